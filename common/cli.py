@@ -1,0 +1,71 @@
+"""How every command ends: one line for an error, a documented exit status, no traceback."""
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import traceback
+from typing import Callable, NoReturn
+
+from common.errors import RunError, UserError
+
+INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """ArgumentParser whose errors are one line and whose help shows the defaults."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs.setdefault("formatter_class", HelpFormatter)
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults are shown, and a description keeps its line breaks."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, "") or "default" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
+def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
+    """Call `main(argv)` and exit with its status.
+
+    UserError ends with 2, RunError and a failing disk with 1, Ctrl-C with 130, each after one line on stderr.
+    FACES_TRACEBACK=1 in the environment shows the traceback of an error as well.
+    """
+    try:
+        status = main(sys.argv[1:]) or 0
+    except (UserError, RunError) as error:
+        status = _tell(prog, error, error.exit_status)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except OSError as error:
+        status = _tell(prog, error, 1)
+    except MemoryError:
+        status = _tell(prog, RunError("out of memory; a smaller batch needs less"), 1)
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    sys.exit(status)
+
+
+def setup_logging(verbose: bool = False) -> None:
+    """Log to stderr, one line a message, without a time stamp: what a person at a terminal reads."""
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(message)s",
+                        stream=sys.stderr)
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+
+
+def _tell(prog: str, error: BaseException, status: int) -> int:
+    if os.environ.get("FACES_TRACEBACK"):
+        traceback.print_exc()
+    print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,69 @@
+"""The checks and settings that must come before `import mxnet`: versions, libraries, threads."""
+from __future__ import annotations
+
+import os
+import sys
+from importlib import metadata
+
+from common.errors import UserError
+
+INSTALL = "run `make venv`, or pip install --no-deps -r requirements.txt, and use that environment"
+PACKAGES = ("numpy", "protobuf", "mxboard", "gluoncv", "scikit-learn", "matplotlib", "tqdm")
+
+
+def check_environment() -> None:
+    """Raise UserError, in one sentence, where this Python cannot run the project.
+
+    Looks at versions without importing, so that it works where the import itself would crash; then
+    imports cv2 and mxnet, the two that load system libraries.
+    """
+    if not (3, 8) <= sys.version_info[:2] <= (3, 11):
+        raise UserError(f"Python {sys.version_info[0]}.{sys.version_info[1]} cannot run MXNet 1.9.1, "
+                        f"which needs 3.8 to 3.11; {INSTALL}")
+    for name in PACKAGES:
+        _version(name)
+    if _version("numpy") >= (1, 24):
+        raise UserError(f"numpy {metadata.version('numpy')} breaks MXNet 1.9.1 (np.bool is gone since 1.24); "
+                        "pip install numpy==1.23.5")
+    if _version("protobuf") >= (3, 21):
+        raise UserError(f"protobuf {metadata.version('protobuf')} breaks mxboard, which needs 3.20 or older; "
+                        "pip install protobuf==3.20.3")
+    set_threads()
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"OpenCV does not load ({_one_line(error)}); pip uninstall -y opencv-python, then "
+                        "pip install --force-reinstall --no-deps opencv-python-headless==4.8.1.78") from None
+    try:
+        import mxnet  # noqa: F401
+    except (ImportError, OSError, AttributeError) as error:
+        raise UserError(f"MXNet does not load ({_one_line(error)}); pip install mxnet==1.9.1, "
+                        "or on a GPU the wheel of your CUDA, e.g. mxnet-cu112==1.9.1") from None
+
+
+def set_threads() -> None:
+    """Set OMP_NUM_THREADS to the cores this process may use, unless the user set it.
+
+    Unset, MXNet's OpenMP may start a single thread, which is half the speed of two.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+    os.environ.setdefault("MXNET_CUDNN_LIB_CHECKING", "0")
+
+
+def usable_cores() -> int:
+    """The number of cores this process may run on (its affinity, where the system tells)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _version(name: str) -> tuple[int, ...]:
+    try:
+        text = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        raise UserError(f"the package {name} is not installed; {INSTALL}") from None
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
