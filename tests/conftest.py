@@ -1,0 +1,32 @@
+"""Where the real data is, and the threads the tests may use."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.environment import check_environment
+
+check_environment()
+
+REPO = Path(__file__).resolve().parent.parent
+SHARED = REPO.parent / "shared"
+
+
+def _folder(name):
+    path = SHARED / name
+    if not path.is_dir():
+        pytest.skip(f"../shared/{name} is not here: real data and reference values are not part of the repository")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The real faces, records and weights; tests that need them skip without them."""
+    return _folder("data")
+
+
+@pytest.fixture(scope="session")
+def shared_reference():
+    """Parameter lists, outputs and scores that ours must reproduce."""
+    return _folder("reference")
