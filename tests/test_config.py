@@ -1,0 +1,85 @@
+"""The configuration: presets against the paper, flags against presets, errors of one line."""
+import dataclasses
+
+import pytest
+
+from common.errors import UserError
+from training.arguments import build_parser, parse_config
+from training.config import Config
+from training.presets import PRESETS
+
+DATA = ["--data-dir", "x"]
+
+
+def test_there_are_the_papers_seven_systems():
+    assert set(PRESETS) == {"lresnet18e", "lresnet18e-fasterfc", "lresnet18e-gap", "lresnet18e-gnap", "mobilefacenet",
+                            "mobilefacenet+", "mobilefacenet++"}
+
+
+@pytest.mark.parametrize("name, network, output, emb, wd, emb_wd, fc7_wd, fc7_lr", [
+    ("lresnet18e", "r18", "E", 512, 5e-4, 1, 1, 1),
+    ("lresnet18e-fasterfc", "r18", "E", 512, 5e-4, 1, 1, 10),
+    ("lresnet18e-gap", "r18", "GAP", 512, 5e-4, 1, 1, 10),
+    ("lresnet18e-gnap", "r18", "GNAP", 512, 5e-4, 1, 1, 10),
+    ("mobilefacenet", "y1", "GDC", 128, 4e-5, 10, 10, 1),
+    ("mobilefacenet+", "y1", "GNAP", 128, 4e-5, 10, 10, 1),
+    ("mobilefacenet++", "y1", "GNAP", 128, 5e-4, 1, 1, 10),
+])
+def test_a_preset_is_the_papers_system(name, network, output, emb, wd, emb_wd, fc7_wd, fc7_lr):
+    config = parse_config([*DATA, "--preset", name])
+    assert (config.network, config.version_output, config.emb_size) == (network, output, emb)
+    assert (config.wd, config.emb_wd_mult, config.fc7_wd_mult, config.fc7_lr_mult) == (wd, emb_wd, fc7_wd, fc7_lr)
+    assert (config.loss_type, config.margin_m, config.margin_s, config.lr, config.mom) == (4, 0.5, 64, 0.1, 0.9)
+
+
+@pytest.mark.parametrize("argv", [["--wd", "0.001", "--preset", "mobilefacenet"],
+                                  ["--preset", "mobilefacenet", "--wd", "0.001"]])
+def test_a_flag_wins_over_its_preset_wherever_it_stands(argv):
+    config = parse_config(DATA + argv)
+    assert config.wd == 0.001 and config.network == "y1"
+
+
+def test_a_flag_that_says_the_default_wins_too():
+    assert parse_config([*DATA, "--preset", "mobilefacenet", "--emb-size", "512"]).emb_size == 512
+
+
+def test_an_unknown_preset_suggests_the_nearest():
+    with pytest.raises(UserError, match=r"did you mean mobilefacenet\+\+\?"):
+        parse_config([*DATA, "--preset", "mobilefacnet++"])
+
+
+@pytest.mark.parametrize("argv, words", [
+    ([], "--data-dir is missing"),
+    ([*DATA, "--lr", "0"], "--lr 0.0: must be above 0"),
+    ([*DATA, "--lr", "nan"], "--lr nan"),
+    ([*DATA, "--wd", "-1"], "--wd -1.0: must be 0 or more"),
+    ([*DATA, "--lr-steps", "3,x"], "--lr-steps 3,x: not a list"),
+    ([*DATA, "--lr-steps", "300,200"], "rise"),
+    ([*DATA, "--lr-steps", "100", "--warmup", "100"], "--warmup 100"),
+    ([*DATA, "--network", "z9"], "--network z9"),
+    ([*DATA, "--image-size", "112"], "--image-size 112"),
+    ([*DATA, "--pretrained", "model"], "PREFIX,EPOCH"),
+    ([*DATA, "--seed", "-3"], "--seed -3"),
+])
+def test_bad_values_are_one_line(argv, words):
+    with pytest.raises(UserError) as caught:
+        parse_config(argv)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_flag_that_argparse_refuses_is_one_line(capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse_config([*DATA, "--ckpt", "7"])
+    assert caught.value.code == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_every_field_has_a_flag_with_help():
+    actions = {action.dest: action for action in build_parser()._actions}
+    for item in dataclasses.fields(Config):
+        assert len(actions[item.name].help) > 8
+
+
+def test_the_configuration_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().lr = 1

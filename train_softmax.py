@@ -1,0 +1,27 @@
+#!/usr/bin/env python
+"""Train a face embedding. The exact commands:
+
+    python train_softmax.py --preset mobilefacenet++ --data-dir data/faces_webface --prefix runs/mfpp/model
+    python train_softmax.py --preset lresnet18e-gnap --data-dir data/faces_webface --prefix runs/gnap/model \
+        --devices gpu:0,gpu:1,gpu:2,gpu:3 --per-batch-size 128
+
+--help lists every flag, --dry-run says what would be done.
+"""
+from __future__ import annotations
+
+from common.cli import run, setup_logging
+
+
+def main(argv: list[str]) -> int:
+    """Parse the flags and train; the exit status."""
+    from training.arguments import parse_config  # no MXNet yet: --help and wrong flags answer at once
+    config = parse_config(argv)
+    from common.environment import check_environment
+    check_environment()
+    setup_logging()
+    from training.run import run as train
+    return train(config)
+
+
+if __name__ == "__main__":
+    run(main, "train_softmax.py")

@@ -1,0 +1,1 @@
+"""Training a face embedding: configuration and presets, data, head, loop, state."""

@@ -1,0 +1,117 @@
+"""The one configuration of a training run.
+
+A frozen dataclass: the command line is made from its fields, the presets set some of them, the run folder
+keeps it as `config.json`. Names are the flags of InsightFace's MXNet scripts wherever they have one.
+"""
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEDULE_BATCH = 512  # the total batch that schedules are written for
+
+
+def option(default: Any, text: str, **extra: Any) -> Any:
+    """A dataclass field with the help text (and argparse settings) of its flag."""
+    return field(default=default, metadata={"help": text, **extra})
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run does; every field is a flag (`per_batch_size` is `--per-batch-size`)."""
+
+    preset: str = option("", "one of the paper's seven systems; flags given beside it win")
+    # where
+    data_dir: str = option("", "folder with train.rec, train.idx, property and the .bin sets", group="data")
+    prefix: str = option("runs/model/model", "checkpoints are PREFIX-symbol.json and PREFIX-NNNN.params; "
+                         "logs and state lie in the folder of PREFIX", group="data")
+    pretrained: str = option("", "PREFIX,EPOCH of a checkpoint to start from: parameters that match in name and "
+                             "shape are taken, the others are listed", metavar="PREFIX,EPOCH", group="data")
+    target: str = option("", "verification sets: NAME for NAME.bin in --data-dir, or paths; default: those of "
+                         "lfw,cfp_fp,agedb_30 that exist; none: no verification", group="data")
+    image_size: str = option("", "H,W of the network's input; default: what `property` says", metavar="H,W",
+                             group="data")
+    images_filter: int = option(0, "leave out identities with fewer images than this", group="data")
+    rand_mirror: int = option(1, "1: mirror half of the images, at random", choices=(0, 1), group="data")
+    cutoff: int = option(0, "grey out a square of this side, in half of the images", group="data")
+    color: int = option(0, "1: jitter brightness, contrast, saturation by 0.125; 2: JPEG artefacts as well",
+                        choices=(0, 1, 2), group="data")
+    workers: int = option(0, "threads that decode images; 0: one a core", group="data")
+    # the network
+    network: str = option("r50", "r18 r34 r50 r100 r152 ...: LResNet; y1 y2: MobileFaceNet", group="network")
+    emb_size: int = option(512, "dimensions of the embedding", group="network")
+    version_output: str = option("E", "how the last feature map becomes the embedding",
+                                 choices=("E", "FC", "GDC", "GAP", "GNAP"), group="network")
+    version_input: int = option(1, "LResNet: 0 7x7 stride 2 and pooling, 1 3x3 stride 1", choices=(0, 1),
+                                group="network")
+    version_unit: int = option(3, "LResNet: the residual unit", group="network")
+    version_se: int = option(0, "LResNet: 1 adds squeeze-and-excitation", choices=(0, 1), group="network")
+    version_act: str = option("prelu", "activation", choices=("prelu", "relu"), group="network")
+    bn_mom: float = option(0.9, "momentum of BatchNorm's running statistics", group="network")
+    # the loss
+    loss_type: int = option(4, "0 softmax, 2 CosFace, 4 ArcFace, 5 combined: cos(a*theta + m) - b",
+                            choices=(0, 2, 4, 5), group="loss")
+    margin_s: float = option(64.0, "scale of the cosines", group="loss")
+    margin_m: float = option(0.5, "the margin: radians for ArcFace, a cosine for CosFace", group="loss")
+    margin_a: float = option(1.0, "combined: factor of the angle", group="loss")
+    margin_b: float = option(0.0, "combined: what is taken off the cosine", group="loss")
+    easy_margin: int = option(0, "ArcFace: 1 leaves own-class cosines below 0 without a margin", choices=(0, 1),
+                              group="loss")
+    # the optimizer
+    lr: float = option(0.1, "learning rate, as it is used: no scaling with the batch", group="optimizer")
+    lr_steps: str = option("", "where the rate falls to a tenth, comma-separated, in steps of a total batch of "
+                           "512; default 100000,140000,160000 (softmax 40000,60000,80000)", metavar="N,N,...",
+                           group="optimizer")
+    warmup: int = option(0, "linear warm-up, in steps of a total batch of 512", group="optimizer")
+    wd: float = option(5e-4, "weight decay of weights, BatchNorm's gammas and PReLU's slopes", group="optimizer")
+    mom: float = option(0.9, "momentum", group="optimizer")
+    emb_wd_mult: float = option(1.0, "factor on --wd for the layer after the global operator (pre_fc1)",
+                                group="optimizer")
+    fc7_wd_mult: float = option(1.0, "factor on --wd for the classification layer", group="optimizer")
+    fc7_lr_mult: float = option(1.0, "factor on --lr for the classification layer (FasterFC: 10)",
+                                group="optimizer")
+    fc7_no_bias: bool = option(False, "softmax: a classification layer without bias", group="optimizer")
+    per_batch_size: int = option(128, "images a step on each device", group="optimizer")
+    # the length
+    max_steps: int = option(0, "end after this many steps, as they are counted here; 0: no such end",
+                            group="length")
+    total_steps: int = option(0, "end after this many steps of a total batch of 512; 0: no such end",
+                              group="length")
+    end_epoch: int = option(100000, "end after this many epochs", group="length")
+    # watching
+    verbose: int = option(2000, "verify every so many steps; 0: at the end only", group="watching")
+    frequent: int = option(20, "log every so many steps", group="watching")
+    ckpt: int = option(1, "0 keep no checkpoint, 1 save when the target is best so far, 2 save at every "
+                       "verification, 3 keep only the newest; the end of training is saved unless 0",
+                       choices=(0, 1, 2, 3), group="watching")
+    best_metric: str = option("accuracy", "what makes a checkpoint best, on the last of the targets",
+                              choices=("accuracy", "tpr", "eer", "auc"), group="watching")
+    # the machine
+    devices: str = option("", "cpu:0,cpu:1 or gpu:0,gpu:1; default: all visible GPUs, else the CPU",
+                          group="machine")
+    kvstore: str = option("device", "where gradients of several devices are added up",
+                          choices=("local", "device"), group="machine")
+    seed: int = option(0, "seed of weights, order, mirroring and dropout", group="machine")
+    resume: bool = option(False, "go on from the newest state in the folder of PREFIX; without one, begin",
+                          group="machine")
+    overwrite: bool = option(False, "begin anew in a folder that holds another run, discarding that run",
+                             group="machine")
+    dry_run: bool = option(False, "print the resolved configuration, schedule, parameters, FLOPs and memory, "
+                           "and stop", group="machine")
+
+    def lr_step_list(self) -> list[int]:
+        """`lr_steps` as numbers, in steps of a total batch of 512."""
+        if self.lr_steps:
+            return [int(part) for part in self.lr_steps.split(",")]
+        return [40000, 60000, 80000] if self.loss_type == 0 else [100000, 140000, 160000]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field by name, for `config.json`."""
+        return dataclasses.asdict(self)
+
+
+# What may change between a state and the run that resumes it: none of these moves a parameter before the end.
+FREE_ON_RESUME = frozenset((
+    "preset", "data_dir", "prefix", "pretrained", "target", "workers", "max_steps", "total_steps", "end_epoch",
+    "verbose", "frequent", "ckpt", "best_metric", "resume", "overwrite", "dry_run", "kvstore"))

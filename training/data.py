@@ -1,0 +1,181 @@
+"""Batches from packed records: a seeded endless order, and decoding in threads ahead of the step.
+
+The order is a function of the seed and the position alone, so a resumed run continues with the very next image.
+"""
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import queue
+import threading
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from common.environment import usable_cores
+from common.errors import RunError, UserError
+from recordio_tools.dataset import FaceDataset
+from recordio_tools.images import decode
+
+log = logging.getLogger(__name__)
+MAX_BAD_SHARE = 0.01  # of the images read so far, above MAX_BAD_FREE of them
+MAX_BAD_FREE = 50
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images (N, H, W, 3) uint8 RGB; labels (N,) int32; keys (N,) of the records, for messages."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    keys: np.ndarray
+
+
+class EndlessOrder:
+    """Positions 0, 1, 2, ... to images: epoch e is the permutation that (seed, e) gives."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed = count, seed
+        self._epoch, self._permutation = -1, np.empty(0, np.int64)
+
+    def take(self, start: int, count: int) -> np.ndarray:
+        """The images at positions start .. start + count - 1."""
+        return np.array([self._at(position) for position in range(start, start + count)], np.int64)
+
+    def _at(self, position: int) -> int:
+        epoch, offset = divmod(position, self.count)
+        if epoch != self._epoch:
+            self._permutation = np.random.RandomState([self.seed, epoch]).permutation(self.count)
+            self._epoch = epoch
+        return self._permutation[offset]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to a training image, each with probability a half, as InsightFace's image iterator does it."""
+
+    mirror: bool = True
+    cutoff: int = 0
+    color: int = 0
+
+    def apply(self, image: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+        """An augmented copy (or the image itself) of (H, W, 3) uint8."""
+        if self.mirror and random.randint(2):
+            image = image[:, ::-1]
+        if self.color > 1 and random.randint(2):
+            image = _jpeg_artefacts(image, random)
+        if self.color > 0:
+            image = _jitter(image, 0.125, random)
+        if self.cutoff > 0 and random.randint(2):
+            image = _cut_out(image, self.cutoff, random)
+        return image
+
+
+class BatchLoader:
+    """Decoded batches in order, made by threads `ahead` of the step that asks.
+
+    position: where in the endless order the first batch begins. bad: how many records did not decode; such a record is
+    named once and its place is taken by its successor in the order. More than 1% of them is a RunError.
+    """
+
+    def __init__(self, dataset: FaceDataset, chosen: np.ndarray, batch: int, augmentation: Augmentation, seed: int,
+                 position: int = 0, workers: int = 0, ahead: int = 3) -> None:
+        self.dataset, self.chosen, self.batch, self.augmentation = dataset, chosen, batch, augmentation
+        self.seed, self.bad, self._read = seed, set(), 0
+        self._order = EndlessOrder(len(chosen), seed)
+        self._pool = concurrent.futures.ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="decode")
+        self._batches: queue.Queue = queue.Queue(maxsize=ahead)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._produce, args=(position,), name="batches", daemon=True)
+        cv2.setNumThreads(1)  # the pool is the parallelism
+        self._thread.start()
+
+    def next(self) -> Batch:
+        """The next batch; what went wrong in the reading threads is raised here."""
+        item = self._batches.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def close(self) -> None:
+        """End the threads."""
+        self._stop.set()
+        while self._thread.is_alive():
+            try:
+                self._batches.get(timeout=0.05)
+            except queue.Empty:
+                pass
+        self._pool.shutdown()
+
+    def _produce(self, position: int) -> None:
+        try:
+            while not self._stop.is_set():
+                self._batches.put(self._make(position))
+                position += self.batch
+        except BaseException as error:  # handed to the training thread, which raises it
+            self._batches.put(error)
+
+    def _make(self, position: int) -> Batch:
+        index = self.chosen[self._order.take(position, self.batch)]
+        images = np.empty((self.batch, self.dataset.height, self.dataset.width, 3), np.uint8)
+        used = np.array(list(self._pool.map(self._fill, [images] * self.batch, range(self.batch), index,
+                                            range(position, position + self.batch))))
+        self._read += self.batch
+        if len(self.bad) > max(MAX_BAD_FREE, MAX_BAD_SHARE * self._read):
+            raise RunError(f"{len(self.bad)} records of {self.dataset.record_file.rec_path} do not decode, more than "
+                           "1% of those read; python -m recordio_tools check names them")
+        return Batch(images, self.dataset.labels[used].astype(np.int32), self.dataset.keys[used])
+
+    def _fill(self, images: np.ndarray, row: int, index: int, position: int) -> int:
+        random = np.random.RandomState([self.seed, 1, position & 0xffffffff, position >> 32])
+        for attempt in range(100):
+            candidate = int(index) if attempt == 0 else int(self.chosen[random.randint(len(self.chosen))])
+            key = int(self.dataset.keys[candidate])
+            try:
+                image = decode(self.dataset.record_file.read(key).content)
+                if image.shape != images.shape[1:]:
+                    raise ValueError(f"is {image.shape[0]}x{image.shape[1]}, not {images.shape[1]}x{images.shape[2]}")
+            except (ValueError, UserError) as error:
+                if key not in self.bad:
+                    self.bad.add(key)
+                    log.warning("record %d of %s is left out: %s", key, self.dataset.record_file.rec_path, error)
+                continue
+            images[row] = self.augmentation.apply(image, random)
+            return candidate
+        raise RunError(f"{self.dataset.record_file.rec_path}: a hundred records in a row do not decode; "
+                       "python -m recordio_tools check names them")
+
+
+def choose_images(dataset: FaceDataset, images_filter: int) -> np.ndarray:
+    """Positions of the images whose identity has at least `images_filter` of them; labels keep their numbers."""
+    counts = np.bincount(dataset.labels, minlength=dataset.num_classes)
+    chosen = np.flatnonzero(counts[dataset.labels] >= images_filter)
+    if not len(chosen):
+        raise UserError(f"--images-filter {images_filter}: no identity has so many images; "
+                        f"the largest has {counts.max()}")
+    return chosen
+
+
+def _jitter(image: np.ndarray, strength: float, random: np.random.RandomState) -> np.ndarray:
+    out = image.astype(np.float32)
+    luma = np.array([0.299, 0.587, 0.114], np.float32)
+    brightness, contrast, saturation = 1 + random.uniform(-strength, strength, 3).astype(np.float32)
+    out *= brightness
+    out = out * contrast + (1 - contrast) * (out @ luma).mean()
+    out = out * saturation + (1 - saturation) * (out @ luma)[..., None]
+    return np.clip(out, 0, 255).astype(np.uint8)
+
+
+def _cut_out(image: np.ndarray, side: int, random: np.random.RandomState) -> np.ndarray:
+    row, column = random.randint(image.shape[0]), random.randint(image.shape[1])
+    half = side // 2
+    image = image.copy()
+    image[max(0, row - half):row + half, max(0, column - half):column + half] = 128
+    return image
+
+
+def _jpeg_artefacts(image: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+    quality = random.randint(20, 51)
+    _, coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
+    return cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1]

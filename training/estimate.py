@@ -1,0 +1,49 @@
+"""What a run will cost, before it runs: parameters, multiply-adds, memory on each device."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from symbols.count import flops_and_params
+from training.config import Config
+from training.model import build_symbol
+
+FLOAT = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """parameters and macs (multiply-adds of one image) of the embedding; head_parameters of fc7; bytes a device."""
+
+    parameters: int
+    macs: int
+    head_parameters: int
+    memory: int
+
+
+def estimate(config: Config, image_size: tuple[int, int], num_classes: int) -> Estimate:
+    """Estimate a training step.
+
+    Memory: weights, gradients and momentum of network and head, every layer's output kept for the backward pass with as
+    much again for its gradient, and three arrays of batch x classes in the head.
+    """
+    symbol = build_symbol(config)
+    shape = (1, 3, *image_size)
+    macs, parameters = flops_and_params(symbol, shape)
+    head = num_classes * config.emb_size
+    activations = 2 * _outputs(symbol, shape) * config.per_batch_size
+    logits = 3 * config.per_batch_size * num_classes
+    return Estimate(parameters, macs, head, FLOAT * (3 * (parameters + head) + activations + logits))
+
+
+def _outputs(symbol: object, shape: tuple[int, ...]) -> int:
+    internals = symbol.get_internals()
+    _, shapes, _ = internals.infer_shape(data=shape)
+    variables = set(symbol.list_arguments()) | set(symbol.list_auxiliary_states())
+    total = 0
+    for name, output in zip(internals.list_outputs(), shapes):
+        if name not in variables:
+            count = 1
+            for side in output:
+                count *= side
+            total += count
+    return total

@@ -1,0 +1,156 @@
+"""The network and its classification head on every device, and the optimizer over both."""
+from __future__ import annotations
+
+import logging
+from typing import Mapping
+
+import mxnet as mx
+import numpy as np
+from mxnet import gluon
+
+import symbols
+from symbols.fast import accelerate
+from symbols.gluon_net import embedding_block, fixed_gammas
+from training.checkpoint import match_parameters
+from training.config import Config
+from training.head import MarginHead
+
+log = logging.getLogger(__name__)
+Arrays = Mapping[str, mx.nd.NDArray]
+
+
+def build_symbol(config: Config) -> mx.sym.Symbol:
+    """The plain embedding symbol, as it is saved: the ecosystem's names and operators."""
+    return symbols.build(config.network, emb_size=config.emb_size, version_output=config.version_output,
+                         version_input=config.version_input, version_unit=config.version_unit,
+                         version_se=config.version_se, version_act=config.version_act, bn_mom=config.bn_mom)
+
+
+class Model:
+    """An embedding network with its head, replicated over `devices`.
+
+    symbol: what checkpoints hold. block: what runs; on CPUs PReLU is in its fast form, exact and with the same
+    parameters.
+    """
+
+    def __init__(self, config: Config, image_size: tuple[int, int], num_classes: int,
+                 devices: list[mx.Context]) -> None:
+        self.devices, self.image_size = devices, image_size
+        self.symbol = build_symbol(config)
+        on_cpu = all(device.device_type == "cpu" for device in devices)
+        running = accelerate(self.symbol, (1, 3, *image_size)) if on_cpu else self.symbol
+        self.block = embedding_block(running)
+        self.head = MarginHead(num_classes, config.emb_size, loss_type=config.loss_type, margin_s=config.margin_s,
+                               margin_m=config.margin_m, margin_a=config.margin_a, margin_b=config.margin_b,
+                               easy_margin=bool(config.easy_margin), no_bias=config.fc7_no_bias,
+                               fc7_lr_mult=config.fc7_lr_mult, fc7_wd_mult=config.fc7_wd_mult)
+        self.net_parameters = {parameter.name: parameter for parameter in self.block.collect_params().values()}
+        self.head_parameters = {parameter.name: parameter for parameter in self.head.collect_params().values()}
+        self.has_dropout = '"Dropout"' in self.symbol.tojson()
+        self._set_decay(config)
+
+    def _set_decay(self, config: Config) -> None:
+        # MXNet's own rule for Module: only weights and gammas decay.
+        for name, parameter in self.net_parameters.items():
+            parameter.wd_mult = 1.0 if name.endswith(("_weight", "_gamma")) else 0.0
+        if "pre_fc1_weight" in self.net_parameters:
+            self.net_parameters["pre_fc1_weight"].wd_mult = config.emb_wd_mult
+
+    def initialize(self, config: Config) -> None:
+        """Draw the weights from the seed: Xavier (gaussian, out, 2) for the network, Normal(0.01) for fc7."""
+        mx.random.seed(config.seed)
+        np.random.seed(config.seed)
+        self.block.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="out", magnitude=2), ctx=self.devices)
+        self.head.initialize(mx.init.Normal(0.01), ctx=self.devices)
+        self.block.hybridize(static_alloc=True, static_shape=True)
+
+    def make_trainer(self, config: Config) -> gluon.Trainer:
+        """SGD with momentum over network and head; gradients are added over the devices, weights updated on each."""
+        parameters = {**self.net_parameters, **self.head_parameters}
+        settings = {"learning_rate": config.lr, "momentum": config.mom, "wd": config.wd}
+        return gluon.Trainer(parameters, "sgd", settings, kvstore=config.kvstore, update_on_kvstore=False)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter and auxiliary state of the network, by name."""
+        arguments, _, auxiliary = self.symbol.infer_shape(data=(1, 3, *self.image_size))
+        found = dict(zip(self.symbol.list_arguments(), arguments))
+        found.update(zip(self.symbol.list_auxiliary_states(), auxiliary))
+        found.pop("data")
+        return found
+
+    def load_pretrained(self, loaded: Arrays, emb_size: int) -> None:
+        """Take what fits of a checkpoint, and log what does not on either side."""
+        taken, missing, unused = match_parameters(loaded, self.shapes(), emb_size)
+        fixed = fixed_gammas(self.symbol)
+        for name, value in taken.items():
+            if name not in fixed:  # a foreign checkpoint may hold decayed values there, which count as 1
+                self.net_parameters[name].set_data(value)
+        fc7 = self.head_parameters["fc7_weight"]
+        if "fc7_weight" in loaded and loaded["fc7_weight"].shape == fc7.shape:
+            fc7.set_data(loaded["fc7_weight"])
+            unused = [name for name in unused if not name.startswith("fc7_weight")]
+        log.info("pretrained: %d parameters taken", len(taken))
+        for title, names in (("left at their initial values", missing), ("in the checkpoint but not taken", unused)):
+            if names:
+                log.info("pretrained: %d %s: %s", len(names), title, ", ".join(names))
+
+    def network_arrays(self) -> tuple[dict[str, mx.nd.NDArray], dict[str, mx.nd.NDArray]]:
+        """Arguments and auxiliary states of the embedding, in host memory.
+
+        Weights are the same on every device; BatchNorm's running statistics are averaged over the devices.
+        """
+        arguments = {name: self.net_parameters[name].list_data()[0].as_in_context(mx.cpu()).copy()
+                     for name in self.symbol.list_arguments() if name != "data"}
+        auxiliary = {}
+        for name in self.symbol.list_auxiliary_states():
+            copies = [value.as_in_context(mx.cpu()) for value in self.net_parameters[name].list_data()]
+            auxiliary[name] = mx.nd.add_n(*copies) / len(copies)
+        return arguments, auxiliary
+
+    def head_arrays(self) -> dict[str, mx.nd.NDArray]:
+        """The head's parameters, in host memory."""
+        return {name: value.list_data()[0].as_in_context(mx.cpu()).copy()
+                for name, value in self.head_parameters.items()}
+
+    def set_arrays(self, net: Arrays, head: Arrays) -> None:
+        """Put back what `state_arrays` and `head_arrays` gave."""
+        for name, value in net.items():
+            base, _, device = name.partition("@")
+            if device:
+                copy = self.net_parameters[base].list_data()[int(device) % len(self.devices)]
+                copy[:] = value.as_in_context(copy.context)
+            else:
+                self.net_parameters[name].set_data(value)
+        for name, value in head.items():
+            self.head_parameters[name].set_data(value)
+
+    def state_arrays(self) -> dict[str, mx.nd.NDArray]:
+        """Everything of the network that a resumed run needs: running statistics of each device on its own."""
+        arrays, _ = self.network_arrays()
+        for name in self.symbol.list_auxiliary_states():
+            for device, value in enumerate(self.net_parameters[name].list_data()):
+                arrays[f"{name}@{device}"] = value.as_in_context(mx.cpu()).copy()
+        return arrays
+
+
+def momentum_arrays(trainer: gluon.Trainer) -> dict[str, mx.nd.NDArray]:
+    """SGD's momentum by parameter name (the same on every device), in host memory."""
+    states, names = trainer._updaters[0].states, _names(trainer)
+    return {names[index]: value.as_in_context(mx.cpu()).copy() for index, value in states.items() if value is not None}
+
+
+def set_momentum(trainer: gluon.Trainer, arrays: Arrays, devices: list[mx.Context]) -> None:
+    """Put back what `momentum_arrays` gave, on every device.
+
+    The arrays go into the updaters by name instead of through Trainer.load_states, which unpickles: a run folder is
+    something people hand to each other.
+    """
+    for updater, device in zip(trainer._updaters, devices):
+        for index, name in _names(trainer).items():
+            if name in arrays:
+                updater.states[index] = arrays[name].copyto(device)
+                updater.states_synced[index] = True
+
+
+def _names(trainer: gluon.Trainer) -> dict[int, str]:
+    return {index: parameter.name for index, parameter in enumerate(trainer._params)}

@@ -1,0 +1,54 @@
+"""Warnings for what commonly goes wrong in training an embedding, each given once a run."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+COLLAPSED = 0.95  # mean cosine between the embeddings of different images of a batch
+INPUT_BOUND = 0.3  # share of the time spent waiting for images
+STUCK = 0.02  # plain cosine to the own class
+STUCK_EPOCHS = 3.0
+ROWS = 3  # a warning needs this many rows in a row
+
+
+@dataclass(frozen=True)
+class Symptoms:
+    """What a window of steps showed: similarity is the mean cosine between embeddings of different identities."""
+
+    epoch: float
+    cosine: float
+    similarity: float
+    data_wait: float
+    margin_loss: bool
+
+
+class Watch:
+    """Counts symptoms over rows; `look` returns the warnings that are due, and none of those in `given`."""
+
+    def __init__(self, given: list[str]) -> None:
+        self.given = given
+        self._rows: dict[str, int] = {}
+
+    def look(self, symptoms: Symptoms) -> list[str]:
+        """New warnings, one sentence each, after ROWS rows in a row with the same symptom."""
+        due = []
+        for name, (present, text) in _signs(symptoms).items():
+            self._rows[name] = self._rows.get(name, 0) + 1 if present else 0
+            if self._rows[name] >= ROWS and name not in self.given:
+                self.given.append(name)
+                due.append(text)
+        return due
+
+
+def _signs(seen: Symptoms) -> dict[str, tuple[bool, str]]:
+    return {
+        "collapsed": (seen.similarity > COLLAPSED,
+                      f"embeddings have collapsed: those of different people have a mean cosine of "
+                      f"{seen.similarity:.3f}; a lower --lr, a --warmup, or softmax first (--loss-type 0, then "
+                      "--pretrained) usually mends it"),
+        "input-bound": (seen.data_wait > INPUT_BOUND,
+                        f"training waits for images {seen.data_wait:.0%} of the time; more --workers, a faster disk, "
+                        "or images packed at the network's size would speed it up"),
+        "stuck": (seen.margin_loss and seen.epoch > STUCK_EPOCHS and seen.cosine < STUCK,
+                  f"after {seen.epoch:.1f} epochs the cosine to the own class is still {seen.cosine:.3f}; try a "
+                  "smaller --margin-m or --lr, a --warmup, or --pretrained"),
+    }
