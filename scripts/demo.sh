@@ -1,0 +1,36 @@
+#!/bin/sh
+# demo.sh: the whole road on faces that are drawn here, so nothing is downloaded: draw, pack, pair, train, verify.
+# Every command below is what one types for real data. DEMO names the folder (default demo/).
+set -eu
+python=${PYTHON:-.venv/bin/python}
+demo=${DEMO:-demo}
+began=$(date +%s)
+say() { printf '\n== %s\n' "$*"; }
+run() { printf '$ python %s\n' "$*"; "$python" "$@"; }
+
+rm -rf "$demo"
+mkdir -p "$demo"
+
+say "1/5 draw people at every pose, and align them as a detector would"
+run -m recordio_tools synth "$demo/faces" --seed 1
+
+say "2/5 pack the training images to RecordIO"
+run -m recordio_tools pack "$demo/faces/train" "$demo/data"
+
+say "3/5 make the verification sets: LFW-like, frontal-frontal, frontal-profile"
+run -m recordio_tools pairs lfw --images "$demo/faces/verify/images" --pairs "$demo/faces/verify/pairs.txt" --out "$demo/data/lfw.bin"
+run -m recordio_tools pairs cfp --images "$demo/faces/cfp" --protocol "$demo/faces/cfp/Protocol" --kind FF --out "$demo/data/cfp_ff.bin"
+run -m recordio_tools pairs cfp --images "$demo/faces/cfp" --protocol "$demo/faces/cfp/Protocol" --kind FP --out "$demo/data/cfp_fp.bin"
+run -m recordio_tools check "$demo/data" "$demo/data/cfp_fp.bin"
+
+say "4/5 train MobileFaceNet++ (the paper's recipe, shortened)"
+run train_softmax.py --preset mobilefacenet++ --data-dir "$demo/data" --prefix "$demo/run/model" \
+    --per-batch-size 64 --lr 0.05 --lr-steps 18,24 --total-steps 28 --verbose 0 --frequent 10 --target lfw,cfp_fp
+
+say "5/5 verify"
+run -m eval verify --model "$demo/run/model,1" --bins "$demo/data/lfw.bin" "$demo/data/cfp_ff.bin" \
+    "$demo/data/cfp_fp.bin" --json "$demo/run/verification.json"
+
+took=$(( $(date +%s) - began ))
+printf '\nDone in %d min %02d s. The report: %s; curves: %s; the log: %s.\n' $((took / 60)) $((took % 60)) \
+    "$demo/run/verification.json" "$demo/run/metrics.jsonl" "$demo/run/log.txt"

@@ -1,0 +1,121 @@
+"""Batches: every image once an epoch, the same order from the same seed, any position at once, bad records passed over."""
+import numpy as np
+import pytest
+from small_sets import draw, jpeg, write_training_set
+
+from common.errors import RunError, UserError
+from recordio_tools.dataset import open_dataset
+from training.data import Augmentation, BatchLoader, EndlessOrder, choose_images
+
+PLAIN = Augmentation(mirror=False)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return open_dataset(write_training_set(tmp_path_factory.mktemp("set"), identities=5, images=4))
+
+
+def batches(dataset, count, **settings):
+    settings = {"batch": 4, "augmentation": PLAIN, "seed": 1, **settings}
+    loader = BatchLoader(dataset, np.arange(len(dataset.labels)), **settings)
+    try:
+        return [loader.next() for _ in range(count)]
+    finally:
+        loader.close()
+
+
+def test_each_epoch_is_another_permutation():
+    order = EndlessOrder(10, seed=3)
+    first, second = order.take(0, 10), order.take(10, 10)
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert list(first) != list(second)
+
+
+def test_the_order_can_be_entered_anywhere():
+    whole = EndlessOrder(7, seed=5).take(0, 50)
+    np.testing.assert_array_equal(EndlessOrder(7, seed=5).take(13, 20), whole[13:33])
+    assert list(EndlessOrder(7, seed=6).take(0, 50)) != list(whole)
+
+
+def test_an_epoch_holds_each_image_once_with_its_own_label_and_pixels(dataset):
+    got = batches(dataset, 5)
+    keys = np.concatenate([batch.keys for batch in got])
+    assert sorted(keys) == sorted(dataset.keys)
+    for batch in got:
+        assert batch.images.dtype == np.uint8 and batch.labels.dtype == np.int32
+        for image, label, key in zip(batch.images, batch.labels, batch.keys):
+            position = int(np.flatnonzero(dataset.keys == key)[0])
+            assert label == position // 4
+            drawn = draw(label, position % 4).astype(int)  # before JPEG
+            assert np.abs(image.astype(int) - drawn).mean() < 6
+            assert np.abs(image[..., ::-1].astype(int) - drawn).mean() > np.abs(image.astype(int) - drawn).mean()
+
+
+def test_a_resumed_loader_goes_on_with_the_next_image_and_the_same_augmentation(dataset):
+    augmentation = Augmentation(mirror=True, cutoff=30, color=2)
+    whole = batches(dataset, 8, augmentation=augmentation)
+    resumed = batches(dataset, 3, augmentation=augmentation, position=20)
+    for expected, got in zip(whole[5:], resumed):
+        np.testing.assert_array_equal(got.keys, expected.keys)
+        np.testing.assert_array_equal(got.images, expected.images)
+
+
+def test_the_number_of_threads_changes_nothing(dataset):
+    for one, four in zip(batches(dataset, 4, workers=1), batches(dataset, 4, workers=4)):
+        np.testing.assert_array_equal(one.images, four.images)
+
+
+def test_half_of_the_images_are_mirrored(dataset):
+    plain = {key: image for batch in batches(dataset, 5) for key, image in zip(batch.keys, batch.images)}
+    mirrored = total = 0
+    for batch in batches(dataset, 50, augmentation=Augmentation(mirror=True)):
+        for key, image in zip(batch.keys, batch.images):
+            if np.array_equal(image, plain[key][:, ::-1]):
+                mirrored += 1
+            else:
+                np.testing.assert_array_equal(image, plain[key])
+            total += 1
+    assert 0.4 < mirrored / total < 0.6
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(False, cutoff=40), Augmentation(False, color=1),
+                                          Augmentation(False, color=2)])
+def test_the_other_augmentations_change_the_picture_within_reason(augmentation):
+    image = draw(3, 0)
+    before, changed = image.copy(), 0
+    for seed in range(20):
+        out = augmentation.apply(image, np.random.RandomState(seed))
+        assert out.shape == image.shape and out.dtype == np.uint8
+        changed += not np.array_equal(out, image)
+        assert np.abs(out.astype(int) - image.astype(int)).mean() < 60
+    assert changed >= 5
+    np.testing.assert_array_equal(image, before)
+
+
+def test_a_record_that_does_not_decode_is_named_once_and_replaced(tmp_path, caplog):
+    folder = write_training_set(tmp_path, identities=3, images=4)
+    content = (folder / "train.rec").read_bytes()
+    picture = jpeg(draw(1, 2))
+    assert content.count(picture) == 1
+    (folder / "train.rec").write_bytes(content.replace(picture, b"\0" * len(picture)))
+    dataset = open_dataset(folder)
+    got = batches(dataset, 12)
+    assert all(7 not in batch.keys for batch in got)  # keys begin at 1, identity 1 at key 5
+    assert caplog.text.count("record 7 of") == 1
+    for batch in got:
+        positions = [int(np.flatnonzero(dataset.keys == key)[0]) for key in batch.keys]
+        np.testing.assert_array_equal(batch.labels, dataset.labels[positions])
+
+
+def test_nothing_that_decodes_ends_the_run_with_one_line(tmp_path):
+    folder = write_training_set(tmp_path, identities=2, images=3)
+    content = (folder / "train.rec").read_bytes()
+    (folder / "train.rec").write_bytes(content.replace(b"\xff\xd8\xff", b"\0\0\0"))
+    with pytest.raises(RunError, match="recordio_tools check"):
+        batches(open_dataset(folder), 1)
+
+
+def test_images_filter_leaves_out_small_identities_and_keeps_the_numbers(dataset):
+    assert len(choose_images(dataset, 4)) == 20
+    with pytest.raises(UserError, match="--images-filter 5"):
+        choose_images(dataset, 5)

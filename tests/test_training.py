@@ -1,0 +1,217 @@
+"""Whole runs of train_softmax.py on small sets: files, rows, resume, signals, several devices."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+import pytest
+from small_sets import write_training_set, write_verification_set
+
+from training.arguments import parse_config
+from training.run import run
+
+REPO = Path(__file__).resolve().parent.parent
+SMALL = ["--preset", "mobilefacenet++", "--per-batch-size", "8", "--lr", "0.02", "--frequent", "2", "--workers", "1"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = write_training_set(tmp_path_factory.mktemp("data"), identities=6, images=8)
+    write_verification_set(folder / "lfw.bin")
+    write_verification_set(folder / "other.bin", pairs=20, first=200)
+    return folder
+
+
+def train(data, folder, *flags):
+    return run(parse_config([*SMALL, "--data-dir", str(data), "--prefix", str(folder / "model"), *map(str, flags)]))
+
+
+def rows(folder, kind):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+
+def parameters(folder, number):
+    symbol, arguments, auxiliary = mx.model.load_checkpoint(str(folder / "model"), number)
+    return {name: value.asnumpy() for name, value in {**arguments, **auxiliary}.items()}
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """A run of 12 steps on one device, verified every 5."""
+    folder = tmp_path_factory.mktemp("run")
+    assert train(data, folder, "--devices", "cpu:0", "--max-steps", 12, "--verbose", 5, "--ckpt", 2) == 0
+    return folder
+
+
+def test_the_rows_of_a_run(finished):
+    training, verification = rows(finished, "train"), rows(finished, "verification")
+    assert [row["step"] for row in training] == [2, 4, 5, 6, 8, 10, 12]
+    assert set(training[0]) == {"kind", "step", "epoch", "loss", "accuracy", "cosine", "lr", "samples_per_s", "data_wait",
+                                "time"}
+    assert training[-1]["epoch"] == pytest.approx(12 * 8 / 48)
+    assert all(0 <= row["data_wait"] <= 1 and row["samples_per_s"] > 0 and -1 <= row["cosine"] <= 1 for row in training)
+    assert [(row["step"], row["target"]) for row in verification] == [(5, "lfw"), (10, "lfw"), (12, "lfw")]
+    assert set(verification[0]) == {"kind", "step", "target", "pairs", "accuracy", "accuracy_std", "tpr", "fpr_target",
+                                    "eer", "auc", "threshold", "xnorm", "seconds"}
+    assert verification[0]["pairs"] == 40 and verification[0]["fpr_target"] == 0.001
+
+
+def test_the_run_learns(finished):
+    losses = [row["loss"] for row in rows(finished, "train")]
+    assert losses[-1] < losses[0] * 0.8
+    assert rows(finished, "train")[-1]["cosine"] > rows(finished, "train")[0]["cosine"] + 0.05
+
+
+def test_the_files_of_a_run(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert {"model-symbol.json", "model-0001.params", "model-0002.params", "model-0003.params", "state", "config.json",
+            "metrics.jsonl", "log.txt"} <= names
+    assert "model-0004.params" not in names
+    assert any(name.startswith("events.out.tfevents.") for name in names)
+    config = json.loads((finished / "config.json").read_text())
+    assert config["preset"] == "mobilefacenet++" and config["network"] == "y1" and config["lr"] == 0.02
+    assert config["versions"]["mxnet"] == mx.__version__ and config["resolved"]["num_classes"] == 6
+    assert not list(finished.rglob("*.tmp"))
+
+
+def test_the_checkpoint_is_the_plain_embedding_with_fixed_gammas_at_1(finished):
+    symbol, arguments, auxiliary = mx.model.load_checkpoint(str(finished / "model"), 3)
+    assert symbol.list_outputs() == ["fc1_output"]
+    assert not any(name.startswith("fc7") for name in arguments)
+    for name in ("bn6f_gamma", "bn6w_gamma", "fc1_gamma"):
+        assert (arguments[name].asnumpy() == 1).all()
+    executor = symbol.simple_bind(mx.cpu(), data=(2, 3, 112, 112), grad_req="null")
+    executor.copy_params_from(arguments, auxiliary)
+    embedding = executor.forward(data=mx.nd.random.uniform(0, 255, (2, 3, 112, 112)))[0].asnumpy()
+    assert embedding.shape == (2, 128) and np.isfinite(embedding).all()
+
+
+def test_a_resumed_run_ends_as_the_run_that_was_never_stopped(data, finished, tmp_path):
+    flags = ["--devices", "cpu:0", "--verbose", 5, "--ckpt", 2]
+    assert train(data, tmp_path, *flags, "--max-steps", 7) == 0
+    assert [row["step"] for row in rows(tmp_path, "verification")] == [5, 7]
+    assert train(data, tmp_path, *flags, "--max-steps", 12, "--resume") == 0
+    assert rows(tmp_path, "train")[-1]["step"] == 12
+    expected, got = parameters(finished, 3), parameters(tmp_path, 4)
+    for name, value in expected.items():
+        np.testing.assert_allclose(got[name], value, rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_another_run_is_not_written_over(data, finished):
+    from common.errors import UserError
+    with pytest.raises(UserError, match="--resume goes on with it"):
+        train(data, finished, "--max-steps", 12)
+
+
+def test_resuming_a_finished_run_does_nothing(data, finished):
+    before = (finished / "metrics.jsonl").read_bytes()
+    assert train(data, finished, "--devices", "cpu:0", "--max-steps", 12, "--verbose", 5, "--ckpt", 2, "--resume") == 0
+    assert (finished / "metrics.jsonl").read_bytes() == before
+    assert not (finished / "model-0004.params").exists()
+
+
+@pytest.mark.parametrize("ckpt, numbers", [(0, []), (1, [1, 2]), (3, [3])])
+def test_which_checkpoints_are_kept(data, tmp_path, ckpt, numbers, monkeypatch):
+    accuracies = iter([0.8, 0.7, 0.75])
+
+    def score(*_):
+        class Result:
+            name, pairs, accuracy_std, tpr, eer, auc, threshold, xnorm, seconds = "lfw", 40, 0, 0, 0, 0, 0, 1, 1
+            roc, embeddings = (np.array([0.0, 1.0]), np.array([0.0, 1.0])), np.ones((4, 8))
+            accuracy = next(accuracies)
+        return [Result]
+    monkeypatch.setattr("training.loop.verify", score)
+    assert train(data, tmp_path, "--max-steps", 3, "--verbose", 1, "--ckpt", ckpt) == 0
+    saved = sorted(int(path.name[6:10]) for path in tmp_path.glob("model-*.params"))
+    assert saved == numbers
+
+
+def test_two_devices_take_half_of_the_batch_each(data, tmp_path):
+    assert train(data, tmp_path, "--devices", "cpu:0,cpu:1", "--per-batch-size", 4, "--max-steps", 6, "--verbose", 0) == 0
+    training = rows(tmp_path, "train")
+    assert training[-1]["step"] == 6 and training[-1]["epoch"] == pytest.approx(1.0)
+    assert [row["step"] for row in rows(tmp_path, "verification")] == [6]
+    assert training[-1]["loss"] < training[0]["loss"]
+
+
+def test_pretrained_takes_what_fits_and_lists_the_rest(data, finished, tmp_path, caplog):
+    caplog.set_level("INFO")
+    assert train(data, tmp_path, "--pretrained", f"{finished / 'model'},3", "--version-output", "GDC", "--max-steps", 1,
+                 "--target", "none") == 0
+    assert "bn6f_gamma" in caplog.text and "conv_6dw7_7_conv2d_weight" in caplog.text
+
+
+def test_an_embedding_size_the_checkpoint_does_not_have(data, finished, tmp_path):
+    from common.errors import UserError
+    with pytest.raises(UserError, match="--emb-size 256.*has 128"):
+        train(data, tmp_path, "--pretrained", f"{finished / 'model'},3", "--emb-size", 256)
+
+
+def test_targets_by_name_and_by_path(data, tmp_path):
+    assert train(data, tmp_path, "--max-steps", 1, "--target", f"lfw,{data / 'other.bin'}") == 0
+    assert [row["target"] for row in rows(tmp_path, "verification")] == ["lfw", "other"]
+
+
+def command(data, folder, *flags):
+    return [sys.executable, str(REPO / "train_softmax.py"), *SMALL, "--data-dir", str(data), "--prefix",
+            str(folder / "model"), *map(str, flags)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_leaves_with_130(data, tmp_path, number):
+    process = subprocess.Popen(command(data, tmp_path, "--devices", "cpu:0", "--max-steps", 10000, "--frequent", 1),
+                               stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert "--resume" in stderr
+    last = rows(tmp_path, "train")[-1]["step"]
+    assert [int(path.name) for path in (tmp_path / "state").iterdir()] == [last]
+    assert train(data, tmp_path, "--devices", "cpu:0", "--max-steps", last + 2, "--resume", "--frequent", 1) == 0
+    assert [row["step"] for row in rows(tmp_path, "train")] == list(range(1, last + 3))
+
+
+def test_dry_run_says_what_would_be_done_and_leaves_nothing(data, tmp_path, capsys):
+    assert train(data, tmp_path / "run", "--dry-run", "--preset", "lresnet18e") == 0
+    text = capsys.readouterr().out
+    assert "6 identities" in text and "lfw (40 pairs)" in text and "24.0" in text and "GFLOPs" in text
+    assert not (tmp_path / "run").exists()
+
+
+BAD = {
+    "no folder": (["--data-dir", "nowhere"], "nowhere"),
+    "no target": (["--target", "cfp_fp"], "cfp_fp"),
+    "no preset": (["--preset", "mobilefacenet+++"], "did you mean mobilefacenet++"),
+    "no device": (["--devices", "gpu:7"], "gpu"),
+    "no checkpoint": (["--pretrained", "nowhere/model,1"], "nowhere/model-0001.params"),
+    "no network": (["--network", "r19"], "r19"),
+    "another size": (["--image-size", "96,96"], "96,96"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_2(data, tmp_path, name):
+    flags, words = BAD[name]
+    done = subprocess.run(command(data, tmp_path / "run", *flags), capture_output=True, text=True,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and words in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_label_outside_the_classes_names_its_record(tmp_path):
+    folder = write_training_set(tmp_path / "data", identities=3, images=3, labels=[0, 1, 9])
+    done = subprocess.run(command(folder, tmp_path / "run"), capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+    assert "7" in done.stderr and "9" in done.stderr

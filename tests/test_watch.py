@@ -1,0 +1,42 @@
+"""Warnings come after three rows with the symptom, once, and not for a healthy run."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from training.watch import Symptoms, Watch, mean_similarity
+
+HEALTHY = Symptoms(epoch=5, cosine=0.4, similarity=0.05, data_wait=0.02, margin_loss=True)
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"similarity": 0.99}, "collapsed"), ({"data_wait": 0.6}, "waits for images 60%"), ({"cosine": 0.001}, "cosine")])
+def test_each_symptom_warns_once_after_three_rows(change, words):
+    watch = Watch([])
+    ill = replace(HEALTHY, **change)
+    given = [watch.look(ill) for _ in range(6)]
+    assert [len(warnings) for warnings in given] == [0, 0, 1, 0, 0, 0]
+    assert words in given[2][0] and "--" in given[2][0]
+
+
+def test_a_passing_symptom_and_a_healthy_run_are_silent():
+    watch = Watch([])
+    ill = replace(HEALTHY, data_wait=0.9)
+    assert not any(watch.look(seen) for seen in [ill, ill, HEALTHY, ill, ill, HEALTHY])
+
+
+def test_an_early_cosine_near_zero_is_no_symptom():
+    watch = Watch([])
+    assert not any(watch.look(replace(HEALTHY, epoch=1, cosine=0.0)) for _ in range(5))
+
+
+def test_a_warning_given_before_a_resume_is_not_repeated():
+    watch = Watch(["input-bound"])
+    assert not any(watch.look(replace(HEALTHY, data_wait=0.9)) for _ in range(5))
+
+
+def test_mean_similarity_is_of_different_people_only():
+    embedding = np.array([[1, 0], [2, 0], [0, 3]], np.float32)
+    assert mean_similarity(embedding, np.array([0, 0, 1])) == pytest.approx(0)
+    assert mean_similarity(np.ones((4, 8)), np.arange(4)) == pytest.approx(1)
+    assert mean_similarity(embedding, np.array([0, 0, 0])) == 0
