@@ -1,0 +1,158 @@
+"""A packed training set: its image records, their labels, and the checks that must pass before anything trains on it.
+
+Read are InsightFace's layout (record 0 a header, image records, one header record an identity; labels one or two
+numbers wide), what `pack` writes, and plain `im2rec` files with neither headers nor `property`.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import PathLike
+from recordio_tools import framing
+from recordio_tools.errors import DataError
+from recordio_tools.images import ImageError, decode
+from recordio_tools.property import Property, read_property
+from recordio_tools.recordio import Heads, RecordFile
+
+CHECK = "python -m recordio_tools check lists all faults"
+EXACT = 1 << 24  # header records hold record numbers as float32, which is exact up to here
+TRIES = 20  # images to decode in search of one that tells the size
+
+
+@dataclass(frozen=True)
+class FaceDataset:
+    """keys, labels: int64 (N,), of the image records in the index's order; height, width in pixels."""
+
+    record_file: RecordFile
+    keys: np.ndarray
+    labels: np.ndarray
+    num_classes: int
+    height: int
+    width: int
+    has_header: bool
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def open_dataset(path: PathLike) -> FaceDataset:
+    """Open a data folder or a `.rec` and check it; UserError, one line, for what cannot be trained on.
+
+    Reads the head of every record and decodes one image; that the others decode is for `check` to say.
+    """
+    rec_path = find_rec(path)
+    record_file = RecordFile(rec_path)
+    try:
+        return _checked(record_file, rec_path.with_name("property"))
+    except BaseException:
+        record_file.close()
+        raise
+
+
+def find_rec(path: PathLike) -> Path:
+    """The `.rec` that a folder (train.rec, or its only .rec) or a path names; UserError where there is none."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such file or folder")
+    if (path / "train.rec").is_file():
+        return path / "train.rec"
+    found = sorted(path.glob("*.rec"))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(f"{path}: holds {len(found)} .rec files and no train.rec; name one of them")
+    raise UserError(f"{path}: holds no .rec file; python -m recordio_tools pack makes one from folders of images")
+
+
+def _checked(record_file: RecordFile, property_path: Path) -> FaceDataset:
+    heads = record_file.heads()
+    _check_frames(record_file, heads)
+    has_header = _check_headers(record_file, heads)
+    images = np.flatnonzero(heads.has_image)
+    if not len(images):
+        raise DataError(f"{record_file.rec_path}: is empty, it holds no image records")
+    keys, labels = record_file.keys[images], heads.label[images, 0]
+    told = read_property(property_path) if property_path.is_file() else None
+    headers = int((~heads.has_image).sum()) - 1 if has_header else None
+    labels = _check_labels(record_file, keys, labels, told.num_classes if told else headers)
+    classes = int(labels.max()) + 1 if headers is None else headers
+    height, width = _image_size(record_file, keys, told)
+    if told and told.num_classes != classes:
+        raise DataError(f"{property_path}: says {told.num_classes} identities, the records have {classes}; "
+                        f"write {classes},{height},{width} there, or give the property that belongs to this set")
+    if len(np.unique(labels)) < 2:
+        raise DataError(f"{record_file.rec_path}: holds one identity only; a classifier needs at least two")
+    return FaceDataset(record_file, keys, labels, classes, height, width, has_header)
+
+
+def _check_frames(record_file: RecordFile, heads: Heads) -> None:
+    """Every index entry must lead to the beginning of a record that ends inside the file."""
+    faulty = np.flatnonzero(~heads.readable)
+    if len(faulty):
+        position = faulty[0]
+        offset = int(record_file.offsets[position])
+        where = f"{record_file.rec_path}: record {record_file.keys[position]} at byte {offset}:"
+        if offset + framing.FRAME.size + framing.HEADER.size > record_file.size:
+            raise DataError(f"{where} the file ends before, at byte {record_file.size}; it is truncated, or its index "
+                            f"is that of another rec; {CHECK}")
+        raise DataError(f"{where} no image record begins there; the index is that of another rec, or the file is "
+                        f"damaged; {CHECK}")
+    cut = np.flatnonzero(heads.end > record_file.size + 3)
+    if len(cut):
+        position = cut[0]
+        raise DataError(f"{record_file.rec_path}: record {record_file.keys[position]} at byte "
+                        f"{record_file.offsets[position]}: is truncated, it goes to byte {heads.end[position]} and the "
+                        f"file has {record_file.size}; {CHECK}")
+
+
+def _check_headers(record_file: RecordFile, heads: Heads) -> bool:
+    """Whether there is InsightFace's record 0; DataError where it does not agree with the index."""
+    bare = ~heads.has_image
+    zero = np.flatnonzero(bare & (record_file.keys == 0) & (heads.flag == 2))
+    if not len(zero):
+        odd = np.flatnonzero(bare & (heads.flag != 2))
+        if len(odd):
+            raise DataError(f"{record_file.rec_path}: record {record_file.keys[odd[0]]} at byte "
+                            f"{record_file.offsets[odd[0]]}: holds no image; {CHECK}")
+        return False
+    identities = np.sort(record_file.keys[bare])[1:]
+    first, last = heads.label[zero[0]]
+    told = np.arange(int(first), int(last)) if 0 < first <= last < EXACT else identities
+    if max(first, last) < EXACT and not np.array_equal(told, identities):
+        raise DataError(f"{record_file.rec_path}: record 0 at byte {record_file.offsets[zero[0]]}: says that records "
+                        f"{first:.0f} to {last - 1:.0f} are the identities' headers, the index knows {len(identities)} "
+                        f"such records; the index is that of another rec, or images are missing; {CHECK}")
+    return True
+
+
+def _check_labels(record_file: RecordFile, keys: np.ndarray, labels: np.ndarray, classes: int | None) -> np.ndarray:
+    bound = np.inf if classes is None else classes
+    with np.errstate(invalid="ignore"):
+        odd = np.flatnonzero(~((labels >= 0) & (labels < min(bound, 1 << 31)) & (labels == np.floor(labels))))
+    if len(odd):
+        key = int(keys[odd[0]])
+        limit = "a whole number from 0" if classes is None else f"one of 0 to {classes - 1}"
+        raise DataError(f"{record_file.rec_path}: record {key}: its label is {labels[odd[0]]:g}, not {limit} "
+                        f"(num_classes in `property`); {CHECK}")
+    return labels.astype(np.int64)
+
+
+def _image_size(record_file: RecordFile, keys: np.ndarray, told: Property | None) -> tuple[int, int]:
+    for key in keys[:TRIES].tolist():
+        try:
+            height, width = decode(record_file.read(key).content).shape[:2]
+        except (ImageError, DataError):
+            continue
+        if told and (height, width) != (told.height, told.width):
+            raise DataError(f"{record_file.rec_path}: record {key} is {height}x{width}, `property` says "
+                            f"{told.height}x{told.width} (height x width); pack the set again with --resize, or mend "
+                            "the property")
+        return height, width
+    raise DataError(f"{record_file.rec_path}: the first {min(TRIES, len(keys))} image records hold no image that "
+                    f"decodes; {CHECK}")
