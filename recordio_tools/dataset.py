@@ -144,7 +144,8 @@ def _check_labels(record_file: RecordFile, keys: np.ndarray, labels: np.ndarray,
 
 
 def _image_size(record_file: RecordFile, keys: np.ndarray, told: Property | None) -> tuple[int, int]:
-    for key in keys[:TRIES].tolist():
+    tried = keys[np.linspace(0, len(keys) - 1, min(TRIES, len(keys))).astype(int)]
+    for key in tried.tolist():
         try:
             height, width = decode(record_file.read(key).content).shape[:2]
         except (ImageError, DataError):
@@ -154,5 +155,5 @@ def _image_size(record_file: RecordFile, keys: np.ndarray, told: Property | None
                             f"{told.height}x{told.width} (height x width); pack the set again with --resize, or mend "
                             "the property")
         return height, width
-    raise DataError(f"{record_file.rec_path}: the first {min(TRIES, len(keys))} image records hold no image that "
-                    f"decodes; {CHECK}")
+    raise DataError(f"{record_file.rec_path}: none of {len(tried)} image records from all over the file holds an "
+                    f"image that decodes; {CHECK}")

@@ -22,6 +22,7 @@ class RecordWriter:
     def __init__(self, rec_path: PathLike, idx_path: PathLike | None = None) -> None:
         self.rec_path = Path(rec_path)
         self.idx_path = Path(idx_path) if idx_path is not None else self.rec_path.with_suffix(".idx")
+        self._made_folder = not self.rec_path.parent.exists()
         self.rec_path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in (self.rec_path, self.idx_path)]
         self._rec = open(self._temporary[0], "wb", buffering=1 << 20)
@@ -73,6 +74,9 @@ class RecordWriter:
         for path in self._temporary:
             with contextlib.suppress(OSError):
                 path.unlink()
+        if self._made_folder:
+            with contextlib.suppress(OSError):  # something else may lie there by now
+                self.rec_path.parent.rmdir()
 
     def __enter__(self) -> RecordWriter:
         return self

@@ -1,0 +1,51 @@
+"""python -m recordio_tools COMMAND: make, check and describe training and verification sets."""
+from __future__ import annotations
+
+import contextlib
+import importlib
+
+from common import cli
+from common.errors import UserError
+
+PROG = "python -m recordio_tools"
+COMMANDS = ("recordio_tools.commands.pack", "recordio_tools.commands.pairs", "recordio_tools.commands.check",
+            "recordio_tools.commands.info", "recordio_tools.synth.command")
+DESCRIPTION = """\
+Make, check and describe training sets (.rec) and verification sets (.bin).
+
+  python -m recordio_tools pack faces/ data/
+  python -m recordio_tools pairs lfw --images lfw/ --pairs pairs.txt --out data/lfw.bin
+  python -m recordio_tools check data/ data/lfw.bin
+
+COMMAND --help tells more of each."""
+
+
+def build_parser() -> cli.Parser:
+    """The parser of all commands; each leaves its function in `run`."""
+    parser = cli.Parser(prog=PROG, description=DESCRIPTION)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(name).add_parser(subparsers)
+    return parser
+
+
+def main(argv: list[str]) -> int | None:
+    """Run one command; returns its exit status."""
+    _check_libraries()
+    args = build_parser().parse_args(argv)
+    cli.setup_logging()
+    return args.run(args)
+
+
+def _check_libraries() -> None:
+    """numpy, OpenCV and tqdm are all that these commands need: they run where MXNet does not."""
+    for name in ("numpy", "cv2", "tqdm"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(f"{name} does not load ({error}); run `make venv` and use .venv/bin/python") from None
+
+
+if __name__ == "__main__":
+    cli.run(main, PROG)

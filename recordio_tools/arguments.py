@@ -1,0 +1,33 @@
+"""Values that several commands' flags take."""
+from __future__ import annotations
+
+import argparse
+import re
+
+from common.environment import usable_cores
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """`112,112` (height,width) as a pair."""
+    found = re.fullmatch(r"(\d{1,5})[,x](\d{1,5})", text.strip())
+    if not found or min(map(int, found.groups())) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not height,width, e.g. 112,112")
+    return int(found.group(1)), int(found.group(2))
+
+
+def at_least(least: int, most: int = 1 << 40) -> object:
+    """A parser of whole numbers from `least` to `most`."""
+    def whole_number(text: str) -> int:
+        value = int(text) if re.fullmatch(r"-?\d{1,12}", text.strip()) else None
+        if value is None or not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}"
+                                             + (f" to {most}" if most < 1 << 40 else ""))
+        return value
+    return whole_number
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """The flag --workers."""
+    parser.add_argument("--workers", type=at_least(1, 256), default=usable_cores(), metavar="N",
+                        help="threads that read and decode; the output does not depend on it (default: the cores "
+                             "this process may use)")

@@ -1,0 +1,19 @@
+"""The progress bar of long work: on stderr, with the time left, and out of the way where nobody watches."""
+from __future__ import annotations
+
+import sys
+from typing import Iterable, Iterator, TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+def progress(items: Iterable[Item], total: int, what: str, unit: str = "images") -> Iterator[Item]:
+    """Pass `items` on and show how many of `total` are done.
+
+    Short work shows no bar; where stderr is no terminal a line comes every half minute.
+    """
+    watched = sys.stderr.isatty()
+    return iter(tqdm(items, total=total, desc=what, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True,
+                     delay=0.5 if watched else 30, mininterval=0.1 if watched else 30, leave=watched))
