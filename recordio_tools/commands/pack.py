@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--min-images", type=at_least(1), default=1, metavar="K",
                         help="leave out identities with fewer usable images")
     parser.add_argument("--max-images", type=at_least(1), metavar="K",
-                        help="at most so many images an identity, drawn by --seed")
+                        help="at most so many of an identity's files, drawn by --seed")
     parser.add_argument("--shuffle", action="store_true", help="labels in an order drawn by --seed, not sorted")
     parser.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="of --max-images and --shuffle")
     add_workers(parser)
