@@ -1,0 +1,91 @@
+"""What the globals of strings' and numpy arrays' pickles stand for, as data: no numpy object is made here."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+ENCODE, BYTES, RECONSTRUCT, FROMBUFFER, SCALAR, NDARRAY, DTYPE = range(7)
+GLOBALS = {"_codecs.encode": ENCODE, "builtins.bytes": BYTES, "__builtin__.bytes": BYTES, "__builtin__.str": BYTES,
+           "numpy.ndarray": NDARRAY, "numpy.dtype": DTYPE}
+for _core in ("numpy.core", "numpy._core"):  # numpy 1, numpy 2
+    GLOBALS.update({f"{_core}.multiarray._reconstruct": RECONSTRUCT, f"{_core}.multiarray.scalar": SCALAR,
+                    f"{_core}.numeric._frombuffer": FROMBUFFER})
+LONGEST_CODE = 20  # characters of a dtype's code or an encoding's name
+MOST_AXES = 32  # numpy's own limit
+
+
+class Refused(ValueError):
+    """The pickle is damaged, or asks for something that is not data; the message says which, without the file."""
+
+
+class Global(NamedTuple):
+    """A known global, by its kind; stands for itself and cannot be called."""
+
+    kind: int
+
+
+@dataclass
+class Array:
+    """What a pickled numpy array holds: dtype 'u1' or 'b1', shape, and its bytes in C order."""
+
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+    data: bytes = b""
+
+
+class Dtype(NamedTuple):
+    """A dtype's code, 'u1' or 'b1'."""
+
+    code: str
+
+
+def text_of(value: Any) -> str:
+    """A short string of Python 2 or 3 as str; an empty one for anything else."""
+    if type(value) not in (bytes, str) or len(value) > LONGEST_CODE:
+        return ""
+    return value.decode("latin-1") if type(value) is bytes else value
+
+
+def fill(array: Array, data: Any, dtype: Any, shape: Any) -> Array:
+    """Put in what a pickle says the array holds; ValueError or TypeError where the parts do not agree."""
+    if type(dtype) is not Dtype or type(data) is not bytes or type(shape) is not tuple or len(shape) > MOST_AXES:
+        raise TypeError
+    size = 1
+    for length in shape:
+        if type(length) is not int or not 0 <= length <= len(data):
+            raise ValueError
+        size = min(size * length, len(data) + 1)
+    if size != len(data):
+        raise ValueError
+    array.dtype, array.shape, array.data = dtype.code, shape, data
+    return array
+
+
+def _empty_bytes() -> bytes:
+    return b""
+
+
+def _reconstruct(kind: Any, shape: Any, typecode: Any) -> Array:
+    if kind != Global(NDARRAY):
+        raise TypeError
+    return Array()
+
+
+def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
+    return fill(Array(), data, dtype, shape)
+
+
+def _dtype(code: Any, align: Any, copy: Any) -> Dtype:
+    code = text_of(code)
+    if code not in ("u1", "|u1", "b1", "|b1"):
+        raise Refused(f"holds a numpy array of type {code!r}; an encoded image is one of uint8 ('u1')")
+    return Dtype(code[-2:])
+
+
+def _scalar(dtype: Any, data: Any) -> bool:
+    if dtype != Dtype("b1") or type(data) is not bytes or len(data) != 1:
+        raise TypeError
+    return data != b"\0"
+
+
+CONSTRUCTORS = {BYTES: _empty_bytes, RECONSTRUCT: _reconstruct, FROMBUFFER: _frombuffer, DTYPE: _dtype, SCALAR: _scalar}
