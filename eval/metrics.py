@@ -1,0 +1,113 @@
+"""The numbers the field reports for face verification, from the scores of pairs.
+
+Everywhere: `scores` (pairs,) are squared L2 distances of normalised embeddings, 0 to 4, small for the same person;
+`same` (pairs,) is true where both images show one person. A pair is taken for the same person where its score is below
+a threshold. The conventions are those of InsightFace's verification script, which the paper's tables use.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from common.errors import RunError, UserError
+
+THRESHOLDS = np.arange(0, 4, 0.01)
+
+
+def check_pairs(same: np.ndarray, folds: int = 10) -> None:
+    """UserError where no score can be computed: fewer pairs than folds, or all pairs of one kind."""
+    same = np.asarray(same, bool)
+    if folds < 2:
+        raise UserError(f"{folds} folds: at least 2 are needed, one to test on and one to choose the threshold on")
+    if len(same) < folds:
+        raise UserError(f"{len(same)} pairs are fewer than {folds} folds")
+    if same.all() or not same.any():
+        raise UserError(f"all {len(same)} pairs are marked {'same' if same[0] else 'different'}; both kinds are needed")
+
+
+def fold_bounds(pairs: int, folds: int) -> np.ndarray:
+    """(folds + 1,) where consecutive folds begin and end; the first pairs % folds of them have one pair more."""
+    sizes = np.full(folds, pairs // folds)
+    sizes[:pairs % folds] += 1
+    return np.concatenate([[0], np.cumsum(sizes)])
+
+
+def accuracy_10fold(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> tuple[float, float, float]:
+    """Accuracy over consecutive folds: mean, standard deviation (of the folds, not of their mean), mean threshold.
+
+    Each fold is judged at the threshold of the grid 0, 0.01 .. 3.99 that is best on all the others, the first of
+    equals. scores may be (folds, pairs): row f, the scores that fold f is judged by, where the scoring itself is
+    fitted on the other folds.
+    """
+    same = np.asarray(same, bool)
+    check_pairs(same, folds)
+    scores = np.broadcast_to(_finite(scores), (folds, len(same)))
+    bounds = fold_bounds(len(same), folds)
+    accuracies, thresholds = np.empty(folds), np.empty(folds)
+    for fold in range(folds):
+        correct = _correct(scores[fold], same)
+        test = _correct(scores[fold, bounds[fold]:bounds[fold + 1]], same[bounds[fold]:bounds[fold + 1]])
+        best = int(np.argmax(correct - test))
+        accuracies[fold] = test[best] / (bounds[fold + 1] - bounds[fold])
+        thresholds[fold] = THRESHOLDS[best]
+    return float(accuracies.mean()), float(accuracies.std()), float(thresholds.mean())
+
+
+def _correct(scores: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """(400,) how many pairs each threshold of the grid gets right."""
+    # A pair counts as the same person from the first threshold above its score on.
+    first = np.searchsorted(THRESHOLDS, scores, side="right")
+    gained = np.bincount(first, np.where(same, 1, -1), len(THRESHOLDS) + 1)
+    return np.count_nonzero(~same) + np.cumsum(gained)[:-1].astype(np.int64)
+
+
+def roc_curve(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every operating point of the scores: FPR, TPR (rising, from 0 to 1) and the threshold.
+
+    At point i the pairs with scores <= threshold[i] are taken for the same person; the first point, of threshold
+    -inf, takes none. Pairs of equal score enter together.
+    """
+    positives, negatives, thresholds = _counts(scores, same)
+    return negatives / negatives[-1], positives / positives[-1], thresholds
+
+
+def tpr_at_fpr(scores: np.ndarray, same: np.ndarray, target: float) -> float:
+    """TPR over all pairs at once, at the largest observed FPR that does not exceed `target`; not interpolated."""
+    positives, negatives, _ = _counts(scores, same)
+    # 1e-9: a target of 0.001 allows 3 of 3,000 whatever 0.001 * 3000 rounds to.
+    point = np.searchsorted(negatives, target * negatives[-1] * (1 + 1e-9), side="right") - 1
+    return float(positives[point] / positives[-1])
+
+
+def eer(scores: np.ndarray, same: np.ndarray) -> float:
+    """Equal error rate: where FPR and FNR = 1 - TPR cross, linear between the two neighbouring operating points."""
+    fpr, tpr, _ = roc_curve(scores, same)
+    difference = fpr - (1 - tpr)  # rises from -1 to 1
+    right = int(np.argmax(difference >= 0))
+    part = -difference[right - 1] / (difference[right] - difference[right - 1])
+    return float(fpr[right - 1] + part * (fpr[right] - fpr[right - 1]))
+
+
+def auc(scores: np.ndarray, same: np.ndarray) -> float:
+    """Area under the ROC curve: the chance that a pair of one person scores below one of two; a tie counts half."""
+    fpr, tpr, _ = roc_curve(scores, same)
+    return float(np.trapz(tpr, fpr))
+
+
+def _counts(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Same and different pairs taken for the same at every operating point, and the thresholds."""
+    scores, same = _finite(scores), np.asarray(same, bool)
+    check_pairs(same, 2)
+    order = np.argsort(scores, kind="stable")
+    scores, same = scores[order], same[order]
+    last = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)  # of each group of equal scores
+    positives, negatives = np.cumsum(same)[last], np.cumsum(~same)[last]
+    return (np.concatenate([[0], positives]), np.concatenate([[0], negatives]),
+            np.concatenate([[-np.inf], scores[last]]))
+
+
+def _finite(scores: np.ndarray) -> np.ndarray:
+    scores = np.asarray(scores)
+    if not np.isfinite(scores).all():
+        raise RunError(f"{np.count_nonzero(~np.isfinite(scores))} of {scores.size} scores are not finite: the "
+                       "embeddings hold NaN or infinity, the model has diverged")
+    return scores

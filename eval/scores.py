@@ -1,0 +1,51 @@
+"""From embeddings to scores of pairs: normalise, project, take squared distances."""
+from __future__ import annotations
+
+import numpy as np
+
+from common.errors import UserError
+from eval.metrics import fold_bounds
+
+
+def normalise(embeddings: np.ndarray) -> np.ndarray:
+    """Rows of (N, D) scaled to length 1; a row of zeros stays one."""
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return embeddings / np.where(norms == 0, 1, norms)
+
+
+def pair_scores(embeddings: np.ndarray) -> np.ndarray:
+    """(pairs,) squared L2 distances of (2 * pairs, D) embeddings in the order left, right, left, ..."""
+    return np.square(embeddings[0::2] - embeddings[1::2]).sum(axis=1)
+
+
+def mean_norm(embeddings: np.ndarray) -> float:
+    """XNorm: the mean length of embeddings as the network gives them, before any normalisation."""
+    return float(np.linalg.norm(embeddings, axis=-1).mean(dtype=np.float64))
+
+
+def projected_scores(embeddings: np.ndarray, components: int, folds: int) -> np.ndarray:
+    """(folds, pairs) scores after PCA: row f with the projection fitted on all pairs outside fold f.
+
+    embeddings: (2 * pairs, D), normalised. As in InsightFace's script the projections are centred, not whitened, and
+    normalised again. UserError where there are not so many components.
+    """
+    pairs, bounds = len(embeddings) // 2, fold_bounds(len(embeddings) // 2, folds)
+    most = min(embeddings.shape[1], len(embeddings) - 2 * int(np.diff(bounds).max()))
+    if not 1 <= components <= most:
+        raise UserError(f"--pca {components}: 1 to {most} components are possible with {embeddings.shape[1]}-d "
+                        f"embeddings of {pairs} pairs in {folds} folds")
+    scores = np.empty((folds, pairs))
+    for fold in range(folds):
+        others = np.ones(len(embeddings), bool)
+        others[2 * bounds[fold]:2 * bounds[fold + 1]] = False
+        mean = embeddings[others].mean(axis=0, dtype=np.float64)
+        centred = embeddings[others] - mean
+        _, directions = np.linalg.eigh(centred.T @ centred)  # ascending
+        scores[fold] = pair_scores(normalise((embeddings - mean) @ directions[:, -components:]))
+    return scores
+
+
+def held_out(scores: np.ndarray) -> np.ndarray:
+    """(pairs,) of (folds, pairs): each pair's score by the projection that was fitted without it."""
+    folds, pairs = scores.shape
+    return scores[np.repeat(np.arange(folds), np.diff(fold_bounds(pairs, folds))), np.arange(pairs)]

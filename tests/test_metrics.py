@@ -1,0 +1,155 @@
+"""Verification metrics against plain loops, scikit-learn and the reference's own numbers."""
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+from sklearn.decomposition import PCA
+from sklearn.model_selection import KFold
+from sklearn.preprocessing import normalize
+
+from common.errors import RunError, UserError
+from eval import metrics
+from eval.scores import held_out, mean_norm, normalise, pair_scores, projected_scores
+
+
+def draw(seed, pairs=137, ties=False):
+    """Scores of pairs that overlap; with ties, many of them on the grid of thresholds."""
+    random = np.random.RandomState(seed)
+    same = random.rand(pairs) < 0.4
+    scores = np.clip(random.normal(np.where(same, 1.2, 1.8), 0.4), 0, 4)
+    return (np.round(scores, 1) if ties else scores), same
+
+
+CASES = [draw(seed, pairs, ties) for seed, pairs, ties in
+         [(0, 137, False), (1, 137, True), (2, 10, False), (3, 23, True), (4, 600, True)]]
+
+
+@pytest.mark.parametrize("scores, same", CASES)
+@pytest.mark.parametrize("folds", [10, 3])
+def test_accuracy_equals_a_loop_over_thresholds(scores, same, folds):
+    accuracies, thresholds = [], []
+    for train, test in KFold(folds, shuffle=False).split(scores):
+        best, best_right = None, -1
+        for threshold in np.arange(0, 4, 0.01):
+            right = np.sum(np.less(scores[train], threshold) == same[train])
+            if right > best_right:
+                best, best_right = threshold, right
+        accuracies.append(np.mean((scores[test] < best) == same[test]))
+        thresholds.append(best)
+    expected = np.mean(accuracies), np.std(accuracies), np.mean(thresholds)
+    assert metrics.accuracy_10fold(scores, same, folds) == pytest.approx(expected, abs=1e-12)
+
+
+def operating_points(scores, same):
+    points = []
+    for threshold in [-1.0, *sorted(set(scores))]:
+        taken = scores <= threshold
+        points.append((np.sum(taken & ~same) / np.sum(~same), np.sum(taken & same) / np.sum(same)))
+    return points
+
+
+@pytest.mark.parametrize("scores, same", CASES)
+def test_rates_equal_a_loop_over_operating_points(scores, same):
+    points = operating_points(scores, same)
+    fpr, tpr, thresholds = metrics.roc_curve(scores, same)
+    assert np.allclose(points, np.stack([fpr, tpr], 1), atol=1e-15)
+    assert thresholds[0] == -np.inf and np.array_equal(thresholds[1:], sorted(set(scores)))
+    for target in [0, 1e-3, 1 / np.sum(~same), 3 / np.sum(~same), 0.1, 0.5, 1]:
+        expected = max(t for f, t in points if f <= target + 1e-12)
+        assert metrics.tpr_at_fpr(scores, same, target) == pytest.approx(expected, abs=1e-12)
+    (f0, t0), (f1, t1) = next(pair for pair in zip(points, points[1:]) if pair[1][0] >= 1 - pair[1][1])
+    share = (1 - t0 - f0) / ((f1 - f0) + (t1 - t0))
+    assert metrics.eer(scores, same) == pytest.approx(f0 + share * (f1 - f0), abs=1e-12)
+
+
+@pytest.mark.parametrize("scores, same", CASES)
+def test_curve_and_area_equal_scikit_learn(scores, same):
+    fpr, tpr, _ = sk.roc_curve(same, -scores, drop_intermediate=False)
+    ours = metrics.roc_curve(scores, same)
+    assert np.allclose(fpr, ours[0], atol=1e-15) and np.allclose(tpr, ours[1], atol=1e-15)
+    assert metrics.auc(scores, same) == pytest.approx(sk.roc_auc_score(same, -scores), abs=1e-12)
+    wins = (scores[same][:, None] < scores[~same]) + 0.5 * (scores[same][:, None] == scores[~same])
+    assert metrics.auc(scores, same) == pytest.approx(wins.mean(), abs=1e-12)
+
+
+def test_separable_reversed_and_useless_scores():
+    same = np.arange(20) % 2 == 0
+    apart = np.where(same, 0.5, 1.5)
+    assert metrics.accuracy_10fold(apart, same) == (1.0, 0.0, pytest.approx(0.51))
+    assert (metrics.tpr_at_fpr(apart, same, 0), metrics.eer(apart, same), metrics.auc(apart, same)) == (1, 0, 1)
+    assert (metrics.tpr_at_fpr(-apart, same, 0), metrics.eer(-apart, same), metrics.auc(-apart, same)) == (0, 1, 0)
+    equal = np.ones(20)
+    assert (metrics.tpr_at_fpr(equal, same, 0.5), metrics.eer(equal, same), metrics.auc(equal, same)) == (0, 0.5, 0.5)
+    # All thresholds are equally good: the first is taken, and calls every pair different.
+    assert metrics.accuracy_10fold(equal, same, 5) == (0.5, 0.0, 0.0)
+
+
+def test_a_score_equal_to_the_threshold_counts_as_different():
+    same = np.arange(20) % 2 == 0
+    scores = np.where(same, 1.0, 1.005)  # 1.0 < 1.01, but both are below 1.01 and neither below 1.0
+    assert metrics.accuracy_10fold(scores, same)[0] == 0.5
+    scores = np.where(same, metrics.THRESHOLDS[99], metrics.THRESHOLDS[100])
+    assert metrics.accuracy_10fold(scores, same) == (1.0, 0.0, pytest.approx(metrics.THRESHOLDS[100]))
+
+
+def test_folds_split_as_scikit_learn_does():
+    for pairs, folds in [(10, 10), (23, 10), (137, 10), (7, 3)]:
+        bounds = metrics.fold_bounds(pairs, folds)
+        tests = [test for _, test in KFold(folds, shuffle=False).split(np.zeros(pairs))]
+        assert [list(range(a, b)) for a, b in zip(bounds, bounds[1:])] == [list(test) for test in tests]
+
+
+def test_sets_without_a_score_are_refused():
+    for same, folds, said in [(np.ones(20, bool), 10, "all 20 pairs are marked same"),
+                              (np.zeros(20, bool), 10, "all 20 pairs are marked different"),
+                              (np.array([1, 0] * 4, bool), 10, "8 pairs are fewer than 10 folds"),
+                              (np.array([1, 0] * 4, bool), 1, "at least 2"), (np.zeros(0, bool), 10, "0 pairs")]:
+        with pytest.raises(UserError, match=said):
+            metrics.accuracy_10fold(np.ones(len(same)), same, folds)
+    for function in (metrics.eer, metrics.auc, metrics.roc_curve):
+        with pytest.raises(UserError, match="both kinds"):
+            function(np.ones(20), np.ones(20, bool))
+        with pytest.raises(RunError, match="1 of 2 scores are not finite"):
+            function(np.array([1, np.nan]), np.array([True, False]))
+
+
+def test_scores_of_embeddings():
+    random = np.random.RandomState(0)
+    raw = random.normal(size=(8, 5)).astype(np.float32)
+    raw[3] = 0
+    unit = normalise(raw)
+    assert np.allclose(unit, normalize(raw), atol=1e-6) and np.isfinite(unit).all()
+    expected = [sum((unit[2 * i, k] - unit[2 * i + 1, k]) ** 2 for k in range(5)) for i in range(4)]
+    assert np.allclose(pair_scores(unit), expected, atol=1e-6)
+    assert mean_norm(raw) == pytest.approx(sum(sum(x * x for x in row) ** 0.5 for row in raw.tolist()) / 8, rel=1e-6)
+
+
+def test_pca_is_fitted_on_the_other_folds_only():
+    random = np.random.RandomState(1)
+    unit = normalise(random.normal(size=(60, 12)) * np.arange(1, 13))
+    scores = projected_scores(unit, 4, 5)
+    left, right = unit[0::2], unit[1::2]
+    for fold, (train, _) in enumerate(KFold(5, shuffle=False).split(left)):
+        model = PCA(4).fit(np.concatenate([left[train], right[train]]))
+        ends = normalize(model.transform(left)), normalize(model.transform(right))
+        assert np.allclose(scores[fold], np.sum((ends[0] - ends[1]) ** 2, 1), atol=1e-9)
+    assert np.array_equal(held_out(scores)[6:12], scores[1, 6:12])
+    same = np.arange(30) % 2 == 0
+    # With equal rows the matrix form is the plain one.
+    assert metrics.accuracy_10fold(np.stack([scores[0]] * 5), same, 5) == metrics.accuracy_10fold(scores[0], same, 5)
+    for components in (0, 13):
+        with pytest.raises(UserError, match=f"--pca {components}: 1 to 12"):
+            projected_scores(unit, components, 5)
+
+
+def test_the_reference_embeddings_give_the_reference_scores(shared_reference):
+    found = np.load(shared_reference / "y1_cfp_fp_embeddings.npz")
+    expected = json.loads((shared_reference / "y1_scores.json").read_text())["cfp_fp_splits_1_5"]
+    scores, same = pair_scores(found["E"]), found["same"]
+    accuracy, std, _ = metrics.accuracy_10fold(scores, same)
+    ours = {"pairs": len(same), "accuracy": accuracy, "accuracy_std": std, "eer": metrics.eer(scores, same),
+            "tpr": metrics.tpr_at_fpr(scores, same, 1e-3), "auc": metrics.auc(scores, same)}
+    assert ours == pytest.approx(expected, abs=1e-12)
