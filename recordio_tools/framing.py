@@ -25,11 +25,14 @@ WHOLE, FIRST, MIDDLE, LAST = 0, 1, 2, 3
 
 
 class FramingError(ValueError):
-    """Bytes that are no record; `at` is the offset of the fault inside the bytes that were looked at."""
+    """Bytes that are no record; `at` is the offset of the fault inside the bytes that were looked at.
 
-    def __init__(self, message: str, at: int = 0) -> None:
+    cut_off: nothing is wrong but that the bytes end too early.
+    """
+
+    def __init__(self, message: str, at: int = 0, cut_off: bool = False) -> None:
         super().__init__(message)
-        self.at = at
+        self.at, self.cut_off = at, cut_off
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def _split(content: bytes) -> list[bytes]:
 def part(data: bytes, at: int = 0) -> tuple[int, int]:
     """(flag, length) of the part that begins at data[at]; FramingError where none does."""
     if at + FRAME.size > len(data):
-        raise FramingError("the file ends here", at)
+        raise FramingError("the file ends here", at, cut_off=True)
     magic, word = FRAME.unpack_from(data, at)
     if magic != MAGIC:
         raise FramingError(f"no record begins here (found {magic:#010x} instead of {MAGIC:#010x})", at)

@@ -2,15 +2,14 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
 
 from common.files import PathLike
-from recordio_tools import framing
 from recordio_tools.errors import DataError
-from recordio_tools.framing import FRAME, HEADER, FramingError, padded
+from recordio_tools.framing import FramingError
+from recordio_tools.raw import RawFile
 
 log = logging.getLogger(__name__)
 LARGEST = 1 << 62  # of a key or an offset: sums with lengths stay inside int64
@@ -44,40 +43,26 @@ def _fault(path: PathLike, text: bytes) -> str:
     return f"{path}: is not made of lines `key TAB offset`; is this the .idx of a .rec?"
 
 
-def build_index(rec_path: PathLike, handle: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(keys, offsets) of the file open as `handle`, `size` bytes long, from the frames of its records.
+def build_index(raw: RawFile) -> tuple[np.ndarray, np.ndarray]:
+    """(keys, offsets) of an open file, from the frames of its records.
 
     The keys are the ids in the image headers where those are distinct, else 0, 1, 2, ... DataError names the first
     record that is damaged.
     """
-    log.info("%s has no .idx beside it: reading it through once", rec_path)
+    log.info("%s has no .idx beside it: reading it through once", raw.rec_path)
     offsets, ids, offset = [], [], 0
-    while offset < size:
+    while offset < raw.size:
         try:
-            identifier, end = _skip(handle, size, offset)
+            identifier, end = raw.skip(offset)
         except FramingError as error:
-            raise DataError(f"{rec_path}: record {len(offsets)} at byte {offset}: {error}") from None
+            raise DataError(f"{raw.rec_path}: record {len(offsets)} at byte {offset}: {error}") from None
         offsets.append(offset)
         ids.append(identifier)
         offset = end
+    return keys_of(ids), np.array(offsets, np.int64)
+
+
+def keys_of(ids: list[int]) -> np.ndarray:
+    """Keys for records without an index: their ids where those are distinct, else 0, 1, 2, ..."""
     distinct = len(set(ids)) == len(ids) and all(0 <= number < LARGEST for number in ids)
-    return np.array(ids if distinct else range(len(ids)), np.int64), np.array(offsets, np.int64)
-
-
-def _skip(handle: int, size: int, offset: int) -> tuple[int, int]:
-    """(id, offset behind) of the record that begins at `offset`."""
-    identifier, previous = -1, None
-    while True:
-        data = os.pread(handle, FRAME.size + HEADER.size, offset)
-        flag, length = framing.part(data)
-        if not framing.follows(previous, flag):
-            raise FramingError(f"a part of kind {flag} stands where it cannot", offset)
-        if previous is None and length >= HEADER.size and len(data) == FRAME.size + HEADER.size:
-            identifier = HEADER.unpack_from(data, FRAME.size)[2]
-        if offset + FRAME.size + length > size:
-            raise FramingError(f"is cut off: it needs {offset + FRAME.size + length - size} bytes more than the file "
-                               "has", offset)
-        offset += FRAME.size + padded(length)
-        previous = flag
-        if flag in (framing.WHOLE, framing.LAST):
-            return identifier, offset
+    return np.array(ids if distinct else range(len(ids)), np.int64)

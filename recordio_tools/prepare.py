@@ -15,12 +15,14 @@ from recordio_tools.images import ImageError, decode, encode_jpeg
 
 @dataclass(frozen=True)
 class Wanted:
-    """height, width in pixels; quality of JPEGs made here; resize: scale other sizes instead of refusing them."""
+    """height, width in pixels; quality of JPEGs made here; resize: scale other sizes instead of refusing them;
+    any_kind: copy every image of the right size, not only plain JPEGs."""
 
     height: int
     width: int
     quality: int = 95
     resize: bool = False
+    any_kind: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ def prepare(path: PathLike, wanted: Wanted) -> Prepared:
             raise UserError(f"{path}: is {image.shape[0]}x{image.shape[1]} (height x width), not "
                             f"{wanted.height}x{wanted.width}; align the faces first, or give --resize or --image-size")
         return Prepared(encode_jpeg(fit(image, wanted.height, wanted.width), wanted.quality), change="resized")
+    if wanted.any_kind:
+        return Prepared(data)
     if kind_of(data) == "JPEG":
         header = read_header(data)
         if header.components in (1, 3) and header.orientation == 1:

@@ -1,0 +1,99 @@
+"""`pairs lfw|cfp|csv`: a verification protocol and its images to a `.bin`."""
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from common.errors import UserError
+from recordio_tools.arguments import add_workers, at_least, image_size
+from recordio_tools.pair_lists import Pair, read_cfp, read_csv, read_lfw
+from recordio_tools.prepare import Wanted
+from recordio_tools.verification_sets import write_set
+
+DESCRIPTION = """\
+Make a verification set (.bin) of the pairs that a protocol names. Images are stored as they are.
+
+  python -m recordio_tools pairs lfw --images lfw/ --pairs pairs.txt --out data/lfw.bin
+  python -m recordio_tools pairs cfp --images cfp/ --protocol cfp/Protocol --kind FP --out data/cfp_fp.bin
+  python -m recordio_tools pairs csv --pairs mine.csv --out data/mine.bin"""
+LFW = """\
+LFW's pairs file, in its order: `name n m` for a same pair, `name n other m` for a different one. Image 1
+of NAME is DIR/NAME/NAME_0001.jpg.
+
+  python -m recordio_tools pairs lfw --images lfw/ --pairs pairs.txt --out data/lfw.bin"""
+CFP = """\
+CFP's Protocol folder: split by split; inside a split same and different pairs alternate, so that any number
+of folds is balanced. FF: frontal to frontal, FP: frontal to profile.
+
+  python -m recordio_tools pairs cfp --images cfp/ --protocol cfp/Protocol --kind FP --out data/cfp_fp.bin"""
+CSV = """\
+A table with the columns left,right,same and perhaps fold; same is 1 or 0, the paths are relative to
+--images, or to the table. Pairs come in fold order, inside a fold in the table's order.
+
+  python -m recordio_tools pairs csv --pairs mine.csv --images faces/ --out data/mine.bin"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Register the command and its three protocols."""
+    parser = subparsers.add_parser("pairs", help="a verification protocol to a .bin", description=DESCRIPTION)
+    kinds = parser.add_subparsers(dest="protocol_kind", metavar="lfw|cfp|csv", required=True)
+    lfw = kinds.add_parser("lfw", help="LFW's pairs file", description=LFW)
+    lfw.add_argument("--images", required=True, metavar="DIR", help="folder with a folder for each name")
+    lfw.add_argument("--pairs", required=True, metavar="FILE", help="pairs.txt")
+    cfp = kinds.add_parser("cfp", help="CFP's Protocol folder", description=CFP)
+    cfp.add_argument("--images", metavar="DIR", help="CFP's folder, or Data/Images in it (default: as Protocol says)")
+    cfp.add_argument("--protocol", required=True, metavar="DIR", help="Protocol, with Pair_list_F.txt, Split/, ...")
+    cfp.add_argument("--kind", required=True, choices=("FF", "FP"))
+    cfp.add_argument("--splits", type=_splits, metavar="A-B", help="splits to take, e.g. 1-5 (default: all there are)")
+    table = kinds.add_parser("csv", help="a table left,right,same[,fold]", description=CSV)
+    table.add_argument("--images", metavar="DIR", help="root of relative paths (default: the table's folder)")
+    table.add_argument("--pairs", required=True, metavar="FILE", help="the table")
+    for kind, run in ((lfw, _lfw), (cfp, _cfp), (table, _csv)):
+        kind.add_argument("--out", required=True, metavar="X.bin", help="file to write")
+        kind.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W",
+                          help="the size that every image must have, in pixels")
+        kind.add_argument("--resize", action="store_true", help="scale images of another size (JPEG, --quality)")
+        kind.add_argument("--quality", type=at_least(1, 100), default=95, help="of JPEGs that --resize makes")
+        kind.add_argument("--folds", type=at_least(2), default=10, help="folds that verification will make")
+        add_workers(kind)
+        kind.set_defaults(run=run)
+
+
+def _lfw(args: argparse.Namespace) -> int:
+    return _write(args, read_lfw(_folder(args.images), Path(args.pairs)), args.pairs)
+
+
+def _cfp(args: argparse.Namespace) -> int:
+    images = None if args.images is None else _folder(args.images)
+    return _write(args, read_cfp(Path(args.protocol), args.kind, args.splits, images), args.protocol)
+
+
+def _csv(args: argparse.Namespace) -> int:
+    return _write(args, read_csv(Path(args.pairs), None if args.images is None else _folder(args.images)), args.pairs)
+
+
+def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
+    wanted = Wanted(*args.image_size, quality=args.quality, resize=args.resize, any_kind=True)
+    count, images = write_set(pairs, what, Path(args.out), wanted, args.folds, args.workers)
+    same = sum(pair.same for pair in pairs)
+    print(f"{count} pairs ({same} same, {count - same} different) of {images} images in {args.out}")
+    return 0
+
+
+def _folder(name: str) -> Path:
+    if not Path(name).is_dir():
+        raise UserError(f"--images {name}: there is no such folder")
+    return Path(name)
+
+
+def _splits(text: str) -> list[int]:
+    numbers: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"(\d{1,2})(?:-(\d{1,2}))?", part.strip(), re.ASCII)
+        if not found:
+            raise argparse.ArgumentTypeError(f"{text!r} is not like 1-5 or 1,3")
+        numbers += range(int(found.group(1)), int(found.group(2) or found.group(1)) + 1)
+    if not numbers or len(set(numbers)) != len(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} names no split, or one twice")
+    return numbers

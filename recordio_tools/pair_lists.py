@@ -1,0 +1,159 @@
+"""The pairs that a verification protocol asks for: LFW's pairs file, CFP's Protocol folder, a CSV. No image is read."""
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import UserError
+from recordio_tools.sources import EXTENSIONS, natural
+
+TRUTH = {**dict.fromkeys(["1", "true", "yes", "same"], True), **dict.fromkeys(["0", "false", "no", "different"], False)}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two image files, whether they show the same person, the line that says so, and its fold where that is given."""
+
+    left: Path
+    right: Path
+    same: bool
+    where: str
+    fold: str = ""
+
+
+def read_lfw(images: Path, pairs: Path) -> list[Pair]:
+    """LFW's protocol, in the file's order: `name n m` is a same pair, `name n other m` a different one.
+
+    The image is images/NAME/NAME_0001.jpg (or .png, ...). A first line `folds pairs` or `pairs` must hold.
+    """
+    lines = _lines(pairs)
+    found, suffix = [], {}
+    promised = _lfw_promise(lines[0][1]) if lines else None
+    for number, line in lines if promised is None else lines[1:]:
+        fields = line.split("\t") if "\t" in line else line.split()
+        fields = [field.strip() for field in fields]
+        names = fields[:1] * 2 if len(fields) == 3 else fields[0::2]
+        numbers = fields[1:] if len(fields) == 3 else fields[1::2]
+        if len(fields) not in (3, 4) or not all(re.fullmatch(r"\d{1,9}", word, re.ASCII) for word in numbers):
+            raise UserError(f"{pairs}: line {number} is neither `name n m` (same) nor `name n other m` (different)")
+        left, right = (_lfw_image(images, name, int(word), suffix) for name, word in zip(names, numbers))
+        found.append(Pair(left, right, len(fields) == 3, f"{pairs}: line {number}"))
+    if promised is not None and len(found) != promised:
+        raise UserError(f"{pairs}: line 1 promises {promised} pairs, the file has {len(found)}; is it whole?")
+    return found
+
+
+def _lfw_promise(line: str) -> int | None:
+    numbers = re.fullmatch(r"(\d{1,6})(?:\s+(\d{1,6}))?", line.strip(), re.ASCII)
+    if not numbers:
+        return None
+    return 2 * int(numbers.group(1)) * int(numbers.group(2) or 1)
+
+
+def _lfw_image(images: Path, name: str, number: int, suffix: dict[str, str]) -> Path:
+    stem = images / name / f"{name}_{number:04d}"
+    candidates = [suffix["last"]] if "last" in suffix else []
+    for ending in itertools.chain(candidates, sorted(EXTENSIONS)):
+        if stem.with_name(stem.name + ending).is_file():
+            suffix["last"] = ending
+            return stem.with_name(stem.name + ending)
+    return stem.with_name(stem.name + suffix.get("last", ".jpg"))
+
+
+def read_cfp(protocol: Path, kind: str, splits: list[int] | None, images: Path | None) -> list[Pair]:
+    """CFP's protocol, split by split (those there are, or `splits`); inside a split same and different alternate.
+
+    images: the folder that `../Data/Images` of the lists stands for, or CFP's own top folder; None: as the lists say.
+    """
+    if not protocol.is_dir():
+        raise UserError(f"--protocol {protocol}: there is no such folder")
+    folder = protocol / "Split" / kind
+    if splits is None:
+        splits = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+        if not splits:
+            raise UserError(f"--protocol {protocol}: {folder} holds no splits 01, 02, ...")
+    lists = [_cfp_list(protocol / f"Pair_list_{letter}.txt") for letter in kind]
+    found = []
+    for split in splits:
+        sides = [_cfp_pairs(folder / f"{split:02d}" / f"{name}.txt", name == "same", str(split), lists)
+                 for name in ("same", "diff")]
+        for pair in itertools.chain.from_iterable(itertools.zip_longest(*sides)):
+            if pair is not None:
+                found.append(pair)
+    root = _cfp_root(protocol, images, found)
+    return [Pair(root / pair.left, root / pair.right, pair.same, pair.where, pair.fold) for pair in found]
+
+
+def _cfp_list(path: Path) -> dict[int, Path]:
+    found = {}
+    for number, line in _lines(path):
+        fields = line.split(None, 1)
+        if len(fields) != 2 or not fields[0].isdigit():
+            raise UserError(f"{path}: line {number} is not `number path`")
+        parts = Path(fields[1].strip()).parts
+        if "Images" in parts:  # ../Data/Images/001/frontal/01.jpg
+            parts = parts[parts.index("Images") + 1:]
+        found[int(fields[0])] = Path(*(part for part in parts if part not in ("..", "/")))
+    return found
+
+
+def _cfp_pairs(path: Path, same: bool, fold: str, lists: list[dict[int, Path]]) -> list[Pair]:
+    found = []
+    for number, line in _lines(path):
+        fields = line.split(",")
+        if len(fields) != 2 or not all(field.strip().isdigit() for field in fields):
+            raise UserError(f"{path}: line {number} is not `a,b`, two numbers of the pair lists")
+        sides = []
+        for field, names in zip(fields, lists):
+            if int(field) not in names:
+                raise UserError(f"{path}: line {number}: the pair list has no image {int(field)}")
+            sides.append(names[int(field)])
+        found.append(Pair(sides[0], sides[1], same, f"{path}: line {number}", fold))
+    return found
+
+
+def _cfp_root(protocol: Path, images: Path | None, pairs: list[Pair]) -> Path:
+    top = protocol.parent if images is None else images
+    candidates = [top, top / "Images", top / "Data" / "Images"]
+    first = pairs[0].left if pairs else Path()
+    return next((folder for folder in candidates if (folder / first).is_file()), candidates[2 if images is None else 0])
+
+
+def read_csv(path: Path, images: Path | None) -> list[Pair]:
+    """A table with the columns left, right, same and perhaps fold: in fold order, inside a fold in the file's order.
+
+    Relative paths are taken from `images`, or from the table's own folder. same: 1/0, true/false, yes/no.
+    """
+    root = path.parent if images is None else images
+    found = []
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            table = csv.DictReader(stream, skipinitialspace=True)
+            missing = [name for name in ("left", "right", "same") if name not in (table.fieldnames or [])]
+            if missing:
+                raise UserError(f"{path}: line 1 has no column {', '.join(missing)}; it must be left,right,same[,fold]")
+            for row in table:
+                where = f"{path}: line {table.line_num}"
+                same = TRUTH.get((row["same"] or "").strip().lower())
+                if not row["left"] or not row["right"] or same is None or None in row:
+                    raise UserError(f"{where} is not left,right,same[,fold] with same 1 or 0")
+                fold = (row.get("fold") or "").strip()
+                found.append(Pair(root / row["left"], root / row["right"], same, where, fold))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: is no CSV in UTF-8 ({error})") from None
+    return sorted(found, key=lambda pair: natural(pair.fold))
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is no text in UTF-8") from None
+    return [(number, line.strip("\r")) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
