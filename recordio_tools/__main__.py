@@ -1,15 +1,16 @@
 """python -m recordio_tools COMMAND: make, check and describe training and verification sets."""
 from __future__ import annotations
 
-import contextlib
 import importlib
+import importlib.util
 
 from common import cli
 from common.errors import UserError
 
 PROG = "python -m recordio_tools"
 COMMANDS = ("recordio_tools.commands.pack", "recordio_tools.commands.pairs", "recordio_tools.commands.check",
-            "recordio_tools.commands.info", "recordio_tools.synth.command")
+            "recordio_tools.commands.info")
+SYNTH = ("recordio_tools.synth.command",) if importlib.util.find_spec("recordio_tools.synth") else ()
 DESCRIPTION = """\
 Make, check and describe training sets (.rec) and verification sets (.bin).
 
@@ -24,9 +25,8 @@ def build_parser() -> cli.Parser:
     """The parser of all commands; each leaves its function in `run`."""
     parser = cli.Parser(prog=PROG, description=DESCRIPTION)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        with contextlib.suppress(ModuleNotFoundError):
-            importlib.import_module(name).add_parser(subparsers)
+    for name in COMMANDS + SYNTH:
+        importlib.import_module(name).add_parser(subparsers)
     return parser
 
 

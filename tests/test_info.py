@@ -1,11 +1,16 @@
 """info: the numbers against an independent count."""
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 import pytest
 from recordio_cases import command, picture
 from small_sets import jpeg, write_training_set, write_verification_set
+
+REPO = Path(__file__).resolve().parent.parent
 
 
 def test_the_real_training_set(shared_data, capsys):
@@ -61,3 +66,19 @@ def test_files_that_cannot_be_read_are_one_line(tmp_path):
         assert status == 2 and name in line
     (tmp_path / "empty.rec").write_bytes(b"")
     assert command("info", tmp_path / "empty.rec") == (0, "")
+
+
+@pytest.mark.parametrize("argv, status, shown", [
+    (["info", "nowhere"], 2, "nowhere: there is no such file or folder"), (["pack", "nowhere", "out"], 2, "nowhere"),
+    (["pack"], 2, "SRC"), ([], 2, "COMMAND"), (["pak", "a", "b"], 2, "pak"), (["check", "a.rec"], 2, "a.rec")])
+def test_a_user_sees_one_line_and_the_exit_status(tmp_path, argv, status, shown):
+    run = subprocess.run([sys.executable, "-m", "recordio_tools", *argv], capture_output=True, text=True, cwd=REPO)
+    assert run.returncode == status and run.stdout == ""
+    assert shown in run.stderr and run.stderr.count("\n") == 1 and "Traceback" not in run.stderr
+
+
+def test_help_teaches_and_no_command_needs_mxnet():
+    code = "import sys; sys.modules['mxnet'] = None; from recordio_tools.__main__ import main; main(sys.argv[1:])"
+    for command_line in (["--help"], ["pack", "--help"], ["pairs", "cfp", "--help"], ["check", "--help"]):
+        run = subprocess.run([sys.executable, "-c", code, *command_line], capture_output=True, text=True, cwd=REPO)
+        assert run.returncode == 0 and "python -m recordio_tools " in run.stdout, run.stderr
