@@ -1,0 +1,46 @@
+"""Alignment by five landmarks: the similarity transform to the ecosystem's template, and the warp."""
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+# left eye, right eye, nose tip, left and right corner of the mouth, as the image shows them: x, y in a 112x112 crop
+TEMPLATE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
+                     (70.7299, 92.2041)])
+TEMPLATE.setflags(write=False)
+
+
+def template(height: int = 112, width: int = 112) -> np.ndarray:
+    """(5, 2) landmarks in a crop of another size: scaled with the height, kept in the middle of the width."""
+    scale = height / 112
+    return TEMPLATE * scale + np.array([(width - 112 * scale) / 2, 0.0])
+
+
+def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(2, 3) float64 matrix of the rotation, scale and shift that brings source points closest to target points.
+
+    source, target: (N, 2) pixels, N >= 2. Least squares without reflection: S. Umeyama, "Least-squares estimation of
+    transformation parameters between two point patterns", PAMI 1991, in closed form for the plane.
+    Raises ValueError where the source points coincide or are not finite, so that no scale exists.
+    """
+    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    if source.shape != target.shape or source.ndim != 2 or source.shape[1] != 2 or len(source) < 2:
+        raise ValueError(f"similarity: points of shapes {source.shape} and {target.shape}, not two of (N, 2), N >= 2")
+    middle, goal = source.mean(0), target.mean(0)
+    a, b = source - middle, target - goal
+    spread = float((a * a).sum())
+    if not (np.isfinite(spread) and np.isfinite(b).all()) or spread < 1e-12:
+        raise ValueError("similarity: the points coincide, or are not finite")
+    cosine = float((a * b).sum()) / spread  # scale * cos, scale * sin of the rotation
+    sine = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / spread
+    if not cosine * cosine + sine * sine > 0:
+        raise ValueError("similarity: the points ask for a scale of nought")
+    turn = np.array([[cosine, -sine], [sine, cosine]])
+    shift = goal - np.array([cosine * middle[0] - sine * middle[1], sine * middle[0] + cosine * middle[1]])
+    return np.hstack([turn, shift[:, None]])
+
+
+def align(image: np.ndarray, points: np.ndarray, height: int = 112, width: int = 112) -> np.ndarray:
+    """Crop a face: (H, W, 3) uint8 and its five (x, y) to (height, width, 3), black beyond the image's border."""
+    matrix = similarity(points, template(height, width))
+    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=0)

@@ -1,0 +1,103 @@
+"""The whole set: people shared out to processes, written beside the output folder and renamed when it is whole."""
+from __future__ import annotations
+
+import concurrent.futures
+import csv
+import multiprocessing
+import os
+import shutil
+import signal
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Iterator
+
+import cv2
+
+from common.errors import RunError, UserError
+from recordio_tools.progress import progress
+from recordio_tools.synth import protocol, seeds
+from recordio_tools.synth.album import COLUMNS, Album, Settings, albums, draw_album
+
+PROTOCOLS = 9  # the kind of random numbers that choose pairs; apart from those of images
+
+
+def generate(out: Path, identities: int, images: int, people: int, seed: int, workers: int = 1,
+             size: tuple[int, int] = (112, 112), quality: int = 95, keep_photographs: bool = False) -> int:
+    """Draw the set into the folder `out`, which must be empty or absent; returns the number of images.
+
+    The same arguments give the same bytes in every file, whatever `workers` is. What is left of a failure is
+    removed. UserError for a folder in use or a number of people that no protocol can be made of.
+    """
+    if people and people < protocol.LEAST_PEOPLE:
+        raise UserError(f"--verify-identities {people}: ten folds need {protocol.LEAST_PEOPLE} people or more; "
+                        "0 leaves the verification sets out")
+    if people > 999:
+        raise UserError(f"--verify-identities {people}: CFP's folders 001, 002, ... end at 999")
+    if not identities and not people:
+        raise UserError("--identities 0 and --verify-identities 0: nothing to draw")
+    out = Path(out).absolute()
+    _check_free(out)
+    work = albums(identities, images, people)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = out.parent / f".{out.name}.{os.getpid()}.tmp"
+    try:
+        folder.mkdir()
+        settings = Settings(folder, seed, size, quality, keep_photographs)
+        rows = [row for rows in _draw(work, settings, workers) for row in rows]
+        if people:
+            protocol.write_lfw(folder / "verify", people, seeds.stream(seed, seeds.VERIFY, 0, PROTOCOLS, 0))
+            protocol.write_cfp(folder / "cfp", people, seeds.stream(seed, seeds.VERIFY, 0, PROTOCOLS, 1))
+        with open(folder / "landmarks.csv", "w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
+        if out.exists():
+            out.rmdir()  # empty, as was checked; if not any more, this fails and nothing is lost
+        os.replace(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(rows)
+
+
+def _check_free(out: Path) -> None:
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise UserError(f"{out}: exists and is no folder; name another")
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out}: the folder is not empty; remove it or name another")
+
+
+def _draw(work: list[Album], settings: Settings, workers: int) -> Iterator[list[list[str]]]:
+    """The rows of each album, in order, with a progress bar that counts images."""
+    results = _alone(work, settings) if workers <= 1 else _shared_out(work, settings, min(workers, len(work)))
+    rows = ((row, number == 0) for rows in results for number, row in enumerate(rows))
+    return ([row] for row, _ in progress(rows, sum(len(album.images) for album in work), "drawing"))
+
+
+def _alone(work: list[Album], settings: Settings) -> Iterator[list[list[str]]]:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        for album in work:
+            yield draw_album(album, settings)
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def _shared_out(work: list[Album], settings: Settings, workers: int) -> Iterator[list[list[str]]]:
+    # spawn: a fork of a process whose libraries run threads may hang
+    pool = concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
+    futures = []
+    try:
+        futures = [pool.submit(draw_album, album, settings) for album in work]
+        for future in futures:
+            yield future.result()
+    except BrokenProcessPool:
+        raise RunError("a drawing process died, perhaps for want of memory; fewer --workers need less") from None
+    finally:
+        for future in futures:
+            future.cancel()
+        pool.shutdown()
+
+
+def _begin() -> None:
+    """In each process: OpenCV on one thread, and Ctrl-C left to the parent, which stops the work."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,70 @@
+"""A person: the shape of the head and face, the skin, brows, eyes and hair, drawn from a seed."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# name: mean, standard deviation (cm, unless it says otherwise), drawn within 2.2 deviations of the mean
+SHAPE = {
+    "skull_width": (7.5, 0.40), "skull_depth": (9.5, 0.45), "upper_height": (1.0, 0.05),  # upper, lower: factors
+    "lower_height": (1.0, 0.06), "forehead_slope": (0.0, 0.5), "brow_ridge": (0.45, 0.28),
+    "cheekbone": (0.45, 0.28), "cheek_fullness": (0.0, 0.45), "jaw_width": (5.9, 0.55), "jaw_rise": (3.4, 0.7),
+    "chin_width": (1.0, 0.22), "chin_forward": (0.45, 0.5), "chin_drop": (0.0, 0.45), "face_square": (2.2, 0.16),
+    "eye_x": (3.1, 0.19), "eye_y": (0.0, 0.12), "eye_width": (1.42, 0.13), "eye_open": (0.60, 0.11),
+    "eye_tilt": (0.06, 0.09), "eye_depth": (0.9, 0.25), "eye_bulge": (0.5, 0.12),
+    "nasion_depth": (0.25, 0.28), "nose_tip_y": (-3.75, 0.36), "nose_forward": (2.1, 0.38), "nose_hump": (0.0, 0.26),
+    "nose_bridge_width": (0.72, 0.11), "nose_width": (1.45, 0.24), "nose_ball": (0.45, 0.20),
+    "nose_turn": (0.0, 0.28), "philtrum": (0.0, 0.20), "mouth_y": (-6.85, 0.22), "mouth_width": (2.5, 0.27),
+    "lip_upper": (0.50, 0.15), "lip_lower": (0.68, 0.17), "lip_forward": (0.45, 0.22), "lip_bow": (0.12, 0.07),
+    "ear_size": (1.0, 0.11), "ear_out": (1.1, 0.45), "ear_y": (-1.4, 0.4), "neck_width": (5.3, 0.5),
+}
+LOOK = {  # texture, unit-free unless it says otherwise
+    "brow_height": (2.05, 0.24), "brow_thickness": (0.34, 0.11), "brow_arch": (0.22, 0.16), "brow_tilt": (0.0, 0.09),
+    "brow_length": (2.3, 0.22), "brow_gap": (1.15, 0.22), "brow_density": (0.75, 0.16), "lip_redness": (0.45, 0.2),
+    "hairline": (6.6, 0.9), "hair_recess": (0.7, 0.8), "hair_volume": (1.0, 0.4), "hair_curl": (0.5, 0.3),
+    "eye_shadow": (0.35, 0.2), "freckles": (0.0, 0.5), "beard": (-0.2, 0.6), "folds": (0.25, 0.25),
+    "redness": (0.5, 0.25), "hair_length": (0.3, 0.75),
+}
+HAIR = np.array([(22, 18, 17), (44, 30, 23), (78, 50, 32), (112, 74, 44), (168, 128, 78), (120, 56, 30),
+                 (150, 146, 142)], np.float32)
+IRIS = np.array([(48, 28, 16), (74, 46, 24), (98, 84, 48), (84, 112, 134), (92, 116, 92)], np.float32)
+SKIN = np.array([(238, 202, 182), (226, 182, 154), (204, 156, 124), (170, 118, 86), (122, 80, 58), (86, 56, 42)],
+                np.float32)  # from light to dark
+
+
+@dataclass(frozen=True)
+class Person:
+    """values: SHAPE and LOOK by name. skin, hair, iris: sRGB, 0 to 255. marks: moles as (M, 4) azimuth (radians),
+    height (cm), radius (cm), darkness. grain: seed of the person's skin and strands."""
+
+    values: dict[str, float]
+    skin: np.ndarray
+    hair: np.ndarray
+    iris: np.ndarray
+    marks: np.ndarray
+    grain: int
+
+    def __getattr__(self, name: str) -> float:
+        try:
+            return self.__dict__["values"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def draw_person(random: np.random.RandomState) -> Person:
+    """One person; two calls with generators in the same state give the same person."""
+    values = {}
+    for name, (mean, deviation) in {**SHAPE, **LOOK}.items():
+        values[name] = mean + deviation * float(np.clip(random.normal(), -2.2, 2.2))
+    darkness = random.beta(1.3, 1.5)
+    skin = np.array([np.interp(darkness, np.linspace(0, 1, len(SKIN)), SKIN[:, c]) for c in range(3)])
+    skin = skin * (1 + random.normal(0, 0.02, 3))
+    hair = HAIR[min(int(abs(random.normal(0, 2.2 - darkness * 1.4))), len(HAIR) - 1)]
+    hair = hair * random.uniform(0.8, 1.25)
+    iris = IRIS[0 if random.uniform() < darkness else random.randint(len(IRIS))] * random.uniform(0.8, 1.2)
+    count = random.poisson(2.5)
+    marks = np.stack([random.uniform(-1.4, 1.4, count), random.uniform(-10, 5, count),
+                      random.uniform(0.09, 0.2, count), random.uniform(0.3, 0.8, count)], 1)
+    return Person(values, skin.astype(np.float32), hair.astype(np.float32), iris.astype(np.float32), marks,
+                  int(random.randint(1 << 31)))

@@ -1,0 +1,114 @@
+"""One photograph of a person: pose, paint, light, background, what hides the face, and the camera's own faults."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from recordio_tools.synth import features, hiders, render, scene
+from recordio_tools.synth.grid import smoothstep
+from recordio_tools.synth.model import Model
+from recordio_tools.synth.shot import Shot
+from recordio_tools.synth.texture import GAMMA, linear
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """image: (H, W, 3) uint8 RGB; points: (5, 2) true landmarks in pixels (x, y); hidden: (5,) how far (cm) each lies
+    behind what the image shows there, 0 where it is in sight."""
+
+    image: np.ndarray
+    points: np.ndarray
+    hidden: np.ndarray
+
+
+def take(model: Model, shot: Shot, random: np.random.RandomState) -> Photograph:
+    """Draw the photograph; `random` gives background, grain and the hiding thing's place."""
+    camera = shot.camera
+    mesh = model.shape.copy()
+    for weight, move in zip(shot.moves, model.moves):
+        if weight:
+            mesh += weight * move
+    mesh = render.turned(mesh, render.rotation(camera.yaw, camera.pitch, camera.roll))
+    colour = _paint(model, shot, random)
+    light = _light(mesh, shot, random)
+    normal_z = render.samples_of(render.normals_of(mesh)[..., 2:])[:, 0]
+    points = render.samples_of(mesh)
+    columns = model.fine.x.shape[1]
+    marks = points[[row * columns + column for row, column in model.landmarks]]
+    in_sight = np.flatnonzero(normal_z > -0.15)
+    colour = (colour.reshape(-1, 3)[in_sight] * render.samples_of(light)[in_sight])
+    points = points[in_sight]
+    extra_points, extra_colour = hiders.solid(shot, model, random)
+    if len(extra_points):
+        points, colour = np.concatenate([points, extra_points]), np.concatenate([colour, extra_colour])
+    pixels, depth = render.project(points, camera), np.ascontiguousarray(points[:, 2])
+    shown = render.closed(render.nearest(pixels, depth, camera.size), depth)
+    image = scene.background(shot, random)
+    image = np.where((shown >= 0)[..., None], colour[shown], image)
+    image = hiders.flat(image, shot, random)
+    true = render.project(marks, camera)
+    column = np.clip(np.rint(true[:, 0]).astype(int), 0, camera.size[1] - 1)
+    row = np.clip(np.rint(true[:, 1]).astype(int), 0, camera.size[0] - 1)
+    surface = np.where(shown[row, column] >= 0, depth[shown[row, column]], marks[:, 2])
+    return Photograph(_camera(image, shot, random), true, np.maximum(surface - marks[:, 2] - 0.6, 0))
+
+
+def _paint(model: Model, shot: Shot, random: np.random.RandomState) -> np.ndarray:
+    """(2 ROWS, 2 COLUMNS, 3) linear colour of the samples."""
+    person, colour = model.person, model.skin.copy()
+    stubble = np.clip(person.beard + shot.beard, 0, 1)
+    if person.beard > 0 and stubble > 0:
+        rough = 0.8 + 0.25 * random.normal(size=model.beard.shape).astype(np.float32)
+        share = np.clip(model.beard * min(0.95, 0.3 + stubble) * rough, 0, 1)[..., None]
+        colour = colour * (1 - share) + (linear(person.hair) * 0.7 + 0.12 * colour) * share
+    features.paint_mouth(colour, person, model.fine, float(shot.moves[1]), shot.teeth)
+    features.paint_eyes(colour, person, model.fine, shot.gaze, shot.lids)
+    field = model.hair + np.float32(shot.hair_shift) + (model.strands - 1) * np.float32(0.6)
+    share = smoothstep(field, -0.15, 0.45)[..., None]
+    tone = linear(person.hair) * shot.hair_tone.astype(np.float32)
+    if shot.hider == "cap":
+        share = np.maximum(share, smoothstep(model.fine.y, 4.2, 4.6)[..., None] * (model.fine.y > 3)[..., None])
+        cloth = linear(random.uniform(15, 235, 3))
+        worn = smoothstep(model.fine.y - 0.12 * np.abs(model.fine.x), 3.6, 3.8)[..., None]
+        tone = tone * (1 - worn) + cloth * worn
+        colour = colour * (1 - share) + tone * (model.strands ** 0.4)[..., None] * share
+    else:
+        colour = colour * (1 - share) + tone * model.strands[..., None] * share
+    cloth = linear(random.uniform(10, 240, 3))
+    worn = smoothstep(-model.fine.y, 14.2, 14.6)[..., None]
+    return (colour * (1 - worn) + cloth * worn).astype(np.float32)
+
+
+def _light(mesh: np.ndarray, shot: Shot, random: np.random.RandomState) -> np.ndarray:
+    """(ROWS, COLUMNS, 3) light that the mesh's points send back, as a factor of their colour."""
+    normal = render.normals_of(mesh)
+    facing = (normal * shot.light.astype(np.float32)).sum(-1)
+    seen = render.visible_from(mesh, shot.light)
+    soft = np.array([0.22, 0.10, 0.07], np.float32)  # light seeps through skin, red the farthest
+    diffuse = np.clip((facing[..., None] + soft) / (1 + soft), 0, 1) * seen[..., None]
+    up = (normal[..., 1:2] * 0.5 + 0.5)
+    around = shot.sky.astype(np.float32) * up + shot.ground.astype(np.float32) * (1 - up)
+    around = around * (0.55 + 0.45 * np.clip(normal[..., 2:], 0, 1))
+    half = shot.light + np.array([0, 0, 1])
+    half = (half / np.linalg.norm(half)).astype(np.float32)
+    gloss = np.clip((normal * half).sum(-1, keepdims=True), 0, 1) ** 18 * shot.shine * 2.2 * seen[..., None]
+    return (diffuse + gloss) * shot.key.astype(np.float32) + 0.75 * around
+
+
+def _camera(image: np.ndarray, shot: Shot, random: np.random.RandomState) -> np.ndarray:
+    """Linear light to what a camera keeps: uint8 RGB, blurred, noisy, and through a JPEG."""
+    image = np.clip(image * (shot.gain * shot.balance).astype(np.float32), 0, None).astype(np.float32)
+    image = cv2.GaussianBlur(image, (0, 0), 0.45 + shot.blur)
+    level = image / (1 + 0.35 * image) * 1.25  # a shoulder, so that highlights do not tear
+    level = np.clip(level, 0, 1) ** (1 / GAMMA)
+    level = np.clip(0.5 + (level - 0.5) * shot.contrast, 0, 1)
+    if shot.grey:
+        level = np.repeat((level * np.array([0.3, 0.59, 0.11], np.float32)).sum(-1, keepdims=True), 3, -1)
+    if shot.shrink > 1:
+        height, width = level.shape[:2]
+        small = cv2.resize(level, (int(width / shot.shrink), int(height / shot.shrink)), interpolation=cv2.INTER_AREA)
+        level = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    grain = random.normal(size=level.shape[:2]).astype(np.float32)[..., None] * np.float32(shot.noise)
+    return np.clip(np.rint(level * 255 + grain), 0, 255).astype(np.uint8)

@@ -1,0 +1,270 @@
+"""The posed-face set: what is drawn, that a seed decides it, and that the road from it is that of real data."""
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from recordio_tools import alignment
+from recordio_tools.__main__ import main
+from recordio_tools.pair_lists import read_cfp, read_lfw
+from recordio_tools.synth import landmarks, model, photograph, protocol, seeds, shot
+from recordio_tools.synth.generate import generate
+from recordio_tools.synth.identity import draw_person
+
+PEOPLE = 20
+
+
+def contents(folder):
+    """Every file's bytes by its path below the folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*"))
+            if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A small set with everything in it, drawn by the command."""
+    out = tmp_path_factory.mktemp("synth") / "faces"
+    assert main(["synth", str(out), "--identities", "3", "--images-per-identity", "2", "--verify-identities",
+                 str(PEOPLE), "--seed", "5", "--workers", "2"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def table(drawn):
+    with open(drawn / "landmarks.csv", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def points(row, prefix=""):
+    names = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+    return np.array([[float(row[f"{prefix}{name}_{axis}"]) for axis in "xy"] for name in names])
+
+
+def test_seed_decides_every_byte_whatever_the_workers(tmp_path):
+    arguments = dict(identities=3, images=2, people=0, keep_photographs=True)
+    generate(tmp_path / "a", seed=1, workers=1, **arguments)
+    generate(tmp_path / "b", seed=1, workers=2, **arguments)
+    generate(tmp_path / "c", seed=2, workers=1, **arguments)
+    a, b, c = (contents(tmp_path / name) for name in "abc")
+    assert a == b
+    assert a.keys() == c.keys()
+    assert not any(a[name] == c[name] for name in a)
+
+
+def test_verification_people_depend_on_the_seed_alone(drawn, tmp_path):
+    generate(tmp_path / "more", identities=0, images=1, people=PEOPLE, seed=5, workers=2)
+    for part in ("verify", "cfp"):
+        assert contents(drawn / part) == contents(tmp_path / "more" / part)
+
+
+def test_every_image_decodes_at_the_crops_size_and_no_two_are_equal(drawn, table):
+    files = sorted(drawn.rglob("*.jpg"))
+    assert len(files) == 3 * 2 + PEOPLE * (6 + 10 + 4) == len(table)
+    assert {str(path.relative_to(drawn)) for path in files} == {row["path"] for row in table}
+    assert len({path.read_bytes() for path in files}) == len(files)
+    for path in files:
+        image = cv2.imread(str(path))
+        assert image.shape == (112, 112, 3) and image.std() > 8, path
+
+
+def test_layout_of_training_people(drawn):
+    assert sorted(path.name for path in (drawn / "train").iterdir()) == ["0001", "0002", "0003"]
+    assert sorted(path.name for path in (drawn / "train" / "0002").iterdir()) == ["001.jpg", "002.jpg"]
+
+
+def test_lfw_pairs_read_back_and_folds_share_no_person(drawn):
+    path = drawn / "verify" / "pairs.txt"
+    lines = path.read_text().splitlines()
+    folds, count = map(int, lines[0].split("\t"))
+    assert (folds, count) == (10, 14) and len(lines) == 1 + 2 * folds * count
+    pairs = read_lfw(drawn / "verify" / "images", path)
+    assert [pair.same for pair in pairs] == ([True] * count + [False] * count) * folds
+    people = []
+    for fold in range(folds):
+        part = pairs[fold * 2 * count:(fold + 1) * 2 * count]
+        assert len({frozenset((pair.left, pair.right)) for pair in part}) == len(part)
+        people.append({side.parent.name for pair in part for side in (pair.left, pair.right)})
+        for pair in part:
+            assert pair.left.is_file() and pair.right.is_file() and pair.left != pair.right
+            assert (pair.left.parent == pair.right.parent) == pair.same
+    assert len(set.union(*people)) == sum(map(len, people)) == PEOPLE
+
+
+@pytest.mark.parametrize("kind", ["FF", "FP"])
+def test_cfp_protocol_reads_back_in_cfps_own_form(drawn, kind):
+    folder = drawn / "cfp" / "Protocol"
+    for letter, name, count in (("F", "frontal", 10), ("P", "profile", 4)):
+        lines = (folder / f"Pair_list_{letter}.txt").read_text().splitlines()
+        assert len(lines) == PEOPLE * count
+        for number, line in enumerate(lines, 1):
+            assert re.fullmatch(rf"{number} \.\./Data/Images/\d{{3}}/{name}/\d{{2}}\.jpg", line)
+            assert (folder / line.split()[1]).is_file()
+    assert sorted(path.name for path in (folder / "Split" / kind).iterdir()) == [f"{n:02d}" for n in range(1, 11)]
+    pairs = read_cfp(folder, kind, None, drawn / "cfp")
+    assert len(pairs) == 10 * 2 * 14
+    sides = {"F": "frontal", "P": "profile"}
+    for pair in pairs:
+        assert (pair.left.parent.name, pair.right.parent.name) == (sides[kind[0]], sides[kind[1]])
+        assert (pair.left.parent.parent == pair.right.parent.parent) == pair.same and pair.left != pair.right
+    people = [{side.parent.parent.name for pair in pairs if pair.fold == str(fold) for side in (pair.left, pair.right)}
+              for fold in range(1, 11)]
+    assert len(set.union(*people)) == sum(map(len, people)) == PEOPLE
+    assert len({frozenset((pair.left, pair.right)) for pair in pairs}) == len(pairs)
+
+
+def test_pairs_and_pack_take_the_set_as_it_is(drawn, tmp_path):
+    assert main(["pack", str(drawn / "train"), str(tmp_path / "data")]) == 0
+    assert (tmp_path / "data" / "property").read_text().strip() == "3,112,112"
+    cfp = str(drawn / "cfp")
+    for arguments in (["lfw", "--images", str(drawn / "verify" / "images"), "--pairs",
+                       str(drawn / "verify" / "pairs.txt")],
+                      ["cfp", "--images", cfp, "--protocol", f"{cfp}/Protocol", "--kind", "FP"]):
+        out = tmp_path / f"{arguments[0]}.bin"
+        assert main(["pairs", *arguments, "--out", str(out)]) == 0
+        assert main(["check", str(out)]) == 0
+
+
+def test_poses_are_those_of_their_set(table):
+    yaw = {name: np.array([float(row["yaw"]) for row in table if name in row["path"]])
+           for name in ("train", "verify", "frontal", "profile")}
+    assert all(np.abs(values).max() <= 90 for values in yaw.values())
+    assert np.abs(yaw["frontal"]).max() <= 15 and np.abs(yaw["verify"]).max() <= 60
+    assert np.abs(yaw["profile"]).min() >= 65 and {-1, 1} == set(np.sign(yaw["profile"]))
+    training = [shot.draw_yaw(seeds.stream(0, 0, 0, seeds.ALBUM, n), seeds.ALBUM) for n in range(500)]
+    assert min(training) < -80 and max(training) > 80 and (np.abs(training) < 20).mean() > 0.2
+
+
+def test_landmark_error_grows_with_yaw(table):
+    def error(name):
+        rows = [row for row in table if name in row["path"]]
+        return np.mean([np.linalg.norm(points(row) - points(row, "true_"), axis=1).mean() for row in rows])
+    assert error("profile") > 3 * error("frontal") > 0
+    assert [landmarks.deviation(yaw) for yaw in (0, 30, 60, -90)] == sorted(
+        landmarks.deviation(yaw) for yaw in (0, 30, 60, 90))
+
+
+def test_landmarks_of_frontal_faces_meet_the_template(table):
+    """On average over people, closely; each within what makes faces differ."""
+    for prefix in ("", "true_"):
+        there = []
+        for row in table:
+            if "frontal" in row["path"]:
+                found = points(row, prefix)
+                matrix = alignment.similarity(found, alignment.TEMPLATE)
+                there.append(found @ matrix[:, :2].T + matrix[:, 2] - alignment.TEMPLATE)
+        assert np.abs(np.mean(there, 0)).max() < 3.5
+        assert np.abs(there).max() < 12
+
+
+def test_eyes_lie_dark_on_a_lighter_face_where_the_landmarks_say():
+    """The drawing agrees with its landmarks: irises are darker than the cheeks below, in frontal crops."""
+    darker = 0
+    for n in range(12):
+        random = seeds.stream(3, seeds.VERIFY, n, seeds.FRONTAL)
+        conditions = shot.draw_shot(random, seeds.FRONTAL)
+        person = model.model_of(draw_person(seeds.stream(3, seeds.VERIFY, n, seeds.PERSON)))
+        taken = photograph.take(person, conditions, random)
+        crop = alignment.align(taken.image, taken.points).mean(2)
+        eyes = min(crop[49:55, 35:42].min(), crop[49:55, 70:77].min())
+        darker += eyes < 0.75 * np.median(crop[64:74, 30:82])
+    assert darker >= 10
+
+
+def test_similarity_recovers_a_known_transform():
+    random = np.random.RandomState(0)
+    for _ in range(20):
+        angle, scale, shift = random.uniform(-3, 3), random.uniform(0.2, 4), random.uniform(-50, 50, 2)
+        turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        source = random.uniform(0, 200, (5, 2))
+        matrix = alignment.similarity(source, source @ turn.T + shift)
+        np.testing.assert_allclose(matrix, np.hstack([turn, shift[:, None]]), atol=1e-9)
+
+
+def test_similarity_is_the_least_squares_one():
+    random = np.random.RandomState(1)
+    source, target = random.uniform(0, 100, (5, 2)), random.uniform(0, 100, (5, 2))
+    rows = np.zeros((10, 4))  # a, b, tx, ty of x' = a x - b y + tx, y' = b x + a y + ty
+    rows[0::2] = np.stack([source[:, 0], -source[:, 1], np.ones(5), np.zeros(5)], 1)
+    rows[1::2] = np.stack([source[:, 1], source[:, 0], np.zeros(5), np.ones(5)], 1)
+    a, b, x, y = np.linalg.lstsq(rows, target.ravel(), rcond=None)[0]
+    np.testing.assert_allclose(alignment.similarity(source, target), [[a, -b, x], [b, a, y]], atol=1e-9)
+
+
+@pytest.mark.parametrize("source", [np.ones((5, 2)), np.full((5, 2), np.nan), np.ones((4, 2)), np.ones((5, 3))])
+def test_similarity_refuses_what_has_no_answer(source):
+    with pytest.raises(ValueError, match="similarity"):
+        alignment.similarity(source, alignment.TEMPLATE)
+
+
+def test_align_is_black_beyond_the_photograph():
+    image = np.full((112, 112, 3), 200, np.uint8)
+    crop = alignment.align(image, alignment.TEMPLATE + [30, 0])
+    assert (crop[:, :81] == 200).all() and (crop[:, 83:] == 0).all()
+
+
+def test_template_of_other_sizes():
+    np.testing.assert_allclose(alignment.template(224, 224), 2 * alignment.TEMPLATE)
+    np.testing.assert_allclose(alignment.template(112, 96), alignment.TEMPLATE - [8, 0])
+
+
+def test_rotation_turns_as_the_table_says():
+    """yaw > 0: the nose moves to the image's right; pitch > 0: up; roll > 0: clockwise."""
+    from recordio_tools.synth.render import rotation
+    nose, crown = np.array([0, 0, 1.0]), np.array([0, 1.0, 0])
+    assert (rotation(30, 0, 0) @ nose)[0] > 0.4
+    assert (rotation(0, 30, 0) @ nose)[1] > 0.4
+    assert (rotation(0, 0, 30) @ crown)[0] > 0.4
+    matrix = rotation(40, -10, 5)
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-6)
+
+
+def test_folds_of_an_uneven_number_of_people():
+    folds = protocol.folds_of(27)
+    assert sorted(sum(folds, [])) == list(range(27)) and {len(fold) for fold in folds} == {2, 3}
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        generate(tmp_path / "out", 2, 1, 0, 0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="no folder"):
+        generate(tmp_path / "file", 2, 1, 0, 0)
+    assert contents(tmp_path) == {"out/mine.txt": b"mine", "file": b""}
+
+
+@pytest.mark.parametrize("identities, people, flag", [(2, 19, "--verify-identities 19"), (0, 0, "nothing to draw"),
+                                                      (2, 1000, "--verify-identities 1000")])
+def test_numbers_that_make_no_set(tmp_path, identities, people, flag):
+    with pytest.raises(UserError, match=flag):
+        generate(tmp_path / "out", identities, 2, people, 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_failure_leaves_nothing_behind(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr("recordio_tools.synth.album._write", fail)
+    with pytest.raises(OSError, match="No space"):
+        generate(tmp_path / "out", 2, 2, 0, 0, workers=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_photographs_and_landmarks_give_the_crops(tmp_path):
+    """Whoever aligns the photographs by the detected landmarks gets the crops, up to the crop's own JPEG."""
+    out = tmp_path / "new" / "out"
+    generate(out, 2, 3, 0, 7, size=(112, 96), quality=100, keep_photographs=True)
+    with open(out / "landmarks.csv", newline="") as stream:
+        for row in csv.DictReader(stream):
+            image = cv2.imread(str(out / "photographs" / row["path"]))
+            crop = cv2.imread(str(out / row["path"]))
+            assert crop.shape == (112, 96, 3)
+            again = alignment.align(image, points(row), 112, 96)
+            assert np.abs(again.astype(float) - crop).mean() < 2.5
