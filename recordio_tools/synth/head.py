@@ -45,7 +45,7 @@ def _rings(person: Person, azimuth: np.ndarray, y: np.ndarray) -> np.ndarray:
     front = front - person.forehead_slope * 0.12 * np.clip(height - 2, 0, 8)
     side = person.skull_width * _curve(height, _SIDE)
     low = smoothstep(-height, 2.0, 10.5)
-    side = side * (1 - low) + (person.jaw_width * (0.93 - 0.2 * smoothstep(-height, 8, 11.5))) * low
+    side = side * (1 - low) + (person.jaw_width * (0.96 - 0.36 * smoothstep(-height, 6.5, 12.0))) * low
     back = person.skull_depth * _curve(height, _BACK)
     dome = np.sqrt(np.clip(1 - np.clip((height - 2.5) / (grid.TOP - 2.5), 0, 1) ** 2.5, 0, 1))
     sine, cosine = np.abs(np.sin(azimuth)), np.cos(azimuth)
@@ -71,8 +71,11 @@ def _neck(person: Person, azimuth: np.ndarray, height: np.ndarray) -> np.ndarray
     return (-b + np.sqrt(np.maximum(b * b - a * c, 0))) / a
 
 
-def shape_of(person: Person, base: Base) -> np.ndarray:
-    """(ROWS, COLUMNS, 3) float32 positions of a relaxed face, in cm: x to the image's right, y up, z to the camera."""
+def shape_of(person: Person, base: Base, hair: np.ndarray) -> np.ndarray:
+    """(ROWS, COLUMNS, 3) float32 positions of a relaxed face, in cm: x to the image's right, y up, z to the camera.
+
+    hair: (ROWS, COLUMNS) share of hair, 0 to 1; it covers ears, and hangs straight down where it is long.
+    """
     x, y, z = base.x, base.y, base.z
     side = np.abs(x)
     front = smoothstep(z, 1.5, 5.0)
@@ -85,7 +88,8 @@ def shape_of(person: Person, base: Base) -> np.ndarray:
     moved[..., 0] += np.sign(x) * front * 0.7 * cheek
     drop = smoothstep(-y, 7.5, 11.0) * smoothstep(z, 2.0, 8.5)
     moved[..., 1] -= person.chin_drop * drop + 0.5 * person.nose_turn * bump(x, y, (0, person.nose_tip_y), 0.9, 0.8)
-    moved += _ears(person, base)
+    moved += _ears(person, base) * (1 - hair[..., None])
+    moved += _hanging(base, hair)
     moved[..., 1] *= np.where(moved[..., 1] > 0, person.upper_height, person.lower_height)
     return moved.astype(np.float32)
 
@@ -145,6 +149,14 @@ def _ears(person: Person, base: Base) -> np.ndarray:
     out = inside * (0.35 + person.ear_out * smoothstep(across, -1.0, 1.1)) + 0.5 * rim + 0.3 * fold - 0.55 * bowl
     out *= smoothstep(-radius, -1.25, -0.9)
     return np.stack([np.sign(base.x) * out, np.zeros_like(out), -0.45 * inside * smoothstep(across, -0.6, 1.0)], 2)
+
+
+def _hanging(base: Base, hair: np.ndarray) -> np.ndarray:
+    radius = np.hypot(base.x, base.z)
+    fall = radius[int(np.argmin(np.abs(base.y[:, 0] + 1.0)))]  # what hair falls from: the head beside the eyes
+    out = np.maximum(fall * (1 - 0.012 * np.clip(-1 - base.y, 0, 20)) - radius, 0)
+    out *= hair * smoothstep(-base.y, 1.0, 3.0) * smoothstep(np.abs(base.azimuth), 1.0, 1.5)
+    return np.stack([out * np.sin(base.azimuth), np.zeros_like(out), out * np.cos(base.azimuth)], 2)
 
 
 def _curve(height: np.ndarray, points: tuple) -> np.ndarray:

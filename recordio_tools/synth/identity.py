@@ -17,11 +17,11 @@ SHAPE = {
     "nose_bridge_width": (0.72, 0.11), "nose_width": (1.45, 0.24), "nose_ball": (0.45, 0.20),
     "nose_turn": (0.0, 0.28), "philtrum": (0.0, 0.20), "mouth_y": (-6.85, 0.22), "mouth_width": (2.5, 0.27),
     "lip_upper": (0.50, 0.15), "lip_lower": (0.68, 0.17), "lip_forward": (0.45, 0.22), "lip_bow": (0.12, 0.07),
-    "ear_size": (1.0, 0.11), "ear_out": (1.1, 0.45), "ear_y": (-1.4, 0.4), "neck_width": (5.3, 0.5),
+    "ear_size": (1.0, 0.11), "ear_out": (1.1, 0.45), "ear_y": (-1.4, 0.4), "neck_width": (4.9, 0.5),
 }
 LOOK = {  # texture, unit-free unless it says otherwise
-    "brow_height": (2.05, 0.24), "brow_thickness": (0.34, 0.11), "brow_arch": (0.22, 0.16), "brow_tilt": (0.0, 0.09),
-    "brow_length": (2.3, 0.22), "brow_gap": (1.15, 0.22), "brow_density": (0.75, 0.16), "lip_redness": (0.45, 0.2),
+    "brow_height": (2.05, 0.24), "brow_thickness": (0.40, 0.12), "brow_arch": (0.22, 0.16), "brow_tilt": (0.0, 0.09),
+    "brow_length": (1.95, 0.2), "brow_gap": (1.15, 0.22), "brow_density": (0.75, 0.16), "lip_redness": (0.6, 0.17),
     "hairline": (6.6, 0.9), "hair_recess": (0.7, 0.8), "hair_volume": (1.0, 0.4), "hair_curl": (0.5, 0.3),
     "eye_shadow": (0.35, 0.2), "freckles": (0.0, 0.5), "beard": (-0.2, 0.6), "folds": (0.25, 0.25),
     "redness": (0.5, 0.25), "hair_length": (0.3, 0.75),
@@ -57,12 +57,13 @@ def draw_person(random: np.random.RandomState) -> Person:
     values = {}
     for name, (mean, deviation) in {**SHAPE, **LOOK}.items():
         values[name] = mean + deviation * float(np.clip(random.normal(), -2.2, 2.2))
+    values["beard"] -= 0.9 * (values["hair_length"] > 0.6)
     darkness = random.beta(1.3, 1.5)
     skin = np.array([np.interp(darkness, np.linspace(0, 1, len(SKIN)), SKIN[:, c]) for c in range(3)])
     skin = skin * (1 + random.normal(0, 0.02, 3))
     hair = HAIR[min(int(abs(random.normal(0, 2.2 - darkness * 1.4))), len(HAIR) - 1)]
     hair = hair * random.uniform(0.8, 1.25)
-    iris = IRIS[0 if random.uniform() < darkness else random.randint(len(IRIS))] * random.uniform(0.8, 1.2)
+    iris = IRIS[int(random.randint(len(IRIS)) * (random.uniform() > 1.4 * darkness))] * random.uniform(0.8, 1.2)
     count = random.poisson(2.5)
     marks = np.stack([random.uniform(-1.4, 1.4, count), random.uniform(-10, 5, count),
                       random.uniform(0.09, 0.2, count), random.uniform(0.3, 0.8, count)], 1)

@@ -31,7 +31,7 @@ def model_of(person: Person) -> Model:
     base = head.base_of(person)
     fine = base.finer()
     covered = smoothstep(texture.hair_field(person, base), -0.2, 1.8).astype(np.float32)
-    return Model(person, head.shape_of(person, base), expression.moves_of(person, base, covered), fine,
+    return Model(person, head.shape_of(person, base, covered), expression.moves_of(person, base, covered), fine,
                  texture.skin_of(person, fine), texture.beard_of(person, fine).astype(np.float32),
                  texture.hair_field(person, fine).astype(np.float32), texture.strands_of(person, fine.x.shape),
                  expression.landmark_samples(person, fine, person.mouth_width))

@@ -31,22 +31,22 @@ def take(model: Model, shot: Shot, random: np.random.RandomState) -> Photograph:
         if weight:
             mesh += weight * move
     mesh = render.turned(mesh, render.rotation(camera.yaw, camera.pitch, camera.roll))
-    colour = _paint(model, shot, random)
-    light = _light(mesh, shot, random)
-    normal_z = render.samples_of(render.normals_of(mesh)[..., 2:])[:, 0]
+    normal = render.normals_of(mesh)
     points = render.samples_of(mesh)
     columns = model.fine.x.shape[1]
     marks = points[[row * columns + column for row, column in model.landmarks]]
-    in_sight = np.flatnonzero(normal_z > -0.15)
-    colour = (colour.reshape(-1, 3)[in_sight] * render.samples_of(light)[in_sight])
-    points = points[in_sight]
-    extra_points, extra_colour = hiders.solid(shot, model, random)
-    if len(extra_points):
-        points, colour = np.concatenate([points, extra_points]), np.concatenate([colour, extra_colour])
-    pixels, depth = render.project(points, camera), np.ascontiguousarray(points[:, 2])
-    shown = render.closed(render.nearest(pixels, depth, camera.size), depth)
+    in_sight = np.flatnonzero(render.samples_of(normal[..., 2:])[:, 0] > -0.15)
+    things, their_colour = hiders.solid(shot, model, random)
+    points = np.concatenate([points.take(in_sight, 0), things])
+    depth = np.ascontiguousarray(points[:, 2])
+    shown = render.nearest(render.project(points, camera), depth, camera.size)
     image = scene.background(shot, random)
-    image = np.where((shown >= 0)[..., None], colour[shown], image)
+    thing = shown >= len(in_sight)
+    image[thing] = their_colour[shown[thing] - len(in_sight)]
+    head = (shown >= 0) & ~thing
+    samples = in_sight.take(shown[head])  # colour and light only for what is seen
+    light = render.samples_of(_light(mesh, normal, shot)).take(samples, 0)
+    image[head] = _paint(model, shot, samples, random) * light
     image = hiders.flat(image, shot, random)
     true = render.project(marks, camera)
     column = np.clip(np.rint(true[:, 0]).astype(int), 0, camera.size[1] - 1)
@@ -55,36 +55,34 @@ def take(model: Model, shot: Shot, random: np.random.RandomState) -> Photograph:
     return Photograph(_camera(image, shot, random), true, np.maximum(surface - marks[:, 2] - 0.6, 0))
 
 
-def _paint(model: Model, shot: Shot, random: np.random.RandomState) -> np.ndarray:
-    """(2 ROWS, 2 COLUMNS, 3) linear colour of the samples."""
+def _paint(model: Model, shot: Shot, chosen: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+    """(N, 3) linear colour of the samples whose numbers are in `chosen`."""
     person, colour = model.person, model.skin.copy()
-    stubble = np.clip(person.beard + shot.beard, 0, 1)
-    if person.beard > 0 and stubble > 0:
-        rough = 0.8 + 0.25 * random.normal(size=model.beard.shape).astype(np.float32)
-        share = np.clip(model.beard * min(0.95, 0.3 + stubble) * rough, 0, 1)[..., None]
-        colour = colour * (1 - share) + (linear(person.hair) * 0.7 + 0.12 * colour) * share
     features.paint_mouth(colour, person, model.fine, float(shot.moves[1]), shot.teeth)
     features.paint_eyes(colour, person, model.fine, shot.gaze, shot.lids)
-    field = model.hair + np.float32(shot.hair_shift) + (model.strands - 1) * np.float32(0.6)
-    share = smoothstep(field, -0.15, 0.45)[..., None]
-    tone = linear(person.hair) * shot.hair_tone.astype(np.float32)
+    colour = colour.reshape(-1, 3).take(chosen, 0)
+    stubble = min(0.95, person.beard + shot.beard)
+    if person.beard > 0 and stubble > 0:
+        share = np.clip(model.beard.take(chosen) * np.float32(0.3 + 0.7 * stubble), 0, 1)[:, None]
+        colour += (linear(person.hair) * np.float32(0.7) - np.float32(0.9) * colour) * share
+    height, side = model.fine.y.take(chosen), np.abs(model.fine.x.take(chosen))
+    strands = model.strands.take(chosen)
+    field = model.hair.take(chosen) + np.float32(shot.hair_shift) + (strands - 1) * np.float32(0.6)
+    share = smoothstep(field, -0.15, 0.45)
+    tone = linear(person.hair) * shot.hair_tone.astype(np.float32) * strands[:, None]
     if shot.hider == "cap":
-        share = np.maximum(share, smoothstep(model.fine.y, 4.2, 4.6)[..., None] * (model.fine.y > 3)[..., None])
-        cloth = linear(random.uniform(15, 235, 3))
-        worn = smoothstep(model.fine.y - 0.12 * np.abs(model.fine.x), 3.6, 3.8)[..., None]
-        tone = tone * (1 - worn) + cloth * worn
-        colour = colour * (1 - share) + tone * (model.strands ** 0.4)[..., None] * share
-    else:
-        colour = colour * (1 - share) + tone * model.strands[..., None] * share
+        worn = smoothstep(height - np.float32(0.12) * side, 3.6, 3.8)
+        share = np.maximum(share, worn)
+        tone += (linear(random.uniform(15, 235, 3)) * strands[:, None] ** np.float32(0.4) - tone) * worn[:, None]
+    colour += (tone - colour) * share[:, None]
     cloth = linear(random.uniform(10, 240, 3))
-    worn = smoothstep(-model.fine.y, 14.2, 14.6)[..., None]
-    return (colour * (1 - worn) + cloth * worn).astype(np.float32)
+    colour += (cloth - colour) * smoothstep(-height, 14.2, 14.6)[:, None]
+    return colour
 
 
-def _light(mesh: np.ndarray, shot: Shot, random: np.random.RandomState) -> np.ndarray:
+def _light(mesh: np.ndarray, normal: np.ndarray, shot: Shot) -> np.ndarray:
     """(ROWS, COLUMNS, 3) light that the mesh's points send back, as a factor of their colour."""
-    normal = render.normals_of(mesh)
-    facing = (normal * shot.light.astype(np.float32)).sum(-1)
+    facing = render.dot(normal, shot.light)
     seen = render.visible_from(mesh, shot.light)
     soft = np.array([0.22, 0.10, 0.07], np.float32)  # light seeps through skin, red the farthest
     diffuse = np.clip((facing[..., None] + soft) / (1 + soft), 0, 1) * seen[..., None]
@@ -92,8 +90,9 @@ def _light(mesh: np.ndarray, shot: Shot, random: np.random.RandomState) -> np.nd
     around = shot.sky.astype(np.float32) * up + shot.ground.astype(np.float32) * (1 - up)
     around = around * (0.55 + 0.45 * np.clip(normal[..., 2:], 0, 1))
     half = shot.light + np.array([0, 0, 1])
-    half = (half / np.linalg.norm(half)).astype(np.float32)
-    gloss = np.clip((normal * half).sum(-1, keepdims=True), 0, 1) ** 18 * shot.shine * 2.2 * seen[..., None]
+    bright = np.clip(render.dot(normal, half / np.linalg.norm(half)), 0, 1)
+    bright = bright * bright
+    gloss = ((bright * bright * bright) ** 2 * bright ** 2 * np.float32(2.2 * shot.shine) * seen)[..., None]
     return (diffuse + gloss) * shot.key.astype(np.float32) + 0.75 * around
 
 

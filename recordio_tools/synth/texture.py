@@ -44,7 +44,7 @@ def skin_of(person: Person, fine: Base) -> np.ndarray:
     dark = 0.32 * person.eye_shadow * bump(side, y, (person.eye_x - 0.2, person.eye_y - 0.6), 1.3, 0.55) * front
     dark += 0.22 * person.eye_shadow * bump(side, y, (person.eye_x - 0.5, person.eye_y + 0.5), 1.3, 0.45) * front
     dark += _folds(person, side, y) * front
-    dark += 0.62 * bump(side, y, (0.62, person.nose_tip_y - 0.72), 0.30, 0.14) * front
+    dark += 0.6 * bump(side, y, (0.66, person.nose_tip_y - 0.70), 0.24, 0.13) * front
     dark += 0.35 * bump(across, up, (-0.2, -0.1), 0.16, 0.14)
     spots = np.maximum(noise(random, x.shape, 180, 300) - 1.1, 0) * max(person.freckles, 0)
     dark += 0.55 * np.clip(spots, 0, 0.6) * bump(side, y, (2.2, -2.6), 2.6, 1.6) * front
@@ -88,6 +88,7 @@ def beard_of(person: Person, fine: Base) -> np.ndarray:
     cheek = smoothstep(-y - 0.55 * np.maximum(side - 2.5, 0) * (side < 6.5), 3.4, 5.4) * smoothstep(side, 2.5, 4.0)
     lip = bump(side, y, (0.9, person.mouth_y + 1.25), 1.3, 0.38)
     area = np.maximum(np.maximum(jaw * smoothstep(side + (-y - 6.6), 1.0, 2.4), lip), jaw * cheek)
+    area = area * np.clip(0.8 + 0.25 * noise(np.random.RandomState(person.grain ^ 0xBEA2), x.shape, *x.shape), 0, 2)
     return area * (1 - 0.9 * bump(x, y, (0, person.mouth_y - 0.1), person.mouth_width * 0.75, 0.55))
 
 
