@@ -1,0 +1,81 @@
+"""The classification layer a face embedding is trained with, and its loss."""
+from __future__ import annotations
+
+import math
+
+import mxnet as mx
+from mxnet import autograd, gluon
+
+from common.errors import UserError
+from training.margins import SOFTMAX, make_margin
+
+BIAS_LR_MULT = 2.0  # InsightFace's: a bias learns twice as fast as its weight
+
+
+class MarginHead(gluon.Block):
+    """Class weights, the margin on the own class's cosine, and softmax cross-entropy.
+
+    Loss types 2 CosFace, 4 ArcFace and 5 combined compare directions: logits are margin_s times the cosines of the
+    embedding to every class's weight, the own class's with the margin. 0 is plain softmax: a fully connected layer,
+    with a bias unless no_bias. Parameters: fc7_weight (num_classes, emb_size), and fc7_bias (num_classes,) which starts
+    at 0 and does not decay. UserError for a loss type, margin or scale that cannot be.
+    """
+
+    def __init__(self, num_classes: int, emb_size: int, loss_type: int = 4, margin_s: float = 64.0,
+                 margin_m: float = 0.5, margin_a: float = 1.0, margin_b: float = 0.0, easy_margin: bool = False,
+                 no_bias: bool = False, fc7_lr_mult: float = 1.0, fc7_wd_mult: float = 1.0) -> None:
+        super().__init__(prefix="")  # the ecosystem's checkpoints call the parameters fc7_weight and fc7_bias
+        if not (margin_s > 0 and math.isfinite(margin_s)):
+            raise UserError(f"--margin-s {margin_s:g}: the scale of the cosines is a number above 0 (64 is usual)")
+        self.num_classes, self.loss_type, self.scale = num_classes, loss_type, margin_s
+        self.margin = make_margin(loss_type, margin_m, margin_a, margin_b, easy_margin)
+        self.fc7_weight = self.params.get("fc7_weight", shape=(num_classes, emb_size),
+                                          lr_mult=fc7_lr_mult, wd_mult=fc7_wd_mult)
+        self.fc7_bias = None
+        if loss_type == SOFTMAX and not no_bias:
+            self.fc7_bias = self.params.get("fc7_bias", shape=(num_classes,), init="zeros",
+                                            lr_mult=BIAS_LR_MULT * fc7_lr_mult, wd_mult=0.0)
+
+    def forward(self, embedding: mx.nd.NDArray,
+                label: mx.nd.NDArray) -> tuple[mx.nd.NDArray, mx.nd.NDArray, mx.nd.NDArray]:
+        """Loss, cosine and hit of each sample, three times (n,) float32.
+
+        embedding: (n, emb_size) float32; label: (n,) int32 from 0 to num_classes - 1 (nothing here notices others).
+        cosine: of the embedding to its own class's weight, without margin. hit: 1 where the own class has the largest
+        logit, the margin included, as in InsightFace's accuracy; so it stays below accuracy on plain cosines.
+        Only the loss carries a gradient.
+        """
+        weight = self.fc7_weight.data(embedding.context)
+        if self.loss_type == SOFTMAX:
+            logits = self._fully_connected(embedding, weight)
+            cosine = _row_cosine(embedding, weight, label)
+        else:
+            logits, cosine = self._margin_logits(embedding, weight, label)
+        loss = -mx.nd.pick(mx.nd.log_softmax(logits), label)
+        with autograd.pause():
+            hit = (mx.nd.argmax(logits, axis=1).astype("int32") == label).astype("float32")
+        return loss, cosine, hit
+
+    def _fully_connected(self, embedding: mx.nd.NDArray, weight: mx.nd.NDArray) -> mx.nd.NDArray:
+        if self.fc7_bias is None:
+            return mx.nd.FullyConnected(embedding, weight, no_bias=True, num_hidden=self.num_classes)
+        return mx.nd.FullyConnected(embedding, weight, self.fc7_bias.data(embedding.context),
+                                    num_hidden=self.num_classes)
+
+    def _margin_logits(self, embedding: mx.nd.NDArray, weight: mx.nd.NDArray,
+                       label: mx.nd.NDArray) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
+        """Scaled cosines with the margin (n, classes), and the plain own cosine (n,) without gradient."""
+        cosines = mx.nd.FullyConnected(mx.nd.L2Normalization(embedding), mx.nd.L2Normalization(weight), no_bias=True,
+                                       num_hidden=self.num_classes)
+        own = mx.nd.pick(cosines, label)
+        # A one-hot (n, classes) times the change would cost a third more: only n values change.
+        rows = mx.nd.arange(len(label), dtype="int32", ctx=label.context)
+        change = mx.nd.scatter_nd(self.margin(own) - own, mx.nd.stack(rows, label), shape=cosines.shape)
+        return (cosines + change) * self.scale, own.detach()
+
+
+def _row_cosine(embedding: mx.nd.NDArray, weight: mx.nd.NDArray, label: mx.nd.NDArray) -> mx.nd.NDArray:
+    """Cosine of each embedding to its own class's weight (n,), from those rows alone; no gradient."""
+    with autograd.pause():
+        rows = mx.nd.L2Normalization(mx.nd.take(weight, label))
+        return mx.nd.sum(mx.nd.L2Normalization(embedding) * rows, axis=1)

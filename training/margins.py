@@ -1,0 +1,85 @@
+"""What a margin loss does to the cosine between an embedding and its own class's weight.
+
+Pure functions of an NDArray of cosines (n,), differentiable under mx.autograd. Cosines computed in float32 do
+get past 1; values and gradients stay finite there: sines come from (1 - c)(1 + c) clipped at TINY, which is exact
+to rounding near both ends, where 1 - c * c is not.
+"""
+from __future__ import annotations
+
+import math
+from typing import Callable
+
+import mxnet as mx
+
+from common.errors import UserError
+
+SOFTMAX, COSFACE, ARCFACE, COMBINED = 0, 2, 4, 5
+TINY = 1e-12  # below the smallest (1 - c)(1 + c) of a float32 c inside (-1, 1), which is 1.2e-7
+
+Margin = Callable[[mx.nd.NDArray], mx.nd.NDArray]
+
+
+def make_margin(loss_type: int, m: float = 0.0, a: float = 1.0, b: float = 0.0, easy_margin: bool = False) -> Margin:
+    """The margin of `--loss-type`: a function from cosines (n,) to cosines with the margin (n,).
+
+    0 softmax: none; 2 CosFace: c - m; 4 ArcFace: cos(theta + m); 5 combined: cos(a * theta + m) - b.
+    UserError for another loss type, or a margin the loss is not defined for.
+    """
+    if loss_type == SOFTMAX:
+        return no_margin
+    if loss_type == COSFACE:
+        return lambda cosine: cosface(cosine, m)
+    if loss_type == ARCFACE:
+        if not 0 <= m < math.pi / 2:
+            raise UserError(f"--margin-m {m:g}: ArcFace takes an angle from 0 to below pi/2, in radians (0.5 is usual)")
+        return lambda cosine: arcface(cosine, m, easy_margin)
+    if loss_type == COMBINED:
+        if a <= 0:
+            raise UserError(f"--margin-a {a:g}: the factor of the angle is above 0 (1 leaves the angle as it is)")
+        return lambda cosine: combined(cosine, m, a, b)
+    raise UserError(f"--loss-type {loss_type}: 0 softmax, 2 CosFace, 4 ArcFace or 5 combined")
+
+
+def no_margin(cosine: mx.nd.NDArray) -> mx.nd.NDArray:
+    """Plain softmax: the value as it is."""
+    return cosine
+
+
+def cosface(cosine: mx.nd.NDArray, m: float) -> mx.nd.NDArray:
+    """CosFace (Wang et al. 2018): c - m."""
+    return cosine - m
+
+
+def arcface(cosine: mx.nd.NDArray, m: float, easy_margin: bool = False) -> mx.nd.NDArray:
+    """ArcFace (Deng et al. 2018): cos(theta + m), m in radians.
+
+    Where theta + m would pass pi, and cos(theta + m) rise again, the value is c - m sin(pi - m) instead, as in
+    InsightFace of 2018. easy_margin: where c <= 0 the value is c itself, and cos(theta + m) elsewhere.
+    """
+    moved = _rotate(cosine, m)
+    if easy_margin:
+        return mx.nd.where(cosine > 0, moved, cosine)
+    return mx.nd.where(cosine > math.cos(math.pi - m), moved, cosine - math.sin(math.pi - m) * m)
+
+
+def combined(cosine: mx.nd.NDArray, m: float, a: float = 1.0, b: float = 0.0) -> mx.nd.NDArray:
+    """cos(a * theta + m) - b, m in radians; nothing special beyond pi, as in InsightFace."""
+    moved = _rotate(cosine, m) if a == 1.0 else mx.nd.cos(_angle(cosine) * a + m)
+    return moved - b
+
+
+def _rotate(cosine: mx.nd.NDArray, m: float) -> mx.nd.NDArray:
+    """cos(theta + m) by angle addition: no arccos, whose gradient is infinite at both ends."""
+    if m == 0:
+        return cosine
+    sine = mx.nd.sqrt(mx.nd.clip((1 - cosine) * (1 + cosine), TINY, 1.0))
+    return cosine * math.cos(m) - sine * math.sin(m)
+
+
+def _angle(cosine: mx.nd.NDArray) -> mx.nd.NDArray:
+    """theta in (0, pi): 2 arctan(tan(theta / 2)), its cosine kept TINY inside the domain.
+
+    arccos itself loses the digits of its gradient near both ends, and has none at +-1.
+    """
+    below, above = mx.nd.clip(1 - cosine, TINY, 2.0), mx.nd.clip(1 + cosine, TINY, 2.0)
+    return 2 * mx.nd.arctan(mx.nd.sqrt(below / above))
