@@ -48,6 +48,7 @@ def set_threads() -> None:
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     os.environ.setdefault("MXNET_CUDNN_LIB_CHECKING", "0")
+    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
 
 
 def usable_cores() -> int:

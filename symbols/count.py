@@ -1,0 +1,26 @@
+"""How large a network is, and how much one image costs."""
+from __future__ import annotations
+
+import json
+import math
+
+import mxnet as mx
+
+
+def flops_and_params(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> tuple[int, int]:
+    """(multiply-adds of one image, parameters).
+
+    Counted as the papers do: convolutions and fully connected layers; auxiliary states are no parameters.
+    data_shape: (N, 3, H, W), any N.
+    """
+    internals = symbol.get_internals()
+    _, outputs, _ = internals.infer_shape(data=(1, *data_shape[1:]))
+    shapes = dict(zip(internals.list_outputs(), outputs))
+    nodes = json.loads(symbol.tojson())["nodes"]
+    macs = 0
+    for node in nodes:
+        if node["op"] in ("Convolution", "FullyConnected"):
+            weight = nodes[node["inputs"][1][0]]
+            if weight["op"] == "null":  # not the ones that add up GNAP's channels
+                macs += math.prod(shapes[f"{node['name']}_output"]) * math.prod(shapes[weight["name"]][1:])
+    return macs, sum(math.prod(shapes[name]) for name in symbol.list_arguments() if name != "data")

@@ -1,0 +1,66 @@
+"""MobileFaceNet (arXiv:1804.07573), with the ecosystem's parameter names: y1 has blocks (1, 4, 6, 2), y2 (2, 8, 16, 4).
+"""
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import mxnet as mx
+
+from symbols.gnap import batch_norm
+from symbols.symbol_utils import BN_EPS_MXNET, activation, get_fc1, normalise_input
+
+LAST = 512
+Symbol = mx.sym.Symbol
+
+
+def get_symbol(emb_size: int, version_output: str = "GDC", version_act: str = "prelu", bn_mom: float = 0.9,
+               blocks: Sequence[int] = (1, 4, 6, 2), **head_options: Any) -> Symbol:
+    """The embedding `fc1` (N, emb_size) of `data` (N, 3, H, W), RGB 0 to 255.
+
+    blocks: how many there are on maps of a half, a quarter, an eighth and a sixteenth of the image's side; one on the
+    half is the depthwise convolution of y1, more are residual blocks (y2). version_output: the head, see `get_fc1`.
+    head_options: GNAP's variants. ValueError for blocks that are not four whole numbers from 1.
+    """
+    if len(blocks) != 4 or min(blocks) < 1:
+        raise ValueError(f"blocks {tuple(blocks)}: four numbers from 1, (1, 4, 6, 2) for y1")
+    make = _Maker(version_act, bn_mom)
+    body = make.conv(normalise_input(), "conv_1", 64, 3, stride=2)
+    if blocks[0] == 1:
+        body = make.conv(body, "conv_2_dw", 64, 3, groups=64)
+    else:
+        body = make.residual(body, "res_2", blocks[0], 64, 64)
+    body = make.bottleneck(body, "dconv_23", "", 128, 64, stride=2)
+    body = make.residual(body, "res_3", blocks[1], 128, 64)
+    body = make.bottleneck(body, "dconv_34", "", 256, 128, stride=2)
+    body = make.residual(body, "res_4", blocks[2], 256, 128)
+    body = make.bottleneck(body, "dconv_45", "", 512, 128, stride=2)
+    body = make.residual(body, "res_5", blocks[3], 256, 128)
+    body = make.conv(body, "conv_6sep", LAST, 1)
+    return get_fc1(body, emb_size, version_output, LAST, bn_mom, **head_options)
+
+
+class _Maker:
+    """The layers, with what is the same in all of them."""
+
+    def __init__(self, version_act: str, bn_mom: float) -> None:
+        self.version_act, self.bn_mom = version_act, bn_mom
+
+    def linear(self, data: Symbol, name: str, filters: int, kernel: int, stride: int = 1, groups: int = 1) -> Symbol:
+        body = mx.sym.Convolution(data, num_filter=filters, num_group=groups, kernel=(kernel, kernel),
+                                  stride=(stride, stride), pad=(kernel // 2, kernel // 2), no_bias=True,
+                                  name=f"{name}_conv2d")
+        return batch_norm(body, f"{name}_batchnorm", self.bn_mom, eps=BN_EPS_MXNET)
+
+    def conv(self, data: Symbol, name: str, filters: int, kernel: int, stride: int = 1, groups: int = 1) -> Symbol:
+        return activation(self.linear(data, name, filters, kernel, stride, groups), self.version_act, f"{name}_relu")
+
+    def bottleneck(self, data: Symbol, name: str, suffix: str, inner: int, filters: int, stride: int = 1) -> Symbol:
+        """Expand to `inner` channels, filter each on its own, project to `filters`."""
+        body = self.conv(data, f"{name}{suffix}_conv_sep", inner, 1)
+        body = self.conv(body, f"{name}{suffix}_conv_dw", inner, 3, stride, groups=inner)
+        return self.linear(body, f"{name}{suffix}_conv_proj", filters, 1)
+
+    def residual(self, data: Symbol, name: str, count: int, inner: int, filters: int) -> Symbol:
+        for number in range(count):
+            data = data + self.bottleneck(data, name, f"_block{number}", inner, filters)
+        return data

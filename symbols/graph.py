@@ -1,0 +1,70 @@
+"""Rewrites of a symbol's graph: walk its nodes in order, put others in place of some."""
+from __future__ import annotations
+
+import json
+from typing import Any, Callable, Dict, List
+
+import mxnet as mx
+
+Node = Dict[str, Any]
+Entry = List[int]  # [node, output, version], as the JSON has it
+
+
+class Graph:
+    """The nodes of a graph being written; `add` returns the entry of a new node's first output."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+
+    def add(self, op: str, name: str, inputs: list[Entry], **attrs: Any) -> Entry:
+        """Append a node; attribute values become text."""
+        return self.append({"op": op, "name": name, "inputs": inputs,
+                            "attrs": {key: str(value) for key, value in attrs.items()}})
+
+    def append(self, node: Node) -> Entry:
+        """Append a node as it stands."""
+        self.nodes.append(node)
+        return [len(self.nodes) - 1, 0, 0]
+
+
+def rewrite(symbol: mx.sym.Symbol, replace: Callable[[Graph, Node], Entry | None]) -> mx.sym.Symbol:
+    """`symbol` with nodes replaced: replace(graph, node) adds others and returns the entry that stands for the node's
+    output, or returns None to keep it (it may change it)."""
+    source = json.loads(symbol.tojson())
+    graph, place = Graph(), []
+    for node in source["nodes"]:
+        node["inputs"] = [_moved(place, entry) for entry in node["inputs"]]
+        entry = replace(graph, node)
+        place.append(graph.append(node) if entry is None else entry)
+    written = {"nodes": graph.nodes, "heads": [_moved(place, head) for head in source["heads"]],
+               "arg_nodes": [number for number, node in enumerate(graph.nodes) if node["op"] == "null"],
+               "attrs": source["attrs"]}
+    return mx.sym.load_json(json.dumps(written))
+
+
+def is_on(node: Node, attribute: str, default: str = "True") -> bool:
+    """A node's yes-or-no attribute; `default` is what the operator takes where it is not said."""
+    return node.get("attrs", {}).get(attribute, default) in ("True", "1", "true")
+
+
+def fixed_gammas(symbol: mx.sym.Symbol) -> list[str]:
+    """The names of the gammas of BatchNorms that count them as 1 (fix_gamma, MXNet's default)."""
+    nodes = json.loads(symbol.tojson())["nodes"]
+    return [nodes[node["inputs"][1][0]]["name"] for node in nodes
+            if node["op"] == "BatchNorm" and is_on(node, "fix_gamma")]
+
+
+def prelu_slopes(symbol: mx.sym.Symbol) -> list[str]:
+    """The names of the slopes of PReLUs."""
+    nodes = json.loads(symbol.tojson())["nodes"]
+    return [nodes[node["inputs"][1][0]]["name"] for node in nodes if is_prelu(node)]
+
+
+def is_prelu(node: Node) -> bool:
+    """Is it LeakyReLU with a learned slope for each channel?"""
+    return node["op"] == "LeakyReLU" and node.get("attrs", {}).get("act_type") == "prelu"
+
+
+def _moved(place: list[Entry], entry: Entry) -> Entry:
+    new = place[entry[0]]
+    return [new[0], new[1] + entry[1], *entry[2:]]
