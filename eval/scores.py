@@ -23,6 +23,14 @@ def mean_norm(embeddings: np.ndarray) -> float:
     return float(np.linalg.norm(embeddings, axis=-1).mean(dtype=np.float64))
 
 
+def check_components(components: int, dimension: int, pairs: int, folds: int) -> None:
+    """UserError where embeddings of so many pairs outside a fold have not so many principal components."""
+    most = min(dimension, 2 * (pairs - int(np.diff(fold_bounds(pairs, folds)).max())))
+    if not 1 <= components <= most:
+        raise UserError(f"--pca {components}: 1 to {most} components are possible with {dimension}-d embeddings of "
+                        f"{pairs} pairs in {folds} folds")
+
+
 def projected_scores(embeddings: np.ndarray, components: int, folds: int) -> np.ndarray:
     """(folds, pairs) scores after PCA: row f with the projection fitted on all pairs outside fold f.
 
@@ -30,10 +38,7 @@ def projected_scores(embeddings: np.ndarray, components: int, folds: int) -> np.
     normalised again. UserError where there are not so many components.
     """
     pairs, bounds = len(embeddings) // 2, fold_bounds(len(embeddings) // 2, folds)
-    most = min(embeddings.shape[1], len(embeddings) - 2 * int(np.diff(bounds).max()))
-    if not 1 <= components <= most:
-        raise UserError(f"--pca {components}: 1 to {most} components are possible with {embeddings.shape[1]}-d "
-                        f"embeddings of {pairs} pairs in {folds} folds")
+    check_components(components, embeddings.shape[1], pairs, folds)
     scores = np.empty((folds, pairs))
     for fold in range(folds):
         others = np.ones(len(embeddings), bool)

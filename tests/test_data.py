@@ -1,4 +1,4 @@
-"""Batches: every image once an epoch, the same order from the same seed, any position at once, bad records passed over."""
+"""Batches: every image once an epoch, the same order from the same seed, any position at once, bad records skipped."""
 import numpy as np
 import pytest
 from small_sets import draw, jpeg, write_training_set

@@ -52,8 +52,8 @@ def finished(data, tmp_path_factory):
 def test_the_rows_of_a_run(finished):
     training, verification = rows(finished, "train"), rows(finished, "verification")
     assert [row["step"] for row in training] == [2, 4, 5, 6, 8, 10, 12]
-    assert set(training[0]) == {"kind", "step", "epoch", "loss", "accuracy", "cosine", "lr", "samples_per_s", "data_wait",
-                                "time"}
+    assert set(training[0]) == {"kind", "step", "epoch", "loss", "accuracy", "cosine", "lr", "samples_per_s",
+                                "data_wait", "time"}
     assert training[-1]["epoch"] == pytest.approx(12 * 8 / 48)
     assert all(0 <= row["data_wait"] <= 1 and row["samples_per_s"] > 0 and -1 <= row["cosine"] <= 1 for row in training)
     assert [(row["step"], row["target"]) for row in verification] == [(5, "lfw"), (10, "lfw"), (12, "lfw")]
@@ -133,7 +133,8 @@ def test_which_checkpoints_are_kept(data, tmp_path, ckpt, numbers, monkeypatch):
 
 
 def test_two_devices_take_half_of_the_batch_each(data, tmp_path):
-    assert train(data, tmp_path, "--devices", "cpu:0,cpu:1", "--per-batch-size", 4, "--max-steps", 6, "--verbose", 0) == 0
+    assert train(data, tmp_path, "--devices", "cpu:0,cpu:1", "--per-batch-size", 4, "--max-steps", 6,
+                 "--verbose", 0) == 0
     training = rows(tmp_path, "train")
     assert training[-1]["step"] == 6 and training[-1]["epoch"] == pytest.approx(1.0)
     assert [row["step"] for row in rows(tmp_path, "verification")] == [6]

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 COLLAPSED = 0.95  # mean cosine between the embeddings of different images of a batch
 INPUT_BOUND = 0.3  # share of the time spent waiting for images
 STUCK = 0.02  # plain cosine to the own class
@@ -52,3 +54,10 @@ def _signs(seen: Symptoms) -> dict[str, tuple[bool, str]]:
                   f"after {seen.epoch:.1f} epochs the cosine to the own class is still {seen.cosine:.3f}; try a "
                   "smaller --margin-m or --lr, a --warmup, or --pretrained"),
     }
+
+
+def mean_similarity(embedding: np.ndarray, labels: np.ndarray) -> float:
+    """The mean cosine between embeddings (n, d) of different identities; 0 where there are no two."""
+    unit = embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
+    different = labels[:, None] != labels[None, :]
+    return float((unit @ unit.T)[different].mean()) if different.any() else 0.0

@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from training.step import StepResult
+from training.watch import mean_similarity
 
 
 class Window:
@@ -35,10 +36,3 @@ class Window:
                 "data_wait": min(1.0, self.waited / seconds), "seconds_per_step": seconds / self.steps,
                 "norm": float(np.linalg.norm(embedding, axis=1).mean()),
                 "similarity": mean_similarity(embedding, self.last.labels[:len(embedding)])}
-
-
-def mean_similarity(embedding: np.ndarray, labels: np.ndarray) -> float:
-    """The mean cosine between embeddings (n, d) of different identities; 0 where there are no two."""
-    unit = embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
-    different = labels[:, None] != labels[None, :]
-    return float((unit @ unit.T)[different].mean()) if different.any() else 0.0

@@ -1,0 +1,30 @@
+"""python -m eval COMMAND: what a model is worth."""
+from __future__ import annotations
+
+from common import cli
+from common.environment import check_environment
+
+PROG = "python -m eval"
+DESCRIPTION = """\
+Measure face recognition models on sets of pairs.
+
+  python -m eval verify --model runs/a/model,3 --bins data/lfw.bin data/cfp_fp.bin
+
+COMMAND --help tells more of each."""
+
+
+def main(argv: list[str]) -> int | None:
+    """Run one command; returns its exit status."""
+    check_environment()
+    from eval import verify  # mxnet, which the line above has made sure of
+
+    parser = cli.Parser(prog=PROG, description=DESCRIPTION)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    verify.add_parser(subparsers)
+    args = parser.parse_args(argv)
+    cli.setup_logging()
+    return args.run(args)
+
+
+if __name__ == "__main__":
+    cli.run(main, PROG)

@@ -1,0 +1,105 @@
+"""Loads a checkpoint for inference: symbol cut at the embedding, parameters that fit it."""
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Dict
+
+import mxnet as mx
+
+from common.errors import UserError
+from symbols.graph import fixed_gammas
+
+Arrays = Dict[str, mx.nd.NDArray]
+
+
+def parse_model(text: str, flag: str = "--model") -> tuple[str, int]:
+    """`runs/a/model,3` as (`runs/a/model`, 3)."""
+    prefix, comma, number = text.rpartition(",")
+    if not comma or not prefix.strip() or not number.strip().isdigit():
+        raise UserError(f"{flag} {text}: expected PREFIX,EPOCH as in runs/a/model,3 for runs/a/model-symbol.json and "
+                        "runs/a/model-0003.params")
+    return prefix.strip(), int(number)
+
+
+def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symbol, Arrays, Arrays]:
+    """The symbol up to `layer`, its arguments and its auxiliary states, of a checkpoint PREFIX-symbol.json and
+    PREFIX-NNNN.params.
+
+    Gammas that the network holds fixed are set to 1: foreign checkpoints hold other values there, which MXNet itself
+    passes over. UserError where a file is missing or is no checkpoint, the layer does not exist, or a parameter is not
+    in the file.
+    """
+    symbol = cut(_read_symbol(prefix), layer, f"{prefix}-symbol.json")
+    path = _params_path(prefix, epoch)
+    arguments, auxiliary = _read_params(path)
+    needed = [name for name in symbol.list_arguments() if name != "data"]
+    for kind, names, given in (("parameter", needed, arguments), ("auxiliary state", symbol.list_auxiliary_states(),
+                                                                  auxiliary)):
+        missing = [name for name in names if name not in given]
+        if missing:
+            raise UserError(f"{path}: lacks {len(missing)} of {len(names)} {kind}s of {prefix}-symbol.json, the first "
+                            f"is {missing[0]}; is it of another network?")
+    for name in fixed_gammas(symbol):
+        arguments[name][:] = 1
+    return (symbol, {name: arguments[name] for name in needed},
+            {name: auxiliary[name] for name in symbol.list_auxiliary_states()})
+
+
+def cut(symbol: mx.sym.Symbol, layer: str, source: str = "the symbol") -> mx.sym.Symbol:
+    """The part of `symbol` up to the output of `layer`; UserError with the nearest names where it has none."""
+    internals = symbol.get_internals()
+    outputs = internals.list_outputs()
+    wanted = layer if layer in outputs and layer.endswith("_output") else f"{layer}_output"
+    if wanted not in outputs:
+        layers = [name[:-len("_output")] for name in outputs if name.endswith("_output")]
+        near = difflib.get_close_matches(layer, layers, n=3, cutoff=0.3) or layers[-3:]
+        raise UserError(f"--layer {layer}: {source} has no such layer; it has {', '.join(near)}")
+    found = internals[wanted]
+    if "data" not in found.list_arguments():
+        raise UserError(f"--layer {layer}: does not depend on an input named data in {source}")
+    return found
+
+
+def _read_symbol(prefix: str) -> mx.sym.Symbol:
+    path = Path(f"{prefix}-symbol.json")
+    if not path.is_file():
+        raise UserError(f"--model {prefix}: there is no {path}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        if not isinstance(json.loads(text).get("nodes"), list):
+            raise ValueError("no nodes")
+        return mx.sym.load_json(text)
+    except (ValueError, AttributeError, OSError, mx.MXNetError) as error:
+        raise UserError(f"{path}: is no MXNet symbol ({_first_line(error)})") from None
+
+
+def _params_path(prefix: str, epoch: int) -> Path:
+    path = Path(f"{prefix}-{epoch:04d}.params")
+    if path.is_file():
+        return path
+    stem = f"{path.name[:-len('.params')].rpartition('-')[0]}-"
+    there = sorted(item.name for item in path.parent.glob("*.params") if item.name.startswith(stem))
+    raise UserError(f"--model {prefix},{epoch}: there is no {path}"
+                    + (f"; there is {', '.join(there[-3:])}" if there else ""))
+
+
+def _read_params(path: Path) -> tuple[Arrays, Arrays]:
+    try:
+        with mx.Context("cpu", 0):
+            arrays = mx.nd.load(str(path))
+    except mx.MXNetError as error:
+        raise UserError(f"{path}: is no MXNet parameter file ({_first_line(error)})") from None
+    named: tuple[Arrays, Arrays] = ({}, {})
+    for name, value in arrays.items() if isinstance(arrays, dict) else ():
+        kind, colon, bare = name.partition(":")
+        if colon and kind in ("arg", "aux"):
+            named[kind == "aux"][bare] = value
+    if not named[0]:
+        raise UserError(f"{path}: holds no parameters named arg:..., so it is no checkpoint")
+    return named
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join(str(error).split("Stack trace")[0].split())[:120]

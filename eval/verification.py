@@ -1,0 +1,146 @@
+"""Verifies a model on a set of pairs: embeddings with mirror images, scores, the paper's numbers."""
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterator, Sequence
+
+import numpy as np
+
+from common.environment import usable_cores
+from common.errors import UserError
+from common.files import PathLike
+from eval import metrics
+from eval.embedder import Embedder
+from eval.scores import check_components, held_out, mean_norm, normalise, pair_scores, projected_scores
+from recordio_tools.binfile import read_bin
+from recordio_tools.errors import DataError
+from recordio_tools.formats import is_cut_off, kind_of, read_header
+from recordio_tools.images import ImageError, decode
+from recordio_tools.parallel import ordered_map
+from recordio_tools.progress import progress
+
+
+class VerificationSet:
+    """The pairs of a `.bin` file; the images stay encoded in memory.
+
+    name: the file's name without `.bin`. image_size: (H, W) of every image. images: encoded, left, right, left, ...;
+    same: (pairs,) bool. UserError, before any image is embedded, where the file is no such set, an image is cut off or
+    of another size than the first, or no score can be computed (fewer pairs than `folds`, pairs of one kind only).
+    """
+
+    def __init__(self, path: PathLike, folds: int = 10) -> None:
+        self.path = Path(path)
+        self.name = self.path.name[:-len(".bin")] if self.path.name.endswith(".bin") else self.path.name
+        self.images, self.same = read_bin(self.path)
+        self.folds = folds
+        try:
+            metrics.check_pairs(self.same, folds)
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from None
+        self.image_size = self._size(0)
+        for number in range(1, len(self.images)):
+            size = self._size(number)
+            if size != self.image_size:
+                raise DataError(f"{self.path}: image {number} (from 0) is {size[0]}x{size[1]}, the first is "
+                                f"{self.image_size[0]}x{self.image_size[1]}; a set has one size")
+
+    def batches(self, size: int, show_progress: bool = False) -> Iterator[np.ndarray]:
+        """Yield the images in order, (n, H, W, 3) uint8 RGB with n up to `size`, decoded by threads just ahead."""
+        decoded = ordered_map(self._decode, range(len(self.images)), usable_cores())
+        if show_progress:
+            decoded = progress(decoded, len(self.images), self.name)
+        batch: list[np.ndarray] = []
+        for image in decoded:
+            batch.append(image)
+            if len(batch) == size:
+                yield np.stack(batch)
+                batch = []
+        if batch:
+            yield np.stack(batch)
+
+    def _decode(self, number: int) -> np.ndarray:
+        try:
+            return decode(self.images[number])
+        except ImageError as error:
+            raise DataError(f"{self.path}: image {number} (from 0) {error}") from None
+
+    def _size(self, number: int) -> tuple[int, int]:
+        # A JPEG tells its size in its header; to decode all of them here would cost a second or two.
+        data = self.images[number]
+        if is_cut_off(data):
+            raise DataError(f"{self.path}: image {number} (from 0) is cut off")
+        if kind_of(data) == "JPEG":
+            header = read_header(data)
+            if header.scan > 0 and header.orientation == 1 and header.height and header.width:
+                return header.height, header.width
+        return self._decode(number).shape[:2]
+
+
+@dataclass(frozen=True)
+class VerificationResult:
+    """What a model scores on a set; rates and accuracies from 0 to 1.
+
+    tpr: at FPR fpr_target; tprs: at every FPR asked for. threshold: the mean of the folds' (squared L2 distance).
+    xnorm: the mean length of the embeddings before normalisation, mirror images included. roc: FPR and TPR, every
+    operating point. scores, same: (pairs,). embeddings: (2 * pairs, D), mirror images added, normalised.
+    """
+
+    name: str
+    pairs: int
+    accuracy: float
+    accuracy_std: float
+    tpr: float
+    fpr_target: float
+    tprs: dict[float, float]
+    eer: float
+    auc: float
+    threshold: float
+    xnorm: float
+    seconds: float
+    roc: tuple[np.ndarray, np.ndarray] = field(repr=False)
+    scores: np.ndarray = field(repr=False)
+    same: np.ndarray = field(repr=False)
+    embeddings: np.ndarray = field(repr=False)
+
+
+def verify_set(embedder: Embedder, target: VerificationSet, fpr: Sequence[float] = (1e-3,), flip: bool = True,
+               pca: int = 0, show_progress: bool = False) -> VerificationResult:
+    """Embed a set's images and score its pairs.
+
+    fpr: where TPR is wanted, the first as the result's `tpr`. flip: add the mirror image's embedding. pca: project on
+    so many principal components, fitted on the other folds. UserError where the images' size is not the model's
+    or there are not so many components, RunError where embeddings are not finite.
+    """
+    began = time.perf_counter()
+    if tuple(target.image_size) != tuple(embedder.image_size):
+        raise UserError(f"{target.path}: its images are {target.image_size[0]}x{target.image_size[1]}, the model takes "
+                        f"{embedder.image_size[0]}x{embedder.image_size[1]}")
+    if pca:
+        check_components(pca, embedder.dimension, len(target.same), target.folds)
+    batches = target.batches(embedder.batch_size, show_progress)
+    views = np.concatenate(list(embedder.embed(batches, flip)), axis=1)
+    embeddings = normalise(views.sum(axis=0))
+    return score_set(target.name, embeddings, target.same, mean_norm(views), fpr, target.folds, pca, began)
+
+
+def score_set(name: str, embeddings: np.ndarray, same: np.ndarray, xnorm: float, fpr: Sequence[float] = (1e-3,),
+              folds: int = 10, pca: int = 0, began: float | None = None) -> VerificationResult:
+    """The result of (2 * pairs, D) normalised embeddings; `began`, of time.perf_counter, is what `seconds` count from.
+
+    With pca, accuracy judges each fold by the projection fitted on the others, and so do the curves over all pairs.
+    """
+    began = time.perf_counter() if began is None else began
+    if pca:
+        by_fold = projected_scores(embeddings, pca, folds)
+        scores = held_out(by_fold)
+    else:
+        by_fold = scores = pair_scores(embeddings)
+    accuracy, std, threshold = metrics.accuracy_10fold(by_fold, same, folds)
+    tprs = {target: metrics.tpr_at_fpr(scores, same, target) for target in fpr}
+    false_rates, true_rates, _ = metrics.roc_curve(scores, same)
+    return VerificationResult(
+        name, len(same), accuracy, std, tprs[fpr[0]], fpr[0], tprs, metrics.eer(scores, same),
+        metrics.auc(scores, same), threshold, xnorm, time.perf_counter() - began, (false_rates, true_rates), scores,
+        same, embeddings)

@@ -1,0 +1,34 @@
+"""A network small enough to compute in a blink, and a checkpoint of it, for tests of what runs networks."""
+from __future__ import annotations
+
+import mxnet as mx
+import numpy as np
+
+
+def small_symbol(dimension=6):
+    """Convolution, PReLU, BatchNorm, then FullyConnected on a map, as in the ecosystem's MobileFaceNet."""
+    data = (mx.sym.Variable("data") - 127.5) * 0.0078125
+    body = mx.sym.Convolution(data, name="conv", num_filter=4, kernel=(3, 3), stride=(2, 2), no_bias=True)
+    body = mx.sym.LeakyReLU(mx.sym.BatchNorm(body, name="conv_bn", fix_gamma=False), act_type="prelu", name="relu")
+    body = mx.sym.Convolution(body, name="conv2", num_filter=5, kernel=(3, 3), stride=(4, 4))
+    body = mx.sym.FullyConnected(body, name="pre_fc1", num_hidden=dimension)
+    return mx.sym.BatchNorm(body, name="fc1", fix_gamma=True, eps=2e-5)
+
+
+def draw_parameters(symbol, size, seed=0):
+    """Arguments and auxiliary states at random; the fixed gamma holds a wrong value, as foreign checkpoints do."""
+    random = np.random.RandomState(seed)
+    shapes, _, states = symbol.infer_shape(data=(1, 3, *size))
+    values = {name: random.normal(0.2, 0.5, shape) for name, shape in zip(symbol.list_arguments(), shapes)
+              if name not in ("data", "softmax_label")}
+    auxiliary = {name: random.uniform(0.5, 1.5, shape)
+                 for name, shape in zip(symbol.list_auxiliary_states(), states)}
+    return ({name: mx.nd.array(value) for name, value in values.items()},
+            {name: mx.nd.array(value) for name, value in auxiliary.items()})
+
+
+def forward(symbol, arguments, auxiliary, images):
+    """The output for (n, H, W, 3) uint8 images by one plain forward pass of MXNet, nothing of ours between."""
+    data = mx.nd.array(images.transpose(0, 3, 1, 2).astype(np.float32))
+    bound = symbol.bind(mx.cpu(), {**arguments, "data": data}, aux_states=dict(auxiliary), grad_req="null")
+    return bound.forward(is_train=False)[0].asnumpy()

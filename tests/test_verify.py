@@ -1,0 +1,189 @@
+"""Verification sets, `python -m eval verify`, and its numbers against an independent computation."""
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+
+import cv2
+import mxnet as mx
+import numpy as np
+import pytest
+from conftest import REPO
+from sklearn import metrics as sk
+from sklearn.model_selection import KFold
+from sklearn.preprocessing import normalize
+from small_nets import draw_parameters, forward, small_symbol
+from small_sets import draw, jpeg, write_verification_set
+
+from common import cli
+from common.errors import RunError, UserError
+from eval.__main__ import main
+from eval.embedder import Embedder
+from eval.verification import VerificationSet, verify_set
+
+SIZE = 48
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A checkpoint of a small network, and a set of pairs that it tells apart better than chance."""
+    folder = tmp_path_factory.mktemp("verify")
+    symbol = small_symbol(16)
+    arguments, auxiliary = draw_parameters(symbol, (SIZE, SIZE), seed=1)
+    mx.model.save_checkpoint(str(folder / "net"), 0, symbol, arguments, auxiliary)
+    write_verification_set(folder / "faces.bin", pairs=50, size=SIZE)
+    return folder
+
+
+def pixels(images):
+    return np.stack([cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for image in images])
+
+
+def expected_row(place, name="faces", flip=True):
+    """The table's row by MXNet's plain forward pass, scikit-learn and a loop."""
+    images, same = pickle.loads((place / f"{name}.bin").read_bytes())
+    symbol, arguments, auxiliary = mx.model.load_checkpoint(str(place / "net"), 0)
+    views = [pixels(images), pixels(images)[:, :, ::-1]][:1 + flip]
+    raw = [forward(symbol, arguments, auxiliary, view) for view in views]
+    unit, same = normalize(sum(raw)), np.array(same)
+    scores = ((unit[0::2] - unit[1::2]) ** 2).sum(1)
+    rights = []
+    for train, test in KFold(10).split(scores):
+        best = max(np.arange(0, 4, 0.01), key=lambda t: np.sum((scores[train] < t) == same[train]))
+        rights.append(np.mean((scores[test] < best) == same[test]))
+    fpr, tpr, _ = sk.roc_curve(same, -scores, drop_intermediate=False)
+    return {"target": name, "pairs": len(same), "accuracy": np.mean(rights), "accuracy_std": np.std(rights),
+            "tpr": tpr[fpr <= 0.1].max(), "auc": sk.auc(fpr, tpr),
+            "xnorm": np.mean([np.linalg.norm(row) for view in raw for row in view])}
+
+
+def run(place, *flags):
+    command = ["verify", "--model", f"{place}/net,0", "--json", f"{place}/out.json", "--devices", "cpu:0", *flags]
+    assert main(command) == 0
+    return json.loads((place / "out.json").read_text())
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("flags", [(), ("--batch-size", "7", "--devices", "cpu:0,cpu:1")], ids=["one", "two devices"])
+def test_the_numbers_equal_an_independent_computation(place, capsys, flip, flags):
+    found = run(place, "--bins", f"{place}/faces.bin", "--fpr", "0.1,0.02", *flags, *([] if flip else ["--no-flip"]))
+    expected = expected_row(place, flip=flip)
+    assert 0.55 < expected["accuracy"] < 1
+    row = found["faces"]
+    assert {key: row[key] for key in expected} == pytest.approx(expected, rel=1e-5)
+    assert row["fpr_target"] == 0.1 and row["tpr_at_fpr"]["0.1"] == row["tpr"] >= row["tpr_at_fpr"]["0.02"]
+    assert 0 < row["eer"] < 0.5 and row["flip"] is flip and row["model"] == f"{place}/net,0"
+    head, line = capsys.readouterr().out.splitlines()
+    assert len(head) == len(line) and "TPR@FPR=10%" in head and "TPR@FPR=2%" in head
+    assert line.split()[:3] == ["faces", "50", f"{100 * expected['accuracy']:.2f}"]
+
+
+def test_several_sets_of_one_name_and_of_several_sizes_of_image(place, tmp_path, capsys):
+    write_verification_set(tmp_path / "faces.bin", pairs=12, size=SIZE)
+    found = run(place, "--bins", f"{place}/faces.bin", f"{tmp_path}/faces.bin", "--folds", "4", "--layer", "pre_fc1")
+    assert {name: row["pairs"] for name, row in found.items()} == {
+        f"{place}/faces.bin": 50, f"{tmp_path}/faces.bin": 12}
+    assert len({len(line) for line in capsys.readouterr().out.splitlines()}) == 1
+
+
+def test_pca_and_folds_are_passed_on(place):
+    flags = ("--bins", f"{place}/faces.bin", "--folds", "5")
+    plain, projected = run(place, *flags)["faces"], run(place, *flags, "--pca", "3")["faces"]
+    assert (plain["pca"], projected["pca"], projected["folds"]) == (None, 3, 5)
+    assert projected["xnorm"] == plain["xnorm"] and projected["auc"] != plain["auc"]
+
+
+def test_a_rate_finer_than_the_set_is_told(place, caplog):
+    run(place, "--bins", f"{place}/faces.bin", "--fpr", "0.1,1e-3")
+    assert [record.message for record in caplog.records if "false positive" in record.message] == [
+        "faces: has 25 different pairs, so TPR at FPR 0.001 is the TPR without any false positive"]
+
+
+def write(path, images, same):
+    path.write_bytes(pickle.dumps((images, same), protocol=2))
+    return path
+
+
+def test_sets_that_cannot_be_verified_are_refused_before_any_work(tmp_path):
+    image, wide = jpeg(draw(1, 1, 40)), jpeg(draw(1, 1, 40)[:30])
+    png = cv2.imencode(".png", draw(1, 2, 40))[1].tobytes()
+    fair = [True, False] * 5
+    assert VerificationSet(write(tmp_path / "a.b.bin", [image, png] * 10, fair)).image_size == (40, 40)
+    for images, same, said in [
+            ([image] * 18, fair[:9], "9 pairs are fewer than 10 folds"), ([image] * 20, [True] * 10, "marked same"),
+            ([image] * 19, fair, "odd number of images"), ([image] * 19 + [b"text"], fair, "image 19 (from 0) is no"),
+            ([image] * 4 + [wide] * 16, fair, "image 4 (from 0) is 30x40, the first is 40x40"),
+            ([image] * 19 + [image[:-50]], fair, "image 19 (from 0) is cut off")]:
+        path = write(tmp_path / "bad.bin", images, same)
+        with pytest.raises(UserError) as caught:
+            VerificationSet(path)
+        assert said in str(caught.value) and str(caught.value).startswith(str(path))
+
+
+def test_a_picture_that_does_not_decode_is_named(place, tmp_path):
+    image = jpeg(draw(1, 1, SIZE))
+    scan = image.index(b"\xff\xc4")
+    broken = image[:scan] + b"\0" * (len(image) - scan - 2) + b"\xff\xd9"
+    with pytest.raises(UserError, match=r"bad.bin: image 3 \(from 0\) is no image"):
+        target = VerificationSet(write(tmp_path / "bad.bin", [image] * 3 + [broken] + [image] * 16, [True, False] * 5))
+        list(target.batches(8))
+
+
+def test_batches_hold_every_image_in_order(place):
+    target = VerificationSet(place / "faces.bin")
+    batches = list(target.batches(32))
+    assert [len(batch) for batch in batches] == [32, 32, 32, 4]
+    assert np.array_equal(np.concatenate(batches), pixels(target.images))
+
+
+def test_a_model_that_diverged_is_a_failure_of_the_run(place):
+    symbol, arguments, auxiliary = mx.model.load_checkpoint(str(place / "net"), 0)
+    arguments["fc1_beta"][0] = np.nan
+    target = VerificationSet(place / "faces.bin")
+    with pytest.raises(RunError, match="diverged"):
+        verify_set(Embedder(symbol, arguments, auxiliary, [mx.cpu(0)], 64, (SIZE, SIZE)), target)
+    small = Embedder(symbol.get_internals()["conv_output"], arguments, auxiliary, [mx.cpu(0)], 64, (20, 20))
+    with pytest.raises(UserError, match="its images are 48x48, the model takes 20x20"):
+        verify_set(small, target)
+
+
+@pytest.mark.parametrize("flags, said", [
+    (["--model", "{}/net,7"], "net-0007.params"), (["--model", "{}/net"], "expected PREFIX,EPOCH"),
+    (["--bins", "{}/none.bin"], "no such file"), (["--bins", "{}/net-symbol.json"], "net-symbol.json"),
+    (["--devices", "gpu:9"], "gpu:9 is not there"), (["--folds", "51"], "50 pairs are fewer than 51 folds"),
+    (["--layer", "fc2"], "--layer fc2"), (["--pca", "17"], "--pca 17: 1 to 16"), (["--json", "{}"], "is a folder")])
+def test_unusable_arguments_end_in_one_line(place, monkeypatch, capsys, flags, said):
+    given = {"--model": f"{place}/net,0", "--bins": f"{place}/faces.bin", flags[0]: flags[1].format(place)}
+    monkeypatch.setattr(sys, "argv", ["eval", "verify", *(part for pair in given.items() for part in pair)])
+    with pytest.raises(SystemExit) as caught:
+        cli.run(main, "python -m eval")
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert caught.value.code == 2 and said in lines[-1] and "Traceback" not in "".join(lines)
+
+
+def test_as_a_command(place):
+    def call(*flags):
+        return subprocess.run([sys.executable, "-m", "eval", *flags], cwd=REPO, capture_output=True, text=True)
+    done = call("verify", "--model", f"{place}/net,0", "--bins", f"{place}/faces.bin")
+    assert done.returncode == 0 and done.stdout.splitlines()[1].startswith("faces ")
+    refused = call("verify", "--model", f"{place}/net,0", "--bins", f"{place}/faces.bin", "--fpr", "2")
+    assert refused.returncode == 2 and "'2' is no list of rates" in refused.stderr
+    assert "python -m eval verify --model runs/a/model,3" in call("verify", "--help").stdout
+
+
+def test_pretrained_model_on_lfw(shared_data, tmp_path):
+    """The last ten same and different pairs of LFW's first fold: every score against MXNet's plain forward pass."""
+    lines = [line.split("\t") for line in (shared_data / "lfw" / "pairs.txt").read_text().splitlines()[1:]]
+    chosen = [pair for start in range(290, 300) for pair in (lines[start], lines[start + 300])]
+    names = [(parts[0], parts[1], parts[-2] if len(parts) == 4 else parts[0], parts[-1]) for parts in chosen]
+    images = [(shared_data / "lfw" / "images" / name / f"{name}_{int(number):04d}.jpg").read_bytes()
+              for a, i, b, j in names for name, number in ((a, i), (b, j))]
+    target = VerificationSet(write(tmp_path / "lfw.bin", images, [len(parts) == 3 for parts in chosen]))
+    symbol, arguments, auxiliary = mx.model.load_checkpoint(str(shared_data / "weights" / "mobilefacenet-y1-ms1m"), 0)
+    result = verify_set(Embedder(symbol, arguments, auxiliary, [mx.cpu(0)], 16, target.image_size), target)
+    unit = normalize(sum(forward(symbol, arguments, auxiliary, view)
+                         for view in (pixels(images), pixels(images)[:, :, ::-1])))
+    assert np.allclose(result.scores, ((unit[0::2] - unit[1::2]) ** 2).sum(1), atol=1e-4)
+    assert result.accuracy >= 0.9 and result.auc > 0.98 and 0 < result.threshold < 3
