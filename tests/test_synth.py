@@ -13,7 +13,7 @@ from common.errors import UserError
 from recordio_tools import alignment
 from recordio_tools.__main__ import main
 from recordio_tools.pair_lists import read_cfp, read_lfw
-from recordio_tools.synth import landmarks, model, photograph, protocol, seeds, shot
+from recordio_tools.synth import features, landmarks, model, photograph, protocol, seeds, shot
 from recordio_tools.synth.generate import generate
 from recordio_tools.synth.identity import draw_person
 
@@ -174,6 +174,22 @@ def test_eyes_lie_dark_on_a_lighter_face_where_the_landmarks_say():
         eyes = min(crop[49:55, 35:42].min(), crop[49:55, 70:77].min())
         darker += eyes < 0.75 * np.median(crop[64:74, 30:82])
     assert darker >= 10
+
+
+def test_an_open_mouth_is_painted_between_its_corners_only():
+    for n in range(8):
+        person = model.model_of(draw_person(seeds.stream(3, seeds.VERIFY, n, seeds.PERSON)))
+        painted = person.skin.copy()
+        features.paint_mouth(painted, person.person, person.fine, 0.9, 0.5)
+        changed = np.abs(painted - person.skin).max(2) > 1e-3
+        assert changed.any() and np.abs(person.fine.x[changed]).max() < 1.15 * person.person.mouth_width
+
+
+def test_crops_lie_mostly_within_the_photograph(drawn):
+    """What is black is the exception, also where a profile's landmarks are far off."""
+    for folder, most in (("frontal", 0.06), ("profile", 0.25)):
+        crops = [cv2.imread(str(path)) for path in (drawn / "cfp").rglob(f"{folder}/*.jpg")]
+        assert np.mean([(crop.max(2) < 6).mean() for crop in crops]) < most
 
 
 def test_similarity_recovers_a_known_transform():

@@ -30,12 +30,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
     parser = subparsers.add_parser("synth", help="draw the posed-face set of make demo", description=DESCRIPTION)
     parser.add_argument("out", metavar="OUT", help="folder to make; it must be empty or absent")
-    parser.add_argument("--identities", type=at_least(0, 99999), default=150, metavar="N", help="people to train on")
-    parser.add_argument("--images-per-identity", type=at_least(1, 999), default=24, metavar="K",
+    parser.add_argument("--identities", type=at_least(0, 99999), default=240, metavar="N", help="people to train on")
+    parser.add_argument("--images-per-identity", type=at_least(1, 999), default=25, metavar="K",
                         help="images of each of them")
     parser.add_argument("--verify-identities", type=at_least(0), default=50, metavar="V",
                         help="people of the verification sets, 20 images each; 0 for none, else 20 or more")
-    parser.add_argument("--seed", type=at_least(0, (1 << 32) - 1), default=0, help="decides everything that is drawn")
+    parser.add_argument("--seed", type=at_least(0, (1 << 32) - 1), default=0,
+                        help="decides everything that is drawn (default: 0)")
     parser.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W",
                         help="size of the aligned crops, in pixels")
     parser.add_argument("--quality", type=at_least(1, 100), default=95, help="of the crops' JPEGs")

@@ -23,7 +23,9 @@ def moves_of(person: Person, base: Base, hair: np.ndarray) -> np.ndarray:
     cheek = bump(side, y, (3.9, -3.0), 1.3, 1.0) * front
     zero = np.zeros_like(x)
     smile = np.stack([sign * 0.75 * corner, 0.65 * corner + 0.3 * cheek, 0.45 * cheek - 0.25 * corner], 2)
-    below = smoothstep(-y, -middle - 0.1, -middle + 0.5) * smoothstep(z, -1.0, 6.0) * smoothstep(y, -13.5, -10.5)
+    reach = 1.6 * smoothstep(side, width * 0.8, width + 1.6)  # lips part at once; a cheek stretches over its height
+    below = smoothstep(middle - y, -0.1 - 0.6 * reach, 0.5 + reach) * smoothstep(z, -1.0, 6.0)
+    below = below * smoothstep(y, -13.5, -10.5)
     jaw = np.stack([zero, -1.5 * below, -0.45 * below], 2)
     brows = np.stack([zero, 0.55 * bump(side, y, (2.9, 2.2), 1.9, 0.8) * front, zero], 2)
     lips = bump(x, y, (0, middle), width * 0.9, 0.9) * front

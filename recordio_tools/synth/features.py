@@ -8,7 +8,7 @@ from recordio_tools.synth.head import Base
 from recordio_tools.synth.identity import Person
 from recordio_tools.synth.texture import linear
 
-WHITE = linear((226, 220, 216))
+WHITE = linear((206, 198, 193))
 TEETH = linear((222, 214, 200))
 INSIDE = linear((58, 22, 22))
 
@@ -66,7 +66,9 @@ def paint_mouth(colour: np.ndarray, person: Person, fine: Base, opened: float, t
     block = block * (1 - 0.9 * lip[..., None]) + (tone * grooves[..., None]) * 0.9 * lip[..., None]
     low = -0.42 * opened * taper ** 0.6
     inner = smoothstep(0.05 - y, -0.03, 0.05) * smoothstep(y - low, -0.03, 0.05) * min(1.0, opened * 6)
-    inside = np.where((y > low * teeth)[..., None], TEETH * (1 - 0.5 * np.abs(across[..., None])), INSIDE)
+    inner = inner * smoothstep(-np.abs(across), -1.02, -0.85)
+    shown = smoothstep(y - low * teeth, -0.06, 0.06)[..., None]
+    inside = INSIDE + (TEETH * (1 - 0.5 * np.abs(across[..., None])) - INSIDE) * shown
     block = block * (1 - inner[..., None]) + inside * inner[..., None]
     line = 0.72 * np.exp(-0.5 * ((y - 0.03) / 0.085) ** 2) * smoothstep(-np.abs(across), -1.08, -0.9)
     colour[place] = block * (1 - line * (1 - 0.7 * inner))[..., None]

@@ -155,7 +155,7 @@ def _hanging(base: Base, hair: np.ndarray) -> np.ndarray:
     radius = np.hypot(base.x, base.z)
     fall = radius[int(np.argmin(np.abs(base.y[:, 0] + 1.0)))]  # what hair falls from: the head beside the eyes
     out = np.maximum(fall * (1 - 0.012 * np.clip(-1 - base.y, 0, 20)) - radius, 0)
-    out *= hair * smoothstep(-base.y, 1.0, 3.0) * smoothstep(np.abs(base.azimuth), 1.0, 1.5)
+    out *= hair * smoothstep(-base.y, 1.0, 3.0) * smoothstep(np.abs(base.azimuth), 1.18, 1.75)
     return np.stack([out * np.sin(base.azimuth), np.zeros_like(out), out * np.cos(base.azimuth)], 2)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from recordio_tools.synth import render
 from recordio_tools.synth.model import Model
 from recordio_tools.synth.shot import Shot
-from recordio_tools.synth.texture import linear
+from recordio_tools.synth.texture import dyed, linear
 
 
 def solid(shot: Shot, model: Model, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
@@ -34,9 +34,9 @@ def solid(shot: Shot, model: Model, random: np.random.RandomState) -> tuple[np.n
             parts.append(np.stack([x, height * up[inside] - 0.15, z - 0.028 * x * x], 1))
             tones.append(np.outer(0.5 + 0.5 * up[inside] ** 2, linear((34, 30, 30))))
         hinge = person.eye_x + 0.1 + width
-        back = np.linspace(0, 1, 110)
+        back = np.linspace(0, 1, 160)
         for offset in np.linspace(0, thick, 3):
-            x = sign * (hinge + (person.skull_width + 0.35 - hinge) * np.minimum(back * 2.2, 1))
+            x = sign * (hinge + (person.skull_width + 0.5 - hinge) * np.minimum(back * 2.2, 1))
             depth = (z - 0.028 * hinge ** 2) * (1 - back) - 1.5 * back
             parts.append(np.stack([x, 0.6 - offset - 0.3 * back, depth], 1))
             tones.append(np.broadcast_to(frame, (len(back), 3)))
@@ -69,4 +69,4 @@ def flat(image: np.ndarray, shot: Shot, random: np.random.RandomState) -> np.nda
     cv2.fillPoly(mask, [np.rint(edge).astype(np.int32)], 1.0)
     mask = cv2.GaussianBlur(mask, (0, 0), 1.2)[..., None]
     shade = cv2.resize(random.uniform(0.6, 1.2, (5, 5)).astype(np.float32), (width, height))[..., None]
-    return image * (1 - mask) + linear(random.uniform(10, 230, 3)) * shade * mask
+    return image * (1 - mask) + dyed(random) * shade * mask

@@ -10,7 +10,7 @@ from recordio_tools.synth import features, hiders, render, scene
 from recordio_tools.synth.grid import smoothstep
 from recordio_tools.synth.model import Model
 from recordio_tools.synth.shot import Shot
-from recordio_tools.synth.texture import GAMMA, linear
+from recordio_tools.synth.texture import GAMMA, dyed, linear
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def _paint(model: Model, shot: Shot, chosen: np.ndarray, random: np.random.Rando
     if shot.hider == "cap":
         worn = smoothstep(height - np.float32(0.12) * side, 3.6, 3.8)
         share = np.maximum(share, worn)
-        tone += (linear(random.uniform(15, 235, 3)) * strands[:, None] ** np.float32(0.4) - tone) * worn[:, None]
+        tone += (dyed(random) * strands[:, None] ** np.float32(0.4) - tone) * worn[:, None]
     colour += (tone - colour) * share[:, None]
-    cloth = linear(random.uniform(10, 240, 3))
+    cloth = dyed(random)
     colour += (cloth - colour) * smoothstep(-height, 14.2, 14.6)[:, None]
     return colour
 

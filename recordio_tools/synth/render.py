@@ -101,8 +101,7 @@ def _without_pinholes(shown: np.ndarray, depth: np.ndarray, gap: float = 1.2) ->
 def _without_gaps(shown: np.ndarray, kept: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
     """Empty pixels between full ones show the nearest point of their 4 x 4 block, or else of their 8 x 8 block."""
     full = (shown >= 0).astype(np.uint8)
-    gaps = cv2.morphologyEx(full, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)),
-                            borderType=cv2.BORDER_CONSTANT, borderValue=0) > full
+    gaps = cv2.morphologyEx(full, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))) > full
     places = np.nonzero(gaps)
     for block in (4, 8):
         coarse = np.full((shown.shape[0] // block + 1, shown.shape[1] // block + 1), -1, np.int32)

@@ -64,10 +64,9 @@ def draw_shot(random: np.random.RandomState, what: int) -> Shot:
     moves = np.array([smile, min(opened, 0.9), random.normal(0, 0.45), max(0.0, random.normal(-0.5, 0.6)),
                       random.uniform(0.45, 1.25)], np.float32)
     scale = random.uniform(5.6, 7.8)
-    side = random.uniform(0.0, 0.25)
-    height, width = int(scale * 28), int(scale * 26)
-    centre = (width * (0.5 - 0.10 * np.sin(np.deg2rad(yaw))) + random.normal(0, 0.05) * width,
-              height * 0.5 + random.normal(0, 0.05) * height - side * scale * 2)
+    height, width = int(scale * 30), int(scale * 34)  # wide enough that a profile's crop is seldom black at the side
+    centre = (width * (0.5 - 0.14 * np.sin(np.deg2rad(yaw))) + random.normal(0, 0.05) * width,
+              height * (0.54 + random.normal(0, 0.04)))
     camera = Camera(yaw, pitch, roll, random.uniform(70, 220), scale, (float(centre[0]), float(centre[1])),
                     (height, width))
     azimuth, elevation = np.deg2rad(np.clip(random.normal(0, 45), -95, 95)), np.deg2rad(random.uniform(-5, 65))

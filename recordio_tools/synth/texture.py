@@ -20,6 +20,11 @@ def linear(colour: np.ndarray) -> np.ndarray:
     return (np.clip(np.asarray(colour, np.float32) / 255, 0, 1) ** GAMMA).astype(np.float32)
 
 
+def dyed(random: np.random.RandomState) -> np.ndarray:
+    """A colour of cloth or paint, linear light: mostly muted, now and then bright."""
+    return linear(random.uniform(15, 225) + random.normal(0, random.choice([10, 25, 60]), 3))
+
+
 def noise(random: np.random.RandomState, shape: tuple[int, int], rows: int, columns: int) -> np.ndarray:
     """Smooth noise of deviation about 1: a rows x columns table of normal numbers scaled to `shape`."""
     table = random.normal(size=(rows, columns)).astype(np.float32)
