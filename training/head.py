@@ -65,13 +65,15 @@ class MarginHead(gluon.Block):
     def _margin_logits(self, embedding: mx.nd.NDArray, weight: mx.nd.NDArray,
                        label: mx.nd.NDArray) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """Scaled cosines with the margin (n, classes), and the plain own cosine (n,) without gradient."""
-        cosines = mx.nd.FullyConnected(mx.nd.L2Normalization(embedding), mx.nd.L2Normalization(weight), no_bias=True,
-                                       num_hidden=self.num_classes)
-        own = mx.nd.pick(cosines, label)
-        # A one-hot (n, classes) times the change would cost a third more: only n values change.
+        # The scale goes onto the small operand, so that it takes no (n, classes) array of its own.
+        directions = mx.nd.L2Normalization(embedding) * self.scale
+        plain = mx.nd.FullyConnected(directions, mx.nd.L2Normalization(weight), no_bias=True,
+                                     num_hidden=self.num_classes)
+        own = mx.nd.pick(plain, label) / self.scale
+        # Only n values change: a one-hot times the change would take two more arrays of (n, classes), and their time.
         rows = mx.nd.arange(len(label), dtype="int32", ctx=label.context)
-        change = mx.nd.scatter_nd(self.margin(own) - own, mx.nd.stack(rows, label), shape=cosines.shape)
-        return (cosines + change) * self.scale, own.detach()
+        change = mx.nd.scatter_nd((self.margin(own) - own) * self.scale, mx.nd.stack(rows, label), shape=plain.shape)
+        return plain + change, own.detach()
 
 
 def _row_cosine(embedding: mx.nd.NDArray, weight: mx.nd.NDArray, label: mx.nd.NDArray) -> mx.nd.NDArray:

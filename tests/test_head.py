@@ -1,0 +1,248 @@
+"""The whole head against plain float64 numpy: loss, cosine, hit, and the gradients to embedding and parameters."""
+import math
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd, gluon
+
+from common.errors import UserError
+from training.head import MarginHead
+
+CLASSES, SIZE, SAMPLES = 30, 16, 12
+LOSSES = {
+    "softmax": dict(loss_type=0), "softmax without bias": dict(loss_type=0, no_bias=True),
+    "cosface": dict(loss_type=2, margin_m=0.35, margin_s=30.0), "arcface": dict(loss_type=4),
+    "easy arcface": dict(loss_type=4, easy_margin=True, margin_s=16.0),
+    "combined": dict(loss_type=5, margin_m=0.3, margin_b=0.2, margin_s=32.0),
+    "combined with a": dict(loss_type=5, margin_m=0.4, margin_a=0.9, margin_b=0.15),
+}
+
+
+def own_with_margin(c, loss_type=4, margin_m=0.5, margin_a=1.0, margin_b=0.0, easy_margin=False, **_):
+    if loss_type == 2:
+        return c - margin_m
+    theta = math.acos(c)
+    if loss_type == 5:
+        return math.cos(margin_a * theta + margin_m) - margin_b
+    if easy_margin:
+        return math.cos(theta + margin_m) if c > 0 else c
+    return math.cos(theta + margin_m) if theta + margin_m < math.pi else c - math.sin(margin_m) * margin_m
+
+
+def by_numpy(embedding, weight, bias, label, **settings):
+    """Loss, plain own cosine and hit of each sample, by loops in float64."""
+    losses, cosines, hits = [], [], []
+    for vector, own in zip(embedding, label):
+        plain = weight @ vector / (np.linalg.norm(weight, axis=1) * np.linalg.norm(vector))
+        cosines.append(plain[own])
+        if settings["loss_type"] == 0:
+            logits = weight @ vector + bias
+        else:
+            logits = plain.copy()
+            logits[own] = own_with_margin(plain[own], **settings)
+            logits *= settings.get("margin_s", 64.0)
+        top = logits.max()
+        losses.append(top + np.log(np.exp(logits - top).sum()) - logits[own])
+        hits.append(float(logits.argmax() == own))
+    return np.array(losses), np.array(cosines), np.array(hits)
+
+
+def measured_gradient(function, array, small=1e-6):
+    """Central differences in float64, one element after the other."""
+    gradient = np.zeros_like(array)
+    for index in np.ndindex(*array.shape):
+        kept = array[index]
+        array[index] = kept + small
+        above = function()
+        array[index] = kept - small
+        gradient[index] = (above - function()) / (2 * small)
+        array[index] = kept
+    return gradient
+
+
+def make_case(seed=0):
+    """float64 arrays that float32 holds exactly; own cosines from near -1 to near 1."""
+    generator = np.random.RandomState(seed)
+    label = generator.randint(0, CLASSES, SAMPLES)
+    label[:2] = 0, CLASSES - 1
+    weight = generator.randn(CLASSES, SIZE) * 0.3
+    embedding = generator.randn(SAMPLES, SIZE)
+    pull = np.linspace(-12, 12, SAMPLES)[:, None]
+    embedding += pull * weight[label] / np.linalg.norm(weight[label], axis=1, keepdims=True)
+    bias = generator.randn(CLASSES) * 0.2
+    exact = [array.astype(np.float32).astype(np.float64) for array in (embedding, weight, bias)]
+    return (*exact, label)
+
+
+def make_head(weight=None, bias=None, devices=None, **settings):
+    shape = weight.shape if weight is not None else (CLASSES, SIZE)
+    head = MarginHead(*shape, **settings)
+    head.initialize(mx.init.Normal(0.01), ctx=devices or [mx.cpu()])
+    if weight is not None:
+        head.fc7_weight.set_data(mx.nd.array(weight))
+    if bias is not None and head.fc7_bias is not None:
+        head.fc7_bias.set_data(mx.nd.array(bias))
+    return head
+
+
+def run(head, embedding, label, weighting=None, devices=None):
+    """Outputs over the devices joined, and the gradient of sum(weighting * loss) to the embedding, as numpy."""
+    devices, shares = devices or [mx.cpu()], np.array_split(np.arange(len(label)), len(devices or [0]))
+    inputs = [mx.nd.array(embedding[share], ctx=device) for device, share in zip(devices, shares)]
+    outputs = []
+    with autograd.record():
+        for device, share, given in zip(devices, shares, inputs):
+            given.attach_grad()
+            outputs.append(head(given, mx.nd.array(label[share], ctx=device, dtype=np.int32)))
+    weighting = np.ones(len(label)) if weighting is None else weighting
+    autograd.backward([output[0] for output in outputs],
+                      [mx.nd.array(weighting[share], ctx=device) for device, share in zip(devices, shares)])
+    joined = [np.concatenate([part.asnumpy() for part in parts]) for parts in zip(*outputs)]
+    return joined, np.concatenate([given.grad.asnumpy() for given in inputs])
+
+
+def added_gradient(parameter):
+    return sum(gradient.asnumpy() for gradient in parameter.list_grad())
+
+
+def close(got, expected):
+    np.testing.assert_allclose(got, expected, rtol=2e-4, atol=2e-5 * max(1, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("settings", LOSSES.values(), ids=LOSSES.keys())
+def test_loss_and_gradients_are_those_of_plain_numpy(settings):
+    embedding, weight, bias, label = make_case()
+    if settings.get("no_bias"):
+        bias[:] = 0
+    weighting = np.linspace(0.5, 2, SAMPLES)  # each sample's gradient must follow its own loss
+
+    def total():
+        return float((by_numpy(embedding, weight, bias, label, **settings)[0] * weighting).sum())
+
+    head = make_head(weight, bias, **settings)
+    (loss, cosine, hit), to_embedding = run(head, embedding, label, weighting)
+    expected = by_numpy(embedding, weight, bias, label, **settings)
+    assert 0 < expected[2].sum() < SAMPLES and expected[1].min() < -0.9 and expected[1].max() > 0.9
+    for got in (loss, cosine, hit):
+        assert got.shape == (SAMPLES,) and got.dtype == np.float32
+    np.testing.assert_allclose(loss, expected[0], rtol=1e-5, atol=5e-5)
+    np.testing.assert_allclose(cosine, expected[1], atol=1e-6)
+    np.testing.assert_array_equal(hit, expected[2])
+    close(to_embedding, measured_gradient(total, embedding))
+    close(added_gradient(head.fc7_weight), measured_gradient(total, weight))
+    if head.fc7_bias is not None:
+        close(added_gradient(head.fc7_bias), measured_gradient(total, bias))
+
+
+@pytest.mark.parametrize("settings", LOSSES.values(), ids=LOSSES.keys())
+def test_two_devices_equal_one(settings):
+    embedding, weight, bias, label = make_case(1)
+    two = [mx.cpu(0), mx.cpu(1)]
+    single, shared = make_head(weight, bias, **settings), make_head(weight, bias, two, **settings)
+    outputs, gradient = run(single, embedding, label)
+    outputs_of_two, gradient_of_two = run(shared, embedding, label, devices=two)
+    for one, other in zip(outputs, outputs_of_two):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    close(gradient_of_two, gradient)
+    for name, parameter in single.collect_params().items():
+        close(added_gradient(shared.collect_params()[name]), added_gradient(parameter))
+
+
+@pytest.mark.parametrize("settings, names", [
+    (dict(loss_type=0), {"fc7_weight": (CLASSES, SIZE), "fc7_bias": (CLASSES,)}),
+    (dict(loss_type=0, no_bias=True), {"fc7_weight": (CLASSES, SIZE)}), (dict(loss_type=2), {"fc7_weight": (30, 16)}),
+    (dict(loss_type=4), {"fc7_weight": (30, 16)}), (dict(loss_type=5), {"fc7_weight": (30, 16)})])
+def test_parameters_have_the_ecosystems_names_and_shapes(settings, names):
+    parameters = make_head(**settings).collect_params()
+    assert {name: parameter.shape for name, parameter in parameters.items()} == names
+    assert all(parameter.name == name for name, parameter in parameters.items())
+
+
+def test_weights_start_small_and_the_bias_at_zero():
+    parameters = make_head(loss_type=0).collect_params()
+    assert parameters["fc7_weight"].data().asnumpy().std() == pytest.approx(0.01, rel=0.2)
+    assert not parameters["fc7_bias"].data().asnumpy().any()
+
+
+def test_learning_rate_and_decay_factors_reach_the_optimizer():
+    embedding, weight, bias, label = make_case()
+    head = make_head(weight, bias, loss_type=0, fc7_lr_mult=10.0, fc7_wd_mult=3.0)
+    trainer = gluon.Trainer(head.collect_params(), "sgd", {"learning_rate": 0.01, "wd": 0.1})
+    run(head, embedding, label)
+    of_weight, of_bias = added_gradient(head.fc7_weight), added_gradient(head.fc7_bias)
+    trainer.step(1)
+    close(head.fc7_weight.data().asnumpy(), weight - 0.01 * 10 * (of_weight + 0.1 * 3 * weight))
+    close(head.fc7_bias.data().asnumpy(), bias - 0.01 * 20 * of_bias)  # twice the weight's rate, and no decay
+
+
+def test_the_hit_counts_the_margin_and_the_cosine_does_not():
+    weight, label = np.eye(3, 4), np.array([0, 0, 0, 2])
+    angles = np.radians([10, 35, 44, 80])  # away from class 0, towards class 1
+    embedding = np.stack([7 * np.cos(angles), 7 * np.sin(angles), 0 * angles, 0 * angles], axis=1)
+    (_, cosine, hit), _ = run(make_head(weight, loss_type=4, margin_m=0.5), embedding, label)
+    np.testing.assert_allclose(cosine, [*np.cos(angles[:3]), 0], atol=1e-6)
+    # 35 and 44 degrees are nearer to class 0 than to class 1, but not with 28.6 degrees on top
+    np.testing.assert_array_equal(hit, [1, 0, 0, 0])
+    np.testing.assert_array_equal(run(make_head(weight, loss_type=4, margin_m=0.0), embedding, label)[0][2],
+                                  [1, 1, 1, 0])
+
+
+@pytest.mark.parametrize("loss_type", [0, 4])
+def test_cosine_and_hit_carry_no_gradient(loss_type):
+    embedding, weight, bias, label = make_case()
+    _, expected = run(make_head(weight, bias, loss_type=loss_type), embedding, label)
+    head, given = make_head(weight, bias, loss_type=loss_type), mx.nd.array(embedding)
+    given.attach_grad()
+    with autograd.record():
+        loss, cosine, hit = head(given, mx.nd.array(label, dtype=np.int32))
+        total = loss.sum() + 1000 * cosine.sum() + 1000 * hit.sum()
+    total.backward()
+    close(given.grad.asnumpy(), expected)
+
+
+@pytest.mark.parametrize("settings", LOSSES.values(), ids=LOSSES.keys())
+def test_zero_and_matching_embeddings_give_finite_numbers(settings):
+    _, weight, bias, _ = make_case()
+    embedding = np.stack([np.zeros(SIZE), weight[3] * 5, -weight[4], np.full(SIZE, 1e-20)])
+    label = np.array([1, 3, 4, 5])
+    weight[7] = 0  # a class that was never drawn
+    head = make_head(weight, bias, **settings)
+    (loss, cosine, _), to_embedding = run(head, embedding, label)
+    for array in (loss, cosine, to_embedding, added_gradient(head.fc7_weight)):
+        assert np.isfinite(array).all()
+    np.testing.assert_allclose(cosine, [0, 1, -1, 0], atol=1e-5)
+
+
+def test_a_hopeless_sample_keeps_a_finite_exact_loss():
+    # Logits 64 apart from -118: exp(-182) is 0 in float32, where the log of a probability would be infinite.
+    weight, embedding = np.array([[1.0, 0], [-1, 0]]), np.array([[-1.0, 0]])
+    (loss, *_), gradient = run(make_head(weight, loss_type=4, margin_s=128.0), embedding, np.array([0]))
+    assert loss[0] == pytest.approx(128 * (2 + 0.5 * math.sin(0.5)), rel=1e-6)
+    assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("loss_type", [0, 4])
+def test_labels_beyond_what_float16_holds(loss_type):
+    generator = np.random.RandomState(3)
+    label = np.array([0, 2049, 65_537, 69_999, 70_000])
+    weight, embedding = (generator.randn(rows, 4).astype(np.float32) for rows in (70_001, len(label)))
+    head = make_head(weight, loss_type=loss_type, no_bias=True)
+    (loss, cosine, hit), _ = run(head, embedding, label)
+    expected = by_numpy(embedding.astype(np.float64), weight.astype(np.float64), 0.0, label, loss_type=loss_type)
+    np.testing.assert_allclose(loss, expected[0], rtol=1e-4)
+    np.testing.assert_allclose(cosine, expected[1], atol=1e-6)
+    np.testing.assert_array_equal(hit, expected[2])
+    for vector, own in zip(embedding, label):  # descent pulls the own row towards the embedding, and no other
+        run(head, vector[None], np.array([own]))
+        towards = -added_gradient(head.fc7_weight) @ vector
+        assert towards.argmax() == own and towards[own] > 0.1
+    np.testing.assert_allclose(run(head, weight[label] * 3, label)[0][1], 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("settings, flag", [
+    (dict(loss_type=1), "--loss-type"), (dict(margin_s=0.0), "--margin-s"), (dict(margin_s=math.nan), "--margin-s"),
+    (dict(margin_m=2.0), "--margin-m")])
+def test_senseless_settings_are_refused(settings, flag):
+    with pytest.raises(UserError, match=flag):
+        MarginHead(10, 4, **settings)
