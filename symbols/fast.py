@@ -4,8 +4,8 @@ MXNet's PReLU is the hot spot there: it leaves oneDNN's blocked layout and runs 
 
     prelu(x) = a * x + (1 - a) * relu(x)
 
-is exact, and each term is a depthwise 1x1 convolution, which stays in the layout; `python -m benchmarks.prelu` measures
-what that is worth in a whole network. The slope keeps its name and its shape (C,), so that checkpoints are those of the plain graph.
+is exact, and each term is a depthwise 1x1 convolution, which stays in the layout (`python -m benchmarks.prelu`). The
+slope keeps its name and its shape (C,), so that checkpoints are those of the plain graph.
 """
 from __future__ import annotations
 

@@ -7,18 +7,23 @@ from mxnet import gluon
 from symbols.graph import fixed_gammas, prelu_slopes
 from symbols.symbol_utils import PRELU_SLOPE
 
+BEGIN = {"_gamma": mx.init.One(), "_beta": mx.init.Zero(), "_bias": mx.init.Zero(), "_moving_mean": mx.init.Zero(),
+         "_moving_var": mx.init.One()}
 
 def embedding_block(symbol: mx.sym.Symbol) -> gluon.SymbolBlock:
     """The block of an embedding symbol, `data` (N, 3, H, W) to (N, emb_size), not initialised yet.
 
     Its parameters have the symbol's names, without a prefix. Gammas that BatchNorm counts as 1 are 1 and stay so: no
-    optimizer touches them. Slopes of PReLU begin at 0.25, other gammas at 1, whatever initializer is given.
+    optimizer touches them. Only weights begin as the initializer
+    given says: slopes of PReLU at 0.25, other gammas and variances at 1, everything else at 0.
     """
-    block = gluon.SymbolBlock(symbol, mx.sym.Variable("data"))
+    block = gluon.SymbolBlock(symbol, mx.sym.Variable("data", dtype="float32"))
     parameters = {parameter.name: parameter for parameter in block.collect_params().values()}
     for name, parameter in parameters.items():
-        if name.endswith("_gamma"):
-            parameter.init = mx.init.One()
+        # Gluon gives a parameter without an initializer of its own the network's, whatever its name says.
+        for ending, initializer in BEGIN.items():
+            if name.endswith(ending):
+                parameter.init = initializer
     for name in prelu_slopes(symbol):
         parameters[name].init = mx.init.Constant(PRELU_SLOPE)
     for name in fixed_gammas(symbol):

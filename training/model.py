@@ -10,7 +10,8 @@ from mxnet import gluon
 
 import symbols
 from symbols.fast import accelerate
-from symbols.gluon_net import embedding_block, fixed_gammas
+from symbols.gluon_net import embedding_block
+from symbols.graph import fixed_gammas
 from training.checkpoint import match_parameters
 from training.config import Config
 from training.head import MarginHead
@@ -60,6 +61,8 @@ class Model:
         """Draw the weights from the seed: Xavier (gaussian, out, 2) for the network, Normal(0.01) for fc7."""
         mx.random.seed(config.seed)
         np.random.seed(config.seed)
+        for name, shape in self.shapes().items():
+            self.net_parameters[name].shape = shape  # so that weights are drawn now, not at the first batch
         self.block.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="out", magnitude=2), ctx=self.devices)
         self.head.initialize(mx.init.Normal(0.01), ctx=self.devices)
         self.block.hybridize(static_alloc=True, static_shape=True)
