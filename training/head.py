@@ -40,7 +40,8 @@ class MarginHead(gluon.Block):
                 label: mx.nd.NDArray) -> tuple[mx.nd.NDArray, mx.nd.NDArray, mx.nd.NDArray]:
         """Loss, cosine and hit of each sample, three times (n,) float32.
 
-        embedding: (n, emb_size) float32; label: (n,) int32 from 0 to num_classes - 1 (nothing here notices others).
+        embedding: (n, emb_size) float32; label: (n,) int32 from 0 to num_classes - 1. Labels must have been checked
+        (opening a data set does): MXNet takes one outside the range without an error and writes past its array.
         cosine: of the embedding to its own class's weight, without margin. hit: 1 where the own class has the largest
         logit, the margin included, as in InsightFace's accuracy; so it stays below accuracy on plain cosines.
         Only the loss carries a gradient.
