@@ -41,8 +41,7 @@ def norm_aware_pooling(F: Any, data: Any, channels: int, reweight: bool = True, 
 
     ValueError where mean_over is neither 'image' nor 'batch'.
     """
-    if mean_over not in ("image", "batch"):
-        raise ValueError(f"mean_over {mean_over}: image or batch")
+    _check_mean_over(mean_over)
     if not reweight:
         return F.Flatten(F.Pooling(data, global_pool=True, kernel=(1, 1), pool_type="avg"))
     squares = F.Convolution(F.square(data), F.ones((1, channels, 1, 1)), num_filter=1, kernel=(1, 1), no_bias=True)
@@ -53,6 +52,11 @@ def norm_aware_pooling(F: Any, data: Any, channels: int, reweight: bool = True, 
     positions = F.sum(F.ones_like(norms), axis=1, keepdims=True)  # HW, for the average
     pooled = F.batch_dot(F.reshape(data, (0, 0, -1)), weights)  # the sum over positions of (3), (N, C, 1)
     return F.Flatten(F.broadcast_div(pooled, positions))
+
+
+def _check_mean_over(mean_over: str) -> None:
+    if mean_over not in ("image", "batch"):
+        raise ValueError(f"mean_over {mean_over}: image or batch")
 
 
 def batch_norm(data: mx.sym.Symbol, name: str, bn_mom: float, fix_gamma: bool = False,
@@ -68,12 +72,13 @@ class GNAP(gluon.HybridBlock):
     """The whole block for nets written in Gluon: BN, reweighting, pooling, BN; (N, C, H, W) to (N, C).
 
     channels: C, fixed when the block is made. The variants are those of `gnap_symbol`; learned_gamma trains the gammas
-    of both BNs.
+    of both BNs. ValueError where mean_over is neither 'image' nor 'batch'.
     """
 
     def __init__(self, channels: int, bn_mom: float = 0.9, first_bn: bool = True, reweight: bool = True,
                  learned_gamma: bool = False, mean_over: str = "image", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        _check_mean_over(mean_over)
         self._pooling = (channels, reweight, mean_over)
         settings = dict(momentum=bn_mom, epsilon=BN_EPS, scale=learned_gamma, in_channels=channels)
         with self.name_scope():
