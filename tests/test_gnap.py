@@ -160,7 +160,7 @@ def test_a_scaled_map_gives_the_scaled_output(scale):
 
 def test_every_position_weighs_the_same_however_long_its_feature():
     maps = draw_map(7)
-    lengths = np.random.RandomState(8).uniform(1e-3, 1e3, (SAMPLES, 1, SIDE, SIDE))
+    lengths = 10 ** np.random.RandomState(8).uniform(-3, 2, (SAMPLES, 1, SIDE, SIDE))
     ours, other = pool(maps), pool(maps * lengths)
     for first, second in zip(ours, other):
         assert np.dot(first, second) / np.linalg.norm(first) / np.linalg.norm(second) > 1 - 1e-6
