@@ -6,12 +6,16 @@ MXNet's PReLU is the hot spot there: it leaves oneDNN's blocked layout and runs 
 
 is exact, and each term is a depthwise 1x1 convolution, which stays in the layout (`python -m benchmarks.prelu`). The
 slope keeps its name and its shape (C,), so that checkpoints are those of the plain graph.
+
+It is also right where MXNet's is not: that one may write over its own input, and the gradient it then gives to the
+slope is slope times the true one (seen on CPUs before BatchNorm and before pooling, so in the heads E, FC, GAP, GNAP).
 """
 from __future__ import annotations
 
 import mxnet as mx
 
 from symbols.graph import Entry, Graph, Node, is_on, is_prelu, rewrite
+from symbols.symbol_utils import PRELU_SLOPE
 
 
 def accelerate(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> mx.sym.Symbol:
@@ -31,6 +35,8 @@ def accelerate(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> mx.sym.Sym
         if not is_prelu(node) or len(shape) != 4:
             return None
         data, slope = node["inputs"]
+        # Where an initializer looks, since it can no longer tell a slope by its operator.
+        graph.nodes[slope[0]]["attrs"]["__init__"] = mx.init.Constant(PRELU_SLOPE).dumps()
         depthwise = dict(num_filter=shape[1], num_group=shape[1], kernel=(1, 1), no_bias=True)
         slope = graph.add("Reshape", f"{name}_slope", [slope], shape=(-1, 1, 1, 1))
         rest = graph.add("_rminus_scalar", f"{name}_rest", [slope], scalar=1)
