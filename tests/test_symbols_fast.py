@@ -1,0 +1,231 @@
+"""The accelerated and the flattened graph against the plain one, and the counts against the papers' layer tables."""
+import json
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import symbols
+from symbols.count import flops_and_params
+from symbols.fast import accelerate, flatten_inputs
+from symbols.graph import fixed_gammas, is_prelu, prelu_slopes, rewrite
+from symbols.symbol_utils import get_fc1
+
+SHAPE = (1, 3, 112, 112)
+SMALL = (6, 5, 8, 8)
+
+
+def small_symbol(act_type="prelu"):
+    """Convolutions, BatchNorms and PReLUs that share a map, on 4-D and 2-D inputs, and a GNAP head."""
+    data = mx.sym.Variable("data")
+    body = mx.sym.Convolution(data, num_filter=6, kernel=(3, 3), no_bias=True, name="conv")
+    body = mx.sym.BatchNorm(body, fix_gamma=False, name="norm")
+    body = mx.sym.LeakyReLU(body, act_type=act_type, name="relu")
+    body = body - mx.sym.LeakyReLU(-body, act_type=act_type, name="other_relu")
+    body = get_fc1(body, 4, "GNAP", input_channel=6)
+    return mx.sym.LeakyReLU(body, act_type=act_type, name="flat_relu")
+
+
+def drawn(symbol, data, seed=0):
+    """Values at random for every argument and state; slopes of both signs and above 1."""
+    random = np.random.RandomState(seed)
+    arguments, _, states = symbol.infer_shape(data=data)
+    names = [*symbol.list_arguments(), *symbol.list_auxiliary_states()]
+    slopes = prelu_slopes(symbol)
+    values = {}
+    for name, shape in sorted(zip(names, [*arguments, *states])):
+        if name in slopes:
+            values[name] = random.uniform(-0.5, 1.5, shape)
+        elif name.endswith(("gamma", "var")):
+            values[name] = random.uniform(0.5, 1.5, shape)
+        elif name == "data" or len(shape) == 1:
+            values[name] = random.normal(0, 1 if name == "data" else 0.1, shape)
+        else:
+            values[name] = random.normal(0, 1 / np.sqrt(np.prod(shape[1:])), shape)
+    return values
+
+
+def by_basic_operators(symbol):
+    """PReLU as relu(x) - slope * relu(-x). MXNet's own may overwrite its input, and the gradient of the slope is then
+    slope times the true one: right values, but no reference for gradients."""
+    def replace(graph, node):
+        if not is_prelu(node):
+            return None
+        name, (data, slope) = node["name"], node["inputs"]
+        slope = graph.add("Reshape", f"{name}_a", [slope], shape=(1, -1) if name == "flat_relu" else (1, -1, 1, 1))
+        negative = graph.add("relu", f"{name}_c", [graph.add("negative", f"{name}_b", [data])])
+        line = graph.add("broadcast_mul", f"{name}_d", [negative, slope])
+        return graph.add("elemwise_sub", name, [graph.add("relu", f"{name}_e", [data]), line])
+    return rewrite(symbol, replace)
+
+
+def train(symbol, values, outside):
+    """Output, gradients of all arguments and new states of one pass in training mode."""
+    arrays = {name: mx.nd.array(value) for name, value in values.items()}
+    arguments = {name: arrays[name] for name in symbol.list_arguments()}
+    gradients = {name: array.zeros_like() for name, array in arguments.items()}
+    states = {name: arrays[name] for name in symbol.list_auxiliary_states()}
+    bound = symbol.bind(mx.cpu(), arguments, args_grad=gradients, aux_states=states)
+    output = bound.forward(is_train=True)[0]
+    bound.backward(mx.nd.array(outside))
+    found = {"output": output, **{f"gradient of {name}": array for name, array in gradients.items()}, **states}
+    return {name: array.asnumpy() for name, array in found.items()}
+
+
+def infer(symbol, values, passes=1):
+    """The outputs of passes in inference mode."""
+    arrays = {name: mx.nd.array(value) for name, value in values.items()}
+    states = {name: arrays[name] for name in symbol.list_auxiliary_states()}
+    bound = symbol.bind(mx.cpu(), {name: arrays[name] for name in symbol.list_arguments()}, aux_states=states,
+                        grad_req="null")
+    return [bound.forward(is_train=False)[0].asnumpy() for _ in range(passes)]
+
+
+def assert_close(found, expected, tolerance=1e-4):
+    for name, value in expected.items():
+        difference = np.abs(found[name] - value).max()
+        assert difference <= tolerance * max(np.abs(value).max(), 0.1), f"{name}: {difference}"
+
+
+def operators(symbol):
+    return [node["op"] for node in json.loads(symbol.tojson())["nodes"]]
+
+
+def test_a_small_graph_trains_as_one_of_basic_operators():
+    plain = small_symbol()
+    fast = accelerate(plain, SMALL)
+    values, outside = drawn(plain, SMALL), np.random.RandomState(1).normal(0, 1, (SMALL[0], 4))
+    expected = train(by_basic_operators(plain), values, outside)
+    assert np.abs(expected["gradient of relu_gamma"]).min() > 1e-3
+    found = train(fast, values, outside)
+    del expected["gradient of flat_relu_gamma"]  # MXNet's own operator still, since its input is no map
+    assert_close(found, expected)
+    assert np.allclose(found["output"], train(plain, values, outside)["output"], rtol=1e-4, atol=1e-5)
+    assert np.allclose(infer(fast, values)[0], infer(plain, values)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_slopes_against_numpy():
+    body = mx.sym.LeakyReLU(mx.sym.Variable("data"), act_type="prelu", name="relu")
+    data, slopes = np.random.RandomState(2).normal(0, 1, SMALL), np.array([-1, 0, 0.25, 1, 2.5])
+    outside = np.random.RandomState(3).normal(0, 1, SMALL)
+    found = train(accelerate(body, SMALL), {"data": data, "relu_gamma": slopes}, outside)
+    column = slopes.reshape(1, -1, 1, 1)
+    negative = np.minimum(data, 0)
+    assert np.allclose(found["output"], np.maximum(data, 0) + column * negative, atol=1e-5)
+    assert np.allclose(found["gradient of relu_gamma"], (outside * negative).sum((0, 2, 3)), rtol=1e-4, atol=1e-4)
+    assert np.allclose(found["gradient of data"], outside * np.where(data > 0, 1, column), atol=1e-5)
+
+
+@pytest.mark.parametrize("network, head, emb_size, data", [
+    ("y1", "GDC", 128, (4, 3, 112, 112)), ("y1", "GNAP", 128, (6, 3, 64, 64)), ("r18", "GNAP", 640, (6, 3, 48, 48))])
+def test_a_network_trains_as_one_of_basic_operators(network, head, emb_size, data):
+    plain = symbols.build(network, emb_size, head)
+    fast = accelerate(plain, data)
+    values = drawn(plain, data, seed=4)
+    values["data"] = np.random.RandomState(5).uniform(0, 255, data)
+    outside = np.random.RandomState(6).normal(0, 1, (data[0], emb_size))
+    found, expected = train(fast, values, outside), train(by_basic_operators(plain), values, outside)
+    slopes = [f"gradient of {name}" for name in prelu_slopes(plain)]
+    assert len(slopes) > 8 and all(found[name].shape == expected[name].shape for name in slopes)
+    # a BatchNorm behind makes some gradients zero, of which float32 computes the rounding
+    told = {name: value for name, value in expected.items() if np.abs(value).max() > 1e-2}
+    assert set(slopes) <= set(told) and len(told) > 0.7 * len(expected)
+    assert_close(found, told, tolerance=1e-2)
+    in_training, in_inference = train(plain, values, outside)["output"], infer(plain, values)[0]
+    assert_close({"training": found["output"], "inference": infer(fast, values)[0]},
+                 {"training": in_training, "inference": in_inference}, tolerance=1e-3)
+
+
+@pytest.mark.parametrize("version_unit", [1, 2, 3])
+def test_every_slope_of_a_network_keeps_its_name_and_shape(version_unit):
+    plain = symbols.build("r50", 512, "E", version_unit=version_unit, version_se=1)
+    fast = accelerate(plain, SHAPE)
+    assert fast.list_arguments() == plain.list_arguments() and fast.list_outputs() == plain.list_outputs()
+    assert fast.list_auxiliary_states() == plain.list_auxiliary_states()
+    for batch in (1, 7):  # the batch said to accelerate is not fixed in the graph
+        assert fast.infer_shape(data=(batch, *SHAPE[1:])) == plain.infer_shape(data=(batch, *SHAPE[1:]))
+    shapes = dict(zip(fast.list_arguments(), fast.infer_shape(data=SHAPE)[0]))
+    assert prelu_slopes(plain) and all(len(shapes[name]) == 1 for name in prelu_slopes(plain))
+    assert fixed_gammas(fast) == fixed_gammas(plain)
+
+
+def test_no_slow_operator_is_left_over_maps_and_none_is_touched_elsewhere():
+    assert "LeakyReLU" not in operators(accelerate(symbols.build("y1", 128, "GDC"), SHAPE))
+    small = accelerate(small_symbol(), SMALL)
+    assert operators(small).count("LeakyReLU") == 1 and prelu_slopes(small) == ["flat_relu_gamma"]
+    leaky = accelerate(small_symbol("leaky"), SMALL)
+    assert operators(leaky) == operators(small_symbol("leaky"))
+
+
+def test_an_accelerated_graph_is_saved_and_read_again():
+    plain = small_symbol()
+    values = drawn(plain, SMALL)
+    again = mx.sym.load_json(accelerate(plain, SMALL).tojson())
+    assert np.allclose(infer(again, values)[0], infer(plain, values)[0], rtol=1e-4, atol=1e-5)
+
+
+def foreign():
+    """FullyConnected on a map, as in InsightFace's y1."""
+    body = mx.sym.Convolution(mx.sym.Variable("data"), num_filter=8, kernel=(3, 3), no_bias=True, name="conv")
+    body = mx.sym.BatchNorm(body, fix_gamma=False, name="norm")
+    return mx.sym.FullyConnected(body, num_hidden=3, name="pre_fc1")
+
+
+def test_a_flattened_graph_runs_twice_in_inference():
+    flat = flatten_inputs(foreign())
+    values = drawn(foreign(), SMALL)
+    first, second = infer(flat, values, passes=2)
+    assert np.array_equal(first, second)
+    assert np.allclose(first, infer(foreign(), values)[0], rtol=1e-5, atol=1e-6)
+    outside = np.random.RandomState(7).normal(0, 1, (6, 3))
+    assert_close(train(flat, values, outside), train(foreign(), values, outside), tolerance=1e-5)
+    assert flat.list_arguments() == foreign().list_arguments()
+
+
+def test_only_layers_that_flatten_are_flattened():
+    whole = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=3, flatten=False, name="pre_fc1")
+    assert operators(flatten_inputs(whole)) == operators(whole)
+    assert flatten_inputs(whole).infer_shape(data=(2, 5, 4))[1] == [(2, 5, 3)]
+    assert operators(flatten_inputs(foreign())).count("Flatten") == 1
+
+
+def mobilefacenet_table():
+    """Multiply-adds and parameters of y1 GDC 128-d, from the table of MobileFaceNet's paper with the ecosystem's
+    widths: (filters, inputs of one filter, kernel, side of the output map)."""
+    convolutions = [(64, 3, 3, 56), (64, 1, 3, 56)]
+
+    def block(inner, filters, inputs, before, after):
+        return [(inner, inputs, 1, before), (inner, 1, 3, after), (filters, inner, 1, after)]
+    activated = 64 + 64
+    for first, repeated, times, channels, inputs, side in ((128, 128, 4, 64, 64, 28), (256, 256, 6, 128, 64, 14),
+                                                           (512, 256, 2, 128, 128, 7)):
+        convolutions += block(first, channels, inputs, 2 * side, side)
+        convolutions += times * block(repeated, channels, channels, side, side)
+        activated += 2 * (first + times * repeated)
+    convolutions += [(512, 128, 1, 7), (512, 1, 7, 1)]
+    activated += 512
+    weights = sum(filters * inputs * kernel ** 2 for filters, inputs, kernel, _ in convolutions)
+    macs = sum(filters * inputs * (kernel * side) ** 2 for filters, inputs, kernel, side in convolutions)
+    norms = 2 * sum(filters for filters, *_ in convolutions)  # gamma and beta
+    dense, last = 512 * 128, 2 * 128
+    return macs + dense, weights + norms + activated + dense + 128 + last
+
+
+def test_counts_of_mobilefacenet_are_those_of_its_table():
+    counted = flops_and_params(symbols.build("y1", 128, "GDC"), SHAPE)
+    assert counted == mobilefacenet_table()
+    assert 0.98e6 < counted[1] < 1.01e6 and 220e6 < counted[0] < 222e6  # the paper: 0.99 M and 221 M
+    gnap = flops_and_params(symbols.build("y1", 128, "GNAP"), SHAPE)
+    assert counted[0] - gnap[0] == 512 * 49
+    assert counted[1] - gnap[1] == 512 * 49 + 2 * 512 - 2 * 2 * 512  # a depthwise layer and its BN, against two BNs
+
+
+def test_counts_by_hand():
+    body = mx.sym.Convolution(mx.sym.Variable("data"), num_filter=4, kernel=(3, 3), stride=(2, 2), name="conv")
+    body = mx.sym.LeakyReLU(body, act_type="prelu", name="relu")
+    body = mx.sym.Convolution(body, num_filter=4, num_group=2, kernel=(2, 2), no_bias=True, name="grouped")
+    body = mx.sym.FullyConnected(mx.sym.Flatten(body), num_hidden=7, name="dense")
+    # (N, 3, 9, 11) to (4, 4, 5), to (4, 3, 4), to 7
+    macs = 4 * 4 * 5 * 3 * 9 + 4 * 3 * 4 * 2 * 4 + 48 * 7
+    assert flops_and_params(body, (5, 3, 9, 11)) == (macs, 4 * 27 + 4 + 4 + 4 * 2 * 4 + 48 * 7 + 7)
+    assert flops_and_params(body, (1, 3, 9, 11)) == flops_and_params(body, (64, 3, 9, 11))
