@@ -1,4 +1,6 @@
 """Networks as Gluon blocks: the symbol's values and names, how parameters begin, and gammas that stay 1."""
+import json
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -90,6 +92,16 @@ def test_only_weights_begin_as_the_initializer_says(initializer, fast):
         else:
             begin = 0.25 if name == "relu_gamma" else 1 if name.endswith(("_gamma", "_var")) else 0
             assert (value == begin).all(), name
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_slopes_of_a_foreign_graph_begin_alike(fast):
+    graph = json.loads(small_symbol().tojson())
+    for node in graph["nodes"]:
+        node.get("attrs", {}).pop("__init__", None)  # which MXNet's own PReLU writes, other tools do not
+    symbol = mx.sym.load_json(json.dumps(graph))
+    _, parameters = made(accelerate(symbol, SMALL) if fast else symbol, SMALL)
+    assert (parameters["relu_gamma"].data().asnumpy() == 0.25).all()
 
 
 def steps(block, parameters, contexts, count=5, wd=0.1):
