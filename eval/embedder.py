@@ -8,6 +8,7 @@ import numpy as np
 
 from common.errors import UserError
 from symbols.fast import accelerate, flatten_inputs
+from symbols.shapes import infer_shapes, parameter_names
 
 # What a batch's computation leaves behind: on each device, for the images and their mirror images, and how many count.
 Started = Tuple[List[List[mx.nd.NDArray]], int]
@@ -89,17 +90,15 @@ def check_parameters(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArra
                      auxiliary: Mapping[str, mx.nd.NDArray], data_shape: tuple[int, ...]) -> int:
     """The embedding's length where parameters and network agree on images of `data_shape`; UserError otherwise."""
     size = f"{data_shape[2]}x{data_shape[3]}"
-    names = symbol.list_arguments(), symbol.list_auxiliary_states()
     try:
-        shapes, outputs, states = symbol.infer_shape(data=data_shape)
-    except mx.MXNetError as error:
-        reason = str(error).split("Error in operator ")[-1].splitlines()[0]
-        raise UserError(f"the model does not take images of {size} (at {reason[:100]})") from None
-    for name, shape, given in (*((n, s, arguments) for n, s in zip(names[0], shapes) if n != "data"),
-                               *((n, s, auxiliary) for n, s in zip(names[1], states))):
+        shapes = infer_shapes(symbol, data_shape)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    given = {**arguments, **auxiliary}
+    for name in parameter_names(symbol):
         if name not in given:
             raise UserError(f"the model lacks its parameter {name}")
-        if tuple(given[name].shape) != tuple(shape):
-            raise UserError(f"the model does not take images of {size}: its {name} is of shape {given[name].shape}, "
-                            f"such images need {tuple(shape)}")
-    return int(np.prod(outputs[0][1:]))
+        if tuple(given[name].shape) != tuple(shapes[name]):
+            raise UserError(f"the network does not take images of {size}: its {name} is of shape {given[name].shape}, "
+                            f"such images need {tuple(shapes[name])}")
+    return int(np.prod(shapes[symbol.list_outputs()[0]][1:]))

@@ -6,6 +6,8 @@ import math
 
 import mxnet as mx
 
+from symbols.shapes import infer_shapes
+
 
 def flops_and_params(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> tuple[int, int]:
     """(multiply-adds of one image, parameters).
@@ -13,9 +15,7 @@ def flops_and_params(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> tupl
     Counted as the papers do: convolutions and fully connected layers; auxiliary states are no parameters.
     data_shape: (N, 3, H, W), any N.
     """
-    internals = symbol.get_internals()
-    _, outputs, _ = internals.infer_shape(data=(1, *data_shape[1:]))
-    shapes = dict(zip(internals.list_outputs(), outputs))
+    shapes = infer_shapes(symbol, (1, *data_shape[1:]))
     nodes = json.loads(symbol.tojson())["nodes"]
     macs = 0
     for node in nodes:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import mxnet as mx
 
 from symbols.graph import Entry, Graph, Node, is_on, is_prelu, rewrite
+from symbols.shapes import infer_shapes
 from symbols.symbol_utils import PRELU_SLOPE
 
 
@@ -23,9 +24,7 @@ def accelerate(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> mx.sym.Sym
 
     The variables of the result say their shapes, since MXNet cannot infer those of slopes through a reshape.
     """
-    internals = symbol.get_internals()
-    _, outputs, _ = internals.infer_shape(data=data_shape)
-    shapes = dict(zip(internals.list_outputs(), outputs))
+    shapes = infer_shapes(symbol, data_shape)
 
     def replace(graph: Graph, node: Node) -> Entry | None:
         name = node["name"]

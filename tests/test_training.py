@@ -94,13 +94,15 @@ def test_the_checkpoint_is_the_plain_embedding_with_fixed_gammas_at_1(finished):
     assert embedding.shape == (2, 128) and np.isfinite(embedding).all()
 
 
-def test_a_resumed_run_ends_as_the_run_that_was_never_stopped(data, finished, tmp_path):
-    flags = ["--devices", "cpu:0", "--verbose", 5, "--ckpt", 2]
-    assert train(data, tmp_path, *flags, "--max-steps", 7) == 0
-    assert [row["step"] for row in rows(tmp_path, "verification")] == [5, 7]
-    assert train(data, tmp_path, *flags, "--max-steps", 12, "--resume") == 0
-    assert rows(tmp_path, "train")[-1]["step"] == 12
-    expected, got = parameters(finished, 3), parameters(tmp_path, 4)
+@pytest.mark.parametrize("devices", ["cpu:0", "cpu:0,cpu:1"])
+def test_a_resumed_run_ends_as_the_run_that_was_never_stopped(data, tmp_path, devices):
+    flags = ["--devices", devices, "--per-batch-size", 4, "--verbose", 5, "--ckpt", 2]
+    assert train(data, tmp_path / "whole", *flags, "--max-steps", 12) == 0
+    assert train(data, tmp_path / "parts", *flags, "--max-steps", 7) == 0
+    assert [row["step"] for row in rows(tmp_path / "parts", "verification")] == [5, 7]
+    assert train(data, tmp_path / "parts", *flags, "--max-steps", 12, "--resume") == 0
+    assert rows(tmp_path / "parts", "train")[-1]["step"] == 12
+    expected, got = parameters(tmp_path / "whole", 3), parameters(tmp_path / "parts", 4)
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, rtol=0, atol=1e-6, err_msg=name)
 
@@ -140,7 +142,13 @@ def test_two_devices_take_half_of_the_batch_each(data, tmp_path):
     training = rows(tmp_path, "train")
     assert training[-1]["step"] == 6 and training[-1]["epoch"] == pytest.approx(1.0)
     assert [row["step"] for row in rows(tmp_path, "verification")] == [6]
-    assert training[-1]["loss"] < training[0]["loss"]
+    state = mx.nd.load(str(tmp_path / "state" / "000000006" / "net.params"))
+    running = [name for name in state if name.endswith("@0")]
+    assert running and all((state[name].asnumpy() != state[f"{name[:-1]}1"].asnumpy()).any() for name in running)
+    _, _, auxiliary = mx.model.load_checkpoint(str(tmp_path / "model"), 1)
+    for name, value in auxiliary.items():  # each device keeps its own running statistics; the checkpoint has their mean
+        mean = (state[f"{name}@0"].asnumpy() + state[f"{name}@1"].asnumpy()) / 2
+        np.testing.assert_allclose(value.asnumpy(), mean, rtol=1e-6, err_msg=name)
 
 
 def test_pretrained_takes_what_fits_and_lists_the_rest(data, finished, tmp_path, caplog):

@@ -1,6 +1,7 @@
 """MXNet checkpoints of the embedding: PREFIX-symbol.json and PREFIX-NNNN.params, written whole or not at all."""
 from __future__ import annotations
 
+import glob
 import logging
 from pathlib import Path
 from typing import Mapping
@@ -19,6 +20,13 @@ ALIASES = {"fc1_weight": "pre_fc1_weight"}
 def checkpoint_path(prefix: str, number: int) -> Path:
     """PREFIX-NNNN.params."""
     return Path(f"{prefix}-{number:04d}.params")
+
+
+def old_checkpoints(prefix: str) -> list[Path]:
+    """The PREFIX-NNNN.params there are."""
+    name = Path(prefix).name
+    return [path for path in Path(prefix).parent.glob(f"{glob.escape(name)}-*.params")
+            if path.stem[len(name) + 1:].isdigit()]
 
 
 def save_checkpoint(prefix: str, number: int, symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],

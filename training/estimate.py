@@ -1,9 +1,13 @@
 """What a run will cost, before it runs: parameters, multiply-adds, memory on each device."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import mxnet as mx
+
 from symbols.count import flops_and_params
+from symbols.shapes import infer_shapes, parameter_names
 from training.config import Config
 from training.model import build_symbol
 
@@ -35,15 +39,6 @@ def estimate(config: Config, image_size: tuple[int, int], num_classes: int) -> E
     return Estimate(parameters, macs, head, FLOAT * (3 * (parameters + head) + activations + logits))
 
 
-def _outputs(symbol: object, shape: tuple[int, ...]) -> int:
-    internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(data=shape)
-    variables = set(symbol.list_arguments()) | set(symbol.list_auxiliary_states())
-    total = 0
-    for name, output in zip(internals.list_outputs(), shapes):
-        if name not in variables:
-            count = 1
-            for side in output:
-                count *= side
-            total += count
-    return total
+def _outputs(symbol: mx.sym.Symbol, shape: tuple[int, ...]) -> int:
+    variables = {"data", *parameter_names(symbol)}
+    return sum(math.prod(output) for name, output in infer_shapes(symbol, shape).items() if name not in variables)

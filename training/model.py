@@ -12,6 +12,7 @@ import symbols
 from symbols.fast import accelerate
 from symbols.gluon_net import embedding_block
 from symbols.graph import fixed_gammas
+from symbols.shapes import infer_shapes, parameter_names
 from training.checkpoint import match_parameters
 from training.config import Config
 from training.head import MarginHead
@@ -71,15 +72,16 @@ class Model:
         """SGD with momentum over network and head; gradients are added over the devices, weights updated on each."""
         parameters = {**self.net_parameters, **self.head_parameters}
         settings = {"learning_rate": config.lr, "momentum": config.mom, "wd": config.wd}
-        return gluon.Trainer(parameters, "sgd", settings, kvstore=config.kvstore, update_on_kvstore=False)
+        trainer = gluon.Trainer(parameters, "sgd", settings, kvstore=config.kvstore, update_on_kvstore=False)
+        # Left to its first step, the trainer would then overwrite the running statistics of all devices but the first.
+        trainer._init_kvstore()
+        trainer._init_params()
+        return trainer
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every parameter and auxiliary state of the network, by name."""
-        arguments, _, auxiliary = self.symbol.infer_shape(data=(1, 3, *self.image_size))
-        found = dict(zip(self.symbol.list_arguments(), arguments))
-        found.update(zip(self.symbol.list_auxiliary_states(), auxiliary))
-        found.pop("data")
-        return found
+        found = infer_shapes(self.symbol, (1, 3, *self.image_size))
+        return {name: found[name] for name in parameter_names(self.symbol)}
 
     def load_pretrained(self, loaded: Arrays, emb_size: int) -> None:
         """Take what fits of a checkpoint, and log what does not on either side."""
@@ -102,6 +104,7 @@ class Model:
 
         Weights are the same on every device; BatchNorm's running statistics are averaged over the devices.
         """
+        mx.nd.waitall()  # MXNet does not wait for a backward pass that is still updating running statistics
         arguments = {name: self.net_parameters[name].list_data()[0].as_in_context(mx.cpu()).copy()
                      for name in self.symbol.list_arguments() if name != "data"}
         auxiliary = {}

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from common.errors import UserError
 from eval.verification import VerificationSet
 from recordio_tools.dataset import FaceDataset, open_dataset
 from training.arguments import parse_checkpoint_name, parse_image_size
-from training.checkpoint import load_pretrained
+from training.checkpoint import load_pretrained, old_checkpoints
 from training.config import SCHEDULE_BATCH, Config
 from training.data import Augmentation, BatchLoader, choose_images
 from training.estimate import estimate
@@ -107,8 +108,10 @@ def _image_size(config: Config, dataset: FaceDataset) -> tuple[int, int]:
 
 def _build_model(config: Config, image_size: tuple[int, int], num_classes: int, devices: list[mx.Context]) -> Model:
     try:
-        return Model(config, image_size, num_classes, devices)
-    except ValueError as error:  # the builders' own checks: an unknown network, a head that does not fit
+        model = Model(config, image_size, num_classes, devices)
+        model.shapes()
+        return model
+    except ValueError as error:  # the builders' own checks: an unknown network, a head that does not fit the images
         raise UserError(f"--network {config.network} --version-output {config.version_output}: {error}") from None
 
 
@@ -125,6 +128,14 @@ def _prepare_folder(config: Config) -> tuple | None:
             raise UserError(f"--prefix {config.prefix}: {folder} holds another run; --resume goes on with it, "
                             "--overwrite discards it, another --prefix leaves it alone")
         shutil.rmtree(folder / "state")
+        for path in old_checkpoints(config.prefix):
+            path.unlink()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--prefix {config.prefix}: the folder {folder} cannot be made ({error.strerror})") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"--prefix {config.prefix}: the folder {folder} is not writable")
     for name in [*folder.glob("events.out.tfevents.*"), *folder.glob("metrics.jsonl"), *folder.glob("log.txt")]:
         name.unlink()
     return None

@@ -1,0 +1,32 @@
+"""The shapes in a graph, for images of a given size."""
+from __future__ import annotations
+
+import contextlib
+import io
+
+import mxnet as mx
+
+
+def infer_shapes(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The shape of everything in `symbol` by name: parameters, auxiliary states, and outputs as `NAME_output`.
+
+    ValueError naming the layer where the network does not take `data` of data_shape, (N, 3, H, W).
+    """
+    internals = symbol.get_internals()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # MXNet prints its arguments before it raises
+            arguments, outputs, auxiliary = internals.infer_shape(data=data_shape)
+    except mx.MXNetError as error:
+        reason = " ".join(str(error).split("Error in operator ")[-1].split("Stack trace")[0].split())
+        raise ValueError(f"the network does not take images of {data_shape[2]}x{data_shape[3]} (at {reason[:150]})"
+                         ) from None
+    if outputs is None:
+        raise ValueError("the network's shapes do not follow from its input's")
+    shapes = dict(zip(internals.list_outputs(), outputs))
+    shapes.update(zip(symbol.list_auxiliary_states(), auxiliary))
+    return shapes
+
+
+def parameter_names(symbol: mx.sym.Symbol) -> list[str]:
+    """Arguments without `data`, then auxiliary states, in the symbol's order."""
+    return [name for name in symbol.list_arguments() if name != "data"] + symbol.list_auxiliary_states()
