@@ -25,15 +25,20 @@ from recordio_tools.progress import progress
 class VerificationSet:
     """The pairs of a `.bin` file; the images stay encoded in memory.
 
-    name: the file's name without `.bin`. image_size: (H, W) of every image. images: encoded, left, right, left, ...;
-    same: (pairs,) bool. UserError, before any image is embedded, where the file is no such set, an image is cut off or
-    of another size than the first, or no score can be computed (fewer pairs than `folds`, pairs of one kind only).
+    name: the file's name without `.bin`. image_size: (H, W) of every image. images: the different ones, encoded, in
+    the order in which the pairs name them first; order: (2 * pairs,), the image of left, right, left, ...; an image is
+    embedded once however many pairs it is in. same: (pairs,) bool. UserError, before any image is embedded, where the
+    file is no such set, an image is cut off or of another size than the first, or no score can be computed (fewer pairs
+    than `folds`, pairs of one kind only).
     """
 
     def __init__(self, path: PathLike, folds: int = 10) -> None:
         self.path = Path(path)
         self.name = self.path.name[:-len(".bin")] if self.path.name.endswith(".bin") else self.path.name
-        self.images, self.same = read_bin(self.path)
+        every, self.same = read_bin(self.path)
+        places: dict[bytes, int] = {}
+        self.order = np.array([places.setdefault(image, len(places)) for image in every])
+        self.images = list(places)
         self.folds = folds
         try:
             metrics.check_pairs(self.same, folds)
@@ -43,11 +48,11 @@ class VerificationSet:
         for number in range(1, len(self.images)):
             size = self._size(number)
             if size != self.image_size:
-                raise DataError(f"{self.path}: image {number} (from 0) is {size[0]}x{size[1]}, the first is "
+                raise DataError(f"{self._where(number)} is {size[0]}x{size[1]}, the first is "
                                 f"{self.image_size[0]}x{self.image_size[1]}; a set has one size")
 
     def batches(self, size: int, show_progress: bool = False) -> Iterator[np.ndarray]:
-        """Yield the images in order, (n, H, W, 3) uint8 RGB with n up to `size`, decoded by threads just ahead."""
+        """Yield `images` in order, (n, H, W, 3) uint8 RGB with n up to `size`, decoded by threads just ahead."""
         decoded = ordered_map(self._decode, range(len(self.images)), usable_cores())
         if show_progress:
             decoded = progress(decoded, len(self.images), self.name)
@@ -64,13 +69,16 @@ class VerificationSet:
         try:
             return decode(self.images[number])
         except ImageError as error:
-            raise DataError(f"{self.path}: image {number} (from 0) {error}") from None
+            raise DataError(f"{self._where(number)} {error}") from None
+
+    def _where(self, number: int) -> str:
+        return f"{self.path}: image {int(np.argmax(self.order == number))} (from 0)"
 
     def _size(self, number: int) -> tuple[int, int]:
         # A JPEG tells its size in its header; to decode all of them here would cost a second or two.
         data = self.images[number]
         if is_cut_off(data):
-            raise DataError(f"{self.path}: image {number} (from 0) is cut off")
+            raise DataError(f"{self._where(number)} is cut off")
         if kind_of(data) == "JPEG":
             header = read_header(data)
             if header.scan > 0 and header.orientation == 1 and header.height and header.width:
@@ -120,7 +128,7 @@ def verify_set(embedder: Embedder, target: VerificationSet, fpr: Sequence[float]
     if pca:
         check_components(pca, embedder.dimension, len(target.same), target.folds)
     batches = target.batches(embedder.batch_size, show_progress)
-    views = np.concatenate(list(embedder.embed(batches, flip)), axis=1)
+    views = np.concatenate(list(embedder.embed(batches, flip)), axis=1)[:, target.order]
     embeddings = normalise(views.sum(axis=0))
     return score_set(target.name, embeddings, target.same, mean_norm(views), fpr, target.folds, pca, began)
 

@@ -138,6 +138,14 @@ def test_batches_hold_every_image_in_order(place):
     assert np.array_equal(np.concatenate(batches), pixels(target.images))
 
 
+def test_an_image_in_several_pairs_is_embedded_once_and_counts_in_each(tmp_path):
+    images = [jpeg(draw(person, number, SIZE)) for person in range(3) for number in range(2)]
+    order = [0, 1, 0, 2, 4, 5, 1, 2] * 5
+    target = VerificationSet(write(tmp_path / "often.bin", [images[number] for number in order], [True, False] * 10))
+    assert len(target.images) == 5 and sum(len(batch) for batch in target.batches(3)) == 5
+    assert [target.images[number] for number in target.order] == [images[number] for number in order]
+
+
 def test_a_model_that_diverged_is_a_failure_of_the_run(place):
     symbol, arguments, auxiliary = mx.model.load_checkpoint(str(place / "net"), 0)
     arguments["fc1_beta"][0] = np.nan
