@@ -193,6 +193,21 @@ def test_a_signal_saves_and_leaves_with_130(data, tmp_path, number):
     assert [row["step"] for row in rows(tmp_path, "train")] == list(range(1, last + 3))
 
 
+def test_a_signal_ends_a_verification_which_a_resumed_run_makes_up_for(data, tmp_path, monkeypatch):
+    def interrupted(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+        raise AssertionError("the verification went on")
+    monkeypatch.setattr("training.loop.verify", interrupted)
+    flags = ["--devices", "cpu:0", "--max-steps", 3, "--verbose", 2]
+    assert train(data, tmp_path, *flags) == 130
+    assert not rows(tmp_path, "verification") and not (tmp_path / "model-0001.params").exists()
+    monkeypatch.undo()
+    assert train(data, tmp_path, *flags, "--resume") == 0
+    assert [row["step"] for row in rows(tmp_path, "verification")] == [2, 3]
+    assert rows(tmp_path, "train")[-1]["step"] == 3
+
+
 def test_dry_run_says_what_would_be_done_and_leaves_nothing(data, tmp_path, capsys):
     assert train(data, tmp_path / "run", "--dry-run", "--preset", "lresnet18e") == 0
     text = capsys.readouterr().out
@@ -207,6 +222,9 @@ BAD = {
     "no device": (["--devices", "gpu:7"], "gpu"),
     "no checkpoint": (["--pretrained", "nowhere/model,1"], "nowhere/model-0001.params"),
     "no network": (["--network", "r19"], "r19"),
+    "a head too large for the map": (["--version-output", "GDC", "--network", "r18", "--version-input", "0"],
+                                     "conv_6dw7_7"),
+    "no place to write": (["--prefix", "/proc/nowhere/model"], "/proc/nowhere"),
     "another size": (["--image-size", "96,96"], "96,96"),
 }
 

@@ -1,6 +1,7 @@
 """The training loop: update, watch, log, verify, save."""
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import signal
@@ -32,6 +33,10 @@ log = logging.getLogger(__name__)
 SAVE_EVERY_SECONDS = 600.0  # the most that a kill can cost
 
 
+class _VerificationStopped(Exception):
+    """A signal came while verifying, which can take minutes."""
+
+
 class Loop:
     """Runs a model over a loader until the schedule ends or a signal comes; returns the exit status."""
 
@@ -43,7 +48,7 @@ class Loop:
         self.rate = schedule.scheduler()
         self.watch = Watch(progress.warned)
         self.window = Window()
-        self.stopped = False
+        self.stopped = self._verifying = False
         self._saved = time.monotonic()
 
     def run(self) -> int:
@@ -54,30 +59,38 @@ class Loop:
                    disable=not sys.stderr.isatty())
         try:
             self.window.start()
-            while progress.step < self.schedule.end and not self.stopped:
-                self._step(bar)
-                if self.config.verbose and progress.step % self.config.verbose == 0:
-                    self._verify_and_save()
-                elif time.monotonic() - self._saved > SAVE_EVERY_SECONDS:
-                    self.save_state()
+            while not self.stopped:
+                if self._verification_is_due():
+                    with contextlib.suppress(_VerificationStopped):  # a resumed run verifies this step first
+                        self._verify_and_save()
+                elif progress.step >= self.schedule.end:
+                    return 0
+                else:
+                    self._step(bar)
+                    if time.monotonic() - self._saved > SAVE_EVERY_SECONDS:
+                        self.save_state()
             self._flush_window(bar)
-            if self.stopped:
-                self.save_state()
-                log.info("stopped at step %d; the state is saved, --resume goes on from there", progress.step)
-                return 130
-            if progress.verified_step != progress.step:
-                self._verify_and_save()
+            self.save_state()
+            log.info("stopped at step %d; the state is saved, --resume goes on from there", progress.step)
+            return 130
         finally:
             bar.close()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-        return 0
 
     def _stop(self, number: int, frame: object) -> None:
         if self.stopped:
             raise KeyboardInterrupt
         self.stopped = True
         log.warning("%s: finishing this step and saving; once more to leave at once", signal.Signals(number).name)
+        if self._verifying:
+            raise _VerificationStopped
+
+    def _verification_is_due(self) -> bool:
+        step, every = self.progress.step, self.config.verbose
+        if self.progress.verified_step == step:
+            return False
+        return step >= self.schedule.end or bool(every and step and step % every == 0)
 
     def _step(self, bar: tqdm) -> None:
         progress = self.progress
@@ -134,8 +147,10 @@ class Loop:
         last = progress.step >= self.schedule.end
         self._flush_window(tqdm(disable=True))
         arguments, auxiliary = self.model.network_arrays()
+        self._verifying = True
         results = verify(self.model.symbol, arguments, auxiliary, self.targets, self.model.devices,
                          min(config.per_batch_size, 64))
+        self._verifying = False
         for result in results:
             self._log_result(result)
         progress.verified_step = progress.step
