@@ -63,9 +63,6 @@ class GluonSide:
         self.model.block.hybridize(**dict.fromkeys(flags, True))
         self.trainer = self.model.make_trainer(config)
         self.trainer.optimizer.lr_scheduler = scheduler
-        # Left to the first step, this gives every device the first one's running statistics, and those from before it.
-        self.trainer._init_kvstore()
-        self.trainer._init_params()
         for name, value in (start or {}).items():
             {**self.model.net_parameters, **self.model.head_parameters}[name].set_data(value)
         self.save, self.load = self.trainer.save_states, self.trainer.load_states
