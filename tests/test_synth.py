@@ -162,6 +162,15 @@ def test_landmarks_of_frontal_faces_meet_the_template(table):
         assert np.abs(there).max() < 12
 
 
+def test_light_changes_a_face_less_than_another_person_does(drawn):
+    """Of a cheek's colour: what the demo's minutes of training are to be enough for, and are if this holds."""
+    cheeks = np.array([[np.median(cv2.imread(str(path))[60:75, 40:72].reshape(-1, 3), 0)
+                        for path in sorted(folder.glob("frontal/*.jpg"))]
+                       for folder in sorted((drawn / "cfp" / "Data" / "Images").iterdir())])  # people, images, colours
+    assert cheeks.shape == (PEOPLE, 10, 3)
+    assert cheeks.mean(1).std(0).mean() > 2.3 * cheeks.std(1).mean() > 10
+
+
 def test_eyes_lie_dark_on_a_lighter_face_where_the_landmarks_say():
     """The drawing agrees with its landmarks: irises are darker than the cheeks below, in frontal crops."""
     darker = 0

@@ -30,8 +30,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
     parser = subparsers.add_parser("synth", help="draw the posed-face set of make demo", description=DESCRIPTION)
     parser.add_argument("out", metavar="OUT", help="folder to make; it must be empty or absent")
-    parser.add_argument("--identities", type=at_least(0, 99999), default=240, metavar="N", help="people to train on")
-    parser.add_argument("--images-per-identity", type=at_least(1, 999), default=25, metavar="K",
+    parser.add_argument("--identities", type=at_least(0, 99999), default=100, metavar="N", help="people to train on")
+    parser.add_argument("--images-per-identity", type=at_least(1, 999), default=40, metavar="K",
                         help="images of each of them")
     parser.add_argument("--verify-identities", type=at_least(0), default=50, metavar="V",
                         help="people of the verification sets, 20 images each; 0 for none, else 20 or more")

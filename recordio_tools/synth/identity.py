@@ -5,29 +5,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# name: mean, standard deviation (cm, unless it says otherwise), drawn within 2.2 deviations of the mean
+REACH = 2.0  # deviations from the mean, the most there is
+# name: mean, standard deviation (cm, unless it says otherwise); people differ more than real ones do, so that a network
+# tells them apart after minutes of training
 SHAPE = {
-    "skull_width": (7.5, 0.40), "skull_depth": (9.5, 0.45), "upper_height": (1.0, 0.05),  # upper, lower: factors
-    "lower_height": (1.0, 0.06), "forehead_slope": (0.0, 0.5), "brow_ridge": (0.45, 0.28),
-    "cheekbone": (0.45, 0.28), "cheek_fullness": (0.0, 0.45), "jaw_width": (5.9, 0.55), "jaw_rise": (3.4, 0.7),
-    "chin_width": (1.0, 0.22), "chin_forward": (0.45, 0.5), "chin_drop": (0.0, 0.45), "face_square": (2.2, 0.16),
-    "eye_x": (3.1, 0.19), "eye_y": (0.0, 0.12), "eye_width": (1.42, 0.13), "eye_open": (0.60, 0.11),
-    "eye_tilt": (0.06, 0.09), "eye_depth": (0.9, 0.25), "eye_bulge": (0.5, 0.12),
-    "nasion_depth": (0.25, 0.28), "nose_tip_y": (-3.75, 0.36), "nose_forward": (2.1, 0.38), "nose_hump": (0.0, 0.26),
-    "nose_bridge_width": (0.72, 0.11), "nose_width": (1.45, 0.24), "nose_ball": (0.45, 0.20),
-    "nose_turn": (0.0, 0.28), "philtrum": (0.0, 0.20), "mouth_y": (-6.85, 0.22), "mouth_width": (2.5, 0.27),
-    "lip_upper": (0.50, 0.15), "lip_lower": (0.68, 0.17), "lip_forward": (0.45, 0.22), "lip_bow": (0.12, 0.07),
-    "ear_size": (1.0, 0.11), "ear_out": (1.1, 0.45), "ear_y": (-1.4, 0.4), "neck_width": (4.9, 0.5),
+    "skull_width": (7.5, 0.54), "skull_depth": (9.5, 0.61), "upper_height": (1.0, 0.07),  # upper, lower: factors
+    "lower_height": (1.0, 0.08), "forehead_slope": (0.0, 0.68), "brow_ridge": (0.45, 0.38),
+    "cheekbone": (0.45, 0.38), "cheek_fullness": (0.0, 0.61), "jaw_width": (5.9, 0.74), "jaw_rise": (3.4, 0.94),
+    "chin_width": (1.0, 0.30), "chin_forward": (0.45, 0.68), "chin_drop": (0.0, 0.50), "face_square": (2.2, 0.22),
+    "eye_x": (3.1, 0.26), "eye_y": (0.0, 0.13), "eye_width": (1.42, 0.18), "eye_open": (0.60, 0.13),
+    "eye_tilt": (0.06, 0.12), "eye_depth": (0.9, 0.34), "eye_bulge": (0.5, 0.16),
+    "nasion_depth": (0.25, 0.38), "nose_tip_y": (-3.75, 0.49), "nose_forward": (2.1, 0.51), "nose_hump": (0.0, 0.35),
+    "nose_bridge_width": (0.72, 0.15), "nose_width": (1.45, 0.32), "nose_ball": (0.45, 0.22),
+    "nose_turn": (0.0, 0.31), "philtrum": (0.0, 0.22), "mouth_y": (-6.85, 0.24), "mouth_width": (2.5, 0.36),
+    "lip_upper": (0.50, 0.20), "lip_lower": (0.68, 0.23), "lip_forward": (0.45, 0.24), "lip_bow": (0.12, 0.09),
+    "ear_size": (1.0, 0.15), "ear_out": (1.1, 0.61), "ear_y": (-1.4, 0.54), "neck_width": (4.9, 0.68),
 }
 LOOK = {  # texture, unit-free unless it says otherwise
-    "brow_height": (2.05, 0.24), "brow_thickness": (0.40, 0.12), "brow_arch": (0.22, 0.16), "brow_tilt": (0.0, 0.09),
-    "brow_length": (1.95, 0.2), "brow_gap": (1.15, 0.22), "brow_density": (0.75, 0.16), "lip_redness": (0.6, 0.17),
-    "hairline": (6.6, 0.9), "hair_recess": (0.7, 0.8), "hair_volume": (1.0, 0.4), "hair_curl": (0.5, 0.3),
-    "eye_shadow": (0.35, 0.2), "freckles": (0.0, 0.5), "beard": (-0.2, 0.6), "folds": (0.25, 0.25),
-    "redness": (0.5, 0.25), "hair_length": (0.3, 0.75),
+    "brow_height": (2.05, 0.31), "brow_thickness": (0.42, 0.17), "brow_arch": (0.22, 0.21), "brow_tilt": (0.0, 0.13),
+    "brow_length": (1.95, 0.24), "brow_gap": (1.15, 0.26), "brow_density": (0.75, 0.21), "lip_redness": (0.6, 0.24),
+    "hairline": (6.6, 1.17), "hair_recess": (0.7, 0.96), "hair_volume": (1.0, 0.60), "hair_curl": (0.5, 0.36),
+    "eye_shadow": (0.35, 0.24), "freckles": (0.0, 0.60), "beard": (-0.2, 0.60), "folds": (0.25, 0.30),
+    "redness": (0.5, 0.33), "hair_length": (0.3, 0.75),
 }
-HAIR = np.array([(22, 18, 17), (44, 30, 23), (78, 50, 32), (112, 74, 44), (168, 128, 78), (120, 56, 30),
-                 (150, 146, 142)], np.float32)
+HAIR = np.array([(20, 17, 17), (46, 30, 23), (84, 52, 32), (116, 76, 46), (128, 54, 26), (172, 130, 78),
+                 (216, 188, 136), (168, 164, 160)], np.float32)  # black, browns, red, fair, grey
 IRIS = np.array([(48, 28, 16), (74, 46, 24), (98, 84, 48), (84, 112, 134), (92, 116, 92)], np.float32)
 SKIN = np.array([(238, 202, 182), (226, 182, 154), (204, 156, 124), (170, 118, 86), (122, 80, 58), (86, 56, 42)],
                 np.float32)  # from light to dark
@@ -56,13 +58,13 @@ def draw_person(random: np.random.RandomState) -> Person:
     """One person; two calls with generators in the same state give the same person."""
     values = {}
     for name, (mean, deviation) in {**SHAPE, **LOOK}.items():
-        values[name] = mean + deviation * float(np.clip(random.normal(), -2.2, 2.2))
+        values[name] = mean + deviation * float(np.clip(random.normal(), -REACH, REACH))
     values["beard"] -= 0.9 * (values["hair_length"] > 0.6)
-    darkness = random.beta(1.3, 1.5)
+    darkness = random.uniform()
     skin = np.array([np.interp(darkness, np.linspace(0, 1, len(SKIN)), SKIN[:, c]) for c in range(3)])
-    skin = skin * (1 + random.normal(0, 0.02, 3))
-    hair = HAIR[min(int(abs(random.normal(0, 2.2 - darkness * 1.4))), len(HAIR) - 1)]
-    hair = hair * random.uniform(0.8, 1.25)
+    skin = skin * (1 + random.normal(0, 0.03, 3))
+    hair = HAIR[int(random.uniform() ** (1 + 0.6 * darkness) * len(HAIR))]  # the darker the skin, the rarer fair hair
+    hair = hair * random.uniform(0.85, 1.15)
     iris = IRIS[int(random.randint(len(IRIS)) * (random.uniform() > 1.4 * darkness))] * random.uniform(0.8, 1.2)
     count = random.poisson(2.5)
     marks = np.stack([random.uniform(-1.4, 1.4, count), random.uniform(-10, 5, count),

@@ -7,7 +7,7 @@ from recordio_tools.synth.photograph import Photograph
 from recordio_tools.synth.shot import Shot
 
 EYE_DISTANCE = 6.4  # cm, of the average person: the unit of errors
-STILL, TURNED = 0.014, 0.075  # standard deviation of a point, in eye distances, at yaw 0 and added at yaw 90
+STILL, TURNED = 0.012, 0.045  # standard deviation of a point, in eye distances, at yaw 0 and added at yaw 90
 
 
 def deviation(yaw: float) -> float:

@@ -69,21 +69,21 @@ def draw_shot(random: np.random.RandomState, what: int) -> Shot:
               height * (0.54 + random.normal(0, 0.04)))
     camera = Camera(yaw, pitch, roll, random.uniform(70, 220), scale, (float(centre[0]), float(centre[1])),
                     (height, width))
-    azimuth, elevation = np.deg2rad(np.clip(random.normal(0, 45), -95, 95)), np.deg2rad(random.uniform(-5, 65))
+    azimuth, elevation = np.deg2rad(np.clip(random.normal(0, 35), -85, 85)), np.deg2rad(random.uniform(-5, 65))
     light = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
-    warm = random.normal(0, 0.12)
-    hard = random.uniform(0.25, 1.0)
+    warm = random.normal(0, 0.05)
+    hard = random.uniform(0.2, 0.8)
     fill = 1.05 - 0.75 * hard
-    wide = np.exp(random.normal(0, 0.06, (3, 3)))
+    wide = np.exp(random.normal(0, 0.025, (3, 3)))
     cast = np.array([1 + warm, 1.0, 1 - warm])
-    hider = HIDERS[int(np.searchsorted(np.cumsum([0.70, 0.10, 0.05, 0.08, 0.07]), random.uniform()))]
+    hider = HIDERS[int(np.searchsorted(np.cumsum([0.84, 0.06, 0.03, 0.04, 0.03]), random.uniform()))]
     return Shot(camera, moves, (float(random.normal(0, 0.16)), float(random.normal(0, 0.06))),
                 float(np.clip(random.normal(0.95, 0.18) - 0.15 * smile, 0.0, 1.25)),
                 float(np.clip(random.normal(0.5, 0.4), 0, 1)), light, 1.15 * hard * cast * wide[0],
-                fill * (2 - cast) * wide[1], 0.65 * fill * cast * wide[2], float(random.normal(0, 0.35)),
-                np.exp(random.normal(0, 0.14, 3)) * np.exp(random.normal(0, 0.25)), float(random.uniform(-0.25, 0.35)),
-                float(random.uniform(0.02, 0.22)), float(np.exp(random.normal(0.05, 0.22))),
-                np.exp(random.normal(0, 0.07, 3)), float(np.exp(random.normal(0, 0.12))),
-                bool(random.uniform() < 0.06), float(max(0.0, random.normal(0.55, 0.4))),
-                float(random.uniform(1.0, 1.7) if random.uniform() < 0.35 else 1.0), float(random.uniform(0.5, 6.0)),
+                fill * (2 - cast) * wide[1], 0.65 * fill * cast * wide[2], float(random.normal(0, 0.2)),
+                np.exp(random.normal(0, 0.05, 3)) * np.exp(random.normal(0, 0.12)), float(random.uniform(-0.1, 0.15)),
+                float(random.uniform(0.02, 0.22)), float(np.exp(random.normal(0.05, 0.12))),
+                np.exp(random.normal(0, 0.025, 3)), float(np.exp(random.normal(0, 0.07))),
+                bool(random.uniform() < 0.02), float(max(0.0, random.normal(0.35, 0.25))),
+                float(random.uniform(1.0, 1.5) if random.uniform() < 0.2 else 1.0), float(random.uniform(0.5, 4.0)),
                 int(random.randint(55, 96)), hider)
