@@ -8,11 +8,12 @@ began=$(date +%s)
 say() { printf '\n== %s\n' "$*"; }
 run() { printf '$ python %s\n' "$*"; "$python" "$@"; }
 
+echo "From nothing to a verified model, on this machine alone: some 5 minutes on two free cores, up to 10 on busy or slower ones."
 rm -rf "$demo"
 mkdir -p "$demo"
 
 say "1/5 draw people at every pose, and align them as a detector would"
-run -m recordio_tools synth "$demo/faces" --seed 1
+run -m recordio_tools synth "$demo/faces" --seed 1 --identities 100 --images-per-identity 40
 
 say "2/5 pack the training images to RecordIO"
 run -m recordio_tools pack "$demo/faces/train" "$demo/data"
@@ -23,9 +24,11 @@ run -m recordio_tools pairs cfp --images "$demo/faces/cfp" --protocol "$demo/fac
 run -m recordio_tools pairs cfp --images "$demo/faces/cfp" --protocol "$demo/faces/cfp/Protocol" --kind FP --out "$demo/data/cfp_fp.bin"
 run -m recordio_tools check "$demo/data" "$demo/data/cfp_fp.bin"
 
-say "4/5 train MobileFaceNet++ (the paper's recipe, shortened)"
+# The paper trains for days with ArcFace at s 64, m 0.5; what begins from nothing and ends in minutes needs it milder.
+say "4/5 train MobileFaceNet++: ArcFace with a small margin and scale, for some four passes over the images"
 run train_softmax.py --preset mobilefacenet++ --data-dir "$demo/data" --prefix "$demo/run/model" \
-    --per-batch-size 64 --lr 0.05 --lr-steps 18,24 --total-steps 28 --verbose 0 --frequent 10 --target lfw,cfp_fp
+    --per-batch-size 32 --margin-s 16 --margin-m 0.1 --lr 0.05 --warmup 1 \
+    --lr-steps 20,27 --total-steps 30 --verbose 0 --frequent 40 --target lfw,cfp_fp
 
 say "5/5 verify"
 run -m eval verify --model "$demo/run/model,1" --bins "$demo/data/lfw.bin" "$demo/data/cfp_ff.bin" \
