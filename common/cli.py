@@ -37,7 +37,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
     """Call `main(argv)` and exit with its status.
 
-    UserError ends with 2, RunError and a failing disk with 1, Ctrl-C with 130, each after one line on stderr.
+    UserError ends with 2, RunError and a failing disk, memory or MXNet with 1, Ctrl-C with 130, each after one line on
+    stderr.
     FACES_TRACEBACK=1 in the environment shows the traceback of an error as well.
     """
     try:
@@ -51,6 +52,10 @@ def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
         status = _tell(prog, error, 1)
     except MemoryError:
         status = _tell(prog, RunError("out of memory; a smaller batch needs less"), 1)
+    except Exception as error:
+        if type(error).__name__ != "MXNetError":  # by name: MXNet is not loaded for --help
+            raise
+        status = _tell(prog, RunError(_engine_failure(error)), 1)
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         status = INTERRUPTED
@@ -62,6 +67,14 @@ def setup_logging(verbose: bool = False) -> None:
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(message)s",
                         stream=sys.stderr)
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
+
+
+def _engine_failure(error: Exception) -> str:
+    """What went wrong in MXNet, without the frames of its C++ around it."""
+    lines = [line.strip() for line in str(error).split("Stack trace")[0].splitlines() if line.strip()]
+    reason = next((line for line in reversed(lines) if "rror" in line or "ailed" in line), lines[-1] if lines else "")
+    hint = "; a smaller batch needs less" if "memory" in reason else ""
+    return f"MXNet: {reason[:300]}{hint}"
 
 
 def _tell(prog: str, error: BaseException, status: int) -> int:

@@ -3,9 +3,13 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import metadata
 
 from common.errors import UserError
+
+try:
+    from importlib import metadata
+except ImportError:  # before 3.8, which check_environment refuses
+    metadata = None
 
 INSTALL = "run `make venv`, or pip install --no-deps -r requirements.txt, and use that environment"
 PACKAGES = ("numpy", "protobuf", "mxboard", "gluoncv", "scikit-learn", "matplotlib", "tqdm")

@@ -1,0 +1,76 @@
+"""What every command stands on: the environment's check, files that are whole or absent, one-line errors."""
+import subprocess
+import sys
+
+import pytest
+
+from common import environment
+from common.errors import UserError
+from common.files import atomic_path, write_atomic
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Pretend that packages have these versions, and others none."""
+    versions = dict.fromkeys(environment.PACKAGES, "1.0.0")
+
+    def version(name):
+        if name not in versions:
+            raise environment.metadata.PackageNotFoundError(name)
+        return versions[name]
+    monkeypatch.setattr(environment.metadata, "version", version)
+    return versions
+
+
+@pytest.mark.parametrize("name, version, words", [
+    ("numpy", "1.24.4", "pip install numpy==1.23.5"), ("protobuf", "4.25.1", "pip install protobuf==3.20.3"),
+    ("mxboard", None, "mxboard is not installed")])
+def test_an_environment_that_cannot_work_is_told_in_one_sentence(installed, name, version, words):
+    installed.pop(name) if version is None else installed.update({name: version})
+    with pytest.raises(UserError) as caught:
+        environment.check_environment()
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("version", [(3, 7, 16), (3, 12, 1)])
+def test_a_wrong_python_is_told_in_one_sentence(monkeypatch, version):
+    monkeypatch.setattr(environment.sys, "version_info", version)
+    with pytest.raises(UserError, match=rf"Python 3.{version[1]} cannot run MXNet 1.9.1, which needs 3.8 to 3.11"):
+        environment.check_environment()
+
+
+def test_this_environment_is_right():
+    environment.check_environment()
+
+
+def test_threads_are_left_as_the_user_set_them(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    environment.set_threads()
+    assert environment.os.environ["OMP_NUM_THREADS"] == "7"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    environment.set_threads()
+    assert int(environment.os.environ["OMP_NUM_THREADS"]) == environment.usable_cores() >= 1
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "file.txt"
+    write_atomic(path, "before")
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "before" and [item.name for item in tmp_path.iterdir()] == ["file.txt"]
+    with atomic_path(path) as temporary:
+        temporary.write_text("after")
+        assert path.read_text() == "before"
+    assert path.read_text() == "after"
+
+
+@pytest.mark.parametrize("error, status, line", [
+    ("UserError('the flag --x: is odd')", 2, "demo: the flag --x: is odd"),
+    ("RunError('the disk is full')", 1, "demo: the disk is full"), ("KeyboardInterrupt()", 130, "demo:"),
+    ("type('MXNetError', (RuntimeError,), {})('Traceback:\\n  File x\\nMXNetError: cudaMalloc failed: out of memory')", 1,
+     "demo: MXNet: MXNetError: cudaMalloc failed: out of memory; a smaller batch needs less")])
+def test_errors_are_one_line_and_their_exit_status(error, status, line):
+    code = f"from common.errors import *\nfrom common.cli import run\ndef main(argv): raise {error}\nrun(main, 'demo')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == status and len(done.stderr.splitlines()) == 1 and done.stderr.startswith(line)
