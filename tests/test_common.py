@@ -68,8 +68,8 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
 @pytest.mark.parametrize("error, status, line", [
     ("UserError('the flag --x: is odd')", 2, "demo: the flag --x: is odd"),
     ("RunError('the disk is full')", 1, "demo: the disk is full"), ("KeyboardInterrupt()", 130, "demo:"),
-    ("type('MXNetError', (RuntimeError,), {})('Traceback:\\n  File x\\nMXNetError: cudaMalloc failed: out of memory')", 1,
-     "demo: MXNet: MXNetError: cudaMalloc failed: out of memory; a smaller batch needs less")])
+    ("type('MXNetError', (RuntimeError,), {})('Traceback:\\n  File x\\nMXNetError: malloc failed: out of memory')", 1,
+     "demo: MXNet: MXNetError: malloc failed: out of memory; a smaller batch needs less")])
 def test_errors_are_one_line_and_their_exit_status(error, status, line):
     code = f"from common.errors import *\nfrom common.cli import run\ndef main(argv): raise {error}\nrun(main, 'demo')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
