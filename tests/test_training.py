@@ -156,6 +156,7 @@ def test_pretrained_takes_what_fits_and_lists_the_rest(data, finished, tmp_path,
     assert train(data, tmp_path, "--pretrained", f"{finished / 'model'},3", "--version-output", "GDC", "--max-steps", 1,
                  "--target", "none") == 0
     assert "bn6f_gamma" in caplog.text and "conv_6dw7_7_conv2d_weight" in caplog.text
+    assert "bn6f_gamma" in (tmp_path / "log.txt").read_text()
 
 
 def test_an_embedding_size_the_checkpoint_does_not_have(data, finished, tmp_path):

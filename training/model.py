@@ -1,7 +1,6 @@
 """The network and its classification head on every device, and the optimizer over both."""
 from __future__ import annotations
 
-import logging
 from typing import Mapping
 
 import mxnet as mx
@@ -17,7 +16,6 @@ from training.checkpoint import match_parameters
 from training.config import Config
 from training.head import MarginHead
 
-log = logging.getLogger(__name__)
 Arrays = Mapping[str, mx.nd.NDArray]
 
 
@@ -83,8 +81,8 @@ class Model:
         found = infer_shapes(self.symbol, (1, 3, *self.image_size))
         return {name: found[name] for name in parameter_names(self.symbol)}
 
-    def load_pretrained(self, loaded: Arrays, emb_size: int) -> None:
-        """Take what fits of a checkpoint, and log what does not on either side."""
+    def load_pretrained(self, loaded: Arrays, emb_size: int) -> list[str]:
+        """Take what fits of a checkpoint; returns lines that tell what does not on either side."""
         taken, missing, unused = match_parameters(loaded, self.shapes(), emb_size)
         fixed = fixed_gammas(self.symbol)
         for name, value in taken.items():
@@ -94,10 +92,10 @@ class Model:
         if "fc7_weight" in loaded and loaded["fc7_weight"].shape == fc7.shape:
             fc7.set_data(loaded["fc7_weight"])
             unused = [name for name in unused if not name.startswith("fc7_weight")]
-        log.info("pretrained: %d parameters taken", len(taken))
-        for title, names in (("left at their initial values", missing), ("in the checkpoint but not taken", unused)):
-            if names:
-                log.info("pretrained: %d %s: %s", len(names), title, ", ".join(names))
+        return [f"pretrained: {len(taken)} parameters taken"] + [
+            f"pretrained: {len(names)} {title}: {', '.join(names)}"
+            for title, names in (("left at their initial values", missing), ("in the checkpoint but not taken", unused))
+            if names]
 
     def network_arrays(self) -> tuple[dict[str, mx.nd.NDArray], dict[str, mx.nd.NDArray]]:
         """Arguments and auxiliary states of the embedding, in host memory.

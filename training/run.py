@@ -47,19 +47,18 @@ def run(config: Config) -> int:
     state = _prepare_folder(config)
     model.initialize(config)
     trainer = model.make_trainer(config)
-    progress = Progress()
+    progress, began = Progress(), []
     if state:
         progress, arrays = state
+        began = [f"resumed at step {progress.step}"]
         model.set_arrays(arrays["net"], arrays["head"])
         set_momentum(trainer, arrays["momentum"], devices)
     elif loaded:
-        model.load_pretrained(loaded, config.emb_size)
+        began = model.load_pretrained(loaded, config.emb_size)
     folder = Path(config.prefix).parent
     runlog = RunLog(folder, progress.metrics_bytes)
-    for line in described:
+    for line in described + began:
         log.info("%s", line)
-    if state:
-        log.info("resumed at step %d", progress.step)
     write_config(folder, config, {"devices": [str(device) for device in devices], "num_classes": dataset.num_classes,
                                   "images": len(chosen), "image_size": list(image_size), "total_batch": total_batch,
                                   "schedule": asdict(schedule), "targets": [str(target.path) for target in targets]})
