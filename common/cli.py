@@ -62,6 +62,15 @@ def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
     sys.exit(status)
 
 
+def parse_checkpoint_name(text: str, flag: str) -> tuple[str, int]:
+    """`runs/a/model,3` as (`runs/a/model`, 3)."""
+    prefix, comma, number = text.rpartition(",")
+    if not comma or not prefix.strip() or not number.strip().isdigit():
+        raise UserError(f"{flag} {text}: expected PREFIX,EPOCH as in runs/a/model,3 for runs/a/model-symbol.json and "
+                        "runs/a/model-0003.params")
+    return prefix.strip(), int(number)
+
+
 def setup_logging(verbose: bool = False) -> None:
     """Log to stderr, one line a message, without a time stamp: what a person at a terminal reads."""
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(message)s",

@@ -14,15 +14,6 @@ from symbols.graph import fixed_gammas
 Arrays = Dict[str, mx.nd.NDArray]
 
 
-def parse_model(text: str, flag: str = "--model") -> tuple[str, int]:
-    """`runs/a/model,3` as (`runs/a/model`, 3)."""
-    prefix, comma, number = text.rpartition(",")
-    if not comma or not prefix.strip() or not number.strip().isdigit():
-        raise UserError(f"{flag} {text}: expected PREFIX,EPOCH as in runs/a/model,3 for runs/a/model-symbol.json and "
-                        "runs/a/model-0003.params")
-    return prefix.strip(), int(number)
-
-
 def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symbol, Arrays, Arrays]:
     """The symbol up to `layer`, its arguments and its auxiliary states, of a checkpoint PREFIX-symbol.json and
     PREFIX-NNNN.params.

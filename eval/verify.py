@@ -6,11 +6,12 @@ import json
 import logging
 from pathlib import Path
 
+from common.cli import parse_checkpoint_name
 from common.devices import parse_devices
 from common.errors import UserError
 from common.files import write_atomic
 from eval.embedder import Embedder
-from eval.model import load_model, parse_model
+from eval.model import load_model
 from eval.verification import VerificationResult, VerificationSet, verify_set
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Verify, print the table, write the JSON file."""
     if args.json and Path(args.json).is_dir():
         raise UserError(f"--json {args.json}: is a folder; expected a file to write")
-    prefix, epoch = parse_model(args.model)
+    prefix, epoch = parse_checkpoint_name(args.model, "--model")
     devices = parse_devices(args.devices)
     model = load_model(prefix, epoch, args.layer)
     sets = [VerificationSet(path, args.folds) for path in args.bins]

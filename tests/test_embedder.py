@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from small_nets import draw_parameters, forward, small_symbol
 
+from common.cli import parse_checkpoint_name
 from common.errors import UserError
 from eval.embedder import Embedder
-from eval.model import load_model, parse_model
+from eval.model import load_model
 from eval.scores import normalise
 from recordio_tools.images import decode
 from symbols.fast import flatten_inputs
@@ -139,10 +140,10 @@ def test_what_is_no_checkpoint_is_told_in_one_line(checkpoint, tmp_path):
 
 
 def test_prefix_and_epoch():
-    assert parse_model("runs/a,b/model,12") == ("runs/a,b/model", 12)
+    assert parse_checkpoint_name("runs/a,b/model,12", "--model") == ("runs/a,b/model", 12)
     for text in ("runs/a/model", "runs/a/model,", ",3", "model,-1", "model,x"):
         with pytest.raises(UserError, match="expected PREFIX,EPOCH"):
-            parse_model(text)
+            parse_checkpoint_name(text, "--model")
 
 
 def test_pretrained_model_gives_the_reference_embeddings(shared_data, shared_reference):

@@ -5,7 +5,7 @@ import argparse
 import dataclasses
 import math
 
-from common.cli import Parser
+from common.cli import Parser, parse_checkpoint_name
 from common.errors import UserError
 from training.config import Config
 from training.presets import PRESETS, preset
@@ -94,11 +94,3 @@ def parse_image_size(text: str) -> tuple[int, int]:
     if height <= 0 or width <= 0:
         raise UserError(f"--image-size {text}: must be above 0")
     return height, width
-
-
-def parse_checkpoint_name(text: str, flag: str) -> tuple[str, int]:
-    """`PREFIX,EPOCH` as a prefix and a number."""
-    prefix, comma, epoch = text.rpartition(",")
-    if not comma or not prefix or not epoch.strip().isdigit():
-        raise UserError(f"{flag} {text}: not PREFIX,EPOCH; for example runs/mfpp/model,12")
-    return prefix, int(epoch)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import mxnet as mx
 
+from common.cli import parse_checkpoint_name
 from common.devices import parse_devices
 from common.errors import UserError
 from eval.verification import VerificationSet
 from recordio_tools.dataset import FaceDataset, open_dataset
-from training.arguments import parse_checkpoint_name, parse_image_size
+from training.arguments import parse_image_size
 from training.checkpoint import load_pretrained, old_checkpoints
 from training.config import SCHEDULE_BATCH, Config
 from training.data import Augmentation, BatchLoader, choose_images
