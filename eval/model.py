@@ -23,7 +23,7 @@ def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symb
     in the file.
     """
     symbol = cut(_read_symbol(prefix), layer, f"{prefix}-symbol.json")
-    path = _params_path(prefix, epoch)
+    path = _params_path(prefix, epoch, "--model")
     arguments, auxiliary = _read_params(path)
     needed = [name for name in symbol.list_arguments() if name != "data"]
     for kind, names, given in (("parameter", needed, arguments), ("auxiliary state", symbol.list_auxiliary_states(),
@@ -66,13 +66,21 @@ def _read_symbol(prefix: str) -> mx.sym.Symbol:
         raise UserError(f"{path}: is no MXNet symbol ({_first_line(error)})") from None
 
 
-def _params_path(prefix: str, epoch: int) -> Path:
+def read_parameters(prefix: str, epoch: int, flag: str) -> tuple[Arrays, Arrays]:
+    """Arguments and auxiliary states of PREFIX-NNNN.params by name, in host memory, as they stand in the file.
+
+    UserError naming `flag` where there is no such file, or it is no checkpoint.
+    """
+    return _read_params(_params_path(prefix, epoch, flag))
+
+
+def _params_path(prefix: str, epoch: int, flag: str) -> Path:
     path = Path(f"{prefix}-{epoch:04d}.params")
     if path.is_file():
         return path
     stem = f"{path.name[:-len('.params')].rpartition('-')[0]}-"
     there = sorted(item.name for item in path.parent.glob("*.params") if item.name.startswith(stem))
-    raise UserError(f"--model {prefix},{epoch}: there is no {path}"
+    raise UserError(f"{flag} {prefix},{epoch}: there is no {path}"
                     + (f"; there is {', '.join(there[-3:])}" if there else ""))
 
 

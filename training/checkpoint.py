@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import glob
-import logging
 from pathlib import Path
 from typing import Mapping
 
@@ -10,8 +9,7 @@ import mxnet as mx
 
 from common.errors import UserError
 from common.files import atomic_path, write_atomic
-
-log = logging.getLogger(__name__)
+from eval.model import Arrays, read_parameters
 
 # InsightFace's own MobileFaceNet files call this one weight by an older name.
 ALIASES = {"fc1_weight": "pre_fc1_weight"}
@@ -45,24 +43,10 @@ def save_arrays(path: str | Path, arrays: Mapping[str, mx.nd.NDArray]) -> None:
         mx.nd.save(str(temporary), dict(arrays))
 
 
-def load_arrays(path: str | Path, flag: str) -> dict[str, mx.nd.NDArray]:
-    """The named arrays of a .params file, in host memory; UserError naming `flag` where it cannot be read."""
-    if not Path(path).is_file():
-        raise UserError(f"{flag}: there is no {path}")
-    try:
-        with mx.Context("cpu", 0):
-            arrays = mx.nd.load(str(path))
-    except mx.MXNetError as error:
-        raise UserError(f"{flag}: {path} is no MXNet parameter file ({str(error).splitlines()[0][:100]})") from None
-    if not isinstance(arrays, dict):
-        raise UserError(f"{flag}: {path} holds arrays without names, so it is no checkpoint")
-    return arrays
-
-
-def load_pretrained(prefix: str, number: int) -> dict[str, mx.nd.NDArray]:
-    """The parameters and auxiliary states of a checkpoint by name, without `arg:` and `aux:`."""
-    arrays = load_arrays(checkpoint_path(prefix, number), f"--pretrained {prefix},{number}")
-    return {name.split(":", 1)[-1]: value for name, value in arrays.items()}
+def load_pretrained(prefix: str, number: int) -> Arrays:
+    """The parameters and auxiliary states of the checkpoint that --pretrained names; UserError where it is none."""
+    arguments, auxiliary = read_parameters(prefix, number, "--pretrained")
+    return {**arguments, **auxiliary}
 
 
 def match_parameters(loaded: Mapping[str, mx.nd.NDArray], shapes: Mapping[str, tuple[int, ...]],
