@@ -155,8 +155,9 @@ def _check_enough(report: Report, selection: Selection, source: Source) -> None:
     why = [f"{count} {reason} (e.g. {report.files[reason][0]})" for reason, count in sorted(report.skipped.items())]
     if report.small and selection.min_images > 1:
         why.append(f"{len(report.small)} identities below --min-images {selection.min_images}")
-    raise UserError(f"{'one identity is' if report.identities else 'no identity is'} left to pack, and a training set "
-                    f"needs two; found {found}" + (f"; left out: {', '.join(why)}" if why else ""))
+    left = "one identity is" if report.identities else "no identity is"
+    raise UserError(f"{source.path}: {left} left to pack, and a training set needs two; found {found}"
+                    + (f"; left out: {', '.join(why)}" if why else ""))
 
 
 def _identity_table(identities: list[tuple[str, int]]) -> bytes:

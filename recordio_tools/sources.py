@@ -16,8 +16,10 @@ LST_FORM = "aligned TAB path TAB label [TAB box TAB landmarks]"
 
 @dataclass
 class Source:
-    """identities: (name, image paths), in the order in which they get their labels; other_files: no image names."""
+    """path: the folder or list; identities: (name, image paths), in the order in which they get their labels;
+    other_files: no image names."""
 
+    path: str
     identities: list[tuple[str, list[str]]] = field(default_factory=list)
     other_files: int = 0
     unaligned: int = 0
@@ -41,7 +43,7 @@ def from_folder(folder: PathLike) -> Source:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder")
-    source, loose = Source(), 0
+    source, loose = Source(str(folder)), 0
     with os.scandir(folder) as entries:
         listed = sorted((entry for entry in entries if not entry.name.startswith(".")),
                         key=lambda entry: (natural(entry.name), entry.name))
@@ -89,7 +91,7 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     by_label: dict[int, list[str]] = {}
-    source = Source()
+    source = Source(str(path))
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue

@@ -240,7 +240,7 @@ def make_small(folder):
 
 @pytest.mark.parametrize("make, message", [
     (make_empty, "holds no images"), (make_loose, "holds 1 images, but no folder for each identity"),
-    (make_one, "one identity is left"), (make_no_images, "no identity is left to pack.*2 no image"),
+    (make_one, "faces: one identity is left"), (make_no_images, "no identity is left to pack.*2 no image"),
     (make_small, r"person0/0.jpg: is 96x112 .*not 112x112; .*--resize"),
     (lambda folder: None, "there is no such folder")])
 def test_an_unusable_source_is_one_line_and_writes_nothing(tmp_path, make, message):
