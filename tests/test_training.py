@@ -187,7 +187,8 @@ def test_a_signal_saves_and_leaves_with_130(data, tmp_path, number):
     process.send_signal(number)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
-    assert "--resume" in stderr
+    assert "--resume" in stderr and "step 1/10000" in stderr
+    assert "step 1/10000" in (tmp_path / "log.txt").read_text()
     last = rows(tmp_path, "train")[-1]["step"]
     assert [int(path.name) for path in (tmp_path / "state").iterdir()] == [last]
     assert train(data, tmp_path, "--devices", "cpu:0", "--max-steps", last + 2, "--resume", "--frequent", 1) == 0

@@ -13,6 +13,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from common.errors import RunError
 from eval.verification import VerificationResult, VerificationSet
@@ -58,25 +59,30 @@ class Loop:
         bar = tqdm(total=self.schedule.end, initial=progress.step, unit="step", dynamic_ncols=True, smoothing=0.05,
                    disable=not sys.stderr.isatty())
         try:
-            self.window.start()
-            while not self.stopped:
-                if self._verification_is_due():
-                    with contextlib.suppress(_VerificationStopped):  # a resumed run verifies this step first
-                        self._verify_and_save()
-                elif progress.step >= self.schedule.end:
-                    return 0
-                else:
-                    self._step(bar)
-                    if time.monotonic() - self._saved > SAVE_EVERY_SECONDS:
-                        self.save_state()
-            self._flush_window(bar)
-            self.save_state()
-            log.info("stopped at step %d; the state is saved, --resume goes on from there", progress.step)
-            return 130
+            with logging_redirect_tqdm():  # lines of the log go above the bar
+                return self._until_the_end(bar)
         finally:
             bar.close()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+
+    def _until_the_end(self, bar: tqdm) -> int:
+        progress = self.progress
+        self.window.start()
+        while not self.stopped:
+            if self._verification_is_due():
+                with contextlib.suppress(_VerificationStopped):  # a resumed run verifies this step first
+                    self._verify_and_save()
+            elif progress.step >= self.schedule.end:
+                return 0
+            else:
+                self._step(bar)
+                if time.monotonic() - self._saved > SAVE_EVERY_SECONDS:
+                    self.save_state()
+        self._flush_window(bar)
+        self.save_state()
+        log.info("stopped at step %d; the state is saved, --resume goes on from there", progress.step)
+        return 130
 
     def _stop(self, number: int, frame: object) -> None:
         if self.stopped:
@@ -132,11 +138,9 @@ class Loop:
         self.runlog.train(row, summary["norm"])
         bar.set_postfix_str(f"loss {row['loss']:.3f} acc {row['accuracy']:.3f} cos {row['cosine']:.3f}")
         left = (self.schedule.end - progress.step) * summary["seconds_per_step"]
-        line = (f"step {progress.step}/{self.schedule.end} epoch {epoch:.2f} loss {row['loss']:.4f} accuracy "
+        log.info("%s", f"step {progress.step}/{self.schedule.end} epoch {epoch:.2f} loss {row['loss']:.4f} accuracy "
                 f"{row['accuracy']:.4f} cosine {row['cosine']:.4f} lr {row['lr']:g} {row['samples_per_s']:.1f} "
                 f"images/s waiting {row['data_wait']:.0%} left {duration(left)}")
-        # The bar says it on a terminal; the file and a pipe get the line.
-        log.log(logging.DEBUG if not bar.disable else logging.INFO, line)
         symptoms = Symptoms(epoch, row["cosine"], summary["similarity"], row["data_wait"], self.config.loss_type != 0)
         for warning in self.watch.look(symptoms):
             log.warning("warning: %s", warning)
