@@ -113,6 +113,14 @@ class VerificationResult:
     embeddings: np.ndarray = field(repr=False)
 
 
+def numbers(result: VerificationResult) -> dict[str, object]:
+    """The numbers of a result that JSON takes, as both metrics.jsonl and `verify --json` name them."""
+    return {"target": result.name, "pairs": result.pairs, "accuracy": result.accuracy,
+            "accuracy_std": result.accuracy_std, "tpr": result.tpr, "fpr_target": result.fpr_target,
+            "eer": result.eer, "auc": result.auc, "threshold": result.threshold, "xnorm": result.xnorm,
+            "seconds": result.seconds}
+
+
 def verify_set(embedder: Embedder, target: VerificationSet, fpr: Sequence[float] = (1e-3,), flip: bool = True,
                pca: int = 0, show_progress: bool = False) -> VerificationResult:
     """Embed a set's images and score its pairs.

@@ -12,7 +12,7 @@ from common.errors import UserError
 from common.files import write_atomic
 from eval.embedder import Embedder
 from eval.model import load_model
-from eval.verification import VerificationResult, VerificationSet, verify_set
+from eval.verification import VerificationResult, VerificationSet, numbers, verify_set
 
 log = logging.getLogger(__name__)
 DESCRIPTION = """\
@@ -76,11 +76,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_row(result: VerificationResult) -> dict[str, object]:
-    """The numbers of a result that JSON takes; tpr_at_fpr is keyed by the rate as text, `0.001`."""
-    return {"target": result.name, "pairs": result.pairs, "accuracy": result.accuracy,
-            "accuracy_std": result.accuracy_std, "tpr": result.tpr, "fpr_target": result.fpr_target,
-            "tpr_at_fpr": {f"{rate:g}": value for rate, value in result.tprs.items()}, "eer": result.eer,
-            "auc": result.auc, "threshold": result.threshold, "xnorm": result.xnorm, "seconds": result.seconds}
+    """What --json says of a set; tpr_at_fpr is keyed by the rate as text, `0.001`."""
+    return {**numbers(result), "tpr_at_fpr": {f"{rate:g}": value for rate, value in result.tprs.items()}}
 
 
 def table(results: dict[str, VerificationResult]) -> str:

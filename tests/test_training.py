@@ -127,6 +127,7 @@ def test_which_checkpoints_are_kept(data, tmp_path, ckpt, numbers, monkeypatch):
     def score(*_):
         class Result:
             name, pairs, accuracy_std, tpr, eer, auc, threshold, xnorm, seconds = "lfw", 40, 0, 0, 0, 0, 0, 1, 1
+            fpr_target = 0.001
             roc, embeddings = (np.array([0.0, 1.0]), np.array([0.0, 1.0])), np.ones((4, 8))
             accuracy = next(accuracies)
         return [Result]

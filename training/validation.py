@@ -8,7 +8,7 @@ import mxnet as mx
 
 from common.errors import UserError
 from eval.embedder import Embedder
-from eval.verification import VerificationResult, VerificationSet, verify_set
+from eval.verification import VerificationResult, VerificationSet, numbers, verify_set
 from training.config import Config
 
 log = logging.getLogger(__name__)
@@ -57,9 +57,6 @@ def verify(symbol: mx.sym.Symbol, arguments: dict[str, mx.nd.NDArray], auxiliary
     return [verify_set(embedder, target, fpr=(FPR,)) for target in targets]
 
 
-def result_row(result: VerificationResult, step: int) -> dict:
+def result_row(result: VerificationResult, step: int) -> dict[str, object]:
     """The `verification` row of metrics.jsonl."""
-    return {"kind": "verification", "step": step, "target": result.name, "pairs": result.pairs,
-            "accuracy": result.accuracy, "accuracy_std": result.accuracy_std, "tpr": result.tpr, "fpr_target": FPR,
-            "eer": result.eer, "auc": result.auc, "threshold": result.threshold, "xnorm": result.xnorm,
-            "seconds": result.seconds}
+    return {"kind": "verification", "step": step, **numbers(result)}
