@@ -25,7 +25,7 @@ from mxnet.contrib import amp
 
 from common.devices import parse_devices
 from common.errors import UserError
-from symbols.fast import accelerate
+from symbols.fast import for_devices
 from symbols.graph import fixed_gammas
 from training.config import Config
 from training.data import Batch
@@ -85,7 +85,7 @@ class ModuleSide:
 
     def __init__(self, config, size, classes, devices, start=None, scheduler=None):
         symbol = Model(config, size, classes, devices).symbol
-        running = accelerate(symbol, (1, 3, *size)) if devices[0].device_type == "cpu" else symbol
+        running = for_devices(symbol, (1, 3, *size), devices)
         running.get_internals()["pre_fc1_weight"]._set_attr(__wd_mult__=str(config.emb_wd_mult))
         share, total = config.per_batch_size, config.per_batch_size * len(devices)
         data = mx.sym.cast(mx.sym.transpose(mx.sym.Variable("data"), (0, 3, 1, 2)), "float32")

@@ -7,7 +7,7 @@ import mxnet as mx
 import numpy as np
 
 from common.errors import UserError
-from symbols.fast import accelerate, flatten_inputs
+from symbols.fast import flatten_inputs, for_devices
 from symbols.shapes import infer_shapes, parameter_names
 
 # What a batch's computation leaves behind: on each device, for the images and their mirror images, and how many count.
@@ -31,12 +31,8 @@ class Embedder:
         self.batch_size = self.per_device * len(devices)
         shape = (self.per_device, 3, *self.image_size)
         self.dimension = check_parameters(symbol, arguments, auxiliary, shape)
-        running = flatten_inputs(symbol)
-        if all(device.device_type == "cpu" for device in devices):
-            running = accelerate(running, shape)
-        # All shapes, since those of reshaped slopes cannot be inferred backwards.
-        shapes = {name: arguments[name].shape for name in running.list_arguments() if name != "data"}
-        self._executors = [running.simple_bind(device, grad_req="null", data=shape, **shapes) for device in devices]
+        running = for_devices(flatten_inputs(symbol), shape, devices)
+        self._executors = [running.simple_bind(device, grad_req="null", data=shape) for device in devices]
         for executor in self._executors:
             executor.copy_params_from(dict(arguments), dict(auxiliary), allow_extra_params=True)
 

@@ -8,15 +8,24 @@ is exact, and each term is a depthwise 1x1 convolution, which stays in the layou
 slope keeps its name and its shape (C,), so that checkpoints are those of the plain graph.
 
 It is also right where MXNet's is not: that one may write over its own input, and the gradient it then gives to the
-slope is slope times the true one (seen on CPUs before BatchNorm and before pooling, so in the heads E, FC, GAP, GNAP).
+slope is slope times the true one (seen on CPUs in MobileFaceNet's last PReLU, with the heads FC, GAP and GNAP).
 """
 from __future__ import annotations
+
+from typing import Sequence
 
 import mxnet as mx
 
 from symbols.graph import Entry, Graph, Node, is_on, is_prelu, rewrite
 from symbols.shapes import infer_shapes
 from symbols.symbol_utils import PRELU_SLOPE
+
+
+def for_devices(symbol: mx.sym.Symbol, data_shape: tuple[int, ...], devices: Sequence[mx.Context]) -> mx.sym.Symbol:
+    """What is to run of `symbol` on `devices`: its fast form where all of them are CPUs."""
+    if all(device.device_type == "cpu" for device in devices):
+        return accelerate(symbol, data_shape)
+    return symbol
 
 
 def accelerate(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> mx.sym.Symbol:

@@ -9,7 +9,6 @@ import mxnet as mx
 from symbols.count import flops_and_params
 from symbols.shapes import infer_shapes, parameter_names
 from training.config import Config
-from training.model import build_symbol
 
 FLOAT = 4
 
@@ -24,13 +23,12 @@ class Estimate:
     memory: int
 
 
-def estimate(config: Config, image_size: tuple[int, int], num_classes: int) -> Estimate:
+def estimate(symbol: mx.sym.Symbol, config: Config, image_size: tuple[int, int], num_classes: int) -> Estimate:
     """Estimate a training step.
 
     Memory: weights, gradients and momentum of network and head, every layer's output kept for the backward pass with as
     much again for its gradient, and three arrays of batch x classes in the head.
     """
-    symbol = build_symbol(config)
     shape = (1, 3, *image_size)
     macs, parameters = flops_and_params(symbol, shape)
     head = num_classes * config.emb_size

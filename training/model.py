@@ -8,7 +8,7 @@ import numpy as np
 from mxnet import gluon
 
 import symbols
-from symbols.fast import accelerate
+from symbols.fast import for_devices
 from symbols.gluon_net import embedding_block
 from symbols.graph import fixed_gammas
 from symbols.shapes import infer_shapes, parameter_names
@@ -29,17 +29,18 @@ def build_symbol(config: Config) -> mx.sym.Symbol:
 class Model:
     """An embedding network with its head, replicated over `devices`.
 
-    symbol: what checkpoints hold. block: what runs; on CPUs PReLU is in its fast form, exact and with the same
-    parameters.
+    symbol: what checkpoints hold. shapes: of its parameters and auxiliary states, by name. block: what runs; on CPUs
+    PReLU is in its fast form, exact and with the same parameters. ValueError where there is no such network, or it does
+    not take images of image_size.
     """
 
     def __init__(self, config: Config, image_size: tuple[int, int], num_classes: int,
                  devices: list[mx.Context]) -> None:
         self.devices, self.image_size = devices, image_size
         self.symbol = build_symbol(config)
-        on_cpu = all(device.device_type == "cpu" for device in devices)
-        running = accelerate(self.symbol, (1, 3, *image_size)) if on_cpu else self.symbol
-        self.block = embedding_block(running)
+        shapes = infer_shapes(self.symbol, (1, 3, *image_size))
+        self.shapes = {name: shapes[name] for name in parameter_names(self.symbol)}
+        self.block = embedding_block(for_devices(self.symbol, (1, 3, *image_size), devices))
         self.head = MarginHead(num_classes, config.emb_size, loss_type=config.loss_type, margin_s=config.margin_s,
                                margin_m=config.margin_m, margin_a=config.margin_a, margin_b=config.margin_b,
                                easy_margin=bool(config.easy_margin), no_bias=config.fc7_no_bias,
@@ -60,7 +61,7 @@ class Model:
         """Draw the weights from the seed: Xavier (gaussian, out, 2) for the network, Normal(0.01) for fc7."""
         mx.random.seed(config.seed)
         np.random.seed(config.seed)
-        for name, shape in self.shapes().items():
+        for name, shape in self.shapes.items():
             self.net_parameters[name].shape = shape  # so that weights are drawn now, not at the first batch
         self.block.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="out", magnitude=2), ctx=self.devices)
         self.head.initialize(mx.init.Normal(0.01), ctx=self.devices)
@@ -76,14 +77,9 @@ class Model:
         trainer._init_params()
         return trainer
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every parameter and auxiliary state of the network, by name."""
-        found = infer_shapes(self.symbol, (1, 3, *self.image_size))
-        return {name: found[name] for name in parameter_names(self.symbol)}
-
     def load_pretrained(self, loaded: Arrays, emb_size: int) -> list[str]:
         """Take what fits of a checkpoint; returns lines that tell what does not on either side."""
-        taken, missing, unused = match_parameters(loaded, self.shapes(), emb_size)
+        taken, missing, unused = match_parameters(loaded, self.shapes, emb_size)
         fixed = fixed_gammas(self.symbol)
         for name, value in taken.items():
             if name not in fixed:  # a foreign checkpoint may hold decayed values there, which count as 1

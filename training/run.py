@@ -40,7 +40,7 @@ def run(config: Config) -> int:
     schedule = resolve_schedule(config, len(chosen), total_batch)
     model = _build_model(config, image_size, dataset.num_classes, devices)
     loaded = load_pretrained(*parse_checkpoint_name(config.pretrained, "--pretrained")) if config.pretrained else None
-    described = describe(config, dataset, len(chosen), devices, schedule, targets, image_size)
+    described = describe(config, dataset, len(chosen), model, schedule, targets)
     if config.dry_run:
         print("\n".join(described))
         return 0
@@ -73,10 +73,11 @@ def run(config: Config) -> int:
         runlog.close()
 
 
-def describe(config: Config, dataset: FaceDataset, images: int, devices: list[mx.Context], schedule: Schedule,
-             targets: list[VerificationSet], image_size: tuple[int, int]) -> list[str]:
+def describe(config: Config, dataset: FaceDataset, images: int, model: Model, schedule: Schedule,
+             targets: list[VerificationSet]) -> list[str]:
     """The resolved configuration, schedule, parameters, FLOPs and memory, a line each."""
-    cost = estimate(config, image_size, dataset.num_classes)
+    devices, image_size = model.devices, model.image_size
+    cost = estimate(model.symbol, config, image_size, dataset.num_classes)
     total_batch = config.per_batch_size * len(devices)
     lines = ["configuration:"] + [f"  --{name.replace('_', '-')} {value}" for name, value in config.as_dict().items()
                                   if value != ""]
@@ -108,9 +109,7 @@ def _image_size(config: Config, dataset: FaceDataset) -> tuple[int, int]:
 
 def _build_model(config: Config, image_size: tuple[int, int], num_classes: int, devices: list[mx.Context]) -> Model:
     try:
-        model = Model(config, image_size, num_classes, devices)
-        model.shapes()
-        return model
+        return Model(config, image_size, num_classes, devices)
     except ValueError as error:  # the builders' own checks: an unknown network, a head that does not fit the images
         raise UserError(f"--network {config.network} --version-output {config.version_output}: {error}") from None
 
