@@ -12,8 +12,8 @@ from common.environment import usable_cores
 from common.errors import UserError
 from common.files import PathLike
 from eval import metrics
-from eval.embedder import Embedder
 from eval.scores import check_components, held_out, mean_norm, normalise, pair_scores, projected_scores
+from inference.embedder import Embedder
 from recordio_tools.binfile import read_bin
 from recordio_tools.errors import DataError
 from recordio_tools.formats import is_cut_off, kind_of, read_header

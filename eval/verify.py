@@ -10,9 +10,9 @@ from common.cli import parse_checkpoint_name
 from common.devices import parse_devices
 from common.errors import UserError
 from common.files import write_atomic
-from eval.embedder import Embedder
-from eval.model import load_model
 from eval.verification import VerificationResult, VerificationSet, numbers, verify_set
+from inference.embedder import Embedder
+from inference.model import load_model
 
 log = logging.getLogger(__name__)
 DESCRIPTION = """\

@@ -20,8 +20,8 @@ from small_sets import draw, jpeg, write_verification_set
 from common import cli
 from common.errors import RunError, UserError
 from eval.__main__ import main
-from eval.embedder import Embedder
 from eval.verification import VerificationSet, verify_set
+from inference.embedder import Embedder
 
 SIZE = 48
 

@@ -9,7 +9,7 @@ import mxnet as mx
 
 from common.errors import UserError
 from common.files import atomic_path, write_atomic
-from eval.model import Arrays, read_parameters
+from inference.model import Arrays, read_parameters
 
 # InsightFace's own MobileFaceNet files call this one weight by an older name.
 ALIASES = {"fc1_weight": "pre_fc1_weight"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import mxnet as mx
 
 from common.errors import UserError
-from eval.embedder import Embedder
 from eval.verification import VerificationResult, VerificationSet, numbers, verify_set
+from inference.embedder import Embedder
 from training.config import Config
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,77 @@
+"""How every benchmark here measures: the sides take turns, and a ratio is the median of the ratios within the turns.
+
+So whatever else a busy machine does falls on both sides. Each side is the honest best of its kind, both compute the
+same thing (which a benchmark checks before it measures), and the machine and the versions are printed with the result.
+"""
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from importlib import metadata
+from typing import Callable, Mapping, Sequence
+
+from common.environment import usable_cores
+
+
+def take_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 7, warm_up: int = 1) -> dict[str, list[float]]:
+    """Call every side once in each repeat, in order; the seconds of each, without those of the first `warm_up`."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for repeat in range(repeats + warm_up):
+        for name, function in sides.items():
+            began = time.perf_counter()
+            function()
+            spent = time.perf_counter() - began
+            if repeat >= warm_up:
+                seconds[name].append(spent)
+    return seconds
+
+
+def speed_ratio(seconds: Mapping[str, Sequence[float]], slow: str, fast: str) -> float:
+    """How many times as fast `fast` is as `slow`: the median of the ratios within the repeats."""
+    return statistics.median(a / b for a, b in zip(seconds[slow], seconds[fast]))
+
+
+def machine(packages: Sequence[str] = ("mxnet", "numpy", "opencv-python-headless")) -> str:
+    """One line: processor, cores this process may use, threads, versions."""
+    return (f"{_processor()}, {usable_cores()} cores, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}, "
+            f"Python {platform.python_version()}, " + ", ".join(f"{name} {_version(name)}" for name in packages))
+
+
+def peak_memory(arguments: Sequence[str]) -> int:
+    """The peak resident memory, in bytes, of `python arguments...` run as a process of its own.
+
+    RuntimeError with the last line of its output where it fails. Linux and macOS.
+    """
+    code = ("import resource, subprocess, sys; status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, "
+            "stderr=subprocess.PIPE, text=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); "
+            "sys.stderr.write(status.stderr[-2000:]); sys.exit(status.returncode)")
+    done = subprocess.run([sys.executable, "-c", code, sys.executable, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
+
+
+def own_peak_memory() -> int:
+    """The peak resident memory of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            names = [line.split(":", 1)[1].strip() for line in stream if line.startswith("model name")]
+        return names[0] if names else platform.machine()
+    except OSError:
+        return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"
