@@ -4,17 +4,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.errors import UserError
+from recordio_tools.parts import find_set, list_sets
 
 
 def data_files(path: Path) -> list[Path]:
-    """The `.rec` and `.bin` files that a path means; UserError where there are none."""
+    """The `.rec` and `.bin` files that a path means, and the names of sets in parts; UserError where there are none."""
     if path.is_dir():
-        found = sorted(path.glob("*.rec")) + sorted(path.glob("*.bin"))
+        found = list_sets(path) + sorted(path.glob("*.bin"))
         if not found:
             raise UserError(f"{path}: holds neither a .rec nor a .bin")
         return found
-    if not path.exists():
-        raise UserError(f"{path}: there is no such file or folder")
-    if path.suffix not in (".rec", ".bin"):
+    name, files = find_set(path)
+    if len(files) == 1 and not (path.suffix in (".rec", ".bin") or ".rec.part" in path.name):
         raise UserError(f"{path}: is neither a folder nor a .rec nor a .bin")
-    return [path]
+    return [name]

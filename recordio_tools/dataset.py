@@ -1,7 +1,7 @@
 """A packed training set: its image records, their labels, and the checks that must pass before anything trains on it.
 
 Read are InsightFace's layout (record 0 a header, image records, one header record an identity; labels one or two
-numbers wide), what `pack` writes, and plain `im2rec` files with neither headers nor `property`.
+numbers wide), what `pack` writes, and plain `im2rec` files with neither headers nor `property`, also in several parts.
 """
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
 from common.files import PathLike
 from recordio_tools import framing
 from recordio_tools.errors import DataError
 from recordio_tools.images import ImageError, decode
+from recordio_tools.parts import RecordParts, Records, open_records
 from recordio_tools.property import Property, read_property
-from recordio_tools.recordio import Heads, RecordFile
+from recordio_tools.raw import Heads
 
 CHECK = "python -m recordio_tools check lists all faults"
 EXACT = 1 << 24  # header records hold record numbers as float32, which is exact up to here
@@ -27,7 +27,7 @@ TRIES = 20  # images to decode in search of one that tells the size
 class FaceDataset:
     """keys, labels: int64 (N,), of the image records in the index's order; height, width in pixels."""
 
-    record_file: RecordFile
+    record_file: Records
     keys: np.ndarray
     labels: np.ndarray
     num_classes: int
@@ -39,38 +39,21 @@ class FaceDataset:
         return len(self.keys)
 
 
-def open_dataset(path: PathLike) -> FaceDataset:
-    """Open a data folder or a `.rec` and check it; UserError, one line, for what cannot be trained on.
+def open_dataset(path: PathLike, fewest: int = 2) -> FaceDataset:
+    """Open a data folder, a `.rec` or a set in parts and check it; UserError, one line, for what cannot be trained on.
 
-    Reads the head of every record and decodes one image; that the others decode is for `check` to say.
+    Reads the head of every record and decodes one image; that the others decode is for `check` to say. fewest:
+    identities that it must have, two for a classifier.
     """
-    rec_path = find_rec(path)
-    record_file = RecordFile(rec_path)
+    record_file = open_records(path)
     try:
-        return _checked(record_file, rec_path.with_name("property"))
+        return _checked(record_file, record_file.rec_path.with_name("property"), fewest)
     except BaseException:
         record_file.close()
         raise
 
 
-def find_rec(path: PathLike) -> Path:
-    """The `.rec` that a folder (train.rec, or its only .rec) or a path names; UserError where there is none."""
-    path = Path(path)
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise UserError(f"{path}: there is no such file or folder")
-    if (path / "train.rec").is_file():
-        return path / "train.rec"
-    found = sorted(path.glob("*.rec"))
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UserError(f"{path}: holds {len(found)} .rec files and no train.rec; name one of them")
-    raise UserError(f"{path}: holds no .rec file; python -m recordio_tools pack makes one from folders of images")
-
-
-def _checked(record_file: RecordFile, property_path: Path) -> FaceDataset:
+def _checked(record_file: Records, property_path: Path, fewest: int) -> FaceDataset:
     heads = record_file.heads()
     _check_frames(record_file, heads)
     has_header = _check_headers(record_file, heads)
@@ -86,40 +69,41 @@ def _checked(record_file: RecordFile, property_path: Path) -> FaceDataset:
     if told and told.num_classes != classes:
         raise DataError(f"{property_path}: says {told.num_classes} identities, the records have {classes}; "
                         f"write {classes},{height},{width} there, or give the property that belongs to this set")
-    if len(np.unique(labels)) < 2:
+    if len(np.unique(labels)) < fewest:
         raise DataError(f"{record_file.rec_path}: holds one identity only; a classifier needs at least two")
     return FaceDataset(record_file, keys, labels, classes, height, width, has_header)
 
 
-def _check_frames(record_file: RecordFile, heads: Heads) -> None:
+def _check_frames(record_file: Records, heads: Heads) -> None:
     """Every index entry must lead to the beginning of a record that ends inside the file."""
+    limits = np.broadcast_to(record_file.limits, len(record_file))
     faulty = np.flatnonzero(~heads.readable)
     if len(faulty):
-        position = faulty[0]
-        offset = int(record_file.offsets[position])
-        where = f"{record_file.rec_path}: record {record_file.keys[position]} at byte {offset}:"
-        if offset + framing.FRAME.size + framing.HEADER.size > record_file.size:
-            raise DataError(f"{where} the file ends before, at byte {record_file.size}; it is truncated, or its index "
-                            f"is that of another rec; {CHECK}")
+        position = int(faulty[0])
+        where, limit = f"{record_file.place(position)}:", limits[position]
+        if record_file.offsets[position] + framing.FRAME.size + framing.HEADER.size > limit:
+            raise DataError(f"{where} the file ends before, at byte {limit}; it is truncated, or its index is that of "
+                            f"another rec; {CHECK}")
         raise DataError(f"{where} no image record begins there; the index is that of another rec, or the file is "
                         f"damaged; {CHECK}")
-    cut = np.flatnonzero(heads.end > record_file.size + 3)
+    cut = np.flatnonzero(heads.end > limits + 3)
     if len(cut):
-        position = cut[0]
-        raise DataError(f"{record_file.rec_path}: record {record_file.keys[position]} at byte "
-                        f"{record_file.offsets[position]}: is truncated, it goes to byte {heads.end[position]} and the "
-                        f"file has {record_file.size}; {CHECK}")
+        position = int(cut[0])
+        raise DataError(f"{record_file.place(position)}: is truncated, it goes to byte {heads.end[position]} and the "
+                        f"file has {limits[position]}; {CHECK}")
 
 
-def _check_headers(record_file: RecordFile, heads: Heads) -> bool:
+def _check_headers(record_file: Records, heads: Heads) -> bool:
     """Whether there is InsightFace's record 0; DataError where it does not agree with the index."""
     bare = ~heads.has_image
+    if bare.any() and isinstance(record_file, RecordParts):
+        raise DataError(f"{record_file.place(int(np.flatnonzero(bare)[0]))}: holds no image, as the header records of "
+                        "whole sets do; sets are joined by python -m recordio_tools merge OUT IN...")
     zero = np.flatnonzero(bare & (record_file.keys == 0) & (heads.flag == 2))
     if not len(zero):
         odd = np.flatnonzero(bare & (heads.flag != 2))
         if len(odd):
-            raise DataError(f"{record_file.rec_path}: record {record_file.keys[odd[0]]} at byte "
-                            f"{record_file.offsets[odd[0]]}: holds no image; {CHECK}")
+            raise DataError(f"{record_file.place(int(odd[0]))}: holds no image; {CHECK}")
         return False
     identities = np.sort(record_file.keys[bare])[1:]
     first, last = heads.label[zero[0]]
@@ -131,7 +115,7 @@ def _check_headers(record_file: RecordFile, heads: Heads) -> bool:
     return True
 
 
-def _check_labels(record_file: RecordFile, keys: np.ndarray, labels: np.ndarray, classes: int | None) -> np.ndarray:
+def _check_labels(record_file: Records, keys: np.ndarray, labels: np.ndarray, classes: int | None) -> np.ndarray:
     bound = np.inf if classes is None else classes
     with np.errstate(invalid="ignore"):
         odd = np.flatnonzero(~((labels >= 0) & (labels < min(bound, 1 << 31)) & (labels == np.floor(labels))))
@@ -143,7 +127,7 @@ def _check_labels(record_file: RecordFile, keys: np.ndarray, labels: np.ndarray,
     return labels.astype(np.int64)
 
 
-def _image_size(record_file: RecordFile, keys: np.ndarray, told: Property | None) -> tuple[int, int]:
+def _image_size(record_file: Records, keys: np.ndarray, told: Property | None) -> tuple[int, int]:
     tried = keys[np.linspace(0, len(keys) - 1, min(TRIES, len(keys))).astype(int)]
     for key in tried.tolist():
         try:

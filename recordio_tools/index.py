@@ -15,6 +15,11 @@ log = logging.getLogger(__name__)
 LARGEST = 1 << 62  # of a key or an offset: sums with lengths stay inside int64
 
 
+def index_beside(rec_path: Path) -> Path:
+    """X.idx for X.rec; for another name, as X.rec.part000, X.rec.part000.idx."""
+    return rec_path.with_suffix(".idx") if rec_path.suffix == ".rec" else rec_path.with_name(f"{rec_path.name}.idx")
+
+
 def read_index(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
     """(keys, offsets), int64 (N,) each, of an `.idx` (`key TAB offset` a line); DataError names the line of a fault."""
     try:

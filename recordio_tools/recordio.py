@@ -11,7 +11,7 @@ from common.files import PathLike
 from recordio_tools import framing
 from recordio_tools.errors import DataError
 from recordio_tools.framing import FRAME, HEADER, FramingError
-from recordio_tools.index import build_index, read_index
+from recordio_tools.index import build_index, index_beside, read_index
 from recordio_tools.raw import HEAD_BYTES, Heads, RawFile
 
 
@@ -35,7 +35,7 @@ class RecordFile(RawFile):
 
     def __init__(self, rec_path: PathLike, idx_path: PathLike | None = None) -> None:
         super().__init__(rec_path)
-        beside = self.rec_path.with_suffix(".idx")
+        beside = index_beside(self.rec_path)
         self.idx_path = Path(idx_path) if idx_path is not None else beside if beside.is_file() else None
         try:
             if self.idx_path is not None:
@@ -83,6 +83,15 @@ class RecordFile(RawFile):
     def heads(self) -> Heads:
         """The beginnings of all records, in the order of the index; faults are marked, not raised."""
         return self.heads_at(self.offsets)
+
+    @property
+    def limits(self) -> int:
+        """The size of the file that the records lie in."""
+        return self.size
+
+    def place(self, position: int) -> str:
+        """`FILE: record K at byte B` of the record at a position of `keys`, for messages."""
+        return f"{self.rec_path}: record {self.keys[position]} at byte {self.offsets[position]}"
 
     def _position(self, key: int) -> int | None:
         place = int(np.searchsorted(self._sorted, key))

@@ -8,8 +8,8 @@ import numpy as np
 from recordio_tools.binfile import read_bin
 from recordio_tools.formats import kind_of
 from recordio_tools.images import ImageError, decode
+from recordio_tools.parts import open_records
 from recordio_tools.property import read_property
-from recordio_tools.recordio import RecordFile
 
 
 def summarise(path: Path) -> dict:
@@ -19,7 +19,7 @@ def summarise(path: Path) -> dict:
 
 def _rec(path: Path) -> dict:
     property_path = path.with_name("property")
-    with RecordFile(path) as file:
+    with open_records(path) as file:
         heads = file.heads()
         images = np.flatnonzero(heads.has_image)
         headers = int((heads.readable & ~heads.has_image).sum())

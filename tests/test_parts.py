@@ -1,0 +1,157 @@
+"""Sets in several .rec files: those that MXNet's own im2rec.py writes, and the C++ one's names."""
+import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+import pytest
+from recordio_cases import command, drawn_faces, picture
+from small_sets import jpeg, write_training_set
+
+from common.errors import UserError
+from recordio_tools.dataset import open_dataset
+from recordio_tools.parts import RecordParts, find_set, open_records
+
+IM2REC = Path(mx.__file__).parent / "tools" / "im2rec.py"
+
+
+def im2rec(*argv):
+    done = subprocess.run([sys.executable, str(IM2REC), *map(str, argv)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return drawn_faces(tmp_path_factory.mktemp("faces"), identities=4, images=5)
+
+
+@pytest.fixture(scope="module")
+def chunked(tmp_path_factory, faces):
+    """(folder, {image file's bytes: label}) of 20 shuffled images in 3 parts."""
+    folder = tmp_path_factory.mktemp("chunks")
+    im2rec("--list", "--recursive", "--chunks", 3, folder / "small", faces)
+    im2rec("--pass-through", "--num-thread", 1, folder / "small", faces)
+    expected = {}
+    for path in folder.glob("*.lst"):
+        for line in path.read_text().splitlines():
+            key, label, name = line.split("\t")
+            expected[int(key)] = (faces / name).read_bytes(), int(float(label))
+    assert len(expected) == 20 and len(list(folder.glob("*.rec"))) == 3
+    return folder, expected
+
+
+@pytest.mark.parametrize("name", ["", "small", "small.rec"])
+def test_the_chunks_of_im2rec_are_one_set(chunked, name):
+    folder, expected = chunked
+    dataset = open_dataset(folder / name)
+    assert len(dataset) == 20 and dataset.num_classes == 4 and not dataset.has_header
+    assert sorted(dataset.keys.tolist()) == sorted(expected)
+    for key, label in zip(dataset.keys.tolist(), dataset.labels.tolist()):
+        record = dataset.record_file.read(key)
+        assert (record.content, label) == expected[key] and record.key == key
+        assert dataset.record_file.read_header(key).label[0] == label
+
+
+def test_one_chunk_can_be_named(chunked):
+    folder, _ = chunked
+    with open_records(folder / "small_1.rec") as one:
+        assert not isinstance(one, RecordParts) and len(one) == 7
+
+
+def test_a_split_of_im2rec_is_named_by_the_split(tmp_path, faces):
+    im2rec("--list", "--recursive", "--chunks", 2, "--train-ratio", 0.6, tmp_path / "x", faces)
+    im2rec("--pass-through", "--num-thread", 1, tmp_path / "x", faces)
+    assert [path.name for path in find_set(tmp_path / "x_train")[1]] == ["x_0_train.rec", "x_1_train.rec"]
+    assert len(open_dataset(tmp_path / "x_train")) == 12
+    with pytest.raises(UserError, match="holds 4 .rec files and no train.rec"):
+        open_dataset(tmp_path)
+
+
+def cpp_parts(folder, keys=((0, 1, 2), (3, 4)), label_width=1):
+    """What the C++ im2rec writes with nsplit: parts without an index; with pack_label the labels behind the header."""
+    folder.mkdir(parents=True, exist_ok=True)
+    expected = []
+    for part, numbers in enumerate(keys):
+        record = mx.recordio.MXRecordIO(str(folder / f"faces.rec.part{part:03d}"), "w")
+        for key in numbers:
+            label = float(len(expected) % 2)
+            value = label if label_width == 1 else [label] + [7.0] * (label_width - 1)
+            image = jpeg(picture(len(expected)))
+            record.write(mx.recordio.pack(mx.recordio.IRHeader(0, value, key, 0), image))
+            expected.append((image, int(label)))
+        record.close()
+    return expected
+
+
+@pytest.mark.parametrize("keys, known", [
+    (((0, 1, 2), (3, 4)), [0, 1, 2, 3, 4]), (((0, 1, 2), (0, 1)), [0, 1, 2, 3, 4]), (((5, 9), (9, 2)), [5, 9, 19, 12])])
+@pytest.mark.parametrize("width", [1, 3])
+def test_the_parts_of_the_cpp_im2rec(tmp_path, keys, known, width):
+    expected = cpp_parts(tmp_path, keys, width)
+    for name in ("", "faces", "faces.rec"):
+        dataset = open_dataset(tmp_path / name)
+        assert dataset.keys.tolist() == known and dataset.labels.tolist() == [label for _, label in expected]
+        assert [dataset.record_file.read(key).content for key in known] == [image for image, _ in expected]
+    assert 100 not in dataset.record_file and known[3] in dataset.record_file
+    with pytest.raises(UserError, match="none of its 2 parts has a record 100"):
+        dataset.record_file.read(100)
+
+
+def test_parts_by_threads_and_after_pickling(tmp_path):
+    expected = cpp_parts(tmp_path, ((0, 1, 2), (0, 1)))
+    records = pickle.loads(pickle.dumps(open_records(tmp_path)))
+    wrong = []
+
+    def work():
+        for key in np.random.RandomState(0).permutation(5).tolist() * 20:
+            if records.read(key).content != expected[key][0]:
+                wrong.append(key)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert not wrong
+    heads = records.heads()
+    np.testing.assert_array_equal(heads.label[:, 0], [label for _, label in expected])
+    np.testing.assert_array_equal(heads.end % 4, 0)
+
+
+def test_faults_name_the_part(tmp_path):
+    cpp_parts(tmp_path / "a")
+    (tmp_path / "a/faces.rec.part000").unlink()
+    with pytest.raises(UserError, match="faces.rec: part 0 is missing"):
+        open_dataset(tmp_path / "a")
+    cpp_parts(tmp_path / "b")
+    path = tmp_path / "b/faces.rec.part001"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UserError, match=r"part001: record 1 at byte \d+: is cut off"):
+        open_dataset(tmp_path / "b")
+    cpp_parts(tmp_path / "c")
+    offset = open_records(tmp_path / "c").offsets[4]
+    (tmp_path / "c/faces.rec.part001.idx").write_text(f"7\t0\n8\t{offset + 8}\n")
+    with pytest.raises(UserError, match=f"part001: record 8 at byte {offset + 8}: no image record begins there"):
+        open_dataset(tmp_path / "c")
+
+
+def test_whole_sets_whose_names_look_like_parts(tmp_path):
+    for number in (0, 1):
+        write_training_set(tmp_path / str(number))
+        for ending in ("rec", "idx"):
+            (tmp_path / f"{number}/train.{ending}").rename(tmp_path / f"people_{number}.{ending}")
+    with pytest.raises(UserError, match="people_0.rec: record 0 at byte 0: holds no image, .* merge OUT IN"):
+        open_dataset(tmp_path)
+    assert len(open_dataset(tmp_path / "people_1.rec")) == 48
+    for ending in ("rec", "idx"):
+        (tmp_path / f"people_0.{ending}").rename(tmp_path / f"people_2.{ending}")
+    with pytest.raises(UserError, match="holds 2 .rec files and no train.rec"):
+        open_dataset(tmp_path)
+
+
+def test_info_tells_of_the_parts_together(chunked, capsys):
+    assert command("info", chunked[0]) == (0, "")
+    out = capsys.readouterr().out
+    assert out.startswith(f"{chunked[0] / 'small'}: training set") and "min 5, median 5, max 5" in out
