@@ -1,6 +1,7 @@
 """The .bin reader: what the ecosystem writes is read, anything else is refused, and nothing is ever run."""
 from __future__ import annotations
 
+import base64
 import os
 import pickle
 import pickletools
@@ -9,6 +10,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from foreign_pickles import PICKLES
 
 from recordio_tools.binfile import read_bin, write_bin
 from recordio_tools.errors import DataError
@@ -78,6 +80,12 @@ def test_every_protocol_and_kind_of_image(tmp_path, protocol, core, kind):
 @pytest.mark.parametrize("content", PYTHON_2, ids=["pickle0", "cPickle0", "pickle1", "cPickle2"])
 def test_python_2_strings(tmp_path, content):
     images, same = load(tmp_path, content)
+    assert images == [b"\xff\xd8abc", b"\x00\n'\\\x80"] and same.tolist() == [True]
+
+
+@pytest.mark.parametrize("name", PICKLES)
+def test_pickles_that_other_pythons_and_numpys_wrote(tmp_path, name):
+    images, same = load(tmp_path, base64.b64decode(PICKLES[name]))
     assert images == [b"\xff\xd8abc", b"\x00\n'\\\x80"] and same.tolist() == [True]
 
 

@@ -1,0 +1,18 @@
+"""Verification sets as old and new Pythons and numpys pickled them: base64 of ([two images], [True]).
+
+The images are b"\\xff\\xd8abc" and b"\\x00\\n'\\\\\\x80", as uint8 arrays unless it says otherwise. Each was written by the
+Python and the numpy of its name.
+"""
+# ruff: noqa: E501
+
+PICKLES = {
+    "Python 2.7, numpy 1.16.6 arrays protocol 0": "KChscDEKY251bXB5LmNvcmUubXVsdGlhcnJheQpfcmVjb25zdHJ1Y3QKcDIKKGNudW1weQpuZGFycmF5CnAzCihJMAp0UydiJwp0UnA0CihJMQooSTUKdGNudW1weQpkdHlwZQpwNQooUyd1MScKSTAKSTEKdFJwNgooSTMKUyd8JwpOTk5JLTEKSS0xCkkwCnRiSTAwClMnXHhmZlx4ZDhhYmMnCnRiYWcyCihnMwooSTAKdFMnYicKdFJwNwooSTEKKEk1CnRnNgpJMDAKUyJceDAwXG4nXFxceDgwIgp0YmEobHA4CkkwMQphdHA5Ci4=",
+    "Python 2.7, numpy 1.16.6 arrays protocol 2": "gAJdcQEoY251bXB5LmNvcmUubXVsdGlhcnJheQpfcmVjb25zdHJ1Y3QKcQJjbnVtcHkKbmRhcnJheQpxA0sAhVUBYodScQQoSwFLBYVjbnVtcHkKZHR5cGUKcQVVAnUxSwBLAYdScQYoSwNVAXxOTk5K/////0r/////SwB0YolVBf/YYWJjdGJoAmgDSwCFVQFih1JxByhLAUsFhWgGiVUFAAonXIB0YmVdcQiIYYZxCS4=",
+    "Python 2.7, numpy 1.16.6 columns, array of bool, protocol 2": "gAJdcQEoY251bXB5LmNvcmUubXVsdGlhcnJheQpfcmVjb25zdHJ1Y3QKcQJjbnVtcHkKbmRhcnJheQpxA0sAhVUBYodScQQoSwFLBUsBhmNudW1weQpkdHlwZQpxBVUCdTFLAEsBh1JxBihLA1UBfE5OTkr/////Sv////9LAHRiiVUF/9hhYmN0YmgCaANLAIVVAWKHUnEHKEsBSwVLAYZoBolVBQAKJ1yAdGJlaAJoA0sAhVUBYodScQgoSwFLAYVoBVUCYjFLAEsBh1JxCShLA1UBfE5OTkr/////Sv////9LAHRiiVUBAXRihnEKLg==",
+    "Python 2.7, numpy 1.16.6 numpy bools, highest protocol": "gAJdcQEoVQX/2GFiY3ECVQUACidcgHEDZV1xBGNudW1weS5jb3JlLm11bHRpYXJyYXkKc2NhbGFyCnEFY251bXB5CmR0eXBlCnEGVQJiMUsASwGHUnEHKEsDVQF8Tk5OSv////9K/////0sAdGJVAQGGUnEIYYZxCS4=",
+    "Python 3.12, numpy 2.0.2 arrays protocol 0": "KChscDAKY251bXB5Ll9jb3JlLm11bHRpYXJyYXkKX3JlY29uc3RydWN0CnAxCihjbnVtcHkKbmRhcnJheQpwMgooSTAKdHAzCmNfY29kZWNzCmVuY29kZQpwNAooVmIKcDUKVmxhdGluMQpwNgp0cDcKUnA4CnRwOQpScDEwCihJMQooSTUKdHAxMQpjbnVtcHkKZHR5cGUKcDEyCihWdTEKcDEzCkkwMApJMDEKdHAxNApScDE1CihJMwpWfApwMTYKTk5OSS0xCkktMQpJMAp0cDE3CmJJMDAKZzQKKFb/2GFiYwpwMTgKZzYKdHAxOQpScDIwCnRwMjEKYmFnMQooZzIKKEkwCnRwMjIKZzgKdHAyMwpScDI0CihJMQooSTUKdHAyNQpnMTUKSTAwCmc0CihWXHUwMDAwXHUwMDBhJ1x1MDA1Y4AKcDI2Cmc2CnRwMjcKUnAyOAp0cDI5CmJhKGxwMzAKSTAxCmF0cDMxCi4=",
+    "Python 3.12, numpy 2.0.2 arrays protocol 2": "gAJdcQAoY251bXB5Ll9jb3JlLm11bHRpYXJyYXkKX3JlY29uc3RydWN0CnEBY251bXB5Cm5kYXJyYXkKcQJLAIVxA2NfY29kZWNzCmVuY29kZQpxBFgBAAAAYnEFWAYAAABsYXRpbjFxBoZxB1JxCIdxCVJxCihLAUsFhXELY251bXB5CmR0eXBlCnEMWAIAAAB1MXENiYiHcQ5ScQ8oSwNYAQAAAHxxEE5OTkr/////Sv////9LAHRxEWKJaARYBwAAAMO/w5hhYmNxEmgGhnETUnEUdHEVYmgBaAJLAIVxFmgIh3EXUnEYKEsBSwWFcRloD4loBFgGAAAAAAonXMKAcRpoBoZxG1JxHHRxHWJlXXEeiGGGcR8u",
+    "Python 3.12, numpy 2.0.2 columns, array of bool, protocol 2": "gAJdcQAoY251bXB5Ll9jb3JlLm11bHRpYXJyYXkKX3JlY29uc3RydWN0CnEBY251bXB5Cm5kYXJyYXkKcQJLAIVxA2NfY29kZWNzCmVuY29kZQpxBFgBAAAAYnEFWAYAAABsYXRpbjFxBoZxB1JxCIdxCVJxCihLAUsFSwGGcQtjbnVtcHkKZHR5cGUKcQxYAgAAAHUxcQ2JiIdxDlJxDyhLA1gBAAAAfHEQTk5OSv////9K/////0sAdHERYoloBFgHAAAAw7/DmGFiY3ESaAaGcRNScRR0cRViaAFoAksAhXEWaAiHcRdScRgoSwFLBUsBhnEZaA+JaARYBgAAAAAKJ1zCgHEaaAaGcRtScRx0cR1iZWgBaAJLAIVxHmgIh3EfUnEgKEsBSwGFcSFoDFgCAAAAYjFxIomIh3EjUnEkKEsDaBBOTk5K/////0r/////SwB0cSViiWgEWAEAAAABcSZoBoZxJ1JxKHRxKWKGcSou",
+    "Python 3.12, numpy 2.0.2 numpy bools, highest protocol": "gAWVfAAAAAAAAABdlChDBf/YYWJjlEMFAAonXICUZV2UjBZudW1weS5fY29yZS5tdWx0aWFycmF5lIwGc2NhbGFylJOUjAVudW1weZSMBWR0eXBllJOUjAJiMZSJiIeUUpQoSwOMAXyUTk5OSv////9K/////0sAdJRiQwEBlIaUUpRhhpQu",
+    "Python 3.12, numpy 2.0.2 arrays, highest protocol": "gAWVoQAAAAAAAABdlCiME251bXB5Ll9jb3JlLm51bWVyaWOUjAtfZnJvbWJ1ZmZlcpSTlCiWBQAAAAAAAAD/2GFiY5SMBW51bXB5lIwFZHR5cGWUk5SMAnUxlImIh5RSlChLA4wBfJROTk5K/////0r/////SwB0lGJLBYWUjAFDlHSUUpRoAyiWBQAAAAAAAAAACidcgJRoCksFhZRoDnSUUpRlXZSIYYaULg==",
+}
