@@ -4,11 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import mxnet as mx
 import numpy as np
 import pytest
-from recordio_cases import command, picture
+from recordio_cases import command, picture, write_image
 from small_sets import jpeg, write_training_set, write_verification_set
+
+from recordio_tools import histogram
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -18,11 +21,16 @@ def test_the_real_training_set(shared_data, capsys):
     info = json.loads(capsys.readouterr().out)[0]
     assert (info["images"], info["identities"], info["records"]) == (21869, 72, 21942)
     assert info["layout"].startswith("InsightFace") and info["label_width"] == [2]
-    assert info["image"] == {"format": "JPEG", "height": 112, "width": 112}
+    assert (info["formats"], info["sizes"], info["looked_at"]) == ({"JPEG": 1000}, {"112x112": 1000}, 1000)
     rec = mx.recordio.MXIndexedRecordIO(str(shared_data / "train/train.idx"), str(shared_data / "train/train.rec"), "r")
     ranges = [mx.recordio.unpack(rec.read_idx(key))[0].label for key in range(21870, 21942)]
-    counts = [int(last - first) for first, last in ranges]
-    assert info["images_per_identity"] == {"min": min(counts), "median": np.median(counts), "max": max(counts)}
+    counts = np.array([int(last - first) for first, last in ranges])
+    assert info["images_per_identity"] == {
+        "min": counts.min(), "quarter": np.percentile(counts, 25), "median": np.median(counts),
+        "three_quarters": np.percentile(counts, 75), "max": counts.max(), "mean": round(counts.mean(), 2)}
+    for entry in info["histogram"]:
+        assert entry["identities"] == sum(entry["first"] <= count <= entry["last"] for count in counts)
+    assert sum(entry["identities"] for entry in info["histogram"]) == 72
 
 
 def test_a_folder_of_both_kinds_as_text_and_json(tmp_path, capsys):
@@ -31,7 +39,8 @@ def test_a_folder_of_both_kinds_as_text_and_json(tmp_path, capsys):
     assert command("info", folder) == (0, "")
     out = capsys.readouterr().out
     assert "train.rec: training set" in out and "x.bin: verification set" in out
-    assert "min 4, median 4, max 4" in out and "num classes 3, height 112, width 112" in out
+    assert "min 4, quarter 4, median 4" in out and "num classes 3, height 112, width 112" in out
+    assert "10, same/pairs 1/2, 1/2, 1/1, 0/1" in out and "    4         3  ####" in out
     command("info", folder, "--json")
     both = json.loads(capsys.readouterr().out)
     assert [item["kind"] for item in both] == ["training set", "verification set"]
@@ -46,7 +55,70 @@ def test_a_plain_set_without_an_index(tmp_path, capsys):
     assert command("info", tmp_path / "a.rec", "--json") == (0, "")
     info = json.loads(capsys.readouterr().out)[0]
     assert info["layout"].startswith("plain") and info["index"] is None and info["property"] is None
-    assert info["images_per_identity"] == {"min": 1, "median": 1.5, "max": 2} and info["label_width"] == [1]
+    spread = info["images_per_identity"]
+    assert (spread["min"], spread["median"], spread["max"]) == (1, 1.5, 2) and info["label_width"] == [1]
+    assert info["names"] is None
+
+
+def test_names_kinds_and_folds(tmp_path, capsys):
+    for name, count in (("Ann", 3), ("b\u00f6", 1), ("n3", 2)):
+        for index in range(count):
+            write_image(tmp_path / f"faces/{name}/{index}.jpg", picture(ord(name[0]) + index))
+    assert command("pack", tmp_path / "faces", tmp_path / "set")[0] == 0
+    pairs = [left + "," + right for left, right in [("Ann/0", "Ann/1"), ("Ann/0", "n3/0")] * 10]
+    (tmp_path / "pairs.csv").write_text("left,right,same\n" + "".join(
+        f"{pair.replace(',', '.jpg,')}.jpg,{1 - number % 2}\n" for number, pair in enumerate(pairs)))
+    assert command("pairs", "csv", "--pairs", tmp_path / "pairs.csv", "--images", tmp_path / "faces", "--out",
+                   tmp_path / "set/x.bin") == (0, "")
+    capsys.readouterr()
+    command("info", tmp_path / "set", "--json")
+    packed, pairs = json.loads(capsys.readouterr().out)
+    assert packed["names"] == 3 and packed["most_images"][0] == {"identity": "Ann", "images": 3}
+    assert packed["fewest_images"][0] == {"identity": "b\u00f6", "images": 1}
+    assert pairs["folds"] == [{"pairs": 2, "same": 1, "different": 1}] * 10 and pairs["different_images"] == 3
+    command("info", tmp_path / "set")
+    out = capsys.readouterr().out
+    assert "10 of 2 pairs, 1 same" in out and "Ann (3), n3 (2)" in out
+
+
+def test_the_kinds_and_sizes_of_mixed_images(tmp_path, capsys):
+    record = mx.recordio.MXIndexedRecordIO(str(tmp_path / "a.idx"), str(tmp_path / "a.rec"), "w")
+    for key, size in enumerate([(112, 112), (96, 112), (112, 112)]):
+        image = picture(key, *size)
+        content = jpeg(image) if key < 2 else cv2.imencode(".png", image)[1].tobytes()
+        record.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, key % 2, key, 0), content))
+    record.write_idx(3, mx.recordio.pack(mx.recordio.IRHeader(0, 1.0, 3, 0), b"no image"))
+    record.close()
+    command("info", tmp_path / "a.rec", "--json")
+    info = json.loads(capsys.readouterr().out)[0]
+    assert info["formats"] == {"JPEG": 2, "PNG": 1, "unknown": 1}
+    assert info["sizes"] == {"112x112": 2, "96x112": 1, "unreadable": 1}
+
+
+@pytest.mark.parametrize("counts", [
+    [1], [7, 7, 7], list(range(1, 13)), [80, 519, 300], [1, 530], [3, 3, 1000000], [1, 2, 4, 8, 16, 17], [19, 30, 40]])
+def test_every_count_is_in_one_bin(counts):
+    table = histogram.bins(np.array(counts))
+    assert 1 <= len(table) <= 22
+    for entry in table:
+        assert entry.first <= entry.last
+        assert entry.identities == sum(entry.first <= count <= entry.last for count in counts)
+    assert sum(entry.identities for entry in table) == len(counts)
+    assert all(before.last + 1 == after.first for before, after in zip(table, table[1:]))
+    assert max(len(line.split("  ")[-1]) for line in histogram.text_bars(table)) == 40
+
+
+def test_the_picture(tmp_path, capsys):
+    for name, identities in (("a", 3), ("b", 4)):
+        write_training_set(tmp_path / name, identities=identities, images=2, size=16)
+    assert command("info", tmp_path / "a", tmp_path / "b", "--histogram", tmp_path / "new/p.png") == (0, "")
+    image = cv2.imread(str(tmp_path / "new/p.png"))
+    assert image.shape[1] == 1200 and image.std() > 5
+    write_verification_set(tmp_path / "x.bin")
+    for argv, message in (((tmp_path / "a", "--histogram", tmp_path / "p.txt"), "must end in"),
+                          ((tmp_path / "x.bin", "--histogram", tmp_path / "p.png"), "no training set")):
+        status, line = command("info", *argv)
+        assert status == 2 and message in line
 
 
 @pytest.mark.parametrize("make, message", [

@@ -154,4 +154,5 @@ def test_whole_sets_whose_names_look_like_parts(tmp_path):
 def test_info_tells_of_the_parts_together(chunked, capsys):
     assert command("info", chunked[0]) == (0, "")
     out = capsys.readouterr().out
-    assert out.startswith(f"{chunked[0] / 'small'}: training set") and "min 5, median 5, max 5" in out
+    assert out.startswith(f"{chunked[0] / 'small'}: training set")
+    assert "min 5, quarter 5, median 5" in out and "small_2.rec" in out

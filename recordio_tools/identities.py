@@ -1,0 +1,39 @@
+"""Who the labels of a packed set are: the identities.csv beside it."""
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from common.files import PathLike
+from recordio_tools.errors import DataError
+
+
+def read_identities(path: PathLike) -> dict[int, str]:
+    """Label to name, of a table with the columns label,identity; DataError names the line that is none.
+
+    A name keeps bytes that are no UTF-8, as `pack` wrote them.
+    """
+    found: dict[int, str] = {}
+    try:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            table = csv.DictReader(stream)
+            if not {"label", "identity"} <= set(table.fieldnames or []):
+                raise DataError(f"{path}: line 1 is not label,identity[,images]")
+            for row in table:
+                label, name = (row["label"] or "").strip(), row["identity"] or ""
+                if not label.isdecimal() or len(label) > 12 or int(label) in found:
+                    raise DataError(f"{path}: line {table.line_num}: {label[:20]!r} is no label, or one that stands "
+                                    "there already")
+                found[int(label)] = name
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except csv.Error as error:
+        raise DataError(f"{path}: is no CSV ({error})") from None
+    return found
+
+
+def names_beside(rec_path: Path, labels: int) -> list[str]:
+    """The name of each of the labels 0 to `labels` - 1, "" for one that has none (there need be no identities.csv)."""
+    path = rec_path.with_name("identities.csv")
+    known = read_identities(path) if path.is_file() else {}
+    return [known.get(label, "") for label in range(labels)]
