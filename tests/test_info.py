@@ -110,7 +110,7 @@ def test_every_count_is_in_one_bin(counts):
 
 def test_the_picture(tmp_path, capsys):
     for name, identities in (("a", 3), ("b", 4)):
-        write_training_set(tmp_path / name, identities=identities, images=2, size=16)
+        write_training_set(tmp_path / name, identities=identities, images=2, size=32)
     assert command("info", tmp_path / "a", tmp_path / "b", "--histogram", tmp_path / "new/p.png") == (0, "")
     image = cv2.imread(str(tmp_path / "new/p.png"))
     assert image.shape[1] == 1200 and image.std() > 5
