@@ -68,7 +68,7 @@ class GluonSide:
         self.save, self.load = self.trainer.save_states, self.trainer.load_states
 
     def step(self, batch):
-        update(self.model, self.trainer, batch).read()
+        update(self.model, self.trainer, batch, 0).read()
         mx.nd.waitall()
 
     def arrays(self):

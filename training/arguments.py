@@ -17,7 +17,7 @@ DESCRIPTION = """Train a face embedding on packed records, verify as it goes, an
       --devices gpu:0,gpu:1,gpu:2,gpu:3 --per-batch-size 128
   python train_softmax.py --resume ...the same flags...   goes on where the run was stopped"""
 
-POSITIVE = ("emb_size", "per_batch_size", "frequent", "end_epoch", "lr", "margin_s", "margin_a", "bn_mom")
+POSITIVE = ("emb_size", "per_batch_size", "accumulate", "frequent", "end_epoch", "lr", "margin_s", "margin_a", "bn_mom")
 NOT_NEGATIVE = ("max_steps", "total_steps", "verbose", "wd", "mom", "workers", "warmup", "images_filter", "cutoff",
                 "fc7_lr_mult", "fc7_wd_mult", "emb_wd_mult", "margin_m", "margin_b")
 

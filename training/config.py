@@ -73,6 +73,9 @@ class Config:
                                 group="optimizer")
     fc7_no_bias: bool = option(False, "softmax: a classification layer without bias", group="optimizer")
     per_batch_size: int = option(128, "images a step on each device", group="optimizer")
+    accumulate: int = option(1, "micro-batches whose gradients are added before an update: a step then takes "
+                             "per-batch-size x devices x N images, in the memory of one micro-batch. BatchNorm sees "
+                             "one micro-batch at a time", group="optimizer")
     # the length
     max_steps: int = option(0, "end after this many steps, as they are counted here; 0: no such end",
                             group="length")
@@ -105,6 +108,10 @@ class Config:
         if self.lr_steps:
             return [int(part) for part in self.lr_steps.split(",")]
         return [40000, 60000, 80000] if self.loss_type == 0 else [100000, 140000, 160000]
+
+    def total_batch(self, devices: int) -> int:
+        """The images of one update on so many devices."""
+        return self.per_batch_size * devices * self.accumulate
 
     def as_dict(self) -> dict[str, Any]:
         """Every field by name, for `config.json`."""

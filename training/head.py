@@ -2,14 +2,30 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import mxnet as mx
+import numpy as np
 from mxnet import autograd, gluon
 
 from common.errors import UserError
 from training.margins import SOFTMAX, make_margin
 
 BIAS_LR_MULT = 2.0  # InsightFace's: a bias learns twice as fast as its weight
+
+
+@dataclass(frozen=True)
+class HeadPass:
+    """What a head made of the embeddings of all devices: lists that join to the order of the batch.
+
+    losses, cosines, hits: of each sample, as MarginHead.forward gives them; gradients: of the summed loss, to each of
+    the embeddings that came in, on its device.
+    """
+
+    losses: list[mx.nd.NDArray]
+    cosines: list[mx.nd.NDArray]
+    hits: list[mx.nd.NDArray]
+    gradients: list[mx.nd.NDArray]
 
 
 class MarginHead(gluon.Block):
@@ -56,6 +72,24 @@ class MarginHead(gluon.Block):
         with autograd.pause():
             hit = (mx.nd.argmax(logits, axis=1).astype("int32") == label).astype("float32")
         return loss, cosine, hit
+
+    def begin(self, labels: np.ndarray, step: int) -> None:
+        """Before the first micro-batch of a step: nothing to prepare, every class takes part."""
+
+    def backward(self, embeddings: list[mx.nd.NDArray], labels: list[np.ndarray]) -> HeadPass:
+        """Forward and backward over the devices' shares; the gradients of the parameters are left in them.
+
+        embeddings: (n, emb_size) on each device; labels: (n,) int32 for each.
+        """
+        leaves = [embedding.detach() for embedding in embeddings]
+        for leaf in leaves:
+            leaf.attach_grad()
+        with autograd.record():
+            outputs = [self(leaf, mx.nd.array(own, ctx=leaf.context, dtype=np.int32))
+                       for leaf, own in zip(leaves, labels)]
+        losses, cosines, hits = (list(column) for column in zip(*outputs))
+        autograd.backward(losses)
+        return HeadPass(losses, cosines, hits, [leaf.grad for leaf in leaves])
 
     def _fully_connected(self, embedding: mx.nd.NDArray, weight: mx.nd.NDArray) -> mx.nd.NDArray:
         if self.fc7_bias is None:

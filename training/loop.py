@@ -106,7 +106,7 @@ class Loop:
         began = time.perf_counter()
         batch = self.loader.next()
         waited = time.perf_counter() - began
-        result = update(self.model, self.trainer, batch)
+        result = update(self.model, self.trainer, batch, progress.step)
         loss, cosine, hit = result.read()
         self._check_finite(loss, cosine, result)
         progress.step += 1

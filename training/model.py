@@ -36,7 +36,7 @@ class Model:
 
     def __init__(self, config: Config, image_size: tuple[int, int], num_classes: int,
                  devices: list[mx.Context]) -> None:
-        self.devices, self.image_size = devices, image_size
+        self.devices, self.image_size, self.accumulate = devices, image_size, config.accumulate
         self.symbol = build_symbol(config)
         shapes = infer_shapes(self.symbol, (1, 3, *image_size))
         self.shapes = {name: shapes[name] for name in parameter_names(self.symbol)}
@@ -49,6 +49,18 @@ class Model:
         self.head_parameters = {parameter.name: parameter for parameter in self.head.collect_params().values()}
         self.has_dropout = '"Dropout"' in self.symbol.tojson()
         self._set_decay(config)
+        if self.accumulate > 1:
+            for parameter in self._trained():
+                parameter.grad_req = "add"
+
+    def _trained(self) -> list[gluon.Parameter]:
+        return [parameter for parameter in (*self.net_parameters.values(), *self.head_parameters.values())
+                if parameter.grad_req != "null"]
+
+    def clear_gradients(self) -> None:
+        """Back to 0, where the gradients of the next step's micro-batches are added up."""
+        for parameter in self._trained():
+            parameter.zero_grad()
 
     def _set_decay(self, config: Config) -> None:
         # MXNet's own rule for Module: only weights and gammas decay.

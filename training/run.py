@@ -36,7 +36,7 @@ def run(config: Config) -> int:
     image_size = _image_size(config, dataset)
     targets = open_targets(config, image_size)
     chosen = choose_images(dataset, config.images_filter)
-    total_batch = config.per_batch_size * len(devices)
+    total_batch = config.total_batch(len(devices))
     schedule = resolve_schedule(config, len(chosen), total_batch)
     model = _build_model(config, image_size, dataset.num_classes, devices)
     loaded = load_pretrained(*parse_checkpoint_name(config.pretrained, "--pretrained")) if config.pretrained else None
@@ -78,14 +78,14 @@ def describe(config: Config, dataset: FaceDataset, images: int, model: Model, sc
     """The resolved configuration, schedule, parameters, FLOPs and memory, a line each."""
     devices, image_size = model.devices, model.image_size
     cost = estimate(model.symbol, config, image_size, dataset.num_classes)
-    total_batch = config.per_batch_size * len(devices)
+    total_batch = config.total_batch(len(devices))
     lines = ["configuration:"] + [f"  --{name.replace('_', '-')} {value}" for name, value in config.as_dict().items()
                                   if value != ""]
     lines += [
         f"data: {images} images of {dataset.num_classes} identities, {image_size[0]}x{image_size[1]}, in "
         f"{config.data_dir}",
-        f"devices: {', '.join(str(device) for device in devices)}; {config.per_batch_size} images on each, "
-        f"{total_batch} a step",
+        f"devices: {', '.join(str(device) for device in devices)}; {config.per_batch_size} images on each"
+        f"{f', {config.accumulate} times' if config.accumulate > 1 else ''}, {total_batch} a step",
         f"schedule: {schedule.describe()}",
         f"network: {config.network} {config.version_output} {config.emb_size}-d, {cost.parameters / 1e6:.2f} million "
         f"parameters, {cost.macs / 1e6:.0f} million multiply-adds ({2 * cost.macs / 1e9:.2f} GFLOPs) an image; "

@@ -1,4 +1,9 @@
-"""One update: a batch over the devices, forward, backward, optimizer."""
+"""One update: a batch over the devices, forward, backward, optimizer.
+
+The gradient is that of the mean loss over the whole batch of the step, whatever share of it a device computes and
+however many micro-batches (--accumulate) it comes in. So --lr means the same on one device and on eight, as long as the
+total batch is the same; with more devices of one --per-batch-size it grows, and --lr stays what it is.
+"""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,7 +18,10 @@ from training.model import Model
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step computed, still on the devices: per-sample loss, own-class cosine, hits; embeddings."""
+    """What a step computed, still on the devices: per-sample loss, own-class cosine, hits; embeddings.
+
+    The lists join to the order of the batch, in parts of any size.
+    """
 
     losses: list[mx.nd.NDArray]
     cosines: list[mx.nd.NDArray]
@@ -32,18 +40,39 @@ class StepResult:
         return self.embeddings[0].asnumpy()
 
 
-def update(model: Model, trainer: gluon.Trainer, batch: Batch) -> StepResult:
-    """Train on `batch`, an equal share on each device; the gradient is that of the mean loss over all of it."""
-    results = []
-    shares = np.array_split(np.arange(len(batch.labels)), len(model.devices))
-    with autograd.record():
-        for device, share in zip(model.devices, shares):
-            with device:
-                images = mx.nd.array(batch.images[share], ctx=device, dtype=np.uint8)
-                labels = mx.nd.array(batch.labels[share], ctx=device, dtype=np.int32)
-                embedding = model.block(images.transpose((0, 3, 1, 2)).astype(np.float32))
-                results.append((*model.head(embedding, labels), embedding))
-    losses, cosines, hits, embeddings = (list(column) for column in zip(*results))
-    autograd.backward(losses)
-    trainer.step(len(batch.labels))
+def update(model: Model, trainer: gluon.Trainer, batch: Batch, step: int) -> StepResult:
+    """Train on `batch`, an equal share on each device in each micro-batch; step: the updates made before."""
+    result = compute(model, batch, step)
+    apply(model, trainer, len(batch.labels))
+    return result
+
+
+def compute(model: Model, batch: Batch, step: int) -> StepResult:
+    """Forward and backward: the gradients of the summed loss are in the parameters, no weight has moved."""
+    devices = len(model.devices)
+    shares = np.array_split(np.arange(len(batch.labels)), devices * model.accumulate)
+    model.head.begin(batch.labels, step)
+    losses, cosines, hits, embeddings = [], [], [], []
+    for first in range(0, len(shares), devices):
+        micro = shares[first:first + devices]
+        outputs = [_embed(model, device, batch.images[share]) for device, share in zip(model.devices, micro)]
+        seen = model.head.backward(outputs, [batch.labels[share] for share in micro])
+        autograd.backward(outputs, seen.gradients)
+        losses += seen.losses
+        cosines += seen.cosines
+        hits += seen.hits
+        embeddings += outputs
     return StepResult(losses, cosines, hits, embeddings, batch.keys, batch.labels)
+
+
+def apply(model: Model, trainer: gluon.Trainer, images: int) -> None:
+    """Move the weights along the mean over `images` images of what `compute` added up."""
+    trainer.step(images)
+    if model.accumulate > 1:
+        model.clear_gradients()
+
+
+def _embed(model: Model, device: mx.Context, images: np.ndarray) -> mx.nd.NDArray:
+    with device, autograd.record():
+        data = mx.nd.array(images, ctx=device, dtype=np.uint8)
+        return model.block(data.transpose((0, 3, 1, 2)).astype(np.float32))

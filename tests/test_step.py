@@ -1,0 +1,93 @@
+"""One step over devices and micro-batches is the step of one device on the whole batch, and plain numpy's."""
+import numpy as np
+import pytest
+from small_models import assert_same, make_batch, make_model, tiny_symbol, values
+
+from training.data import Batch
+from training.step import update
+
+STEPS = 3
+
+
+def train(monkeypatch, steps=STEPS, images=12, **settings):
+    config, model, trainer = make_model(monkeypatch, **settings)
+    before = values(model)
+    results = [update(model, trainer, make_batch(images, step), step) for step in range(steps)]
+    after = values(model)
+    assert all((after[name] != before[name]).any() for name in after if "moving" not in name)
+    return after, [result.read() for result in results]
+
+
+@pytest.mark.parametrize("loss_type", [0, 4])
+@pytest.mark.parametrize("split", [dict(devices=2), dict(devices=3), dict(accumulate=2), dict(accumulate=4),
+                                   dict(devices=2, accumulate=3)],
+                         ids=lambda split: " ".join(f"{name} {number}" for name, number in split.items()))
+def test_the_same_global_batch_gives_the_same_update_however_it_is_split(monkeypatch, loss_type, split):
+    whole, seen = train(monkeypatch, loss_type=loss_type, margin_m=0.3)
+    parts, seen_in_parts = train(monkeypatch, loss_type=loss_type, margin_m=0.3, **split)
+    assert_same(parts, whole)
+    for one, other in zip(seen, seen_in_parts):
+        for mine, theirs in zip(one, other):  # losses, cosines and hits in the order of the batch
+            np.testing.assert_allclose(theirs, mine, rtol=1e-5, atol=1e-5)
+
+
+def test_identical_halves_on_two_devices_equal_one_half_on_one_with_batch_statistics(monkeypatch):
+    half = make_batch(6)
+    both = Batch(np.concatenate([half.images] * 2), np.concatenate([half.labels] * 2), np.arange(12))
+    ends = []
+    for devices, batch in ((1, half), (2, both)):
+        _, model, trainer = make_model(monkeypatch, devices=devices, symbol=tiny_symbol(frozen_statistics=False))
+        for step in range(STEPS):
+            update(model, trainer, batch, step)
+        ends.append(values(model))
+    assert_same(ends[1], ends[0])
+
+
+def test_an_update_is_lr_times_the_mean_gradient_plus_decay(monkeypatch):
+    """The rate is used as given: twice the images, each twice, move the weights just as far."""
+    batch = make_batch(4)
+    twice = Batch(np.repeat(batch.images, 2, axis=0), np.repeat(batch.labels, 2), np.arange(8))
+    ends = []
+    for devices, given in ((1, batch), (1, twice), (2, twice)):
+        config, model, trainer = make_model(monkeypatch, devices=devices, fc7_lr_mult=10.0, fc7_wd_mult=3.0)
+        weight = values(model)["fc7_weight"]
+        update(model, trainer, given, 0)
+        gradient = sum(one.asnumpy() for one in model.head.fc7_weight.list_grad()) / len(given.labels)
+        if devices == 1:
+            expected = weight - config.lr * 10 * (gradient + config.wd * 3 * weight)
+            np.testing.assert_allclose(values(model)["fc7_weight"], expected, rtol=1e-5, atol=1e-7)
+        ends.append(values(model))
+    assert_same(ends[1], ends[0])
+    assert_same(ends[2], ends[0])
+
+
+def test_micro_batches_leave_no_gradient_behind(monkeypatch):
+    _, model, trainer = make_model(monkeypatch, accumulate=2)
+    update(model, trainer, make_batch(), 0)
+    for parameter in (*model.net_parameters.values(), *model.head_parameters.values()):
+        if parameter.grad_req != "null":
+            assert parameter.grad_req == "add" and not parameter.grad().asnumpy().any(), parameter.name
+
+
+def test_the_running_statistics_see_each_micro_batch(monkeypatch):
+    symbol = tiny_symbol(frozen_statistics=False)
+    ends = []
+    for accumulate, batches in ((1, 2), (2, 1)):
+        _, model, trainer = make_model(monkeypatch, symbol=symbol, accumulate=accumulate)
+        trainer.set_learning_rate(0)
+        batch = make_batch(8)
+        for part in np.array_split(np.arange(8), batches):
+            update(model, trainer, Batch(batch.images[part], batch.labels[part], part), 0)
+        ends.append({name: value for name, value in values(model).items() if "moving" in name})
+    assert ends[0]["conv_bn_moving_mean"].any()
+    assert_same(ends[1], ends[0])
+
+
+def test_labels_are_never_rounded(monkeypatch):
+    _, model, trainer = make_model(monkeypatch, classes=5000, loss_type=0)
+    batch = make_batch(4)
+    labels = np.array([2049, 4097, 4999, 3], np.int32)  # float16 has none of the first three
+    weight = values(model)["fc7_bias"]
+    update(model, trainer, Batch(batch.images, labels, batch.keys), 0)
+    rise = values(model)["fc7_bias"] - weight
+    assert set(np.flatnonzero(rise > 0)) == set(labels)
