@@ -18,3 +18,8 @@ def data_files(path: Path) -> list[Path]:
     if len(files) == 1 and not (path.suffix in (".rec", ".bin") or ".rec.part" in path.name):
         raise UserError(f"{path}: is neither a folder nor a .rec nor a .bin")
     return [name]
+
+
+def one_data_file(path: Path) -> Path:
+    """The one set that a path means: itself where it is a `.bin`, else what `find_set` calls it."""
+    return path if path.suffix == ".bin" and path.is_file() else find_set(path)[0]

@@ -1,0 +1,38 @@
+"""Names of identities as names of folders: none that leads elsewhere, and sorted as the labels are."""
+from __future__ import annotations
+
+import os
+import unicodedata
+from typing import Iterable, Sequence
+
+from recordio_tools.sources import natural
+
+LONGEST = 200  # bytes; file systems take 255
+
+
+def folder_names(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
+    """A folder's name for each label 0, 1, 2, ... of these names ("" for none), none of them in `taken`.
+
+    The names themselves where all can be folders and `pack` would sort them as they stand; else `0007_name`, or `0007`
+    alone for a name that can be no folder: so packing the folders gives the same labels again.
+    """
+    plain = all(map(is_safe, names)) and len(set(map(_folded, names))) == len(names)
+    if plain and not set(names) & set(taken) and list(names) == sorted(names, key=lambda name: (natural(name), name)):
+        return list(names)
+    width = len(str(max(len(names) - 1, 0)))
+    return [f"{label:0{width}d}" + (f"_{name}" if is_safe(name) else "") for label, name in enumerate(names)]
+
+
+def is_safe(name: str) -> bool:
+    """Whether a name can be a folder's: no path, nothing hidden, no control characters, not too long."""
+    try:
+        length = len(os.fsencode(name))
+    except UnicodeEncodeError:
+        return False
+    return (0 < length <= LONGEST and not name.startswith(".") and not set(name) & set("/\\")
+            and not any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in name))
+
+
+def _folded(name: str) -> str:
+    """Equal for names that some file systems take for the same."""
+    return unicodedata.normalize("NFC", name).casefold()

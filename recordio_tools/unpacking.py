@@ -1,0 +1,121 @@
+"""A packed set to folders of images, a `.bin` to images and a table of pairs, so that packing them gives it back."""
+from __future__ import annotations
+
+import collections
+import contextlib
+import csv
+import functools
+import io
+import json
+from pathlib import Path
+from typing import Callable, Iterable
+
+import numpy as np
+
+from recordio_tools.binfile import read_bin
+from recordio_tools.dataset import FaceDataset, open_dataset
+from recordio_tools.folder_names import folder_names
+from recordio_tools.formats import kind_of
+from recordio_tools.identities import names_beside
+from recordio_tools.new_folder import new_folder
+from recordio_tools.parallel import ordered_map
+from recordio_tools.progress import progress
+
+REPORT, LIST, NAMES, PAIRS = "unpack-report.json", "unpack.lst", "identities.csv", "pairs.csv"
+ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "JPEG 2000": ".jp2",
+           "GIF": ".gif"}
+UNKNOWN = ".unknown"  # no image file; `pack` passes over the ending
+
+
+def unpack_rec(path: Path, out: Path, workers: int) -> dict:
+    """Write OUT/<identity>/<record key>.jpg, unpack.lst, identities.csv and the report, which is returned.
+
+    The lists name images label by label, in the index's order. UserError where the set is not sound enough to train on.
+    """
+    dataset = open_dataset(path, fewest=1)
+    with dataset.record_file, new_folder(out) as folder:
+        names = names_beside(dataset.record_file.rec_path, dataset.num_classes)
+        folders = folder_names(names, taken=(REPORT, LIST, NAMES))
+        counts = np.bincount(dataset.labels, minlength=dataset.num_classes).tolist()
+        for name, count in zip(folders, counts):
+            if count:
+                (folder / name).mkdir()
+        work = functools.partial(_write_record, dataset, folder, folders)
+        found = _finish(work, range(len(dataset)), len(dataset), workers)
+        order = np.argsort(dataset.labels, kind="stable").tolist()
+        _write_lines(folder / LIST, (
+            f"1\t{folders[dataset.labels[place]]}/{dataset.keys[place]}{_ending(found[place])}\t{dataset.labels[place]}\n"
+            for place in order))
+        _write_table(folder / NAMES, ("label", "identity", "images", "folder"),
+                     zip(range(len(names)), names, counts, folders))
+        report = {"source": str(path), "images": len(dataset), "identities": int(np.count_nonzero(counts)),
+                  "identities_without_images": counts.count(0), "named_folders": folders == names,
+                  "formats": _formats(found)}
+        _write_report(folder, report)
+    return report
+
+
+def unpack_bin(path: Path, out: Path, workers: int) -> dict:
+    """Write OUT/images/000000.jpg, ..., each different image once, OUT/pairs.csv, which names the pairs in their order
+    (left,right,same), and the report, which is returned."""
+    images, same = read_bin(path)
+    places: dict[bytes, int] = {}
+    order = [places.setdefault(image, len(places)) for image in images]
+    width = max(len(str(len(places) - 1)), 6)
+    with new_folder(out) as folder:
+        (folder / "images").mkdir()
+        names = [f"images/{number:0{width}d}{_ending(kind_of(image))}" for image, number in places.items()]
+        work = functools.partial(_write_image, folder)
+        found = _finish(work, zip(names, places), len(places), workers)
+        _write_table(folder / PAIRS, ("left", "right", "same"),
+                     ((names[order[2 * pair]], names[order[2 * pair + 1]], int(same[pair]))
+                      for pair in range(len(same))))
+        report = {"source": str(path), "pairs": len(same), "same": int(same.sum()), "images": len(places),
+                  "formats": _formats(found)}
+        _write_report(folder, report)
+    return report
+
+
+def _finish(work: Callable, items: Iterable, total: int, workers: int) -> list[str | None]:
+    """The kinds that `work` returns; its threads have ended when this does, however it does."""
+    with contextlib.closing(ordered_map(work, items, workers)) as results:
+        return list(progress(results, total, "unpack"))
+
+
+def _formats(kinds: list[str | None]) -> dict[str, int]:
+    return dict(collections.Counter(kind or "unknown" for kind in kinds).most_common())
+
+
+def _write_record(dataset: FaceDataset, folder: Path, folders: list[str], place: int) -> str | None:
+    key = int(dataset.keys[place])
+    content = dataset.record_file.read(key).content
+    name = f"{folders[dataset.labels[place]]}/{key}{_ending(kind_of(content))}"
+    return _write_image(folder, (name, content))
+
+
+def _write_image(folder: Path, item: tuple[str, bytes]) -> str | None:
+    """Write one file; returns its kind."""
+    name, content = item
+    (folder / name).write_bytes(content)
+    return kind_of(content)
+
+
+def _ending(kind: str | None) -> str:
+    return ENDINGS.get(kind or "", UNKNOWN)
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        stream.writelines(lines)
+
+
+def _write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple]) -> None:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows(rows)
+    _write_lines(path, [text.getvalue()])
+
+
+def _write_report(folder: Path, report: dict) -> None:
+    (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
