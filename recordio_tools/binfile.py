@@ -25,6 +25,14 @@ def write_bin(path: PathLike, images: Sequence[bytes], same: Sequence[bool]) -> 
         pickle.dump(([bytes(image) for image in images], [bool(value) for value in same]), file, protocol=2)
 
 
+class BinFault(DataError):
+    """A file that is no verification set; byte: where in the file, or 0."""
+
+    def __init__(self, message: str, byte: int) -> None:
+        super().__init__(message)
+        self.byte = byte
+
+
 def read_bin(path: PathLike) -> tuple[list[bytes], np.ndarray]:
     """Read a verification set, without running anything that its pickle asks to run.
 
@@ -32,6 +40,22 @@ def read_bin(path: PathLike) -> tuple[list[bytes], np.ndarray]:
     where the file is missing, cut off, asks for anything but data, or is no pairs of images.
     """
     path = Path(path)
+    values, same = read_values(path)
+    images = []
+    for number, value in enumerate(values):
+        image = image_bytes(value)
+        if type(image) is str:
+            raise DataError(f"{path}: image {number} (from 0) {image}")
+        images.append(image)
+    if len(images) != 2 * len(same):
+        raise DataError(f"{path}: holds {count_fault(len(images), len(same))}")
+    if not images:
+        raise DataError(f"{path}: holds no pairs")
+    return images, same
+
+
+def read_values(path: Path) -> tuple[list[Any], np.ndarray]:
+    """(what stands for images, for `image_bytes`; a bool array), whatever their numbers; DataError, BinFault."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -39,44 +63,40 @@ def read_bin(path: PathLike) -> tuple[list[bytes], np.ndarray]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if not content:
-        raise DataError(f"{path}: is empty")
+        raise BinFault(f"{path}: is empty", 0)
     try:
         found = safe_pickle.load(content)
     except Refused as error:
-        raise DataError(f"{path}: {error}") from None
+        raise BinFault(f"{path}: {error}", error.at) from None
     if type(found) not in (tuple, list) or len(found) != 2 or type(found[0]) not in (tuple, list):
-        raise DataError(f"{path}: is no verification set; expected a pickle of (list of images, list of bool)")
-    images = [_image(path, number, value) for number, value in enumerate(found[0])]
-    same = _same(path, found[1])
-    if len(images) != 2 * len(same):
-        odd = "an odd number of images, " if len(images) % 2 else ""
-        raise DataError(f"{path}: holds {odd}{len(images)} for {len(same)} pairs; a pair has two")
-    if not images:
-        raise DataError(f"{path}: holds no pairs")
-    return images, same
+        raise BinFault(f"{path}: is no verification set; expected a pickle of (list of images, list of bool)", 0)
+    return list(found[0]), _same(path, found[1])
 
 
-def _image(path: Path, number: int, value: Any) -> bytes:
+def count_fault(images: int, pairs: int) -> str:
+    """What is wrong with so many images for so many pairs."""
+    odd = "an odd number of images, " if images % 2 else ""
+    return f"{odd}{images} for {pairs} pairs; a pair has two"
+
+
+def image_bytes(value: Any) -> bytes | str:
+    """The bytes of an encoded image; a str says why it is none."""
     if type(value) is Array:
         # cv2.imencode gave (n, 1) for years; a picture's own (H, W, 3) is not encoded.
         if value.dtype != "u1" or max(value.shape, default=0) != len(value.data):
-            raise DataError(f"{path}: image {number} (from 0) is a numpy array of shape {value.shape}; expected the "
-                            "bytes of an encoded image")
+            return f"is a numpy array of shape {value.shape}; expected the bytes of an encoded image"
         value = bytes(value.data)
     if type(value) is not bytes:
-        raise DataError(f"{path}: image {number} (from 0) is of type {type(value).__name__}; expected the bytes of an "
-                        "encoded image")
-    if not value:
-        raise DataError(f"{path}: image {number} (from 0) is empty")
-    return value
+        return f"is of type {type(value).__name__}; expected the bytes of an encoded image"
+    return value or "is empty"
 
 
 def _same(path: Path, values: Any) -> np.ndarray:
     if type(values) is Array:
         values = list(values.data) if len(values.shape) == 1 else None
     if type(values) not in (tuple, list):
-        raise DataError(f"{path}: is no verification set; expected a list of bool after the images")
+        raise BinFault(f"{path}: is no verification set; expected a list of bool after the images", 0)
     for number, value in enumerate(values):
         if type(value) not in (bool, int) or value not in (0, 1):
-            raise DataError(f"{path}: pair {number} (from 0) is marked neither same nor different; expected a bool")
+            raise BinFault(f"{path}: pair {number} (from 0) is marked neither same nor different; expected a bool", 0)
     return np.array(values, dtype=bool)

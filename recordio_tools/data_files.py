@@ -2,9 +2,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple, Sequence
 
 from common.errors import UserError
-from recordio_tools.parts import find_set, list_sets
+from recordio_tools.parts import CHUNK, PART, find_set, list_sets
+
+
+class RecordSet(NamedTuple):
+    """The `.rec` files of one set, in order; complete: there are no other parts of it."""
+
+    paths: tuple[Path, ...]
+    complete: bool
 
 
 def data_files(path: Path) -> list[Path]:
@@ -23,3 +31,29 @@ def data_files(path: Path) -> list[Path]:
 def one_data_file(path: Path) -> Path:
     """The one set that a path means: itself where it is a `.bin`, else what `find_set` calls it."""
     return path if path.suffix == ".bin" and path.is_file() else find_set(path)[0]
+
+
+def record_sets(names: Sequence[Path]) -> list[RecordSet]:
+    """The sets that some `.rec` files and names of sets in parts are; parts named one by one make one set."""
+    sets: dict[Path, RecordSet] = {}
+    for name in names:
+        key, all_parts = _set_around(name)
+        given = find_set(name)[1]
+        known = sets[key].paths if key in sets else ()
+        paths = [path for path in all_parts or given if path in known or path in given]
+        sets[key] = RecordSet(tuple(paths), len(paths) == len(all_parts))
+    return list(sets.values())
+
+
+def _set_around(name: Path) -> tuple[Path, list[Path]]:
+    """(name, files) of the whole set that a `.rec` belongs to; without files where some of them are missing."""
+    if not name.is_file():
+        return find_set(name)
+    if CHUNK.fullmatch(name.name) or PART.fullmatch(name.name):
+        try:
+            for whole in list_sets(name.parent):
+                if not whole.is_file() and name in find_set(whole)[1]:
+                    return whole, find_set(whole)[1]
+        except UserError:
+            return name, []
+    return name, [name]

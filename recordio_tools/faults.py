@@ -1,4 +1,4 @@
-"""What `check` found in one file: for each kind of fault how many, and the first by its place in the file."""
+"""What `check` found in one file: for each kind of fault how many, and the first by its place."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 KINDS = {
     "bad-magic": "no record begins where one should",
     "bad-length": "a record's length does not lead to the next record",
+    "bad-parts": "a record in parts that lacks some",
     "truncated": "the file ends inside a record",
     "index-file": "the .idx cannot be read",
     "index-entry": "the index leads to a byte where no record begins",
@@ -24,52 +25,73 @@ KINDS = {
     "size": "an image of another size",
     "empty": "no images at all",
     "bin-file": "no verification set",
+    "pair-count": "not two images for each pair",
     "few-pairs": "fewer pairs than folds",
     "one-class-fold": "a fold of same pairs only, or of different pairs only",
+}
+NOTES = {
+    "same-image": "one image under two labels",
+    "label-width": "records with different numbers of labels, which ImageRecordIter does not read",
 }
 
 
 @dataclass
 class Fault:
-    """One kind: how often, and its first place; record, byte are None where the fault has no such place."""
+    """One kind: how often, and its first place.
+
+    byte: of `file` ('rec', 'idx', 'bin' or 'property'); record: the key of the record, or the number of a `.bin`'s
+    image, from 0; entry: (byte, line from 1) of the `.idx` where an entry of it is to blame. None where there is no
+    such place.
+    """
 
     kind: str
     count: int
     byte: int | None
     record: int | None
     message: str
+    file: str
+    entry: tuple[int, int] | None = None
+
+    def as_dict(self) -> dict:
+        """For --json."""
+        return {"kind": self.kind, "count": self.count, "file": self.file if self.byte is not None else None,
+                "first_byte": self.byte, "first_record": self.record, "message": self.message,
+                **({"index_byte": self.entry[0], "index_line": self.entry[1]} if self.entry else {})}
 
 
 @dataclass
 class FileReport:
-    """The faults of one file, and what it holds."""
+    """The faults of one file, and what it holds. Notes are kinds of NOTES: odd, but no faults."""
 
     path: str
     holds: dict = field(default_factory=dict)
     faults: dict[str, Fault] = field(default_factory=dict)
+    notes: dict[str, Fault] = field(default_factory=dict)
 
     @property
     def sound(self) -> bool:
         """Whether no fault was found."""
         return not self.faults
 
-    def add(self, kind: str, message: str, byte: int | None = None, record: int | None = None, count: int = 1) -> None:
-        """Count a fault; the one nearest to the beginning of the file is the one that is named."""
-        if kind not in KINDS:
+    def add(self, kind: str, message: str, byte: int | None = None, record: int | None = None, count: int = 1,
+            file: str = "rec", entry: tuple[int, int] | None = None) -> None:
+        """Count `count` faults or notes; the one nearest to the beginning of the file is the one that is named."""
+        found = self.notes if kind in NOTES else self.faults
+        if kind not in NOTES and kind not in KINDS:
             raise KeyError(kind)
-        known = self.faults.get(kind)
+        known = found.get(kind)
         if known is None:
-            self.faults[kind] = Fault(kind, count, byte, record, message)
+            found[kind] = Fault(kind, count, byte, record, message, file, entry)
             return
         known.count += count
-        if byte is not None and (known.byte is None or byte < known.byte):
-            known.byte, known.record, known.message = byte, record, message
+        if byte is not None and (known.byte is None or known.file == file and byte < known.byte):
+            found[kind] = Fault(kind, known.count, byte, record, message, file, entry)
 
     def as_dict(self) -> dict:
         """For --json."""
-        faults = [{"kind": fault.kind, "count": fault.count, "first_byte": fault.byte, "first_record": fault.record,
-                   "message": fault.message} for fault in self.ordered()]
-        return {"path": self.path, "sound": self.sound, **self.holds, "faults": faults}
+        return {"path": self.path, "sound": self.sound, **self.holds,
+                "faults": [fault.as_dict() for fault in self.ordered()],
+                "notes": [note.as_dict() for note in self.notes.values()]}
 
     def ordered(self) -> list[Fault]:
         """The faults in the order of KINDS."""

@@ -15,6 +15,11 @@ def decode(data: bytes) -> np.ndarray:
     Grayscale and CMYK become RGB, 16-bit values keep their upper eight bits, an alpha channel is dropped, and an EXIF
     orientation is applied: the same pixels as `mx.image.imdecode` and `ImageRecordIter` see.
     """
+    return cv2.cvtColor(decode_bgr(data), cv2.COLOR_BGR2RGB)
+
+
+def decode_bgr(data: bytes) -> np.ndarray:
+    """The same with the channels in OpenCV's order, which saves a copy."""
     if not data:
         raise ImageError("is empty")
     try:
@@ -23,7 +28,7 @@ def decode(data: bytes) -> np.ndarray:
         raise ImageError(f"does not decode ({error.err})") from None
     if image is None:
         raise ImageError("is no image that OpenCV reads")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:

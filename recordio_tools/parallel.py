@@ -8,19 +8,21 @@ from typing import Callable, Iterable, Iterator, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-CHUNK = 16  # items a task, so that handing tasks over costs little
+CHUNK = 16  # so that handing items over costs little
 
 
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int,
+                chunk: int = CHUNK) -> Iterator[Result]:
     """Yield function(item) in the order of `items`, computed by `workers` threads a few chunks ahead.
 
+    chunk: items that a thread takes at a time.
     An exception of `function` is raised at its item's turn, whatever the number of workers.
     """
     if workers <= 1:
         yield from map(function, items)
         return
     source = iter(items)
-    chunks = iter(lambda: list(itertools.islice(source, CHUNK)), [])
+    chunks = iter(lambda: list(itertools.islice(source, chunk)), [])
     pending: collections.deque = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         try:

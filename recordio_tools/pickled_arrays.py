@@ -15,7 +15,12 @@ MOST_AXES = 32  # numpy's own limit
 
 
 class Refused(ValueError):
-    """The pickle is damaged, or asks for something that is not data; the message says which, without the file."""
+    """The pickle is damaged, or asks for something that is not data; the message says which, without the file.
+
+    at: the byte of the pickle operation.
+    """
+
+    at = 0
 
 
 class Global(NamedTuple):

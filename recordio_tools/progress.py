@@ -14,6 +14,15 @@ def progress(items: Iterable[Item], total: int, what: str, unit: str = "images")
 
     Short work shows no bar; where stderr is no terminal a line comes every half minute.
     """
+    return iter(tqdm(items, total=total, desc=what, unit=f" {unit}", **_manner()))
+
+
+def meter(total: int, what: str, unit: str) -> tqdm:
+    """The same bar for work that is no row of items: a context, whose `update(n)` tells that n more are done."""
+    return tqdm(total=total, desc=what, unit=unit, unit_scale=True, **_manner())
+
+
+def _manner() -> dict:
     watched = sys.stderr.isatty()
-    return iter(tqdm(items, total=total, desc=what, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True,
-                     delay=0.5 if watched else 30, mininterval=0.1 if watched else 30, leave=watched))
+    return {"file": sys.stderr, "dynamic_ncols": True, "delay": 0.5 if watched else 30,
+            "mininterval": 0.1 if watched else 30, "leave": watched}

@@ -63,7 +63,8 @@ class RawFile:
         pieces: list[bytes] = []
         previous, total = None, 0
         while True:
-            data = os.pread(self._handle, FIRST_READ, offset)
+            # a hostile file may have a million parts without content
+            data = os.pread(self._handle, FIRST_READ if previous is None else FRAME.size, offset)
             flag, length = self._part(data, offset, previous)
             total += length
             if total > framing.MAX_LENGTH:
@@ -80,21 +81,6 @@ class RawFile:
             if flag in (framing.WHOLE, framing.LAST):
                 return framing.MAGIC_BYTES.join(pieces) if len(pieces) > 1 else body, end
             previous, offset = flag, end
-
-    def skip(self, offset: int) -> tuple[int, int]:
-        """(id in the image header or -1, offset behind) of the record at `offset`, by its frames; FramingError."""
-        identifier, previous = -1, None
-        while True:
-            data = os.pread(self._handle, FRAME.size + HEADER.size, offset)
-            flag, length = self._part(data, offset, previous)
-            if offset + FRAME.size + length > self.size:
-                raise self._cut_off(offset, length)
-            if previous is None and length >= HEADER.size:
-                identifier = HEADER.unpack_from(data, FRAME.size)[2]
-            offset += FRAME.size + padded(length)
-            previous = flag
-            if flag in (framing.WHOLE, framing.LAST):
-                return identifier, offset
 
     def _part(self, data: bytes, offset: int, previous: int | None) -> tuple[int, int]:
         try:

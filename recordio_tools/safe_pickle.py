@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import pickletools
 import struct
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 from recordio_tools.pickled_arrays import CONSTRUCTORS, ENCODE, GLOBALS, Array, Dtype, Global, Refused, fill, text_of
 
@@ -51,15 +51,22 @@ class _Reader:
                     raise Refused(f"asks at byte {at} for the pickle operation "
                                   f"{OPCODE_NAMES.get(code, hex(code))}, which a verification set has no use for")
                 operation(self)
-        except Refused:
+        except Refused as error:
+            error.at = at
             raise
         except IndexError:
             if at >= len(self.data):
-                self.take(1)
-            raise Refused(f"is damaged: its pickle makes no sense at byte {at}") from None
+                self._refuse(at, f"is cut off: its pickle goes on past the file's {len(self.data)} bytes")
+            self._refuse(at, f"is damaged: its pickle makes no sense at byte {at}")
         except (KeyError, ValueError, TypeError, AttributeError, struct.error):
-            raise Refused(f"is damaged: its pickle makes no sense at byte {at}") from None
-        raise Refused(f"is refused: more than {self.steps} pickle operations for {len(self.data)} bytes")
+            self._refuse(at, f"is damaged: its pickle makes no sense at byte {at}")
+        self._refuse(at, f"is refused: more than {self.steps} pickle operations for {len(self.data)} bytes")
+
+    @staticmethod
+    def _refuse(at: int, message: str) -> NoReturn:
+        error = Refused(message)
+        error.at = at
+        raise error from None
 
     def take(self, count: int) -> bytes:
         end = self.at + count

@@ -155,7 +155,7 @@ def test_headers_whose_ranges_lie(folder):
 def test_an_identity_without_images(folder):
     rewrite(folder, lambda key, label, image: ([4, 4] if key == 14 else label, image) if key not in (4, 5, 6) else None)
     found = faults(folder)
-    assert found["no-images"] == (1, offset_of(folder, 14)) and found["label-gap"] == (1, None)
+    assert found["no-images"] == (1, offset_of(folder, 14)) and found["label-gap"] == (1, offset_of(folder, 7))
     (folder / "train.idx").unlink()
     (folder / "property").write_text("6,112,112")
     assert faults(folder)["no-images"][0] == 3
@@ -261,3 +261,43 @@ def test_mutated_real_records_end_in_a_report(shared_data, tmp_path):
         json.dumps(report.as_dict(), allow_nan=False)
         unsound += not report.sound
     assert unsound > 75
+
+
+def plain_part(path, labels, first_key=0, indexed=True):
+    """A `.rec` as im2rec writes it; returns the offset of each record."""
+    with RecordWriter(path, path.with_suffix(".idx") if path.suffix == ".rec" else None) as writer:
+        offsets = [writer.write(first_key + number, framing.pack(float(label), first_key + number,
+                                                                 jpeg(picture(first_key + number))))
+                   for number, label in enumerate(labels)]
+    if not indexed:
+        writer.idx_path.unlink()
+    return offsets
+
+
+@pytest.mark.parametrize("names", [["faces_0.rec", "faces_1.rec"], ["faces.rec.part000", "faces.rec.part001"]])
+def test_labels_are_considered_over_all_parts_of_a_set(tmp_path, capsys, names):
+    plain_part(tmp_path / names[0], [0, 2, 0])
+    offsets = plain_part(tmp_path / names[1], [4, 1, 5], 3)
+    for argv in ([tmp_path], [tmp_path / "faces"], [tmp_path / names[1], tmp_path / names[0]]):
+        assert command("check", *argv, "--json") == (1, "")
+        report = json.loads(capsys.readouterr().out)
+        assert [file["path"] for file in report["files"]] == [str(tmp_path / name) for name in names]
+        assert report["files"][0]["sound"] and report["files"][0]["faults"] == []
+        gap, = report["files"][1]["faults"]
+        assert (gap["kind"], gap["count"], gap["file"], gap["first_byte"]) == ("label-gap", 1, "rec", offsets[0])
+    assert command("check", tmp_path / names[0]) == (0, "")  # one of several: labels may be missing
+    plain_part(tmp_path / names[0], [0, 2, 3])
+    assert command("check", tmp_path) == (0, "")
+
+
+def test_one_image_under_two_labels_is_a_note(folder, tmp_path, capsys):
+    images = {}
+    rewrite(folder, lambda key, label, image: (label, images.setdefault({8: 2, 9: 7}.get(key, key), image)))
+    assert command("check", folder) == (0, "")
+    assert re.search(rf"note: same-image +1 +first at byte {offset_of(folder, 8)}, record 8: is the image at byte "
+                     rf"{offset_of(folder, 2)} too", capsys.readouterr().out)
+    plain_part(tmp_path / "a_0.rec", [0, 1])
+    offsets = plain_part(tmp_path / "a_1.rec", [1, 0])
+    command("check", tmp_path / "a", "--json")
+    first, second = json.loads(capsys.readouterr().out)["files"]
+    assert first["notes"] == [] and second["notes"][0]["count"] == 2 and second["notes"][0]["first_byte"] == offsets[0]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from recordio_tools.arguments import add_workers
 from recordio_tools.check_bin import check_bin
-from recordio_tools.check_rec import check_rec
-from recordio_tools.data_files import data_files
-from recordio_tools.faults import FileReport
+from recordio_tools.check_rec import check_set
+from recordio_tools.data_files import data_files, record_sets
+from recordio_tools.faults import Fault, FileReport
 
 DESCRIPTION = """\
 Check training sets and verification sets from the first byte to the last: frames, index, header records,
@@ -33,9 +33,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check every file; 0 or 1."""
-    files = list(dict.fromkeys(file for name in args.paths for file in data_files(Path(name))))
-    reports = [check_bin(file, args.workers) if file.suffix == ".bin" else check_rec(file, args.workers)
-               for file in files]
+    names = list(dict.fromkeys(file for name in args.paths for file in data_files(Path(name))))
+    reports = [report for paths, complete in record_sets([name for name in names if name.suffix != ".bin"])
+               for report in check_set(paths, args.workers, complete).reports]
+    reports += [check_bin(name, args.workers) for name in names if name.suffix == ".bin"]
     sound = all(report.sound for report in reports)
     if args.json:
         print(json.dumps({"sound": sound, "files": [report.as_dict() for report in reports]}, indent=1))
@@ -52,8 +53,19 @@ def _tell(report: FileReport) -> None:
             f"{holds.get('images', 0)} images of {holds.get('identities', 0)} identities")
     print(f"{report.path}: {'sound' if report.sound else 'NOT sound'}: {what}{size}")
     for fault in report.ordered():
-        place = [f"byte {fault.byte}"] if fault.byte is not None else []
-        if fault.record is not None and fault.record >= 0 and fault.byte is not None:
-            place.append(f"record {fault.record}")
-        first = f"first at {', '.join(place)}: " if place else ""
-        print(f"  {fault.kind:<15}{fault.count:>8}  {first}{fault.message}")
+        print(f"  {fault.kind:<15}{fault.count:>10}  {_first(fault)}{fault.message}")
+    for note in report.notes.values():
+        print(f"  note: {note.kind:<15}{note.count:>4}  {_first(note)}{note.message}")
+
+
+def _first(fault: Fault) -> str:
+    if fault.byte is None:
+        return ""
+    places = [f"byte {fault.byte}" + (f" of the .{fault.file}" if fault.file == "idx" else "")]
+    if fault.file == "property":
+        return "property: "
+    if fault.record is not None and fault.record >= 0 and fault.file != "bin":
+        places.append(f"record {fault.record}")
+    if fault.entry:
+        places.append(f"line {fault.entry[1]} of the .idx")
+    return f"first at {', '.join(places)}: "
