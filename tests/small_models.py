@@ -8,7 +8,7 @@ import training.model
 from training.config import Config
 from training.data import Batch
 
-SIDE, CLASSES, SIZE = 12, 11, 6
+SIDE, CLASSES, SIZE = 24, 11, 6
 
 
 def tiny_symbol(frozen_statistics=True):

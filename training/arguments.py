@@ -69,6 +69,8 @@ def _check(config: Config) -> None:
         raise UserError(f"--seed {config.seed}: must be from 0 to {2 ** 31 - 1}")
     if config.bn_mom >= 1 or config.mom >= 1:
         raise UserError("--bn-mom and --mom must be below 1")
+    if not 0 < config.partial_fc <= 1:
+        raise UserError(f"--partial-fc {config.partial_fc}: the share of the classes is above 0 and at most 1")
     try:
         steps = config.lr_step_list()
     except ValueError:

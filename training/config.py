@@ -76,6 +76,13 @@ class Config:
     accumulate: int = option(1, "micro-batches whose gradients are added before an update: a step then takes "
                              "per-batch-size x devices x N images, in the memory of one micro-batch. BatchNorm sees "
                              "one micro-batch at a time", group="optimizer")
+    fc7_parallel: bool = option(False, "share the classes out over --devices: each holds its part of the layer and "
+                                "sees the embeddings of the whole batch; the same numbers, in a part of the memory",
+                                group="optimizer")
+    partial_fc: float = option(1.0, "share of the classes that takes part in a step: those of the batch, and others at "
+                               "random (Partial FC); 0.1 suits from a hundred thousand classes. Accuracy in the log "
+                               "is then among these, and the other rows rest: no momentum, no decay", metavar="RATE",
+                               group="optimizer")
     # the length
     max_steps: int = option(0, "end after this many steps, as they are counted here; 0: no such end",
                             group="length")

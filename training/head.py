@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Mapping
 
 import mxnet as mx
 import numpy as np
@@ -11,6 +12,7 @@ from mxnet import autograd, gluon
 from common.errors import UserError
 from training.margins import SOFTMAX, make_margin
 
+INITIAL = 0.01  # standard deviation of the normal distribution that the weights are drawn from
 BIAS_LR_MULT = 2.0  # InsightFace's: a bias learns twice as fast as its weight
 
 
@@ -44,6 +46,7 @@ class MarginHead(gluon.Block):
         if not (margin_s > 0 and math.isfinite(margin_s)):
             raise UserError(f"--margin-s {margin_s:g}: the scale of the cosines is a number above 0 (64 is usual)")
         self.num_classes, self.loss_type, self.scale = num_classes, loss_type, margin_s
+        self.shape = (num_classes, emb_size)
         self.margin = make_margin(loss_type, margin_m, margin_a, margin_b, easy_margin)
         self.fc7_weight = self.params.get("fc7_weight", shape=(num_classes, emb_size),
                                           lr_mult=fc7_lr_mult, wd_mult=fc7_wd_mult)
@@ -76,10 +79,10 @@ class MarginHead(gluon.Block):
     def begin(self, labels: np.ndarray, step: int) -> None:
         """Before the first micro-batch of a step: nothing to prepare, every class takes part."""
 
-    def backward(self, embeddings: list[mx.nd.NDArray], labels: list[np.ndarray]) -> HeadPass:
+    def backward(self, embeddings: list[mx.nd.NDArray], labels: list[np.ndarray], factor: float = 1.0) -> HeadPass:
         """Forward and backward over the devices' shares; the gradients of the parameters are left in them.
 
-        embeddings: (n, emb_size) on each device; labels: (n,) int32 for each.
+        embeddings: (n, emb_size) on each device; labels: (n,) int32 for each. factor: on every gradient.
         """
         leaves = [embedding.detach() for embedding in embeddings]
         for leaf in leaves:
@@ -88,8 +91,22 @@ class MarginHead(gluon.Block):
             outputs = [self(leaf, mx.nd.array(own, ctx=leaf.context, dtype=np.int32))
                        for leaf, own in zip(leaves, labels)]
         losses, cosines, hits = (list(column) for column in zip(*outputs))
-        autograd.backward(losses)
+        autograd.backward(losses, None if factor == 1 else [mx.nd.full(loss.shape, factor, ctx=loss.context)
+                                                            for loss in losses])
         return HeadPass(losses, cosines, hits, [leaf.grad for leaf in leaves])
+
+    def update(self, rate: float, count: float) -> None:
+        """After a step: nothing, its parameters are the trainer's."""
+
+    def arrays(self) -> dict[str, mx.nd.NDArray]:
+        """The parameters by name, in host memory."""
+        return {name: value.list_data()[0].as_in_context(mx.cpu()).copy()
+                for name, value in self.collect_params().items()}
+
+    def set_arrays(self, arrays: Mapping[str, mx.nd.NDArray]) -> None:
+        """Put back what `arrays` gave, on every device."""
+        for name, value in arrays.items():
+            self.collect_params()[name].set_data(value)
 
     def _fully_connected(self, embedding: mx.nd.NDArray, weight: mx.nd.NDArray) -> mx.nd.NDArray:
         if self.fc7_bias is None:

@@ -14,7 +14,8 @@ from symbols.graph import fixed_gammas
 from symbols.shapes import infer_shapes, parameter_names
 from training.checkpoint import match_parameters
 from training.config import Config
-from training.head import MarginHead
+from training.head import INITIAL, MarginHead
+from training.sharded_head import ShardedHead
 
 Arrays = Mapping[str, mx.nd.NDArray]
 
@@ -24,6 +25,18 @@ def build_symbol(config: Config) -> mx.sym.Symbol:
     return symbols.build(config.network, emb_size=config.emb_size, version_output=config.version_output,
                          version_input=config.version_input, version_unit=config.version_unit,
                          version_se=config.version_se, version_act=config.version_act, bn_mom=config.bn_mom)
+
+
+def build_head(config: Config, num_classes: int, devices: list[mx.Context]) -> MarginHead | ShardedHead:
+    """The classification layer, not initialised; UserError for settings that cannot be."""
+    layer = MarginHead(num_classes, config.emb_size, loss_type=config.loss_type, margin_s=config.margin_s,
+                       margin_m=config.margin_m, margin_a=config.margin_a, margin_b=config.margin_b,
+                       easy_margin=bool(config.easy_margin), no_bias=config.fc7_no_bias,
+                       fc7_lr_mult=config.fc7_lr_mult, fc7_wd_mult=config.fc7_wd_mult)
+    if not config.fc7_parallel and config.partial_fc == 1:
+        return layer
+    return ShardedHead(layer, devices, config.fc7_parallel, config.partial_fc, config.mom, config.wd, config.seed,
+                       config.accumulate > 1)
 
 
 class Model:
@@ -41,12 +54,9 @@ class Model:
         shapes = infer_shapes(self.symbol, (1, 3, *image_size))
         self.shapes = {name: shapes[name] for name in parameter_names(self.symbol)}
         self.block = embedding_block(for_devices(self.symbol, (1, 3, *image_size), devices))
-        self.head = MarginHead(num_classes, config.emb_size, loss_type=config.loss_type, margin_s=config.margin_s,
-                               margin_m=config.margin_m, margin_a=config.margin_a, margin_b=config.margin_b,
-                               easy_margin=bool(config.easy_margin), no_bias=config.fc7_no_bias,
-                               fc7_lr_mult=config.fc7_lr_mult, fc7_wd_mult=config.fc7_wd_mult)
+        self.head = build_head(config, num_classes, devices)
         self.net_parameters = {parameter.name: parameter for parameter in self.block.collect_params().values()}
-        self.head_parameters = {parameter.name: parameter for parameter in self.head.collect_params().values()}
+        self.head_parameters = dict(self.head.collect_params()) if isinstance(self.head, MarginHead) else {}
         self.has_dropout = '"Dropout"' in self.symbol.tojson()
         self._set_decay(config)
         if self.accumulate > 1:
@@ -76,7 +86,7 @@ class Model:
         for name, shape in self.shapes.items():
             self.net_parameters[name].shape = shape  # so that weights are drawn now, not at the first batch
         self.block.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="out", magnitude=2), ctx=self.devices)
-        self.head.initialize(mx.init.Normal(0.01), ctx=self.devices)
+        self.head.initialize(mx.init.Normal(INITIAL), ctx=self.devices)
         self.block.hybridize(static_alloc=True, static_shape=True)
 
     def make_trainer(self, config: Config) -> gluon.Trainer:
@@ -96,9 +106,8 @@ class Model:
         for name, value in taken.items():
             if name not in fixed:  # a foreign checkpoint may hold decayed values there, which count as 1
                 self.net_parameters[name].set_data(value)
-        fc7 = self.head_parameters["fc7_weight"]
-        if "fc7_weight" in loaded and loaded["fc7_weight"].shape == fc7.shape:
-            fc7.set_data(loaded["fc7_weight"])
+        if "fc7_weight" in loaded and loaded["fc7_weight"].shape == self.head.shape:
+            self.head.set_arrays({"fc7_weight": loaded["fc7_weight"]})
             unused = [name for name in unused if not name.startswith("fc7_weight")]
         return [f"pretrained: {len(taken)} parameters taken"] + [
             f"pretrained: {len(names)} {title}: {', '.join(names)}"
@@ -120,9 +129,8 @@ class Model:
         return arguments, auxiliary
 
     def head_arrays(self) -> dict[str, mx.nd.NDArray]:
-        """The head's parameters, in host memory."""
-        return {name: value.list_data()[0].as_in_context(mx.cpu()).copy()
-                for name, value in self.head_parameters.items()}
+        """What the head needs to go on, in host memory."""
+        return self.head.arrays()
 
     def set_arrays(self, net: Arrays, head: Arrays) -> None:
         """Put back what `state_arrays` and `head_arrays` gave."""
@@ -133,8 +141,7 @@ class Model:
                 copy[:] = value.as_in_context(copy.context)
             else:
                 self.net_parameters[name].set_data(value)
-        for name, value in head.items():
-            self.head_parameters[name].set_data(value)
+        self.head.set_arrays(head)
 
     def state_arrays(self) -> dict[str, mx.nd.NDArray]:
         """Everything of the network that a resumed run needs: running statistics of each device on its own."""

@@ -68,6 +68,7 @@ def compute(model: Model, batch: Batch, step: int) -> StepResult:
 def apply(model: Model, trainer: gluon.Trainer, images: int) -> None:
     """Move the weights along the mean over `images` images of what `compute` added up."""
     trainer.step(images)
+    model.head.update(trainer.learning_rate, images)
     if model.accumulate > 1:
         model.clear_gradients()
 

@@ -1,0 +1,265 @@
+"""The sharded and the sampled head against the whole one and against plain float64 numpy."""
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import gluon
+from test_head import (
+    CLASSES,
+    LOSSES,
+    SAMPLES,
+    SIZE,
+    added_gradient,
+    by_numpy,
+    close,
+    make_case,
+    make_head,
+    measured_gradient,
+)
+
+from common.errors import UserError
+from training.head import MarginHead
+from training.sampling import choose_rows
+from training.sharded_head import ShardedHead
+
+LAYOUTS = {"one device": dict(count=1), "two devices": dict(count=2), "three devices": dict(count=3),
+           "seven devices": dict(count=7), "two whole": dict(count=2, parallel=False)}
+RATE, MOMENTUM, DECAY = 0.1, 0.9, 0.01
+
+
+def make_sharded(weight, bias=None, count=2, parallel=True, rate=1.0, seed=0, accumulate=False, **settings):
+    layer = MarginHead(*weight.shape, **settings)
+    head = ShardedHead(layer, [mx.cpu(number) for number in range(count)], parallel, rate, MOMENTUM, DECAY, seed,
+                       accumulate)
+    head.set_arrays({"fc7_weight": mx.nd.array(weight),
+                     "fc7_bias": mx.nd.array(np.zeros(len(weight)) if bias is None else bias)})
+    return head
+
+
+def run(head, embedding, label, step=0, factor=1.0):
+    shares = np.array_split(np.arange(len(label)), len(head.devices))
+    head.begin(label, step)
+    return joined(head.backward([mx.nd.array(embedding[share], ctx=device)
+                                 for share, device in zip(shares, head.devices)],
+                                [label[share] for share in shares], factor))
+
+
+def joined(seen):
+    return tuple(np.concatenate([part.asnumpy() for part in parts])
+                 for parts in (seen.losses, seen.cosines, seen.hits, seen.gradients))
+
+
+def numbers(arrays):
+    return {name: value.asnumpy() for name, value in arrays.items()}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("settings", LOSSES.values(), ids=LOSSES.keys())
+def test_loss_gradients_and_updates_are_those_of_the_whole_head(settings, layout):
+    embedding, weight, bias, label = make_case()
+    assert CLASSES % 7
+    whole = make_head(weight, bias, fc7_lr_mult=2.0, fc7_wd_mult=3.0, **settings)
+    trainer = gluon.Trainer(whole.collect_params(), "sgd", {"learning_rate": RATE, "momentum": MOMENTUM, "wd": DECAY})
+    head = make_sharded(weight, bias, fc7_lr_mult=2.0, fc7_wd_mult=3.0, **LAYOUTS[layout], **settings)
+    for step in range(3):
+        expected = joined(whole.backward([mx.nd.array(embedding)], [label]))
+        got = run(head, embedding, label, step)
+        for one, other in zip(got[:3], expected[:3]):  # rounding of earlier steps comes on top
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=5e-4 if step else 5e-5)
+        close(got[3], expected[3])
+        trainer.step(SAMPLES)
+        head.update(RATE, SAMPLES)
+        arrays = numbers(head.arrays())
+        assert {name for name in arrays if "@" not in name} == set(whole.collect_params())
+        for name, parameter in whole.collect_params().items():
+            close(arrays[name], parameter.data().asnumpy())
+
+
+@pytest.mark.parametrize("settings", LOSSES.values(), ids=LOSSES.keys())
+def test_three_shards_are_plain_numpy(settings):
+    embedding, weight, bias, label = make_case(2)
+    if settings.get("no_bias"):
+        bias[:] = 0
+    head = make_sharded(weight, bias, count=3, **settings)
+    loss, cosine, hit, gradient = run(head, embedding, label)
+    expected = by_numpy(embedding, weight, bias, label, **settings)
+    np.testing.assert_allclose(loss, expected[0], rtol=1e-5, atol=5e-5)
+    np.testing.assert_allclose(cosine, expected[1], atol=1e-6)
+    np.testing.assert_array_equal(hit, expected[2])
+
+    def total():
+        return float(by_numpy(embedding, weight, bias, label, **settings)[0].sum())
+    close(gradient, measured_gradient(total, embedding))
+    head.update(1.0, 1)  # no decay of the first step's momentum: the weights move by the gradient and the decay alone
+    close(weight - numbers(head.arrays())["fc7_weight"] - DECAY * weight, measured_gradient(total, weight))
+
+
+@pytest.mark.parametrize("label", [np.zeros(6, int), np.full(6, CLASSES - 1), np.arange(6)],
+                         ids=["all in the first class", "all in the last", "all in the first shard"])
+@pytest.mark.parametrize("loss_type", [0, 4])
+def test_labels_that_lie_in_one_shard(loss_type, label):
+    embedding, weight, bias, _ = make_case()
+    whole, head = make_head(weight, bias, loss_type=loss_type), make_sharded(weight, bias, 3, loss_type=loss_type)
+    expected = joined(whole.backward([mx.nd.array(embedding[:6])], [label]))
+    for one, other in zip(run(head, embedding[:6], label), expected):
+        close(one, other)
+
+
+def test_far_apart_shards_keep_the_loss_exact():
+    """Logits of one shard lie 200 below the other's: the shares under- and overflow where they are exponentiated."""
+    weight = np.concatenate([np.full((3, 2), 10.0), np.full((3, 2), -10.0)]) + np.eye(6, 2)
+    embedding, label = np.array([[5.0, 5.0], [-5.0, -5.0]]), np.array([4, 1])
+    head = make_sharded(weight, count=2, loss_type=0)
+    loss, _, _, gradient = run(head, embedding, label)
+    np.testing.assert_allclose(loss, by_numpy(embedding, weight, np.zeros(6), label, loss_type=0)[0], rtol=1e-6)
+    assert np.isfinite(gradient).all()
+
+
+def test_equal_logits_are_a_hit_of_the_first_class_alone():
+    weight, embedding = np.ones((4, 3)), np.ones((4, 3))
+    head = make_sharded(weight, count=2, loss_type=0)
+    np.testing.assert_array_equal(run(head, embedding, np.arange(4))[2], [1, 0, 0, 0])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("loss_type", [0, 4])
+def test_micro_batches_add_up(loss_type, layout):
+    embedding, weight, bias, label = make_case()
+    ends = []
+    for parts in (1, 3):
+        head = make_sharded(weight, bias, accumulate=parts > 1, loss_type=loss_type, rate=0.5, **LAYOUTS[layout])
+        for step in range(2):
+            head.begin(label, step)
+            for part in np.array_split(np.arange(SAMPLES), parts):
+                shares = np.array_split(part, len(head.devices))
+                head.backward([mx.nd.array(embedding[share], ctx=device) for share, device in zip(shares, head.devices)
+                               if len(share)], [label[share] for share in shares if len(share)])
+            head.update(RATE, SAMPLES)
+        ends.append(numbers(head.arrays()))
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(ends[1][name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("layout", ["one device", "two devices", "two whole"])
+@pytest.mark.parametrize("settings", LOSSES.values(), ids=LOSSES.keys())
+def test_a_sampled_step_is_that_of_a_head_with_the_sampled_classes_alone(settings, layout):
+    embedding, weight, bias, label = make_case()
+    label = label % 9  # so that there are classes without a sample
+    head = make_sharded(weight, bias, rate=0.5, seed=3, **LAYOUTS[layout], **settings)
+    assert not all(len(shard.gradients) for shard in head.shards)
+    got = run(head, embedding, label, step=5)
+    shards = head.shards if head.parallel else head.shards[:1]
+    taken = np.concatenate([shard.low + shard._numbers for shard in shards])
+    assert len(taken) < CLASSES and set(label) <= set(taken)
+    kept = np.searchsorted(taken, label)
+    small = make_head(weight[taken], bias[taken], **settings)
+    expected = joined(small.backward([mx.nd.array(embedding)], [kept]))
+    for one, other in zip(got[:3], expected[:3]):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=5e-5)
+    close(got[3], expected[3])
+    head.update(RATE, SAMPLES)
+    after = numbers(head.arrays())
+    resting = np.setdiff1d(np.arange(CLASSES), taken)
+    for name, before in (("fc7_weight", weight), ("fc7_bias", bias)):
+        if name not in after:
+            continue
+        parameter = small.collect_params()[name]
+        moved = -RATE * parameter.lr_mult * (added_gradient(parameter) / SAMPLES
+                                             + DECAY * parameter.wd_mult * before[taken])
+        close(after[name][taken], before[taken] + moved)
+        close(after[f"{name}@momentum"][taken], moved)
+        np.testing.assert_array_equal(after[name][resting], before[resting].astype(np.float32))
+        assert not after[f"{name}@momentum"][resting].any()
+
+
+def test_the_momentum_of_a_class_waits_for_its_next_turn():
+    embedding, weight, _, label = make_case()
+    label[:] = 0
+    head = make_sharded(weight, count=1, rate=0.3, loss_type=4)
+    seen = []
+    for step in range(4):
+        before = numbers(head.arrays())["fc7_weight@momentum"]
+        run(head, embedding, label, step)
+        head.update(RATE, SAMPLES)
+        after = numbers(head.arrays())["fc7_weight@momentum"]
+        resting = np.setdiff1d(np.arange(CLASSES), head.shards[0]._numbers)
+        np.testing.assert_array_equal(after[resting], before[resting])
+        seen.append(set(head.shards[0]._numbers))
+    assert len(set.union(*seen)) > len(seen[0])
+
+
+@pytest.mark.parametrize("count, parallel", [(1, True), (2, True), (2, False)])
+def test_sampled_gradients_are_no_larger_than_the_sample(count, parallel):
+    head = make_sharded(np.random.RandomState(0).randn(200, SIZE), count=count, parallel=parallel, rate=0.1)
+    run(head, np.ones((4, SIZE)), np.arange(4))
+    for shard in head.shards:
+        assert shard.gradients["fc7_weight"].shape == (20 // (count if parallel else 1), SIZE)
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_a_factor_multiplies_every_gradient(accumulate):
+    embedding, weight, bias, label = make_case()
+    once, more = (make_sharded(weight, bias, accumulate=accumulate) for _ in range(2))
+    close(run(more, embedding, label, factor=1024.0)[3], 1024 * run(once, embedding, label)[3])
+    once.update(RATE, SAMPLES)
+    more.update(RATE, SAMPLES * 1024.0)
+    close(numbers(more.arrays())["fc7_weight"], numbers(once.arrays())["fc7_weight"])
+
+
+def test_arrays_go_to_another_number_of_devices():
+    embedding, weight, bias, label = make_case()
+    three, two = make_sharded(weight, bias, count=3, loss_type=0), make_sharded(weight * 0, count=2, loss_type=0)
+    run(three, embedding, label)
+    three.update(RATE, SAMPLES)
+    two.set_arrays(three.arrays())
+    for head in (three, two):
+        run(head, embedding, label, 1)
+        head.update(RATE, SAMPLES)
+    one, other = three.arrays(), two.arrays()
+    assert set(one) == {"fc7_weight", "fc7_bias", "fc7_weight@momentum", "fc7_bias@momentum"}
+    for name, value in one.items():
+        assert value.shape[0] == CLASSES and value.context == mx.cpu()
+        np.testing.assert_allclose(other[name].asnumpy(), value.asnumpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_weights_begin_as_the_whole_heads_whatever_the_devices():
+    begun = []
+    for build in (lambda: make_sharded(np.zeros((CLASSES, SIZE)), count=3), lambda: make_sharded(
+            np.zeros((CLASSES, SIZE)), count=1)):
+        head = build()
+        mx.random.seed(4)
+        head.initialize(mx.init.Normal(0.01))
+        begun.append(numbers(head.arrays())["fc7_weight"])
+    whole = MarginHead(CLASSES, SIZE)
+    mx.random.seed(4)
+    whole.initialize(mx.init.Normal(0.01))
+    np.testing.assert_array_equal(begun[0], whole.fc7_weight.data().asnumpy())
+    np.testing.assert_array_equal(begun[1], begun[0])
+
+
+def test_more_devices_than_classes_are_refused():
+    with pytest.raises(UserError, match="--fc7-parallel: 3 classes"):
+        make_sharded(np.zeros((3, 2)), count=4)
+
+
+def test_the_choice_of_classes():
+    labels = np.array([3, 3, 50, 99, 120])
+    rows = choose_rows(labels, 0, 100, 0.2, seed=1, step=7)
+    assert rows.dtype == np.int32 and len(rows) == 20 and (np.diff(rows) > 0).all()
+    assert {3, 50, 99} <= set(rows) and 0 <= rows[0] and rows[-1] < 100
+    np.testing.assert_array_equal(rows, choose_rows(labels, 0, 100, 0.2, seed=1, step=7))
+    assert set(rows) != set(choose_rows(labels, 0, 100, 0.2, seed=1, step=8))
+    assert set(rows) != set(choose_rows(labels, 0, 100, 0.2, seed=2, step=7))
+    assert 20 in choose_rows(labels, 100, 200, 0.01, seed=1, step=7)
+    np.testing.assert_array_equal(choose_rows(labels, 100, 150, 1e-9, seed=1, step=7), [20])  # positives alone
+    np.testing.assert_array_equal(choose_rows(labels, 0, 100, 1.0, seed=1, step=7), np.arange(100))
+
+
+def test_every_class_has_the_same_chance():
+    times = np.zeros(50)
+    for step in range(2000):
+        times[choose_rows(np.array([7]), 0, 50, 0.2, seed=0, step=step)] += 1
+    assert times[7] == 2000
+    others = np.delete(times, 7)
+    assert others.sum() == 2000 * 9
+    expected = 2000 * 9 / 49  # chi-squared with 48 degrees of freedom: 84 is passed once in a thousand
+    assert ((others - expected) ** 2 / expected).sum() < 84

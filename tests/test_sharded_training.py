@@ -1,0 +1,107 @@
+"""Sharded and sampled classification layers inside the model and in whole runs."""
+import json
+
+import numpy as np
+import pytest
+from small_models import SIDE, assert_same, make_batch, make_model, tiny_symbol, values
+from small_sets import write_training_set
+
+import training.model
+from common.errors import UserError
+from training.arguments import parse_config
+from training.run import run
+from training.step import update
+
+
+def steps(model, trainer, first, last, images=12):
+    for step in range(first, last):
+        update(model, trainer, make_batch(images, step), step)
+    return values(model)
+
+
+@pytest.mark.parametrize("loss_type", [0, 4])
+@pytest.mark.parametrize("split", [dict(devices=1), dict(devices=2), dict(devices=3), dict(devices=2, accumulate=2)],
+                         ids=lambda split: " ".join(f"{name} {number}" for name, number in split.items()))
+def test_training_with_shards_is_training_with_the_whole_layer(monkeypatch, loss_type, split):
+    shared = dict(loss_type=loss_type, lr=0.002, margin_m=0.3, fc7_lr_mult=2.0, fc7_wd_mult=3.0)
+    _, whole, trainer = make_model(monkeypatch, **shared)
+    _, sharded, its_trainer = make_model(monkeypatch, fc7_parallel=True, **shared, **split)
+    assert_same({name: value for name, value in values(sharded).items() if "@" not in name}, values(whole))
+    expected = steps(whole, trainer, 0, 4)
+    got = steps(sharded, its_trainer, 0, 4)
+    assert_same({name: value for name, value in got.items() if "@" not in name}, expected)
+
+
+@pytest.mark.parametrize("split", [dict(devices=2, fc7_parallel=True), dict(devices=2), dict(accumulate=2)], ids=str)
+def test_a_sampled_model_learns_and_trains_all_classes_in_time(monkeypatch, split):
+    _, model, trainer = make_model(monkeypatch, partial_fc=0.6, margin_m=0.1, **split)
+    begun, losses = values(model)["fc7_weight"], []
+    for step in range(30):
+        losses.append(update(model, trainer, make_batch(12, classes=3), step).read()[0].mean())
+    assert losses[-1] < 0.7 * losses[0]
+    assert (values(model)["fc7_weight"] != begun).any(axis=1).all()
+
+
+@pytest.mark.parametrize("devices_then", [1, 2, 3])
+@pytest.mark.parametrize("rate", [1.0, 0.5])
+def test_arrays_put_back_go_on_exactly_and_on_other_devices_too(monkeypatch, rate, devices_then):
+    shared = dict(fc7_parallel=True, partial_fc=rate, mom=0.0)  # the network's momentum is the trainer's to keep
+    _, model, trainer = make_model(monkeypatch, devices=2, **shared)
+    steps(model, trainer, 0, 2)
+    net, head = model.state_arrays(), model.head_arrays()
+    expected = steps(model, trainer, 2, 4)
+    _, other, its_trainer = make_model(monkeypatch, devices=devices_then, **shared)
+    other.set_arrays(net, head)
+    got = steps(other, its_trainer, 2, 4)
+    if devices_then == 2:
+        for name, value in expected.items():
+            np.testing.assert_array_equal(got[name], value, err_msg=name)
+    elif rate == 1:
+        assert_same(got, expected)
+
+
+def test_pretrained_fc7_is_taken_by_shards(monkeypatch):
+    _, whole, _ = make_model(monkeypatch, seed=1)
+    _, sharded, _ = make_model(monkeypatch, devices=3, fc7_parallel=True)
+    arguments, auxiliary = whole.network_arrays()
+    sharded.load_pretrained({**arguments, **auxiliary, **whole.head_arrays()}, 6)
+    np.testing.assert_array_equal(values(sharded)["fc7_weight"], values(whole)["fc7_weight"])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_training_set(tmp_path_factory.mktemp("data"), identities=9, images=4, size=SIDE)
+
+
+def train(monkeypatch, data, folder, *flags):
+    monkeypatch.setattr(training.model, "build_symbol", lambda config: tiny_symbol(False))
+    return run(parse_config(["--data-dir", str(data), "--prefix", str(folder / "model"), "--emb-size", "6",
+                             "--per-batch-size", "3", "--lr", "0.05", "--frequent", "1", "--workers", "1",
+                             "--devices", "cpu:0,cpu:1", "--target", "none", *map(str, flags)]))
+
+
+@pytest.mark.parametrize("flags", [["--fc7-parallel"], ["--fc7-parallel", "--partial-fc", 0.5],
+                                   ["--partial-fc", 0.5, "--accumulate", 2],
+                                   ["--fc7-parallel", "--partial-fc", 0.3, "--accumulate", 2, "--loss-type", 0]],
+                         ids=lambda flags: " ".join(map(str, flags)))
+def test_a_resumed_run_ends_bit_for_bit_as_the_run_that_was_never_stopped(monkeypatch, data, tmp_path, flags):
+    assert train(monkeypatch, data, tmp_path / "whole", *flags, "--max-steps", 7) == 0
+    assert train(monkeypatch, data, tmp_path / "parts", *flags, "--max-steps", 3) == 0
+    assert train(monkeypatch, data, tmp_path / "parts", *flags, "--max-steps", 7, "--resume") == 0
+    for name in ("net", "head", "momentum"):
+        whole, parts = (next((tmp_path / run / "state").glob(f"*7/{name}.params")).read_bytes()
+                        for run in ("whole", "parts"))
+        assert whole == parts
+    rows = [json.loads(line) for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
+    total = 6 * (2 if "--accumulate" in flags else 1)
+    assert [row["epoch"] for row in rows] == pytest.approx([step * total / 36 for step in range(1, 8)])
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--partial-fc", 0], "--partial-fc 0.0"), (["--partial-fc", 1.5], "--partial-fc 1.5"),
+    (["--partial-fc", "nan"], "--partial-fc nan"), (["--accumulate", 0], "--accumulate 0"),
+    (["--fc7-parallel", "--devices", ",".join(f"cpu:{i}" for i in range(10))], "9 classes cannot be shared")])
+def test_what_cannot_be_is_one_line_before_training(monkeypatch, data, tmp_path, flags, words):
+    with pytest.raises(UserError, match=words) as caught:
+        train(monkeypatch, data, tmp_path / "run", *flags)
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
