@@ -1,0 +1,196 @@
+"""The launcher: roles and variables, hosts behind ssh, and that nothing it started outlives it."""
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+from training.roles import Host, plan, read_hosts
+
+REPO = Path(__file__).resolve().parent.parent
+LAUNCH = [sys.executable, "-m", "training.launch"]
+# What a role of these tests runs: it notes its process and that of a child, which must not outlive it either.
+NOTE = 'echo $DMLC_ROLE$DMLC_WORKER_ID $$ >> "$NOTES"; '
+CHILD = 'sleep 300 & echo child $! >> "$NOTES"; '
+
+
+def start(folder, *flags, script, **variables):
+    environment = {**os.environ, "NOTES": str(folder / "notes"), **variables}
+    return subprocess.Popen([*LAUNCH, *flags, "--", "sh", "-c", NOTE + script], cwd=REPO, env=environment, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(process):
+    stdout, stderr = process.communicate(timeout=60)
+    return process.returncode, stdout, stderr
+
+
+def notes(folder, count):
+    """(name, process) of each role, once `count` of them have written theirs."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        lines = (folder / "notes").read_text().splitlines() if (folder / "notes").exists() else []
+        if len(lines) == count:
+            return [(line.split()[0], int(line.split()[1])) for line in lines]
+        time.sleep(0.02)
+    raise AssertionError(f"{lines} instead of {count} lines")
+
+
+def alive(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def all_gone(noted, seconds=20):
+    deadline = time.monotonic() + seconds
+    while any(alive(process) for _, process in noted) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return [name for name, process in noted if alive(process)] == []
+
+
+def test_roles_variables_and_prefixes(tmp_path):
+    script = ('echo "$DMLC_NUM_WORKER $DMLC_NUM_SERVER $DMLC_PS_ROOT_URI $DMLC_NODE_HOST ${DMLC_RANK-none} $X"; '
+              'echo E >&2')
+    status, stdout, stderr = finish(start(tmp_path, "-n", "2", "-s", "2", "--env", "X=a 'b", script=script,
+                                          DMLC_RANK="7"))
+    assert status == 0
+    names = ["scheduler", "server 0", "server 1", "worker 0", "worker 1"]
+    assert sorted(stdout.splitlines()) == [f"[{name}] 2 2 127.0.0.1 127.0.0.1 none a 'b" for name in names]
+    assert sorted(stderr.splitlines()) == [f"[{name}] E" for name in names]
+    assert sorted(name for name, _ in notes(tmp_path, 5)) == ["scheduler", "server", "server", "worker0", "worker1"]
+
+
+@pytest.mark.parametrize("role, end, status, words", [
+    ("worker1", "exit 3", 3, "worker 1 failed with exit status 3"),
+    ("worker0", "kill -9 $$", 137, "worker 0 was killed by SIGKILL"),
+    ("server", "exit 4", 4, "server 0 failed with exit status 4"),
+    ("scheduler", "kill -6 $$", 134, "scheduler was killed by SIGABRT")])
+def test_the_first_that_fails_ends_all(tmp_path, role, end, status, words):
+    process = start(tmp_path, "-n", "2", script=f"{CHILD}if [ $DMLC_ROLE$DMLC_WORKER_ID = {role} ]; then "
+                                                f"while [ ! -e \"$NOTES\".go ]; do sleep 0.1; done; {end}; fi; wait")
+    noted = notes(tmp_path, 8)
+    (tmp_path / "notes.go").touch()
+    got, _, stderr = finish(process)
+    assert got == status
+    said = [line for line in stderr.splitlines() if line.startswith("[launch]")]
+    assert len(said) == 1 and said[0].startswith(f"[launch] {words}")
+    assert all_gone(noted, 0)
+
+
+def test_one_that_ignores_sigterm_is_killed(tmp_path):
+    process = start(tmp_path, "-n", "2", script="trap '' TERM; [ \"$DMLC_WORKER_ID\" = 1 ] && sleep 1 && exit 5; "
+                                                f"{CHILD} while :; do sleep 1; done")
+    status, _, _ = finish(process)
+    assert status == 5 and all_gone(notes(tmp_path, 7), 0)
+
+
+SAVES = "trap 'echo saved $DMLC_WORKER_ID; exit 130' INT; trap 'echo termed; exit 130' TERM; "
+
+
+@pytest.mark.parametrize("number, said", [(signal.SIGINT, "saved"), (signal.SIGTERM, "termed")])
+def test_a_signal_goes_to_the_workers_and_the_servers_serve_on(tmp_path, number, said):
+    script = (f"if [ $DMLC_ROLE = worker ]; then {SAVES} while :; do sleep 0.1; done; fi; "
+              "trap 'echo hurt' INT TERM; while ! grep -q over \"$NOTES\".over; do sleep 0.1; done; echo served")
+    (tmp_path / "notes.over").touch()
+    process = start(tmp_path, "-n", "2", script=script)
+    noted = notes(tmp_path, 4)
+    process.send_signal(number)
+    deadline = time.monotonic() + 30
+    while any(alive(pid) for name, pid in noted if name.startswith("worker")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    (tmp_path / "notes.over").write_text("over\n")
+    status, stdout, stderr = finish(process)
+    assert status == 130 and all_gone(noted, 0)
+    assert stdout.count(said) == 2 and stdout.count("served") == 2 and "hurt" not in stdout
+    assert "the workers finish this step" in stderr
+
+
+@pytest.mark.parametrize("flags, again", [(["--grace", "0.5"], False), ([], True)])
+def test_workers_that_do_not_stop_are_ended(tmp_path, flags, again):
+    process = start(tmp_path, "-n", "2", *flags, script=f"trap '' INT; {CHILD} while :; do sleep 1; done")
+    noted = notes(tmp_path, 8)
+    process.send_signal(signal.SIGINT)
+    if again:
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+    status, _, stderr = finish(process)
+    assert status == 130 and "ending worker 0, worker 1 without waiting" in stderr and all_gone(noted, 0)
+
+
+def test_a_worker_stopped_by_itself_stops_the_others(tmp_path):
+    process = start(tmp_path, "-n", "2", script="[ \"$DMLC_WORKER_ID\" = 1 ] && exit 130; trap 'exit 130' TERM; "
+                                                "[ $DMLC_ROLE = worker ] || exit 0; while :; do sleep 0.1; done")
+    assert finish(process)[0] == 130 and all_gone(notes(tmp_path, 4), 0)
+
+
+def test_killing_the_launcher_ends_what_it_started(tmp_path):
+    process = start(tmp_path, "-n", "2", script=f"{CHILD} while :; do sleep 1; done")
+    noted = notes(tmp_path, 8)
+    process.kill()
+    process.wait(timeout=10)
+    assert all_gone(noted)
+    process.stdout.close()
+    process.stderr.close()
+
+
+@pytest.fixture
+def fake_ssh(tmp_path):
+    """A command that takes ssh's arguments, notes them, and runs what it is given on this machine, elsewhere."""
+    path = tmp_path / "fake ssh"
+    path.write_text(f'#!/bin/sh\nwhile [ $# -gt 1 ]; do host=$1; flags="$flags $1"; shift; done\n'
+                    f'echo "$flags" >> "{tmp_path}/calls"; cd /; exec env -i PATH="$PATH" HOST="$host" sh -c "$1"\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_hosts_are_reached_by_ssh_with_folder_and_variables(tmp_path, fake_ssh):
+    (tmp_path / "hosts").write_text("# two machines\nalpha slots=2 address=127.0.0.1\nbeta address=127.0.0.1  # one\n")
+    process = start(tmp_path, "-n", "3", "--hosts", str(tmp_path / "hosts"), "--ssh", f"'{fake_ssh}' -x",
+                    "--ssh-port", "2222", "--env", f"NOTES={tmp_path}/notes", "--port", "9123",
+                    script='echo "$HOST $PWD $MXNET_A $DMLC_PS_ROOT_URI:$DMLC_PS_ROOT_PORT"', MXNET_A="it's $b")
+    status, stdout, _ = finish(process)
+    assert status == 0
+    where = {"scheduler": "alpha", "server 0": "alpha", "server 1": "beta", "worker 0": "alpha", "worker 1": "alpha",
+             "worker 2": "beta"}
+    assert sorted(stdout.splitlines()) == [f"[{name}] {host} {REPO} it's $b 127.0.0.1:9123"
+                                           for name, host in sorted(where.items())]
+    assert sorted((tmp_path / "calls").read_text().splitlines()) == sorted(f" -x -p 2222 {h}" for h in where.values())
+
+
+def test_a_failure_behind_ssh_names_its_host_and_ends_all(tmp_path, fake_ssh):
+    (tmp_path / "hosts").write_text("alpha\nbeta\n")
+    process = start(tmp_path, "-n", "2", "--hosts", str(tmp_path / "hosts"), "--ssh", f"'{fake_ssh}'",
+                    "--env", f"NOTES={tmp_path}/notes",
+                    script=f"{CHILD}[ \"$DMLC_WORKER_ID\" = 1 ] && sleep 1 && kill -9 $$; while :; do sleep 1; done")
+    status, _, stderr = finish(process)
+    assert status == 137 and "worker 1 on beta was killed by SIGKILL" in stderr
+    assert all_gone(notes(tmp_path, 10), 0)
+
+
+@pytest.mark.parametrize("text, words", [
+    ("", "names no host"), ("alpha slots=none", "line 1"), ("alpha\nbeta gpus=2", "line 2"),
+    ("alpha slots=0", "line 1"), ("-oProxyCommand=x", "line 1"), ("localhost\nbeta", "cannot reach localhost")])
+def test_a_bad_hosts_file_is_named(tmp_path, text, words):
+    (tmp_path / "hosts").write_text(text)
+    with pytest.raises(UserError, match=words):
+        read_hosts(str(tmp_path / "hosts"))
+
+
+def test_more_workers_than_slots():
+    with pytest.raises(UserError, match="-n 3: the hosts have 2 slots"):
+        plan(["true"], [Host("alpha"), Host("beta")], 3, 1, 9000, ["ssh"], {})
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["-n", "0", "--", "true"], "at least one worker"), (["-n", "2"], "no command"),
+    (["-n", "2", "--hosts", "nowhere", "--", "true"], "--hosts nowhere"),
+    (["-n", "2", "--env", "A", "--", "true"], "NAME=VALUE")])
+def test_wrong_flags_are_one_line_and_2(flags, words):
+    done = subprocess.run([*LAUNCH, *flags], cwd=REPO, capture_output=True, text=True)
+    assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1

@@ -1,0 +1,70 @@
+"""Starts a training on several machines: `python -m training.launch -n 2 -- python train_softmax.py ...`."""
+from __future__ import annotations
+
+import shlex
+
+from common.cli import Parser, run, setup_logging
+from common.errors import UserError
+from training.roles import Host, free_port, plan, read_hosts
+from training.supervise import supervise
+
+DESCRIPTION = """Start what MXNet's parameter server needs (a scheduler, -s servers, -n workers), each with COMMAND.
+
+  two workers on this machine, to try it:
+    python -m training.launch -n 2 -- python train_softmax.py --kvstore dist_sync --devices cpu:0 ...
+  two machines, a worker on each with all of its GPUs; the folder and the data are at the same place on both:
+    printf 'node1\\nnode2\\n' > hosts
+    python -m training.launch -n 2 --hosts hosts -- python train_softmax.py --kvstore dist_sync ...
+
+Every line of output comes with the role that wrote it. Worker 0, on the first host, writes the run folder. The first
+role that fails ends all of them, and its exit status is this command's. Ctrl-C lets the workers finish their step and
+save (exit status 130); a second one ends them at once. If this command is killed, the roles end as well."""
+
+SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=15"
+
+
+def build_parser() -> Parser:
+    """The parser of this command."""
+    parser = Parser(prog="python -m training.launch", description=DESCRIPTION,
+                    usage="%(prog)s -n WORKERS [-s SERVERS] [--hosts FILE] [flags] -- COMMAND ...")
+    parser.add_argument("-n", "--num-workers", type=int, required=True, metavar="WORKERS",
+                        help="workers; each trains on its own part of every batch, on its own --devices")
+    parser.add_argument("-s", "--num-servers", type=int, default=0, metavar="SERVERS",
+                        help="servers, which add up gradients; default: one a host")
+    parser.add_argument("--hosts", default="", metavar="FILE",
+                        help="the machines, `NAME [slots=N] [address=A]` a line: NAME for ssh, slots the workers it "
+                             "takes (1), address what the others reach it by, where not by NAME; default: this one")
+    parser.add_argument("--port", type=int, default=0, help="the scheduler's port; default: a free one")
+    parser.add_argument("--ssh", default=SSH, metavar="COMMAND", help="how to reach a host")
+    parser.add_argument("--ssh-port", type=int, default=0, metavar="PORT", help="the port of the hosts' ssh servers")
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE",
+                        help="a variable for every role (may be repeated); those of MXNet, OpenMP, CUDA and Python are "
+                             "passed on anyway")
+    parser.add_argument("--grace", type=float, default=120.0, metavar="SECONDS",
+                        help="how long the workers may take to save after Ctrl-C")
+    parser.add_argument("command", nargs="*", metavar="COMMAND", help="after --: what each role runs")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Parse the flags, start the roles and watch them; the exit status."""
+    options = build_parser().parse_args(argv)
+    if options.num_workers < 1 or options.num_servers < 0:
+        raise UserError("-n and -s: there is at least one worker and one server")
+    if not 0 <= options.port < 65536:
+        raise UserError(f"--port {options.port}: must be from 1 to 65535")
+    if not options.command:
+        raise UserError("no command: write it after --, as in -- python train_softmax.py --kvstore dist_sync ...")
+    extra = dict(item.partition("=")[::2] for item in options.env)
+    if not all(name.isidentifier() for name in extra) or not all("=" in item for item in options.env):
+        raise UserError(f"--env {' '.join(options.env)}: expected NAME=VALUE")
+    hosts = read_hosts(options.hosts) if options.hosts else [Host()]
+    ssh = shlex.split(options.ssh) + (["-p", str(options.ssh_port)] if options.ssh_port else [])
+    roles = plan(options.command, hosts, options.num_workers, options.num_servers or len(hosts),
+                 options.port or free_port(hosts[0]), ssh, extra)
+    setup_logging()
+    return supervise(roles, options.grace)
+
+
+if __name__ == "__main__":
+    run(main, "training.launch")

@@ -1,0 +1,140 @@
+"""Who runs where: the processes of MXNet's parameter server, each as a command with its variables.
+
+A role is started through a few lines of shell, the same on this machine and behind ssh. The shell holds the group of
+processes together: what comes in on its standard input is a signal's name for the group, and the end of that input (the
+launcher is gone, however it went) ends the group.
+"""
+from __future__ import annotations
+
+import os
+import random
+import shlex
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import UserError
+
+LOOPBACK = "127.0.0.1"
+PASSED_ON = ("MXNET_", "DMLC_", "PS_", "OMP_", "NCCL_", "CUDA_", "PYTHON", "LD_LIBRARY_PATH", "FACES_")
+LAST_SECONDS = 5  # from SIGTERM to SIGKILL where the launcher is gone
+
+# Signals reach the command as the group's, so the shell itself and the reader must outlive them.
+GROUP = ("trap : INT TERM HUP; exec 3<&0 </dev/null; "
+         "(trap '' INT TERM HUP; while read -r name; do kill -$name 0; done; "
+         f"kill -TERM 0; sleep {LAST_SECONDS}; kill -KILL 0) <&3 >/dev/null 2>&1 & reader=$!; exec 3<&-; "
+         "{command}; status=$?; trap '' TERM; kill -KILL $reader; kill -TERM 0; exit $status")
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine: its name for ssh (empty: this one), how many workers it takes, what the others reach it by."""
+
+    name: str = ""
+    slots: int = 1
+    address: str = LOOPBACK
+
+
+@dataclass(frozen=True)
+class Role:
+    """kind: scheduler, server or worker; argv: what to start here."""
+
+    kind: str
+    number: int
+    host: str
+    argv: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """As it stands before each line of output."""
+        return self.kind if self.kind == "scheduler" else f"{self.kind} {self.number}"
+
+    @property
+    def place(self) -> str:
+        """` on HOST`, or nothing for this machine."""
+        return f" on {self.host}" if self.host else ""
+
+
+def read_hosts(path: str) -> list[Host]:
+    """The machines of a hosts file: `NAME [slots=N] [address=A]` a line, `#` begins a comment.
+
+    NAME is what ssh takes; address what the other machines reach it by, where that is another. UserError, naming the
+    line, for anything else.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--hosts {path}: cannot be read ({getattr(error, 'strerror', None) or 'no text'})") from None
+    hosts = []
+    for number, line in enumerate(lines, 1):
+        name, *settings = line.partition("#")[0].split() or [""]
+        if name:
+            hosts.append(_host(name, settings, f"--hosts {path}, line {number}"))
+    if not hosts:
+        raise UserError(f"--hosts {path}: names no host; write one a line, as in `node1 slots=2`")
+    if len(hosts) > 1 and any(host.address in ("localhost", LOOPBACK) and host.name in ("", host.address)
+                              for host in hosts):
+        raise UserError(f"--hosts {path}: the other hosts cannot reach localhost; write this machine's own name")
+    return hosts
+
+
+def _host(name: str, settings: list[str], where: str) -> Host:
+    values = dict(item.partition("=")[::2] for item in settings)
+    slots = values.pop("slots", "1")
+    address = values.pop("address", name)
+    if values or name.startswith("-") or not address or not slots.isdigit() or int(slots) < 1:
+        raise UserError(f"{where}: expected NAME [slots=N] [address=A], as in `node1 slots=2`")
+    own = socket.gethostname()
+    return Host("" if name in ("localhost", LOOPBACK, own, own.partition(".")[0]) else name, int(slots), address)
+
+
+def free_port(host: Host) -> int:
+    """A port for the scheduler: free just now on this machine, drawn at random for another."""
+    if host.name:
+        return random.SystemRandom().randrange(20000, 32000)  # below the ports that outgoing connections take
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
+
+
+def plan(command: list[str], hosts: list[Host], workers: int, servers: int, port: int, ssh: list[str],
+         extra: dict[str, str]) -> list[Role]:
+    """The roles to start, scheduler first.
+
+    Workers fill the slots in the order of the hosts; servers go round; the scheduler is on the first host. extra:
+    variables of --env. UserError where there are more workers than slots.
+    """
+    places = [host for host in hosts for _ in range(host.slots)]
+    if len(hosts) == 1 and not hosts[0].name:
+        places = hosts * workers
+    if workers > len(places):
+        raise UserError(f"-n {workers}: the hosts have {len(places)} slots; name more hosts, or more slots as in "
+                        "`node1 slots=2`")
+    common = {"DMLC_PS_ROOT_URI": hosts[0].address, "DMLC_PS_ROOT_PORT": str(port),
+              "DMLC_NUM_WORKER": str(workers), "DMLC_NUM_SERVER": str(servers), "PYTHONUNBUFFERED": "1"}
+    wanted = [("scheduler", 0, hosts[0])]
+    wanted += [("server", number, hosts[number % len(hosts)]) for number in range(servers)]
+    wanted += [("worker", number, places[number]) for number in range(workers)]
+    roles = []
+    for kind, number, host in wanted:
+        own = {**common, "DMLC_ROLE": kind, "DMLC_NODE_HOST": host.address}
+        if kind == "worker":
+            own["DMLC_WORKER_ID"] = str(number)
+        sharing = places[:workers].count(host)
+        roles.append(Role(kind, number, host.name, tuple(_argv(command, host, {**own, **extra}, sharing, ssh))))
+    return roles
+
+
+def _argv(command: list[str], host: Host, variables: dict[str, str], sharing: int, ssh: list[str]) -> list[str]:
+    if host.name:
+        variables = {**{name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}, **variables}
+    # DMLC_RANK of a surrounding run would be taken for the rank of this one.
+    lines = ["unset DMLC_RANK"] + [f"export {name}={shlex.quote(value)}" for name, value in variables.items()
+                                   if name != "DMLC_RANK"]
+    if sharing > 1:  # workers of one machine share its cores: more threads than cores would slow all of them down
+        lines.append(f"[ -n \"$OMP_NUM_THREADS\" ] || {{ n=$(( $(nproc) / {sharing} )); "
+                     "export OMP_NUM_THREADS=$(( n > 1 ? n : 1 )); }")
+    if host.name:
+        lines.append(f"cd {shlex.quote(os.getcwd())} || exit 1")
+    script = "; ".join([*lines, GROUP.replace("{command}", " ".join(map(shlex.quote, command)))])
+    return [*ssh, host.name, f"exec sh -c {shlex.quote(script)}"] if host.name else ["sh", "-c", script]
