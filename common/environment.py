@@ -11,6 +11,7 @@ try:
 except ImportError:  # before 3.8, which check_environment refuses
     metadata = None
 
+MAX_PIXELS = 1 << 26  # of one image; a few bytes can promise gigabytes of pixels
 INSTALL = "run `make venv`, or pip install --no-deps -r requirements.txt, and use that environment"
 PACKAGES = ("numpy", "protobuf", "mxboard", "gluoncv", "scikit-learn", "matplotlib", "tqdm")
 
@@ -33,6 +34,7 @@ def check_environment() -> None:
         raise UserError(f"protobuf {metadata.version('protobuf')} breaks mxboard, which needs 3.20 or older; "
                         "pip install protobuf==3.20.3")
     set_threads()
+    limit_images()
     try:
         import cv2  # noqa: F401
     except ImportError as error:
@@ -53,6 +55,11 @@ def set_threads() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     os.environ.setdefault("MXNET_CUDNN_LIB_CHECKING", "0")
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
+
+
+def limit_images() -> None:
+    """Let OpenCV refuse images of more than MAX_PIXELS, unless the user set another bound; before cv2 is imported."""
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 
 def usable_cores() -> int:

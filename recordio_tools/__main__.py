@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 
 from common import cli
+from common.environment import limit_images
 from common.errors import UserError
 
 PROG = "python -m recordio_tools"
@@ -40,6 +41,7 @@ def main(argv: list[str]) -> int | None:
 
 def _check_libraries() -> None:
     """numpy, OpenCV and tqdm are all that these commands need: they run where MXNet does not."""
+    limit_images()
     for name in ("numpy", "cv2", "tqdm"):
         try:
             importlib.import_module(name)

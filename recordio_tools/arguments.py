@@ -29,5 +29,5 @@ def at_least(least: int, most: int = 1 << 40) -> object:
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """The flag --workers."""
     parser.add_argument("--workers", type=at_least(1, 256), default=usable_cores(), metavar="N",
-                        help="threads that read and decode; the output does not depend on it (default: the cores "
-                             "this process may use)")
+                        help="threads or processes that read and decode; the output does not depend on it (default: "
+                             "the cores this process may use)")

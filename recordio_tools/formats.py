@@ -1,20 +1,25 @@
-"""What can be told of an image file without decoding it: its kind, whether its end is there, a JPEG's header."""
+"""What can be told of an image file without decoding it: its kind, size and channels, and whether its end is there."""
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
+from typing import Callable
 
 SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"BM", "BMP"), (b"II*\0", "TIFF"),
-              (b"MM\0*", "TIFF"), (b"\0\0\0\x0cjP  ", "JPEG 2000"), (b"GIF8", "GIF"))
+              (b"MM\0*", "TIFF"), (b"\0\0\0\x0cjP  ", "JPEG 2000"), (b"\xff\x4f\xff\x51", "JPEG 2000"),
+              (b"GIF8", "GIF"))
 NO_CONTENT = frozenset([0x01, *range(0xd0, 0xd8)])
 FRAMES = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
+MOST_SCANS = 100  # of a JPEG: a progressive one has about ten; thousands only keep a decoder busy
 
 
 @dataclass(frozen=True)
 class JpegHeader:
     """height, width in pixels as stored; components 1 (gray), 3 or 4 (CMYK); EXIF orientation 1 (upright) to 8.
 
-    scan is the offset of the first compressed data, or -1 where the file ends before it.
+    scan is the offset of the first compressed data, or -1 where the file ends before it; frame the last byte of the
+    frame's marker: 0xc0 for a baseline JPEG, 0 without one.
     """
 
     height: int
@@ -22,13 +27,41 @@ class JpegHeader:
     components: int
     orientation: int
     scan: int
+    frame: int = 0
+
+
+@dataclass(frozen=True)
+class Description:
+    """kind; height, width in pixels as stored, 0 where the header does not tell; odd: what training has to know, of
+    'grayscale', 'CMYK', 'alpha', '16-bit', 'rotated by EXIF'."""
+
+    kind: str
+    height: int = 0
+    width: int = 0
+    odd: tuple[str, ...] = ()
 
 
 def kind_of(data: bytes) -> str | None:
     """'JPEG', 'PNG', 'WebP', ... by the first bytes; None for anything unknown."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"avif"):
+        return "AVIF" if data[8:12] == b"avif" else "HEIC"
+    if re.match(rb"P[1-6][\s#]", data):
+        return "PNM"
     return next((kind for signature, kind in SIGNATURES if data.startswith(signature)), None)
+
+
+def describe(data: bytes) -> Description | None:
+    """What the header of an image file says; None for no kind of image that is known here."""
+    kind = kind_of(data)
+    if kind is None:
+        return None
+    describer = DESCRIBERS.get(kind)
+    try:
+        return describer(data) if describer else Description(kind)
+    except (struct.error, IndexError):  # the header is cut off
+        return Description(kind)
 
 
 def is_cut_off(data: bytes) -> bool:
@@ -47,7 +80,7 @@ def is_cut_off(data: bytes) -> bool:
 
 def read_header(data: bytes) -> JpegHeader:
     """The header of a JPEG; what its segments do not tell is 0, -1 or orientation 1."""
-    height = width = components = 0
+    height = width = components = frame = 0
     orientation, at = 1, 2
     while at + 4 <= len(data):
         if data[at] != 0xff:
@@ -62,27 +95,112 @@ def read_header(data: bytes) -> JpegHeader:
         length = struct.unpack_from(">H", data, at + 2)[0]
         if marker in FRAMES and at + 10 <= len(data):
             height, width, components = struct.unpack_from(">HHB", data, at + 5)
+            frame = marker
         elif marker == 0xe1 and data[at + 4:at + 10] == b"Exif\0\0":
             orientation = _orientation(data[at + 10:at + 2 + length])
         elif marker == 0xda:
-            return JpegHeader(height, width, components, orientation, at + 2 + length)
+            return JpegHeader(height, width, components, orientation, at + 2 + length, frame)
         elif marker == 0xd9:
             break
         at += 2 + max(length, 2)
-    return JpegHeader(height, width, components, orientation, -1)
+    return JpegHeader(height, width, components, orientation, -1, frame)
 
 
 def _orientation(tiff: bytes) -> int:
+    value = _tags(tiff).get(0x0112, 1)
+    return value if 1 <= value <= 8 else 1
+
+
+def _tags(tiff: bytes) -> dict[int, int]:
+    """The first value of each numerical tag in the first directory of a TIFF, of a thousand tags at most."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None or len(tiff) < 8:
-        return 1
+        return {}
     at = struct.unpack_from(order + "I", tiff, 4)[0]
     if at + 2 > len(tiff):
-        return 1
-    for entry in range(at + 2, at + 2 + 12 * struct.unpack_from(order + "H", tiff, at)[0], 12):
-        if entry + 10 > len(tiff):
+        return {}
+    found = {}
+    for entry in range(at + 2, at + 2 + 12 * min(struct.unpack_from(order + "H", tiff, at)[0], 1000), 12):
+        if entry + 12 > len(tiff):
             break
-        tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
-        if tag == 0x0112:
-            return value if 1 <= value <= 8 else 1
-    return 1
+        tag, form, count = struct.unpack_from(order + "HHI", tiff, entry)
+        short = form == 3
+        place = entry + 8
+        if count > (2 if short else 1):  # the values stand elsewhere
+            place = struct.unpack_from(order + "I", tiff, place)[0]
+        if form in (3, 4) and place + 4 <= len(tiff):
+            found[tag] = struct.unpack_from(order + ("H" if short else "I"), tiff, place)[0]
+    return found
+
+
+def _odd(gray: bool = False, cmyk: bool = False, alpha: bool = False, deep: bool = False, turned: bool = False
+         ) -> tuple[str, ...]:
+    marks = {"grayscale": gray, "CMYK": cmyk, "alpha": alpha, "16-bit": deep, "rotated by EXIF": turned}
+    return tuple(name for name, holds in marks.items() if holds)
+
+
+def _jpeg(data: bytes) -> Description:
+    header = read_header(data)
+    odd = _odd(gray=header.components == 1, cmyk=header.components == 4, turned=header.orientation != 1)
+    return Description("JPEG", header.height, header.width, odd)
+
+
+def _png(data: bytes) -> Description:
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
+    alpha = colour in (4, 6) or b"tRNS" in data[:4096]
+    return Description("PNG", height, width, _odd(gray=colour in (0, 4), alpha=alpha, deep=depth == 16))
+
+
+def _bmp(data: bytes) -> Description:
+    size = struct.unpack_from("<I", data, 14)[0]
+    if size == 12:
+        width, height = struct.unpack_from("<HH", data, 18)
+        return Description("BMP", height, width)
+    width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
+    palette = data[14 + size:struct.unpack_from("<I", data, 10)[0]] if bits <= 8 else b""
+    gray = bool(palette) and palette[::4] == palette[1::4] == palette[2::4]
+    alpha = bits == 32 and size >= 56 and struct.unpack_from("<I", data, 66)[0] != 0
+    return Description("BMP", abs(height), abs(width), _odd(gray=gray, alpha=alpha))
+
+
+def _webp(data: bytes) -> Description:
+    chunk = data[12:16]
+    if chunk == b"VP8X":
+        width, height = (1 + int.from_bytes(data[at:at + 3], "little") for at in (24, 27))
+        return Description("WebP", height, width, _odd(alpha=bool(data[20] & 0x10)))
+    if chunk == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return Description("WebP", 1 + (bits >> 14 & 0x3fff), 1 + (bits & 0x3fff), _odd(alpha=bool(bits >> 28 & 1)))
+    width, height = struct.unpack_from("<HH", data, 26)
+    return Description("WebP", height & 0x3fff, width & 0x3fff)
+
+
+def _tiff(data: bytes) -> Description:
+    tags = _tags(data)
+    odd = _odd(gray=tags.get(262, 2) < 2, cmyk=tags.get(262) == 5, alpha=338 in tags, deep=tags.get(258, 8) > 8,
+               turned=tags.get(274, 1) != 1)
+    return Description("TIFF", tags.get(257, 0), tags.get(256, 0), odd)
+
+
+def _jpeg2000(data: bytes) -> Description:
+    box = data[:4096].find(b"ihdr")
+    if box >= 0:
+        height, width, components, bits = struct.unpack_from(">IIHB", data, box + 4)
+        return Description("JPEG 2000", height, width,
+                           _odd(gray=components < 3, alpha=components in (2, 4), deep=bits & 0x7f > 7))
+    right, bottom, left, top = struct.unpack_from(">IIII", data, 8)
+    return Description("JPEG 2000", max(bottom - top, 0), max(right - left, 0))
+
+
+def _pnm(data: bytes) -> Description:
+    found = re.match(rb"P([1-6])(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:(?:\s|#[^\n]*\n)+(\d{1,9}))?",
+                     data[:4096])
+    if not found:
+        return Description("PNM")
+    kind, width, height, most = found.groups()
+    deep = kind not in b"14" and int(most or 0) > 255
+    return Description("PNM", int(height), int(width), _odd(gray=kind not in b"36", deep=deep))
+
+
+DESCRIBERS: dict[str, Callable[[bytes], Description]] = {
+    "JPEG": _jpeg, "PNG": _png, "BMP": _bmp, "WebP": _webp, "TIFF": _tiff, "JPEG 2000": _jpeg2000, "PNM": _pnm}

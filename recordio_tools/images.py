@@ -33,7 +33,12 @@ def decode_bgr(data: bytes) -> np.ndarray:
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     """The JPEG file of (H, W, 3) uint8 RGB; the same bytes for the same pixels."""
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return encode_bgr(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+
+
+def encode_bgr(image: np.ndarray, quality: int = 95) -> bytes:
+    """The same of channels in OpenCV's order."""
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ImageError("does not encode")
     return data.tobytes()

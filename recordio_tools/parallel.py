@@ -1,4 +1,7 @@
-"""Work on many items by threads, in order and in bounded memory: OpenCV decodes without holding Python's lock."""
+"""Work on many items by threads, in order and in bounded memory: OpenCV decodes without holding Python's lock.
+
+Where the work is mostly Python's, `processes` pay.
+"""
 from __future__ import annotations
 
 import collections

@@ -1,32 +1,94 @@
-"""What is to be packed: folders by identity, or an InsightFace `.lst`. Nothing is decoded here."""
+"""What is to be packed, by identity, a few bytes an image; folders of images as such a source. Nothing is decoded."""
 from __future__ import annotations
 
+import array
+import collections
 import os
 import re
+import unicodedata
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Iterator
+
+import numpy as np
 
 from common.errors import UserError
 from common.files import PathLike
+from recordio_tools.progress import progress
 
 EXTENSIONS = frozenset([".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".jp2", ".ppm",
                         ".pgm", ".pbm"])
-LST_FORM = "aligned TAB path TAB label [TAB box TAB landmarks]"
+UNREADABLE = frozenset([".gif", ".heic", ".heif", ".avif"])  # images all the same, so they are counted as such
 
 
 @dataclass
 class Source:
-    """path: the folder or list; identities: (name, image paths), in the order in which they get their labels;
-    other_files: no image names."""
+    """path: the folder or list; root: what relative entries begin at; names: the identities, in the order of labels.
+
+    An entry is the path of an image as bytes (file names need be no text), for a list perhaps with a zero byte and
+    the rest of its line. All entries lie in one buffer, so that millions cost little more than their characters.
+    other_files: no image names; notes: what else was found, by kind: names.
+    """
 
     path: str
-    identities: list[tuple[str, list[str]]] = field(default_factory=list)
+    root: bytes = b""
+    names: list[str] = field(default_factory=list)
     other_files: int = 0
-    unaligned: int = 0
+    notes: dict[str, list[str]] = field(default_factory=lambda: collections.defaultdict(list))
+    _bytes: bytearray = field(default_factory=bytearray)
+    _ends: array.array = field(default_factory=lambda: array.array("Q", [0]))
+    _groups: array.array = field(default_factory=lambda: array.array("I"))
+    _order: np.ndarray | None = None
+    _first: np.ndarray | None = None
 
     @property
     def images(self) -> int:
-        return sum(len(paths) for _, paths in self.identities)
+        """How many entries there are."""
+        return len(self._groups)
+
+    def add(self, group: int, entry: bytes) -> None:
+        """Append an entry to identity number `group`."""
+        self._bytes += entry
+        self._ends.append(len(self._bytes))
+        self._groups.append(group)
+
+    def finish(self, names: list[str]) -> Source:
+        """Give the groups their names, and the natural order of the names; adding ends here."""
+        ranks = sorted(range(len(names)), key=lambda group: (natural(names[group]), names[group]))
+        self.names = [names[group] for group in ranks]
+        rank = np.empty(len(names), np.int64)
+        rank[ranks] = np.arange(len(names))
+        ranked = rank[np.frombuffer(self._groups, f"u{self._groups.itemsize}")] if self.images else rank[:0]
+        self._order = np.argsort(ranked, kind="stable")
+        self._first = np.searchsorted(ranked[self._order], np.arange(len(names) + 1))
+        self._note_twins()
+        return self
+
+    def count(self, identity: int) -> int:
+        """The number of entries of an identity."""
+        return int(self._first[identity + 1] - self._first[identity])
+
+    def entry(self, identity: int, position: int) -> bytes:
+        """One entry, its path made whole."""
+        number = int(self._order[self._first[identity] + position])
+        entry = bytes(self._bytes[self._ends[number]:self._ends[number + 1]])
+        return entry if entry.startswith(b"/") else self.root + entry
+
+    def file(self, identity: int, position: int) -> str:
+        """The path in an entry, to be shown."""
+        return shown(os.fsdecode(self.entry(identity, position).split(b"\0")[0]))
+
+    def sample(self, most: int) -> Iterator[bytes]:
+        """The paths of up to `most` entries, evenly spread."""
+        for number in np.unique(np.linspace(0, self.images - 1, min(most, self.images)).astype(int)).tolist():
+            identity = int(np.searchsorted(self._first, number, "right")) - 1
+            yield self.entry(identity, number - int(self._first[identity])).split(b"\0")[0]
+
+    def _note_twins(self) -> None:
+        """Identities whose names a person, or another file system, would take for one."""
+        same: dict[str, list[str]] = {}
+        for name in self.names:
+            same.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)
+        self.notes["names_alike"] += [" | ".join(map(shown, twins)) for twins in same.values() if len(twins) > 1]
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -35,75 +97,89 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), part) if index % 2 else (1, 0, part) for index, part in enumerate(parts)]
 
 
+def readable(name: str) -> str:
+    """A name as UTF-8 can hold it: bytes that are no text, which a file name may have, as escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def shown(name: str) -> str:
+    """A name as it can be printed on a line: what would move the cursor, or turn the line round, as escapes."""
+    return re.sub("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]",
+                  lambda found: found.group().encode("unicode_escape").decode(), readable(name))
+
+
 def from_folder(folder: PathLike) -> Source:
     """`folder/<identity>/*.jpg` and the like, images in folders below an identity's included; UserError without any.
 
-    Names that begin with a dot are passed over. Links are followed; a broken one is listed and fails when it is read.
+    Names that begin with a dot are passed over. Links are followed, a link to a folder above itself is not; a broken
+    one is listed and fails when it is read. Folders that cannot be listed are noted.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
+    folder = os.path.normpath(os.fspath(folder))
+    if not os.path.isdir(folder):
         raise UserError(f"{folder}: there is no such folder")
-    source, loose = Source(str(folder)), 0
-    with os.scandir(folder) as entries:
-        listed = sorted((entry for entry in entries if not entry.name.startswith(".")),
-                        key=lambda entry: (natural(entry.name), entry.name))
-    for entry in listed:
+    source, loose, names = Source(folder, os.fsencode(folder) + b"/"), 0, []
+    listed = [entry for entry in _scan(os.fsencode(folder), folder, source) if not entry.name.startswith(b".")]
+    top = _identity(os.fsencode(folder))
+    for entry in progress(listed, len(listed), "list", "folders"):
+        name = os.fsdecode(entry.name)
         if entry.is_dir():
-            paths = _images_below(entry.path, source)
-            if paths:
-                source.identities.append((entry.name, paths))
-        elif is_image_name(entry.name):
+            found = sorted(_images_below(entry.path, entry.name, source, (top,)), key=_by_name)
+            for path in found:
+                source.add(len(names), path)
+            if found:
+                names.append(name)
+        elif is_image_name(name):
             loose += 1
         else:
             source.other_files += 1
-    if not source.identities:
+    if not names:
+        blocked = source.notes["unreadable_folders"]
         hint = (f"it holds {loose} images, but no folder for each identity" if loose else
+                f"{len(blocked)} folders cannot be listed (e.g. {blocked[0]})" if blocked else
                 "it holds no images in a folder for each identity")
-        raise UserError(f"{folder}: {hint}; expected {folder.name}/<identity>/*.jpg")
+        raise UserError(f"{folder}: {hint}; expected {os.path.basename(folder)}/<identity>/*.jpg")
     source.other_files += loose
-    return source
+    return source.finish(names)
 
 
 def is_image_name(name: str) -> bool:
     """Whether the name ends as an image's does."""
-    return os.path.splitext(name)[1].lower() in EXTENSIONS
+    ending = os.path.splitext(name)[1].lower()
+    return ending in EXTENSIONS or ending in UNREADABLE
 
 
-def _images_below(folder: str, source: Source) -> list[str]:
-    found = []
-    for base, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if is_image_name(name) and not name.startswith("."):
-                found.append(os.path.join(base, name))
-            else:
-                source.other_files += 1
-    return sorted(found, key=lambda path: (natural(path), path))
+def _by_name(path: bytes) -> tuple[list[tuple[int, int, str]], bytes]:
+    return natural(os.fsdecode(path)), path
 
 
-def from_lst(path: PathLike, root: PathLike) -> Source:
-    """An InsightFace list; its labels become 0, 1, 2, ... in their numerical order, the old ones are the names.
+def _identity(folder: bytes) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
-    A relative image path is taken from `root`. UserError names the line that is none.
-    """
+
+def _scan(folder: bytes, shown_as: str, source: Source) -> list[os.DirEntry]:
     try:
-        text = Path(path).read_text("utf-8", "surrogateescape")
+        with os.scandir(folder) as entries:
+            return list(entries)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    by_label: dict[int, list[str]] = {}
-    source = Source(str(path))
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
+        source.notes["unreadable_folders"].append(f"{shown(shown_as)} ({error.strerror})")
+        return []
+
+
+def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[tuple[int, int], ...]
+                  ) -> Iterator[bytes]:
+    """The images in a folder and in those below it, relative to the source's root."""
+    for entry in _scan(folder, os.fsdecode(folder), source):
+        if entry.name.startswith(b"."):
             continue
-        fields = line.rstrip("\r\n").split("\t")
-        if len(fields) < 3 or not re.fullmatch(r"\d{1,9}", fields[2].strip(), re.ASCII) or not fields[1]:
-            raise UserError(f"{path}: line {number} is not {LST_FORM}")
-        if fields[0].strip() not in ("0", "1"):
-            raise UserError(f"{path}: line {number} begins with {fields[0][:20]!r}, not with 1 (aligned) or 0; "
-                            f"the form is {LST_FORM}")
-        source.unaligned += fields[0].strip() == "0"
-        by_label.setdefault(int(fields[2]), []).append(os.path.join(root, fields[1]))
-    if not by_label:
-        raise UserError(f"{path}: is empty; each line is {LST_FORM}")
-    source.identities = [(str(label), by_label[label]) for label in sorted(by_label)]
-    return source
+        path = relative + b"/" + entry.name
+        if entry.is_dir():
+            here = (*above, _identity(folder))
+            if entry.is_symlink() and _identity(entry.path) in here:
+                source.notes["link_loops"].append(shown(os.fsdecode(entry.path)))
+            else:
+                yield from _images_below(entry.path, path, source, here)
+        elif is_image_name(os.fsdecode(entry.name)):
+            yield path
+        else:
+            source.other_files += 1

@@ -5,6 +5,7 @@ import contextlib
 import os
 from pathlib import Path
 from types import TracebackType
+from typing import Sequence
 
 from common.files import PathLike, fsync
 from recordio_tools import framing
@@ -41,6 +42,16 @@ class RecordWriter:
         self.size += len(framed)
         self.count += 1
         return offset
+
+    def extend(self, framed: bytes | memoryview, lengths: Sequence[int]) -> None:
+        """Append records that are framed already, `lengths` bytes each; their keys are the next record numbers."""
+        lines = []
+        for length in lengths:
+            lines.append(b"%d\t%d\n" % (self.count, self.size))
+            self.count += 1
+            self.size += length
+        self._rec.write(framed)
+        self._idx.write(b"".join(lines))
 
     def rewrite(self, offset: int, old: bytes, new: bytes) -> None:
         """Put `new` in the place of the record `old` at `offset`; both take the same number of bytes."""

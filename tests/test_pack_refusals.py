@@ -5,7 +5,7 @@ from recordio_cases import command, drawn_faces, picture, write_image
 
 @pytest.mark.parametrize("text, message", [
     ("", "is empty"), ("1\ta.jpg\n", "line 1 is not aligned TAB path"),
-    ("1\ta.jpg\t0\n0\t1.0\tb.jpg\n", "line 2 is not"),
+    ("1\ta.jpg\t0\n0\t1.0\tb.jpg\n", "line 2 is not InsightFace's but im2rec's"),
     ("x\ta.jpg\t0\n", "line 1 begins with 'x'"), ("1\ta.jpg\t-1\n", "line 1")])
 def test_a_list_that_is_none_is_named_by_line(tmp_path, text, message):
     (tmp_path / "a.lst").write_text(text)

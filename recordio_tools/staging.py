@@ -1,0 +1,100 @@
+"""The files of a packed set, made in a folder of their own and switched together when all are whole."""
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import Iterator
+
+from common.files import fsync
+from common.interrupts import undisturbed
+
+MAIN = "train.rec"
+FILES = (MAIN, "identities.csv", "pack-report.json", "property", "train.idx")
+
+
+@contextlib.contextmanager
+def staged_set(out: Path) -> Iterator[Path]:
+    """Yield an empty folder to write FILES, or some of them, to; when the block ends well they become the set in `out`.
+
+    A new folder `out` appears with all of them at once. In an old one the files that describe its `.rec` go before the
+    `.rec` is replaced, and the new ones come after: whenever the machine stops, a `.rec` stands there alone or with
+    the files that belong to it. When the block raises, what was written is removed and `out` is as it was. What a pack
+    that was killed left behind is removed too.
+    """
+    # made absolute, but its last part is not resolved: a link to a folder stays a link
+    out = Path(os.path.abspath(out))
+    fresh = not out.exists()
+    made = _make_folders(out.parent if fresh else out)
+    folder = (out.parent / f".{out.name}.{os.getpid()}.tmp") if fresh else out / f".{MAIN}.{os.getpid()}.tmp"
+    lock = None
+    try:
+        _remove_leftovers(folder)
+        folder.mkdir()
+        lock = _lock(folder)
+        yield folder
+        for name in os.listdir(folder):
+            fsync(folder / name)
+        fsync(folder)
+        with undisturbed():
+            _switch(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+        for parent in made:
+            with contextlib.suppress(OSError):  # it holds the set, or something else
+                parent.rmdir()
+
+
+def _switch(folder: Path, out: Path) -> None:
+    if not out.exists():
+        with contextlib.suppress(OSError):  # it is there now
+            os.rename(folder, out)
+            fsync(out.parent)
+            return
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # two packs that end at once
+        for name in FILES[1:]:
+            with contextlib.suppress(FileNotFoundError):
+                (out / name).unlink()
+        for name in FILES:
+            if (folder / name).exists():
+                os.fsync(handle)
+                os.replace(folder / name, out / name)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make it with its parents; those that were made, the innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _lock(folder: Path) -> int | None:
+    """An open handle with a lock, which ends with this process in whatever way; None where there is none to be had."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another process holds it, or this file system has no locks
+        os.close(handle)
+        return None
+    return handle
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Folders like `folder` of processes that are no more: nobody holds their lock."""
+    start, end = folder.name.rsplit(".", 2)[0] + ".", ".tmp"
+    for name in os.listdir(folder.parent):
+        if name.startswith(start) and name.endswith(end) and name[len(start):-len(end)].isdigit():
+            with contextlib.suppress(OSError):
+                lock = _lock(folder.parent / name)
+                if lock is not None:
+                    shutil.rmtree(folder.parent / name, ignore_errors=True)
+                    os.close(lock)
