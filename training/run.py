@@ -18,7 +18,7 @@ from training.arguments import parse_image_size
 from training.checkpoint import load_pretrained, old_checkpoints
 from training.config import SCHEDULE_BATCH, Config
 from training.data import Augmentation, BatchLoader, choose_images
-from training.estimate import estimate
+from training.estimate import compare_heads, estimate
 from training.loop import Loop
 from training.model import Model, set_momentum
 from training.runlog import RunLog, write_config
@@ -77,7 +77,7 @@ def describe(config: Config, dataset: FaceDataset, images: int, model: Model, sc
              targets: list[VerificationSet]) -> list[str]:
     """The resolved configuration, schedule, parameters, FLOPs and memory, a line each."""
     devices, image_size = model.devices, model.image_size
-    cost = estimate(model.symbol, config, image_size, dataset.num_classes)
+    cost = estimate(model.symbol, config, image_size, dataset.num_classes, len(devices))
     total_batch = config.total_batch(len(devices))
     lines = ["configuration:"] + [f"  --{name.replace('_', '-')} {value}" for name, value in config.as_dict().items()
                                   if value != ""]
@@ -90,7 +90,9 @@ def describe(config: Config, dataset: FaceDataset, images: int, model: Model, sc
         f"network: {config.network} {config.version_output} {config.emb_size}-d, {cost.parameters / 1e6:.2f} million "
         f"parameters, {cost.macs / 1e6:.0f} million multiply-adds ({2 * cost.macs / 1e9:.2f} GFLOPs) an image; "
         f"classification layer {cost.head_parameters / 1e6:.2f} million parameters",
-        f"memory: about {cost.memory / 2 ** 30:.1f} GiB on each device",
+        f"memory: about {(cost.network_memory + cost.head_memory) / 2 ** 30:.1f} GiB on each device, "
+        f"{cost.head_memory / 2 ** 30:.2f} of it for the classification layer "
+        f"({compare_heads(config, dataset.num_classes, len(devices))})",
         "verification: " + (", ".join(f"{target.name} ({len(target.same)} pairs)" for target in targets) or "none")]
     if total_batch != SCHEDULE_BATCH:
         lines.append(f"note: --lr is used as given; schedules are written for a total batch of {SCHEDULE_BATCH}, and "

@@ -11,7 +11,7 @@ arrays of (samples, rows).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterator
+from typing import Iterator, Mapping
 
 import mxnet as mx
 import numpy as np
@@ -21,7 +21,7 @@ from training.head import MarginHead
 from training.margins import SOFTMAX
 
 EPS = 1e-10  # L2Normalization's own, added to the square of the norm
-CHUNK = 2 ** 24  # elements that a temporary array of the update may have
+CHUNK = 2 ** 22  # elements that a temporary array of the update may have
 
 
 @dataclass(frozen=True)
@@ -39,34 +39,43 @@ class Partial:
 class Shard:
     """Classes low .. high - 1 of a layer with the settings of `layer` (whose own parameters are not used).
 
-    weight, momentum: (high - low, emb_size) on the device; bias and its momentum, (high - low,), for softmax with one.
-    A step is begin, then forward and backward once a micro-batch, then update.
+    arrays: fc7_weight, (high - low, emb_size) on the device, for softmax with a bias fc7_bias, (high - low,), and the
+    momentum of each as NAME@momentum; none before `put`. A step is begin, then forward and backward once a micro-batch,
+    then update.
     """
 
     def __init__(self, layer: MarginHead, low: int, high: int, device: mx.Context, accumulate: bool = False) -> None:
         self.layer, self.low, self.high, self.device = layer, low, high, device
         self.normal = layer.loss_type != SOFTMAX
+        self.names = ["fc7_weight"] if layer.fc7_bias is None else ["fc7_weight", "fc7_bias"]
         self.request = "add" if accumulate else "write"
-        self.weight = mx.nd.zeros((high - low, layer.shape[1]), ctx=device)
-        self.bias = None if layer.fc7_bias is None else mx.nd.zeros((high - low,), ctx=device)
-        self.momentum = {name: mx.nd.zeros(value.shape, ctx=device) for name, value in self.parameters().items()}
+        self.arrays: dict[str, mx.nd.NDArray] = {}
         self.gradients: dict[str, mx.nd.NDArray] = {}
-        self._inverse = self._taking = None
+        self._numbers = self._rows = self._inverse = self._taking = None
 
-    def parameters(self) -> dict[str, mx.nd.NDArray]:
-        """The rows by the ecosystem's names."""
-        return {"fc7_weight": self.weight} if self.bias is None else {"fc7_weight": self.weight, "fc7_bias": self.bias}
+    def put(self, whole: Mapping[str, mx.nd.NDArray]) -> None:
+        """Take this shard's rows of whole arrays; what is not given is 0 where there was nothing."""
+        for name in self.names:
+            for key in (name, momentum_of(name)):
+                if key in whole:
+                    self.arrays[key] = whole[key][self.low:self.high].copyto(self.device)
+            if name not in self.arrays:
+                self.arrays[name] = mx.nd.zeros((self.high - self.low, *getattr(self.layer, name).shape[1:]),
+                                                ctx=self.device)
 
     def state(self) -> dict[str, mx.nd.NDArray]:
-        """The rows, and their momentum as NAME@momentum."""
-        return {**self.parameters(), **{f"{name}@momentum": value for name, value in self.momentum.items()}}
+        """`arrays`, the momentum of all rows included."""
+        for name in self.names:
+            if momentum_of(name) not in self.arrays:  # not before the first update: a layer is drawn without it
+                self.arrays[momentum_of(name)] = mx.nd.zeros_like(self.arrays[name])
+        return self.arrays
 
     def begin(self, rows: np.ndarray | None) -> None:
         """Let `rows` (rising, int32, counted from low) take part in the step; None: all of them."""
         self._numbers = rows
         self._rows = None if rows is None else mx.nd.array(rows, ctx=self.device, dtype=np.int32)
-        self._taking = {name: value if rows is None else mx.nd.take(value, self._rows)
-                        for name, value in self.parameters().items()}
+        self._taking = {name: self.arrays[name] if rows is None else mx.nd.take(self.arrays[name], self._rows)
+                        for name in self.names}
         for name, value in self._taking.items():
             if name not in self.gradients or self.gradients[name].shape != value.shape:
                 self.gradients[name] = mx.nd.zeros(value.shape, ctx=self.device)
@@ -84,7 +93,7 @@ class Shard:
         self._data.attach_grad()
         weight = self._taking["fc7_weight"]
         with autograd.record():
-            logits = mx.nd.FullyConnected(self._data, *self._taking.values(), no_bias=self.bias is None,
+            logits = mx.nd.FullyConnected(self._data, *self._taking.values(), no_bias=len(self.names) == 1,
                                           num_hidden=len(weight))
         self._logits = logits
         if self.normal:
@@ -125,23 +134,21 @@ class Shard:
 
         Rows that do not take part stay what they are: neither momentum nor decay moves them.
         """
-        parameters = self.parameters()
+        arrays = self.state()
         for name, value in self._taking.items():
-            spec = getattr(self.layer, name)
+            spec, momenta = getattr(self.layer, name), arrays[momentum_of(name)]
             settings = dict(lr=rate * spec.lr_mult, wd=decay * spec.wd_mult, momentum=momentum, rescale_grad=1 / count)
             for part in _chunks(value):
                 gradient = self.gradients[name][part]
                 if self.normal:
                     along = self.gradients["radial"][0][part] * mx.nd.square(self._inverse[part])
                     gradient = gradient - mx.nd.broadcast_mul(value[part], along.expand_dims(1))
-                if self._rows is None:
-                    mx.nd.sgd_mom_update(value[part], gradient, self.momentum[name][part], out=value[part], **settings)
-                    continue
-                rows = self._rows[part]
-                moving = mx.nd.take(self.momentum[name], rows)
+                rows = None if self._rows is None else self._rows[part]
+                moving = momenta[part] if rows is None else mx.nd.take(momenta, rows)
                 mx.nd.sgd_mom_update(value[part], gradient, moving, out=value[part], **settings)
-                _put_rows(self.momentum[name], rows, moving)
-                _put_rows(parameters[name], rows, value[part])
+                if rows is not None:
+                    _put_rows(momenta, rows, moving)
+                    _put_rows(arrays[name], rows, value[part])
 
     def _own_places(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The samples whose class is here, and the column of each one's class."""
@@ -177,6 +184,11 @@ class Shard:
         squares = [mx.nd.FullyConnected(mx.nd.square(weight[part]), ones, no_bias=True, num_hidden=1)
                    for part in _chunks(weight)]  # a product: MXNet's own sum over rows takes ten times as long on CPUs
         return mx.nd.rsqrt(mx.nd.concat(*squares, dim=0).reshape((-1,)) + EPS)
+
+
+def momentum_of(name: str) -> str:
+    """What a state calls the momentum of a parameter."""
+    return f"{name}@momentum"
 
 
 def _put_rows(array: mx.nd.NDArray, rows: mx.nd.NDArray, values: mx.nd.NDArray) -> None:

@@ -84,9 +84,7 @@ class ShardedHead:
     def set_arrays(self, arrays: Mapping[str, mx.nd.NDArray]) -> None:
         """Put back what `arrays` gave, or some of it, on this number of devices or another."""
         for shard in self.shards:
-            for name, value in shard.state().items():
-                if name in arrays:
-                    arrays[name][shard.low:shard.high].copyto(value)
+            shard.put(arrays)
 
     def _add_gradients(self) -> None:
         for name in self.shards[0].gradients:

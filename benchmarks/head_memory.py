@@ -1,0 +1,99 @@
+"""Peak memory of the classification layer alone, whole, sharded and sampled, beside what --dry-run estimates.
+
+    python -m benchmarks.head_memory                                    # 100,000 classes on cpu:0,cpu:1
+    python -m benchmarks.head_memory --classes 200000 --partial-fc 0.05
+
+Each layout makes three training steps (forward, backward, update with momentum) in a process of its own; the memory
+is the peak of that process above the peak of one with a handful of classes. Several CPU contexts share one memory, so
+what is measured is the sum over the devices, divided by their number. The estimate is of the fullest device: of the
+whole layer that is the one that adds up the gradients. On CPUs oneDNN takes some more.
+"""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import time
+
+import mxnet as mx
+import numpy as np
+from mxnet import gluon
+
+from benchmarks.harness import machine, own_peak_memory, peak_memory
+from common.devices import parse_devices
+from training.config import Config
+from training.estimate import head_memory
+from training.head import INITIAL
+from training.model import build_head
+
+FEW, STEPS, MIB = 64, 3, 2 ** 20
+
+
+def layouts(rate: float) -> dict[str, dict[str, object]]:
+    """The flags of each layout, by name."""
+    return {"whole on each device": {}, "--fc7-parallel": {"fc7_parallel": True},
+            f"--partial-fc {rate:g}": {"partial_fc": rate},
+            f"--fc7-parallel --partial-fc {rate:g}": {"fc7_parallel": True, "partial_fc": rate}}
+
+
+def train(config: Config, classes: int) -> None:
+    """Three steps of the layer on embeddings at random, and print the seconds of the last."""
+    devices = parse_devices(config.devices)
+    generator = np.random.RandomState(0)
+    head = build_head(config, classes, devices)
+    head.initialize(mx.init.Normal(INITIAL), ctx=devices)
+    trainer = None
+    if isinstance(head, gluon.Block):
+        trainer = gluon.Trainer(head.collect_params(), "sgd", {"learning_rate": 0.1, "momentum": config.mom},
+                                kvstore=config.kvstore, update_on_kvstore=False)
+    shape = (config.per_batch_size, config.emb_size)
+    embeddings = [mx.nd.array(generator.randn(*shape), ctx=device) for device in devices]
+    for step in range(STEPS):
+        began = time.perf_counter()
+        labels = generator.randint(0, classes, (len(devices), shape[0])).astype(np.int32)
+        head.begin(labels.reshape(-1), step)
+        seen = head.backward(embeddings, list(labels))
+        if trainer:
+            trainer.step(labels.size)
+        head.update(0.1, labels.size)
+        mx.nd.waitall()
+    if not np.isfinite(seen.losses[0].asnumpy()).all():
+        raise RuntimeError("the loss is not finite")
+    print(f"{time.perf_counter() - began:.3f} s, peak {own_peak_memory() / MIB:.0f} MiB")
+
+
+def main() -> None:
+    """Measure every layout and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.head_memory", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--classes", type=int, default=100_000, help="classes (100000)")
+    parser.add_argument("--per-batch-size", type=int, default=32, help="samples on each device (32)")
+    parser.add_argument("--emb-size", type=int, default=512, help="size of the embedding (512)")
+    parser.add_argument("--partial-fc", type=float, default=0.1, metavar="RATE", help="share of the classes (0.1)")
+    parser.add_argument("--devices", default="cpu:0,cpu:1", help="CPU contexts (cpu:0,cpu:1)")
+    parser.add_argument("--only", metavar="LAYOUT", help="train this one layout here and print its peak")
+    arguments = parser.parse_args()
+    config = Config(devices=arguments.devices, emb_size=arguments.emb_size, per_batch_size=arguments.per_batch_size)
+    flags = layouts(arguments.partial_fc)
+    if arguments.only:
+        train(dataclasses.replace(config, **flags[arguments.only]), arguments.classes)
+        return
+    devices = parse_devices(config.devices)
+    print(machine())
+    print(f"{arguments.classes} classes, {arguments.emb_size}-d, {len(devices)} devices ({arguments.devices}), "
+          f"{arguments.per_batch_size} samples on each; MiB a device")
+    shared = [f"--{name}={getattr(arguments, name.replace('-', '_'))}"
+              for name in ("per-batch-size", "emb-size", "partial-fc", "devices")]
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for name, settings in flags.items():
+        peaks = [peak_memory(["-m", "benchmarks.head_memory", *shared, f"--only={name}", f"--classes={classes}"])
+                 for classes in (FEW, arguments.classes)]
+        measured = (peaks[1] - peaks[0]) / len(devices) / MIB
+        estimated = head_memory(dataclasses.replace(config, **settings), arguments.classes, len(devices)) / MIB
+        million = head_memory(dataclasses.replace(config, **settings), 10 ** 6, len(devices)) / 2 ** 30
+        print(f"{name:32s} measured {measured:7.0f}   estimated {estimated:7.0f}   "
+              f"for a million classes estimated {million:6.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
