@@ -104,10 +104,15 @@ def _check_pairs(same: np.ndarray, images: int, places: _Places, report: FileRep
         report.add("few-pairs", f"{len(same)} pairs are fewer than the {FOLDS} folds of verification", places.of(0),
                    file="bin")
         return
-    start = 0
-    for number, part in enumerate(np.array_split(same, FOLDS), 1):
-        if len(part) > 1 and part.all() == part.any():
-            report.add("one-class-fold", f"fold {number} of {FOLDS} holds {len(part)} "
-                       f"{'same' if part.all() else 'different'} pairs and no others", places.of(2 * start), 2 * start,
-                       file="bin")
-        start += len(part)
+    for number, start, part in one_class_folds(same):
+        report.add("one-class-fold", f"fold {number} of {FOLDS} holds {len(part)} "
+                   f"{'same' if part.all() else 'different'} pairs and no others", places.of(2 * start), 2 * start,
+                   file="bin")
+
+
+def one_class_folds(same: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
+    """(number from 1, first pair, values) of each fold of same pairs only, or of different pairs only."""
+    parts = np.array_split(same, FOLDS)
+    starts = np.cumsum([0, *map(len, parts)]).tolist()
+    return [(number, start, part) for number, (start, part) in enumerate(zip(starts, parts), 1)
+            if len(part) > 1 and part.all() == part.any()]

@@ -101,6 +101,7 @@ def _match(path: Path, known: tuple[np.ndarray, np.ndarray], size: int, records:
     add_all(report, "not-in-index", records, np.flatnonzero(records.key < 0),
             "a record begins here that the index does not know")
     lost = np.flatnonzero(~np.isin(offsets, records.offset))
+    records.astray = np.stack([keys[lost], offsets[lost]], axis=1)
     if len(lost):
         entry = int(lost[np.argmin(offsets[lost])])
         report.add("index-entry", f"the index puts record {keys[entry]} at byte {offsets[entry]}, where no sound "

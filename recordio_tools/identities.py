@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
+from typing import Sequence
 
 from common.files import PathLike
 from recordio_tools.errors import DataError
@@ -37,3 +39,12 @@ def names_beside(rec_path: Path, labels: int) -> list[str]:
     path = rec_path.with_name("identities.csv")
     known = read_identities(path) if path.is_file() else {}
     return [known.get(label, "") for label in range(labels)]
+
+
+def identity_table(identities: Sequence[tuple[str, int]]) -> bytes:
+    """An identities.csv of (name, images) of the labels 0, 1, 2, ..."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["label", "identity", "images"])
+    table.writerows((label, name, count) for label, (name, count) in enumerate(identities))
+    return text.getvalue().encode("utf-8", "surrogateescape")  # a name need be no UTF-8; its bytes are kept

@@ -2,8 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import logging
 import os
 import shutil
@@ -15,6 +13,7 @@ from common.files import write_atomic
 from recordio_tools import framing
 from recordio_tools.batches import DIGEST, WRONG_SIZE, Batch, Preparer
 from recordio_tools.duplicates import Digests
+from recordio_tools.identities import identity_table
 from recordio_tools.pack_report import Report
 from recordio_tools.parallel import ordered_map
 from recordio_tools.prepare import Wanted
@@ -48,7 +47,7 @@ def pack(source: Source, out: Path, wanted: Wanted, selection: Selection, worker
             with contextlib.closing(_batches(source, wanted, selection, workers, task)) as batches:
                 _write_records(writer, _Files(source, batches), selection, report)
         write_property(folder / "property", Property(len(report.identities), wanted.height, wanted.width))
-        write_atomic(folder / "identities.csv", _identity_table(report.identities))
+        write_atomic(folder / "identities.csv", identity_table(report.identities))
         write_atomic(folder / "pack-report.json", report.as_json())
     return report
 
@@ -222,14 +221,6 @@ def _check_enough(report: Report, selection: Selection, source: Source) -> None:
     left = "one identity is" if report.identities else "no identity is"
     raise UserError(f"{source.path}: {left} left to pack, and a training set needs two; found {found}"
                     + (f"; left out: {', '.join(why)}" if why else ""))
-
-
-def _identity_table(identities: list[tuple[str, int]]) -> bytes:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["label", "identity", "images"])
-    table.writerows((label, name, count) for label, (name, count) in enumerate(identities))
-    return text.getvalue().encode("utf-8", "surrogateescape")  # a name need be no UTF-8; its bytes are kept
 
 
 def _typical_size(source: Source) -> int:

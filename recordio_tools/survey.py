@@ -32,7 +32,8 @@ class Records:
 
     key int64, -1 where the index has none, which `check_rec` fills in; image: where there is one. For those: kind
     uint8, an index into IMAGE_KINDS; size uint16 (N, 2), height and width, 0 for what does not decode; sample int64.
-    first: the first image of each kind of fault, its offset and what is wrong.
+    first: the first image of each kind of fault, its offset and what is wrong. astray, int64 (M, 2): key and offset of
+    the index's entries that lead to no sound record, which `check_rec` fills in too.
     """
 
     offset: np.ndarray
@@ -47,6 +48,7 @@ class Records:
     sample: np.ndarray
     first: dict[str, tuple[int, str]]
     key: np.ndarray
+    astray: np.ndarray
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -83,7 +85,8 @@ def survey(raw: RawFile, known: np.ndarray | None, workers: int, report: FileRep
                 first.setdefault(kind, place)
     found = np.concatenate(results)
     return Records(*(np.concatenate(column) for column in zip(*columns)), kind=found["kind"].copy(),
-                   size=found["size"].copy(), sample=found["sample"].copy(), first=first, key=np.full(len(found), -1))
+                   size=found["size"].copy(), sample=found["sample"].copy(), first=first, key=np.full(len(found), -1),
+                   astray=np.empty((0, 2), np.int64))
 
 
 def _examine_slice(raw: RawFile, work: tuple[Block, range]) -> tuple[np.ndarray, dict[str, tuple[int, str]]]:

@@ -6,19 +6,23 @@ import json
 from pathlib import Path
 
 from recordio_tools.arguments import add_workers
-from recordio_tools.check_bin import check_bin
+from recordio_tools.check_bin import examine_bin
 from recordio_tools.check_rec import check_set
 from recordio_tools.data_files import data_files, record_sets
 from recordio_tools.faults import Fault, FileReport
+from recordio_tools.repair import check_out, lines, repair
 
 DESCRIPTION = """\
 Check training sets and verification sets from the first byte to the last: frames, index, header records,
 labels, property; every image is decoded.
 
   python -m recordio_tools check data/ data/lfw.bin
+  python -m recordio_tools check data/ --repair repaired/
 
-PATH is a data folder (its .rec and .bin files), a .rec or a .bin. Every kind of fault is counted, and its
-first place named. Exit status: 0 all sound, 1 not, 2 where a PATH is no such data."""
+PATH is a data folder (its .rec and .bin files), a .rec or a .bin, or the X of the X_0.rec, X_1.rec, ... of
+im2rec. Every kind of fault is counted, and its first place named. --repair copies the good images, byte for
+byte, to a new set with labels without gaps and new headers; the data itself is never changed.
+Exit status: 0 all sound, 1 not (also when it was repaired), 2 where a PATH is no such data."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -27,6 +31,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                                    description=DESCRIPTION)
     parser.add_argument("paths", metavar="PATH", nargs="+", help="data folder, .rec or .bin")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--repair", type=Path, metavar="OUT",
+                        help="write what can be saved to a new folder: a sound train.rec, train.idx, property, and "
+                             "repair-report.json, which says what was lost")
     add_workers(parser)
     parser.set_defaults(run=run)
 
@@ -34,15 +41,27 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check every file; 0 or 1."""
     names = list(dict.fromkeys(file for name in args.paths for file in data_files(Path(name))))
-    reports = [report for paths, complete in record_sets([name for name in names if name.suffix != ".bin"])
-               for report in check_set(paths, args.workers, complete).reports]
-    reports += [check_bin(name, args.workers) for name in names if name.suffix == ".bin"]
+    sets = record_sets([name for name in names if name.suffix != ".bin"])
+    bins = [name for name in names if name.suffix == ".bin"]
+    if args.repair:
+        check_out(args.repair, sets, bins)
+    checked = [check_set(paths, args.workers, complete) for paths, complete in sets]
+    checked_bins = []
+    for name in bins:
+        checked_bins.append(examine_bin(name, args.workers))
+        if not args.repair:
+            checked_bins[-1].images.clear()
+    reports = [report for one in checked for report in one.reports] + [one.report for one in checked_bins]
     sound = all(report.sound for report in reports)
-    if args.json:
-        print(json.dumps({"sound": sound, "files": [report.as_dict() for report in reports]}, indent=1))
-    else:
+    if not args.json:
         for report in reports:
             _tell(report)
+    repaired = repair(checked, checked_bins, args.repair) if args.repair else None
+    if args.json:
+        print(json.dumps({"sound": sound, "files": [report.as_dict() for report in reports],
+                          **({"repair": repaired} if repaired else {})}, indent=1))
+    elif repaired:
+        print("\n".join(lines(repaired, args.repair)))
     return 0 if sound else 1
 
 
