@@ -1,58 +1,94 @@
-"""The same network, faster on CPUs, with the same parameters.
+"""The same network, faster on CPUs, with the same parameters: the form that trains.
 
-MXNet's PReLU is the hot spot there: it leaves oneDNN's blocked layout and runs scalar code. But
+MXNet's PReLU is the hot spot there: it leaves oneDNN's blocked layout and runs scalar code. Two exact forms stay in it:
 
-    prelu(x) = a * x + (1 - a) * relu(x)
+    prelu(x) = a * x + (1 - a) * relu(x)        each term a depthwise 1x1 convolution
+    -prelu(x) = z + (a - 1) * relu(z), z = -x   one depthwise convolution, where signs may turn
 
-is exact, and each term is a depthwise 1x1 convolution, which stays in the layout (`python -m benchmarks.prelu`). The
-slope keeps its name and its shape (C,), so that checkpoints are those of the plain graph.
+The second needs x turned, which a BatchNorm in front does with its gamma and beta turned, and convolutions behind that
+take the result turned, with their weights turned. Most PReLUs of these networks stand so. One map less is written, read
+and kept for the backward pass (`python -m benchmarks training`, `python -m benchmarks memory`). The slope keeps its
+name and its shape (C,), as all parameters do, so that checkpoints are those of the plain graph.
 
 It is also right where MXNet's is not: that one may write over its own input, and the gradient it then gives to the
 slope is slope times the true one (seen on CPUs in MobileFaceNet's last PReLU, with the heads FC, GAP and GNAP).
 """
 from __future__ import annotations
 
+import json
 from typing import Sequence
 
 import mxnet as mx
 
-from symbols.graph import Entry, Graph, Node, is_on, is_prelu, rewrite
+from symbols.graph import Entry, Graph, Node, consumers, is_on, is_prelu, rewrite
 from symbols.shapes import infer_shapes
 from symbols.symbol_utils import PRELU_SLOPE
 
 
 def for_devices(symbol: mx.sym.Symbol, data_shape: tuple[int, ...], devices: Sequence[mx.Context]) -> mx.sym.Symbol:
-    """What is to run of `symbol` on `devices`: its fast form where all of them are CPUs."""
+    """What is to train of `symbol` on `devices`: its fast form where all of them are CPUs."""
     if all(device.device_type == "cpu" for device in devices):
         return accelerate(symbol, data_shape)
     return symbol
 
 
 def accelerate(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> mx.sym.Symbol:
-    """`symbol` with every PReLU over a map as two depthwise convolutions; data_shape: (N, 3, H, W), any N.
+    """`symbol` with every PReLU over a map as depthwise convolutions; data_shape: (N, 3, H, W), any N.
 
     The variables of the result say their shapes, since MXNet cannot infer those of slopes through a reshape.
     """
     shapes = infer_shapes(symbol, data_shape)
+    maps = {name[:-len("_output")] for name, shape in shapes.items() if name.endswith("_output") and len(shape) == 4}
+    turned = _turned(symbol, maps)
 
     def replace(graph: Graph, node: Node) -> Entry | None:
         name = node["name"]
         if node["op"] == "null" and name != "data":
             node.setdefault("attrs", {})["__shape__"] = str(tuple(shapes[name]))
-        shape = shapes.get(f"{name}_output", ())
-        if not is_prelu(node) or len(shape) != 4:
+        for place in turned.get(name, ()):
+            node["inputs"][place] = graph.add("negative", f"{name}_turned{place}", [node["inputs"][place]])
+        if not is_prelu(node) or name not in maps:
             return None
-        data, slope = node["inputs"]
         # Where an initializer looks, since it can no longer tell a slope by its operator.
-        graph.nodes[slope[0]]["attrs"]["__init__"] = mx.init.Constant(PRELU_SLOPE).dumps()
-        depthwise = dict(num_filter=shape[1], num_group=shape[1], kernel=(1, 1), no_bias=True)
-        slope = graph.add("Reshape", f"{name}_slope", [slope], shape=(-1, 1, 1, 1))
-        rest = graph.add("_rminus_scalar", f"{name}_rest", [slope], scalar=1)
-        positive = graph.add("Activation", f"{name}_positive", [data], act_type="relu")
-        line = graph.add("Convolution", f"{name}_line", [data, slope], **depthwise)
-        bend = graph.add("Convolution", f"{name}_bend", [positive, rest], **depthwise)
-        return graph.add("elemwise_add", name, [line, bend])
+        graph.nodes[node["inputs"][1][0]]["attrs"]["__init__"] = mx.init.Constant(PRELU_SLOPE).dumps()
+        return _depthwise(graph, node, shapes[f"{name}_output"][1], name in turned)
     return rewrite(symbol, replace)
+
+
+def _depthwise(graph: Graph, node: Node, channels: int, is_turned: bool) -> Entry:
+    name, (data, slope) = node["name"], node["inputs"]
+    depthwise = dict(num_filter=channels, num_group=channels, kernel=(1, 1), no_bias=True)
+    slope = graph.add("Reshape", f"{name}_slope", [slope], shape=(-1, 1, 1, 1))
+    positive = graph.add("Activation", f"{name}_positive", [data], act_type="relu")
+    if is_turned:
+        rest = graph.add("_minus_scalar", f"{name}_rest", [slope], scalar=1)
+        bend = graph.add("Convolution", f"{name}_bend", [positive, rest], **depthwise)
+        # Not elemwise_add: MXNet's inference pass would fuse that with the convolution in front, and lose the relu.
+        return graph.add("add_n", name, [data, bend], num_args=2)
+    rest = graph.add("_rminus_scalar", f"{name}_rest", [slope], scalar=1)
+    line = graph.add("Convolution", f"{name}_line", [data, slope], **depthwise)
+    bend = graph.add("Convolution", f"{name}_bend", [positive, rest], **depthwise)
+    return graph.add("elemwise_add", name, [line, bend])
+
+
+def _turned(symbol: mx.sym.Symbol, maps: set[str]) -> dict[str, tuple[int, ...]]:
+    """By name, which inputs of a node are negated so that the PReLUs between them see and give maps of turned sign.
+
+    The PReLUs themselves are among the names, with none. maps: the nodes whose output is (N, C, H, W).
+    """
+    nodes = json.loads(symbol.tojson())["nodes"]
+    users = consumers(symbol)
+    turned: dict[str, tuple[int, ...]] = {}
+    for number, node in enumerate(nodes):
+        if not is_prelu(node) or node["name"] not in maps:
+            continue
+        before = nodes[node["inputs"][0][0]]
+        if before["op"] != "BatchNorm" or is_on(before, "fix_gamma") or users[node["inputs"][0][0]] != [number]:
+            continue
+        behind = [nodes[user] if user is not None else None for user in users[number]]
+        if all(user is not None and user["op"] == "Convolution" and user["inputs"][0][0] == number for user in behind):
+            turned.update({node["name"]: (), before["name"]: (1, 2), **{user["name"]: (1,) for user in behind}})
+    return turned
 
 
 def flatten_inputs(symbol: mx.sym.Symbol) -> mx.sym.Symbol:

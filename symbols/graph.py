@@ -42,6 +42,19 @@ def rewrite(symbol: mx.sym.Symbol, replace: Callable[[Graph, Node], Entry | None
     return mx.sym.load_json(json.dumps(written))
 
 
+def consumers(symbol: mx.sym.Symbol) -> list[list[int | None]]:
+    """For each node of `symbol`'s graph, the numbers of the nodes that take an output of it; None for the caller, who
+    takes the symbol's own outputs."""
+    source = json.loads(symbol.tojson())
+    users: list[list[int | None]] = [[] for _ in source["nodes"]]
+    for number, node in enumerate(source["nodes"]):
+        for entry in node["inputs"]:
+            users[entry[0]].append(number)
+    for head in source["heads"]:
+        users[head[0]].append(None)
+    return users
+
+
 def is_on(node: Node, attribute: str, default: str = "True") -> bool:
     """A node's yes-or-no attribute; `default` is what the operator takes where it is not said."""
     return node.get("attrs", {}).get(attribute, default) in ("True", "1", "true")

@@ -157,6 +157,37 @@ def test_no_slow_operator_is_left_over_maps_and_none_is_touched_elsewhere():
     assert operators(leaky) == operators(small_symbol("leaky"))
 
 
+def turned_symbol(fix_gamma=False, also=None):
+    """A PReLU between a BatchNorm and two convolutions, one with a bias; `also` takes one more use of a map."""
+    data = mx.sym.Variable("data")
+    norm = mx.sym.BatchNorm(mx.sym.Convolution(data, num_filter=6, kernel=(3, 3), name="conv"), fix_gamma=fix_gamma,
+                            name="norm")
+    relu = mx.sym.LeakyReLU(norm, act_type="prelu", name="relu")
+    dense = mx.sym.Convolution(relu, num_filter=4, kernel=(3, 3), pad=(1, 1), name="dense")
+    deep = mx.sym.Convolution(relu, num_filter=6, num_group=6, kernel=(1, 1), no_bias=True, name="deep")
+    body = mx.sym.concat(dense, deep, *{None: [], "norm": [norm], "relu": [relu]}[also], dim=1)
+    return mx.sym.Flatten(mx.sym.Pooling(body, kernel=(2, 2), global_pool=True, pool_type="avg"))
+
+
+@pytest.mark.parametrize("settings, depthwise", [
+    ({}, 1), ({"fix_gamma": True}, 2), ({"also": "norm"}, 2), ({"also": "relu"}, 2)], ids=str)
+def test_a_prelu_takes_one_convolution_where_signs_may_turn_and_two_elsewhere(settings, depthwise):
+    plain = turned_symbol(**settings)
+    fast = accelerate(plain, SMALL)
+    assert operators(fast).count("Convolution") == operators(plain).count("Convolution") + depthwise
+    values = drawn(plain, SMALL)
+    outside = np.random.RandomState(1).normal(0, 1, plain.infer_shape(data=SMALL)[1][0])
+    assert_close(train(fast, values, outside), train(by_basic_operators(plain), values, outside))
+    assert_close({"output": infer(fast, values, passes=2)[1]}, {"output": infer(plain, values)[0]})
+
+
+def test_nearly_every_prelu_of_the_networks_takes_one_convolution():
+    for network, head, two in (("y1", "GDC", 0), ("y1", "GNAP", 1), ("r18", "E", 1)):
+        plain = symbols.build(network, 128, head)
+        more = operators(accelerate(plain, SHAPE)).count("Convolution") - operators(plain).count("Convolution")
+        assert more == len(prelu_slopes(plain)) + two
+
+
 def test_an_accelerated_graph_is_saved_and_read_again():
     plain = small_symbol()
     values = drawn(plain, SMALL)
