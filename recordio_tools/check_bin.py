@@ -84,15 +84,17 @@ class _Places:
         self.path, self.images, self.content = path, images, None
 
     def of(self, number: int) -> int | None:
-        """The byte at which an image begins; None where it is written in another way than as it is."""
-        if number >= len(self.images) or not self.images[number]:
+        """The byte at which an image begins; None where it is written in neither of the usual ways.
+
+        Those are the bytes as they are, and, by Python 3 for Python 2, as text of the characters 0 to 255 in UTF-8.
+        """
+        image = self.images[number] if number < len(self.images) else None
+        if not image:
             return None
         if self.content is None:
             self.content = self.path.read_bytes()
-        at = 0
-        for image in self.images[max(number - 1, 0):number]:  # behind the one before it, where both are written out
-            at = max(self.content.find(image), 0) if image else 0
-        place = self.content.find(self.images[number], at)
+        place = self.content.find(image)
+        place = place if place >= 0 else self.content.find(image.decode("latin-1").encode("utf-8"))
         return place if place >= 0 else None
 
 

@@ -155,13 +155,13 @@ def _check_gaps(parts: Sequence[Part], numbers: list[np.ndarray], present: np.nd
                         f"largest {largest}", int(part.records.offset[position]), int(part.records.key[position]),
                         largest + 1 - len(present))
     if classes is not None and largest + 1 < classes and len(present):
-        headers, report = parts[0].headers, parts[0].report
+        records, headers, report = parts[0]
         message = f"no image has label {largest + 1}, and there should be {classes} identities"
-        if largest + 1 < len(headers.identities):
-            add_all(report, "no-images", parts[0].records, headers.identities[largest + 1:largest + 2], message)
-            report.faults["no-images"].count += classes - largest - 2
-        else:
-            report.add("no-images", message, 0, count=classes - largest - 1, file="property")
+        behind = headers.identities[largest + 1:]
+        claims = records.label[behind, 0] != records.label[behind, 1]  # those that claim none are told already
+        add_all(report, "no-images", records, behind[claims], message)
+        if classes - largest - 1 > len(behind):
+            report.add("no-images", message, 0, count=classes - largest - 1 - len(behind), file="property")
 
 
 def _first_with(parts: Sequence[Part], numbers: list[np.ndarray], label: int) -> tuple[Part, int]:
