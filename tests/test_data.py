@@ -92,12 +92,19 @@ def test_the_other_augmentations_change_the_picture_within_reason(augmentation):
     np.testing.assert_array_equal(image, before)
 
 
+def spoil(folder, pictures, size):
+    """Overwrite the image bytes of the records of `pictures`, (identity, index), with zeros."""
+    content = (folder / "train.rec").read_bytes()
+    for identity, index in pictures:
+        picture = jpeg(draw(identity, index, size))
+        assert content.count(picture) == 1
+        content = content.replace(picture, b"\0" * len(picture))
+    (folder / "train.rec").write_bytes(content)
+
+
 def test_a_record_that_does_not_decode_is_named_once_and_replaced(tmp_path, caplog):
     folder = write_training_set(tmp_path, identities=3, images=4)
-    content = (folder / "train.rec").read_bytes()
-    picture = jpeg(draw(1, 2))
-    assert content.count(picture) == 1
-    (folder / "train.rec").write_bytes(content.replace(picture, b"\0" * len(picture)))
+    spoil(folder, [(1, 2)], size=112)
     dataset = open_dataset(folder)
     got = batches(dataset, 12)
     assert all(7 not in batch.keys for batch in got)  # keys begin at 1, identity 1 at key 5
@@ -105,6 +112,32 @@ def test_a_record_that_does_not_decode_is_named_once_and_replaced(tmp_path, capl
     for batch in got:
         positions = [int(np.flatnonzero(dataset.keys == key)[0]) for key in batch.keys]
         np.testing.assert_array_equal(batch.labels, dataset.labels[positions])
+
+
+def test_bad_records_are_counted_where_they_are_met_and_a_resumed_loader_goes_on_the_same(tmp_path, caplog):
+    folder = write_training_set(tmp_path, identities=3, images=4, size=32)
+    spoil(folder, [(0, 1), (2, 3)], size=32)
+    dataset = open_dataset(folder)
+    augmentation = Augmentation(mirror=True, cutoff=9, color=2)
+    whole = batches(dataset, 12, augmentation=augmentation)
+    assert sorted(key for batch in whole for key in batch.bad) == [2, 12]
+    first = next(number for number, batch in enumerate(whole) if batch.bad)
+    assert list(whole[first].keys) != list(dataset.keys[EndlessOrder(12, 1).take(4 * first, 4)])
+    for workers in (1, 3):
+        caplog.clear()
+        resumed = batches(dataset, 6, augmentation=augmentation, position=24, workers=workers, bad=[2, 12])
+        assert not any(batch.bad for batch in resumed) and not caplog.text
+        for expected, got in zip(whole[6:], resumed):
+            np.testing.assert_array_equal(got.keys, expected.keys)
+            np.testing.assert_array_equal(got.images, expected.images)
+
+
+@pytest.mark.parametrize("known", [[], range(1000, 1040)])
+def test_too_many_bad_records_stop_the_run_even_when_it_was_resumed_in_between(tmp_path, known):
+    folder = write_training_set(tmp_path, identities=4, images=25, size=32)
+    spoil(folder, [(identity, index) for identity in range(3) for index in range(20)], size=32)
+    with pytest.raises(RunError, match="5[1-9] records of .*recordio_tools check"):
+        batches(open_dataset(folder), 100, bad=known, batch=1)
 
 
 def test_nothing_that_decodes_ends_the_run_with_one_line(tmp_path):

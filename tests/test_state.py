@@ -1,13 +1,18 @@
-"""The state of a run: whole generations, two of them, a damaged one passed over."""
+"""The state of a run: whole generations, two of them, a damaged one passed over, a kill at any moment survived."""
+import builtins
+import os
+import shutil
+
 import mxnet as mx
 import numpy as np
 import pytest
 
 from common.errors import UserError
+from training.arrays import file_digest, write_arrays
 from training.config import Config
-from training.state import Progress, generations, load_state, save_state
+from training.state import Progress, States, generations
 
-CONFIG = Config(data_dir="d", lr=0.1).as_dict()
+CONFIG = {**Config(data_dir="d", lr=0.1).as_dict(), "data": {"images": 8, "digest": "aa"}}
 
 
 def arrays(value):
@@ -15,10 +20,28 @@ def arrays(value):
             "momentum": {"w": mx.nd.full((3, 2), -value)}}
 
 
+def save(folder, *steps):
+    states = States(folder, CONFIG)
+    states.load()
+    for step in steps:
+        states.save(Progress(step=step), arrays(step))
+    return states
+
+
+def load(folder, identity=CONFIG):
+    return States(folder, identity).load()
+
+
+def names(folder):
+    return [path.name for path in generations(folder)]
+
+
 def test_what_was_saved_comes_back(tmp_path):
-    progress = Progress(step=7, position=70, saves=2, best=0.9, best_number=1, metrics_bytes=123, warned=["stuck"])
-    save_state(tmp_path, progress, CONFIG, arrays(3.5))
-    got, loaded = load_state(tmp_path, CONFIG)
+    progress = Progress(step=7, position=70, bad=[3], skipped=2, saves=2, best=0.1 + 0.2, best_of="eer of lfw",
+                        best_number=1, lengths={"metrics.jsonl": 123}, window={"loss": 1 / 3, "norm": float("inf")},
+                        warned=["stuck"], symptoms={"stuck": 2})
+    States(tmp_path, CONFIG).save(progress, arrays(3.5))
+    got, loaded = load(tmp_path)
     assert got == progress
     for part, expected in arrays(3.5).items():
         for name, value in expected.items():
@@ -26,17 +49,15 @@ def test_what_was_saved_comes_back(tmp_path):
 
 
 def test_two_generations_are_kept_and_the_newest_is_read(tmp_path):
-    for step in (9, 10, 100):  # as text, 100 sorts before 9
-        save_state(tmp_path, Progress(step=step), CONFIG, arrays(step))
-    assert [int(path.name) for path in generations(tmp_path)] == [10, 100]
-    assert load_state(tmp_path, CONFIG)[0].step == 100
+    save(tmp_path, 9, 10, 100)  # as text, 100 sorts before 9
+    assert names(tmp_path) == ["000000010", "000000100"]
+    assert load(tmp_path)[0].step == 100
 
 
 @pytest.mark.parametrize("name", ["net.params", "momentum.params", "state.json"])
 @pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
 def test_a_damaged_newest_state_falls_back_to_the_one_before(tmp_path, name, damage, caplog):
-    for step in (1, 2):
-        save_state(tmp_path, Progress(step=step), CONFIG, arrays(step))
+    save(tmp_path, 1, 2)
     path = generations(tmp_path)[-1] / name
     content = path.read_bytes()
     if damage == "gone":
@@ -45,36 +66,126 @@ def test_a_damaged_newest_state_falls_back_to_the_one_before(tmp_path, name, dam
         middle = len(content) // 2
         changed = bytes([content[middle] ^ 0xff])
         path.write_bytes(content[:middle] if damage == "cut" else content[:middle] + changed + content[middle + 1:])
-    progress, loaded = load_state(tmp_path, CONFIG)
+    progress, loaded = load(tmp_path)
     assert progress.step == 1 and loaded["net"]["w"].asnumpy()[0, 0] == 1
-    assert "cannot be used" in caplog.text
+    assert "000000002 cannot be used" in caplog.text
+
+
+def test_after_falling_back_the_good_state_is_kept_until_two_good_ones_are_there(tmp_path):
+    save(tmp_path, 1, 2)
+    (generations(tmp_path)[-1] / "head.params").write_bytes(b"")
+    save(tmp_path, 2)
+    assert names(tmp_path) == ["000000001", "000000002-1"] and load(tmp_path)[0].step == 2
+    save(tmp_path, 3)
+    assert names(tmp_path) == ["000000002-1", "000000003"]
 
 
 def test_all_damaged_is_an_error_that_names_the_way_out(tmp_path):
-    save_state(tmp_path, Progress(step=1), CONFIG, arrays(1))
+    save(tmp_path, 1)
     (generations(tmp_path)[0] / "net.params").write_bytes(b"")
     with pytest.raises(UserError, match="--overwrite"):
-        load_state(tmp_path, CONFIG)
+        load(tmp_path)
 
 
-def test_half_a_generation_is_no_generation(tmp_path):
-    save_state(tmp_path, Progress(step=1), CONFIG, arrays(1))
+def test_half_a_generation_is_no_generation_and_goes_with_the_next(tmp_path):
+    save(tmp_path, 1)
     (tmp_path / ".000000002.tmp").mkdir()  # what a kill in the middle of writing leaves
-    assert load_state(tmp_path, CONFIG)[0].step == 1
+    assert load(tmp_path)[0].step == 1
+    save(tmp_path, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000001", "000000003"]
 
 
 def test_no_state_is_none(tmp_path):
-    assert load_state(tmp_path / "state", CONFIG) is None
+    assert load(tmp_path / "state") is None
 
 
-def test_another_configuration_is_refused_naming_the_difference(tmp_path):
-    save_state(tmp_path, Progress(step=1), CONFIG, arrays(1))
-    with pytest.raises(UserError, match=r"--lr 0.1 there, 0.2 here"):
-        load_state(tmp_path, Config(data_dir="d", lr=0.2).as_dict())
-    assert load_state(tmp_path, Config(data_dir="elsewhere", max_steps=5, verbose=1).as_dict())[0].step == 1
+@pytest.mark.parametrize("change, words", [
+    ({"lr": 0.2}, "--lr 0.1 there, 0.2 here"),
+    ({"data": {"images": 9, "digest": "aa"}}, "data of {'images': 8, 'digest': 'aa'} there, {'images': 9")])
+def test_another_run_is_refused_naming_the_difference(tmp_path, change, words):
+    save(tmp_path, 1)
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, {**CONFIG, **change})
+    assert words in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
 
-def test_saving_the_same_step_twice_is_safe(tmp_path):
-    for value in (1, 2):
-        save_state(tmp_path, Progress(step=5), CONFIG, arrays(value))
-    assert load_state(tmp_path, CONFIG)[1]["net"]["w"].asnumpy()[0, 0] == 2
+def test_what_moves_no_parameter_may_change(tmp_path):
+    save(tmp_path, 1)
+    assert load(tmp_path, {**CONFIG, "data_dir": "elsewhere", "max_steps": 5, "verbose": 1})[0].step == 1
+
+
+def test_a_flag_that_a_state_does_not_know_counts_as_its_default(tmp_path):
+    older = {name: value for name, value in CONFIG.items() if name != "wd"}
+    States(tmp_path, older).save(Progress(step=1), arrays(1))
+    assert load(tmp_path)[0].step == 1
+    with pytest.raises(UserError, match="--wd 0.0005 there, 0.1 here"):
+        load(tmp_path, {**CONFIG, "wd": 0.1})
+
+
+class Killed(BaseException):
+    """The process is gone: not even what stands in a finally is done."""
+
+
+WRITES = [(os, "replace"), (os, "fsync"), (os, "unlink"), (os, "mkdir"), (os, "rmdir"), (builtins, "open")]
+
+
+def killed_at(monkeypatch, count):
+    """From the `count`th call of a function that changes the disk on, all of them raise."""
+    left = [count]
+
+    def wrapped(function):
+        def call(*arguments, **settings):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return function(*arguments, **settings)
+        return call
+    for module, name in WRITES:
+        monkeypatch.setattr(module, name, wrapped(getattr(module, name)))
+
+
+def test_a_kill_at_any_moment_of_saving_leaves_a_state_that_reads(tmp_path, monkeypatch):
+    seen = set()
+    for count in range(1000):
+        folder = tmp_path / "state"
+        shutil.rmtree(folder, ignore_errors=True)
+        save(folder, 1, 2)
+        states = States(folder, CONFIG)
+        states.load()
+        with monkeypatch.context() as patched:
+            killed_at(patched, count)
+            try:
+                states.save(Progress(step=3), arrays(3))
+                done = True
+            except Killed:
+                done = False
+        progress, loaded = load(folder)
+        assert progress.step in (2, 3)
+        assert loaded["net"]["w"].asnumpy()[0, 0] == loaded["head"]["fc7_weight"].asnumpy()[0] == progress.step
+        seen.add(progress.step)
+        save(folder, 4)  # and the next one is written, whatever the kill left
+        assert load(folder)[0].step == 4
+        assert not list(folder.glob(".*")) and len(names(folder)) == 2
+        if done:
+            break
+    assert seen == {2, 3} and done and count > 20
+
+
+def test_saving_a_step_twice_never_leaves_less_than_the_first(tmp_path):
+    states = save(tmp_path, 5)
+    states.save(Progress(step=5, verified_step=5), arrays(6))
+    assert names(tmp_path) == ["000000005", "000000005-1"]
+    progress, loaded = load(tmp_path)
+    assert progress.verified_step == 5 and loaded["net"]["w"].asnumpy()[0, 0] == 6
+
+
+def test_array_files_are_those_of_mxnet(tmp_path):
+    random = np.random.RandomState(0)
+    given = {"a_weight": mx.nd.array(random.rand(3, 4, 2)), "längere": mx.nd.array([1, 2], dtype="int32"),
+             "h": mx.nd.array(random.rand(5), dtype="float16"), "one": mx.nd.ones((1,), dtype="float64")}
+    digest = write_arrays(tmp_path / "ours", given)
+    mx.nd.save(str(tmp_path / "theirs"), given)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+    assert digest == file_digest(tmp_path / "theirs")
+    write_arrays(tmp_path / "empty", {})
+    assert not mx.nd.load(str(tmp_path / "empty"))

@@ -12,7 +12,7 @@ HEALTHY = Symptoms(epoch=5, cosine=0.4, similarity=0.05, data_wait=0.02, margin_
 @pytest.mark.parametrize("change, words", [
     ({"similarity": 0.99}, "collapsed"), ({"data_wait": 0.6}, "waits for images 60%"), ({"cosine": 0.001}, "cosine")])
 def test_each_symptom_warns_once_after_three_rows(change, words):
-    watch = Watch([])
+    watch = Watch([], {})
     ill = replace(HEALTHY, **change)
     given = [watch.look(ill) for _ in range(6)]
     assert [len(warnings) for warnings in given] == [0, 0, 1, 0, 0, 0]
@@ -20,19 +20,27 @@ def test_each_symptom_warns_once_after_three_rows(change, words):
 
 
 def test_a_passing_symptom_and_a_healthy_run_are_silent():
-    watch = Watch([])
+    watch = Watch([], {})
     ill = replace(HEALTHY, data_wait=0.9)
     assert not any(watch.look(seen) for seen in [ill, ill, HEALTHY, ill, ill, HEALTHY])
 
 
 def test_an_early_cosine_near_zero_is_no_symptom():
-    watch = Watch([])
+    watch = Watch([], {})
     assert not any(watch.look(replace(HEALTHY, epoch=1, cosine=0.0)) for _ in range(5))
 
 
 def test_a_warning_given_before_a_resume_is_not_repeated():
-    watch = Watch(["input-bound"])
+    watch = Watch(["input-bound"], {})
     assert not any(watch.look(replace(HEALTHY, data_wait=0.9)) for _ in range(5))
+
+
+def test_a_resume_between_two_rows_does_not_begin_to_count_anew():
+    before = Watch([], {})
+    ill = replace(HEALTHY, similarity=0.99)
+    assert not any(before.look(ill) for _ in range(2))
+    after = Watch(before.given, before.rows)
+    assert len(after.look(ill)) == 1 and not after.look(ill)
 
 
 def test_mean_similarity_is_of_different_people_only():

@@ -19,7 +19,7 @@ DESCRIPTION = """Train a face embedding on packed records, verify as it goes, an
 
 POSITIVE = ("emb_size", "per_batch_size", "accumulate", "frequent", "end_epoch", "lr", "margin_s", "margin_a", "bn_mom")
 NOT_NEGATIVE = ("max_steps", "total_steps", "verbose", "wd", "mom", "workers", "warmup", "images_filter", "cutoff",
-                "fc7_lr_mult", "fc7_wd_mult", "emb_wd_mult", "margin_m", "margin_b")
+                "fc7_lr_mult", "fc7_wd_mult", "emb_wd_mult", "margin_m", "margin_b", "save_every")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -81,6 +81,8 @@ def _check(config: Config) -> None:
         raise UserError(f"--warmup {config.warmup}: must end before the first of --lr-steps, {steps[0]}")
     if config.network[:1] not in ("r", "y"):
         raise UserError(f"--network {config.network}: no such network; r18, r34, r50, r100 ... or y1, y2")
+    if config.resume and config.overwrite:
+        raise UserError("--resume goes on with the run in the folder of --prefix, --overwrite discards it: give one")
     if config.image_size:
         parse_image_size(config.image_size)
     if config.pretrained:

@@ -10,6 +10,7 @@ import mxnet as mx
 from common.errors import UserError
 from common.files import atomic_path, write_atomic
 from inference.model import Arrays, read_parameters
+from training.arrays import write_arrays
 
 # InsightFace's own MobileFaceNet files call this one weight by an older name.
 ALIASES = {"fc1_weight": "pre_fc1_weight"}
@@ -38,9 +39,9 @@ def save_checkpoint(prefix: str, number: int, symbol: mx.sym.Symbol, arguments: 
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, mx.nd.NDArray]) -> None:
-    """`mx.nd.save`, atomically."""
+    """Write what `mx.nd.load` reads, atomically."""
     with atomic_path(path) as temporary:
-        mx.nd.save(str(temporary), dict(arrays))
+        write_arrays(temporary, arrays)
 
 
 def load_pretrained(prefix: str, number: int) -> Arrays:

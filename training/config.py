@@ -97,6 +97,10 @@ class Config:
                        choices=(0, 1, 2, 3), group="watching")
     best_metric: str = option("accuracy", "what makes a checkpoint best, on the last of the targets",
                               choices=("accuracy", "tpr", "eer", "auc"), group="watching")
+    save_every: float = option(600.0, "save the state for --resume every so many seconds, beside at every "
+                               "verification; 0: only there", group="watching")
+    on_nan: str = option("stop", "when a loss or a gradient is not finite: stop, or skip that step and go on",
+                         choices=("stop", "skip"), group="watching")
     # the machine
     devices: str = option("", "cpu:0,cpu:1 or gpu:0,gpu:1; default: all visible GPUs, else the CPU",
                           group="machine")
@@ -128,4 +132,5 @@ class Config:
 # What may change between a state and the run that resumes it: none of these moves a parameter before the end.
 FREE_ON_RESUME = frozenset((
     "preset", "data_dir", "prefix", "pretrained", "target", "workers", "max_steps", "total_steps", "end_epoch",
-    "verbose", "frequent", "ckpt", "best_metric", "resume", "overwrite", "dry_run", "kvstore"))
+    "verbose", "frequent", "ckpt", "best_metric", "resume", "overwrite", "dry_run", "kvstore",
+    "save_every", "on_nan"))

@@ -9,6 +9,7 @@ import logging
 import queue
 import threading
 from dataclasses import dataclass
+from typing import Iterable
 
 import cv2
 import numpy as np
@@ -19,17 +20,21 @@ from recordio_tools.dataset import FaceDataset
 from recordio_tools.images import decode
 
 log = logging.getLogger(__name__)
-MAX_BAD_SHARE = 0.01  # of the images read so far, above MAX_BAD_FREE of them
+MAX_BAD_SHARE = 0.01  # of the images read so far, each counted once, above MAX_BAD_FREE of them
 MAX_BAD_FREE = 50
 
 
 @dataclass(frozen=True)
 class Batch:
-    """images (N, H, W, 3) uint8 RGB; labels (N,) int32; keys (N,) of the records, for messages."""
+    """images (N, H, W, 3) uint8 RGB; labels (N,) int32; keys (N,) of the records, for messages.
+
+    bad: keys of the records that were met here for the first time and do not decode.
+    """
 
     images: np.ndarray
     labels: np.ndarray
     keys: np.ndarray
+    bad: tuple[int, ...] = ()
 
 
 class EndlessOrder:
@@ -75,14 +80,15 @@ class Augmentation:
 class BatchLoader:
     """Decoded batches in order, made by threads `ahead` of the step that asks.
 
-    position: where in the endless order the first batch begins. bad: how many records did not decode; such a record is
-    named once and its place is taken by its successor in the order. More than 1% of them is a RunError.
+    position: where in the endless order the first batch begins. bad: keys of records that are known not to decode, from
+    before a resume. A record that does not decode is named once, and another one, which the seed and the position
+    decide, takes its place; more than 50 that are more than 1% of those read is a RunError.
     """
 
     def __init__(self, dataset: FaceDataset, chosen: np.ndarray, batch: int, augmentation: Augmentation, seed: int,
-                 position: int = 0, workers: int = 0, ahead: int = 3) -> None:
+                 position: int = 0, workers: int = 0, ahead: int = 3, bad: Iterable[int] = ()) -> None:
         self.dataset, self.chosen, self.batch, self.augmentation = dataset, chosen, batch, augmentation
-        self.seed, self.bad, self._read = seed, set(), 0
+        self.seed, self._bad = seed, set(bad)
         self._order = EndlessOrder(len(chosen), seed)
         self._pool = concurrent.futures.ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="decode")
         self._batches: queue.Queue = queue.Queue(maxsize=ahead)
@@ -119,16 +125,29 @@ class BatchLoader:
     def _make(self, position: int) -> Batch:
         index = self.chosen[self._order.take(position, self.batch)]
         images = np.empty((self.batch, self.dataset.height, self.dataset.width, 3), np.uint8)
-        used = np.array(list(self._pool.map(self._fill, [images] * self.batch, range(self.batch), index,
-                                            range(position, position + self.batch))))
-        self._read += self.batch
-        if len(self.bad) > max(MAX_BAD_FREE, MAX_BAD_SHARE * self._read):
-            raise RunError(f"{len(self.bad)} records of {self.dataset.record_file.rec_path} do not decode, more than "
-                           "1% of those read; python -m recordio_tools check names them")
-        return Batch(images, self.dataset.labels[used].astype(np.int32), self.dataset.keys[used])
+        filled = list(self._pool.map(self._fill, [images] * self.batch, range(self.batch), index,
+                                     range(position, position + self.batch)))
+        used = np.array([candidate for candidate, _ in filled])
+        bad = self._count_bad({key: fault for _, faults in filled for key, fault in faults.items()},
+                              position + self.batch)
+        return Batch(images, self.dataset.labels[used].astype(np.int32), self.dataset.keys[used], bad)
 
-    def _fill(self, images: np.ndarray, row: int, index: int, position: int) -> int:
+    def _count_bad(self, faults: dict[int, str], read: int) -> tuple[int, ...]:
+        """The keys of `faults` that are new, each named in the log; `read` images were read since the beginning."""
+        path = self.dataset.record_file.rec_path
+        new = tuple(key for key in faults if key not in self._bad)
+        for key in new:
+            log.warning("record %d of %s is left out: %s", key, path, faults[key])
+        self._bad.update(new)
+        if len(self._bad) > max(MAX_BAD_FREE, MAX_BAD_SHARE * min(read, len(self.chosen))):
+            raise RunError(f"{len(self._bad)} records of {path} do not decode, more than 1% of those read; "
+                           "python -m recordio_tools check names them, --repair writes the set without them")
+        return new
+
+    def _fill(self, images: np.ndarray, row: int, index: int, position: int) -> tuple[int, dict[int, str]]:
+        """Put the image `index` into its row, or one in its place; which it was, and what was wrong with the others."""
         random = np.random.RandomState([self.seed, 1, position & 0xffffffff, position >> 32])
+        faults: dict[int, str] = {}
         for attempt in range(100):
             candidate = int(index) if attempt == 0 else int(self.chosen[random.randint(len(self.chosen))])
             key = int(self.dataset.keys[candidate])
@@ -137,12 +156,10 @@ class BatchLoader:
                 if image.shape != images.shape[1:]:
                     raise ValueError(f"is {image.shape[0]}x{image.shape[1]}, not {images.shape[1]}x{images.shape[2]}")
             except (ValueError, UserError) as error:
-                if key not in self.bad:
-                    self.bad.add(key)
-                    log.warning("record %d of %s is left out: %s", key, self.dataset.record_file.rec_path, error)
+                faults[key] = str(error)
                 continue
             images[row] = self.augmentation.apply(image, random)
-            return candidate
+            return candidate, faults
         raise RunError(f"{self.dataset.record_file.rec_path}: a hundred records in a row do not decode; "
                        "python -m recordio_tools check names them")
 

@@ -3,15 +3,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
-import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import mxnet as mx
-import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -20,77 +17,72 @@ from eval.verification import VerificationResult, VerificationSet
 from training.checkpoint import checkpoint_path, save_checkpoint
 from training.config import Config
 from training.data import BatchLoader
+from training.guard import Guard, check_finite
 from training.model import Model, momentum_arrays
 from training.pictures import roc_picture
 from training.runlog import RunLog
 from training.schedule import Schedule
-from training.state import Progress, save_state
-from training.step import StepResult, update
+from training.signals import Signals, Stopped
+from training.state import Progress, States
+from training.step import update
 from training.validation import result_row, verify
 from training.watch import Symptoms, Watch
 from training.window import Window
 
 log = logging.getLogger(__name__)
-SAVE_EVERY_SECONDS = 600.0  # the most that a kill can cost
-
-
-class _VerificationStopped(Exception):
-    """A signal came while verifying, which can take minutes."""
 
 
 class Loop:
     """Runs a model over a loader until the schedule ends or a signal comes; returns the exit status."""
 
     def __init__(self, config: Config, schedule: Schedule, model: Model, trainer: mx.gluon.Trainer, loader: BatchLoader,
-                 targets: list[VerificationSet], progress: Progress, runlog: RunLog) -> None:
+                 targets: list[VerificationSet], progress: Progress, runlog: RunLog, states: States,
+                 signals: Signals) -> None:
         self.config, self.schedule, self.model, self.trainer = config, schedule, model, trainer
         self.loader, self.targets, self.progress, self.runlog = loader, targets, progress, runlog
-        self.folder = Path(config.prefix).parent
+        self.states, self.signals = states, signals
         self.rate = schedule.scheduler()
-        self.watch = Watch(progress.warned)
+        self.watch = Watch(progress.warned, progress.symptoms)
+        self.guard = Guard(progress, config.on_nan == "skip")
         self.window = Window()
-        self.stopped = self._verifying = False
-        self._saved = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), progress.step
+        self._changed = states.newest is None  # the state at step 0 also tells at once if there is room for one
 
     def run(self) -> int:
         """Train to the end of the schedule. 0 when done, 130 when stopped by a signal, the state saved either way."""
         progress = self.progress
-        handlers = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         bar = tqdm(total=self.schedule.end, initial=progress.step, unit="step", dynamic_ncols=True, smoothing=0.05,
                    disable=not sys.stderr.isatty())
         try:
             with logging_redirect_tqdm():  # lines of the log go above the bar
                 return self._until_the_end(bar)
+        except OSError as error:
+            where = error.filename or Path(self.config.prefix).parent
+            raise RunError(f"{where}: {error.strerror or error}; the state of step {self._saved_step} is kept: when "
+                           "that is mended, --resume goes on from there") from None
         finally:
             bar.close()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
 
     def _until_the_end(self, bar: tqdm) -> int:
         progress = self.progress
-        self.window.start()
-        while not self.stopped:
+        self.window.start(progress.window)
+        self.save_state()
+        self._remove_replaced()
+        self.signals.orderly()
+        while not self.signals.asked:
             if self._verification_is_due():
-                with contextlib.suppress(_VerificationStopped):  # a resumed run verifies this step first
+                with contextlib.suppress(Stopped):  # a resumed run verifies this step first
                     self._verify_and_save()
             elif progress.step >= self.schedule.end:
+                self._tell_what_was_left_out()
                 return 0
             else:
                 self._step(bar)
-                if time.monotonic() - self._saved > SAVE_EVERY_SECONDS:
+                if self.config.save_every and time.monotonic() - self._saved_at > self.config.save_every:
                     self.save_state()
-        self._flush_window(bar)
         self.save_state()
         log.info("stopped at step %d; the state is saved, --resume goes on from there", progress.step)
         return 130
-
-    def _stop(self, number: int, frame: object) -> None:
-        if self.stopped:
-            raise KeyboardInterrupt
-        self.stopped = True
-        log.warning("%s: finishing this step and saving; once more to leave at once", signal.Signals(number).name)
-        if self._verifying:
-            raise _VerificationStopped
 
     def _verification_is_due(self) -> bool:
         step, every = self.progress.step, self.config.verbose
@@ -106,29 +98,22 @@ class Loop:
         began = time.perf_counter()
         batch = self.loader.next()
         waited = time.perf_counter() - began
-        result = update(self.model, self.trainer, batch, progress.step)
+        result = update(self.model, self.trainer, batch, progress.step, self.guard.skip)
         loss, cosine, hit = result.read()
-        self._check_finite(loss, cosine, result)
+        if self.guard.good(result, loss, cosine, self.trainer.learning_rate):
+            self.window.add(loss, cosine, hit, waited, result)
+        else:
+            self.window.add_skipped(waited)
         progress.step += 1
         progress.position += len(batch.labels)
-        self.window.add(loss, cosine, hit, waited, result)
+        progress.bad += batch.bad
+        self._changed = True
         bar.update()
         if progress.step % self.config.frequent == 0:
             self._flush_window(bar)
 
-    def _check_finite(self, loss: np.ndarray, cosine: np.ndarray, result: StepResult) -> None:
-        if math.isfinite(float(loss.sum())):
-            return
-        rows = np.flatnonzero(~np.isfinite(loss))[:10]
-        raise RunError(
-            f"the loss is {loss[rows[0]]} at step {self.progress.step + 1}, learning rate "
-            f"{self.trainer.learning_rate:g}, largest cosine "
-            f"{np.nanmax(np.abs(cosine)) if np.isfinite(cosine).any() else math.nan:.4f}, records "
-            f"{', '.join(str(key) for key in result.keys[rows])}; the last good state is kept: a lower --lr or a "
-            "--warmup usually mends it")
-
     def _flush_window(self, bar: tqdm) -> None:
-        if not self.window.steps:
+        if not self.window.sums["steps"]:
             return
         progress, summary = self.progress, self.window.summary()
         epoch = progress.step / self.schedule.steps_per_epoch
@@ -145,44 +130,52 @@ class Loop:
         for warning in self.watch.look(symptoms):
             log.warning("warning: %s", warning)
         self.window.start()
+        self._changed = True
 
     def _verify_and_save(self) -> None:
         progress, config = self.progress, self.config
         last = progress.step >= self.schedule.end
         self._flush_window(tqdm(disable=True))
         arguments, auxiliary = self.model.network_arrays()
-        self._verifying = True
-        results = verify(self.model.symbol, arguments, auxiliary, self.targets, self.model.devices,
-                         min(config.per_batch_size, 64))
-        self._verifying = False
+        check_finite({**arguments, **auxiliary}, progress.step)
+        with self.signals.interruptible():
+            results = verify(self.model.symbol, arguments, auxiliary, self.targets, self.model.devices,
+                             min(config.per_batch_size, 64))
         for result in results:
             self._log_result(result)
         progress.verified_step = progress.step
         better = self._is_best(results)
         if config.ckpt in (2, 3) or (config.ckpt == 1 and (better or last)):
             self._save_checkpoint(arguments, auxiliary, better)
+        self._changed = True
         self.save_state()
+        self._remove_replaced()
         self.window.start()
 
     def _is_best(self, results: list[VerificationResult]) -> bool:
         if not results:
             return False
-        value = getattr(results[-1], self.config.best_metric)
-        value = -value if self.config.best_metric == "eer" else value
-        if self.progress.best is not None and value <= self.progress.best:
+        progress, metric = self.progress, self.config.best_metric
+        value = getattr(results[-1], metric) * (-1 if metric == "eer" else 1)
+        best_of = f"{metric} of {results[-1].name}"
+        if progress.best is not None and progress.best_of == best_of and value <= progress.best:
             return False
-        self.progress.best = float(value)
+        progress.best, progress.best_of = float(value), best_of
         return True
 
     def _save_checkpoint(self, arguments: dict[str, Any], auxiliary: dict[str, Any], better: bool) -> None:
         progress, prefix = self.progress, self.config.prefix
+        path = save_checkpoint(prefix, progress.saves + 1, self.model.symbol, arguments, auxiliary)
+        progress.replaced = progress.saves if self.config.ckpt == 3 else 0
         progress.saves += 1
-        path = save_checkpoint(prefix, progress.saves, self.model.symbol, arguments, auxiliary)
-        if self.config.ckpt == 3 and progress.saves > 1:
-            checkpoint_path(prefix, progress.saves - 1).unlink(missing_ok=True)
         if better:
             progress.best_number = progress.saves
         log.info("saved %s%s", path, ", the best so far" if better else "")
+
+    def _remove_replaced(self) -> None:
+        # Only after the state that knows its successor, so that no kill leaves a run without a checkpoint.
+        if self.progress.replaced:
+            checkpoint_path(self.config.prefix, self.progress.replaced).unlink(missing_ok=True)
 
     def _log_result(self, result: VerificationResult) -> None:
         self.runlog.verification(result_row(result, self.progress.step), roc_picture(result), result.embeddings)
@@ -190,13 +183,24 @@ class Loop:
                  "%.1f s)", self.progress.step, result.name, result.accuracy, result.accuracy_std, result.tpr,
                  result.eer, result.auc, result.xnorm, result.pairs, result.seconds)
 
+    def _tell_what_was_left_out(self) -> None:
+        if self.progress.skipped:
+            log.warning("%d steps were skipped, because their loss or gradient was not finite", self.progress.skipped)
+        if self.progress.bad:
+            log.warning("%d records that do not decode were left out", len(self.progress.bad))
+
     def save_state(self) -> None:
-        """Write a generation of RUN/state/."""
-        self.progress.metrics_bytes = self.runlog.metrics_bytes
-        save_state(self.folder / "state", self.progress, self.config.as_dict(),
-                   {"net": self.model.state_arrays(), "head": self.model.head_arrays(),
-                    "momentum": momentum_arrays(self.trainer)})
-        self._saved = time.monotonic()
+        """Write a generation of RUN/state/, unless the newest one tells everything already."""
+        if not self._changed:
+            return
+        self.guard.settle()
+        arrays = {"net": self.model.state_arrays(), "head": self.model.head_arrays(),
+                  "momentum": momentum_arrays(self.trainer)}
+        for part in arrays.values():
+            check_finite(part, self.progress.step)
+        self.progress.lengths, self.progress.window = self.runlog.sync(), self.window.state()
+        self.states.save(self.progress, arrays)
+        self._saved_at, self._saved_step, self._changed = time.monotonic(), self.progress.step, False
 
 
 def duration(seconds: float) -> str:

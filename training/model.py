@@ -143,6 +143,18 @@ class Model:
                 self.net_parameters[name].set_data(value)
         self.head.set_arrays(head)
 
+    def running_statistics(self) -> dict[str, list[mx.nd.NDArray]]:
+        """Copies of BatchNorm's running statistics, of each device its own."""
+        return {name: [value.copy() for value in self.net_parameters[name].list_data()]
+                for name in self.symbol.list_auxiliary_states()}
+
+    def restore_statistics(self, statistics: Mapping[str, list[mx.nd.NDArray]]) -> None:
+        """Put back what `running_statistics` gave."""
+        mx.nd.waitall()  # the backward pass may still be updating them
+        for name, copies in statistics.items():
+            for value, copy in zip(self.net_parameters[name].list_data(), copies):
+                copy.copyto(value)
+
     def state_arrays(self) -> dict[str, mx.nd.NDArray]:
         """Everything of the network that a resumed run needs: running statistics of each device on its own."""
         arrays, _ = self.network_arrays()

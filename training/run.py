@@ -1,11 +1,13 @@
 """One training run from its configuration to its last checkpoint."""
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import mxnet as mx
 
@@ -19,11 +21,14 @@ from training.checkpoint import load_pretrained, old_checkpoints
 from training.config import SCHEDULE_BATCH, Config
 from training.data import Augmentation, BatchLoader, choose_images
 from training.estimate import compare_heads, estimate
+from training.fingerprint import fingerprint
+from training.lock import RunLock
 from training.loop import Loop
 from training.model import Model, set_momentum
 from training.runlog import RunLog, write_config
 from training.schedule import Schedule, resolve_schedule
-from training.state import Progress, generations, load_state
+from training.signals import Signals
+from training.state import Progress, States, generations
 from training.validation import open_targets
 
 log = logging.getLogger(__name__)
@@ -31,6 +36,11 @@ log = logging.getLogger(__name__)
 
 def run(config: Config) -> int:
     """Train as `config` says; the exit status (0 done, 130 stopped). UserError for anything wrong before it begins."""
+    with Signals() as signals, contextlib.ExitStack() as closing:
+        return _run(config, signals, closing)
+
+
+def _run(config: Config, signals: Signals, closing: contextlib.ExitStack) -> int:
     devices = parse_devices(config.devices)
     dataset = open_dataset(config.data_dir)
     image_size = _image_size(config, dataset)
@@ -39,13 +49,17 @@ def run(config: Config) -> int:
     total_batch = config.total_batch(len(devices))
     schedule = resolve_schedule(config, len(chosen), total_batch)
     model = _build_model(config, image_size, dataset.num_classes, devices)
-    loaded = load_pretrained(*parse_checkpoint_name(config.pretrained, "--pretrained")) if config.pretrained else None
+    states = States(Path(config.prefix).parent / "state",
+                    _identity(config, devices, image_size, fingerprint(dataset, chosen)))
+    loaded = None
+    if config.pretrained and not (config.resume and generations(states.folder)):
+        loaded = load_pretrained(*parse_checkpoint_name(config.pretrained, "--pretrained"))
     described = describe(config, dataset, len(chosen), model, schedule, targets)
     if config.dry_run:
         print("\n".join(described))
         return 0
 
-    state = _prepare_folder(config)
+    state = _prepare_folder(config, states, closing)
     model.initialize(config)
     trainer = model.make_trainer(config)
     progress, began = Progress(), []
@@ -57,7 +71,8 @@ def run(config: Config) -> int:
     elif loaded:
         began = model.load_pretrained(loaded, config.emb_size)
     folder = Path(config.prefix).parent
-    runlog = RunLog(folder, progress.metrics_bytes)
+    runlog = RunLog(folder, progress.lengths, progress.step + 1 if state else 0)
+    closing.callback(runlog.close)
     for line in described + began:
         log.info("%s", line)
     write_config(folder, config, {"devices": [str(device) for device in devices], "num_classes": dataset.num_classes,
@@ -65,12 +80,9 @@ def run(config: Config) -> int:
                                   "schedule": asdict(schedule), "targets": [str(target.path) for target in targets]})
     loader = BatchLoader(dataset, chosen, total_batch,
                          Augmentation(bool(config.rand_mirror), config.cutoff, config.color), config.seed,
-                         progress.position, config.workers)
-    try:
-        return Loop(config, schedule, model, trainer, loader, targets, progress, runlog).run()
-    finally:
-        loader.close()
-        runlog.close()
+                         progress.position, config.workers, bad=progress.bad)
+    closing.callback(loader.close)
+    return Loop(config, schedule, model, trainer, loader, targets, progress, runlog, states, signals).run()
 
 
 def describe(config: Config, dataset: FaceDataset, images: int, model: Model, schedule: Schedule,
@@ -116,27 +128,36 @@ def _build_model(config: Config, image_size: tuple[int, int], num_classes: int, 
         raise UserError(f"--network {config.network} --version-output {config.version_output}: {error}") from None
 
 
-def _prepare_folder(config: Config) -> tuple | None:
-    """The state to resume, after making sure that no other run is written over."""
+def _identity(config: Config, devices: list[mx.Context], image_size: tuple[int, int],
+              data: dict[str, Any]) -> dict[str, Any]:
+    """What a state must agree with to be resumed: flags as they were resolved, so that only a difference differs."""
+    return {**config.as_dict(), "devices": f"{len(devices)} x {devices[0].device_type}",
+            "image_size": f"{image_size[0]},{image_size[1]}", "data": data}
+
+
+def _prepare_folder(config: Config, states: States, closing: contextlib.ExitStack) -> tuple | None:
+    """The state to resume, after making sure that no other run is written over; `closing` then lets the folder go."""
     folder = Path(config.prefix).parent
-    if config.resume:
-        state = load_state(folder / "state", config.as_dict())
-        if state is None:
-            log.info("--resume: no state in %s yet, so this is the beginning", folder)
-        return state
-    if generations(folder / "state"):
-        if not config.overwrite:
-            raise UserError(f"--prefix {config.prefix}: {folder} holds another run; --resume goes on with it, "
-                            "--overwrite discards it, another --prefix leaves it alone")
-        shutil.rmtree(folder / "state")
-        for path in old_checkpoints(config.prefix):
-            path.unlink()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--prefix {config.prefix}: the folder {folder} cannot be made ({error.strerror})") from None
     if not os.access(folder, os.W_OK):
         raise UserError(f"--prefix {config.prefix}: the folder {folder} is not writable")
-    for name in [*folder.glob("events.out.tfevents.*"), *folder.glob("metrics.jsonl"), *folder.glob("log.txt")]:
-        name.unlink()
+    closing.enter_context(RunLock(folder))
+    if config.resume:
+        state = states.load()
+        if state is not None:
+            return state
+        log.info("--resume: no state in %s yet, so this is the beginning", folder)
+    checkpoints = old_checkpoints(config.prefix)
+    if not config.overwrite and (generations(states.folder) or checkpoints):
+        what = "another run; --resume goes on with it" if not config.resume and generations(states.folder) else (
+            f"{checkpoints[-1].name} and no state to go on from; --pretrained begins with it")
+        raise UserError(f"--prefix {config.prefix}: {folder} holds {what}, --overwrite discards it, another --prefix "
+                        "leaves it alone")
+    shutil.rmtree(states.folder, ignore_errors=True)
+    for path in checkpoints:
+        path.unlink()
+    (folder / "log.txt").unlink(missing_ok=True)
     return None

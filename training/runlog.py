@@ -1,77 +1,103 @@
 """What a run writes down: metrics.jsonl, log.txt, TensorBoard events, config.json."""
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-import os
 import platform
 import subprocess
+import sys
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 import numpy as np
-from mxboard import SummaryWriter
 
 from common.files import write_atomic
 from training.config import Config
+from training.events import PATTERN, EventFile
+from training.growing import GrowingFile, cut
 
+log = logging.getLogger(__name__)
+METRICS = "metrics.jsonl"
 PACKAGES = ("mxnet", "gluoncv", "numpy", "mxboard", "scikit-learn", "opencv-python-headless", "protobuf")
 
 
 class RunLog:
     """The files of one run folder.
 
-    metrics_bytes: where metrics.jsonl is cut before writing goes on (a resumed run repeats the steps after its state,
-    so the rows of those steps go).
+    lengths: of the files that may keep rows, by name, as `sync` gave them to the state that is resumed. A resumed run
+    repeats the steps after its state, so what those wrote is cut off, and event files begun since go. Every row is with
+    the system when its method returns; an OSError names the file.
     """
 
-    def __init__(self, folder: Path, metrics_bytes: int = 0) -> None:
+    def __init__(self, folder: Path, lengths: Mapping[str, int] | None = None, first_step: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._metrics = open(folder / "metrics.jsonl", "ab")
-        self._metrics.truncate(min(metrics_bytes, os.fstat(self._metrics.fileno()).st_size))
-        self._handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+        self._lengths = dict(lengths or {})
+        shorter = [path.name for path in sorted({folder / METRICS, *folder.glob(PATTERN),
+                                                 *(folder / name for name in self._lengths)})
+                   if not cut(path, self._lengths.get(path.name, 0))]
+        self._handler = _LogFile(folder / "log.txt", encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logging.getLogger().addHandler(self._handler)
-        self.board = SummaryWriter(logdir=str(folder), flush_secs=30, verbose=False)
+        if shorter:
+            log.warning("%s in %s: shorter than when the state was saved; rows are missing there", ", ".join(shorter),
+                        folder)
+        self._metrics = GrowingFile(folder / METRICS)
+        self._folder, self._first_step, self._opened = folder, first_step, None
 
     @property
-    def metrics_bytes(self) -> int:
-        """The length of metrics.jsonl so far."""
-        return os.fstat(self._metrics.fileno()).st_size
+    def _events(self) -> EventFile:
+        if self._opened is None:  # a resumed run that has nothing left to do leaves no file
+            self._opened = EventFile(self._folder, self._first_step)
+        return self._opened
+
+    def sync(self) -> dict[str, int]:
+        """Flush rows and events to the disk; the length of every file that holds some, by name."""
+        events = {self._opened.path.name: self._opened.sync()} if self._opened else {}
+        return {**self._lengths, METRICS: self._metrics.sync(), **events}
 
     def row(self, row: dict[str, Any]) -> None:
         """Append one row to metrics.jsonl; numbers that JSON does not have become null."""
         clean = {name: _plain(value) for name, value in row.items()}
-        self._metrics.write(json.dumps(clean).encode("utf-8") + b"\n")
-        self._metrics.flush()
+        self._metrics.append(json.dumps(clean).encode("utf-8") + b"\n")
 
     def train(self, row: dict[str, Any], emb_norm: float) -> None:
         """A `train` row, and its curves."""
         self.row(row)
         for name in ("loss", "accuracy", "cosine", "lr", "samples_per_s", "data_wait"):
-            self.board.add_scalar(f"train/{name}", float(row[name]), global_step=row["step"])
-        self.board.add_scalar("train/embedding_norm", emb_norm, global_step=row["step"])
+            self._events.scalar(f"train/{name}", row[name], row["step"])
+        self._events.scalar("train/embedding_norm", emb_norm, row["step"])
 
     def verification(self, row: dict[str, Any], roc: np.ndarray | None, embeddings: np.ndarray) -> None:
-        """A `verification` row, its curves, the ROC picture ((H, W, 3) uint8) and a histogram of embedding values."""
+        """A `verification` row, its curves, the ROC picture ((3, H, W) uint8) and a histogram of embedding values."""
         self.row(row)
         target, step = Path(row["target"]).stem, row["step"]
         for name in ("accuracy", "tpr", "eer", "auc", "threshold", "xnorm"):
-            self.board.add_scalar(f"{target}/{name}", float(row[name]), global_step=step)
-        self.board.add_histogram(f"{target}/embedding", embeddings.astype(np.float32), global_step=step, bins=64)
+            self._events.scalar(f"{target}/{name}", row[name], step)
+        self._events.histogram(f"{target}/embedding", embeddings, step)
         if roc is not None:
-            self.board.add_image(f"{target}/roc", roc, global_step=step)
+            self._events.image(f"{target}/roc", roc, step)
 
     def close(self) -> None:
-        """Flush and close every file."""
-        self.board.close()
-        self._metrics.flush()
-        os.fsync(self._metrics.fileno())
+        """Close every file."""
+        if self._opened:
+            self._opened.close()
         self._metrics.close()
         logging.getLogger().removeHandler(self._handler)
-        self._handler.close()
+        with contextlib.suppress(OSError):  # a full disk, which was told when the line was logged
+            self._handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """log.txt; a full disk is an OSError for who logs, not a traceback on the screen."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, self.baseFilename) from None
+        super().handleError(record)
 
 
 def write_config(folder: Path, config: Config, resolved: dict[str, Any]) -> None:

@@ -5,122 +5,156 @@ folder, flushed, and renamed, so a kill at any moment leaves the one before it. 
 """
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import logging
 import os
+import re
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Dict
 
 import mxnet as mx
 
 from common.errors import UserError
-from common.files import fsync
-from training.config import FREE_ON_RESUME
+from common.files import fsync, write_atomic
+from training.arrays import file_digest, write_arrays
+from training.config import FREE_ON_RESUME, Config
 
 log = logging.getLogger(__name__)
-KEEP = 2
 ARRAYS = ("net", "head", "momentum")
+NAME = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
+Arrays = Dict[str, Dict[str, mx.nd.NDArray]]
 
 
 @dataclass
 class Progress:
     """What a run knows about itself beside its arrays.
 
-    step: updates made; position: images taken from the endless order; saves: checkpoints written (NNNN of the newest);
-    best: the best value of the best metric so far; best_number: the checkpoint it is in; metrics_bytes: length of
-    metrics.jsonl; verified_step: the step of the newest verification; warned: warnings already given.
+    step: updates made or skipped; position: images taken from the endless order; bad: keys of the records that do not
+    decode; skipped: steps whose update was not finite, skipped_in_row: those since the last good one.
+    saves: checkpoints written (NNNN of the newest); replaced: the one that --ckpt 3 then removes; best: the best value
+    so far of best_of, a metric of a target; best_number: the checkpoint it is in; verified_step: the newest
+    verification's.
+    lengths: of the files with rows, by name; window: the sums since the last row; warned: warnings already given;
+    symptoms: for how many rows each has lasted.
     """
 
     step: int = 0
     position: int = 0
+    bad: list[int] = field(default_factory=list)
+    skipped: int = 0
+    skipped_in_row: int = 0
     saves: int = 0
+    replaced: int = 0
     best: float | None = None
+    best_of: str = ""
     best_number: int = 0
-    metrics_bytes: int = 0
     verified_step: int = -1
+    lengths: dict[str, int] = field(default_factory=dict)
+    window: dict[str, float] = field(default_factory=dict)
     warned: list[str] = field(default_factory=list)
+    symptoms: dict[str, int] = field(default_factory=dict)
 
 
-def save_state(folder: Path, progress: Progress, config: dict[str, Any],
-               arrays: dict[str, dict[str, mx.nd.NDArray]]) -> Path:
-    """Write a generation of `arrays` (by the names in ARRAYS) and `progress`; remove all but the newest two."""
-    folder.mkdir(parents=True, exist_ok=True)
-    final = folder / f"{progress.step:09d}"
-    temporary = folder / f".{final.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        digests = {}
-        for name in ARRAYS:
-            path = temporary / f"{name}.params"
-            mx.nd.save(str(path), arrays[name])
-            fsync(path)
-            digests[path.name] = _digest(path)
-        header = {"progress": asdict(progress), "config": config, "sha256": digests}
-        (temporary / "state.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
-        fsync(temporary / "state.json")
-        fsync(temporary)
-        if final.exists():  # the same step, verified and then stopped
-            shutil.rmtree(final)
-        os.replace(temporary, final)
-        fsync(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    for old in generations(folder)[:-KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
-    return final
+class States:
+    """The generations of a run in `folder`.
+
+    identity: what must be the same for a run to go on: the configuration and the `fingerprint` of the data. newest: the
+    generation that was written whole or read well last.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        self.folder, self.identity = folder, identity
+        self.newest: Path | None = None
+
+    def save(self, progress: Progress, arrays: Arrays) -> Path:
+        """Write a generation of `arrays` (by the names in ARRAYS); the one before it stays, what is older goes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        final = self._free_name(progress.step)
+        temporary = self.folder / f".{final.name}.tmp"
+        self._sweep(keep=[])
+        temporary.mkdir()
+        try:
+            digests = {f"{name}.params": write_arrays(temporary / f"{name}.params", arrays[name]) for name in ARRAYS}
+            header = {"progress": asdict(progress), "identity": self.identity, "sha256": digests}
+            write_atomic(temporary / "state.json", json.dumps(header, indent=1))
+            os.replace(temporary, final)
+            fsync(self.folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        before, self.newest = self.newest, final
+        self._sweep(keep=[final, before])
+        return final
+
+    def load(self) -> tuple[Progress, Arrays] | None:
+        """The newest generation that reads well, or None where there is no state at all.
+
+        A damaged generation is passed over with a warning. UserError where the state is of another configuration or
+        of other data, naming what differs, or where every generation is damaged.
+        """
+        found = generations(self.folder)
+        for path in reversed(found):
+            try:
+                header = json.loads((path / "state.json").read_text(encoding="utf-8"))
+                for name, digest in header["sha256"].items():
+                    if file_digest(path / name) != digest:
+                        raise ValueError(f"{name} is damaged")
+                progress, identity = Progress(**header["progress"]), dict(header["identity"])
+                with mx.Context("cpu", 0):
+                    arrays = {name: _dictionary(mx.nd.load(str(path / f"{name}.params"))) for name in ARRAYS}
+            except (OSError, ValueError, KeyError, TypeError, mx.MXNetError) as error:
+                log.warning("state %s cannot be used (%s: %s); trying the one before it", path, type(error).__name__,
+                            str(error).splitlines()[0] if str(error) else "")
+                continue
+            self._check_identity(identity, path)
+            self.newest = path
+            return progress, arrays
+        if found:
+            raise UserError(f"--resume: every state in {self.folder} is damaged; begin anew with --overwrite, with "
+                            "--pretrained and the newest checkpoint if there is one")
+        return None
+
+    def _free_name(self, step: int) -> Path:
+        # A second one of the same step must not take the place of the first before it is whole.
+        taken = [repeat for there, repeat in map(_number, generations(self.folder)) if there == step]
+        return self.folder / (f"{step:09d}-{max(taken) + 1}" if taken else f"{step:09d}")
+
+    def _sweep(self, keep: list[Path | None]) -> None:
+        """Remove all generations but those in `keep` (none: all stay), and halves of any, which a kill left."""
+        for path in generations(self.folder) if keep else []:
+            if path not in keep:
+                with contextlib.suppress(OSError):  # renamed, so that a kill does not leave half of it under its name
+                    os.replace(path, path.with_name(f".{path.name}.old"))
+        for path in self.folder.glob(".*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _check_identity(self, theirs: dict[str, Any], path: Path) -> None:
+        defaults = {item.name: item.default for item in fields(Config)}
+        different = [f"{_title(name)} {theirs.get(name, defaults.get(name))} there, {value} here"
+                     for name, value in self.identity.items()
+                     if name not in FREE_ON_RESUME and theirs.get(name, defaults.get(name)) != value]
+        if different:
+            raise UserError(f"--resume: the state {path} is of another run: {'; '.join(different)}")
 
 
 def generations(folder: Path) -> list[Path]:
     """The state folders of a run, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+    return sorted((path for path in folder.iterdir() if NAME.fullmatch(path.name)), key=_number)
 
 
-def load_state(folder: Path, config: dict[str, Any]) -> tuple[Progress, dict[str, dict[str, mx.nd.NDArray]]] | None:
-    """The newest generation that reads well, or None where there is no state at all.
+def _number(path: Path) -> tuple[int, int]:
+    step, repeat = NAME.fullmatch(path.name).groups()
+    return int(step), int(repeat or 0)
 
-    A damaged generation is skipped with a warning. UserError where the state is of another configuration, naming the
-    flags that differ, or where every generation is damaged.
-    """
-    found = generations(folder)
-    for path in reversed(found):
-        try:
-            header = json.loads((path / "state.json").read_text(encoding="utf-8"))
-            for name, digest in header["sha256"].items():
-                if _digest(path / name) != digest:
-                    raise ValueError(f"{name} is damaged")
-            progress = Progress(**header["progress"])
-            with mx.Context("cpu", 0):
-                arrays = {name: _dictionary(mx.nd.load(str(path / f"{name}.params"))) for name in ARRAYS}
-        except (OSError, ValueError, KeyError, TypeError, mx.MXNetError) as error:
-            log.warning("state %s cannot be used (%s); trying the one before it", path, error)
-            continue
-        _same_configuration(header["config"], config, path)
-        return progress, arrays
-    if found:
-        raise UserError(f"--resume: every state in {folder} is damaged; begin anew with --overwrite")
-    return None
+
+def _title(name: str) -> str:
+    return "data of" if name == "data" else "--" + name.replace("_", "-")
 
 
 def _dictionary(arrays: Any) -> dict[str, mx.nd.NDArray]:
     return arrays if isinstance(arrays, dict) else {}
-
-
-def _same_configuration(theirs: dict[str, Any], ours: dict[str, Any], path: Path) -> None:
-    different = [f"--{name.replace('_', '-')} {theirs.get(name)} there, {value} here" for name, value in ours.items()
-                 if name not in FREE_ON_RESUME and theirs.get(name) != value]
-    if different:
-        raise UserError(f"--resume: the state {path} is of another configuration: {'; '.join(different)}")
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

@@ -6,7 +6,7 @@ total batch is the same; with more devices of one --per-batch-size it grows, and
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mxnet as mx
 import numpy as np
@@ -15,12 +15,15 @@ from mxnet import autograd, gluon
 from training.data import Batch
 from training.model import Model
 
+MOST_AT_ONCE = 200  # arrays that multi_all_finite takes
+
 
 @dataclass(frozen=True)
 class StepResult:
     """What a step computed, still on the devices: per-sample loss, own-class cosine, hits; embeddings.
 
-    The lists join to the order of the batch, in parts of any size.
+    The lists join to the order of the batch, in parts of any size. finite: (1,), 1 where every gradient was finite;
+    applied: whether the weights moved; both are for `update` to say.
     """
 
     losses: list[mx.nd.NDArray]
@@ -29,6 +32,8 @@ class StepResult:
     embeddings: list[mx.nd.NDArray]
     keys: np.ndarray
     labels: np.ndarray
+    finite: mx.nd.NDArray | None = None
+    applied: bool = False
 
     def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Wait for the step: loss, cosine and hit (0 or 1) of each image, (N,) float32."""
@@ -40,11 +45,25 @@ class StepResult:
         return self.embeddings[0].asnumpy()
 
 
-def update(model: Model, trainer: gluon.Trainer, batch: Batch, step: int) -> StepResult:
-    """Train on `batch`, an equal share on each device in each micro-batch; step: the updates made before."""
+def update(model: Model, trainer: gluon.Trainer, batch: Batch, step: int, may_skip: bool = False) -> StepResult:
+    """Train on `batch`, an equal share on each device in each micro-batch; step: the updates made before.
+
+    may_skip: wait for losses and gradients, and where one is not finite leave weights, momentum and running statistics
+    as they were.
+    """
+    statistics = model.running_statistics() if may_skip else {}
     result = compute(model, batch, step)
-    apply(model, trainer, len(batch.labels))
-    return result
+    trainer.allreduce_grads()
+    finite = all_finite([parameter.list_grad()[0] for parameter in trainer._params if parameter.grad_req != "null"])
+    good = not may_skip or bool(finite.asscalar() and all(np.isfinite(loss.asnumpy()).all() for loss in result.losses))
+    if good:
+        trainer.update(len(batch.labels))
+        model.head.update(trainer.learning_rate, len(batch.labels))
+    else:
+        model.restore_statistics(statistics)
+    if model.accumulate > 1:
+        model.clear_gradients()
+    return replace(result, finite=finite, applied=good)
 
 
 def compute(model: Model, batch: Batch, step: int) -> StepResult:
@@ -65,15 +84,16 @@ def compute(model: Model, batch: Batch, step: int) -> StepResult:
     return StepResult(losses, cosines, hits, embeddings, batch.keys, batch.labels)
 
 
-def apply(model: Model, trainer: gluon.Trainer, images: int) -> None:
-    """Move the weights along the mean over `images` images of what `compute` added up."""
-    trainer.step(images)
-    model.head.update(trainer.learning_rate, images)
-    if model.accumulate > 1:
-        model.clear_gradients()
-
-
 def _embed(model: Model, device: mx.Context, images: np.ndarray) -> mx.nd.NDArray:
     with device, autograd.record():
         data = mx.nd.array(images, ctx=device, dtype=np.uint8)
         return model.block(data.transpose((0, 3, 1, 2)).astype(np.float32))
+
+
+def all_finite(arrays: list[mx.nd.NDArray]) -> mx.nd.NDArray:
+    """(1,) on the arrays' device: 1 where no value of any of them is infinite or NaN, else 0. Does not wait."""
+    answer = mx.nd.ones((1,), ctx=arrays[0].context)
+    for start in range(0, len(arrays), MOST_AT_ONCE):
+        some = arrays[start:start + MOST_AT_ONCE]
+        mx.nd.multi_all_finite(*some, num_arrays=len(some), init_output=False, out=answer)
+    return answer

@@ -24,18 +24,20 @@ class Symptoms:
 
 
 class Watch:
-    """Counts symptoms over rows; `look` returns the warnings that are due, and none of those in `given`."""
+    """Counts symptoms over rows; `look` returns the warnings that are due, and none of those in `given`.
 
-    def __init__(self, given: list[str]) -> None:
-        self.given = given
-        self._rows: dict[str, int] = {}
+    given, rows: what was warned of, and for how many rows each symptom has lasted; both are kept up to date.
+    """
+
+    def __init__(self, given: list[str], rows: dict[str, int]) -> None:
+        self.given, self.rows = given, rows
 
     def look(self, symptoms: Symptoms) -> list[str]:
         """New warnings, one sentence each, after ROWS rows in a row with the same symptom."""
         due = []
         for name, (present, text) in _signs(symptoms).items():
-            self._rows[name] = self._rows.get(name, 0) + 1 if present else 0
-            if self._rows[name] >= ROWS and name not in self.given:
+            self.rows[name] = self.rows.get(name, 0) + 1 if present else 0
+            if self.rows[name] >= ROWS and name not in self.given:
                 self.given.append(name)
                 due.append(text)
         return due

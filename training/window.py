@@ -1,38 +1,61 @@
 """Sums over the steps between two rows of the log."""
 from __future__ import annotations
 
+import math
 import time
+from typing import Mapping
 
 import numpy as np
 
 from training.step import StepResult
 from training.watch import mean_similarity
 
+SUMS = ("steps", "images", "loss", "cosine", "hits", "waited", "seconds")
+SHAPE = ("norm", "similarity")
+
 
 class Window:
-    """The steps since the last row: sums, and the time they took."""
+    """The steps since the last row: sums, and the time they took.
 
-    def start(self) -> None:
-        """Forget what was added, and begin to count time."""
-        self.steps, self.images, self.loss, self.cosine, self.hits, self.waited = 0, 0, 0.0, 0.0, 0.0, 0.0
-        self.began, self.last = time.perf_counter(), None
+    A resumed run goes on with the sums of the state, so that its rows are those of a run that was never stopped.
+    """
+
+    def start(self, sums: Mapping[str, float] | None = None) -> None:
+        """Forget what was added, begin with `sums` where there are any, and begin to count time."""
+        self.sums = {name: (sums or {}).get(name, 0) for name in SUMS}
+        self._shape = {name: (sums or {}).get(name, math.nan) for name in SHAPE}
+        self._began, self._last = time.perf_counter(), None
 
     def add(self, loss: np.ndarray, cosine: np.ndarray, hit: np.ndarray, waited: float, result: StepResult) -> None:
         """Count a step: per-image losses, cosines and hits, and the seconds spent waiting for its images."""
-        self.steps += 1
-        self.images += len(loss)
-        self.loss += float(loss.sum())
-        self.cosine += float(cosine.sum())
-        self.hits += float(hit.sum())
-        self.waited += waited
-        self.last = result
+        for name, value in (("steps", 1), ("images", len(loss)), ("loss", float(loss.sum())),
+                            ("cosine", float(cosine.sum())), ("hits", float(hit.sum())), ("waited", waited)):
+            self.sums[name] += value
+        self._last = result
+
+    def add_skipped(self, waited: float) -> None:
+        """Count a step that was not applied: its time, nothing of its numbers."""
+        self.sums["steps"] += 1
+        self.sums["waited"] += waited
+
+    def state(self) -> dict[str, float]:
+        """What `start` needs to go on in another process."""
+        return {**self.sums, "seconds": self._seconds(), **self._embedding_shape()}
 
     def summary(self) -> dict[str, float]:
-        """Means over the window; norm and similarity are of the last step's embeddings."""
-        seconds = max(time.perf_counter() - self.began, 1e-9)
-        embedding = self.last.embedding()
-        return {"loss": self.loss / self.images, "cosine": self.cosine / self.images,
-                "accuracy": self.hits / self.images, "samples_per_s": self.images / seconds,
-                "data_wait": min(1.0, self.waited / seconds), "seconds_per_step": seconds / self.steps,
-                "norm": float(np.linalg.norm(embedding, axis=1).mean()),
-                "similarity": mean_similarity(embedding, self.last.labels[:len(embedding)])}
+        """Means over the window; norm and similarity are of the last step's embeddings. NaN where no step counted."""
+        sums, seconds = self.sums, max(self._seconds(), 1e-9)
+        means = {name: sums[key] / sums["images"] if sums["images"] else math.nan
+                 for name, key in (("loss", "loss"), ("cosine", "cosine"), ("accuracy", "hits"))}
+        return {**means, "samples_per_s": sums["images"] / seconds, "data_wait": min(1.0, sums["waited"] / seconds),
+                "seconds_per_step": seconds / sums["steps"], **self._embedding_shape()}
+
+    def _embedding_shape(self) -> dict[str, float]:
+        if self._last is None:
+            return self._shape
+        embedding = self._last.embedding()
+        return {"norm": float(np.linalg.norm(embedding, axis=1).mean()),
+                "similarity": mean_similarity(embedding, self._last.labels[:len(embedding)])}
+
+    def _seconds(self) -> float:
+        return self.sums["seconds"] + time.perf_counter() - self._began

@@ -1,0 +1,316 @@
+"""A run is stopped in every way and resumed: it ends as the one that was never stopped, to the last bit."""
+import contextlib
+import json
+import os
+import signal
+import time
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxboard.proto import event_pb2
+from small_runs import SIZE, rows, start, train
+from small_sets import write_training_set, write_verification_set
+
+from common.errors import RunError, UserError
+from training.state import generations
+
+TIMES = {"samples_per_s", "data_wait", "time", "seconds"}
+# Everything that draws random numbers, dropout among it; rows, states and verifications at steps of their own.
+FLAGS = ["--version-output", "E", "--per-batch-size", 4, "--color", 2, "--cutoff", 9, "--frequent", 3, "--verbose", 5,
+         "--ckpt", 2]
+DEVICES = ["cpu:0", "cpu:0,cpu:1"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = write_training_set(tmp_path_factory.mktemp("data"), identities=6, images=8, size=SIZE)
+    write_verification_set(folder / "lfw.bin", pairs=20, size=SIZE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wholes(data, tmp_path_factory):
+    """Runs of 12 steps that nothing stopped, by their devices."""
+    folders = {}
+    for devices in DEVICES:
+        folders[devices] = tmp_path_factory.mktemp("whole")
+        assert train(data, folders[devices], *FLAGS, "--devices", devices, "--max-steps", 12) == 0
+    return folders
+
+
+def events(folder):
+    """(step, tag, value) of all events, in the order in which TensorBoard reads them; no value where it is a time."""
+    found = []
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        stream = path.read_bytes()
+        while stream:
+            length = int.from_bytes(stream[:8], "little")
+            event = event_pb2.Event.FromString(stream[12:12 + length])
+            stream = stream[16 + length:]
+            for value in event.summary.value:
+                timed = value.tag.split("/")[-1] in TIMES
+                found.append((event.step, value.tag, b"" if timed else value.SerializeToString()))
+    return found
+
+
+def untimed(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{name: value for name, value in json.loads(line).items() if name not in TIMES} for line in lines]
+
+
+def state(folder):
+    newest = generations(folder / "state")[-1]
+    return {(part, name): value.asnumpy() for part in ("net", "head", "momentum")
+            for name, value in mx.nd.load(str(newest / f"{part}.params")).items()}
+
+
+def same(first, second):
+    """Whether everything that two finished runs left is the same, apart from times."""
+    assert untimed(first) == untimed(second)
+    assert events(first) == events(second)
+    numbers = sorted(path.name for path in first.glob("model-*.params"))
+    assert numbers == sorted(path.name for path in second.glob("model-*.params"))
+    for name in numbers:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    ours, theirs = state(first), state(second)
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value, theirs[name], err_msg=str(name))
+
+
+@pytest.mark.parametrize("devices", DEVICES)
+def test_the_same_seed_is_the_same_run_whatever_the_threads_do(data, tmp_path, wholes, devices):
+    assert train(data, tmp_path, *FLAGS, "--devices", devices, "--max-steps", 12, "--workers", 3) == 0
+    same(wholes[devices], tmp_path)
+    assert len(events(tmp_path)) > 50
+
+
+def test_another_seed_is_another_run(data, tmp_path, wholes):
+    assert train(data, tmp_path, *FLAGS, "--max-steps", 12, "--seed", 1) == 0
+    assert [row["loss"] for row in rows(tmp_path, "train")] != [row["loss"] for row in rows(wholes["cpu:0"], "train")]
+
+
+class Stop(BaseException):
+    """What ends a run in the middle of a step, without its saving anything."""
+
+
+def stop_at(monkeypatch, step, act):
+    """Call `act` before the update of `step`."""
+    from training import loop
+
+    def patched(model, trainer, batch, made, *more):
+        if made == step:
+            act()
+        return update(model, trainer, batch, made, *more)
+    update = loop.update
+    monkeypatch.setattr(loop, "update", patched)
+
+
+def die():
+    raise Stop
+
+
+@pytest.mark.parametrize("devices", DEVICES)
+def test_a_run_stopped_by_signals_and_kills_ends_as_the_run_that_was_never_stopped(data, tmp_path, wholes, devices,
+                                                                                  monkeypatch):
+    flags = [*FLAGS, "--devices", devices, "--max-steps", 12, "--save-every", 1e-9, "--resume"]
+    for step, act in ((2, lambda: os.kill(os.getpid(), signal.SIGTERM)), (4, die),
+                      (7, lambda: os.kill(os.getpid(), signal.SIGINT)), (11, die)):
+        with monkeypatch.context() as patched:
+            stop_at(patched, step, act)
+            with contextlib.suppress(Stop):
+                assert train(data, tmp_path, *flags) == 130
+    assert train(data, tmp_path, *flags) == 0
+    same(wholes[devices], tmp_path)
+
+
+def test_a_kill_long_after_the_last_state_repeats_the_steps_and_doubles_nothing(data, tmp_path, wholes, monkeypatch):
+    flags = [*FLAGS, "--max-steps", 12, "--resume"]
+    with monkeypatch.context() as patched:
+        stop_at(patched, 9, die)
+        with pytest.raises(Stop):
+            train(data, tmp_path, *flags)
+    assert rows(tmp_path, "train")[-1]["step"] == 9 and generations(tmp_path / "state")[-1].name == "000000005"
+    assert train(data, tmp_path, *flags) == 0
+    same(wholes["cpu:0"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model-0002.params", "state", "metrics.jsonl"])
+def test_a_kill_between_two_files_of_a_verification(data, tmp_path, wholes, name, monkeypatch):
+    """At step 10 the rows, then the checkpoint, then the state are written; each time one of them is the last."""
+    import common.files
+    from training.growing import GrowingFile
+    from training.state import States
+    flags = [*FLAGS, "--max-steps", 12, "--resume"]
+    with monkeypatch.context() as patched:
+        if name == "state":
+            save = States.save
+            patched.setattr(States, "save", lambda states, progress, arrays:
+                            die() if progress.step == 10 else save(states, progress, arrays))
+        elif name == "metrics.jsonl":
+            append = GrowingFile.append
+            patched.setattr(GrowingFile, "append", lambda file, piece:
+                            die() if b'"verification", "step": 10' in piece else append(file, piece))
+        else:
+            fsync = common.files.fsync
+            patched.setattr(common.files, "fsync", lambda path: die() if name in str(path) else fsync(path))
+        with pytest.raises(Stop):
+            train(data, tmp_path, *flags)
+    assert (tmp_path / "model-0002.params").exists() == (name == "state")
+    assert train(data, tmp_path, *flags) == 0
+    same(wholes["cpu:0"], tmp_path)
+
+
+def test_a_damaged_newest_state_costs_steps_and_nothing_else(data, tmp_path, wholes, caplog):
+    flags = [*FLAGS, "--resume", "--max-steps"]
+    assert train(data, tmp_path, *flags, 12) == 0
+    newest = generations(tmp_path / "state")[-1]
+    (newest / "momentum.params").write_bytes((newest / "momentum.params").read_bytes()[:-100])
+    assert train(data, tmp_path, *flags, 12) == 0
+    assert "trying the one before it" in caplog.text
+    same(wholes["cpu:0"], tmp_path)
+
+
+def test_only_the_newest_checkpoint_is_left_whatever_was_killed(data, tmp_path, monkeypatch):
+    from training.loop import Loop
+    flags = [*FLAGS, "--ckpt", 3, "--verbose", 2, "--max-steps", 4, "--resume"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Loop, "_remove_replaced", lambda self: die() if self.progress.step == 4 else None)
+        with pytest.raises(Stop):
+            train(data, tmp_path, *flags)
+    assert len(list(tmp_path.glob("model-*.params"))) == 2
+    assert train(data, tmp_path, *flags) == 0
+    assert [path.name for path in tmp_path.glob("model-*.params")] == ["model-0002.params"]
+
+
+def test_other_data_is_refused(data, tmp_path):
+    assert train(data, tmp_path / "run", "--max-steps", 1, "--target", "none") == 0
+    other = write_training_set(tmp_path / "other", identities=6, images=9, size=SIZE)
+    with pytest.raises(UserError, match="data of.*'images': 48.*'images': 54"):
+        train(other, tmp_path / "run", "--max-steps", 2, "--target", "none", "--resume")
+    changed = write_training_set(tmp_path / "changed", identities=6, images=8, size=SIZE, labels=[1, 0, 2, 3, 4, 5])
+    with pytest.raises(UserError, match="digest"):
+        train(changed, tmp_path / "run", "--max-steps", 2, "--target", "none", "--resume")
+
+
+def test_the_same_devices_by_another_name_and_data_elsewhere_are_no_other_run(data, tmp_path):
+    import shutil
+    assert train(data, tmp_path / "run", "--max-steps", 1, "--target", "none") == 0
+    moved = shutil.copytree(data, tmp_path / "moved")
+    assert train(moved, tmp_path / "run", "--max-steps", 2, "--target", "none", "--resume", "--devices", "cpu:1",
+                 "--image-size", f"{SIZE},{SIZE}") == 0
+    with pytest.raises(UserError, match="--devices 1 x cpu there, 2 x cpu here"):
+        train(data, tmp_path / "run", "--max-steps", 2, "--target", "none", "--resume", "--devices", "cpu:0,cpu:1")
+
+
+def test_best_begins_anew_when_it_is_of_another_metric(data, tmp_path):
+    flags = ["--max-steps", 1, "--ckpt", 1]
+    assert train(data, tmp_path, *flags) == 0
+    assert train(data, tmp_path, "--max-steps", 2, "--verbose", 2, "--best-metric", "eer", "--resume") == 0
+    kept = json.loads((generations(tmp_path / "state")[-1] / "state.json").read_text())["progress"]
+    assert kept["best_of"] == "eer of lfw" and kept["best"] <= 0 and kept["best_number"] == 2
+
+
+def test_two_runs_at_once_in_one_folder_are_refused_and_a_dead_one_is_no_hindrance(data, tmp_path):
+    with start(data, tmp_path, "--max-steps", 100000, "--frequent", 1, "--target", "none") as process:
+        wait_for_step(process, tmp_path, 1)
+        with pytest.raises(UserError, match=f"at work in .*process {process.pid} on"):
+            train(data, tmp_path, "--resume", "--target", "none")
+    assert train(data, tmp_path, "--resume", "--max-steps", 1, "--target", "none") == 0
+
+
+def test_resume_and_overwrite_exclude_each_other(data, tmp_path):
+    with pytest.raises(UserError, match="give one"):
+        train(data, tmp_path, "--resume", "--overwrite")
+
+
+def test_checkpoints_without_a_state_are_not_written_over(data, tmp_path):
+    (tmp_path / "model-0007.params").write_bytes(b"of somebody else")
+    for more in ([], ["--resume"]):
+        with pytest.raises(UserError, match="model-0007.params and no state"):
+            train(data, tmp_path, *more)
+    assert (tmp_path / "model-0007.params").read_bytes() == b"of somebody else"
+
+
+def wait_for_step(process, folder, step):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] >= step:
+                return
+        time.sleep(0.05)
+    raise AssertionError("no step was made in two minutes")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_and_leaves_with_130(data, tmp_path, number):
+    with start(data, tmp_path, "--max-steps", 100000, "--frequent", 1) as process:
+        wait_for_step(process, tmp_path, 1)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert signal.Signals(number).name in stderr and "--resume" in stderr and "step 1/100000" in stderr
+    assert "step 1/100000" in (tmp_path / "log.txt").read_text()
+    last = rows(tmp_path, "train")[-1]["step"]
+    assert int(generations(tmp_path / "state")[-1].name) == last
+    assert train(data, tmp_path, "--max-steps", last + 2, "--resume", "--frequent", 1) == 0
+    assert [row["step"] for row in rows(tmp_path, "train")] == list(range(1, last + 3))
+
+
+def test_a_signal_while_starting_ends_at_once_with_one_line(data, tmp_path):
+    with start(data, tmp_path, "--max-steps", 100000) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / ".lock").exists() and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr and ("interrupted" in stderr or "the state is saved" in stderr)
+
+
+def test_a_second_signal_leaves_at_once_and_the_state_is_that_of_before(data, tmp_path, monkeypatch):
+    def twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    stop_at(monkeypatch, 2, twice)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path, "--max-steps", 4)
+    assert [path.name for path in generations(tmp_path / "state")] == ["000000000"]
+
+
+@pytest.mark.parametrize("moment", ["verifying", "saving"])
+def test_a_signal_while_verifying_or_saving(data, tmp_path, wholes, moment, monkeypatch):
+    def interrupted(*arguments):
+        if moment == "saving":
+            patched.undo()
+            os.kill(os.getpid(), signal.SIGTERM)
+            return write(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+        raise AssertionError("the verification went on")
+    import training.state
+    write = training.state.write_arrays
+    flags = [*FLAGS, "--max-steps", 12, "--resume"]
+    with monkeypatch.context() as patched:
+        if moment == "saving":
+            assert train(data, tmp_path, *FLAGS, "--max-steps", 4) == 0
+            patched.setattr("training.state.write_arrays", interrupted)
+        else:
+            patched.setattr("training.loop.verify", interrupted)
+        assert train(data, tmp_path, *flags) == 130
+    assert [row["step"] for row in rows(tmp_path, "verification")] == ([4, 5] if moment == "saving" else [])
+    if moment == "verifying":
+        assert train(data, tmp_path, *flags) == 0
+        same(wholes["cpu:0"], tmp_path)
+
+
+def test_a_full_disk_at_the_beginning_is_one_line(data, tmp_path, monkeypatch):
+    def full(path, arrays):
+        raise OSError(28, "No space left on device", str(path))
+    monkeypatch.setattr("training.state.write_arrays", full)
+    with pytest.raises(RunError, match="No space left on device.*--resume"):
+        train(data, tmp_path, "--max-steps", 2)

@@ -1,0 +1,79 @@
+"""What happens when numbers stop being finite: the step is told and the run stops, or the step is left out."""
+from __future__ import annotations
+
+import logging
+import math
+from typing import Mapping
+
+import mxnet as mx
+import numpy as np
+
+from common.errors import RunError
+from training.state import Progress
+from training.step import StepResult
+
+log = logging.getLogger(__name__)
+MOST_IN_ROW = 10  # skipped steps after which skipping mends nothing
+MOST_NAMED = 64  # records in a message
+REMEDY = "a lower --lr or a --warmup usually mends it"
+
+
+class Guard:
+    """Judges steps; progress counts those skipped. skip: go on where a step was not applied.
+
+    Where nothing is skipped, whether the gradient of a step was finite is asked one step later, or by `settle` before
+    anything is saved, so that nobody waits for a backward pass.
+    """
+
+    def __init__(self, progress: Progress, skip: bool) -> None:
+        self.progress, self.skip = progress, skip
+        self._open: tuple[StepResult, str] | None = None
+
+    def good(self, result: StepResult, loss: np.ndarray, cosine: np.ndarray, rate: float) -> bool:
+        """Whether the step counts. RunError, naming step, rate and records, where the run must stop."""
+        step = self.progress.step + 1
+        self.settle()
+        if math.isfinite(float(loss.sum())) and result.applied:
+            self._open = None if self.skip else (result, describe_fault(step, result, loss, cosine, rate))
+            self.progress.skipped_in_row = 0
+            return True
+        told = describe_fault(step, result, loss, cosine, rate)
+        if not self.skip:
+            raise _stop(told)
+        self.progress.skipped += 1
+        self.progress.skipped_in_row += 1
+        if self.progress.skipped_in_row >= MOST_IN_ROW:
+            raise RunError(f"{told}; that makes {MOST_IN_ROW} steps in a row, so skipping does not help: {REMEDY}")
+        log.warning("%s; the step is skipped, %d so far", told, self.progress.skipped)
+        return False
+
+    def settle(self) -> None:
+        """RunError where the gradient of the last step was not finite."""
+        if self._open is not None:
+            (result, told), self._open = self._open, None
+            if not result.finite.asscalar():
+                raise _stop(told)
+
+
+def _stop(told: str) -> RunError:
+    return RunError(f"{told}; the last good state is kept: {REMEDY}, --on-nan skip leaves such steps out")
+
+
+def describe_fault(step: int, result: StepResult, loss: np.ndarray, cosine: np.ndarray, rate: float) -> str:
+    """The step, the rate, the largest cosine, and the records of the batch, those with a faulty loss first."""
+    faulty = ~np.isfinite(loss)
+    what = f"loss is {loss[faulty][0]}" if faulty.any() else "gradient is not finite"
+    largest = np.nanmax(np.abs(cosine)) if np.isfinite(cosine).any() else math.nan
+    keys = result.keys[np.argsort(~faulty, kind="stable")]
+    more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
+    return (f"the {what} at step {step}, learning rate {rate:g}, largest cosine {largest:.4f}, records "
+            f"{', '.join(map(str, keys[:MOST_NAMED]))}{more}")
+
+
+def check_finite(arrays: Mapping[str, mx.nd.NDArray], step: int) -> None:
+    """RunError, naming the first faulty parameter, where something that is not finite would be saved."""
+    for name, value in arrays.items():
+        array = value.asnumpy()
+        if not np.isfinite(array.sum()) and not np.isfinite(array).all():
+            raise RunError(f"{name} is not finite after step {step}, so nothing is saved; the last good state is kept: "
+                           f"{REMEDY}")

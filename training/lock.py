@@ -1,0 +1,45 @@
+"""One run a folder: a lock that the system takes away with the process that held it, however that ended."""
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+from types import TracebackType
+
+from common.errors import UserError
+
+NAME = ".lock"
+
+
+class RunLock:
+    """Holds `folder` for this process until it is closed; UserError where another one holds it.
+
+    The file stays behind; whether somebody holds it is the system's knowledge (flock), so that a killed run leaves
+    nothing to clean up. Where a file system knows no locks, runs are not told apart.
+    """
+
+    def __init__(self, folder: Path, flag: str = "--prefix") -> None:
+        self._handle = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._handle, 200, 0).decode("utf-8", "replace").strip() or "another process"
+            os.close(self._handle)
+            raise UserError(f"{flag}: a run is at work in {folder} ({holder}); wait for its end or stop it, or give "
+                            "this one a folder of its own") from None
+        except OSError:
+            return
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Let the folder go."""
+        os.close(self._handle)
+
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
