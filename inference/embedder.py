@@ -7,11 +7,13 @@ import mxnet as mx
 import numpy as np
 
 from common.errors import UserError
-from symbols.fast import flatten_inputs, for_devices
+from symbols.fast import flatten_inputs
+from symbols.folding import fold
 from symbols.shapes import infer_shapes, parameter_names
 
-# What a batch's computation leaves behind: on each device, for the images and their mirror images, and how many count.
-Started = Tuple[List[List[mx.nd.NDArray]], int]
+TILE = 8  # images a CPU computes at once: their maps stay in its cache, and larger batches take longer for each image
+# What a batch's computation leaves behind: for each tile, of the images and their mirror images, and how many count.
+Started = List[Tuple[List[mx.nd.NDArray], int]]
 
 
 class Embedder:
@@ -31,10 +33,7 @@ class Embedder:
         self.batch_size = self.per_device * len(devices)
         shape = (self.per_device, 3, *self.image_size)
         self.dimension = check_parameters(symbol, arguments, auxiliary, shape)
-        running = for_devices(flatten_inputs(symbol), shape, devices)
-        self._executors = [running.simple_bind(device, grad_req="null", data=shape) for device in devices]
-        for executor in self._executors:
-            executor.copy_params_from(dict(arguments), dict(auxiliary), allow_extra_params=True)
+        self._executors = [_bind(flatten_inputs(symbol), arguments, auxiliary, device, shape) for device in devices]
 
     def embed(self, batches: Iterable[np.ndarray], flip: bool = False) -> Iterator[np.ndarray]:
         """Yield the float32 embeddings, (1, n, D), of each batch, (n, H, W, 3) uint8 RGB with n up to `batch_size`.
@@ -55,25 +54,41 @@ class Embedder:
         if batch.dtype != np.uint8 or batch.shape[1:] != (*self.image_size, 3) or len(batch) > self.batch_size:
             raise ValueError(f"a batch is up to {self.batch_size} images of {self.image_size} in uint8, "
                              f"not {batch.shape} in {batch.dtype}")
-        outputs = []
+        started = []
         for number, executor in enumerate(self._executors):
-            part = batch[number * self.per_device:(number + 1) * self.per_device]
-            if not len(part):
-                break
-            if len(part) < self.per_device:
-                padding = np.zeros((self.per_device - len(part), *part.shape[1:]), np.uint8)
-                part = np.concatenate([part, padding])
-            # The images travel as bytes; MXNet queues what follows and returns at once.
             data = executor.arg_dict["data"]
-            images = mx.nd.array(part, data.context, np.uint8).transpose((0, 3, 1, 2)).astype(data.dtype)
-            outputs.append([_forward(executor, view)
-                            for view in ([images, images.flip(axis=3)] if flip else [images])])
-        return outputs, len(batch)
+            part = batch[number * self.per_device:(number + 1) * self.per_device]
+            for first in range(0, len(part), data.shape[0]):
+                # The images travel as bytes; MXNet queues what follows and returns at once.
+                images = _images(part[first:first + data.shape[0]], data)
+                started.append(([_forward(executor, view) for view in ([images, images.flip(axis=3)] if flip
+                                                                       else [images])],
+                                min(data.shape[0], len(part) - first)))
+        return started
 
     def _finish(self, started: Started) -> np.ndarray:
-        outputs, count = started
-        parts = [np.stack([view.asnumpy().reshape(self.per_device, -1) for view in views]) for views in outputs]
-        return np.concatenate(parts, axis=1)[:, :count].astype(np.float32, copy=False)
+        parts = [np.stack([view.asnumpy().reshape(view.shape[0], -1)[:count] for view in views])
+                 for views, count in started]
+        return np.concatenate(parts, axis=1).astype(np.float32, copy=False)
+
+
+def _bind(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray], auxiliary: Mapping[str, mx.nd.NDArray],
+          device: mx.Context, shape: tuple[int, ...]) -> mx.executor.Executor:
+    """The network on a device, for (up to) shape[0] images at once; on CPUs folded, and in tiles."""
+    arguments, auxiliary = dict(arguments), dict(auxiliary)
+    if device.device_type == "cpu":
+        shape = (min(shape[0], TILE), *shape[1:])
+        symbol, arguments, auxiliary = fold(symbol, arguments, auxiliary, shape)
+    executor = symbol.simple_bind(device, grad_req="null", data=shape)
+    executor.copy_params_from(arguments, auxiliary, allow_extra_params=True)
+    return executor
+
+
+def _images(images: np.ndarray, data: mx.nd.NDArray) -> mx.nd.NDArray:
+    """(n, H, W, 3) uint8 as `data` wants them, with black images behind where n is less than it takes."""
+    if len(images) < data.shape[0]:
+        images = np.concatenate([images, np.zeros((data.shape[0] - len(images), *images.shape[1:]), np.uint8)])
+    return mx.nd.array(images, data.context, np.uint8).transpose((0, 3, 1, 2)).astype(data.dtype)
 
 
 def _forward(executor: mx.executor.Executor, images: mx.nd.NDArray) -> mx.nd.NDArray:

@@ -21,6 +21,10 @@ class Graph:
         return self.append({"op": op, "name": name, "inputs": inputs,
                             "attrs": {key: str(value) for key, value in attrs.items()}})
 
+    def variable(self, name: str) -> Entry:
+        """Append a parameter."""
+        return self.append({"op": "null", "name": name, "inputs": []})
+
     def append(self, node: Node) -> Entry:
         """Append a node as it stands."""
         self.nodes.append(node)
