@@ -1,9 +1,11 @@
 """What a worker makes of a few files: records ready to be written, but for their labels and numbers."""
 from __future__ import annotations
 
-import hashlib
+import struct
 from dataclasses import dataclass
 from typing import Sequence
+
+import numpy as np
 
 from recordio_tools import framing
 from recordio_tools.formats import read_header
@@ -11,24 +13,24 @@ from recordio_tools.lists import geometry
 from recordio_tools.plain_jpeg import KnownHeaders
 from recordio_tools.prepare import BLOCK, Prepared, Unusable, Wanted, WrongSize, read_file, treat
 
-DIGEST = 16  # bytes that stand for a file's content
 WRONG_SIZE = "wrong size"
 HEAD = framing.pack(0.0, 0)
-NO_HASH = bytes(DIGEST)
+START = struct.Struct(f"<II{len(HEAD)}x")  # of a record: its frame, and room for the header
 
 
 @dataclass(frozen=True)
 class Batch:
     """The files of a task, in its order.
 
-    framed: the records of the usable ones, one after another; lengths: bytes of each in `framed`, 0 for a file that is
-    not usable; digests: DIGEST bytes of each; notes: `note` of each, or the reason why it is not usable; wrong: what is
-    wrong with those of another size, by position.
+    framed: uint8, the records of the usable ones, one after another; lengths: bytes of each in `framed`, 0 for a file
+    that is not usable; prints: a number that files of the same content share, and others as good as never, in all
+    processes of a run; notes: `note` of each, or the reason why it is not usable; wrong: what is wrong with those of
+    another size, by position.
     """
 
-    framed: bytearray
+    framed: np.ndarray
     lengths: list[int]
-    digests: bytes
+    prints: list[int]
     notes: list[str]
     wrong: dict[int, str]
 
@@ -46,36 +48,48 @@ class Preparer:
         self._known = KnownHeaders()
 
     def __call__(self, entries: Sequence[bytes]) -> Batch:
-        framed, lengths, digests, notes, wrong = [], [], [], [], {}
+        images, prints, notes, wrong = [], [], [], {}
         for entry in entries:
-            length, digest = 0, NO_HASH
+            data, number = b"", 0
             try:
-                data, told, digest = self._image(entry)
-                record = framing.frame(HEAD + data)
-                framed.append(record)
-                length = len(record)
+                data, told, number = self._image(entry)
             except Unusable as error:
                 told = str(error)
             except WrongSize as error:
                 told = WRONG_SIZE
                 wrong[len(notes)] = str(error)
-            lengths.append(length)
-            digests.append(digest)
+            images.append(data)
+            prints.append(number)
             notes.append(told)
-        return Batch(bytearray().join(framed), lengths, b"".join(digests), notes, wrong)
+        return Batch(*_frame(images), prints, notes, wrong)
 
-    def _image(self, entry: bytes) -> tuple[bytes, str, bytes]:
-        """(the record's image, its note, its digest)."""
+    def _image(self, entry: bytes) -> tuple[bytes, str, int]:
+        """(the record's image, its note, its print)."""
         path, face = geometry(entry) if b"\0" in entry else (entry, None)
         data = read_file(path)
-        digest = hashlib.blake2b(data, digest_size=DIGEST)
-        if face:  # the same photograph may show several people
-            digest.update(entry[len(path):])
         known = self._known.recognise(data) if face is None and len(data) < BLOCK else None
         if known is not None:
-            return data, known, digest.digest()
+            return data, known, hash(data)
         prepared = treat(data, self._wanted, face)
         told = note(prepared)
         if face is None and prepared.change == "copied":
             self._known.remember(data, read_header(data), told)
-        return prepared.image, told, digest.digest()
+        # the same photograph may show several people
+        return prepared.image, told, hash((data, entry[len(path):])) if face else hash(data)
+
+
+def _frame(images: list[bytes]) -> tuple[np.ndarray, list[int]]:
+    """All records in one buffer, and the length of each; none for an empty image."""
+    parts, lengths = [], []
+    for image in images:
+        if not image:
+            lengths.append(0)
+            continue
+        content, rest = len(HEAD) + len(image), -len(image) & 3
+        parts += (START.pack(framing.MAGIC, content), image, b"\0\0\0"[:rest])
+        lengths.append(framing.FRAME.size + content + rest)
+    framed = np.frombuffer(bytearray().join(parts), np.uint8)
+    if np.count_nonzero(framed.view("<u4") == framing.MAGIC) > len(parts) // 3:  # an image holds the magic word
+        records = [framing.frame(HEAD + image) if image else b"" for image in images]
+        framed, lengths = np.frombuffer(bytearray().join(records), np.uint8), list(map(len, records))
+    return framed, lengths

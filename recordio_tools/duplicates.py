@@ -1,39 +1,44 @@
-"""The same file twice: in one identity as it is packed, under several ones when all digests are there."""
+"""The same file under several identities, found when all are packed."""
 from __future__ import annotations
 
 import array
-from typing import Iterable
+from typing import Callable
 
 import numpy as np
 
-from recordio_tools.batches import DIGEST
 
-
-class Digests:
-    """The digest and the place of every packed image, in 20 bytes each."""
+class Prints:
+    """The print (`batches.Batch`) and the place of every packed image, in 12 bytes each."""
 
     def __init__(self) -> None:
-        self._digests, self._positions = bytearray(), array.array("I")
+        self._prints, self._positions = array.array("q"), array.array("I")
         self._identities, self._counts = array.array("I"), array.array("I")
 
-    def add(self, identity: int, digests: Iterable[bytes], positions: list[int]) -> None:
-        """Append images of an identity: DIGEST bytes each, and their positions in its list of files."""
-        self._digests += b"".join(digests)
+    def add(self, identity: int, prints: list[int], positions: list[int]) -> None:
+        """Append images of an identity: their prints, and their positions in its list of files."""
+        self._prints.extend(prints)
         self._positions.extend(positions)
         self._identities.append(identity)
         self._counts.append(len(positions))
 
-    def shared(self) -> list[list[tuple[int, int]]]:
-        """(identity, position) of the images of each content that several identities hold, in order of packing."""
-        if not self._positions:
+    def shared(self, same: Callable[[tuple[int, int], tuple[int, int]], bool]) -> list[list[tuple[int, int]]]:
+        """(identity, position) of the images of each content that several identities hold, in order of packing.
+
+        same: whether the files at two places are equal, which equal prints do not prove.
+        """
+        if not self._prints:
             return []
-        digests = np.frombuffer(self._digests, "<u8").reshape(-1, DIGEST // 8)
+        prints = np.array(self._prints)
         identities = np.repeat(np.array(self._identities), np.array(self._counts))
-        order = np.lexsort(digests.T)  # of equal ones, the earlier first
-        differs = (digests[order[1:]] != digests[order[:-1]]).any(1)
-        starts = np.flatnonzero(np.append(True, differs))
+        order = np.argsort(prints, kind="stable")
+        starts = np.flatnonzero(np.append(True, prints[order[1:]] != prints[order[:-1]]))
         held = identities[order]
         several = np.minimum.reduceat(held, starts) != np.maximum.reduceat(held, starts)
         ends = np.append(starts[1:], len(order))
-        groups = [order[starts[group]:ends[group]].tolist() for group in np.flatnonzero(several)]
-        return [[(int(identities[image]), self._positions[image]) for image in group] for group in sorted(groups)]
+        found = []
+        for images in sorted(order[starts[group]:ends[group]].tolist() for group in np.flatnonzero(several)):
+            places = [(int(identities[image]), self._positions[image]) for image in images]
+            places = places[:1] + [place for place in places[1:] if same(places[0], place)]
+            if len({identity for identity, _ in places}) > 1:
+                found.append(places)
+        return found

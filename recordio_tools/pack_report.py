@@ -9,6 +9,7 @@ from typing import Iterator
 from recordio_tools.sources import readable
 
 NAMED = 1000  # files named in the report, for each reason
+IN_GROUP = 20  # of them, for each content
 
 
 @dataclass
@@ -98,7 +99,7 @@ class Named:
         """Count files; keep their names while there are few."""
         self.count += count
         if len(self.groups) < NAMED:
-            self.groups.append(names[:NAMED])
+            self.groups.append(names[:IN_GROUP])
 
     def as_dict(self) -> dict:
         """The number and the first groups."""

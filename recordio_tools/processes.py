@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import fcntl
 import multiprocessing
 import os
 import pickle
@@ -16,6 +18,8 @@ from common.errors import RunError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 AHEAD = 3  # tasks that a worker has been given and not yet been asked for
+PIPE_BYTES = 1 << 20  # of 64 KiB pipes a worker fills many for one result, and waits for each to be read
+F_SETPIPE_SZ = 1031  # Linux; fcntl names it from Python 3.10 on
 PRELOAD = ["cv2", "numpy"]  # by the one process that all workers are forked from
 
 
@@ -53,6 +57,8 @@ class _Worker:
         context.set_forkserver_preload(PRELOAD)
         tasks, self._tasks = context.Pipe(duplex=False)
         self._results, results = context.Pipe(duplex=False)
+        with contextlib.suppress(OSError):  # more than the system allows, or not Linux
+            fcntl.fcntl(results.fileno(), F_SETPIPE_SZ, PIPE_BYTES)
         self._process = context.Process(target=_work, args=(function, tasks, results), name=f"worker-{number}",
                                         daemon=True)
         self._process.start()
@@ -67,8 +73,8 @@ class _Worker:
 
     def result(self) -> object:
         try:
-            value, error = self._results.recv()
-        except (EOFError, OSError, pickle.UnpicklingError):
+            value, error = _receive_whole(self._results)
+        except (EOFError, OSError):
             self._died()
         if error is not None:
             raise error
@@ -99,7 +105,7 @@ def _work(function: Callable, tasks: Connection, results: Connection) -> None:
     threading.Thread(target=_receive, args=(tasks, given), daemon=True).start()
     try:
         while True:
-            results.send(_result(function, given.get()))
+            _send_whole(results, _result(function, given.get()))
     except (BrokenPipeError, ConnectionResetError):
         os._exit(0)
 
@@ -118,3 +124,27 @@ def _result(function: Callable, task: object) -> tuple[object, Exception | None]
         return function(task), None
     except Exception as error:
         return None, error
+
+
+def _send_whole(pipe: Connection, value: object) -> None:
+    """Pickle, with the contents of arrays as they are behind it."""
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    views = [buffer.raw() for buffer in buffers]
+    pipe.send((pickled, [view.nbytes for view in views]))
+    for view in views:
+        while view.nbytes:
+            view = view[os.write(pipe.fileno(), view):]
+
+
+def _receive_whole(pipe: Connection) -> object:
+    pickled, sizes = pipe.recv()
+    buffers = [bytearray(size) for size in sizes]
+    for buffer in buffers:
+        view = memoryview(buffer)
+        while view.nbytes:
+            read = os.readv(pipe.fileno(), [view])
+            if not read:
+                raise EOFError
+            view = view[read:]
+    return pickle.loads(pickled, buffers=buffers)

@@ -10,6 +10,8 @@ from typing import Sequence
 from common.files import PathLike, fsync
 from recordio_tools import framing
 
+BUFFER = 1 << 18
+
 
 class RecordWriter:
     """Writes records beside their place, and moves `.rec` and `.idx` there when all is written and flushed.
@@ -26,7 +28,7 @@ class RecordWriter:
         self._made_folder = not self.rec_path.parent.exists()
         self.rec_path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in (self.rec_path, self.idx_path)]
-        self._rec = open(self._temporary[0], "wb", buffering=1 << 20)
+        self._rec = open(self._temporary[0], "wb", buffering=BUFFER)
         try:
             self._idx = open(self._temporary[1], "wb", buffering=1 << 20)
         except BaseException:

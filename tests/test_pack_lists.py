@@ -1,0 +1,132 @@
+"""pack: InsightFace's lists with flags, boxes and landmarks, and tables in CSV."""
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+from recordio_cases import command, drawn_faces, picture, write_image
+
+from recordio_tools.alignment import TEMPLATE
+from recordio_tools.dataset import open_dataset
+from recordio_tools.images import decode, encode_jpeg
+
+
+def contents(folder):
+    dataset = open_dataset(folder)
+    return [dataset.record_file.read(key).content for key in dataset.keys.tolist()]
+
+
+def identities(folder):
+    with open(folder / "identities.csv", encoding="utf-8", newline="") as stream:
+        return [(row[1], int(row[2])) for row in list(csv.reader(stream))[1:]]
+
+
+def report(folder):
+    return json.loads((folder / "pack-report.json").read_text("utf-8"))
+
+
+def photograph(face, scale, turn, shift, size=(400, 360)):
+    """A larger picture with the face somewhere in it, and its five landmarks."""
+    cosine, sine = scale * np.cos(turn), scale * np.sin(turn)
+    matrix = np.array([[cosine, -sine, shift[0]], [sine, cosine, shift[1]]])
+    return cv2.warpAffine(face, matrix, size, flags=cv2.INTER_CUBIC), TEMPLATE @ matrix[:, :2].T + matrix[:, 2]
+
+
+def test_flags_boxes_and_landmarks(tmp_path):
+    face, other = picture(1), picture(2, 200, 300)
+    photo, points = photograph(face, 1.7, 0.4, (150, 60))
+    write_image(tmp_path / "photo.png", photo)
+    write_image(tmp_path / "other.png", other)
+    write_image(tmp_path / "ready.jpg", face)
+    landmarks = "\t".join(f"{value:.3f}" for value in (*points[:, 0], *points[:, 1]))  # x1..x5, then y1..y5
+    lines = [f"0\tphoto.png\t3\t1\t2\t30\t40\t{landmarks}", "0\tother.png\t3\t100\t50\t180\t150\t", "1\tready.jpg\t4",
+             "0\tready.jpg\t4", f"1\tready.jpg\t4\t1\t2\t30\t40\t{landmarks}", "0\tother.png\t5\t0\t-5\t290\t199",
+             "0\tother.png\t5\t400\t400\t500\t500", "0\tphoto.png\t5\t0\t0\t9\t9" + "\t7" * 10,
+             "0\tphoto.png\t5\t0\t0\t9\t9" + "\tnan" * 10, "0\tphoto.png\t5\t0\t0\t9\t9" + "\t-1" * 10]
+    (tmp_path / "a.lst").write_text("\n".join(lines) + "\n")
+    assert command("pack", tmp_path / "a.lst", tmp_path / "out")[0] == 0
+    assert identities(tmp_path / "out") == [("3", 2), ("4", 3), ("5", 1)]
+    warped, cut, ready, again, third, whole = contents(tmp_path / "out")
+    inner = np.abs(decode(warped).astype(int) - face)[8:-8, 8:-8]
+    assert inner.mean() < 3
+    assert cut == encode_jpeg(cv2.resize(other[28:172, 78:202], (112, 112)))  # 22 pixels more on every side
+    assert whole == encode_jpeg(cv2.resize(other[0:200, 0:300], (112, 112)))  # as far as the picture goes
+    assert ready == again == third == (tmp_path / "ready.jpg").read_bytes()
+    told = report(tmp_path / "out")
+    assert told["images_by_treatment"] == {"copied": 3, "cut out by its box": 2, "warped by landmarks": 1}
+    assert told["images_skipped"] == {"box outside the image": 1, "landmarks of no face": 1,
+                                      "landmarks outside the image": 2}
+    assert told["odd_images"] == {"not aligned": 4} and told["images_found"] == 10
+    assert told["duplicates"]["count"] == 2  # flags do not matter for a picture that is taken as it is
+
+
+def test_two_faces_of_one_photograph_are_no_duplicates(tmp_path):
+    write_image(tmp_path / "p.png", picture(1, 300, 300))
+    (tmp_path / "a.lst").write_text("0\tp.png\t0\t10\t10\t90\t90\n0\tp.png\t1\t150\t150\t250\t250\n"
+                                    "0\tp.png\t1\t10\t10\t90\t90\n")
+    assert command("pack", tmp_path / "a.lst", tmp_path / "out")[0] == 0
+    told = report(tmp_path / "out")
+    assert told["duplicates"]["count"] == 0 and told["images_of_several_identities"]["count"] == 2
+
+
+def test_an_image_that_is_not_aligned_has_the_size_or_is_resized(tmp_path):
+    for number in range(2):
+        write_image(tmp_path / f"{number}.png", picture(number, 200, 200))
+    (tmp_path / "a.lst").write_text("0\t0.png\t0\n0\t1.png\t1\n")
+    status, line = command("pack", tmp_path / "a.lst", tmp_path / "out")
+    assert status == 2 and "0.png: is 200x200" in line
+    assert command("pack", tmp_path / "a.lst", tmp_path / "out", "--resize")[0] == 0
+
+
+def test_labels_of_any_kind_and_lines_in_any_order(tmp_path):
+    for number in range(7):
+        write_image(tmp_path / f"{number}.jpg", picture(number))
+    labels = ["n10", "007", "123456789012345678", "n9", "7", "山田", "3.5"]
+    (tmp_path / "a.lst").write_bytes("".join(f"1\t{number}.jpg\t{label}\r\n\n"
+                                             for number, label in enumerate(labels)).encode())
+    assert command("pack", tmp_path / "a.lst", tmp_path / "out")[0] == 0
+    assert identities(tmp_path / "out") == [("3.5", 1), ("7", 2), ("123456789012345678", 1), ("n9", 1), ("n10", 1),
+                                            ("山田", 1)]
+    assert contents(tmp_path / "out")[1:3] == [(tmp_path / f"{number}.jpg").read_bytes() for number in (1, 4)]
+
+
+@pytest.mark.parametrize("text", [
+    "path,identity\n{0},b\n{1},a\n", "identity;Image;note\r\nb;{0};x\r\n\r\na;{1};y\r\n",
+    "\ufeffLABEL\tfile\nb\t{0}\na\t{1}",
+    'path,identity\n"{0}",b\n"{1}","a"\n'])
+def test_tables(tmp_path, text):
+    paths = [write_image(tmp_path / name, picture(number)) for number, name in enumerate(["x.jpg", "ü, y.jpg"])]
+    if text.startswith("path,identity\n{"):
+        paths[1] = paths[1].rename(tmp_path / "y.jpg")
+    (tmp_path / "t.csv").write_text(text.format(paths[0].name, paths[1].name if "," not in text else paths[1]), "utf-8")
+    assert command("pack", tmp_path / "t.csv", tmp_path / "out")[0] == 0
+    assert identities(tmp_path / "out") == [("a", 1), ("b", 1)]
+    assert contents(tmp_path / "out") == [paths[1].read_bytes(), paths[0].read_bytes()]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "t.csv").rename(tmp_path / "elsewhere/t.csv")
+    assert command("pack", tmp_path, tmp_path / "again", "--csv", tmp_path / "elsewhere/t.csv")[0] == 0
+    assert contents(tmp_path / "again") == contents(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name, text, message", [
+    ("a.csv", "", "line 1 is ''"), ("a.csv", "path,name\nx,y\n", "line 1 is 'path,name', not a first line"),
+    ("a.csv", "path,label\n", "holds no rows"), ("a.csv", "path,label\na.jpg,1\nb.jpg\n", "line 3 has 1 columns"),
+    ("a.csv", "path,label\na.jpg,\n", "line 2 lacks the label"),
+    ("a.csv", "path,label\n,1\n", "line 2 lacks the path"), ("a.csv", "path,label\na.jpg,-1\n", "line 2 has the label -1"),
+    ("a.csv", "path,label\n\"" + "x" * 200000, "line 2"),
+    ("a.csv", "path,label\n\"a\nb\n", "line "), ("a.lst", "x" * 100000, "line 1 is longer than 65536 bytes"),
+    ("a.lst", "0\ta\t1\t2\n", "line 1 has 4 columns, not 3, 7 or 17"),
+    ("a.lst", "1\ta\t1\n0\ta\t1\t1\t1\tx\t1\n", "line 2 has a box"), ("a.lst", "2\ta\t1\n", "line 1 begins with '2'"),
+    ("a.lst", "1\ta\0b\t1\n", "line 1 is not"), ("a.lst", "3\t1.0\tx/a.jpg\n", "im2rec's"),
+    ("a.txt", "1\ta\t1\n", ".lst")])
+def test_a_faulty_list_or_table_is_named_by_line(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    status, line = command("pack", tmp_path / name, tmp_path / "out")
+    assert status == 2 and message in line and name in line and not (tmp_path / "out").exists()
+
+
+def test_a_table_and_a_list_exclude_each_other(tmp_path, capsys):
+    drawn_faces(tmp_path / "faces")
+    assert command("pack", tmp_path / "faces", tmp_path / "out", "--lst", "a", "--csv", "b")[0] == 2
+    assert "--csv: not allowed with argument --lst" in capsys.readouterr().err
