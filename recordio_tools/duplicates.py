@@ -2,9 +2,12 @@
 from __future__ import annotations
 
 import array
-from typing import Callable
+from typing import Callable, Iterator, Tuple
 
 import numpy as np
+
+NAMED = 20
+Place = Tuple[int, int]  # identity, position in its list of files
 
 
 class Prints:
@@ -21,24 +24,29 @@ class Prints:
         self._identities.append(identity)
         self._counts.append(len(positions))
 
-    def shared(self, same: Callable[[tuple[int, int], tuple[int, int]], bool]) -> list[list[tuple[int, int]]]:
-        """(identity, position) of the images of each content that several identities hold, in order of packing.
+    def shared(self, same: Callable[[Place, Place], bool]) -> Iterator[tuple[int, list[Place]]]:
+        """How many images have a content that several identities hold, and where the first NAMED of them are.
 
-        same: whether the files at two places are equal, which equal prints do not prove.
+        In order of packing. same: whether the files at two places are equal, which equal prints do not prove.
         """
         if not self._prints:
-            return []
+            return
         prints = np.array(self._prints)
         identities = np.repeat(np.array(self._identities), np.array(self._counts))
         order = np.argsort(prints, kind="stable")
         starts = np.flatnonzero(np.append(True, prints[order[1:]] != prints[order[:-1]]))
         held = identities[order]
-        several = np.minimum.reduceat(held, starts) != np.maximum.reduceat(held, starts)
+        several = np.flatnonzero(np.minimum.reduceat(held, starts) != np.maximum.reduceat(held, starts))
         ends = np.append(starts[1:], len(order))
-        found = []
-        for images in sorted(order[starts[group]:ends[group]].tolist() for group in np.flatnonzero(several)):
-            places = [(int(identities[image]), self._positions[image]) for image in images]
-            places = places[:1] + [place for place in places[1:] if same(places[0], place)]
-            if len({identity for identity, _ in places}) > 1:
-                found.append(places)
-        return found
+        for group in several[np.argsort(order[starts[several]])].tolist():
+            images = order[starts[group]:ends[group]]
+            first = int(identities[images[0]]), self._positions[images[0]]
+            count, named, one = 1, [first], True
+            for image in images[1:]:
+                place = int(identities[image]), self._positions[image]
+                if same(first, place):
+                    count, one = count + 1, one and place[0] == first[0]
+                    if count <= NAMED:
+                        named.append(place)
+            if not one:
+                yield count, named

@@ -159,7 +159,7 @@ def _bmp(data: bytes) -> Description:
     width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
     palette = data[14 + size:struct.unpack_from("<I", data, 10)[0]] if bits <= 8 else b""
     gray = bool(palette) and palette[::4] == palette[1::4] == palette[2::4]
-    alpha = bits == 32 and size >= 56 and struct.unpack_from("<I", data, 66)[0] != 0
+    alpha = bits == 32 and (size < 56 or struct.unpack_from("<I", data, 66)[0] != 0)  # older headers do not tell
     return Description("BMP", abs(height), abs(width), _odd(gray=gray, alpha=alpha))
 
 

@@ -9,7 +9,6 @@ from typing import Iterator
 from recordio_tools.sources import readable
 
 NAMED = 1000  # files named in the report, for each reason
-IN_GROUP = 20  # of them, for each content
 
 
 @dataclass
@@ -99,7 +98,7 @@ class Named:
         """Count files; keep their names while there are few."""
         self.count += count
         if len(self.groups) < NAMED:
-            self.groups.append(names[:IN_GROUP])
+            self.groups.append(names)
 
     def as_dict(self) -> dict:
         """The number and the first groups."""

@@ -120,8 +120,8 @@ def _write_records(writer: RecordWriter, files: _Files, selection: Selection, re
     for span in ranges:
         writer.write(writer.count, framing.pack(span, writer.count))
     writer.rewrite(0, placeholder, framing.pack([report.images + 1, writer.count], 0))
-    for group in prints.shared(functools.partial(same_file, source)):
-        report.shared.add(len(group), [source.file(*place) for place in group])
+    for count, places in prints.shared(functools.partial(same_file, source)):
+        report.shared.add(count, [source.file(*place) for place in places])
     if writer.count > 1 << 24:
         log.warning("%d records: header records hold record numbers as float32, which is exact up to 16777216 only; "
                     "readers that trust the labels in the image records, as ours, are not concerned", writer.count)

@@ -122,7 +122,7 @@ def from_folder(folder: PathLike) -> Source:
     top = _identity(os.fsencode(folder))
     for entry in progress(listed, len(listed), "list", "folders"):
         name = os.fsdecode(entry.name)
-        if entry.is_dir():
+        if _is_folder(entry):
             found = sorted(_images_below(entry.path, entry.name, source, (top,)), key=_by_name)
             for path in found:
                 source.add(len(names), path)
@@ -157,6 +157,13 @@ def _identity(folder: bytes) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder that may not be entered
+        return False
+
+
 def _scan(folder: bytes, shown_as: str, source: Source) -> list[os.DirEntry]:
     try:
         with os.scandir(folder) as entries:
@@ -173,7 +180,7 @@ def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[t
         if entry.name.startswith(b"."):
             continue
         path = relative + b"/" + entry.name
-        if entry.is_dir():
+        if _is_folder(entry):
             here = (*above, _identity(folder))
             if entry.is_symlink() and _identity(entry.path) in here:
                 source.notes["link_loops"].append(shown(os.fsdecode(entry.path)))

@@ -1,0 +1,102 @@
+"""What headers say against what decoders see: OpenCV for sizes, Pillow for the kinds that OpenCV does not write."""
+import cv2
+import numpy as np
+import pytest
+from recordio_cases import picture
+
+from recordio_tools.formats import describe, read_header
+from recordio_tools.images import decode
+from recordio_tools.plain_jpeg import KnownHeaders
+
+
+def encoded(suffix, image, *flags):
+    done, data = cv2.imencode(suffix, image, list(flags))
+    assert done
+    return data.tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tiff", ".jp2", ".ppm"])
+@pytest.mark.parametrize("height, width", [(112, 96), (33, 260), (1, 7)])
+def test_sizes_and_kinds(suffix, height, width):
+    if suffix == ".jp2" and height == 1:
+        pytest.skip("OpenCV writes no JPEG 2000 of one row")
+    told = describe(encoded(suffix, picture(0, height, width)))
+    assert (told.height, told.width, told.odd) == (height, width, ())
+    assert told.kind == {".jpg": "JPEG", ".tiff": "TIFF", ".webp": "WebP", ".jp2": "JPEG 2000",
+                         ".ppm": "PNM"}.get(suffix, suffix[1:].upper())
+
+
+@pytest.mark.parametrize("suffix, channels, dtype, odd", [
+    (".jpg", 1, np.uint8, "grayscale"), (".png", 1, np.uint8, "grayscale"), (".bmp", 1, np.uint8, "grayscale"),
+    (".tiff", 1, np.uint8, "grayscale"), (".pgm", 1, np.uint8, "grayscale"), (".jp2", 1, np.uint8, "grayscale"),
+    (".png", 4, np.uint8, "alpha"), (".bmp", 4, np.uint8, "alpha"), (".webp", 4, np.uint8, "alpha"),
+    (".png", 3, np.uint16, "16-bit"), (".tiff", 3, np.uint16, "16-bit"), (".ppm", 3, np.uint16, "16-bit"),
+    (".jp2", 3, np.uint16, "16-bit")])
+def test_channels_and_depth(suffix, channels, dtype, odd):
+    image = picture(1, channels=channels, dtype=dtype)
+    if channels == 4:
+        image[:9, :9, 3] = 0
+    told = describe(encoded(suffix, image))
+    assert (told.height, told.width, told.odd) == (112, 112, (odd,))
+
+
+def test_lossless_webp_and_pillows_kinds():
+    image_module = pytest.importorskip("PIL.Image")
+    import io
+    for kind, options, mode, name, odd in (
+            ("WebP", {"lossless": True}, "RGB", "WebP", ()), ("WebP", {"lossless": True}, "RGBA", "WebP", ("alpha",)),
+            ("JPEG", {}, "CMYK", "JPEG", ("CMYK",)), ("JPEG", {"progressive": True}, "RGB", "JPEG", ()),
+            ("TIFF", {}, "CMYK", "TIFF", ("CMYK",)), ("TIFF", {"compression": "tiff_lzw"}, "L", "TIFF", ("grayscale",)),
+            ("PNG", {"transparency": 0}, "L", "PNG", ("grayscale", "alpha")), ("GIF", {}, "RGB", "GIF", ())):
+        pixels = picture(3, 50, 70)
+        pixels = np.dstack([pixels, pixels[..., :1]]) if mode == "RGBA" else pixels
+        image = image_module.fromarray(pixels)
+        stream = io.BytesIO()
+        (image if image.mode == mode else image.convert(mode)).save(stream, kind, **options)
+        told = describe(stream.getvalue())
+        size = (0, 0) if kind == "GIF" else (50, 70)
+        assert (told.kind, told.height, told.width, told.odd) == (name, *size, odd)
+
+
+def test_anything_at_all_is_described_without_an_error():
+    random = np.random.RandomState(0)
+    whole = [encoded(suffix, picture(2, 80, 90))
+             for suffix in (".jpg", ".png", ".bmp", ".webp", ".tiff", ".jp2", ".ppm")]
+    for _ in range(3000):
+        data = bytearray(whole[random.randint(len(whole))])
+        for _ in range(random.randint(1, 6)):
+            data[random.randint(min(len(data), 200))] = random.randint(256)
+        describe(bytes(data[:random.randint(1, len(data) + 1)]))
+    describe(b"P5" + b" " * 100000)
+    describe(b"P5" + b"#\n" * 50000)
+
+
+def mutated(data, random, places):
+    data = bytearray(data)
+    for _ in range(random.randint(1, 4)):
+        data[places[random.randint(len(places))]] = random.choice([0, 1, 2, 255, 0xd9, 0xda, random.randint(256)])
+    if random.randint(4) == 0:
+        del data[random.randint(20, len(data)):random.randint(20, len(data))]
+    return bytes(data)
+
+
+@pytest.mark.parametrize("flags", [(), (cv2.IMWRITE_JPEG_RST_INTERVAL, 3), (cv2.IMWRITE_JPEG_OPTIMIZE, 1),
+                                   (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_a_known_header_lets_through_decodes(flags, channels):
+    """Damaged in any way: whatever is recognised decodes to the size, as the whole decoding finds."""
+    random = np.random.RandomState(len(flags) + channels)
+    known, passed = KnownHeaders(), 0
+    data = encoded(".jpg", picture(channels, channels=channels), *flags)
+    header = read_header(data)
+    known.remember(data, header, "note")
+    assert (known.recognise(data) == "note") == (cv2.IMWRITE_JPEG_PROGRESSIVE not in flags)
+    for round_ in range(1500):
+        damaged = mutated(data, random, range(header.scan if round_ % 2 else len(data) * 3 // 4, len(data))
+                          if round_ % 5 else range(len(data)))
+        if known.recognise(damaged):
+            passed += 1
+            assert decode(damaged).shape == (112, 112, 3)
+    assert passed > 100 or cv2.IMWRITE_JPEG_PROGRESSIVE in flags
+    assert known.recognise(data[:header.scan] + b"\xff\xd9") is None
+    assert known.recognise(data[:-2]) is None and known.recognise(data[:header.scan]) is None
