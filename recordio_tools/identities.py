@@ -4,7 +4,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import Sequence
+from typing import Iterable, Sequence
 
 from common.files import PathLike
 from recordio_tools.errors import DataError
@@ -41,10 +41,16 @@ def names_beside(rec_path: Path, labels: int) -> list[str]:
     return [known.get(label, "") for label in range(labels)]
 
 
-def identity_table(identities: Sequence[tuple[str, int]]) -> bytes:
-    """An identities.csv of (name, images) of the labels 0, 1, 2, ..."""
+def identity_table(identities: Iterable[Sequence], columns: Sequence[str] = ()) -> bytes:
+    """An identities.csv of (name, images, *values of further columns) of the labels 0, 1, 2, ..."""
+    return csv_bytes(("label", "identity", "images", *columns),
+                     ((label, *row) for label, row in enumerate(identities)))
+
+
+def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence]) -> bytes:
+    """A table; a name need be no UTF-8, its bytes are kept."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["label", "identity", "images"])
-    table.writerows((label, name, count) for label, (name, count) in enumerate(identities))
-    return text.getvalue().encode("utf-8", "surrogateescape")  # a name need be no UTF-8; its bytes are kept
+    table.writerow(columns)
+    table.writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogateescape")

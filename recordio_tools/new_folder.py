@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Iterator
 
-from common.errors import RunError, UserError
+from common.errors import UserError
 from common.files import PathLike, fsync
+from common.interrupts import undisturbed
+from recordio_tools.errors import unwritten
 
 
 def check_free(out: PathLike, overwrite: bool, mark: str) -> None:
@@ -39,12 +41,13 @@ def new_folder(out: PathLike) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         yield temporary
         fsync(temporary)
-        if place.exists() and any(place.iterdir()):
-            os.replace(place, old)
-        os.replace(temporary, place)
-        fsync(place.parent)
+        with undisturbed():
+            if place.exists() and any(place.iterdir()):
+                os.replace(place, old)
+            os.replace(temporary, place)
+            fsync(place.parent)
     except OSError as error:
-        raise RunError(f"{out}: cannot be written ({error.strerror}); nothing was put there") from None
+        raise unwritten(Path(out), error) from None
     finally:
         for folder in (temporary, old):
             shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,7 @@ from common.files import fsync
 from common.interrupts import undisturbed
 
 MAIN = "train.rec"
-FILES = (MAIN, "identities.csv", "pack-report.json", "property", "train.idx")
+FILES = (MAIN, "identities.csv", "merge-report.json", "pack-report.json", "property", "train.idx")
 
 
 @contextlib.contextmanager

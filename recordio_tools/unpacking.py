@@ -3,9 +3,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import csv
 import functools
-import io
 import json
 from pathlib import Path
 from typing import Callable, Iterable
@@ -16,7 +14,7 @@ from recordio_tools.binfile import read_bin
 from recordio_tools.dataset import FaceDataset, open_dataset
 from recordio_tools.folder_names import folder_names
 from recordio_tools.formats import kind_of
-from recordio_tools.identities import names_beside
+from recordio_tools.identities import csv_bytes, identity_table, names_beside
 from recordio_tools.new_folder import new_folder
 from recordio_tools.parallel import ordered_map
 from recordio_tools.progress import progress
@@ -43,11 +41,11 @@ def unpack_rec(path: Path, out: Path, workers: int) -> dict:
         work = functools.partial(_write_record, dataset, folder, folders)
         found = _finish(work, range(len(dataset)), len(dataset), workers)
         order = np.argsort(dataset.labels, kind="stable").tolist()
-        _write_lines(folder / LIST, (
+        lines = (
             f"1\t{folders[dataset.labels[place]]}/{dataset.keys[place]}{_ending(found[place])}\t{dataset.labels[place]}\n"
-            for place in order))
-        _write_table(folder / NAMES, ("label", "identity", "images", "folder"),
-                     zip(range(len(names)), names, counts, folders))
+            for place in order)
+        (folder / LIST).write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
+        (folder / NAMES).write_bytes(identity_table(zip(names, counts, folders), ("folder",)))
         report = {"source": str(path), "images": len(dataset), "identities": int(np.count_nonzero(counts)),
                   "identities_without_images": counts.count(0), "named_folders": folders == names,
                   "formats": _formats(found)}
@@ -67,9 +65,8 @@ def unpack_bin(path: Path, out: Path, workers: int) -> dict:
         names = [f"images/{number:0{width}d}{_ending(kind_of(image))}" for image, number in places.items()]
         work = functools.partial(_write_image, folder)
         found = _finish(work, zip(names, places), len(places), workers)
-        _write_table(folder / PAIRS, ("left", "right", "same"),
-                     ((names[order[2 * pair]], names[order[2 * pair + 1]], int(same[pair]))
-                      for pair in range(len(same))))
+        (folder / PAIRS).write_bytes(csv_bytes(("left", "right", "same"), (
+            (names[order[2 * pair]], names[order[2 * pair + 1]], int(same[pair])) for pair in range(len(same)))))
         report = {"source": str(path), "pairs": len(same), "same": int(same.sum()), "images": len(places),
                   "formats": _formats(found)}
         _write_report(folder, report)
@@ -102,19 +99,6 @@ def _write_image(folder: Path, item: tuple[str, bytes]) -> str | None:
 
 def _ending(kind: str | None) -> str:
     return ENDINGS.get(kind or "", UNKNOWN)
-
-
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-        stream.writelines(lines)
-
-
-def _write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple]) -> None:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows(rows)
-    _write_lines(path, [text.getvalue()])
 
 
 def _write_report(folder: Path, report: dict) -> None:

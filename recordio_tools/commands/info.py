@@ -8,6 +8,7 @@ from pathlib import Path
 from common.errors import RunError, UserError
 from recordio_tools import histogram
 from recordio_tools.data_files import data_files
+from recordio_tools.sources import shown
 from recordio_tools.summary import Summary, summarise
 
 DESCRIPTION = """\
@@ -91,4 +92,4 @@ def _text(value: object) -> str:
     if value is None:
         return "none"
     text = f"{value:,g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-    return text.encode("utf-8", "replace").decode("utf-8")  # a name need not be valid UTF-8
+    return shown(text)

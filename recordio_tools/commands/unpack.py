@@ -5,6 +5,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from common.interrupts import stoppable
 from recordio_tools.arguments import add_workers
 from recordio_tools.data_files import one_data_file
 from recordio_tools.new_folder import check_free
@@ -43,11 +44,12 @@ def run(args: argparse.Namespace) -> int:
     """Unpack, and tell how to pack again."""
     source, out = Path(args.source), Path(args.out)
     check_free(out, args.overwrite, REPORT)
-    if one_data_file(source).suffix == ".bin":
-        report = unpack_bin(source, out, args.workers)
+    pairs = one_data_file(source).suffix == ".bin"
+    with stoppable():
+        report = (unpack_bin if pairs else unpack_rec)(source, out, args.workers)
+    if pairs:
         print(f"{report['pairs']} pairs of {report['images']} different images in {out / PAIRS}")
     else:
-        report = unpack_rec(source, out, args.workers)
         print(f"{report['images']} images of {report['identities']} identities in {out}")
         if report["identities_without_images"]:
             log.warning("%s: %d labels have no image; packing OUT closes these gaps, and later labels move up", source,

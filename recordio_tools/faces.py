@@ -1,0 +1,105 @@
+"""Images by identity, whatever holds them: a packed set, a folder of folders, or the same pairs of a `.bin`."""
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Iterator, Sequence
+
+import numpy as np
+
+from common.errors import UserError
+from recordio_tools.binfile import read_bin
+from recordio_tools.dataset import FaceDataset, open_dataset
+from recordio_tools.groups import Groups
+from recordio_tools.identities import names_beside
+from recordio_tools.parts import list_sets
+from recordio_tools.sources import from_folder
+
+
+@dataclass(frozen=True)
+class Faces:
+    """path: as it was given. names: one an identity, "" for none. labels: their numbers there. images: for each
+    identity the numbers of its images, int64, that `read` takes (record keys, of a packed set). read: number to the
+    image file's bytes. where: number to what it is called in messages."""
+
+    path: str
+    names: Sequence[str]
+    labels: Sequence[int]
+    images: Sequence[np.ndarray]
+    read: Callable[[int], bytes]
+    where: Callable[[int], str]
+
+    @property
+    def count(self) -> int:
+        """All images."""
+        return sum(map(len, self.images))
+
+
+@contextlib.contextmanager
+def open_faces(path: Path) -> Iterator[Faces]:
+    """The faces of a data folder, a `.rec`, a set in parts, a folder of image folders or a `.bin`; UserError for
+    anything else, and for sets that are not sound enough to train on."""
+    if path.suffix == ".bin" and path.is_file():
+        yield faces_of_pairs(path)
+    elif path.is_dir() and not list_sets(path):
+        yield faces_in_folders(path)
+    else:
+        dataset = open_dataset(path, fewest=1)
+        with dataset.record_file:
+            yield packed_faces(str(path), dataset)
+
+
+def packed_faces(path: str, dataset: FaceDataset) -> Faces:
+    """The faces of an open set, without labels that have no image."""
+    record_file = dataset.record_file
+    names = names_beside(record_file.rec_path, dataset.num_classes)
+    order = np.argsort(dataset.labels, kind="stable")
+    labels, first = np.unique(dataset.labels[order], return_index=True)
+    return Faces(path, [names[label] for label in labels.tolist()], labels.tolist(),
+                 np.split(dataset.keys[order], first[1:]), lambda key: record_file.read(key).content,
+                 lambda key: f"{record_file.rec_path}: record {key}")
+
+
+def faces_in_folders(path: Path) -> Faces:
+    """`path/<identity>/*.jpg` and the like."""
+    source = from_folder(path)
+    first = np.cumsum([0] + [source.count(identity) for identity in range(len(source.names))])
+
+    def place(number: int) -> tuple[int, int]:
+        identity = int(np.searchsorted(first, number, "right")) - 1
+        return identity, number - int(first[identity])
+
+    def read(number: int) -> bytes:
+        with open(source.entry(*place(number)), "rb") as stream:
+            return stream.read()
+
+    return Faces(str(path), source.names, range(len(source.names)),
+                 [np.arange(start, end) for start, end in zip(first, first[1:])], read,
+                 lambda number: source.file(*place(number)))
+
+
+def faces_of_pairs(path: Path) -> Faces:
+    """The people of a `.bin`: images that same pairs join are one person's, others each a person's of their own."""
+    sides, same = read_bin(path)
+    places: dict[bytes, int] = {}
+    order = [places.setdefault(image, len(places)) for image in sides]
+    images, groups = list(places), Groups(len(places))
+    for pair in np.flatnonzero(same).tolist():
+        groups.join(order[2 * pair], order[2 * pair + 1])
+    people = [np.array(members, np.int64) for members in groups.members()]
+    return Faces(str(path), [""] * len(people), range(len(people)), people, images.__getitem__,
+                 lambda number: f"{path}: image {order.index(number)} (from 0)")
+
+
+def names_in(path: Path) -> list[str]:
+    """The names of a set's identities, without opening an image; UserError where it has none."""
+    if path.is_dir() and not list_sets(path):
+        return list(faces_in_folders(path).names)
+    dataset = open_dataset(path, fewest=1)
+    with dataset.record_file:
+        names = [name for name in names_beside(dataset.record_file.rec_path, dataset.num_classes) if name]
+    if not names:
+        raise UserError(f"{path}: has no identities.csv beside it, so its identities have no names; give a folder of "
+                        "image folders, or compare by --overlap-with and --model")
+    return names

@@ -1,0 +1,30 @@
+"""Which of many things belong together, from pairs of them (disjoint sets)."""
+from __future__ import annotations
+
+
+class Groups:
+    """The numbers 0 to count - 1, each in a group of its own until joined; a group is named by its smallest number."""
+
+    def __init__(self, count: int) -> None:
+        self._parent = list(range(count))
+
+    def find(self, number: int) -> int:
+        """The smallest number of its group."""
+        root = number
+        while self._parent[root] != root:
+            root = self._parent[root]
+        while self._parent[number] != root:
+            self._parent[number], number = root, self._parent[number]
+        return root
+
+    def join(self, one: int, other: int) -> None:
+        """Make the groups of both one."""
+        one, other = sorted((self.find(one), self.find(other)))
+        self._parent[other] = one
+
+    def members(self) -> list[list[int]]:
+        """The groups in the order of their smallest numbers, each sorted."""
+        found: dict[int, list[int]] = {}
+        for number in range(len(self._parent)):
+            found.setdefault(self.find(number), []).append(number)
+        return list(found.values())

@@ -1,0 +1,270 @@
+"""merge: what MXNet's own reader finds in the joined set, and who stays out."""
+import csv
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import mxnet as mx
+import numpy as np
+import pytest
+from recordio_cases import command, drawn_faces, picture, real_faces, write_image
+from small_sets import jpeg, write_training_set
+
+from recordio_tools import merging
+from recordio_tools.dataset import open_dataset
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+def contents(folder):
+    """{label: [image bytes]} by MXNet's reader, the header records checked on the way."""
+    record = mx.recordio.MXIndexedRecordIO(str(folder / "train.idx"), str(folder / "train.rec"), "r")
+    zero, _ = mx.recordio.unpack(record.read_idx(0))
+    found, after = {}, 1
+    for label, key in enumerate(range(*zero.label.astype(int))):
+        header, content = mx.recordio.unpack(record.read_idx(key))
+        first, end = header.label.astype(int)
+        assert first == after and not content and header.id == key
+        for image_key in range(first, end):
+            image, data = mx.recordio.unpack(record.read_idx(image_key))
+            assert image.label == label and image.id == image_key and image.flag == 0
+            found.setdefault(label, []).append(data)
+        after = end
+    assert after == zero.label[0] and len(record.keys) == zero.label[1]
+    assert (folder / "property").read_text().startswith(f"{len(found)},")
+    return found
+
+
+def named_set(folder, people, size=(112, 112)):
+    """pack folders of {name: seeds of its pictures}."""
+    for name, seeds in people.items():
+        for seed in seeds:
+            write_image(folder / "faces" / name / f"{seed}.jpg", picture(seed, *size))
+    assert command("pack", folder / "faces", folder / "set", "--workers", 1, "--image-size",
+                   "{},{}".format(*size))[0] == 0
+    return folder / "set"
+
+
+def images(seeds):
+    return [cv2.imencode(".jpg", picture(seed)[..., ::-1])[1].tobytes() for seed in seeds]
+
+
+def names(folder):
+    return [row["identity"] for row in csv.DictReader(open(folder / "identities.csv", encoding="utf-8"))]
+
+
+def report(folder):
+    return json.loads((folder / "merge-report.json").read_text("utf-8"))
+
+
+@pytest.fixture
+def two(tmp_path):
+    return (named_set(tmp_path / "a", {"Ann": [1, 2, 3], "Bob Roy": [4, 5], "Cy": [6]}),
+            named_set(tmp_path / "b", {"ann": [2, 7], "bob_roy": [8], "Dee": [9, 10]}))
+
+
+def test_sets_of_every_layout_are_joined(tmp_path):
+    ours = named_set(tmp_path / "a", {"Ann": [1, 2], "Bob": [3]})
+    theirs = write_training_set(tmp_path / "b", identities=2, images=3)
+    for part, keys in enumerate(([0, 1], [2, 3])):
+        plain = mx.recordio.MXRecordIO(str(tmp_path / f"c.rec.part00{part}"), "w")
+        for key in keys:
+            plain.write(mx.recordio.pack(mx.recordio.IRHeader(0, [1 - key % 2, 9.0], key, 0), jpeg(picture(20 + key))))
+        plain.close()
+    assert command("merge", tmp_path / "out", ours, theirs, tmp_path / "c", "--workers", 2) == (0, "")
+    found = contents(tmp_path / "out")
+    assert found[0] == images([1, 2]) and found[1] == images([3])
+    other = contents(theirs)
+    assert (found[2], found[3]) == (other[0], other[1])
+    assert found[4] == [jpeg(picture(21)), jpeg(picture(23))] and found[5] == [jpeg(picture(20)), jpeg(picture(22))]
+    assert names(tmp_path / "out") == ["Ann", "Bob", "b_0", "b_1", "c_0", "c_1"]
+    assert command("check", tmp_path / "out") == (0, "")
+    rows = list(csv.DictReader(open(tmp_path / "out/identities.csv")))
+    assert [int(row["images"]) for row in rows] == [2, 1, 3, 3, 2, 2]
+    assert rows[5]["source"] == str(tmp_path / "c") and rows[5]["label"] == "5"
+    entry = report(tmp_path / "out")
+    assert (entry["images"], entry["identities"], entry["inputs"][1]["images_taken"]) == (13, 6, 6)
+
+
+def test_the_bytes_do_not_depend_on_the_workers(two, tmp_path):
+    for workers in (1, 3):
+        assert command("merge", tmp_path / f"out{workers}", *two, "--workers", workers) == (0, "")
+    for name in ("train.rec", "train.idx", "property", "identities.csv", "merge-report.json"):
+        assert (tmp_path / "out1" / name).read_bytes() == (tmp_path / "out3" / name).read_bytes()
+
+
+def test_a_plain_set_is_read_by_mxnets_iterators(shared_data, tmp_path):
+    real_faces(shared_data, tmp_path / "faces", identities=5, images=3)
+    assert command("pack", tmp_path / "faces", tmp_path / "set")[0] == 0
+    assert command("merge", tmp_path / "out", tmp_path / "set", "--plain") == (0, "")
+    expected = [(label, data) for label, data in sorted(contents(tmp_path / "set").items()) for data in data]
+    dataset = mx.gluon.data.vision.ImageRecordDataset(str(tmp_path / "out/train.rec"))
+    assert len(dataset) == 15
+    decoded = [mx.image.imdecode(data).asnumpy() for _, data in expected]
+    for position in range(15):
+        image, label = dataset[position]
+        assert label == expected[position][0]
+        np.testing.assert_array_equal(image.asnumpy(), decoded[position])
+    batches = mx.io.ImageRecordIter(path_imgrec=str(tmp_path / "out/train.rec"), batch_size=5, shuffle=False,
+                                    path_imgidx=str(tmp_path / "out/train.idx"), data_shape=(3, 112, 112),
+                                    preprocess_threads=1)
+    labels, pixels = zip(*((batch.label[0].asnumpy(), batch.data[0].asnumpy()) for batch in batches))
+    assert np.concatenate(labels).tolist() == [label for label, _ in expected]
+    np.testing.assert_array_equal(np.concatenate(pixels).transpose(0, 2, 3, 1), decoded)
+    ours = open_dataset(tmp_path / "out")
+    assert not ours.has_header and ours.num_classes == 5 and ours.keys.tolist() == list(range(15))
+
+
+@pytest.mark.parametrize("action, expected", [
+    ("keep", [[1, 2, 3], [4, 5], [6], [9, 10], [2, 7], [8]]), ("join", [[1, 2, 3, 7], [4, 5, 8], [6], [9, 10]]),
+    ("drop", [[1, 2, 3], [4, 5], [6], [9, 10]])])
+def test_the_same_name_in_two_sets(two, tmp_path, caplog, action, expected):
+    assert command("merge", tmp_path / "out", *two, "--same-name", action) == (0, "")
+    assert list(contents(tmp_path / "out").values()) == [images(seeds) for seeds in expected]
+    entry = report(tmp_path / "out")
+    assert entry["identities_joined"] == 2 * (action == "join")
+    assert entry["repeated_images_left_out"] == (action == "join")  # picture 2 of Ann is in both
+    assert ("2 identities have the name of an earlier one" in caplog.text) == (action == "keep")
+    if action == "drop":
+        assert entry["removed"] == {"same name as an earlier one": {"identities": 2, "images": 3}}
+    if action == "join":
+        rows = list(csv.DictReader(open(tmp_path / "out/identities.csv")))
+        assert rows[0]["source"] == f"{two[0]}; {two[1]}" and rows[0]["images"] == "4"
+
+
+def test_numbers_are_no_names(tmp_path):
+    one = named_set(tmp_path / "a", {"0": [1], "1": [2]})
+    other = named_set(tmp_path / "b", {"0": [3], "1": [4]})
+    assert command("merge", tmp_path / "out", one, other, "--same-name", "join") == (0, "")
+    assert len(contents(tmp_path / "out")) == 4
+
+
+def test_names_of_a_packed_set_and_of_a_folder(two, tmp_path):
+    assert command("merge", tmp_path / "out", two[0], "--exclude-names-of", two[1]) == (2, f"1 of 3 identities would "
+                   f"be left, a training set needs two; removed: 2 named in {two[1]}")
+    (tmp_path / "people").mkdir()
+    write_image(tmp_path / "people/CY/1.jpg", picture(1))
+    assert command("merge", tmp_path / "out", *two, "--exclude-names-of", tmp_path / "people") == (0, "")
+    assert names(tmp_path / "out") == ["Ann", "Bob Roy", "Dee", "ann", "bob_roy"]
+    rows = list(csv.DictReader(open(tmp_path / "out/matches.csv")))
+    assert [(row["identity"], row["other_identity"], row["action"]) for row in rows] == [("Cy", "CY", "removed")]
+    status, line = command("merge", tmp_path / "out", *two, "--exclude-names-of",
+                           write_training_set(tmp_path / "nameless"))
+    assert status == 2 and "has no identities.csv" in line
+
+
+@pytest.mark.parametrize("rows, expected, unknown", [
+    ("identity\nANN\n", [[4, 5], [6], [9, 10], [8]], []),
+    ("identity,set\nann,b\n", [[1, 2, 3], [4, 5], [6], [9, 10], [8]], []),
+    ("set,label\n{b},0\n{a},2\n", [[1, 2, 3], [4, 5], [2, 7], [8]], []),
+    ("set,identity,image\na,Ann,2\n", [[1, 3], [4, 5], [6], [9, 10], [2, 7], [8]], []),
+    ("set,image\na,2.jpg\n{a},6.jpg\n", [[1, 3], [4, 5], [9, 10], [2, 7], [8]], []),
+    ("note,identity\nx,Nobody\ny,Cy\n", [[1, 2, 3], [4, 5], [9, 10], [2, 7], [8]],
+     ["line 2: there is no identity Nobody"]),
+    ("set,label\na,7\nz,0\n", [[1, 2, 3], [4, 5], [6], [9, 10], [2, 7], [8]],
+     ["line 2: there is no set a, label 7", "line 3: there is no set z"]),
+    ("set,image\na,77\n", [[1, 2, 3], [4, 5], [6], [9, 10], [2, 7], [8]], ["line 2: there is no set a, image 77"]),
+    ("identity,action\nAnn,joined\nCy,removed\n", [[1, 2, 3], [4, 5], [9, 10], [2, 7], [8]], [])])
+def test_exclusion_tables(tmp_path, caplog, rows, expected, unknown):
+    one = named_set(tmp_path / "1", {"Ann": [1, 2, 3], "Bob Roy": [4, 5], "Cy": [6]})
+    other = named_set(tmp_path / "2", {"ann": [2, 7], "bob_roy": [8], "Dee": [9, 10]})
+    for source, name in ((one, "a"), (other, "b")):
+        source.rename(tmp_path / name)
+    (tmp_path / "x.csv").write_text(rows.format(a=tmp_path / "a", b=tmp_path / "b"))
+    assert command("merge", tmp_path / "out", tmp_path / "a", tmp_path / "b", "--exclude",
+                   tmp_path / "x.csv") == (0, "")
+    assert list(contents(tmp_path / "out").values()) == [images(seeds) for seeds in expected]
+    assert report(tmp_path / "out")["unknown_rows"] == [f"{tmp_path / 'x.csv'}: {line}" for line in unknown]
+    assert all(line in caplog.text for line in unknown)
+
+
+@pytest.mark.parametrize("rows, message", [
+    ("label\n0\n", "line 2: gives a label without its set"), ("image\n5\n", "line 2: gives an image without its set"),
+    ("set,label\na,x\n", "line 2: label 'x' is no whole number"), ("set,image\na,face\n", "line 2: image 'face' is no"),
+    ("name\nAnn\n", "line 1 names none of the columns"), ("", "line 1 names none"),
+    ("set,identity\na,\n", "line 2: names neither"),
+    (None, "there is no such file|cannot be read")])
+def test_tables_that_are_none(two, tmp_path, rows, message):
+    if rows is not None:
+        (tmp_path / "x.csv").write_text(rows)
+    status, line = command("merge", tmp_path / "out", *two, "--exclude", tmp_path / "x.csv")
+    assert status == 2 and "x.csv" in line and any(part in line for part in message.split("|"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_set_needs_no_set_column_and_small_ones_go(two, tmp_path):
+    (tmp_path / "x.csv").write_text("label,image\n0,1\n1,\n")
+    assert command("merge", tmp_path / "out", two[0], "--exclude", tmp_path / "x.csv") == (0, "")
+    assert list(contents(tmp_path / "out").values()) == [images([2, 3]), images([6])]
+    assert command("merge", tmp_path / "few", *two, "--min-images", 2, "--same-name", "join") == (0, "")
+    assert names(tmp_path / "few") == ["Ann", "Bob Roy", "Dee"]
+    assert report(tmp_path / "few")["removed"] == {"fewer than 2 images": {"identities": 1, "images": 1}}
+
+
+def test_what_cannot_be_joined_is_told_before_anything_is_written(two, tmp_path):
+    wide = named_set(tmp_path / "w", {"Ann": [1], "Bob": [2]}, size=(112, 96))
+    bad = write_training_set(tmp_path / "bad")
+    (bad / "train.rec").write_bytes((bad / "train.rec").read_bytes()[:-8])
+    before = (two[0] / "train.rec").read_bytes()
+    out, duplicates = tmp_path / "out", ("--duplicates", "join", "--model")
+    for argv, message in (((out, two[0], wide), "its images are 112x96, those of"), ((two[0], *two), "lies in OUT"),
+                          ((out, two[0], two[0] / "train.rec"), "is given twice"), ((out, bad, two[0]), "truncated"),
+                          ((out, tmp_path / "none"), "no such file"), ((two[0] / "property", two[1]), "is a file"),
+                          ((out, *two, "--overlap-with", two[1]), "--model PREFIX,EPOCH"),
+                          ((out, *two, "--model", "a,0"), "what is it to compare"),
+                          ((out, *two, *duplicates, "a,0", "--threshold", "50"), "is between"),
+                          ((out, *two, *duplicates, tmp_path / "a,0"), "there is no")):
+        status, line = command("merge", *argv)
+        assert status == 2 and message in line, line
+    assert not (tmp_path / "out").exists() and (two[0] / "train.rec").read_bytes() == before
+
+
+def test_a_dry_run_writes_nothing(two, tmp_path, capsys):
+    assert command("merge", tmp_path / "out", *two, "--same-name", "join", "--dry-run") == (0, "")
+    assert "11 images of 4 identities would be in" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+    assert command("merge", tmp_path / "out", *two, "--same-name", "drop", "--dry-run", "--matches",
+                   tmp_path / "m.csv") == (0, "")
+    assert [row["action"] for row in csv.DictReader(open(tmp_path / "m.csv"))] == ["removed"] * 2
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("where", ["write", "close"])
+def test_what_is_cut_short_leaves_the_old_set(two, tmp_path, monkeypatch, failure, where):
+    assert command("merge", tmp_path / "old", two[0]) == (0, "")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()}
+    calls = []
+    original = getattr(merging.RecordWriter, where)
+
+    def fail(self, *args):
+        calls.append(args)
+        if len(calls) % 5 == 0 or where == "close":
+            raise failure
+        return original(self, *args)
+
+    monkeypatch.setattr(merging.RecordWriter, where, fail)
+    for target in ("old", "new"):
+        if isinstance(failure, OSError):
+            status, line = command("merge", tmp_path / target, *two)
+            assert status == 1 and "the disk is full; what was there before was not touched" in line
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                command("merge", tmp_path / target, *two)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_merging_alone_needs_no_mxnet_and_keeps_odd_names(tmp_path):
+    drawn_faces(tmp_path / "faces", identities=2, images=1)
+    os.rename(os.fsencode(tmp_path / "faces/person1"), os.fsencode(tmp_path) + b"/faces/b\xff\xc3\xb6")
+    assert command("pack", tmp_path / "faces", tmp_path / "set")[0] == 0
+    code = "import sys; sys.modules['mxnet'] = None; from recordio_tools.__main__ import main; main(sys.argv[1:])"
+    run = subprocess.run([sys.executable, "-c", code, "merge", tmp_path / "out", tmp_path / "set"], cwd=REPO,
+                         capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert b"b\xff\xc3\xb6" in (tmp_path / "out/identities.csv").read_bytes()
+    assert merging.REPORT in os.listdir(tmp_path / "out")
