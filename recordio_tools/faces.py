@@ -11,17 +11,20 @@ import numpy as np
 from common.errors import UserError
 from recordio_tools.binfile import read_bin
 from recordio_tools.dataset import FaceDataset, open_dataset
+from recordio_tools.folder_names import folder_names
 from recordio_tools.groups import Groups
 from recordio_tools.identities import names_beside
 from recordio_tools.parts import list_sets
 from recordio_tools.sources import from_folder
+from recordio_tools.unpacking import RESERVED
 
 
 @dataclass(frozen=True)
 class Faces:
     """path: as it was given. names: one an identity, "" for none. labels: their numbers there. images: for each
     identity the numbers of its images, int64, that `read` takes (record keys, of a packed set). read: number to the
-    image file's bytes. where: number to what it is called in messages."""
+    image file's bytes. where: number to what it is called in messages. folders: of a packed set, what `unpack` calls
+    the folder of each identity."""
 
     path: str
     names: Sequence[str]
@@ -29,6 +32,7 @@ class Faces:
     images: Sequence[np.ndarray]
     read: Callable[[int], bytes]
     where: Callable[[int], str]
+    folders: Sequence[str] = ()
 
     @property
     def count(self) -> int:
@@ -56,9 +60,10 @@ def packed_faces(path: str, dataset: FaceDataset) -> Faces:
     names = names_beside(record_file.rec_path, dataset.num_classes)
     order = np.argsort(dataset.labels, kind="stable")
     labels, first = np.unique(dataset.labels[order], return_index=True)
+    folders = folder_names(names, RESERVED)
     return Faces(path, [names[label] for label in labels.tolist()], labels.tolist(),
                  np.split(dataset.keys[order], first[1:]), lambda key: record_file.read(key).content,
-                 lambda key: f"{record_file.rec_path}: record {key}")
+                 lambda key: f"{record_file.rec_path}: record {key}", [folders[label] for label in labels.tolist()])
 
 
 def faces_in_folders(path: Path) -> Faces:

@@ -20,6 +20,7 @@ from recordio_tools.parallel import ordered_map
 from recordio_tools.progress import progress
 
 REPORT, LIST, NAMES, PAIRS = "unpack-report.json", "unpack.lst", "identities.csv", "pairs.csv"
+RESERVED = (REPORT, LIST, NAMES)
 ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "JPEG 2000": ".jp2",
            "GIF": ".gif"}
 UNKNOWN = ".unknown"  # no image file; `pack` passes over the ending
@@ -33,7 +34,7 @@ def unpack_rec(path: Path, out: Path, workers: int) -> dict:
     dataset = open_dataset(path, fewest=1)
     with dataset.record_file, new_folder(out) as folder:
         names = names_beside(dataset.record_file.rec_path, dataset.num_classes)
-        folders = folder_names(names, taken=(REPORT, LIST, NAMES))
+        folders = folder_names(names, RESERVED)
         counts = np.bincount(dataset.labels, minlength=dataset.num_classes).tolist()
         for name, count in zip(folders, counts):
             if count:
@@ -42,7 +43,7 @@ def unpack_rec(path: Path, out: Path, workers: int) -> dict:
         found = _finish(work, range(len(dataset)), len(dataset), workers)
         order = np.argsort(dataset.labels, kind="stable").tolist()
         lines = (
-            f"1\t{folders[dataset.labels[place]]}/{dataset.keys[place]}{_ending(found[place])}\t{dataset.labels[place]}\n"
+            f"1\t{folders[dataset.labels[place]]}/{dataset.keys[place]}{ending(found[place])}\t{dataset.labels[place]}\n"
             for place in order)
         (folder / LIST).write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
         (folder / NAMES).write_bytes(identity_table(zip(names, counts, folders), ("folder",)))
@@ -62,7 +63,7 @@ def unpack_bin(path: Path, out: Path, workers: int) -> dict:
     width = max(len(str(len(places) - 1)), 6)
     with new_folder(out) as folder:
         (folder / "images").mkdir()
-        names = [f"images/{number:0{width}d}{_ending(kind_of(image))}" for image, number in places.items()]
+        names = [f"images/{number:0{width}d}{ending(kind_of(image))}" for image, number in places.items()]
         work = functools.partial(_write_image, folder)
         found = _finish(work, zip(names, places), len(places), workers)
         (folder / PAIRS).write_bytes(csv_bytes(("left", "right", "same"), (
@@ -86,7 +87,7 @@ def _formats(kinds: list[str | None]) -> dict[str, int]:
 def _write_record(dataset: FaceDataset, folder: Path, folders: list[str], place: int) -> str | None:
     key = int(dataset.keys[place])
     content = dataset.record_file.read(key).content
-    name = f"{folders[dataset.labels[place]]}/{key}{_ending(kind_of(content))}"
+    name = f"{folders[dataset.labels[place]]}/{key}{ending(kind_of(content))}"
     return _write_image(folder, (name, content))
 
 
@@ -97,7 +98,8 @@ def _write_image(folder: Path, item: tuple[str, bytes]) -> str | None:
     return kind_of(content)
 
 
-def _ending(kind: str | None) -> str:
+def ending(kind: str | None) -> str:
+    """What the name of a file of this kind ends in."""
     return ENDINGS.get(kind or "", UNKNOWN)
 
 

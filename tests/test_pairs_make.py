@@ -1,0 +1,127 @@
+"""pairs make: balanced folds without a shared identity, no pair twice, the same for the same seed; also real faces."""
+import collections
+import csv
+import filecmp
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+from recordio_cases import command, picture, write_image
+from small_sets import write_training_set
+
+from common.errors import UserError
+from recordio_tools.binfile import read_bin
+from recordio_tools.pair_drawing import draw_pairs
+
+
+def sound(drawn, counts, pairs, folds):
+    """Every promise of draw_pairs, checked by plain counting."""
+    assert len(drawn) == pairs
+    size = pairs // folds
+    assert [pair.fold for pair in drawn] == [fold for fold in range(folds) for _ in range(size)]
+    assert [pair.same for pair in drawn] == [True, False] * (pairs // 2)
+    assert len({frozenset((pair.left, pair.right)) for pair in drawn}) == pairs
+    home = {}
+    for pair in drawn:
+        assert (pair.left[0] == pair.right[0]) == pair.same and pair.left != pair.right
+        for identity, number in (pair.left, pair.right):
+            assert home.setdefault(identity, pair.fold) == pair.fold and 0 <= number < counts[identity]
+
+
+@pytest.mark.parametrize("counts, pairs, folds", [
+    ([2] * 20, 20, 10), ([5] * 40, 400, 10), ([530, 236] + [2] * 50 + [1] * 100, 120, 3), ([3, 3, 3, 3], 12, 2),
+    ([1] * 30 + [9] * 12, 240, 6), ([4] * 9, 36, 3), ([300] * 72, 6000, 10)])
+@pytest.mark.parametrize("seed", [0, 7])
+def test_folds_are_balanced_and_share_nobody(counts, pairs, folds, seed):
+    drawn = draw_pairs(counts, pairs, folds, seed, "x")
+    sound(drawn, counts, pairs, folds)
+    assert drawn == draw_pairs(counts, pairs, folds, seed, "x")
+    if pairs > 40:
+        assert drawn != draw_pairs(counts, pairs, folds, seed + 1, "x")
+
+
+def test_images_come_again_only_when_all_were_used():
+    uses = collections.Counter(side for pair in draw_pairs([10] * 40, 400, 10, 3, "x") if pair.same
+                               for side in (pair.left, pair.right))
+    assert set(uses.values()) == {1} and len(uses) == 400  # 4 identities of 10 in a fold of 20 same pairs
+    uses = collections.Counter(side for pair in draw_pairs([8] * 40, 640, 10, 3, "x")
+                               for side in (pair.left, pair.right))
+    assert min(uses.values()) >= 3 and max(uses.values()) <= 5 and len(uses) == 320  # 4 on average
+
+
+def test_all_there_is_can_be_drawn():
+    counts = [3, 3, 3, 3]  # a fold of two: 6 same pairs and 9 different ones
+    sound(draw_pairs(counts, 24, 2, 0, "x"), counts, 24, 2)
+    counts = [4, 3]  # 9 same, 12 different
+    drawn = draw_pairs(counts, 18, 1, 0, "x")
+    assert {frozenset((pair.left, pair.right)) for pair in drawn if pair.same} == {
+        frozenset(pair) for one, count in enumerate(counts)
+        for pair in itertools.combinations([(one, number) for number in range(count)], 2)}
+
+
+@pytest.mark.parametrize("counts, pairs, folds, message", [
+    ([5] * 40, 30, 10, "--pairs 30: 10 folds .* multiple of 20, e.g. 20"),
+    ([5] * 9, 20, 10, "fold .* of 10 has .* identities"),
+    ([1] * 40, 20, 10, "give 0 same and 6 different pairs, not 1"),
+    ([3, 3, 3, 3], 28, 2, "give 6 same and 9 different"),
+    ([], 20, 10, "0 identities")])
+def test_too_much_is_refused_in_one_line(counts, pairs, folds, message):
+    with pytest.raises(UserError, match=message):
+        draw_pairs(counts, pairs, folds, 0, "x")
+
+
+@pytest.fixture
+def people(tmp_path):
+    return write_training_set(tmp_path / "set", identities=12, images=4, size=48)
+
+
+def test_a_bin_of_a_packed_set_and_the_same_of_the_unpacked_one(people, tmp_path):
+    argv = ("pairs", "make", people, "--pairs", 40, "--folds", 5, "--seed", 2)
+    for workers in (1, 3):
+        assert command(*argv, "--out", tmp_path / f"{workers}.bin", "--csv", tmp_path / f"{workers}.csv", "--workers",
+                       workers) == (0, "")
+    assert filecmp.cmp(tmp_path / "1.bin", tmp_path / "3.bin", shallow=False)
+    images, same = read_bin(tmp_path / "1.bin")
+    assert len(images) == 80 and same.tolist() == [True, False] * 20
+    rows = list(csv.DictReader(open(tmp_path / "1.csv")))
+    assert [int(row["fold"]) for row in rows] == [fold for fold in range(1, 6) for _ in range(8)]
+    assert command("unpack", people, tmp_path / "out") == (0, "")
+    for place, row in enumerate(rows):
+        assert (row["left"].split("/")[0] == row["right"].split("/")[0]) == (row["same"] == "1") == same[place]
+        assert (tmp_path / "out" / row["left"]).read_bytes() == images[2 * place]
+        assert (tmp_path / "out" / row["right"]).read_bytes() == images[2 * place + 1]
+    assert command("pairs", "csv", "--pairs", tmp_path / "1.csv", "--images", tmp_path / "out", "--image-size", "48,48",
+                   "--folds", 5, "--out", tmp_path / "again.bin") == (0, "")
+    assert filecmp.cmp(tmp_path / "1.bin", tmp_path / "again.bin", shallow=False)
+    assert command("pairs", "make", tmp_path / "out", "--pairs", 40, "--folds", 5, "--out", tmp_path / "f.bin", "--csv",
+                   tmp_path / "f.csv") == (0, "")
+    assert (tmp_path / "out" / next(csv.DictReader(open(tmp_path / "f.csv")))["left"]).is_file()
+
+
+def test_real_faces_make_a_set_that_scores_as_one(shared_data, tmp_path):
+    assert command("pairs", "make", shared_data / "train", "--pairs", 600, "--out", tmp_path / "x.bin") == (0, "")
+    assert command("check", tmp_path / "x.bin") == (0, "")
+    images, same = pickle.loads((tmp_path / "x.bin").read_bytes())
+    assert len(images) == 1200 and sum(same) == 300
+    assert all(sum(part) == 30 for part in np.array_split(same, 10))
+
+
+def test_refusals_write_nothing(people, tmp_path):
+    write_image(tmp_path / "mixed/a/1.jpg", picture(1))
+    for name, number in itertools.product("abcd", (2, 3, 4)):
+        write_image(tmp_path / f"mixed/{name}/{number}.jpg", picture(number, 48, 48))
+    (tmp_path / "broken/a").mkdir(parents=True)
+    for name in "abcd":
+        write_image(tmp_path / f"broken/{name}/1.jpg", picture(1))
+        (tmp_path / f"broken/{name}/2.jpg").write_bytes(b"no image")
+    for argv, message in (((people, "--pairs", 6), "fewer than the 10 folds"),
+                          ((people, "--pairs", 50), "multiple of 20"),
+                          ((people, "--pairs", 6000), "ask for fewer --pairs"),
+                          ((people, "--pairs", 20, "--min-images", 5), "0 identities"),
+                          ((tmp_path / "none",), "there is no such file"),
+                          ((tmp_path / "mixed", "--pairs", 12, "--folds", 2), "a verification set has one size"),
+                          ((tmp_path / "broken", "--pairs", 4, "--folds", 2), "is no image")):
+        status, line = command("pairs", "make", *argv, "--out", tmp_path / "x.bin", "--csv", tmp_path / "x.csv")
+        assert status == 2 and message in line, line
+    assert not (tmp_path / "x.bin").exists() and not (tmp_path / "x.csv").exists()
