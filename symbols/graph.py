@@ -72,9 +72,10 @@ def fixed_gammas(symbol: mx.sym.Symbol) -> list[str]:
 
 
 def prelu_slopes(symbol: mx.sym.Symbol) -> list[str]:
-    """The names of the slopes of PReLUs."""
+    """The names of the slopes of PReLUs, cast or not."""
     nodes = json.loads(symbol.tojson())["nodes"]
-    return [nodes[node["inputs"][1][0]]["name"] for node in nodes if is_prelu(node)]
+    slopes = [nodes[node["inputs"][1][0]] for node in nodes if is_prelu(node)]
+    return [nodes[slope["inputs"][0][0]]["name"] if slope["op"] == "Cast" else slope["name"] for slope in slopes]
 
 
 def is_prelu(node: Node) -> bool:

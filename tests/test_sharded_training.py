@@ -100,6 +100,7 @@ def test_a_resumed_run_ends_bit_for_bit_as_the_run_that_was_never_stopped(monkey
 @pytest.mark.parametrize("flags, words", [
     (["--partial-fc", 0], "--partial-fc 0.0"), (["--partial-fc", 1.5], "--partial-fc 1.5"),
     (["--partial-fc", "nan"], "--partial-fc nan"), (["--accumulate", 0], "--accumulate 0"),
+    (["--dtype", "float16"], "--dtype float16: cpu:0 has no float16"),
     (["--fc7-parallel", "--devices", ",".join(f"cpu:{i}" for i in range(10))], "9 classes cannot be shared")])
 def test_what_cannot_be_is_one_line_before_training(monkeypatch, data, tmp_path, flags, words):
     with pytest.raises(UserError, match=words) as caught:

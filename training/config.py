@@ -106,6 +106,10 @@ class Config:
                           group="machine")
     kvstore: str = option("device", "where gradients of several devices are added up",
                           choices=("local", "device"), group="machine")
+    dtype: str = option("float32", "float16: convolutions in float16, on GPUs that have it, in half of the memory; "
+                        "weights, momentum, norms, the classification layer and checkpoints stay float32, the loss is "
+                        "scaled, and a step that overflows is left out", choices=("float32", "float16"),
+                        group="machine")
     seed: int = option(0, "seed of weights, order, mirroring and dropout", group="machine")
     resume: bool = option(False, "go on from the newest state in the folder of PREFIX; without one, begin",
                           group="machine")

@@ -11,7 +11,7 @@ from symbols.shapes import infer_shapes, parameter_names
 from training.config import Config
 from training.shard import CHUNK
 
-FLOAT = 4
+FLOAT, HALF = 4, 2  # bytes
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,15 @@ def estimate(symbol: mx.sym.Symbol, config: Config, image_size: tuple[int, int],
     """Estimate a training step.
 
     Memory of the network: weights, gradients and momentum, every layer's output kept for the backward pass with as much
-    again for its gradient.
+    again for its gradient. In float16 those take half, and there is a float16 copy of the weights.
     """
     shape = (1, 3, *image_size)
     macs, parameters = flops_and_params(symbol, shape)
     activations = 2 * _outputs(symbol, shape) * config.per_batch_size
-    return Estimate(parameters, macs, num_classes * config.emb_size, FLOAT * (3 * parameters + activations),
+    network = FLOAT * (3 * parameters + activations)
+    if config.dtype == "float16":
+        network = FLOAT * 3 * parameters + HALF * (parameters + activations)
+    return Estimate(parameters, macs, num_classes * config.emb_size, network,
                     head_memory(config, num_classes, devices))
 
 

@@ -11,13 +11,16 @@ import symbols
 from symbols.fast import for_devices
 from symbols.gluon_net import embedding_block
 from symbols.graph import fixed_gammas
+from symbols.half import half_precision
 from symbols.shapes import infer_shapes, parameter_names
 from training.checkpoint import match_parameters
 from training.config import Config
 from training.head import INITIAL, MarginHead
+from training.precision import LossScale
 from training.sharded_head import ShardedHead
 
 Arrays = Mapping[str, mx.nd.NDArray]
+LOSS_SCALE = "loss_scale"  # no parameter, but part of a state
 
 
 def build_symbol(config: Config) -> mx.sym.Symbol:
@@ -43,8 +46,9 @@ class Model:
     """An embedding network with its head, replicated over `devices`.
 
     symbol: what checkpoints hold. shapes: of its parameters and auxiliary states, by name. block: what runs; on CPUs
-    PReLU is in its fast form, exact and with the same parameters. ValueError where there is no such network, or it does
-    not take images of image_size.
+    PReLU is in its fast form, exact and with the same parameters. scale: of the loss, where that is in float16; the
+    parameters are float32 all the same. ValueError where there is no such network, or it does not take images of
+    image_size.
     """
 
     def __init__(self, config: Config, image_size: tuple[int, int], num_classes: int,
@@ -53,7 +57,9 @@ class Model:
         self.symbol = build_symbol(config)
         shapes = infer_shapes(self.symbol, (1, 3, *image_size))
         self.shapes = {name: shapes[name] for name in parameter_names(self.symbol)}
-        self.block = embedding_block(for_devices(self.symbol, (1, 3, *image_size), devices))
+        self.scale = LossScale() if config.dtype == "float16" else None
+        self.block = embedding_block(half_precision(self.symbol) if self.scale else
+                                     for_devices(self.symbol, (1, 3, *image_size), devices))
         self.head = build_head(config, num_classes, devices)
         self.net_parameters = {parameter.name: parameter for parameter in self.block.collect_params().values()}
         self.head_parameters = dict(self.head.collect_params()) if isinstance(self.head, MarginHead) else {}
@@ -136,7 +142,9 @@ class Model:
         """Put back what `state_arrays` and `head_arrays` gave."""
         for name, value in net.items():
             base, _, device = name.partition("@")
-            if device:
+            if name == LOSS_SCALE:
+                self.scale = LossScale(*value.asnumpy())
+            elif device:
                 copy = self.net_parameters[base].list_data()[int(device) % len(self.devices)]
                 copy[:] = value.as_in_context(copy.context)
             else:
@@ -156,8 +164,11 @@ class Model:
                 copy.copyto(value)
 
     def state_arrays(self) -> dict[str, mx.nd.NDArray]:
-        """Everything of the network that a resumed run needs: running statistics of each device on its own."""
+        """Everything of the network that a resumed run needs: running statistics of each device on its own; the scale
+        of a float16 loss and its counters."""
         arrays, _ = self.network_arrays()
+        if self.scale:
+            arrays[LOSS_SCALE] = mx.nd.array(self.scale.state(), ctx=mx.cpu())
         for name in self.symbol.list_auxiliary_states():
             for device, value in enumerate(self.net_parameters[name].list_data()):
                 arrays[f"{name}@{device}"] = value.as_in_context(mx.cpu()).copy()

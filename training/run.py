@@ -25,6 +25,7 @@ from training.fingerprint import fingerprint
 from training.lock import RunLock
 from training.loop import Loop
 from training.model import Model, set_momentum
+from training.precision import check_precision
 from training.runlog import RunLog, write_config
 from training.schedule import Schedule, resolve_schedule
 from training.signals import Signals
@@ -42,6 +43,7 @@ def run(config: Config) -> int:
 
 def _run(config: Config, signals: Signals, closing: contextlib.ExitStack) -> int:
     devices = parse_devices(config.devices)
+    check_precision(config.dtype, devices)
     dataset = open_dataset(config.data_dir)
     image_size = _image_size(config, dataset)
     targets = open_targets(config, image_size)

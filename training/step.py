@@ -23,7 +23,7 @@ class StepResult:
     """What a step computed, still on the devices: per-sample loss, own-class cosine, hits; embeddings.
 
     The lists join to the order of the batch, in parts of any size. finite: (1,), 1 where every gradient was finite;
-    applied: whether the weights moved; both are for `update` to say.
+    applied: whether the weights moved; both are for `update` to say, and count an overflow of float16 as good.
     """
 
     losses: list[mx.nd.NDArray]
@@ -49,25 +49,35 @@ def update(model: Model, trainer: gluon.Trainer, batch: Batch, step: int, may_sk
     """Train on `batch`, an equal share on each device in each micro-batch; step: the updates made before.
 
     may_skip: wait for losses and gradients, and where one is not finite leave weights, momentum and running statistics
-    as they were.
+    as they were. In float16, gradients that overflow move nothing and lower the scale of the loss, which is no fault.
     """
+    images, scale = len(batch.labels), model.scale
+    factor = scale.value / images if scale else 1.0  # the scale is of the mean loss, so that it suits any batch
     statistics = model.running_statistics() if may_skip else {}
-    result = compute(model, batch, step)
+    result = compute(model, batch, step, factor)
     trainer.allreduce_grads()
     finite = all_finite([parameter.list_grad()[0] for parameter in trainer._params if parameter.grad_req != "null"])
-    good = not may_skip or bool(finite.asscalar() and all(np.isfinite(loss.asnumpy()).all() for loss in result.losses))
-    if good:
-        trainer.update(len(batch.labels))
-        model.head.update(trainer.learning_rate, len(batch.labels))
-    else:
+    good = moves = True
+    if may_skip or scale:
+        good = all(np.isfinite(loss.asnumpy()).all() for loss in result.losses)
+        moves = good and bool(finite.asscalar())
+        if scale and good:
+            scale.after(moves)
+            finite = mx.nd.ones_like(finite)
+        else:
+            good = moves
+    if moves:
+        trainer.update(images * factor)
+        model.head.update(trainer.learning_rate, images * factor)
+    if not good:
         model.restore_statistics(statistics)
     if model.accumulate > 1:
         model.clear_gradients()
     return replace(result, finite=finite, applied=good)
 
 
-def compute(model: Model, batch: Batch, step: int) -> StepResult:
-    """Forward and backward: the gradients of the summed loss are in the parameters, no weight has moved."""
+def compute(model: Model, batch: Batch, step: int, factor: float = 1.0) -> StepResult:
+    """Forward and backward: the gradients of factor times the summed loss are in the parameters, no weight moves."""
     devices = len(model.devices)
     shares = np.array_split(np.arange(len(batch.labels)), devices * model.accumulate)
     model.head.begin(batch.labels, step)
@@ -75,7 +85,7 @@ def compute(model: Model, batch: Batch, step: int) -> StepResult:
     for first in range(0, len(shares), devices):
         micro = shares[first:first + devices]
         outputs = [_embed(model, device, batch.images[share]) for device, share in zip(model.devices, micro)]
-        seen = model.head.backward(outputs, [batch.labels[share] for share in micro])
+        seen = model.head.backward(outputs, [batch.labels[share] for share in micro], factor)
         autograd.backward(outputs, seen.gradients)
         losses += seen.losses
         cosines += seen.cosines

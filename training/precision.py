@@ -1,0 +1,73 @@
+"""Training in float16: can the devices, and the scale that keeps small gradients above zero.
+
+The largest float16 is 65504, and what is below 6e-8 is 0, where gradients of a face embedding often are. So the mean
+loss is multiplied by a scale before the backward pass, and gradients are divided by it in float32. The scale doubles
+after many good steps; a step whose gradients overflow moves nothing, and halves it.
+"""
+from __future__ import annotations
+
+import logging
+from typing import Sequence
+
+import mxnet as mx
+from mxnet import autograd
+
+from common.errors import RunError, UserError
+
+log = logging.getLogger(__name__)
+FIRST, LEAST, MOST = 2.0 ** 16, 1.0, 2.0 ** 24
+GOOD_STEPS = 2000  # after as many without an overflow the scale doubles
+
+
+class LossScale:
+    """value: what the mean loss is multiplied by; good: steps since it changed; skipped: all that overflowed."""
+
+    def __init__(self, value: float = FIRST, good: int = 0, skipped: int = 0) -> None:
+        self.value, self.good, self.skipped = float(value), int(good), int(skipped)
+
+    def after(self, finite: bool) -> None:
+        """Note how a step ended; the scale moves by powers of two, which round nothing.
+
+        RunError where gradients overflow without any scale.
+        """
+        if not finite and self.value == LEAST:
+            raise RunError(f"--dtype float16: gradients overflow at a loss scale of {LEAST:g}; the last good state is "
+                           "kept: a lower --lr or --dtype float32 may mend it")
+        if not finite:
+            self.skipped += 1
+            self.value, self.good = max(LEAST, self.value / 2), 0
+            log.warning("--dtype float16: gradients overflow, so the step is skipped and the loss scale is now %g "
+                        "(skipped so far: %d)", self.value, self.skipped)
+            return
+        self.good += 1
+        if self.good >= GOOD_STEPS and self.value < MOST:
+            self.value, self.good = self.value * 2, 0
+
+    def state(self) -> tuple[float, int, int]:
+        """What `LossScale(*state)` goes on from, exact in float32."""
+        return self.value, self.good, self.skipped
+
+
+def check_precision(dtype: str, devices: Sequence[mx.Context]) -> None:
+    """UserError, naming the device, where --dtype is float16 and one cannot multiply it; found out by trying."""
+    for device in devices if dtype == "float16" else []:
+        try:
+            _multiply(device)
+        except mx.MXNetError as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            raise UserError(f"--dtype float16: {device.device_type}:{device.device_id} has no float16 convolutions or "
+                            f"fully connected layers ({lines[-1][-120:]}); use --dtype float32, or a GPU") from None
+
+
+def _multiply(device: mx.Context) -> None:
+    """A convolution and a fully connected layer in float16, forward and backward."""
+    data = mx.nd.ones((1, 8, 4, 4), ctx=device, dtype="float16")
+    kernel, weight = (mx.nd.ones(shape, ctx=device, dtype="float16") for shape in ((8, 8, 3, 3), (8, 32)))
+    for array in (data, kernel, weight):
+        array.attach_grad()
+    with autograd.record():
+        maps = mx.nd.Convolution(data, kernel, num_filter=8, kernel=(3, 3), no_bias=True)
+        result = mx.nd.FullyConnected(mx.nd.Flatten(maps), weight, no_bias=True, num_hidden=8)
+    result.backward()
+    for array in (result, data.grad, kernel.grad, weight.grad):
+        array.asnumpy()
