@@ -14,11 +14,12 @@ COMMANDS = ("recordio_tools.commands.pack", "recordio_tools.commands.pairs", "re
             "recordio_tools.commands.merge")
 SYNTH = ("recordio_tools.synth.command",) if importlib.util.find_spec("recordio_tools.synth") else ()
 DESCRIPTION = """\
-Make, check and describe training sets (.rec) and verification sets (.bin).
+Make, check, join and describe training sets (.rec) and verification sets (.bin).
 
   python -m recordio_tools pack faces/ data/
   python -m recordio_tools pairs lfw --images lfw/ --pairs pairs.txt --out data/lfw.bin
   python -m recordio_tools check data/ data/lfw.bin
+  python -m recordio_tools merge clean/ data/ more/ --exclude-names-of lfw/
 
 COMMAND --help tells more of each."""
 

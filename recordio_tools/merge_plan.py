@@ -104,17 +104,16 @@ class Plan:
             self._unite(number, first[key], action, "same name as an earlier one", None)
         return found
 
-    def similar(self, numbers: Sequence[int], pairs: np.ndarray, cosines: np.ndarray, action: str) -> int:
+    def similar(self, numbers: Sequence[int], pairs: np.ndarray, cosines: np.ndarray, action: str) -> None:
         """Join or drop identities that resemble an earlier one: pairs (P, 2), i < j, of places in `numbers`, sorted.
 
-        Dropping goes by order: one that resembles only dropped ones stays. Returns the number of pairs.
+        Dropping goes by order: one that resembles only dropped ones stays.
         """
         for (one, other), cosine in zip(pairs.tolist(), cosines.tolist()):
             earlier, later = numbers[one], numbers[other]
             if action == "drop" and earlier in self.removed:
                 continue
             self._unite(later, earlier, action, "resembles an earlier one", cosine)
-        return len(pairs)
 
     def remove_joined(self) -> None:
         """Leave out those that are joined to one that is left out: they are the same person."""

@@ -106,13 +106,13 @@ def run(args: argparse.Namespace) -> int:
         _drop_small(plan, args.min_images)
         details["matches"] = len(plan.matches)
         matches = _matches_path(args, out)
-        if args.dry_run:
-            check_enough(plan, plan.output())
-            report = {**describe(plan, plan.output()), **details}
         try:
-            if matches:  # before the set: what was computed for an hour is not lost to a full disk
+            if matches:  # first: what was computed for an hour is not lost to a full disk, or to too few identities
                 write_matches(plan, matches)
-            if not args.dry_run:
+            if args.dry_run:
+                check_enough(plan, plan.output())
+                report = {**describe(plan, plan.output()), **details}
+            else:
                 report = merge(plan, out, image_size, args.plain, args.workers, details)
         except OSError as error:
             raise unwritten(out, error) from None
