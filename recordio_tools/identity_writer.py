@@ -113,5 +113,6 @@ def check_sizes(report: Report, selection: Selection) -> None:
     count = report.skipped[WRONG_SIZE]
     if not count or selection.skip_wrong_size:
         return
-    raise UserError(f"{report.first_wrong}; so are {count - 1} more; align the faces first, or give --resize, "
-                    "--skip-wrong-size or --image-size")
+    more = f"; {count - 1} more have another size too" if count > 1 else ""
+    raise UserError(f"{report.first_wrong}{more}; align the faces first, or give --resize, --skip-wrong-size or "
+                    "--image-size")

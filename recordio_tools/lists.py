@@ -26,7 +26,8 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
     """
     source, groups = Source(str(path), _root(root)), _Groups()
     for number, line in _lines(path):
-        fields = [part.strip() for part in line.strip().split(b"\t")]
+        fields = line.strip().split(b"\t")
+        fields = [part if place == 1 else part.strip() for place, part in enumerate(fields)]  # paths as they are
         if len(fields) < 3 or not fields[1] or not fields[2] or b"\0" in line:
             raise UserError(f"{path}: line {number} is not {LST_FORM}")
         if _is_im2rec(fields):
@@ -60,7 +61,10 @@ def from_csv(path: PathLike, root: PathLike) -> Source:
     text = (line.decode("utf-8", "surrogateescape") for _, line in _lines(path, blank=True))
     first = next(text, "")
     separator = max(",;\t", key=first.count)
-    columns = [name.strip().lower() for name in next(csv.reader([first.lstrip("\ufeff")], delimiter=separator), [])]
+    try:
+        columns = [name.strip().lower() for name in next(csv.reader([first.lstrip("\ufeff")], delimiter=separator), [])]
+    except csv.Error:  # a zero byte
+        columns = []
     image, identity = (next((columns.index(name) for name in names if name in columns), None)
                        for names in (PATHS, IDENTITIES))
     if image is None or identity is None:

@@ -80,7 +80,7 @@ class Report:
                 ("of identities with too few images", sum(count for _, count in self.small)))
         yield from ((f"  left out, {what}", count) for what, count in rest if count)
         marks = (*((f"of the packed, {mark}", count) for mark, count in self.parts(2).items()),
-                 ("of the packed, same file twice in an identity", 0 if self.dropped else self.duplicates.count),
+                 ("same file twice in an identity", 0 if self.dropped else self.duplicates.count),
                  ("of the packed, same file under several identities", self.shared.count),
                  ("identities left out", len(self.small)), ("other files", self.other_files),
                  *((kind.replace("_", " "), len(names)) for kind, names in sorted(self.notes.items())))

@@ -19,6 +19,9 @@ EXTENSIONS = frozenset([".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp"
                         ".pgm", ".pbm"])
 UNREADABLE = frozenset([".gif", ".heic", ".heif", ".avif"])  # images all the same, so they are counted as such
 
+DIGITS = re.compile(r"(\d+)", re.ASCII)
+ENDINGS = frozenset(map(str.encode, EXTENSIONS | UNREADABLE))
+
 
 @dataclass
 class Source:
@@ -91,10 +94,15 @@ class Source:
         self.notes["names_alike"] += [" | ".join(map(shown, twins)) for twins in same.values() if len(twins) > 1]
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
+def natural(name: str) -> list[tuple[int, int, str, str]]:
     """Sort key: runs of digits by value (n9 before n10), the rest by code point; the same on every machine."""
-    parts = re.split(r"(\d+)", name, flags=re.ASCII)
-    return [(0, int(part), part) if index % 2 else (1, 0, part) for index, part in enumerate(parts)]
+    return [_digits(part) if index % 2 else (1, 0, part, "") for index, part in enumerate(DIGITS.split(name))]
+
+
+def _digits(text: str) -> tuple[int, int, str, str]:
+    """The order of numbers without making them, however long they are."""
+    number = text.lstrip("0")
+    return 0, len(number), number, text
 
 
 def readable(name: str) -> str:
@@ -123,12 +131,12 @@ def from_folder(folder: PathLike) -> Source:
     for entry in progress(listed, len(listed), "list", "folders"):
         name = os.fsdecode(entry.name)
         if _is_folder(entry):
-            found = sorted(_images_below(entry.path, entry.name, source, (top,)), key=_by_name)
+            found = sorted(_images_below(entry.path, b"", source, (top,)), key=_by_name)
             for path in found:
-                source.add(len(names), path)
+                source.add(len(names), entry.name + path)
             if found:
                 names.append(name)
-        elif is_image_name(name):
+        elif _is_image(entry.name):
             loose += 1
         else:
             source.other_files += 1
@@ -144,11 +152,15 @@ def from_folder(folder: PathLike) -> Source:
 
 def is_image_name(name: str) -> bool:
     """Whether the name ends as an image's does."""
-    ending = os.path.splitext(name)[1].lower()
-    return ending in EXTENSIONS or ending in UNREADABLE
+    return _is_image(os.fsencode(name))
 
 
-def _by_name(path: bytes) -> tuple[list[tuple[int, int, str]], bytes]:
+def _is_image(name: bytes) -> bool:
+    dot = name.rfind(b".")
+    return dot > 0 and name[dot:].lower() in ENDINGS
+
+
+def _by_name(path: bytes) -> tuple[list[tuple[int, int, str, str]], bytes]:
     return natural(os.fsdecode(path)), path
 
 
@@ -175,7 +187,7 @@ def _scan(folder: bytes, shown_as: str, source: Source) -> list[os.DirEntry]:
 
 def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[tuple[int, int], ...]
                   ) -> Iterator[bytes]:
-    """The images in a folder and in those below it, relative to the source's root."""
+    """The images in a folder and in those below it, each as `relative` + b"/" + its path there."""
     for entry in _scan(folder, os.fsdecode(folder), source):
         if entry.name.startswith(b"."):
             continue
@@ -186,7 +198,7 @@ def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[t
                 source.notes["link_loops"].append(shown(os.fsdecode(entry.path)))
             else:
                 yield from _images_below(entry.path, path, source, here)
-        elif is_image_name(os.fsdecode(entry.name)):
+        elif _is_image(entry.name):
             yield path
         else:
             source.other_files += 1

@@ -171,7 +171,8 @@ def test_wrong_sizes_are_counted_before_they_end_the_pack(tmp_path):
     for number in (1, 2):
         write_image(faces / f"person{number}/9.png", picture(number, 100, 90))
     status, line = command("pack", faces, tmp_path / "out")
-    assert status == 2 and f"{faces}/person1/9.png: is 100x90 (height x width), not 112x112; so are 1 more" in line
+    assert status == 2 and "; 1 more have another size too; " in line
+    assert line.startswith(f"{faces}/person1/9.png: is 100x90 (height x width), not 112x112")
     assert "--skip-wrong-size" in line and not (tmp_path / "out").exists()
     assert command("pack", faces, tmp_path / "out", "--skip-wrong-size")[0] == 0
     report = adds_up(report_of(tmp_path / "out"))

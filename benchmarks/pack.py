@@ -1,0 +1,138 @@
+"""`pack` against the least that it must do, over the same cores, in turns.
+
+    python -m benchmarks.pack                       # 40,000 JPEGs of 112x112, drawn; then 3,000 of 250x250, resized
+    python -m benchmarks.pack --images 10000 --photographs 500
+
+copy: `pack` of JPEGs of the right size, which lists the folders, looks at every file and compares it with the others,
+against processes that read the same files and write their bytes into one file, each at places known beforehand.
+resize: `pack --resize` of larger JPEGs against processes that read, decode (cv2.imdecode), cut 112x112 pixels out and
+encode them (cv2.imencode), with no scaling at all. Both sides flush what they wrote to the disk. "cold" begins with
+files that are not in memory, as those of a large set are (only where the system lets them be dropped).
+"""
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Callable
+
+import cv2
+import numpy as np
+
+from benchmarks.harness import machine, speed_ratio, take_turns
+from common.environment import usable_cores
+from recordio_tools.packing import pack
+from recordio_tools.prepare import Wanted
+from recordio_tools.selection import Selection
+from recordio_tools.sources import from_folder
+
+BATCH = 64  # files that the bare side reads before it writes
+
+
+def main() -> None:
+    """Print times and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=40000, metavar="N", help="to copy (40000)")
+    parser.add_argument("--photographs", type=int, default=3000, metavar="N", help="to resize (3000)")
+    parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N")
+    parser.add_argument("--dir", metavar="DIR", help="where to write the files (default: the system's)")
+    args = parser.parse_args()
+    print(machine(("numpy", "opencv-python-headless")))
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory(dir=args.dir) as name:
+        folder = Path(name)
+        for what, count, size, bare in (("copy", args.images, 112, copy_share),
+                                        ("resize", args.photographs, 250, resize_share)):
+            draw(folder / what, count, size)
+            files = [str(path) for path in sorted((folder / what).glob("*/*.jpg"))]
+            measure(what, files, folder, bare, args.workers, args.repeats)
+
+
+def measure(what: str, files: list[str], folder: Path, bare: Callable, workers: int, repeats: int) -> None:
+    """Time one kind of work, warm and cold."""
+    offsets = np.concatenate([[0], np.cumsum([os.stat(path).st_size for path in files])]).tolist()
+
+    def loop() -> None:
+        share_out(bare, files, offsets, folder / "bare.rec", workers)
+
+    def ours() -> None:
+        source = from_folder(folder / what)
+        report = pack(source, folder / "out", Wanted(112, 112, resize=what == "resize"), Selection(), workers)
+        if report.images != len(files):
+            raise SystemExit(f"pack took {report.images} of {len(files)} images, so there is nothing to compare")
+
+    def drop() -> None:
+        for path in files:
+            handle = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(handle)
+
+    os.sync()
+    sides = {"warm": {"bare": loop, "pack": ours}}
+    if hasattr(os, "posix_fadvise"):
+        sides["cold"] = {"drop": drop, "bare": loop, "drop again": drop, "pack": ours}
+    for state, functions in sides.items():
+        seconds = take_turns(functions, repeats)
+        rate = {side: len(files) / statistics.median(seconds[side]) for side in ("bare", "pack")}
+        print(f"{what}, {state}: {len(files)} files, {workers} processes: bare {rate['bare']:,.0f} images/s, pack "
+              f"{rate['pack']:,.0f}: {speed_ratio(seconds, 'pack', 'bare'):.2f}x the time")
+
+
+def share_out(function: Callable, files: list[str], offsets: list[int], out: Path, workers: int) -> None:
+    """Run function(files, offsets, handle) in processes, each with its share, and flush the file."""
+    handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    bounds = [len(files) * number // workers for number in range(workers + 1)]
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=function, args=(files[first:last], offsets[first:last], handle))
+                 for first, last in zip(bounds, bounds[1:])]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        if process.exitcode:
+            raise SystemExit("the bare side failed")
+    os.fsync(handle)
+    os.close(handle)
+
+
+def copy_share(files: list[str], offsets: list[int], out: int) -> None:
+    """Read files and write them one after another."""
+    for first in range(0, len(files), BATCH):
+        contents = []
+        for path in files[first:first + BATCH]:
+            handle = os.open(path, os.O_RDONLY)
+            contents.append(os.read(handle, 1 << 16))
+            os.close(handle)
+        os.pwrite(out, b"".join(contents), offsets[first])
+
+
+def resize_share(files: list[str], offsets: list[int], out: int) -> None:
+    """Read, decode, encode 112x112 pixels, write."""
+    for path, offset in zip(files, offsets):
+        handle = os.open(path, os.O_RDONLY)
+        data = os.read(handle, 1 << 20)
+        os.close(handle)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        done, data = cv2.imencode(".jpg", np.ascontiguousarray(image[69:181, 69:181]), [cv2.IMWRITE_JPEG_QUALITY, 95])
+        os.pwrite(out, data.data, offset)
+
+
+def draw(folder: Path, count: int, size: int) -> None:
+    """folder/person<i>/<j>.jpg: smooth pictures with a little noise, of the bytes that faces have."""
+    random = np.random.RandomState(0)
+    smooth = [cv2.resize(random.randint(0, 256, (12, 12, 3)).astype(np.float32), (size, size),
+                         interpolation=cv2.INTER_CUBIC) + random.normal(0, 3, (size, size, 3)) for _ in range(64)]
+    for number in range(count):
+        path = folder / f"person{number // 30}" / f"{number % 30}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = np.roll(smooth[number % 64], number // 64 % size, 0) + number // (64 * size)
+        path.write_bytes(cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8),
+                                      [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
+
+
+if __name__ == "__main__":
+    main()
