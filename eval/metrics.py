@@ -40,24 +40,27 @@ def accuracy_10fold(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> tu
     """
     same = np.asarray(same, bool)
     check_pairs(same, folds)
-    scores = np.broadcast_to(_finite(scores), (folds, len(same)))
-    bounds = fold_bounds(len(same), folds)
-    accuracies, thresholds = np.empty(folds), np.empty(folds)
-    for fold in range(folds):
-        correct = _correct(scores[fold], same)
-        test = _correct(scores[fold, bounds[fold]:bounds[fold + 1]], same[bounds[fold]:bounds[fold + 1]])
-        best = int(np.argmax(correct - test))
-        accuracies[fold] = test[best] / (bounds[fold + 1] - bounds[fold])
-        thresholds[fold] = THRESHOLDS[best]
+    # A pair counts as the same person from the first threshold above its score on.
+    first = np.searchsorted(THRESHOLDS, _finite(scores), side="right")
+    sizes = np.diff(fold_bounds(len(same), folds))
+    fold = np.repeat(np.arange(folds), sizes)
+    if first.ndim == 1:
+        test = _correct(first, same, fold, folds)
+        correct = test.sum(axis=0)
+    else:
+        test = _correct(first[fold, np.arange(len(same))], same, fold, folds)
+        correct = _correct(first.ravel(), np.tile(same, folds), np.repeat(np.arange(folds), len(same)), folds)
+    best = np.argmax(correct - test, axis=1)
+    accuracies, thresholds = test[np.arange(folds), best] / sizes, THRESHOLDS[best]
     return float(accuracies.mean()), float(accuracies.std()), float(thresholds.mean())
 
 
-def _correct(scores: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """(400,) how many pairs each threshold of the grid gets right."""
-    # A pair counts as the same person from the first threshold above its score on.
-    first = np.searchsorted(THRESHOLDS, scores, side="right")
-    gained = np.bincount(first, np.where(same, 1, -1), len(THRESHOLDS) + 1)
-    return np.count_nonzero(~same) + np.cumsum(gained)[:-1].astype(np.int64)
+def _correct(first: np.ndarray, same: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
+    """(groups, 400) how many of the pairs of each group every threshold of the grid gets right."""
+    places = len(THRESHOLDS) + 1
+    gained = np.bincount(group * places + first, np.where(same, 1, -1), groups * places).reshape(groups, places)
+    different = np.bincount(group, ~same, groups)
+    return (different[:, None] + np.cumsum(gained, axis=1)[:, :-1]).astype(np.int64)
 
 
 def roc_curve(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

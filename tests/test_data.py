@@ -5,7 +5,7 @@ from small_sets import draw, jpeg, write_training_set
 
 from common.errors import RunError, UserError
 from recordio_tools.dataset import open_dataset
-from training.data import Augmentation, BatchLoader, EndlessOrder, choose_images
+from training.data import CHUNK, Augmentation, BatchLoader, EndlessOrder, choose_images, coins
 
 PLAIN = Augmentation(mirror=False)
 
@@ -35,6 +35,25 @@ def test_the_order_can_be_entered_anywhere():
     whole = EndlessOrder(7, seed=5).take(0, 50)
     np.testing.assert_array_equal(EndlessOrder(7, seed=5).take(13, 20), whole[13:33])
     assert list(EndlessOrder(7, seed=6).take(0, 50)) != list(whole)
+
+
+def test_coins_are_fair_and_independent_and_of_seed_and_position_alone():
+    whole = coins(3, 0, 20000)
+    np.testing.assert_array_equal(coins(3, 777, 500), whole[777:1277])
+    far = 1 << 40
+    np.testing.assert_array_equal(coins(3, far + 5, 10), coins(3, far, 20)[5:15])
+    for other in (coins(4, 0, 20000), whole[np.arange(20000) ^ 1], np.roll(whole, 1), np.roll(whole, 4096)):
+        assert 0.48 < (whole == other).mean() < 0.52
+    assert 0.48 < whole.mean() < 0.52
+
+
+def test_batches_of_several_chunks_hold_every_image_in_its_place(dataset):
+    size = 2 * CHUNK + 3
+    whole = batches(dataset, 2, batch=size, augmentation=Augmentation())
+    single = batches(dataset, 2 * size, batch=1, augmentation=Augmentation())
+    for field in ("images", "labels", "keys"):
+        np.testing.assert_array_equal(np.concatenate([getattr(batch, field) for batch in whole]),
+                                      np.concatenate([getattr(batch, field) for batch in single]))
 
 
 def test_an_epoch_holds_each_image_once_with_its_own_label_and_pixels(dataset):

@@ -4,6 +4,7 @@ The order is a function of the seed and the position alone, so a resumed run con
 """
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import logging
 import queue
@@ -17,11 +18,13 @@ import numpy as np
 from common.environment import usable_cores
 from common.errors import RunError, UserError
 from recordio_tools.dataset import FaceDataset
-from recordio_tools.images import decode
+from recordio_tools.images import decode_bgr
 
 log = logging.getLogger(__name__)
 MAX_BAD_SHARE = 0.01  # of the images read so far, each counted once, above MAX_BAD_FREE of them
 MAX_BAD_FREE = 50
+CHUNK = 16  # images a thread decodes in one go
+IN_WORK = 2  # batches whose images are being decoded, so that no thread waits at the end of one
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,31 @@ class EndlessOrder:
 
     def take(self, start: int, count: int) -> np.ndarray:
         """The images at positions start .. start + count - 1."""
-        return np.array([self._at(position) for position in range(start, start + count)], np.int64)
+        parts = []
+        while count > 0:
+            epoch, offset = divmod(start, self.count)
+            parts.append(self._of_epoch(epoch)[offset:offset + count])
+            start, count = start + len(parts[-1]), count - len(parts[-1])
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
-    def _at(self, position: int) -> int:
-        epoch, offset = divmod(position, self.count)
+    def _of_epoch(self, epoch: int) -> np.ndarray:
         if epoch != self._epoch:
             self._permutation = np.random.RandomState([self.seed, epoch]).permutation(self.count)
             self._epoch = epoch
-        return self._permutation[offset]
+        return self._permutation
+
+
+def coins(seed: int, start: int, count: int) -> np.ndarray:
+    """A fair coin (bool) for each of the positions start .. start + count - 1: functions of seed and position alone.
+
+    One bit of a mixed counter (the finalizer of SplitMix64, Steele et al. 2014), since a RandomState for each image
+    takes as long as a tenth of its decoding.
+    """
+    mixed = (np.arange(start, start + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+             + np.random.RandomState([seed, 2]).randint(1 << 63, dtype=np.uint64))
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(63)).astype(bool)
 
 
 @dataclass(frozen=True)
@@ -64,10 +84,13 @@ class Augmentation:
     cutoff: int = 0
     color: int = 0
 
+    @property
+    def draws(self) -> bool:
+        """Whether `apply` draws anything."""
+        return self.color > 0 or self.cutoff > 0
+
     def apply(self, image: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-        """An augmented copy (or the image itself) of (H, W, 3) uint8."""
-        if self.mirror and random.randint(2):
-            image = image[:, ::-1]
+        """An augmented copy (or the image itself) of (H, W, 3) uint8 RGB; mirroring is the loader's, by `coins`."""
         if self.color > 1 and random.randint(2):
             image = _jpeg_artefacts(image, random)
         if self.color > 0:
@@ -116,20 +139,27 @@ class BatchLoader:
 
     def _produce(self, position: int) -> None:
         try:
+            begun: collections.deque = collections.deque()
             while not self._stop.is_set():
-                self._batches.put(self._make(position))
-                position += self.batch
+                while len(begun) < IN_WORK:
+                    begun.append(self._begin(position))
+                    position += self.batch
+                self._batches.put(self._finish(*begun.popleft()))
         except BaseException as error:  # handed to the training thread, which raises it
             self._batches.put(error)
 
-    def _make(self, position: int) -> Batch:
+    def _begin(self, position: int) -> tuple[np.ndarray, list[concurrent.futures.Future], int]:
         index = self.chosen[self._order.take(position, self.batch)]
+        mirrored = coins(self.seed, position, self.batch) & self.augmentation.mirror
         images = np.empty((self.batch, self.dataset.height, self.dataset.width, 3), np.uint8)
-        filled = list(self._pool.map(self._fill, [images] * self.batch, range(self.batch), index,
-                                     range(position, position + self.batch)))
+        chunks = [self._pool.submit(self._fill_chunk, images[rows], index[rows], mirrored[rows], position + rows.start)
+                  for rows in (slice(first, first + CHUNK) for first in range(0, self.batch, CHUNK))]
+        return images, chunks, position + self.batch
+
+    def _finish(self, images: np.ndarray, chunks: list[concurrent.futures.Future], read: int) -> Batch:
+        filled = [one for chunk in chunks for one in chunk.result()]
         used = np.array([candidate for candidate, _ in filled])
-        bad = self._count_bad({key: fault for _, faults in filled for key, fault in faults.items()},
-                              position + self.batch)
+        bad = self._count_bad({key: fault for _, faults in filled for key, fault in faults.items()}, read)
         return Batch(images, self.dataset.labels[used].astype(np.int32), self.dataset.keys[used], bad)
 
     def _count_bad(self, faults: dict[int, str], read: int) -> tuple[int, ...]:
@@ -144,24 +174,38 @@ class BatchLoader:
                            "python -m recordio_tools check names them, --repair writes the set without them")
         return new
 
-    def _fill(self, images: np.ndarray, row: int, index: int, position: int) -> tuple[int, dict[int, str]]:
+    def _fill_chunk(self, images: np.ndarray, index: np.ndarray, mirrored: np.ndarray,
+                    position: int) -> list[tuple[int, dict[int, str]]]:
+        return [self._fill(image, *drawn, position + row)
+                for row, (image, *drawn) in enumerate(zip(images, index.tolist(), mirrored.tolist()))]
+
+    def _fill(self, row: np.ndarray, index: int, mirrored: bool, position: int) -> tuple[int, dict[int, str]]:
         """Put the image `index` into its row, or one in its place; which it was, and what was wrong with the others."""
-        random = np.random.RandomState([self.seed, 1, position & 0xffffffff, position >> 32])
         faults: dict[int, str] = {}
+        random = self._random(position) if self.augmentation.draws else None
         for attempt in range(100):
-            candidate = int(index) if attempt == 0 else int(self.chosen[random.randint(len(self.chosen))])
-            key = int(self.dataset.keys[candidate])
+            if attempt:
+                random = random or self._random(position)
+                index = int(self.chosen[random.randint(len(self.chosen))])
+            key = int(self.dataset.keys[index])
             try:
-                image = decode(self.dataset.record_file.read(key).content)
-                if image.shape != images.shape[1:]:
-                    raise ValueError(f"is {image.shape[0]}x{image.shape[1]}, not {images.shape[1]}x{images.shape[2]}")
+                image = decode_bgr(self.dataset.record_file.read(key).content)
+                if image.shape != row.shape:
+                    raise ValueError(f"is {image.shape[0]}x{image.shape[1]}, not {row.shape[0]}x{row.shape[1]}")
             except (ValueError, UserError) as error:
                 faults[key] = str(error)
                 continue
-            images[row] = self.augmentation.apply(image, random)
-            return candidate, faults
+            if mirrored:
+                image = cv2.flip(image, 1)
+            cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=row)
+            if self.augmentation.draws:
+                row[:] = self.augmentation.apply(row, random)
+            return index, faults
         raise RunError(f"{self.dataset.record_file.rec_path}: a hundred records in a row do not decode; "
                        "python -m recordio_tools check names them")
+
+    def _random(self, position: int) -> np.random.RandomState:
+        return np.random.RandomState([self.seed, 1, position & 0xffffffff, position >> 32])
 
 
 def choose_images(dataset: FaceDataset, images_filter: int) -> np.ndarray:
