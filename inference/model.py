@@ -22,7 +22,7 @@ def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symb
     passes over. UserError where a file is missing or is no checkpoint, the layer does not exist, or a parameter is not
     in the file.
     """
-    symbol = cut(_read_symbol(prefix), layer, f"{prefix}-symbol.json")
+    symbol = cut(read_symbol(prefix, "--model"), layer, f"{prefix}-symbol.json")
     path = _params_path(prefix, epoch, "--model")
     arguments, auxiliary = _read_params(path)
     needed = [name for name in symbol.list_arguments() if name != "data"]
@@ -53,10 +53,11 @@ def cut(symbol: mx.sym.Symbol, layer: str, source: str = "the symbol") -> mx.sym
     return found
 
 
-def _read_symbol(prefix: str) -> mx.sym.Symbol:
+def read_symbol(prefix: str, flag: str) -> mx.sym.Symbol:
+    """The symbol of PREFIX-symbol.json; UserError naming `flag` where there is none, or it is none."""
     path = Path(f"{prefix}-symbol.json")
     if not path.is_file():
-        raise UserError(f"--model {prefix}: there is no {path}")
+        raise UserError(f"{flag} {prefix}: there is no {path}")
     try:
         text = path.read_text(encoding="utf-8")
         if not isinstance(json.loads(text).get("nodes"), list):

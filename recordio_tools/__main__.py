@@ -11,7 +11,7 @@ from common.errors import UserError
 PROG = "python -m recordio_tools"
 COMMANDS = ("recordio_tools.commands.pack", "recordio_tools.commands.pairs", "recordio_tools.commands.check",
             "recordio_tools.commands.info", "recordio_tools.commands.unpack",
-            "recordio_tools.commands.merge")
+            "recordio_tools.commands.merge", "recordio_tools.commands.align")
 SYNTH = ("recordio_tools.synth.command",) if importlib.util.find_spec("recordio_tools.synth") else ()
 DESCRIPTION = """\
 Make, check, join and describe training sets (.rec) and verification sets (.bin).

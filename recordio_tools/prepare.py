@@ -110,7 +110,7 @@ def treat(data: bytes, wanted: Wanted, face: list[float] | None = None) -> Prepa
     y1 to y5; [] where that is not known. With landmarks it is warped to the template, with a box cut out as InsightFace
     does.
     """
-    told = _examine(data)
+    told = examine(data)
     try:
         image = decode_bgr(data)
     except ImageError:
@@ -129,8 +129,8 @@ def treat(data: bytes, wanted: Wanted, face: list[float] | None = None) -> Prepa
     return Prepared(encode_bgr(image, wanted.quality), "", change, told.kind, odd)
 
 
-def _examine(data: bytes) -> Description:
-    """What the header says of an image that may be decoded."""
+def examine(data: bytes) -> Description:
+    """What the header says of an image that may be decoded; Unusable for any other bytes."""
     told = describe(data)
     if told is None or not told.height * told.width:
         raise Unusable("no image" if told is None or told.kind not in ("GIF", "HEIC", "AVIF") else

@@ -1,0 +1,65 @@
+"""What became of every photograph that was to be aligned: the numbers, `align-report.json`, the table on the screen."""
+from __future__ import annotations
+
+import collections
+import json
+from dataclasses import dataclass, field
+from typing import Iterator
+
+from recordio_tools.sources import shown
+
+NAMED = 1000  # files named in the report, for each kind
+FOUND, RELAXED, GIVEN, MISSED, SKIPPED = "found", "found_relaxed", "landmarks_given", "not_found", "skipped"
+
+
+@dataclass
+class Report:
+    """counts: photographs by what became of them, one of the five above; done_before: those of them whose crop an
+    earlier run made; centre_crops: those not found that were cropped all the same; reasons: of the skipped;
+    files: the first names of the kinds that want a look; notes: of the folder, by kind."""
+
+    settings: dict
+    counts: collections.Counter = field(default_factory=collections.Counter)
+    reasons: collections.Counter = field(default_factory=collections.Counter)
+    files: dict[str, list[str]] = field(default_factory=lambda: collections.defaultdict(list))
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    done_before: int = 0
+    centre_crops: int = 0
+
+    def add(self, name: str, kind: str, reason: str = "") -> None:
+        """Count a photograph."""
+        self.counts[kind] += 1
+        if reason:
+            self.reasons[reason] += 1
+        names = self.files[reason or kind]
+        if kind in (RELAXED, MISSED, SKIPPED) and len(names) < NAMED:
+            names.append(shown(name))
+
+    @property
+    def crops(self) -> int:
+        """Images in OUT that belong to the photographs."""
+        return self.counts[FOUND] + self.counts[RELAXED] + self.counts[GIVEN] + self.centre_crops
+
+    def as_json(self) -> str:
+        """The text of align-report.json; the five kinds add up to the photographs."""
+        told = {"photographs": sum(self.counts.values()), "crops": self.crops,
+                **{kind: self.counts[kind] for kind in (FOUND, RELAXED, GIVEN, MISSED, SKIPPED)},
+                "centre_crops": self.centre_crops, "done_before": self.done_before,
+                "skipped_by_reason": dict(sorted(self.reasons.items())),
+                "files_found_relaxed": self.files[RELAXED], "files_not_found": self.files[MISSED],
+                "files_skipped": {reason: self.files[reason] for reason in sorted(self.reasons)},
+                "notes": {kind: {"count": len(names), "first": [shown(name) for name in names[:NAMED]]}
+                          for kind, names in sorted(self.notes.items()) if names},
+                "settings": self.settings}
+        return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+
+    def table(self) -> Iterator[tuple[str, int]]:
+        """The lines of the table on the screen."""
+        yield "photographs", sum(self.counts.values())
+        names = {FOUND: "found", RELAXED: "found by the relaxed search", GIVEN: "landmarks given"}
+        yield from ((f"  {name}", self.counts[kind]) for kind, name in names.items() if self.counts[kind])
+        yield "  not found" + (", cropped at the centre" if self.centre_crops else ""), self.counts[MISSED]
+        yield from ((f"  skipped, {reason}", count) for reason, count in sorted(self.reasons.items()))
+        if self.done_before:
+            yield "of them done by an earlier run", self.done_before
+        yield from ((kind.replace("_", " "), len(names)) for kind, names in sorted(self.notes.items()) if names)

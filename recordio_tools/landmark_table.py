@@ -1,0 +1,138 @@
+"""Tables of five landmarks for each photograph, in CSV: read, checked line by line, and written while the work goes on.
+
+The first line names the columns: path, then x1,y1 to x5,y5: left eye, right eye, nose, left and right corner of the
+mouth as the image shows them, in pixels of the upright photograph. Columns score and found are optional; others are
+passed over.
+"""
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import PathLike, write_atomic
+from recordio_tools.sources import natural, shown
+
+POINTS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
+COLUMNS = ["path", *POINTS, "score", "found"]
+FARTHEST = 1e6  # pixels; a landmark further away is no landmark
+
+
+@dataclass(frozen=True)
+class Row:
+    """points: ten numbers as text, x1, y1, ..., so that a table written and read again is the same to the last digit;
+    score: of the detector, or ""; found: how."""
+
+    points: tuple[str, ...]
+    score: str = ""
+    found: str = "given"
+
+    @staticmethod
+    def of(points: np.ndarray, score: float, found: str) -> Row:
+        """The row of (5, 2) landmarks, to a thousandth of a pixel."""
+        return Row(tuple(f"{value:.3f}" for value in points.ravel()), f"{score:.4f}", found)
+
+    def array(self) -> np.ndarray:
+        """(5, 2) float64."""
+        return np.array([float(text) for text in self.points]).reshape(5, 2)
+
+
+def read_table(path: PathLike, root: PathLike) -> dict[str, Row]:
+    """The rows by path, relative to `root`; UserError names the line that is unusable, or names a path again."""
+    rows: dict[str, Row] = {}
+    lines: dict[str, int] = {}
+    root = os.path.abspath(root)
+    for number, name, row in _rows(path):
+        if isinstance(row, str):
+            raise UserError(f"{path}: line {number}: {row}")
+        name = os.path.normpath(os.path.relpath(name, root) if os.path.isabs(name) else name)
+        if name in rows:
+            raise UserError(f"{path}: line {number}: {shown(name)} stands in line {lines[name]} already")
+        rows[name], lines[name] = row, number
+    return rows
+
+
+def _rows(path: PathLike) -> Iterator[tuple[int, str, Row | str]]:
+    """Line, path and row, or what is wrong with it."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+            first = stream.readline(1 << 16)
+            separator = max(",;\t", key=first.count)
+            names = [name.strip().lower() for name in next(csv.reader([first], delimiter=separator), [])]
+            missing = [name for name in COLUMNS[:11] if name not in names]
+            if missing:
+                raise UserError(f"{path}: line 1 names no column {', '.join(missing[:3])}; expected "
+                                f"{','.join(COLUMNS[:11])}")
+            places = [names.index(name) if name in names else len(names) for name in COLUMNS]
+            table = csv.reader(stream, delimiter=separator)
+            for fields in table:
+                if any(field.strip() for field in fields):
+                    values = [*(field.strip() for field in fields), *[""] * (len(names) + 1 - len(fields))]
+                    name, *points = [values[place] for place in places[:11]]
+                    yield 1 + table.line_num, name, _row(len(names) != len(fields), name, points, values, places)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except csv.Error as error:
+        raise UserError(f"{path}: is no CSV ({error})") from None
+
+
+def _row(ragged: bool, name: str, points: list[str], values: list[str], places: list[int]) -> Row | str:
+    if ragged or not name or "\0" in name:
+        return f"does not hold the columns that line 1 names, {','.join(COLUMNS[:11])}"
+    for column, text in zip(POINTS, points):
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not abs(value) < FARTHEST:
+            return f"{column} is {shown(text)[:20]!r}, not a number of pixels"
+    return Row(tuple(points), values[places[11]], values[places[12]] or "given")
+
+
+class Journal:
+    """OUT/landmarks.csv: rows are added as the work goes on, and put in order at its end.
+
+    rows: by path; those of an earlier run that can be read, unless it stopped in the middle of one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[str, Row] = {}
+        if path.exists():
+            self.rows = {name: row for _, name, row in _rows(path) if isinstance(row, Row)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._write_all()  # a last line that was cut short must not stay before what is added
+        self._stream = open(path, "a", newline="", encoding="utf-8", errors="surrogateescape")
+
+    def add(self, name: str, row: Row | None) -> None:
+        """Note a photograph's row; without one, forget an earlier one."""
+        if row is None:
+            self.rows.pop(name, None)
+            return
+        self.rows[name] = row
+        self._stream.write(_text([(name, row)]))
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Write the rows in order."""
+        self._stream.close()
+        self._write_all()
+
+    def _write_all(self) -> None:
+        ordered = sorted(self.rows.items(), key=lambda item: (natural(item[0]), item[0]))
+        text = ",".join(COLUMNS) + "\n" + _text(ordered)
+        write_atomic(self.path, text.encode("utf-8", "surrogateescape"))
+
+
+def _text(rows: list[tuple[str, Row]]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(
+        [name, *row.points, row.score, row.found] for name, row in rows)
+    return stream.getvalue()

@@ -1,0 +1,161 @@
+"""align: folders of photographs to crops, by MTCNN on real faces and by given landmarks; odd files never stop it."""
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from common.errors import RunError, UserError
+from recordio_tools.__main__ import main
+from recordio_tools.alignment import TEMPLATE, align, similarity
+from recordio_tools.landmark_table import COLUMNS, read_table
+from recordio_tools.photographs import crop_names
+
+POINTS = np.array([(60, 70), (110, 68), (86, 100), (64, 130), (104, 128)], float)
+RANDOM = np.random.RandomState(3)
+
+
+def photograph(height=200, width=180):
+    return cv2.resize(RANDOM.randint(0, 256, (9, 9, 3)).astype(np.uint8), (width, height))
+
+
+def write_table(path, rows):
+    with open(path, "w", newline="") as stream:
+        csv.writer(stream).writerows([COLUMNS[:11], *([name, *np.ravel(points)] for name, points in rows)])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two identities; a.png beside a.jpg."""
+    for name in ("src/ann/a.jpg", "src/ann/a.png", "src/bob/b.bmp", "src/bob/deep/c.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), photograph())
+    write_table(tmp_path / "points.csv", [(name, POINTS) for name in
+                                          ("ann/a.jpg", "ann/a.png", tmp_path / "src" / "bob" / "b.bmp")])
+    return tmp_path
+
+
+def run(folder, *flags, out="out"):
+    status = main(["align", str(folder / "src"), str(folder / out), *map(str, flags)])
+    return status, json.loads((folder / out / "align-report.json").read_text())
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.jpg"))}
+
+
+def test_similarity_is_the_least_squares_solution():
+    """Against numpy's solver on the linear system of a, b, tx, ty."""
+    for _ in range(20):
+        points = RANDOM.normal(50, 30, (5, 2))
+        rows = [row for x, y in points for row in ((x, -y, 1, 0), (y, x, 0, 1))]
+        a, b, x, y = np.linalg.lstsq(np.array(rows), TEMPLATE.ravel(), rcond=None)[0]
+        assert np.allclose(similarity(points, TEMPLATE), [[a, -b, x], [b, a, y]])
+
+
+def test_given_landmarks_make_the_crops_that_opencv_makes(folder):
+    status, report = run(folder, "--landmarks", folder / "points.csv")
+    assert status == 0 and report["landmarks_given"] == 3 and report["files_not_found"] == ["bob/deep/c.jpg"]
+    assert set(files(folder / "out")) == {"ann/a.jpg", "ann/a.png.jpg", "bob/b.jpg"}
+    image = cv2.imread(str(folder / "src/bob/b.bmp"))
+    expected = cv2.imencode(".jpg", align(image, POINTS), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    assert (folder / "out/bob/b.jpg").read_bytes() == expected
+    assert not list((folder / "out").rglob(".*"))
+
+
+def test_a_second_run_goes_on_and_the_table_makes_the_same_crops(folder):
+    run(folder, "--landmarks", folder / "points.csv")
+    before = files(folder / "out")
+    (folder / "out/ann/a.jpg").unlink()
+    (folder / "out/bob/b.jpg").write_bytes(before["bob/b.jpg"][:200])
+    with open(folder / "out/landmarks.csv", "a") as stream:
+        stream.write("bob/deep/c.jpg,1,2")  # as a run that was killed leaves it
+    _, report = run(folder, "--landmarks", folder / "points.csv")
+    assert report["done_before"] == 1 and files(folder / "out") == before
+    _, again = run(folder, "--landmarks", folder / "out/landmarks.csv", out="again")
+    assert files(folder / "again") == before and again["not_found"] == 1
+    _, kept = run(folder, "--landmarks", folder / "points.csv", "--keep-missed", "--image-size", "64,48")
+    assert kept["done_before"] == 0 and kept["centre_crops"] == 1
+    assert {cv2.imread(str(path)).shape for path in (folder / "out").rglob("*.jpg")} == {(64, 48, 3)}
+
+
+def test_out_inside_src_is_not_aligned_again(folder):
+    for _ in range(2):
+        _, report = run(folder, "--landmarks", folder / "points.csv", "--overwrite", out="src/aligned")
+        assert report["photographs"] == 4
+    with pytest.raises(UserError, match="holds SRC"):
+        run(folder, "--landmarks", folder / "points.csv", out="")
+
+
+@pytest.mark.parametrize("line, told", [
+    ("a.jpg,1,2,3", "line 2: does not hold"), ("a.jpg" + ",x" * 10, "x1 is 'x'"),
+    ("a.jpg" + ",nan" * 10, "x1 is 'nan'"), ("," + "1," * 9 + "1", "line 2"),
+    ("a.jpg" + ",1" * 10 + "\na.jpg" + ",1" * 10, "line 3: a.jpg stands in line 2")])
+def test_a_bad_line_of_a_table_is_named(tmp_path, line, told):
+    (tmp_path / "t.csv").write_text(",".join(COLUMNS[:11]) + "\n" + line + "\n")
+    with pytest.raises(UserError, match=told):
+        read_table(tmp_path / "t.csv", tmp_path)
+    (tmp_path / "t.csv").write_text("path,x1\n")
+    with pytest.raises(UserError, match="no column y1"):
+        read_table(tmp_path / "t.csv", tmp_path)
+
+
+def test_no_two_crops_have_one_name():
+    paths = ["a.png", "a.jpg", "a.png.jpg", "A.bmp", "b.JPG", "c/a.webp"]
+    names = crop_names(paths)
+    assert names[1] == "a.jpg" and names[2] == "a.png.jpg" and names[4:] == ["b.jpg", "c/a.jpg"]
+    assert len({name.lower() for name in names}) == len(names)
+
+
+def test_unusable_arguments(folder):
+    for flags in ((), ("--detector", folder / "nothing"), ("--detector", folder), ("--landmarks", folder / "no.csv")):
+        with pytest.raises(UserError):
+            run(folder, *flags)
+    write_table(folder / "empty.csv", [])
+    with pytest.raises(RunError, match="none of the photographs gave a crop"):
+        run(folder, "--landmarks", folder / "empty.csv")
+
+
+def test_real_photographs_are_found_and_odd_files_named(tmp_path, shared_data):
+    source, raw = tmp_path / "src", shared_data / "cfp_raw" / "Images"
+    for number in range(1, 21):
+        name = ("frontal/01.jpg", "profile/02.jpg")[number % 2]
+        (source / f"{number:03d}").mkdir(parents=True)
+        shutil.copy(raw / f"{number:03d}" / name, source / f"{number:03d}" / "real.jpg")
+    odd = source / "odd"
+    odd.mkdir()
+    face = cv2.imread(str(raw / "003/frontal/02.jpg"))
+    cv2.imwrite(str(odd / "alpha.png"), np.dstack([face, np.full(face.shape[:2], 9, np.uint8)]))
+    cv2.imwrite(str(odd / "gray.png"), cv2.cvtColor(face, cv2.COLOR_BGR2GRAY))
+    cv2.imwrite(str(odd / "huge.jpg"), cv2.resize(face, None, fx=8, fy=8))
+    cv2.imwrite(str(odd / "many.jpg"), np.hstack([cv2.resize(face, (200, 200))] * 4))
+    cv2.imwrite(str(odd / "noise.png"), RANDOM.randint(0, 256, (150, 150, 3)).astype(np.uint8))
+    cv2.imwrite(str(odd / "pixel.png"), face[:1, :1])
+    cv2.imwrite(str(odd / "line.png"), face[:1])
+    whole = (raw / "003/frontal/02.jpg").read_bytes()
+    (odd / "cut.jpg").write_bytes(whole[:len(whole) // 2])
+    (odd / "text.jpg").write_text("no image")
+    (odd / "empty.jpg").write_bytes(b"")
+    (odd / "notes.txt").write_text("no image name")
+    (odd / "gone.jpg").symlink_to("nowhere")
+    status, report = run(tmp_path, "--detector", shared_data / "weights" / "mtcnn")
+    assert status == 0 and report["photographs"] == 31 and report["notes"]["other_files"]["first"] == ["odd/notes.txt"]
+    assert report["found"] + report["found_relaxed"] == 24, report["files_not_found"]
+    assert report["files_not_found"] == ["odd/line.png", "odd/noise.png", "odd/pixel.png"]
+    assert sum(map(len, report["files_skipped"].values())) == 4
+    rows = read_table(tmp_path / "out/landmarks.csv", source)
+    plain = rows["odd/alpha.png"].array()
+    assert np.allclose(rows["odd/huge.jpg"].array() / 8, plain, atol=0.03 * face.shape[1])
+    assert np.abs(rows["odd/gray.png"].array() - plain).max() < 0.03 * face.shape[1]
+    errors = []
+    for number in range(1, 21):
+        name = ("frontal/01.txt", "profile/02.txt")[number % 2]
+        marks = np.loadtxt(shared_data / "cfp_raw/Fiducials" / f"{number:03d}" / name, delimiter=",")
+        eye, nose, mouth = marks[12:18].mean(0), marks[21], marks[25]
+        seen = rows[f"{number:03d}/real.jpg"].array()[[0, 2, 3] if nose[0] > eye[0] else [1, 2, 4]]
+        errors.append(np.linalg.norm(seen - [eye, nose, mouth], axis=1).mean() / np.linalg.norm(eye - mouth))
+    assert np.mean(errors) < 0.12 and np.median(errors) < 0.07  # profiles that the cascade places wrongly included
