@@ -15,7 +15,7 @@ from recordio_tools.recordio import RecordFile
 
 KINDS = ("rec", "idx", "bin", "lst", "csv", "image")
 IDENTITIES, IMAGES = 3, 4
-FACES = "faces"  # the folder of sound images that lists name
+FACES, SOUND = "faces", "sound"  # the folder of sound images that lists name, and a sound set of them
 
 
 class Corpus(NamedTuple):
@@ -50,14 +50,18 @@ def _real_faces(path: Path) -> list[bytes]:
         return [file.read(int(span[0]) + number).content for span in spans for number in range(IMAGES)]
 
 
-def write_faces(corpus: Corpus, folder: Path) -> None:
-    """folder/personN/N.jpg and LFW's folder/Person_N/Person_N_0001.jpg, which lists name."""
+def write_sound(corpus: Corpus, scratch: Path) -> None:
+    """FACES/personN/N.jpg and LFW's FACES/Person_N/Person_N_0001.jpg, which lists name, and the set SOUND."""
+    folder = scratch / FACES
     for number, face in enumerate(corpus.faces):
         identity, image = divmod(number, IMAGES)
         for path in (folder / f"person{identity}" / f"{image}.jpg",
                      folder / f"Person_{identity}" / f"Person_{identity}_{image + 1:04d}.jpg"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(face)
+    (scratch / SOUND).mkdir()
+    for name, data in _sound_set(corpus, random.Random(0)).items():
+        (scratch / SOUND / name).write_bytes(data)
 
 
 def make_case(corpus: Corpus, kind: str, seed: int, number: int) -> Case:
@@ -158,7 +162,7 @@ def _lst(corpus: Corpus, chance: random.Random) -> Case:
 
 
 def _csv(corpus: Corpus, chance: random.Random) -> Case:
-    return chance.choice((_table, _pairs_table, _lfw_pairs, _cfp_protocol))(chance)
+    return chance.choice((_table, _pairs_table, _lfw_pairs, _cfp_protocol, _exclusions))(chance)
 
 
 def _table(chance: random.Random) -> Case:
@@ -178,6 +182,11 @@ def _lfw_pairs(chance: random.Random) -> Case:
         f"Person_{number % 3}\t{number % 4 + 1}\t{(number + 1) % 4 + 1}",
         f"Person_{number % 3}\t{number % 4 + 1}\tPerson_{(number + 1) % 3}\t{(number + 2) % 4 + 1}")]
     return Case("lfw", {"pairs.txt": mutate_text("\n".join(["10\t1", *rows, ""]).encode(), chance)})
+
+
+def _exclusions(chance: random.Random) -> Case:
+    rows = ["label,identity,image,set", ",person 2,,", ",,7,", "0,person 0,2,", ""]
+    return Case("exclude", {"exclude.csv": mutate_text("\n".join(rows).encode(), chance)})
 
 
 def _cfp_protocol(chance: random.Random) -> Case:

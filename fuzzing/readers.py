@@ -9,7 +9,7 @@ from typing import Callable, Iterator
 import cv2
 
 from common.errors import RunError, UserError
-from fuzzing.cases import FACES
+from fuzzing.cases import FACES, SOUND
 from recordio_tools import __main__ as tools
 from recordio_tools.batches import Preparer
 from recordio_tools.binfile import read_bin
@@ -86,6 +86,13 @@ def _of_set(folder: Path) -> Iterator[tuple[str, Reader]]:
     yield "check", lambda: command("check", folder, "--json", "--workers", 2)
     yield "unpack", lambda: command("unpack", folder, folder / "out", "--workers", 1)
     yield "repair", lambda: _repair(folder)
+    yield "merge", lambda: command("merge", folder / "merged", folder, folder.parent / SOUND, "--same-name", "join",
+                                   "--workers", 1)
+
+
+def _of_exclusions(folder: Path) -> Iterator[tuple[str, Reader]]:
+    yield "exclude", lambda: command("merge", folder / "merged", folder.parent / SOUND, "--exclude",
+                                     folder / "exclude.csv", "--workers", 1)
 
 
 def _of_bin(folder: Path) -> Iterator[tuple[str, Reader]]:
@@ -132,7 +139,7 @@ def _of_image(folder: Path) -> Iterator[tuple[str, Reader]]:
 
 READERS: dict[str, Callable[[Path], Iterator[tuple[str, Reader]]]] = {
     "set": _of_set, "bin": _of_bin, "lst": _of_list("faces.lst"), "table": _of_list("faces.csv"), "pairs": _of_pairs,
-    "lfw": _of_lfw, "cfp": _of_cfp, "image": _of_image}
+    "lfw": _of_lfw, "cfp": _of_cfp, "exclude": _of_exclusions, "image": _of_image}
 
 
 def quiet() -> None:

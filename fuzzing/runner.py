@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
 
-from fuzzing.cases import FACES, Case, Corpus, make_case, write_faces
+from fuzzing.cases import Case, Corpus, make_case, write_sound
 from fuzzing.pickles import CANARY
 from fuzzing.readers import READERS, quiet, run
 
@@ -65,7 +65,7 @@ def run_case(case: Case, folder: Path) -> Outcome:
 def run_all(corpus: Corpus, tickets: Iterable[tuple[str, int, int]], scratch: Path, workers: int, limits: Limits,
             make: Callable[[tuple[str, int, int]], Case] | None = None) -> Iterator[Outcome]:
     """The outcomes of all cases, as they end; `make` gives the case of a ticket (default: cases.make_case)."""
-    write_faces(corpus, scratch / FACES)
+    write_sound(corpus, scratch)
     make = make or (lambda ticket: make_case(corpus, *ticket))
     source = iter(tickets)
     running = {}
