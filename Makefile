@@ -3,11 +3,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test fuzz lint clean
+.PHONY: help venv demo test lint clean
 help:
 	@echo "make demo   draw posed faces, pack, train MobileFaceNet++, verify: the whole road, under 10 minutes"
 	@echo "make test   ruff and the tests, under 10 minutes"
-	@echo "make fuzz   10,000 mutated files for every reader, a few minutes"
 	@echo "make venv   the environment alone, in $(VENV)"
 	@echo "make lint   ruff alone"
 	@echo "make clean  remove the environment and what the demo made"
@@ -25,9 +24,6 @@ lint: $(STAMP)
 
 test: lint
 	@$(PY) -m pytest
-
-fuzz: $(STAMP)
-	@$(PY) -m fuzzing
 
 clean:
 	rm -rf $(VENV) demo

@@ -4,6 +4,7 @@
     python train_softmax.py --preset mobilefacenet++ --data-dir data/faces_webface --prefix runs/mfpp/model
     python train_softmax.py --preset lresnet18e-gnap --data-dir data/faces_webface --prefix runs/gnap/model \
         --devices gpu:0,gpu:1,gpu:2,gpu:3 --per-batch-size 128
+    python -m training.launch -n 2 --hosts hosts -- python train_softmax.py --kvstore dist_sync ...
 
 --help lists every flag, --dry-run says what would be done.
 """
@@ -14,6 +15,9 @@ from common.cli import run, setup_logging
 
 def main(argv: list[str]) -> int:
     """Parse the flags and train; the exit status."""
+    from training.serve import role, serve
+    if role():  # a scheduler or a server, of several machines
+        return serve(role())
     from training.arguments import parse_config  # no MXNet yet: --help and wrong flags answer at once
     config = parse_config(argv)
     from common.environment import check_environment

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +58,7 @@ def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: in
 
 def _load(item: tuple[Path, str], wanted: Wanted) -> bytes:
     path, where = item
-    if not os.path.isfile(path):
+    if not path.is_file():
         raise UserError(f"{where}: there is no image {path}; see --images")
     try:
         result = prepare(path, wanted)

@@ -104,8 +104,9 @@ class Config:
     # the machine
     devices: str = option("", "cpu:0,cpu:1 or gpu:0,gpu:1; default: all visible GPUs, else the CPU",
                           group="machine")
-    kvstore: str = option("device", "where gradients of several devices are added up",
-                          choices=("local", "device"), group="machine")
+    kvstore: str = option("device", "where gradients are added up: on a device or the host (local); over several "
+                          "processes, dist_sync (python -m training.launch starts them) or horovod (horovodrun does)",
+                          choices=("local", "device", "dist_sync", "dist_device_sync", "horovod"), group="machine")
     dtype: str = option("float32", "float16: convolutions in float16, on GPUs that have it, in half of the memory; "
                         "weights, momentum, norms, the classification layer and checkpoints stay float32, the loss is "
                         "scaled, and a step that overflows is left out", choices=("float32", "float16"),
@@ -124,9 +125,9 @@ class Config:
             return [int(part) for part in self.lr_steps.split(",")]
         return [40000, 60000, 80000] if self.loss_type == 0 else [100000, 140000, 160000]
 
-    def total_batch(self, devices: int) -> int:
-        """The images of one update on so many devices."""
-        return self.per_batch_size * devices * self.accumulate
+    def total_batch(self, devices: int, workers: int = 1) -> int:
+        """The images of one update on so many devices of so many workers."""
+        return self.per_batch_size * devices * self.accumulate * workers
 
     def as_dict(self) -> dict[str, Any]:
         """Every field by name, for `config.json`."""

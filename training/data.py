@@ -103,15 +103,17 @@ class Augmentation:
 class BatchLoader:
     """Decoded batches in order, made by threads `ahead` of the step that asks.
 
-    position: where in the endless order the first batch begins. bad: keys of records that are known not to decode, from
-    before a resume. A record that does not decode is named once, and another one, which the seed and the position
+    position: where in the endless order the first batch begins; stride: how far the next one is from there (0: the
+    batch itself; more where other workers take what lies between). bad: keys of records that are known not to decode,
+    from before a resume. A record that does not decode is named once, and another one, which the seed and the position
     decide, takes its place; more than 50 that are more than 1% of those read is a RunError.
     """
 
     def __init__(self, dataset: FaceDataset, chosen: np.ndarray, batch: int, augmentation: Augmentation, seed: int,
-                 position: int = 0, workers: int = 0, ahead: int = 3, bad: Iterable[int] = ()) -> None:
+                 position: int = 0, workers: int = 0, ahead: int = 3, bad: Iterable[int] = (),
+                 stride: int = 0) -> None:
         self.dataset, self.chosen, self.batch, self.augmentation = dataset, chosen, batch, augmentation
-        self.seed, self._bad = seed, set(bad)
+        self.seed, self._bad, self._stride = seed, set(bad), stride or batch
         self._order = EndlessOrder(len(chosen), seed)
         self._pool = concurrent.futures.ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="decode")
         self._batches: queue.Queue = queue.Queue(maxsize=ahead)
@@ -143,7 +145,7 @@ class BatchLoader:
             while not self._stop.is_set():
                 while len(begun) < IN_WORK:
                     begun.append(self._begin(position))
-                    position += self.batch
+                    position += self._stride
                 self._batches.put(self._finish(*begun.popleft()))
         except BaseException as error:  # handed to the training thread, which raises it
             self._batches.put(error)
@@ -195,10 +197,9 @@ class BatchLoader:
             except (ValueError, UserError) as error:
                 faults[key] = str(error)
                 continue
-            if mirrored:  # the bytes of a line backwards: mirrored, and RGB of BGR
-                cv2.flip(image.reshape(len(image), -1), 1, dst=row.reshape(len(row), -1))
-            else:
-                cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=row)
+            if mirrored:
+                image = cv2.flip(image, 1)
+            cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=row)
             if self.augmentation.draws:
                 row[:] = self.augmentation.apply(row, random)
             return index, faults

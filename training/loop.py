@@ -1,7 +1,6 @@
 """The training loop: update, watch, log, verify, save."""
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 import time
@@ -33,14 +32,19 @@ log = logging.getLogger(__name__)
 
 
 class Loop:
-    """Runs a model over a loader until the schedule ends or a signal comes; returns the exit status."""
+    """Runs a model over a loader until the schedule ends or a signal comes; returns the exit status.
+
+    Several workers run it in step, and do together what any of them must do: stop, save, log. runlog: worker 0's, who
+    alone verifies and writes; None at the others.
+    """
 
     def __init__(self, config: Config, schedule: Schedule, model: Model, trainer: mx.gluon.Trainer, loader: BatchLoader,
-                 targets: list[VerificationSet], progress: Progress, runlog: RunLog, states: States,
+                 targets: list[VerificationSet], progress: Progress, runlog: RunLog | None, states: States,
                  signals: Signals) -> None:
         self.config, self.schedule, self.model, self.trainer = config, schedule, model, trainer
         self.loader, self.targets, self.progress, self.runlog = loader, targets, progress, runlog
-        self.states, self.signals = states, signals
+        self.states, self.signals, self.workers = states, signals, model.workers
+        self.first = self.workers.rank == 0
         self.rate = schedule.scheduler()
         self.watch = Watch(progress.warned, progress.symptoms)
         self.guard = Guard(progress, config.on_nan == "skip")
@@ -52,7 +56,7 @@ class Loop:
         """Train to the end of the schedule. 0 when done, 130 when stopped by a signal, the state saved either way."""
         progress = self.progress
         bar = tqdm(total=self.schedule.end, initial=progress.step, unit="step", dynamic_ncols=True, smoothing=0.05,
-                   disable=not sys.stderr.isatty())
+                   disable=not (self.first and sys.stderr.isatty()))
         try:
             with logging_redirect_tqdm():  # lines of the log go above the bar
                 return self._until_the_end(bar)
@@ -65,24 +69,30 @@ class Loop:
 
     def _until_the_end(self, bar: tqdm) -> int:
         progress = self.progress
-        self.window.start(progress.window)
+        self.window.start(progress.window if self.first else {"steps": progress.window.get("steps", 0)})
         self.save_state()
         self._remove_replaced()
         self.signals.orderly()
-        while not self.signals.asked:
+        while True:
+            stop, save = self.workers.any(self.signals.asked, self._save_is_due())
+            if stop or save:
+                self.save_state()
+            if stop:
+                break
             if self._verification_is_due():
-                with contextlib.suppress(Stopped):  # a resumed run verifies this step first
-                    self._verify_and_save()
+                self._verify_and_save()
             elif progress.step >= self.schedule.end:
                 self._tell_what_was_left_out()
                 return 0
             else:
                 self._step(bar)
-                if self.config.save_every and time.monotonic() - self._saved_at > self.config.save_every:
-                    self.save_state()
-        self.save_state()
-        log.info("stopped at step %d; the state is saved, --resume goes on from there", progress.step)
+        if self.first:
+            log.info("stopped at step %d; the state is saved, --resume goes on from there", progress.step)
         return 130
+
+    def _save_is_due(self) -> bool:
+        every = self.config.save_every
+        return self.first and bool(every) and time.monotonic() - self._saved_at > every
 
     def _verification_is_due(self) -> bool:
         step, every = self.progress.step, self.config.verbose
@@ -94,7 +104,8 @@ class Loop:
         progress = self.progress
         self.trainer.set_learning_rate(self.rate(progress.step))
         if self.model.has_dropout:
-            mx.random.seed((self.config.seed * 1000003 + progress.step) % 2 ** 31)
+            own = self.config.seed * 1000003 + self.workers.rank * 998244353 + progress.step
+            mx.random.seed(own % 2 ** 31)
         began = time.perf_counter()
         batch = self.loader.next()
         waited = time.perf_counter() - began
@@ -105,7 +116,7 @@ class Loop:
         else:
             self.window.add_skipped(waited)
         progress.step += 1
-        progress.position += len(batch.labels)
+        progress.position += len(batch.labels) * self.workers.number
         progress.bad += batch.bad
         self._changed = True
         bar.update()
@@ -115,6 +126,13 @@ class Loop:
     def _flush_window(self, bar: tqdm) -> None:
         if not self.window.sums["steps"]:
             return
+        self.window.join(self.workers)
+        if self.first:
+            self._log_window(bar)
+        self.window.start()
+        self._changed = True
+
+    def _log_window(self, bar: tqdm) -> None:
         progress, summary = self.progress, self.window.summary()
         epoch = progress.step / self.schedule.steps_per_epoch
         row = {"kind": "train", "step": progress.step, "epoch": epoch, "loss": summary["loss"],
@@ -129,28 +147,35 @@ class Loop:
         symptoms = Symptoms(epoch, row["cosine"], summary["similarity"], row["data_wait"], self.config.loss_type != 0)
         for warning in self.watch.look(symptoms):
             log.warning("warning: %s", warning)
-        self.window.start()
-        self._changed = True
 
     def _verify_and_save(self) -> None:
         progress, config = self.progress, self.config
         last = progress.step >= self.schedule.end
         self._flush_window(tqdm(disable=True))
         arguments, auxiliary = self.model.network_arrays()
-        check_finite({**arguments, **auxiliary}, progress.step)
-        with self.signals.interruptible():
-            results = verify(self.model.symbol, arguments, auxiliary, self.targets, self.model.devices,
-                             min(config.per_batch_size, 64))
+        results = self._verify(arguments, auxiliary) if self.first else []
+        if any(self.workers.any(results is None)):  # for which the other workers have waited
+            return  # stopped by a signal: a resumed run verifies this step first
         for result in results:
             self._log_result(result)
         progress.verified_step = progress.step
         better = self._is_best(results)
-        if config.ckpt in (2, 3) or (config.ckpt == 1 and (better or last)):
+        if self.first and (config.ckpt in (2, 3) or (config.ckpt == 1 and (better or last))):
             self._save_checkpoint(arguments, auxiliary, better)
         self._changed = True
         self.save_state()
         self._remove_replaced()
         self.window.start()
+
+    def _verify(self, arguments: dict[str, Any], auxiliary: dict[str, Any]) -> list[VerificationResult] | None:
+        """The results; None where a signal came."""
+        check_finite({**arguments, **auxiliary}, self.progress.step)
+        try:
+            with self.signals.interruptible():
+                return verify(self.model.symbol, arguments, auxiliary, self.targets, self.model.devices,
+                              min(self.config.per_batch_size, 64))
+        except Stopped:
+            return None
 
     def _is_best(self, results: list[VerificationResult]) -> bool:
         if not results:
@@ -174,7 +199,7 @@ class Loop:
 
     def _remove_replaced(self) -> None:
         # Only after the state that knows its successor, so that no kill leaves a run without a checkpoint.
-        if self.progress.replaced:
+        if self.first and self.progress.replaced:
             checkpoint_path(self.config.prefix, self.progress.replaced).unlink(missing_ok=True)
 
     def _log_result(self, result: VerificationResult) -> None:
@@ -194,13 +219,17 @@ class Loop:
         if not self._changed:
             return
         self.guard.settle()
-        arrays = {"net": self.model.state_arrays(), "head": self.model.head_arrays(),
-                  "momentum": momentum_arrays(self.trainer)}
+        net = self.model.state_arrays()
+        self.window.join(self.workers)
+        if self.first:
+            self._write_state({"net": net, "head": self.model.head_arrays(), "momentum": momentum_arrays(self.trainer)})
+        self._saved_at, self._saved_step, self._changed = time.monotonic(), self.progress.step, False
+
+    def _write_state(self, arrays: dict[str, dict[str, mx.nd.NDArray]]) -> None:
         for part in arrays.values():
             check_finite(part, self.progress.step)
         self.progress.lengths, self.progress.window = self.runlog.sync(), self.window.state()
         self.states.save(self.progress, arrays)
-        self._saved_at, self._saved_step, self._changed = time.monotonic(), self.progress.step, False
 
 
 def duration(seconds: float) -> str:

@@ -18,6 +18,7 @@ from training.config import Config
 from training.head import INITIAL, MarginHead
 from training.precision import LossScale
 from training.sharded_head import ShardedHead
+from training.workers import Workers
 
 Arrays = Mapping[str, mx.nd.NDArray]
 LOSS_SCALE = "loss_scale"  # no parameter, but part of a state
@@ -30,7 +31,8 @@ def build_symbol(config: Config) -> mx.sym.Symbol:
                          version_se=config.version_se, version_act=config.version_act, bn_mom=config.bn_mom)
 
 
-def build_head(config: Config, num_classes: int, devices: list[mx.Context]) -> MarginHead | ShardedHead:
+def build_head(config: Config, num_classes: int, devices: list[mx.Context],
+               workers: Workers) -> MarginHead | ShardedHead:
     """The classification layer, not initialised; UserError for settings that cannot be."""
     layer = MarginHead(num_classes, config.emb_size, loss_type=config.loss_type, margin_s=config.margin_s,
                        margin_m=config.margin_m, margin_a=config.margin_a, margin_b=config.margin_b,
@@ -39,7 +41,7 @@ def build_head(config: Config, num_classes: int, devices: list[mx.Context]) -> M
     if not config.fc7_parallel and config.partial_fc == 1:
         return layer
     return ShardedHead(layer, devices, config.fc7_parallel, config.partial_fc, config.mom, config.wd, config.seed,
-                       config.accumulate > 1)
+                       config.accumulate > 1, workers)
 
 
 class Model:
@@ -47,12 +49,13 @@ class Model:
 
     symbol: what checkpoints hold. shapes: of its parameters and auxiliary states, by name. block: what runs; on CPUs
     PReLU is in its fast form, exact and with the same parameters. scale: of the loss, where that is in float16; the
-    parameters are float32 all the same. ValueError where there is no such network, or it does not take images of
-    image_size.
+    parameters are float32 all the same. workers: those that train it, this one among them. ValueError where there is no
+    such network, or it does not take images of image_size.
     """
 
     def __init__(self, config: Config, image_size: tuple[int, int], num_classes: int,
-                 devices: list[mx.Context]) -> None:
+                 devices: list[mx.Context], workers: Workers | None = None) -> None:
+        self.workers = workers or Workers(config.kvstore)
         self.devices, self.image_size, self.accumulate = devices, image_size, config.accumulate
         self.symbol = build_symbol(config)
         shapes = infer_shapes(self.symbol, (1, 3, *image_size))
@@ -60,7 +63,7 @@ class Model:
         self.scale = LossScale() if config.dtype == "float16" else None
         self.block = embedding_block(half_precision(self.symbol) if self.scale else
                                      for_devices(self.symbol, (1, 3, *image_size), devices))
-        self.head = build_head(config, num_classes, devices)
+        self.head = build_head(config, num_classes, devices, self.workers)
         self.net_parameters = {parameter.name: parameter for parameter in self.block.collect_params().values()}
         self.head_parameters = dict(self.head.collect_params()) if isinstance(self.head, MarginHead) else {}
         self.has_dropout = '"Dropout"' in self.symbol.tojson()
@@ -96,10 +99,14 @@ class Model:
         self.block.hybridize(static_alloc=True, static_shape=True)
 
     def make_trainer(self, config: Config) -> gluon.Trainer:
-        """SGD with momentum over network and head; gradients are added over the devices, weights updated on each."""
+        """SGD with momentum over network and head.
+
+        Gradients are added over the devices of all workers; each device updates its own copy of the weights.
+        """
         parameters = {**self.net_parameters, **self.head_parameters}
         settings = {"learning_rate": config.lr, "momentum": config.mom, "wd": config.wd}
-        trainer = gluon.Trainer(parameters, "sgd", settings, kvstore=config.kvstore, update_on_kvstore=False)
+        trainer = gluon.Trainer(parameters, "sgd", settings, kvstore=self.workers.store,
+                                update_on_kvstore=False)
         # Left to its first step, the trainer would then overwrite the running statistics of all devices but the first.
         trainer._init_kvstore()
         trainer._init_params()
@@ -123,16 +130,25 @@ class Model:
     def network_arrays(self) -> tuple[dict[str, mx.nd.NDArray], dict[str, mx.nd.NDArray]]:
         """Arguments and auxiliary states of the embedding, in host memory.
 
-        Weights are the same on every device; BatchNorm's running statistics are averaged over the devices.
+        Weights are the same on every device; BatchNorm's running statistics are averaged over the devices of all
+        workers, which all must call this together.
         """
-        mx.nd.waitall()  # MXNet does not wait for a backward pass that is still updating running statistics
         arguments = {name: self.net_parameters[name].list_data()[0].as_in_context(mx.cpu()).copy()
                      for name in self.symbol.list_arguments() if name != "data"}
-        auxiliary = {}
-        for name in self.symbol.list_auxiliary_states():
-            copies = [value.as_in_context(mx.cpu()) for value in self.net_parameters[name].list_data()]
-            auxiliary[name] = mx.nd.add_n(*copies) / len(copies)
+        auxiliary = {name: mx.nd.array(copies.sum(0) / np.float32(len(copies)), ctx=mx.cpu())
+                     for name, copies in self._all_statistics().items()}
         return arguments, auxiliary
+
+    def _all_statistics(self) -> dict[str, np.ndarray]:
+        """Running statistics by name, (workers x devices, *shape) float32, worker by worker."""
+        mx.nd.waitall()  # MXNet does not wait for a backward pass that is still updating them
+        names = self.symbol.list_auxiliary_states()
+        own = np.stack([np.concatenate([self.net_parameters[name].list_data()[device].asnumpy().ravel()
+                                        for name in names]) for device in range(len(self.devices))])
+        everybody = self.workers.gather("running statistics", own).reshape(-1, own.shape[1])
+        ends = np.cumsum([int(np.prod(self.shapes[name])) for name in names])
+        return {name: part.reshape(-1, *self.shapes[name])
+                for name, part in zip(names, np.split(everybody, ends[:-1], axis=1))}
 
     def head_arrays(self) -> dict[str, mx.nd.NDArray]:
         """What the head needs to go on, in host memory."""
@@ -141,12 +157,13 @@ class Model:
     def set_arrays(self, net: Arrays, head: Arrays) -> None:
         """Put back what `state_arrays` and `head_arrays` gave."""
         for name, value in net.items():
-            base, _, device = name.partition("@")
+            base, _, number = name.partition("@")
             if name == LOSS_SCALE:
                 self.scale = LossScale(*value.asnumpy())
-            elif device:
-                copy = self.net_parameters[base].list_data()[int(device) % len(self.devices)]
-                copy[:] = value.as_in_context(copy.context)
+            elif number:
+                worker, device = divmod(int(number), len(self.devices))
+                if worker == self.workers.rank:
+                    value.copyto(self.net_parameters[base].list_data()[device])
             else:
                 self.net_parameters[name].set_data(value)
         self.head.set_arrays(head)
@@ -165,13 +182,14 @@ class Model:
 
     def state_arrays(self) -> dict[str, mx.nd.NDArray]:
         """Everything of the network that a resumed run needs: running statistics of each device on its own; the scale
-        of a float16 loss and its counters."""
+        of a float16 loss and its counters. All workers must call this together.
+        """
         arrays, _ = self.network_arrays()
         if self.scale:
             arrays[LOSS_SCALE] = mx.nd.array(self.scale.state(), ctx=mx.cpu())
-        for name in self.symbol.list_auxiliary_states():
-            for device, value in enumerate(self.net_parameters[name].list_data()):
-                arrays[f"{name}@{device}"] = value.as_in_context(mx.cpu()).copy()
+        for name, copies in self._all_statistics().items():
+            for number, value in enumerate(copies):
+                arrays[f"{name}@{number}"] = mx.nd.array(value, ctx=mx.cpu())
         return arrays
 
 

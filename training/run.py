@@ -28,9 +28,11 @@ from training.model import Model, set_momentum
 from training.precision import check_precision
 from training.runlog import RunLog, write_config
 from training.schedule import Schedule, resolve_schedule
+from training.shared_state import check_alike, check_weights, share_state
 from training.signals import Signals
 from training.state import Progress, States, generations
 from training.validation import open_targets
+from training.workers import Workers, join
 
 log = logging.getLogger(__name__)
 
@@ -38,30 +40,33 @@ log = logging.getLogger(__name__)
 def run(config: Config) -> int:
     """Train as `config` says; the exit status (0 done, 130 stopped). UserError for anything wrong before it begins."""
     with Signals() as signals, contextlib.ExitStack() as closing:
-        return _run(config, signals, closing)
+        return _run(config, signals, closing, closing.enter_context(join(config.kvstore)))
 
 
-def _run(config: Config, signals: Signals, closing: contextlib.ExitStack) -> int:
+def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, workers: Workers) -> int:
+    first = workers.rank == 0  # the worker that verifies, and writes everything
     devices = parse_devices(config.devices)
     check_precision(config.dtype, devices)
     dataset = open_dataset(config.data_dir)
     image_size = _image_size(config, dataset)
-    targets = open_targets(config, image_size)
+    targets = open_targets(config, image_size) if first else []
     chosen = choose_images(dataset, config.images_filter)
-    total_batch = config.total_batch(len(devices))
+    total_batch = config.total_batch(len(devices), workers.number)
     schedule = resolve_schedule(config, len(chosen), total_batch)
-    model = _build_model(config, image_size, dataset.num_classes, devices)
+    model = _build_model(config, image_size, dataset.num_classes, devices, workers)
     states = States(Path(config.prefix).parent / "state",
-                    _identity(config, devices, image_size, fingerprint(dataset, chosen)))
+                    _identity(config, devices, workers.number, image_size, fingerprint(dataset, chosen)))
+    check_alike(workers, states.identity)
     loaded = None
     if config.pretrained and not (config.resume and generations(states.folder)):
         loaded = load_pretrained(*parse_checkpoint_name(config.pretrained, "--pretrained"))
     described = describe(config, dataset, len(chosen), model, schedule, targets)
     if config.dry_run:
-        print("\n".join(described))
+        if first:
+            print("\n".join(described))
         return 0
 
-    state = _prepare_folder(config, states, closing)
+    state = share_state(workers, states, _prepare_folder(config, states, closing) if first else None)
     model.initialize(config)
     trainer = model.make_trainer(config)
     progress, began = Progress(), []
@@ -72,17 +77,23 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack) -> int
         set_momentum(trainer, arrays["momentum"], devices)
     elif loaded:
         began = model.load_pretrained(loaded, config.emb_size)
-    folder = Path(config.prefix).parent
-    runlog = RunLog(folder, progress.lengths, progress.step + 1 if state else 0)
-    closing.callback(runlog.close)
-    for line in described + began:
-        log.info("%s", line)
-    write_config(folder, config, {"devices": [str(device) for device in devices], "num_classes": dataset.num_classes,
-                                  "images": len(chosen), "image_size": list(image_size), "total_batch": total_batch,
-                                  "schedule": asdict(schedule), "targets": [str(target.path) for target in targets]})
-    loader = BatchLoader(dataset, chosen, total_batch,
-                         Augmentation(bool(config.rand_mirror), config.cutoff, config.color), config.seed,
-                         progress.position, config.workers, bad=progress.bad)
+    check_weights(workers, model, progress.step)
+    runlog = None
+    if first:
+        folder = Path(config.prefix).parent
+        runlog = RunLog(folder, progress.lengths, progress.step + 1 if state else 0)
+        closing.callback(runlog.close)
+        for line in described + began:
+            log.info("%s", line)
+        write_config(folder, config, {
+            "devices": [str(device) for device in devices], "workers": workers.number,
+            "num_classes": dataset.num_classes, "images": len(chosen), "image_size": list(image_size),
+            "total_batch": total_batch, "schedule": asdict(schedule), "targets": [str(item.path) for item in targets]})
+    # All workers know the same order, and each takes its own stretch of every batch: together, what one would take.
+    share = total_batch // workers.number
+    loader = BatchLoader(dataset, chosen, share, Augmentation(bool(config.rand_mirror), config.cutoff, config.color),
+                         config.seed, progress.position + workers.rank * share, config.workers, bad=progress.bad,
+                         stride=total_batch)
     closing.callback(loader.close)
     return Loop(config, schedule, model, trainer, loader, targets, progress, runlog, states, signals).run()
 
@@ -90,16 +101,17 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack) -> int
 def describe(config: Config, dataset: FaceDataset, images: int, model: Model, schedule: Schedule,
              targets: list[VerificationSet]) -> list[str]:
     """The resolved configuration, schedule, parameters, FLOPs and memory, a line each."""
-    devices, image_size = model.devices, model.image_size
+    devices, image_size, workers = model.devices, model.image_size, model.workers.number
     cost = estimate(model.symbol, config, image_size, dataset.num_classes, len(devices))
-    total_batch = config.total_batch(len(devices))
+    total_batch = config.total_batch(len(devices), workers)
     lines = ["configuration:"] + [f"  --{name.replace('_', '-')} {value}" for name, value in config.as_dict().items()
                                   if value != ""]
     lines += [
         f"data: {images} images of {dataset.num_classes} identities, {image_size[0]}x{image_size[1]}, in "
         f"{config.data_dir}",
         f"devices: {', '.join(str(device) for device in devices)}; {config.per_batch_size} images on each"
-        f"{f', {config.accumulate} times' if config.accumulate > 1 else ''}, {total_batch} a step",
+        f"{f', {config.accumulate} times' if config.accumulate > 1 else ''}"
+        f"{f', at each of {workers} workers' if workers > 1 else ''}, {total_batch} a step",
         f"schedule: {schedule.describe()}",
         f"network: {config.network} {config.version_output} {config.emb_size}-d, {cost.parameters / 1e6:.2f} million "
         f"parameters, {cost.macs / 1e6:.0f} million multiply-adds ({2 * cost.macs / 1e9:.2f} GFLOPs) an image; "
@@ -123,17 +135,19 @@ def _image_size(config: Config, dataset: FaceDataset) -> tuple[int, int]:
     return packed
 
 
-def _build_model(config: Config, image_size: tuple[int, int], num_classes: int, devices: list[mx.Context]) -> Model:
+def _build_model(config: Config, image_size: tuple[int, int], num_classes: int, devices: list[mx.Context],
+                 workers: Workers) -> Model:
     try:
-        return Model(config, image_size, num_classes, devices)
+        return Model(config, image_size, num_classes, devices, workers)
     except ValueError as error:  # the builders' own checks: an unknown network, a head that does not fit the images
         raise UserError(f"--network {config.network} --version-output {config.version_output}: {error}") from None
 
 
-def _identity(config: Config, devices: list[mx.Context], image_size: tuple[int, int],
+def _identity(config: Config, devices: list[mx.Context], workers: int, image_size: tuple[int, int],
               data: dict[str, Any]) -> dict[str, Any]:
     """What a state must agree with to be resumed: flags as they were resolved, so that only a difference differs."""
-    return {**config.as_dict(), "devices": f"{len(devices)} x {devices[0].device_type}",
+    several = f"{workers} workers x " if workers > 1 else ""
+    return {**config.as_dict(), "devices": f"{several}{len(devices)} x {devices[0].device_type}",
             "image_size": f"{image_size[0]},{image_size[1]}", "data": data}
 
 

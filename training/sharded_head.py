@@ -17,23 +17,26 @@ from common.errors import UserError
 from training.head import HeadPass, MarginHead
 from training.sampling import choose_rows
 from training.shard import Partial, Shard
+from training.workers import Workers
 
 
 class ShardedHead:
     """A MarginHead's loss and update over shards: the same numbers, another place for them.
 
     layer: settings and shape. parallel: shards of the classes; else the whole on each device. rate: the share of the
-    classes that takes part in a step (of each shard's), 1 for all. UserError where there are more devices than classes.
+    classes that takes part in a step (of each shard's), 1 for all. workers: each has all shards, and the gradients of
+    all of them are added. UserError where there are more devices than classes.
     """
 
     def __init__(self, layer: MarginHead, devices: list[mx.Context], parallel: bool = True, rate: float = 1.0,
-                 momentum: float = 0.9, decay: float = 0.0, seed: int = 0, accumulate: bool = False) -> None:
+                 momentum: float = 0.9, decay: float = 0.0, seed: int = 0, accumulate: bool = False,
+                 workers: Workers | None = None) -> None:
         if parallel and len(devices) > layer.num_classes:
             raise UserError(f"--fc7-parallel: {layer.num_classes} classes cannot be shared out over {len(devices)} "
                             "--devices")
         self.layer, self.devices, self.parallel, self.rate = layer, devices, parallel, rate
         self.seed, self._momentum, self._decay = seed, momentum, decay
-        self.shape = layer.shape
+        self.shape, self.workers = layer.shape, workers or Workers()
         self.shards = [Shard(layer, low, high, device, accumulate)
                        for (low, high), device in zip(self._ranges(), devices)]
 
@@ -52,6 +55,8 @@ class ShardedHead:
 
     def begin(self, labels: np.ndarray, step: int) -> None:
         """Choose the classes that take part in the step with `labels` (N,), those of all its micro-batches."""
+        if self.rate < 1:
+            labels = self.workers.gather("labels", labels).ravel().astype(np.int32)
         for shard in self.shards:
             shard.begin(None if self.rate == 1 else
                         choose_rows(labels, shard.low, shard.high, self.rate, self.seed, step))
@@ -67,8 +72,11 @@ class ShardedHead:
 
     def update(self, rate: float, count: float) -> None:
         """Move the rows that took part along their gradient over `count`; rate: before --fc7-lr-mult."""
-        if not self.parallel and len(self.shards) > 1:
+        if not self.parallel:
             self._add_gradients()
+        elif self.workers.number > 1:
+            for number, shard in enumerate(self.shards):
+                self.workers.add_arrays(f"shard {number}", list(shard.gradients.values()))
         for shard in self.shards:
             shard.update(rate, self._momentum, self._decay, count)
 
@@ -87,9 +95,13 @@ class ShardedHead:
             shard.put(arrays)
 
     def _add_gradients(self) -> None:
+        """Over the devices and the workers."""
+        if len(self.shards) == self.workers.number == 1:
+            return
         for name in self.shards[0].gradients:
             first = self.devices[0]
             total = mx.nd.add_n(*(shard.gradients[name].as_in_context(first) for shard in self.shards))
+            self.workers.add_arrays(f"head {name}", [total])
             for shard in self.shards:
                 total.copyto(shard.gradients[name])
 
@@ -100,7 +112,8 @@ class ShardedHead:
         for leaf in leaves:
             leaf.attach_grad()
         with autograd.record():
-            data = [self.layer.directions(leaf) for leaf in leaves]
+            data = [mx.nd.L2Normalization(leaf) * self.layer.scale if shards[0].normal else mx.nd.identity(leaf)
+                    for leaf in leaves]
         joined = np.concatenate(labels)
         partials = [shard.forward(mx.nd.concat(*(part.as_in_context(shard.device) for part in data), dim=0), joined)
                     for shard in shards]

@@ -48,10 +48,12 @@ class StepResult:
 def update(model: Model, trainer: gluon.Trainer, batch: Batch, step: int, may_skip: bool = False) -> StepResult:
     """Train on `batch`, an equal share on each device in each micro-batch; step: the updates made before.
 
+    Other workers train on parts of their own of the step's images at the same time, and all move the weights alike.
+
     may_skip: wait for losses and gradients, and where one is not finite leave weights, momentum and running statistics
     as they were. In float16, gradients that overflow move nothing and lower the scale of the loss, which is no fault.
     """
-    images, scale = len(batch.labels), model.scale
+    images, scale = len(batch.labels) * model.workers.number, model.scale
     factor = scale.value / images if scale else 1.0  # the scale is of the mean loss, so that it suits any batch
     statistics = model.running_statistics() if may_skip else {}
     result = compute(model, batch, step, factor)
@@ -59,7 +61,8 @@ def update(model: Model, trainer: gluon.Trainer, batch: Batch, step: int, may_sk
     finite = all_finite([parameter.list_grad()[0] for parameter in trainer._params if parameter.grad_req != "null"])
     good = moves = True
     if may_skip or scale:
-        good = all(np.isfinite(loss.asnumpy()).all() for loss in result.losses)
+        bad = not all(np.isfinite(loss.asnumpy()).all() for loss in result.losses)
+        good = not any(model.workers.any(bad))  # one answer for all workers, whose gradients are the same
         moves = good and bool(finite.asscalar())
         if scale and good:
             scale.after(moves)

@@ -9,7 +9,9 @@ import numpy as np
 
 from training.step import StepResult
 from training.watch import mean_similarity
+from training.workers import Workers
 
+OVER_WORKERS = ("images", "loss", "cosine", "hits")
 SUMS = ("steps", "images", "loss", "cosine", "hits", "waited", "seconds")
 SHAPE = ("norm", "similarity")
 
@@ -37,6 +39,12 @@ class Window:
         """Count a step that was not applied: its time, nothing of its numbers."""
         self.sums["steps"] += 1
         self.sums["waited"] += waited
+
+    def join(self, workers: Workers) -> None:
+        """Take the sums of all workers into worker 0's, with whom the rows and the state are made."""
+        totals = workers.add("window", np.array([float(self.sums[name]) for name in OVER_WORKERS]))
+        if workers.number > 1:
+            self.sums.update({name: float(total) * (workers.rank == 0) for name, total in zip(OVER_WORKERS, totals)})
 
     def state(self) -> dict[str, float]:
         """What `start` needs to go on in another process."""

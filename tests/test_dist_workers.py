@@ -1,0 +1,74 @@
+"""Workers over the parameter server and over Horovod: what they exchange, and that nobody waits for ever."""
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+CASES = [sys.executable, str(REPO / "tests" / "worker_cases.py")]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
+SAID = {"worker 1 is not like worker 0: --lr 0.1 there, 0.2 here",
+        "worker 1 is not like worker 0; its own message says how"}
+
+
+def run(command, **variables):
+    return subprocess.run(command, cwd=REPO, env={**ENVIRONMENT, **variables}, capture_output=True, text=True,
+                          timeout=90)
+
+
+def test_everything_that_two_workers_exchange():
+    done = run([sys.executable, "-m", "training.launch", "-n", "2", "-s", "2", "--", *CASES, "exchange", "dist_sync"])
+    assert done.returncode == 0, done.stderr
+    assert {line.partition("] ")[2] for line in done.stdout.splitlines()} == SAID
+
+
+def test_everything_that_two_workers_exchange_by_horovod():
+    pytest.importorskip("horovod.mxnet", reason="horovod is not installed (requirements-horovod.txt)")
+    horovodrun = shutil.which("horovodrun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    done = run([horovodrun, "-np", "2", "--gloo", *CASES, "exchange", "horovod"])
+    assert done.returncode == 0, done.stderr
+    assert SAID <= {line.partition(">:")[2] or line.partition(">")[2] for line in done.stdout.splitlines()}
+
+
+def test_without_the_launcher_all_end_when_a_worker_fails():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    variables = {**ENVIRONMENT, "DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_NODE_HOST": "127.0.0.1", "DMLC_NUM_WORKER": "2",
+                 "DMLC_NUM_SERVER": "1", "DMLC_PS_ROOT_PORT": str(port), "PS_HEARTBEAT_TIMEOUT": "1"}
+    roles = {"scheduler": {"DMLC_ROLE": "scheduler"}, "server": {"DMLC_ROLE": "server"},
+             "worker 0": {"DMLC_ROLE": "worker", "DMLC_WORKER_ID": "0"},
+             "worker 1": {"DMLC_ROLE": "worker", "DMLC_WORKER_ID": "1"}}
+    processes = {name: subprocess.Popen([*CASES, "fail", "dist_sync"], cwd=REPO, env={**variables, **own}, text=True,
+                                        stderr=subprocess.PIPE) for name, own in roles.items()}
+    try:
+        said = {name: process.communicate(timeout=60)[1].strip() for name, process in processes.items()}
+    finally:
+        for process in processes.values():
+            process.kill()
+    assert {name: process.returncode for name, process in processes.items()} == dict.fromkeys(roles, 1)
+    assert said == {"worker 1": "case: the disk has gone",
+                    "scheduler": "scheduler: a server or a worker is gone (no sign of life for 1 s)",
+                    "server": "server: the scheduler is gone (no sign of life for 1 s)",
+                    "worker 0": "worker 0: the scheduler is gone, as it is when a server or another worker is "
+                                "(no sign of life for 1 s)"}
+
+
+@pytest.mark.parametrize("kvstore, variables, words", [
+    ("dist_sync", {}, "start this command with python -m training.launch"),
+    ("dist_sync", {"DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": "9", "DMLC_NUM_SERVER": "1",
+                   "DMLC_NUM_WORKER": "2", "DMLC_WORKER_ID": "2"}, "DMLC_WORKER_ID=2: must be 0 to 1"),
+    ("dist_sync", {"DMLC_ROLE": "master"}, "DMLC_ROLE=master: must be scheduler, server or worker")])
+def test_a_start_that_cannot_be_is_one_line_and_2(kvstore, variables, words):
+    done = run([*CASES, "exchange", kvstore], **variables)
+    assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_horovod_that_is_not_installed_names_the_way_to_get_it(tmp_path):
+    (tmp_path / "horovod.py").write_text("raise ImportError('no module')")
+    done = run([*CASES, "exchange", "horovod"], PYTHONPATH=f"{tmp_path}:{REPO}")
+    assert done.returncode == 2 and "requirements-horovod.txt" in done.stderr and len(done.stderr.splitlines()) == 1

@@ -1,0 +1,70 @@
+"""Ends a process of the parameter server when others of them are gone, so that nobody waits for ever.
+
+MXNet itself waits without end for gradients that will never come. ps-lite can send signs of life, but only between the
+scheduler and the rest: so the scheduler watches servers and workers and leaves when one of them is silent, and they
+watch the scheduler.
+"""
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+
+from common.errors import UserError
+
+SCHEDULER, SERVERS_AND_WORKERS = 1, 2 + 4  # ps-lite's numbers of groups of nodes
+NEEDED = ("DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_SERVER", "DMLC_NUM_WORKER")
+DEFAULT_TIMEOUT = 60
+SETTLE = 3  # signs of life that may still come: a node that has just joined counts as silent until its first
+
+
+def prepare() -> None:
+    """Check the variables that ps-lite ends the process over, and switch signs of life on. UserError for the first."""
+    missing = [name for name in NEEDED if not os.environ.get(name)]
+    if missing:
+        raise UserError(f"--kvstore dist_sync: {', '.join(missing)} not set; start this command with python -m "
+                        "training.launch, whose --help tells how")
+    wrong = [name for name in NEEDED[1:] if not os.environ[name].isdigit() or int(os.environ[name]) < 1]
+    if wrong:
+        raise UserError(f"{wrong[0]}={os.environ[wrong[0]]}: must be a whole number above 0")
+    os.environ.setdefault("PS_HEARTBEAT_INTERVAL", "1")
+
+
+def silence_allowed() -> int:
+    """Seconds without a sign of life after which a node counts as gone: PS_HEARTBEAT_TIMEOUT, or a minute."""
+    text = os.environ.get("PS_HEARTBEAT_TIMEOUT", "")
+    return int(text) if text.isdigit() and int(text) else DEFAULT_TIMEOUT
+
+
+class Watch:
+    """A thread that ends this process, with `message` and exit status 1, once a node of `group` is silent.
+
+    handle: of the KVStore. The thread works while the rest of the process waits inside MXNet.
+    """
+
+    def __init__(self, handle: ctypes.c_void_p, group: int, message: str) -> None:
+        self._handle, self._group, self._message = handle, group, message
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread; before the KVStore goes."""
+        self._done.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        from mxnet.base import _LIB
+        allowed, silent_since = silence_allowed(), None
+        settle = SETTLE * max(1, int(os.environ["PS_HEARTBEAT_INTERVAL"]))
+        while not self._done.wait(settle if silent_since is None else 1):
+            count = ctypes.c_int()
+            if _LIB.MXKVStoreGetNumDeadNode(self._handle, ctypes.c_int(self._group), ctypes.byref(count),
+                                            ctypes.c_int(allowed)) or not count.value:
+                silent_since = None
+                continue
+            silent_since = silent_since or time.monotonic()
+            if time.monotonic() - silent_since > settle:
+                os.write(2, f"{self._message} (no sign of life for {allowed} s)\n".encode())
+                os._exit(1)  # the main thread waits in MXNet, and no exception reaches it
