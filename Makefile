@@ -3,12 +3,14 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test lint clean
+.PHONY: help venv demo test torture soak lint clean
 help:
 	@echo "make demo   draw posed faces, pack, train MobileFaceNet++, verify: the whole road, under 10 minutes"
 	@echo "make test   ruff and the tests, under 10 minutes"
 	@echo "make venv   the environment alone, in $(VENV)"
 	@echo "make lint   ruff alone"
+	@echo "make torture kill a real run 50 times, resume it each time, compare its end: some 6 minutes"
+	@echo "make soak   train thousands of steps and watch the memory: some 10 minutes"
 	@echo "make clean  remove the environment and what the demo made"
 
 venv: $(STAMP)
@@ -24,6 +26,12 @@ lint: $(STAMP)
 
 test: lint
 	@$(PY) -m pytest
+
+torture: $(STAMP)
+	@$(PY) -m endurance.torture
+
+soak: $(STAMP)
+	@$(PY) -m endurance.soak
 
 clean:
 	rm -rf $(VENV) demo

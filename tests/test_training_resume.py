@@ -5,17 +5,14 @@ import os
 import signal
 import time
 
-import mxnet as mx
-import numpy as np
 import pytest
-from mxboard.proto import event_pb2
 from small_runs import SIZE, rows, start, train
 from small_sets import write_training_set, write_verification_set
 
 from common.errors import RunError, UserError
+from endurance.compare import differences, events
 from training.state import generations
 
-TIMES = {"samples_per_s", "data_wait", "time", "seconds"}
 # Everything that draws random numbers, dropout among it; rows, states and verifications at steps of their own.
 FLAGS = ["--version-output", "E", "--per-batch-size", 4, "--color", 2, "--cutoff", 9, "--frequent", 3, "--verbose", 5,
          "--ckpt", 2]
@@ -39,51 +36,42 @@ def wholes(data, tmp_path_factory):
     return folders
 
 
-def events(folder):
-    """(step, tag, value) of all events, in the order in which TensorBoard reads them; no value where it is a time."""
-    found = []
-    for path in sorted(folder.glob("events.out.tfevents.*")):
-        stream = path.read_bytes()
-        while stream:
-            length = int.from_bytes(stream[:8], "little")
-            event = event_pb2.Event.FromString(stream[12:12 + length])
-            stream = stream[16 + length:]
-            for value in event.summary.value:
-                timed = value.tag.split("/")[-1] in TIMES
-                found.append((event.step, value.tag, b"" if timed else value.SerializeToString()))
-    return found
-
-
-def untimed(folder):
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{name: value for name, value in json.loads(line).items() if name not in TIMES} for line in lines]
-
-
-def state(folder):
-    newest = generations(folder / "state")[-1]
-    return {(part, name): value.asnumpy() for part in ("net", "head", "momentum")
-            for name, value in mx.nd.load(str(newest / f"{part}.params")).items()}
-
-
 def same(first, second):
-    """Whether everything that two finished runs left is the same, apart from times."""
-    assert untimed(first) == untimed(second)
-    assert events(first) == events(second)
-    numbers = sorted(path.name for path in first.glob("model-*.params"))
-    assert numbers == sorted(path.name for path in second.glob("model-*.params"))
-    for name in numbers:
-        assert (first / name).read_bytes() == (second / name).read_bytes(), name
-    ours, theirs = state(first), state(second)
-    assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        np.testing.assert_array_equal(value, theirs[name], err_msg=str(name))
+    assert not differences(first, second)
+
+
+def test_the_comparison_sees_every_difference(wholes, tmp_path):
+    import shutil
+    for name, change in {
+        "rows of metrics.jsonl": lambda run: (run / "metrics.jsonl").write_text(
+            (run / "metrics.jsonl").read_text().replace('"step": 6,', '"step": 7,', 1)),
+        "events": lambda run: next(run.glob("events*")).unlink(),
+        "checkpoints": lambda run: (run / "model-0002.params").unlink(),
+        "arrays of the newest state": lambda run: change_one_bit(generations(run / "state")[-1] / "momentum.params"),
+        "progress of the newest state": lambda run: replace_in(generations(run / "state")[-1] / "state.json",
+                                                               '"saves": 3', '"saves": 4'),
+    }.items():
+        run = shutil.copytree(wholes["cpu:0"], tmp_path / name)
+        change(run)
+        found = differences(wholes["cpu:0"], run)
+        assert len(found) == 1 and found[0].startswith(name)
+    assert len(events(wholes["cpu:0"])) > 50
+
+
+def change_one_bit(path):
+    content = path.read_bytes()
+    path.write_bytes(content[:200] + bytes([content[200] ^ 1]) + content[201:])
+
+
+def replace_in(path, old, new):
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
 
 
 @pytest.mark.parametrize("devices", DEVICES)
 def test_the_same_seed_is_the_same_run_whatever_the_threads_do(data, tmp_path, wholes, devices):
     assert train(data, tmp_path, *FLAGS, "--devices", devices, "--max-steps", 12, "--workers", 3) == 0
     same(wholes[devices], tmp_path)
-    assert len(events(tmp_path)) > 50
 
 
 def test_another_seed_is_another_run(data, tmp_path, wholes):

@@ -1,6 +1,7 @@
 """A file that only grows, by whole pieces: rows of metrics.jsonl, TensorBoard's events."""
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -23,7 +24,8 @@ class GrowingFile:
             while written < len(piece):
                 written += os.write(self._handle, piece[written:])
         except OSError as error:
-            os.ftruncate(self._handle, self.size)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._handle, self.size)
             raise OSError(error.errno, error.strerror, str(self.path)) from None
         self.size += len(piece)
 

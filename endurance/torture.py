@@ -1,0 +1,180 @@
+"""Ends a real run at random moments, many times over, resumes it, and compares its end with a run left alone."""
+from __future__ import annotations
+
+import argparse
+import collections
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable
+
+from common.cli import Parser, run
+from common.errors import RunError, UserError
+from endurance import harm, small_run
+
+DESCRIPTION = """Kill a real run fifty times, resume it each time, and compare what it leaves with a run left alone.
+
+  python -m endurance.torture                       50 kills: half on one device, half on two; some 10 minutes
+  python -m endurance.torture --kills 4 --devices cpu:0
+  python -m endurance.torture -- --fc7-parallel     flags behind -- go to train_softmax.py
+
+Ways to end: kill -9 at any moment, while a state and while a checkpoint is written; SIGTERM; Ctrl-C once and twice; a
+full disk. At the end of each run checkpoints, states, rows and events must be the same to the last bit, times apart.
+Exit 0 where they are, 1 where something differs or a run ended as it should not."""
+
+SIGNALLED = 130
+FULL_DISK = "a full disk"
+# Weights of the ways to end, and the exit statuses that are right for each. Python itself is ended by a signal (a
+# negative status) before its first line runs.
+WAYS = {
+    "kill -9": (4, {-signal.SIGKILL}),
+    "kill -9 while a state is written": (4, {-signal.SIGKILL}),
+    "kill -9 while a checkpoint is written": (2, {-signal.SIGKILL}),
+    "SIGTERM": (3, {SIGNALLED, -signal.SIGTERM}),
+    "Ctrl-C": (2, {SIGNALLED, -signal.SIGINT}),
+    "Ctrl-C twice": (2, {SIGNALLED, -signal.SIGINT}),
+    FULL_DISK: (3, {1}),
+}
+
+
+class Torture:
+    """The runs on one choice of devices, and what happened to them."""
+
+    def __init__(self, folder: Path, devices: str, options: argparse.Namespace, say: Callable[[str], None]) -> None:
+        self.folder, self.devices, self.say = folder, devices, say
+        self.random = random.Random(f"{options.seed} {devices}")
+        self.data = small_run.make_data(folder / "data")
+        self.flags = ["--devices", devices, "--max-steps", str(options.steps), *options.flags]
+        self.whole = folder / "whole"
+        self.ends: collections.Counter = collections.Counter()
+        self.compared = 0
+
+    def leave_alone(self) -> None:
+        """The run that nothing stops."""
+        began = time.monotonic()
+        self._expect(small_run.start(self.data, self.whole, self.flags), self.whole, {0}, "the run left alone")
+        self.say(f"{self.devices}: the run left alone took {time.monotonic() - began:.0f} s")
+
+    def kill(self, times: int, title: str) -> None:
+        """End runs `times` times in all, whole runs one after the other, and compare each at its end."""
+        done = 0
+        while done < times:
+            with harm.disk(self.folder / "disk") as disk:
+                done += self._one_run(disk, times - done, done, f"{title} {self.devices}")
+
+    def _one_run(self, disk: harm.Disk, most: int, before: int, title: str) -> int:
+        """One run to its end; how often it was ended on the way. After `most` times it is left alone."""
+        target, ended = disk.folder / "run", 0
+        while True:
+            process = small_run.start(self.data, target, [*self.flags, "--resume", "--save-every", "0.4"])
+            try:
+                if ended == most:
+                    process.wait()
+                    break
+                way = self.random.choices(list(WAYS), [weight for weight, _ in WAYS.values()])[0]
+                self._end(process, target, disk, way)
+            finally:
+                process.kill()
+                process.wait()
+            if process.returncode == 0:  # it came to its end before
+                break
+            self._expect(process, target, WAYS[way][1], way)
+            ended += 1
+            self.ends[way] += 1
+            self.say(f"{before + ended:3d} {title}: {way}; {self._where(target)}")
+        self._expect(process, target, {0}, "a resumed run")
+        self._compare(target)
+        shutil.rmtree(target)
+        return ended
+
+    def _end(self, process: subprocess.Popen, target: Path, disk: harm.Disk, way: str) -> None:
+        rows = target / "metrics.jsonl"
+        if self.random.random() < 0.8:  # else at any moment, the start among them
+            size = _size(rows)
+            harm.until(process, lambda: _size(rows) > size)
+        pause = time.monotonic() + self.random.uniform(0, 3)
+        harm.until(process, lambda: time.monotonic() > pause)
+        if way == FULL_DISK:
+            disk.fill(process)
+            process.wait()
+            disk.free()
+        elif way.startswith("kill -9"):
+            moment = {"state": harm.a_state_is_written, "checkpoint": harm.a_checkpoint_is_written}
+            for word, come in moment.items():
+                if word in way:
+                    harm.until(process, lambda come=come: come(target))
+            harm.end_by(process, [signal.SIGKILL])
+        else:
+            number = signal.SIGTERM if way == "SIGTERM" else signal.SIGINT
+            harm.end_by(process, [number] * (2 if "twice" in way else 1))
+
+    def _expect(self, process: subprocess.Popen, target: Path, right: set[int], way: str) -> None:
+        status = process.wait()
+        told = small_run.stderr_of(target).read_text(encoding="utf-8", errors="replace")
+        if status not in right or ("Traceback" in told and status >= 0):
+            raise RunError(f"{self.devices}: {way}: exit status {status}, not {' or '.join(map(str, sorted(right)))}: "
+                           f"{told.strip()[-600:]}")
+
+    def _where(self, target: Path) -> str:
+        """What the run said last, shortened."""
+        lines = small_run.stderr_of(target).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        resumed = next((line for line in lines if line.startswith("resumed at")), "began")
+        return f"{resumed}, {lines[-1][-90:] if lines else 'said nothing'}"
+
+    def _compare(self, target: Path) -> None:
+        from endurance.compare import differences
+        found = differences(self.whole, target)
+        if found:
+            raise RunError(f"{self.devices}: the resumed run is not the one left alone: {'; '.join(found)}")
+        self.compared += 1
+        self.say(f"    {self.devices}: at its end, and the same to the last bit")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def build_parser() -> Parser:
+    """The parser of this command."""
+    parser = Parser(prog="python -m endurance.torture", description=DESCRIPTION)
+    parser.add_argument("--kills", type=int, default=50, help="how often to end runs, over all --devices")
+    parser.add_argument("--steps", type=int, default=150, help="steps of each run")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments and the ways")
+    parser.add_argument("--devices", nargs="+", default=["cpu:0", "cpu:0,cpu:1"], help="each is tried on its own")
+    parser.add_argument("flags", nargs="*", metavar="FLAG", help="behind --: more flags for train_softmax.py")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the trials and print a line for each end and a verdict."""
+    options = build_parser().parse_args(argv)
+    if options.kills < 1 or options.steps < 1:
+        raise UserError("--kills and --steps must be 1 or more")
+    began, ends, compared = time.monotonic(), collections.Counter(), 0
+
+    def say(line: str) -> None:
+        print(f"[{time.monotonic() - began:4.0f} s] {line}", flush=True)
+
+    shares = [len(range(number, options.kills, len(options.devices))) for number in range(len(options.devices))]
+    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+        for devices, kills in zip(options.devices, shares):
+            trial = Torture(Path(folder) / devices.replace(":", "").replace(",", "-"), devices, options, say)
+            trial.leave_alone()
+            trial.kill(kills, f"of {kills}")
+            ends.update(trial.ends)
+            compared += trial.compared
+    print(f"{sum(ends.values())} ends ({', '.join(f'{count} {way}' for way, count in sorted(ends.items()))}); "
+          f"{compared} runs resumed to their end: parameters, momentum, running statistics, checkpoints, rows and "
+          "events are those of the run left alone, to the last bit")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main, "python -m endurance.torture")
