@@ -3,10 +3,11 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test torture soak lint clean
+.PHONY: help venv demo test fuzz torture soak lint clean
 help:
 	@echo "make demo   draw posed faces, pack, train MobileFaceNet++, verify: the whole road, under 10 minutes"
 	@echo "make test   ruff and the tests, under 10 minutes"
+	@echo "make fuzz   10,000 mutated files for every reader, a few minutes"
 	@echo "make venv   the environment alone, in $(VENV)"
 	@echo "make lint   ruff alone"
 	@echo "make torture kill a real run 50 times, resume it each time, compare its end: some 6 minutes"
@@ -32,6 +33,9 @@ torture: $(STAMP)
 
 soak: $(STAMP)
 	@$(PY) -m endurance.soak
+
+fuzz: $(STAMP)
+	@$(PY) -m fuzzing
 
 clean:
 	rm -rf $(VENV) demo

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from common.errors import UserError
 from recordio_tools.sources import EXTENSIONS, natural
 
+NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 TRUTH = {**dict.fromkeys(["1", "true", "yes", "same"], True), **dict.fromkeys(["0", "false", "no", "different"], False)}
 
 
@@ -37,7 +39,7 @@ def read_lfw(images: Path, pairs: Path) -> list[Pair]:
         fields = [field.strip() for field in fields]
         names = fields[:1] * 2 if len(fields) == 3 else fields[0::2]
         numbers = fields[1:] if len(fields) == 3 else fields[1::2]
-        if len(fields) not in (3, 4) or not all(re.fullmatch(r"\d{1,9}", word, re.ASCII) for word in numbers):
+        if len(fields) not in (3, 4) or not all(map(NUMBER.fullmatch, numbers)):
             raise UserError(f"{pairs}: line {number} is neither `name n m` (same) nor `name n other m` (different)")
         left, right = (_lfw_image(images, name, int(word), suffix) for name, word in zip(names, numbers))
         found.append(Pair(left, right, len(fields) == 3, f"{pairs}: line {number}"))
@@ -57,7 +59,7 @@ def _lfw_image(images: Path, name: str, number: int, suffix: dict[str, str]) -> 
     stem = images / name / f"{name}_{number:04d}"
     candidates = [suffix["last"]] if "last" in suffix else []
     for ending in itertools.chain(candidates, sorted(EXTENSIONS)):
-        if stem.with_name(stem.name + ending).is_file():
+        if os.path.isfile(f"{stem}{ending}"):  # False too for a name that no file can have
             suffix["last"] = ending
             return stem.with_name(stem.name + ending)
     return stem.with_name(stem.name + suffix.get("last", ".jpg"))
@@ -72,7 +74,7 @@ def read_cfp(protocol: Path, kind: str, splits: list[int] | None, images: Path |
         raise UserError(f"--protocol {protocol}: there is no such folder")
     folder = protocol / "Split" / kind
     if splits is None:
-        splits = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+        splits = sorted(int(path.name) for path in folder.glob("*") if NUMBER.fullmatch(path.name))
         if not splits:
             raise UserError(f"--protocol {protocol}: {folder} holds no splits 01, 02, ...")
     lists = [_cfp_list(protocol / f"Pair_list_{letter}.txt") for letter in kind]
@@ -91,7 +93,7 @@ def _cfp_list(path: Path) -> dict[int, Path]:
     found = {}
     for number, line in _lines(path):
         fields = line.split(None, 1)
-        if len(fields) != 2 or not fields[0].isdigit():
+        if len(fields) != 2 or not NUMBER.fullmatch(fields[0]):
             raise UserError(f"{path}: line {number} is not `number path`")
         parts = Path(fields[1].strip()).parts
         if "Images" in parts:  # ../Data/Images/001/frontal/01.jpg
@@ -104,7 +106,7 @@ def _cfp_pairs(path: Path, same: bool, fold: str, lists: list[dict[int, Path]]) 
     found = []
     for number, line in _lines(path):
         fields = line.split(",")
-        if len(fields) != 2 or not all(field.strip().isdigit() for field in fields):
+        if len(fields) != 2 or not all(NUMBER.fullmatch(field.strip()) for field in fields):
             raise UserError(f"{path}: line {number} is not `a,b`, two numbers of the pair lists")
         sides = []
         for field, names in zip(fields, lists):
@@ -119,7 +121,8 @@ def _cfp_root(protocol: Path, images: Path | None, pairs: list[Pair]) -> Path:
     top = protocol.parent if images is None else images
     candidates = [top, top / "Images", top / "Data" / "Images"]
     first = pairs[0].left if pairs else Path()
-    return next((folder for folder in candidates if (folder / first).is_file()), candidates[2 if images is None else 0])
+    return next((folder for folder in candidates if os.path.isfile(folder / first)),
+                candidates[2 if images is None else 0])
 
 
 def read_csv(path: Path, images: Path | None) -> list[Pair]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: in
 
 def _load(item: tuple[Path, str], wanted: Wanted) -> bytes:
     path, where = item
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{where}: there is no image {path}; see --images")
     try:
         result = prepare(path, wanted)

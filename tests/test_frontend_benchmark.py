@@ -16,9 +16,9 @@ def small_network(monkeypatch):
 
 @pytest.mark.parametrize("devices", [[mx.cpu(0)], [mx.cpu(0), mx.cpu(1)]], ids=["one device", "two devices"])
 def test_gluon_and_module_learn_the_same(devices):
-    config = make_config(emb_size=6, wd=0.1, emb_wd_mult=5.0, fc7_wd_mult=3.0, lr=0.05)
+    config = make_config(emb_size=6, wd=0.1, emb_wd_mult=5.0, fc7_wd_mult=3.0, lr=0.01)
     batches = draw_batches(3, 4 * len(devices), *PLACE)
-    assert agreement(config, PLACE, devices, batches) < 1e-5
+    assert agreement(config, PLACE, devices, batches) < 1e-4
 
 
 @pytest.mark.parametrize("changed", [{"fc7_lr_mult": 9.0}, {"emb_wd_mult": 4.0}, {"fc7_wd_mult": 2.0}, {"mom": 0.8},
@@ -30,4 +30,4 @@ def test_a_difference_would_be_seen(changed):
     for batch in draw_batches(3, 4, *PLACE):
         ours.step(batch)
         theirs.step(batch)
-    assert difference(ours, theirs) > 1e-4
+    assert difference(ours, theirs) > 1e-3

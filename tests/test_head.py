@@ -4,7 +4,7 @@ import math
 import mxnet as mx
 import numpy as np
 import pytest
-from mxnet import autograd, gluon
+from mxnet import gluon
 
 from common.errors import UserError
 from training.head import MarginHead
@@ -86,20 +86,13 @@ def make_head(weight=None, bias=None, devices=None, **settings):
     return head
 
 
-def run(head, embedding, label, weighting=None, devices=None):
-    """Outputs over the devices joined, and the gradient of sum(weighting * loss) to the embedding, as numpy."""
+def run(head, embedding, label, factor=1.0, devices=None):
+    """Outputs over the devices joined, and the gradient of factor * sum(loss) to the embedding, as numpy."""
     devices, shares = devices or [mx.cpu()], np.array_split(np.arange(len(label)), len(devices or [0]))
-    inputs = [mx.nd.array(embedding[share], ctx=device) for device, share in zip(devices, shares)]
-    outputs = []
-    with autograd.record():
-        for device, share, given in zip(devices, shares, inputs):
-            given.attach_grad()
-            outputs.append(head(given, mx.nd.array(label[share], ctx=device, dtype=np.int32)))
-    weighting = np.ones(len(label)) if weighting is None else weighting
-    autograd.backward([output[0] for output in outputs],
-                      [mx.nd.array(weighting[share], ctx=device) for device, share in zip(devices, shares)])
-    joined = [np.concatenate([part.asnumpy() for part in parts]) for parts in zip(*outputs)]
-    return joined, np.concatenate([given.grad.asnumpy() for given in inputs])
+    seen = head.backward([mx.nd.array(embedding[share], ctx=device) for device, share in zip(devices, shares)],
+                         [label[share] for share in shares], factor)
+    return tuple(np.concatenate([part.asnumpy() for part in getattr(seen, name)])
+                 for name in ("losses", "cosines", "hits")), np.concatenate([part.asnumpy() for part in seen.gradients])
 
 
 def added_gradient(parameter):
@@ -115,13 +108,13 @@ def test_loss_and_gradients_are_those_of_plain_numpy(settings):
     embedding, weight, bias, label = make_case()
     if settings.get("no_bias"):
         bias[:] = 0
-    weighting = np.linspace(0.5, 2, SAMPLES)  # each sample's gradient must follow its own loss
+    factor = 1.5
 
     def total():
-        return float((by_numpy(embedding, weight, bias, label, **settings)[0] * weighting).sum())
+        return float((by_numpy(embedding, weight, bias, label, **settings)[0] * factor).sum())
 
     head = make_head(weight, bias, **settings)
-    (loss, cosine, hit), to_embedding = run(head, embedding, label, weighting)
+    (loss, cosine, hit), to_embedding = run(head, embedding, label, factor)
     expected = by_numpy(embedding, weight, bias, label, **settings)
     assert 0 < expected[2].sum() < SAMPLES and expected[1].min() < -0.9 and expected[1].max() > 0.9
     for got in (loss, cosine, hit):
@@ -189,16 +182,17 @@ def test_the_hit_counts_the_margin_and_the_cosine_does_not():
 
 
 @pytest.mark.parametrize("loss_type", [0, 4])
-def test_cosine_and_hit_carry_no_gradient(loss_type):
+def test_gradients_of_micro_batches_add_up_where_the_trainer_asks_for_it(loss_type):
     embedding, weight, bias, label = make_case()
-    _, expected = run(make_head(weight, bias, loss_type=loss_type), embedding, label)
-    head, given = make_head(weight, bias, loss_type=loss_type), mx.nd.array(embedding)
-    given.attach_grad()
-    with autograd.record():
-        loss, cosine, hit = head(given, mx.nd.array(label, dtype=np.int32))
-        total = loss.sum() + 1000 * cosine.sum() + 1000 * hit.sum()
-    total.backward()
-    close(given.grad.asnumpy(), expected)
+    whole, parts = (make_head(weight, bias, loss_type=loss_type) for _ in range(2))
+    for parameter in parts.collect_params().values():
+        parameter.grad_req = "add"
+    _, expected = run(whole, embedding, label)
+    half = len(label) // 2
+    got = np.concatenate([run(parts, embedding[share], label[share])[1] for share in (slice(half), slice(half, None))])
+    close(got, expected)
+    for name, parameter in whole.collect_params().items():
+        close(added_gradient(parts.collect_params()[name]), added_gradient(parameter))
 
 
 @pytest.mark.parametrize("settings", LOSSES.values(), ids=LOSSES.keys())

@@ -197,9 +197,10 @@ class BatchLoader:
             except (ValueError, UserError) as error:
                 faults[key] = str(error)
                 continue
-            if mirrored:
-                image = cv2.flip(image, 1)
-            cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=row)
+            if mirrored:  # the bytes of a line backwards: mirrored, and RGB of BGR
+                cv2.flip(image.reshape(len(image), -1), 1, dst=row.reshape(len(row), -1))
+            else:
+                cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=row)
             if self.augmentation.draws:
                 row[:] = self.augmentation.apply(row, random)
             return index, faults

@@ -11,6 +11,7 @@ from mxnet import autograd, gluon
 
 from common.errors import UserError
 from training.margins import SOFTMAX, make_margin
+from training.shard import Shard
 
 INITIAL = 0.01  # standard deviation of the normal distribution that the weights are drawn from
 BIAS_LR_MULT = 2.0  # InsightFace's: a bias learns twice as fast as its weight
@@ -55,45 +56,45 @@ class MarginHead(gluon.Block):
             self.fc7_bias = self.params.get("fc7_bias", shape=(num_classes,), init="zeros",
                                             lr_mult=BIAS_LR_MULT * fc7_lr_mult, wd_mult=0.0)
 
-    def forward(self, embedding: mx.nd.NDArray,
-                label: mx.nd.NDArray) -> tuple[mx.nd.NDArray, mx.nd.NDArray, mx.nd.NDArray]:
-        """Loss, cosine and hit of each sample, three times (n,) float32.
-
-        embedding: (n, emb_size) float32; label: (n,) int32 from 0 to num_classes - 1. Labels must have been checked
-        (opening a data set does): MXNet takes one outside the range without an error and writes past its array.
-        cosine: of the embedding to its own class's weight, without margin. hit: 1 where the own class has the largest
-        logit, the margin included, as in InsightFace's accuracy; so it stays below accuracy on plain cosines.
-        Only the loss carries a gradient.
-        """
-        weight = self.fc7_weight.data(embedding.context)
-        if self.loss_type == SOFTMAX:
-            logits = self._fully_connected(embedding, weight)
-            cosine = _row_cosine(embedding, weight, label)
-        else:
-            logits, cosine = self._margin_logits(embedding, weight, label)
-        loss = -mx.nd.pick(mx.nd.log_softmax(logits), label)
-        with autograd.pause():
-            hit = (mx.nd.argmax(logits, axis=1).astype("int32") == label).astype("float32")
-        return loss, cosine, hit
-
     def begin(self, labels: np.ndarray, step: int) -> None:
         """Before the first micro-batch of a step: nothing to prepare, every class takes part."""
 
     def backward(self, embeddings: list[mx.nd.NDArray], labels: list[np.ndarray], factor: float = 1.0) -> HeadPass:
         """Forward and backward over the devices' shares; the gradients of the parameters are left in them.
 
-        embeddings: (n, emb_size) on each device; labels: (n,) int32 for each. factor: on every gradient.
+        embeddings: (n, emb_size) float32 on each device; labels: (n,) integers from 0 to num_classes - 1 for each.
+        Labels must have been checked (opening a data set does): MXNet takes one outside the range without an error and
+        writes past its array. cosine: of the embedding to its own class's weight, without margin. hit: 1 where the own
+        class has the largest logit, the margin included, as in InsightFace's accuracy; so it stays below accuracy on
+        plain cosines.
+        factor: on every gradient.
         """
         leaves = [embedding.detach() for embedding in embeddings]
-        for leaf in leaves:
-            leaf.attach_grad()
+        losses, cosines, hits = zip(*(self._pass(leaf, own, factor) for leaf, own in zip(leaves, labels)))
+        return HeadPass(list(losses), list(cosines), list(hits), [leaf.grad for leaf in leaves])
+
+    def _pass(self, leaf: mx.nd.NDArray, labels: np.ndarray, factor: float) -> tuple[mx.nd.NDArray, ...]:
+        """Loss, cosine and hit, three times (n,) float32; the gradient of the summed loss is left in leaf.grad."""
+        leaf.attach_grad()
         with autograd.record():
-            outputs = [self(leaf, mx.nd.array(own, ctx=leaf.context, dtype=np.int32))
-                       for leaf, own in zip(leaves, labels)]
-        losses, cosines, hits = (list(column) for column in zip(*outputs))
-        autograd.backward(losses, None if factor == 1 else [mx.nd.full(loss.shape, factor, ctx=loss.context)
-                                                            for loss in losses])
-        return HeadPass(losses, cosines, hits, [leaf.grad for leaf in leaves])
+            data = self.directions(leaf)
+        shard = Shard(self, 0, self.num_classes, leaf.context)
+        parameters = self.collect_params()
+        shard.lend({name: parameters[name].data(leaf.context) for name in shard.names},
+                   {name: parameters[name].grad(leaf.context) for name in shard.names}, self.fc7_weight.grad_req)
+        part = shard.forward(data, labels)
+        data.backward(shard.backward(part.log_sum, factor))
+        shard.add_radial()
+        return part.log_sum - part.own, part.cosine, part.is_own
+
+    def directions(self, embedding: mx.nd.NDArray) -> mx.nd.NDArray:
+        """What the weights are multiplied with: unit embeddings times the scale, the embeddings themselves for softmax.
+
+        The scale goes onto the small operand, so that it takes no (n, classes) array of its own.
+        """
+        if self.loss_type == SOFTMAX:
+            return mx.nd.identity(embedding)
+        return mx.nd.L2Normalization(embedding) * self.scale
 
     def update(self, rate: float, count: float) -> None:
         """After a step: nothing, its parameters are the trainer's."""
@@ -107,29 +108,3 @@ class MarginHead(gluon.Block):
         """Put back what `arrays` gave, on every device."""
         for name, value in arrays.items():
             self.collect_params()[name].set_data(value)
-
-    def _fully_connected(self, embedding: mx.nd.NDArray, weight: mx.nd.NDArray) -> mx.nd.NDArray:
-        if self.fc7_bias is None:
-            return mx.nd.FullyConnected(embedding, weight, no_bias=True, num_hidden=self.num_classes)
-        return mx.nd.FullyConnected(embedding, weight, self.fc7_bias.data(embedding.context),
-                                    num_hidden=self.num_classes)
-
-    def _margin_logits(self, embedding: mx.nd.NDArray, weight: mx.nd.NDArray,
-                       label: mx.nd.NDArray) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
-        """Scaled cosines with the margin (n, classes), and the plain own cosine (n,) without gradient."""
-        # The scale goes onto the small operand, so that it takes no (n, classes) array of its own.
-        directions = mx.nd.L2Normalization(embedding) * self.scale
-        plain = mx.nd.FullyConnected(directions, mx.nd.L2Normalization(weight), no_bias=True,
-                                     num_hidden=self.num_classes)
-        own = mx.nd.pick(plain, label) / self.scale
-        # Only n values change: a one-hot times the change would take two more arrays of (n, classes), and their time.
-        rows = mx.nd.arange(len(label), dtype="int32", ctx=label.context)
-        change = mx.nd.scatter_nd((self.margin(own) - own) * self.scale, mx.nd.stack(rows, label), shape=plain.shape)
-        return plain + change, own.detach()
-
-
-def _row_cosine(embedding: mx.nd.NDArray, weight: mx.nd.NDArray, label: mx.nd.NDArray) -> mx.nd.NDArray:
-    """Cosine of each embedding to its own class's weight (n,), from those rows alone; no gradient."""
-    with autograd.pause():
-        rows = mx.nd.L2Normalization(mx.nd.take(weight, label))
-        return mx.nd.sum(mx.nd.L2Normalization(embedding) * rows, axis=1)

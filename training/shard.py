@@ -11,14 +11,16 @@ arrays of (samples, rows).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterator, Mapping
+from typing import TYPE_CHECKING, Iterator, Mapping
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
-from training.head import MarginHead
 from training.margins import SOFTMAX
+
+if TYPE_CHECKING:
+    from training.head import MarginHead
 
 EPS = 1e-10  # L2Normalization's own, added to the square of the norm
 CHUNK = 2 ** 22  # elements that a temporary array of the update may have
@@ -83,6 +85,15 @@ class Shard:
                 self.gradients[name][:] = 0
         autograd.mark_variables(list(self._taking.values()), [self.gradients[name] for name in self._taking],
                                 self.request)
+        self._prepare()
+
+    def lend(self, arrays: dict[str, mx.nd.NDArray], gradients: dict[str, mx.nd.NDArray], request: str) -> None:
+        """Instead of `put` and `begin`: work with all rows of a trainer's arrays, and leave it the update."""
+        self._taking, self.gradients = arrays, dict(gradients)
+        autograd.mark_variables(list(arrays.values()), [gradients[name] for name in arrays], request)
+        self._prepare()
+
+    def _prepare(self) -> None:
         if self.normal:
             self._inverse = self._inverse_norms(self._taking["fc7_weight"])
             self.gradients["radial"] = mx.nd.zeros((1, len(self._inverse)), ctx=self.device)
@@ -141,14 +152,24 @@ class Shard:
             for part in _chunks(value):
                 gradient = self.gradients[name][part]
                 if self.normal:
-                    along = self.gradients["radial"][0][part] * mx.nd.square(self._inverse[part])
-                    gradient = gradient - mx.nd.broadcast_mul(value[part], along.expand_dims(1))
+                    gradient = gradient - self._radial(value, part)
                 rows = None if self._rows is None else self._rows[part]
                 moving = momenta[part] if rows is None else mx.nd.take(momenta, rows)
                 mx.nd.sgd_mom_update(value[part], gradient, moving, out=value[part], **settings)
                 if rows is not None:
                     _put_rows(momenta, rows, moving)
                     _put_rows(arrays[name], rows, value[part])
+
+    def add_radial(self) -> None:
+        """Complete the gradients of a trainer's arrays, with the term that `update` would have added."""
+        if self.normal:
+            for part in _chunks(self._taking["fc7_weight"]):
+                gradient = self.gradients["fc7_weight"][part]
+                mx.nd.elemwise_sub(gradient, self._radial(self._taking["fc7_weight"], part), out=gradient)
+
+    def _radial(self, weight: mx.nd.NDArray, part: slice) -> mx.nd.NDArray:
+        along = self.gradients["radial"][0][part] * mx.nd.square(self._inverse[part])
+        return mx.nd.broadcast_mul(weight[part], along.expand_dims(1))
 
     def _own_places(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The samples whose class is here, and the column of each one's class."""

@@ -112,8 +112,7 @@ class ShardedHead:
         for leaf in leaves:
             leaf.attach_grad()
         with autograd.record():
-            data = [mx.nd.L2Normalization(leaf) * self.layer.scale if shards[0].normal else mx.nd.identity(leaf)
-                    for leaf in leaves]
+            data = [self.layer.directions(leaf) for leaf in leaves]
         joined = np.concatenate(labels)
         partials = [shard.forward(mx.nd.concat(*(part.as_in_context(shard.device) for part in data), dim=0), joined)
                     for shard in shards]

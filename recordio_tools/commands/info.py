@@ -84,7 +84,7 @@ def _folds(folds: list[dict]) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, dict) and set(value) == {"identity", "images"}:
-        return f"{value['identity']} ({value['images']:,})"
+        return f"{shown(value['identity'])} ({value['images']:,})"
     if isinstance(value, dict):
         return ", ".join(f"{name.replace('_', ' ')} {_text(item)}" for name, item in value.items())
     if isinstance(value, list):
