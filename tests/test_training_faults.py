@@ -102,6 +102,17 @@ def test_a_skipped_step_changes_nothing_and_is_counted(data, tmp_path, monkeypat
     assert any((net(tmp_path)[name] != value).any() for name, value in before["net"].items())
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_value_in_many_arrays_is_found(value):
+    from training.step import LARGE, MOST_AT_ONCE, all_finite
+    arrays = [mx.nd.ones((3, 5)) for _ in range(MOST_AT_ONCE + 9)] + [mx.nd.ones((LARGE // 4, 5))]
+    assert all_finite(arrays).asscalar() == 1
+    for place in (0, MOST_AT_ONCE, len(arrays) - 1):
+        arrays[place][2, 4] = value
+        assert all_finite(arrays).asscalar() == 0
+        arrays[place][2, 4] = 1
+
+
 def test_skipping_ten_steps_in_a_row_stops(data, tmp_path, monkeypatch):
     poison(monkeypatch, range(2, 100), "loss")
     with pytest.raises(RunError, match="step 11.*10 steps in a row"):

@@ -15,7 +15,8 @@ from mxnet import autograd, gluon
 from training.data import Batch
 from training.model import Model
 
-MOST_AT_ONCE = 200  # arrays that multi_all_finite takes
+MOST_AT_ONCE = 50  # arrays that multi_sum_sq takes
+LARGE = 1 << 20  # values from which on BLAS pays
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,14 @@ def _embed(model: Model, device: mx.Context, images: np.ndarray) -> mx.nd.NDArra
 
 
 def all_finite(arrays: list[mx.nd.NDArray]) -> mx.nd.NDArray:
-    """(1,) on the arrays' device: 1 where no value of any of them is infinite or NaN, else 0. Does not wait."""
-    answer = mx.nd.ones((1,), ctx=arrays[0].context)
-    for start in range(0, len(arrays), MOST_AT_ONCE):
-        some = arrays[start:start + MOST_AT_ONCE]
-        mx.nd.multi_all_finite(*some, num_arrays=len(some), init_output=False, out=answer)
-    return answer
+    """(1,) on the arrays' device: 1 where the sum of all squares is a number, else 0. Does not wait.
+
+    So infinity and NaN are found, and gradients beyond 1e15 or so count as infinite. MXNet's own multi_all_finite takes
+    3.7 s for the gradient of 85,742 classes on one core of a CPU, where this takes 11 ms.
+    """
+    small = [array for array in arrays if array.size < LARGE]
+    squares = [mx.nd.dot(array.reshape((-1,)), array.reshape((-1,))) for array in arrays if array.size >= LARGE]
+    for start in range(0, len(small), MOST_AT_ONCE):
+        some = small[start:start + MOST_AT_ONCE]
+        squares.append(mx.nd.sum(mx.nd.multi_sum_sq(*some, num_arrays=len(some))))
+    return mx.nd.contrib.isfinite(mx.nd.add_n(*squares))
