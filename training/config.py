@@ -111,6 +111,8 @@ class Config:
                         "weights, momentum, norms, the classification layer and checkpoints stay float32, the loss is "
                         "scaled, and a step that overflows is left out", choices=("float32", "float16"),
                         group="machine")
+    mirror_memory: bool = option(False, "keep few maps of the network for the backward pass and compute the others "
+                                 "again: about half of the memory, a forward pass more", group="machine")
     seed: int = option(0, "seed of weights, order, mirroring and dropout", group="machine")
     resume: bool = option(False, "go on from the newest state in the folder of PREFIX; without one, begin",
                           group="machine")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import mxnet as mx
 
 from symbols.count import flops_and_params
+from symbols.segments import choose_cuts
 from symbols.shapes import infer_shapes, parameter_names
 from training.config import Config
 from training.shard import CHUNK
@@ -31,11 +32,15 @@ def estimate(symbol: mx.sym.Symbol, config: Config, image_size: tuple[int, int],
     """Estimate a training step.
 
     Memory of the network: weights, gradients and momentum, every layer's output kept for the backward pass with as much
-    again for its gradient. In float16 those take half, and there is a float16 copy of the weights.
+    again for its gradient. In float16 those take half, and there is a float16 copy of the weights. Mirrored, it is the
+    maps of one segment, and three times what passes between segments (kept, put out, and its gradient).
     """
     shape = (1, 3, *image_size)
     macs, parameters = flops_and_params(symbol, shape)
     activations = 2 * _outputs(symbol, shape) * config.per_batch_size
+    if config.mirror_memory:
+        cuts = choose_cuts(symbol, shape)
+        activations = (3 * cuts.kept + 2 * cuts.inner) * config.per_batch_size
     network = FLOAT * (3 * parameters + activations)
     if config.dtype == "float16":
         network = FLOAT * 3 * parameters + HALF * (parameters + activations)

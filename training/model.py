@@ -5,7 +5,7 @@ from typing import Mapping
 
 import mxnet as mx
 import numpy as np
-from mxnet import gluon
+from mxnet import autograd, gluon
 
 import symbols
 from symbols.fast import for_devices
@@ -16,6 +16,7 @@ from symbols.shapes import infer_shapes, parameter_names
 from training.checkpoint import match_parameters
 from training.config import Config
 from training.head import INITIAL, MarginHead
+from training.mirror import MirroredNetwork
 from training.precision import LossScale
 from training.sharded_head import ShardedHead
 from training.workers import Workers
@@ -47,10 +48,10 @@ def build_head(config: Config, num_classes: int, devices: list[mx.Context],
 class Model:
     """An embedding network with its head, replicated over `devices`.
 
-    symbol: what checkpoints hold. shapes: of its parameters and auxiliary states, by name. block: what runs; on CPUs
-    PReLU is in its fast form, exact and with the same parameters. scale: of the loss, where that is in float16; the
-    parameters are float32 all the same. workers: those that train it, this one among them. ValueError where there is no
-    such network, or it does not take images of image_size.
+    symbol: what checkpoints hold. shapes: of its parameters and auxiliary states, by name. network: what runs, `block`
+    or its form in less memory; on CPUs PReLU is in its fast form, exact and with the same parameters. scale: of the
+    loss, where that is in float16; the parameters are float32 all the same. workers: those that train it, this one
+    among them. ValueError where there is no such network, or it does not take images of image_size.
     """
 
     def __init__(self, config: Config, image_size: tuple[int, int], num_classes: int,
@@ -61,11 +62,13 @@ class Model:
         shapes = infer_shapes(self.symbol, (1, 3, *image_size))
         self.shapes = {name: shapes[name] for name in parameter_names(self.symbol)}
         self.scale = LossScale() if config.dtype == "float16" else None
-        self.block = embedding_block(half_precision(self.symbol) if self.scale else
-                                     for_devices(self.symbol, (1, 3, *image_size), devices))
+        runs = half_precision(self.symbol) if self.scale else for_devices(self.symbol, (1, 3, *image_size), devices)
+        self.block = embedding_block(runs)
         self.head = build_head(config, num_classes, devices, self.workers)
         self.net_parameters = {parameter.name: parameter for parameter in self.block.collect_params().values()}
         self.head_parameters = dict(self.head.collect_params()) if isinstance(self.head, MarginHead) else {}
+        self.network = MirroredNetwork(runs, self.net_parameters, (1, 3, *image_size)) if config.mirror_memory else (
+            self.block)
         self.has_dropout = '"Dropout"' in self.symbol.tojson()
         self._set_decay(config)
         if self.accumulate > 1:
@@ -75,6 +78,13 @@ class Model:
     def _trained(self) -> list[gluon.Parameter]:
         return [parameter for parameter in (*self.net_parameters.values(), *self.head_parameters.values())
                 if parameter.grad_req != "null"]
+
+    def backward(self, embeddings: list[mx.nd.NDArray], gradients: list[mx.nd.NDArray]) -> None:
+        """From the gradients of what `network` gave last on each device to those of its parameters, left in them."""
+        if isinstance(self.network, MirroredNetwork):
+            self.network.backward(gradients)
+        else:
+            autograd.backward(embeddings, gradients)
 
     def clear_gradients(self) -> None:
         """Back to 0, where the gradients of the next step's micro-batches are added up."""

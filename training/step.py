@@ -90,7 +90,7 @@ def compute(model: Model, batch: Batch, step: int, factor: float = 1.0) -> StepR
         micro = shares[first:first + devices]
         outputs = [_embed(model, device, batch.images[share]) for device, share in zip(model.devices, micro)]
         seen = model.head.backward(outputs, [batch.labels[share] for share in micro], factor)
-        autograd.backward(outputs, seen.gradients)
+        model.backward(outputs, seen.gradients)
         losses += seen.losses
         cosines += seen.cosines
         hits += seen.hits
@@ -101,7 +101,7 @@ def compute(model: Model, batch: Batch, step: int, factor: float = 1.0) -> StepR
 def _embed(model: Model, device: mx.Context, images: np.ndarray) -> mx.nd.NDArray:
     with device, autograd.record():
         data = mx.nd.array(images, ctx=device, dtype=np.uint8)
-        return model.block(data.transpose((0, 3, 1, 2)).astype(np.float32))
+        return model.network(data.transpose((0, 3, 1, 2)).astype(np.float32))
 
 
 def all_finite(arrays: list[mx.nd.NDArray]) -> mx.nd.NDArray:

@@ -1,0 +1,122 @@
+"""The network in less memory (--mirror-memory): its inner maps are computed again in the backward pass.
+
+MXNet 1.9.1 has MXNET_BACKWARD_DO_MIRROR for that, but a hybridized block takes just as much with it
+(`python -m benchmarks.mirror`). So the graph is cut into segments (`symbols.segments`), each bound to the same arrays
+of parameters and gradients, and all to the same memory. The forward pass keeps the segments' outputs alone; the
+backward pass goes from the last segment to the first, and computes each once more before its gradients. The numbers
+are those of the whole graph.
+"""
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+import mxnet as mx
+import numpy as np
+from mxnet import gluon
+
+from symbols.segments import DATA, choose_cuts, cut
+
+
+class MirroredNetwork:
+    """What a hybridized block of `symbol` computes in training, with the given parameters."""
+
+    def __init__(self, symbol: mx.sym.Symbol, parameters: Mapping[str, gluon.Parameter],
+                 data_shape: tuple[int, ...]) -> None:
+        self.segments = cut(symbol, choose_cuts(symbol, data_shape).places)
+        self.parameters = parameters
+        self._chains: dict[tuple[mx.Context, tuple[int, ...]], _Chain] = {}
+        self._last: dict[mx.Context, _Chain] = {}
+
+    def __call__(self, data: mx.nd.NDArray) -> mx.nd.NDArray:
+        """(n, 3, H, W) float32 to (n, emb_size), outside of autograd."""
+        key = (data.context, data.shape)
+        if key not in self._chains:
+            self._chains[key] = _Chain(self.segments, self.parameters, data)
+        self._last[data.context] = self._chains[key]
+        return self._chains[key].forward(data)
+
+    def backward(self, gradients: Sequence[mx.nd.NDArray]) -> None:
+        """From the gradients of the last embeddings, one on each device, to those of the parameters, left in them.
+
+        Called, not left to autograd: a Function of Python's runs in a thread of its own, which nothing waits for.
+        """
+        for gradient in gradients:
+            self._last[gradient.context].backward(gradient)
+
+
+class _Chain:
+    """The segments bound on one device for one shape of data. A backward pass belongs to the forward pass before it."""
+
+    def __init__(self, segments: list[mx.sym.Symbol], parameters: Mapping[str, gluon.Parameter],
+                 data: mx.nd.NDArray) -> None:
+        device, self.inputs = data.context, [mx.nd.empty(data.shape, ctx=data.context)]
+        self.trained = [parameter.data(device) for parameter in parameters.values() if parameter.grad_req != "null"]
+        for segment in segments[:-1]:
+            shape = segment.infer_shape(data=self.inputs[-1].shape)[1][0]
+            self.inputs.append(mx.nd.empty(shape, ctx=device, dtype=_type_of(segment, self.inputs[-1])))
+        # Gradients of inputs all lie in one place, since each is used up before the next is made.
+        self._passing = mx.nd.empty((max(array.size for array in self.inputs),), ctx=device)
+        # The largest first: the others then find room in its memory.
+        order = sorted(range(len(segments)), key=lambda number: -_inside(segments[number], self.inputs[number]))
+        self.again: list[Any] = [None] * len(segments)
+        shared = None
+        for number in order:
+            self.again[number] = self._bind(segments[number], number, parameters, False, shared)
+            shared = shared or self.again[number]
+        # Running statistics must move once in a step, where gradients are made. Copying them back instead would race
+        # with the backward pass, which MXNet lets update them without saying so.
+        self.first = [self._bind(segment, number, parameters, True, shared)
+                      for number, segment in enumerate(segments[:-1])]
+
+    def _bind(self, segment: mx.sym.Symbol, number: int, parameters: Mapping[str, gluon.Parameter], copies: bool,
+              shared: Any) -> Any:
+        given = self.inputs[number]
+        device = given.context
+        arguments = {name: given if name == DATA else parameters[name].data(device)
+                     for name in segment.list_arguments()}
+        wanted = {name: _request(name, parameters, number > 0) for name in arguments}
+        gradients = {name: self._gradient_of(given) if name == DATA else parameters[name].grad(device)
+                     for name, request in wanted.items() if request != "null"}
+        states = {name: parameters[name].data(device) for name in segment.list_auxiliary_states()}
+        if copies:
+            states = {name: value.copy() for name, value in states.items()}
+        return segment.bind(device, arguments, args_grad=gradients, grad_req=wanted, aux_states=states,
+                            shared_exec=shared)
+
+    def _gradient_of(self, given: mx.nd.NDArray) -> mx.nd.NDArray:
+        if given.dtype != self._passing.dtype:
+            return mx.nd.empty(given.shape, ctx=given.context, dtype=given.dtype)
+        return self._passing[:given.size].reshape(given.shape)
+
+    def forward(self, data: mx.nd.NDArray) -> mx.nd.NDArray:
+        """The embedding; of the segments before the last, only the outputs are kept."""
+        data.copyto(self.inputs[0])
+        for executor, following in zip(self.first, self.inputs[1:]):
+            executor.forward(is_train=True)[0].copyto(following)
+        return self.again[-1].forward(is_train=True)[0].copy()
+
+    def backward(self, gradient: mx.nd.NDArray) -> None:
+        """Gradients of all parameters from that of the embedding."""
+        for number, executor in reversed(list(enumerate(self.again))):
+            if number < len(self.again) - 1:
+                executor.forward(is_train=True)
+            executor.backward(gradient)
+            gradient = executor.grad_dict.get(DATA)
+        for value in self.trained:
+            value._fresh_grad = True  # which a trainer asks for
+
+
+def _request(name: str, parameters: Mapping[str, gluon.Parameter], inner: bool) -> str:
+    if name == DATA:
+        return "write" if inner else "null"
+    return parameters[name].grad_req
+
+
+def _type_of(segment: mx.sym.Symbol, data: mx.nd.NDArray) -> type:
+    return segment.infer_type(data=data.dtype)[1][0]
+
+
+def _inside(segment: mx.sym.Symbol, data: mx.nd.NDArray) -> int:
+    """The values of all outputs inside a segment."""
+    _, outputs, _ = segment.get_internals().infer_shape(data=data.shape)
+    return sum(int(np.prod(shape)) for shape in outputs)
