@@ -51,19 +51,17 @@ def estimate(symbol: mx.sym.Symbol, config: Config, image_size: tuple[int, int],
 def head_memory(config: Config, num_classes: int, devices: int) -> int:
     """Bytes that a training step of the classification layer takes on one device, the fullest.
 
-    Whole: weights, gradient and momentum, unit weights and their gradient, three arrays of samples x classes, and with
-    several devices a gradient of each on the one that adds them up. Otherwise weights and momentum of the device's
-    classes; of those that take part the gradient, a copy of the weights where they are sampled, and two arrays of
-    samples x classes; and what the update takes at a time. `python -m benchmarks.head_memory` measures.
+    Weights and momentum of the device's classes; of those that take part the gradient, a copy of the weights where they
+    are sampled, and two arrays of samples x classes; what the update takes at a time. Where several devices hold the
+    whole layer, a gradient of each on the one that adds them up. `python -m benchmarks.head_memory` measures.
     """
     samples, rows = config.per_batch_size, num_classes
-    if not config.fc7_parallel and config.partial_fc == 1:
-        copies = 5 + (devices if devices > 1 else 0)
-        return FLOAT * (copies * rows * config.emb_size + 3 * samples * rows)
     if config.fc7_parallel:
         samples, rows = samples * devices, math.ceil(rows / devices)
     taking = math.ceil(config.partial_fc * rows)
     copies = 2 * rows + taking * (1 if config.partial_fc == 1 else 2)
+    if devices > 1 and not config.fc7_parallel and config.partial_fc == 1:
+        copies += devices * rows
     return FLOAT * (copies * config.emb_size + 2 * samples * taking + 3 * min(CHUNK, taking * config.emb_size))
 
 

@@ -33,7 +33,7 @@ def build_symbol(config: Config) -> mx.sym.Symbol:
 
 
 def build_head(config: Config, num_classes: int, devices: list[mx.Context],
-               workers: Workers) -> MarginHead | ShardedHead:
+               workers: Workers | None = None) -> MarginHead | ShardedHead:
     """The classification layer, not initialised; UserError for settings that cannot be."""
     layer = MarginHead(num_classes, config.emb_size, loss_type=config.loss_type, margin_s=config.margin_s,
                        margin_m=config.margin_m, margin_a=config.margin_a, margin_b=config.margin_b,
