@@ -1,6 +1,7 @@
 """Workers over the parameter server and over Horovod: what they exchange, and that nobody waits for ever."""
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -66,6 +67,17 @@ def test_without_the_launcher_all_end_when_a_worker_fails():
 def test_a_start_that_cannot_be_is_one_line_and_2(kvstore, variables, words):
     done = run([*CASES, "exchange", kvstore], **variables)
     assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_worker_that_waits_for_the_others_can_be_interrupted():
+    variables = {"DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_NODE_HOST": "127.0.0.1", "DMLC_PS_ROOT_PORT": "9",
+                 "DMLC_NUM_SERVER": "1", "DMLC_NUM_WORKER": "2", "PS_VERBOSE": "1"}
+    process = subprocess.Popen([*CASES, "exchange", "dist_sync"], cwd=REPO, env={**ENVIRONMENT, **variables}, text=True,
+                               stderr=subprocess.PIPE)
+    assert "Bind to" in process.stderr.readline()  # from here on it waits
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
 
 
 def test_horovod_that_is_not_installed_names_the_way_to_get_it(tmp_path):

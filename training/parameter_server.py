@@ -6,8 +6,11 @@ depend on the speed of machines; there is none.
 """
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import signal
+from typing import Iterator
 
 import mxnet as mx
 import numpy as np
@@ -29,8 +32,10 @@ class ParameterServer(Workers):
 
     def __init__(self, kvstore: str) -> None:
         heartbeat.prepare()
+        os.environ.setdefault("DMLC_ROLE", "worker")
         wanted = _rank()
-        super().__init__(mx.kv.create(kvstore))
+        with _default_signals():
+            super().__init__(mx.kv.create(kvstore))
         self._keys: dict[tuple, int] = {}
         self._watch = heartbeat.Watch(self.store.handle, heartbeat.SCHEDULER, f"worker {wanted or 0}: the scheduler is "
                                       "gone, as it is when a server or another worker is")
@@ -57,6 +62,17 @@ class ParameterServer(Workers):
             check_call(_LIB.MXKVStoreSetBarrierBeforeExit(self.store.handle, ctypes.c_int(0)))
         super().leave(failed)
         self._watch.close()
+
+
+@contextlib.contextmanager
+def _default_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the process while MXNet waits for the others: no handler of Python's would run."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _rank() -> int | None:
