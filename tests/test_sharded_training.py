@@ -1,6 +1,7 @@
 """Sharded and sampled classification layers inside the model and in whole runs."""
 import json
 
+import mxnet as mx
 import numpy as np
 import pytest
 from small_models import SIDE, assert_same, make_batch, make_model, tiny_symbol, values
@@ -95,6 +96,24 @@ def test_a_resumed_run_ends_bit_for_bit_as_the_run_that_was_never_stopped(monkey
     rows = [json.loads(line) for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
     total = 6 * (2 if "--accumulate" in flags else 1)
     assert [row["epoch"] for row in rows] == pytest.approx([step * total / 36 for step in range(1, 8)])
+
+
+@pytest.mark.parametrize("more", [["--devices", "cpu:0", "--per-batch-size", 6],
+                                  ["--devices", "cpu:0,cpu:1,cpu:2", "--per-batch-size", 1, "--accumulate", 2]],
+                         ids=["one device", "three devices"])
+def test_a_run_goes_on_on_other_devices_with_the_same_total_batch(monkeypatch, data, tmp_path, caplog, more):
+    flags = ["--fc7-parallel"]
+    assert train(monkeypatch, data, tmp_path / "whole", *flags, "--max-steps", 4) == 0
+    assert train(monkeypatch, data, tmp_path / "parts", *flags, "--max-steps", 3) == 0
+    assert train(monkeypatch, data, tmp_path / "parts", *flags, *more, "--max-steps", 4, "--resume") == 0
+    assert "the total batch is the same" in caplog.text
+    for name in ("fc7_weight", "fc7_weight@momentum"):  # batch statistics are of other batches, so not the same bits
+        whole, parts, before = (mx.nd.load(str(next((tmp_path / run / "state").glob(f"*{step}/head.params"))))[name]
+                                for run, step in (("whole", 4), ("parts", 4), ("parts", 3)))
+        moved, should = (value.asnumpy() - before.asnumpy() for value in (parts, whole))
+        assert (moved * should).sum() > 0.5 * np.linalg.norm(moved) * np.linalg.norm(should)
+    with pytest.raises(UserError, match="--per-batch-size 3 there, 4 here|--accumulate 1 there, 3 here|total"):
+        train(monkeypatch, data, tmp_path / "whole", *flags, "--per-batch-size", 4, "--max-steps", 9, "--resume")
 
 
 @pytest.mark.parametrize("flags, words", [

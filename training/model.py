@@ -165,11 +165,16 @@ class Model:
         return self.head.arrays()
 
     def set_arrays(self, net: Arrays, head: Arrays) -> None:
-        """Put back what `state_arrays` and `head_arrays` gave."""
+        """Put back what `state_arrays` and `head_arrays` gave; on another number of devices the mean of the running
+        statistics on all of them."""
+        numbers = {name.partition("@")[2] for name in net if "@" in name}
+        same_number = len(numbers) == len(self.devices) * self.workers.number
         for name, value in net.items():
             base, _, number = name.partition("@")
             if name == LOSS_SCALE:
                 self.scale = LossScale(*value.asnumpy())
+            elif number and not same_number:
+                continue
             elif number:
                 worker, device = divmod(int(number), len(self.devices))
                 if worker == self.workers.rank:

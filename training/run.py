@@ -30,7 +30,7 @@ from training.runlog import RunLog, write_config
 from training.schedule import Schedule, resolve_schedule
 from training.shared_state import check_alike, check_weights, share_state
 from training.signals import Signals
-from training.state import Progress, States, generations
+from training.state import TOTAL_BATCH, Progress, States, generations
 from training.validation import open_targets
 from training.workers import Workers, join
 
@@ -148,7 +148,8 @@ def _identity(config: Config, devices: list[mx.Context], workers: int, image_siz
     """What a state must agree with to be resumed: flags as they were resolved, so that only a difference differs."""
     several = f"{workers} workers x " if workers > 1 else ""
     return {**config.as_dict(), "devices": f"{several}{len(devices)} x {devices[0].device_type}",
-            "image_size": f"{image_size[0]},{image_size[1]}", "data": data}
+            TOTAL_BATCH: config.total_batch(len(devices), workers), "image_size": f"{image_size[0]},{image_size[1]}",
+            "data": data}
 
 
 def _prepare_folder(config: Config, states: States, closing: contextlib.ExitStack) -> tuple | None:

@@ -23,6 +23,8 @@ from training.arrays import file_digest, write_arrays
 from training.config import FREE_ON_RESUME, Config
 
 log = logging.getLogger(__name__)
+TOTAL_BATCH = "total batch"  # of an identity: no flag, but what some flags make together
+SAME_IN_TOTAL = {"devices", "per_batch_size", "accumulate", "mirror_memory"}  # may change where that stays
 ARRAYS = ("net", "head", "momentum")
 NAME = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 Arrays = Dict[str, Dict[str, mx.nd.NDArray]]
@@ -133,9 +135,15 @@ class States:
 
     def _check_identity(self, theirs: dict[str, Any], path: Path) -> None:
         defaults = {item.name: item.default for item in fields(Config)}
-        different = [f"{_title(name)} {theirs.get(name, defaults.get(name))} there, {value} here"
-                     for name, value in self.identity.items()
-                     if name not in FREE_ON_RESUME and theirs.get(name, defaults.get(name)) != value]
+        there = {name: theirs.get(name, defaults.get(name)) for name in self.identity}
+        names = [name for name, value in self.identity.items() if name not in FREE_ON_RESUME and there[name] != value]
+        if TOTAL_BATCH not in names and set(names) <= SAME_IN_TOTAL:
+            for name in names:
+                log.warning("--resume: %s %s in the state, %s here; the total batch is the same, so the run goes on, "
+                            "though not to the last bit", _title(name), there[name], self.identity[name])
+            return
+        different = [f"{_title(name)} {there[name]} there, {self.identity[name]} here" for name in names
+                     if name != TOTAL_BATCH]
         if different:
             raise UserError(f"--resume: the state {path} is of another run: {'; '.join(different)}")
 
