@@ -5,12 +5,13 @@ import pytest
 from small_models import SIDE, make_batch, make_model, tiny_symbol
 from small_sets import write_training_set
 
+import symbols
 import training.model
 from benchmarks.head_memory import layouts, train
 from recordio_tools.dataset import open_dataset
 from training.arguments import parse_config
 from training.config import Config
-from training.estimate import FLOAT, head_memory
+from training.estimate import FLOAT, estimate, head_memory
 from training.run import run
 from training.shard import CHUNK
 from training.step import update
@@ -59,3 +60,14 @@ def test_dry_run_tells_what_a_million_classes_take_without_taking_it(monkeypatch
 def test_the_benchmark_trains_each_layout(layout, capsys):
     train(Config(devices="cpu:0,cpu:1", per_batch_size=3, emb_size=8, **layouts(0.1)[layout]), 50)
     assert "peak" in capsys.readouterr().out
+
+
+def test_the_networks_memory_is_what_the_benchmark_measures():
+    """python -m benchmarks.mirror: MobileFaceNet's step took 2141 MiB at batch 48, mirrored 1214."""
+    symbol = symbols.build("y1", 128, "GNAP")
+    config = Config(per_batch_size=48, emb_size=128)
+    whole, mirrored, half = (estimate(symbol, dataclasses.replace(config, **more), (112, 112), 10, 1).network_memory
+                             for more in ({}, dict(mirror_memory=True), dict(dtype="float16")))
+    assert whole / 2 ** 20 == pytest.approx(2141, rel=0.25)
+    assert mirrored / 2 ** 20 == pytest.approx(1214, rel=0.25)
+    assert half < 0.6 * whole

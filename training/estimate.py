@@ -2,17 +2,19 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 
 import mxnet as mx
 
 from symbols.count import flops_and_params
-from symbols.segments import choose_cuts
-from symbols.shapes import infer_shapes, parameter_names
+from symbols.segments import choose_cuts, cut
 from training.config import Config
 from training.shard import CHUNK
 
 FLOAT, HALF = 4, 2  # bytes
+UNSHARED = 1.6  # measured: the segments' arrays do not fit into one another's memory exactly
+PLANNED = 16  # images planned for: the planner tells whole megabytes
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,23 @@ def estimate(symbol: mx.sym.Symbol, config: Config, image_size: tuple[int, int],
              devices: int) -> Estimate:
     """Estimate a training step.
 
-    Memory of the network: weights, gradients and momentum, every layer's output kept for the backward pass with as much
-    again for its gradient. In float16 those take half, and there is a float16 copy of the weights. Mirrored, it is the
-    maps of one segment, and three times what passes between segments (kept, put out, and its gradient).
+    Memory of the network: weights, gradients and momentum, and what MXNet's planner allots to the maps. Mirrored, those
+    are the largest segment's and three times what passes between segments (kept, put out, and its gradient), times
+    UNSHARED. float16 is taken to halve the maps, and has a float16 copy of the weights.
     """
     shape = (1, 3, *image_size)
     macs, parameters = flops_and_params(symbol, shape)
-    activations = 2 * _outputs(symbol, shape) * config.per_batch_size
+    maps = _planned(symbol, shape)
     if config.mirror_memory:
         cuts = choose_cuts(symbol, shape)
-        activations = (3 * cuts.kept + 2 * cuts.inner) * config.per_batch_size
-    network = FLOAT * (3 * parameters + activations)
+        maps, inner = 3 * FLOAT * cuts.kept, 0
+        for segment in cut(symbol, cuts.places):
+            inner = max(inner, _planned(segment, shape))
+            shape = tuple(segment.infer_shape(data=shape)[1][0])
+        maps = int(UNSHARED * (maps + inner))
+    network = 3 * FLOAT * parameters + maps * config.per_batch_size
     if config.dtype == "float16":
-        network = FLOAT * 3 * parameters + HALF * (parameters + activations)
+        network = 3 * FLOAT * parameters + HALF * parameters + maps * config.per_batch_size // 2
     return Estimate(parameters, macs, num_classes * config.emb_size, network,
                     head_memory(config, num_classes, devices))
 
@@ -75,6 +81,11 @@ def compare_heads(config: Config, num_classes: int, devices: int) -> str:
                      for name, flags in layouts.items())
 
 
-def _outputs(symbol: mx.sym.Symbol, shape: tuple[int, ...]) -> int:
-    variables = {"data", *parameter_names(symbol)}
-    return sum(math.prod(output) for name, output in infer_shapes(symbol, shape).items() if name not in variables)
+def _planned(symbol: mx.sym.Symbol, shape: tuple[int, ...]) -> int:
+    """Bytes that MXNet's memory planner allots to the maps of one image, forward and backward."""
+    allotted = []
+    for images in (1, 1 + PLANNED):
+        requests = {name: "null" if name == "data" else "write" for name in symbol.list_arguments()}
+        bound = symbol.simple_bind(mx.cpu(), data=(images, *shape[1:]), grad_req=requests)
+        allotted.append(int(re.search(r"Total (\d+) MB allocated", bound.debug_str()).group(1)))
+    return (allotted[1] - allotted[0]) * 2 ** 20 // PLANNED
