@@ -1,23 +1,20 @@
-"""Milliseconds of the 10-fold accuracy against a loop over thresholds, as verification scripts have it, and the ratio.
+"""The 10-fold accuracy of 7,000 pairs against a loop over thresholds, as verification scripts have it.
 
-    python -m benchmarks.metrics                  # 7,000 pairs
-    python -m benchmarks.metrics --pairs 600000
-
-The loop compares all scores with each of 400 thresholds, for the training and the test part of each of 10 folds. Both
-give the same accuracy, which is checked; they take turns inside every repeat. Our whole table row (accuracy, TPR, EER,
-AUC and curve) is timed as well.
+The loop compares all scores with each of 400 thresholds, for the training part of each of 10 folds. Both give the same
+accuracy, which is checked. Our whole table row (accuracy, TPR, EER, AUC and curve) is timed as well.
 """
 from __future__ import annotations
 
-import argparse
 import statistics
-import time
 
 import numpy as np
 
+from benchmarks.harness import speed_ratio, take_turns
+from benchmarks.table import Row
 from eval import metrics
 
-FOLDS = 10
+FOLDS, PAIRS = 10, 7000
+LOOP, OURS, WHOLE = "loop", "ours", "whole row"
 
 
 def looped_accuracy(scores: np.ndarray, same: np.ndarray) -> float:
@@ -47,33 +44,16 @@ def our_row(scores: np.ndarray, same: np.ndarray) -> None:
     metrics.roc_curve(scores, same)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.metrics", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=7000, help="pairs (7000)")
-    parser.add_argument("--repeats", type=int, default=5, help="repeats (5)")
-    arguments = parser.parse_args()
-    if arguments.pairs < FOLDS or arguments.repeats < 1:
-        parser.error(f"--pairs is a number from {FOLDS}, --repeats from 1")
+def rows(repeats: int) -> list[Row]:
+    """The row of the accuracy."""
     random = np.random.RandomState(0)
-    same = np.arange(arguments.pairs) % 2 == 0
+    same = np.arange(PAIRS) % 2 == 0
     scores = np.clip(random.normal(np.where(same, 1.0, 1.9), 0.3), 0, 4)
     if abs(looped_accuracy(scores, same) - our_accuracy(scores, same)) > 1e-12:
-        raise SystemExit("the two accuracies differ, so there is nothing to compare")
-    seconds: dict[str, list[float]] = {}
-    for _ in range(arguments.repeats):
-        for name, function in (("loop, accuracy", looped_accuracy), ("ours, accuracy", our_accuracy),
-                               ("ours, whole row", our_row)):
-            start = time.perf_counter()
-            function(scores, same)
-            seconds.setdefault(name, []).append(time.perf_counter() - start)
-    print(f"{arguments.pairs} pairs, {arguments.repeats} repeats")
-    loop = seconds["loop, accuracy"]
-    for name, values in seconds.items():
-        ratio = statistics.median(slow / value for slow, value in zip(loop, values))
-        print(f"{name:16s} median {1000 * statistics.median(values):9.2f} ms   {ratio:6.1f} times as fast as the loop")
-
-
-if __name__ == "__main__":
-    main()
+        raise RuntimeError("the two accuracies differ, so there is nothing to compare")
+    functions = {LOOP: looped_accuracy, OURS: our_accuracy, WHOLE: our_row}
+    seconds = take_turns({name: lambda function=function: function(scores, same)
+                          for name, function in functions.items()}, repeats)
+    spent = {name: 1000 * statistics.median(values) for name, values in seconds.items()}
+    return [Row(f"verification metrics, {PAIRS} pairs", speed_ratio(seconds, LOOP, OURS), 50.0, None,
+                f"accuracy {spent[OURS]:.2f} against {spent[LOOP]:.1f} ms; our whole table row {spent[WHOLE]:.2f} ms")]

@@ -1,0 +1,44 @@
+"""What a row of the table of speed and memory is, and the networks that its rows are about."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+NETWORKS = {"MobileFaceNet": ("y1", 128, "GDC"), "LResNet18E": ("r18", 512, "E")}  # network, emb_size, version_output
+SIDE = 112  # height and width of an image
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure that was measured, what it must and should be (None: no such bound), and both sides in words.
+
+    least: whether it is to be at most that much, as a share is; else at least.
+    """
+
+    what: str
+    reached: float
+    must: float | None
+    aim: float | None
+    detail: str
+    least: bool = False
+
+    def meets(self, bound: float | None) -> str:
+        """yes, no, or nothing where there is no bound."""
+        if bound is None:
+            return ""
+        return "yes" if (self.reached <= bound if self.least else self.reached >= bound) else "no"
+
+
+def show(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = ["| what | reached | must | met | aim | met | measured |", "|---|---|---|---|---|---|---|"]
+    lines += [f"| {row.what} | {_figure(row.reached, row.least)} | {_figure(row.must, row.least)} | "
+              f"{row.meets(row.must)} | {_figure(row.aim, row.least)} | {row.meets(row.aim)} | {row.detail} |"
+              for row in rows]
+    return "\n".join(lines)
+
+
+def _figure(value: float | None, least: bool) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3g}" if least else f"{value:.3g}x"
