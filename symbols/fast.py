@@ -20,7 +20,7 @@ from typing import Sequence
 
 import mxnet as mx
 
-from symbols.graph import Entry, Graph, Node, consumers, is_on, is_prelu, rewrite
+from symbols.graph import Entry, Graph, Node, consumers, is_on, is_prelu, rewrite, to_json
 from symbols.shapes import infer_shapes
 from symbols.symbol_utils import PRELU_SLOPE
 
@@ -76,7 +76,7 @@ def _turned(symbol: mx.sym.Symbol, maps: set[str]) -> dict[str, tuple[int, ...]]
 
     The PReLUs themselves are among the names, with none. maps: the nodes whose output is (N, C, H, W).
     """
-    nodes = json.loads(symbol.tojson())["nodes"]
+    nodes = json.loads(to_json(symbol))["nodes"]
     users = consumers(symbol)
     turned: dict[str, tuple[int, ...]] = {}
     for number, node in enumerate(nodes):

@@ -16,7 +16,7 @@ from typing import Dict, Mapping
 import mxnet as mx
 import numpy as np
 
-from symbols.graph import Entry, Graph, Node, consumers, is_on, is_prelu, rewrite
+from symbols.graph import Entry, Graph, Node, consumers, is_on, is_prelu, rewrite, to_json
 from symbols.shapes import infer_shapes
 
 Arrays = Dict[str, mx.nd.NDArray]
@@ -41,7 +41,7 @@ def fold_batch_norms(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArra
 
     That layer's weights and bias are scaled instead; a bias it did not have is named NAME_bias.
     """
-    nodes, users = json.loads(symbol.tojson())["nodes"], consumers(symbol)
+    nodes, users = json.loads(to_json(symbol))["nodes"], consumers(symbol)
     values, states = dict(arguments), dict(auxiliary)
     dropped, biased = set(), set()
     for number, node in enumerate(nodes):
@@ -74,7 +74,7 @@ def fold_batch_norms(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArra
 
 def _bend_prelus(symbol: mx.sym.Symbol, arguments: Arrays, states: Arrays,
                  maps: Mapping[str, int]) -> tuple[mx.sym.Symbol, Arrays, Arrays]:
-    nodes, users = json.loads(symbol.tojson())["nodes"], consumers(symbol)
+    nodes, users = json.loads(to_json(symbol))["nodes"], consumers(symbol)
     values, bent = dict(arguments), set()
     for number, node in enumerate(nodes):
         if not (is_prelu(node) and node["name"] in maps and nodes[node["inputs"][1][0]]["name"] in values):

@@ -1,6 +1,7 @@
 """Rewrites of a symbol's graph: walk its nodes in order, put others in place of some."""
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any, Callable, Dict, List
 
@@ -34,7 +35,7 @@ class Graph:
 def rewrite(symbol: mx.sym.Symbol, replace: Callable[[Graph, Node], Entry | None]) -> mx.sym.Symbol:
     """`symbol` with nodes replaced: replace(graph, node) adds others and returns the entry that stands for the node's
     output, or returns None to keep it (it may change it)."""
-    source = json.loads(symbol.tojson())
+    source = json.loads(to_json(symbol))
     graph, place = Graph(), []
     for node in source["nodes"]:
         node["inputs"] = [_moved(place, entry) for entry in node["inputs"]]
@@ -43,13 +44,42 @@ def rewrite(symbol: mx.sym.Symbol, replace: Callable[[Graph, Node], Entry | None
     written = {"nodes": graph.nodes, "heads": [_moved(place, head) for head in source["heads"]],
                "arg_nodes": [number for number, node in enumerate(graph.nodes) if node["op"] == "null"],
                "attrs": source["attrs"]}
-    return mx.sym.load_json(json.dumps(written))
+    return _load(json.dumps(written))
+
+
+@functools.lru_cache(maxsize=32)
+def _load(text: str) -> mx.sym.Symbol:
+    return mx.sym.load_json(text)
+
+
+def to_json(symbol: mx.sym.Symbol) -> str:
+    """`symbol.tojson()`, once for each symbol of the last few: MXNet 1.9.1 loses memory at every call (247 KiB for
+    MobileFaceNet), and a long run verifies and saves thousands of times."""
+    return _text(_Same(symbol))
+
+
+class _Same:
+    """Equal where the symbol is the same object of MXNet's, which it keeps alive."""
+
+    def __init__(self, symbol: mx.sym.Symbol) -> None:
+        self.symbol = symbol
+
+    def __hash__(self) -> int:
+        return hash(self.symbol.handle.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.symbol.handle.value == self.symbol.handle.value
+
+
+@functools.lru_cache(maxsize=32)
+def _text(same: _Same) -> str:
+    return same.symbol.tojson()
 
 
 def consumers(symbol: mx.sym.Symbol) -> list[list[int | None]]:
     """For each node of `symbol`'s graph, the numbers of the nodes that take an output of it; None for the caller, who
     takes the symbol's own outputs."""
-    source = json.loads(symbol.tojson())
+    source = json.loads(to_json(symbol))
     users: list[list[int | None]] = [[] for _ in source["nodes"]]
     for number, node in enumerate(source["nodes"]):
         for entry in node["inputs"]:
@@ -66,14 +96,14 @@ def is_on(node: Node, attribute: str, default: str = "True") -> bool:
 
 def fixed_gammas(symbol: mx.sym.Symbol) -> list[str]:
     """The names of the gammas of BatchNorms that count them as 1 (fix_gamma, MXNet's default)."""
-    nodes = json.loads(symbol.tojson())["nodes"]
+    nodes = json.loads(to_json(symbol))["nodes"]
     return [nodes[node["inputs"][1][0]]["name"] for node in nodes
             if node["op"] == "BatchNorm" and is_on(node, "fix_gamma")]
 
 
 def prelu_slopes(symbol: mx.sym.Symbol) -> list[str]:
     """The names of the slopes of PReLUs, cast or not."""
-    nodes = json.loads(symbol.tojson())["nodes"]
+    nodes = json.loads(to_json(symbol))["nodes"]
     slopes = [nodes[node["inputs"][1][0]] for node in nodes if is_prelu(node)]
     return [nodes[slope["inputs"][0][0]]["name"] if slope["op"] == "Cast" else slope["name"] for slope in slopes]
 

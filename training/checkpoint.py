@@ -10,6 +10,7 @@ import mxnet as mx
 from common.errors import UserError
 from common.files import atomic_path, write_atomic
 from inference.model import Arrays, read_parameters
+from symbols.graph import to_json
 from training.arrays import write_arrays
 
 # InsightFace's own MobileFaceNet files call this one weight by an older name.
@@ -31,7 +32,7 @@ def old_checkpoints(prefix: str) -> list[Path]:
 def save_checkpoint(prefix: str, number: int, symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],
                     auxiliary: Mapping[str, mx.nd.NDArray]) -> Path:
     """Write what `mx.model.load_checkpoint(prefix, number)` reads, and return the path of the parameters."""
-    write_atomic(f"{prefix}-symbol.json", symbol.tojson())
+    write_atomic(f"{prefix}-symbol.json", to_json(symbol))
     path = checkpoint_path(prefix, number)
     save_arrays(path, {**{f"arg:{name}": value for name, value in arguments.items()},
                        **{f"aux:{name}": value for name, value in auxiliary.items()}})
