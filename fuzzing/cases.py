@@ -14,7 +14,7 @@ from recordio_tools import framing
 from recordio_tools.recordio import RecordFile
 
 KINDS = ("rec", "idx", "bin", "lst", "csv", "image")
-IDENTITIES, IMAGES = 3, 4
+IDENTITIES, IMAGES = 4, 3
 FACES, SOUND = "faces", "sound"  # the folder of sound images that lists name, and a sound set of them
 
 
@@ -87,9 +87,10 @@ def _sound_set(corpus: Corpus, chance: random.Random) -> dict[str, bytes]:
     pieces = [framing.frame(content) for content in contents]
     offsets = np.cumsum([0, *map(len, pieces)])
     index = "".join(f"{key}\t{offset}\n" for key, offset in zip(range(not headers, 99), offsets[:-1].tolist()))
+    names = b"".join(b"%d,person %d,3\n" % (identity, identity) for identity in range(IDENTITIES))
     return {"train.rec": b"".join(pieces), "train.idx": index.encode(),
             "property": f"{IDENTITIES},112,112\n".encode(),
-            "identities.csv": b"label,identity,images\n" + b"".join(b"%d,person %d,4\n" % (n, n) for n in range(3))}
+            "identities.csv": b"label,identity,images\n" + names}
 
 
 def _rec(corpus: Corpus, chance: random.Random) -> Case:
@@ -162,7 +163,7 @@ def _lst(corpus: Corpus, chance: random.Random) -> Case:
 
 
 def _csv(corpus: Corpus, chance: random.Random) -> Case:
-    return chance.choice((_table, _pairs_table, _lfw_pairs, _cfp_protocol, _exclusions))(chance)
+    return chance.choice((_table, _pairs_table, _lfw_pairs, _cfp_protocol, _exclusions, _landmarks))(chance)
 
 
 def _table(chance: random.Random) -> Case:
@@ -172,15 +173,16 @@ def _table(chance: random.Random) -> Case:
 
 
 def _pairs_table(chance: random.Random) -> Case:
-    rows = [f"../{FACES}/person{number % 3}/{number % 4}.jpg,../{FACES}/person{(number + number % 2) % 3}/"
-            f"{(number + 1) % 4}.jpg,{1 - number % 2},{number // 2}" for number in range(24)]
+    rows = [f"../{FACES}/person{number % IDENTITIES}/{number % IMAGES}.jpg,../{FACES}/person"
+            f"{(number + number % 2) % IDENTITIES}/{(number + 1) % IMAGES}.jpg,{1 - number % 2},{number // 2}"
+            for number in range(24)]
     return Case("pairs", {"pairs.csv": mutate_text("\n".join(["left,right,same,fold", *rows, ""]).encode(), chance)})
 
 
 def _lfw_pairs(chance: random.Random) -> Case:
     rows = [line for number in range(10) for line in (
-        f"Person_{number % 3}\t{number % 4 + 1}\t{(number + 1) % 4 + 1}",
-        f"Person_{number % 3}\t{number % 4 + 1}\tPerson_{(number + 1) % 3}\t{(number + 2) % 4 + 1}")]
+        f"Person_{number % 4}\t{number % IMAGES + 1}\t{(number + 1) % IMAGES + 1}",
+        f"Person_{number % 4}\t{number % IMAGES + 1}\tPerson_{(number + 1) % 4}\t{(number + 2) % IMAGES + 1}")]
     return Case("lfw", {"pairs.txt": mutate_text("\n".join(["10\t1", *rows, ""]).encode(), chance)})
 
 
@@ -189,8 +191,20 @@ def _exclusions(chance: random.Random) -> Case:
     return Case("exclude", {"exclude.csv": mutate_text("\n".join(rows).encode(), chance)})
 
 
+def _landmark_table(names: list[str]) -> bytes:
+    columns = ",".join(f"{axis}{number}" for number in range(1, 6) for axis in "xy")
+    rows = [f"{name},38.3,51.7,73.5,51.5,56.0,71.7,41.5,92.4,70.7,92.2,1" for name in names]
+    return "\n".join([f"path,{columns},score", *rows, ""]).encode()
+
+
+def _landmarks(chance: random.Random) -> Case:
+    table = _landmark_table([f"person{number // IMAGES}/{number % IMAGES}.jpg" for number in range(8)])
+    return Case("landmarks", {"landmarks.csv": mutate_text(table, chance)})
+
+
 def _cfp_protocol(chance: random.Random) -> Case:
-    listed = "".join(f"{number + 1} ../{FACES}/person{number // 4}/{number % 4}.jpg\n" for number in range(12)).encode()
+    listed = "".join(f"{number + 1} ../{FACES}/person{number // IMAGES}/{number % IMAGES}.jpg\n"
+                     for number in range(12)).encode()
     files = {"Pair_list_F.txt": listed, "Pair_list_P.txt": listed}
     for split in range(1, 11):
         for name, step in (("same", 1), ("diff", 5)):
@@ -204,7 +218,8 @@ def _cfp_protocol(chance: random.Random) -> Case:
 def _image(corpus: Corpus, chance: random.Random) -> Case:
     image = pictures.mutate_image(chance.choice(corpus.pictures), chance)
     return Case("image", {"photographs/a/x.jpg": image, "photographs/a/y.jpg": corpus.faces[0],
-                          "photographs/b/z.jpg": corpus.faces[4]})
+                          "photographs/b/z.jpg": corpus.faces[4],
+                          "landmarks.csv": _landmark_table(["a/x.jpg", "a/y.jpg", "b/z.jpg"])})
 
 
 MAKERS = {"rec": _rec, "idx": _idx, "bin": _bin, "lst": _lst, "csv": _csv, "image": _image}

@@ -86,6 +86,8 @@ def _of_set(folder: Path) -> Iterator[tuple[str, Reader]]:
     yield "check", lambda: command("check", folder, "--json", "--workers", 2)
     yield "unpack", lambda: command("unpack", folder, folder / "out", "--workers", 1)
     yield "repair", lambda: _repair(folder)
+    yield "pairs make", lambda: command("pairs", "make", folder, "--out", folder / "made.bin", "--pairs", 4, "--folds",
+                                        2, "--workers", 1)
     yield "merge", lambda: command("merge", folder / "merged", folder, folder.parent / SOUND, "--same-name", "join",
                                    "--workers", 1)
 
@@ -135,11 +137,19 @@ def _of_image(folder: Path) -> Iterator[tuple[str, Reader]]:
     yield "formats", lambda: (kind_of(data), is_cut_off(data), read_header(data))
     yield "batch", batch
     yield "pack", lambda: command("pack", folder / "photographs", folder / "out", "--resize", "--workers", 1)
+    yield "align", lambda: command("align", folder / "photographs", folder / "aligned", "--landmarks",
+                                   folder / "landmarks.csv", "--workers", 1)
+
+
+def _of_landmarks(folder: Path) -> Iterator[tuple[str, Reader]]:
+    yield "align", lambda: command("align", folder.parent / FACES, folder / "aligned", "--landmarks",
+                                   folder / "landmarks.csv", "--workers", 1)
 
 
 READERS: dict[str, Callable[[Path], Iterator[tuple[str, Reader]]]] = {
     "set": _of_set, "bin": _of_bin, "lst": _of_list("faces.lst"), "table": _of_list("faces.csv"), "pairs": _of_pairs,
-    "lfw": _of_lfw, "cfp": _of_cfp, "exclude": _of_exclusions, "image": _of_image}
+    "lfw": _of_lfw, "cfp": _of_cfp, "exclude": _of_exclusions, "landmarks": _of_landmarks,
+    "image": _of_image}
 
 
 def quiet() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 TEMPLATE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
                      (70.7299, 92.2041)])
 TEMPLATE.setflags(write=False)
+LONGEST_SIDE = (1 << 15) - 2  # of an image that OpenCV warps
 
 
 def template(height: int = 112, width: int = 112) -> np.ndarray:
@@ -41,6 +42,26 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def align(image: np.ndarray, points: np.ndarray, height: int = 112, width: int = 112) -> np.ndarray:
-    """Crop a face: (H, W, 3) uint8 and its five (x, y) to (height, width, 3), black beyond the image's border."""
+    """Crop a face: (H, W, 3) uint8 and its five (x, y) to (height, width, 3), black beyond the image's border.
+
+    Raises ValueError where the points are no face's.
+    """
     matrix = similarity(points, template(height, width))
+    if max(image.shape[:2]) > LONGEST_SIDE:
+        image, matrix = _around_crop(image, matrix, height, width)
     return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=0)
+
+
+def _around_crop(image: np.ndarray, matrix: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of an image that the crop shows, and the matrix for it; ValueError where that is too large as well."""
+    corners = np.array([(0, 0, 1), (width, 0, 1), (0, height, 1), (width, height, 1)], np.float64)
+    shown = corners @ cv2.invertAffineTransform(matrix).T
+    limits = image.shape[1], image.shape[0]
+    left, top = (int(side) for side in np.clip(np.floor(shown.min(0)) - 2, 0, np.subtract(limits, 1)))
+    right, bottom = (int(side) for side in np.clip(np.ceil(shown.max(0)) + 2, 1, limits))
+    part = image[top:max(bottom, top + 1), left:max(right, left + 1)]
+    if max(part.shape[:2]) > LONGEST_SIDE:
+        raise ValueError(f"a face of more than {LONGEST_SIDE} pixels")
+    shifted = matrix.copy()
+    shifted[:, 2] += matrix[:, :2] @ (left, top)
+    return part, shifted

@@ -4,6 +4,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from recordio_tools.formats import MOST_SCANS
+
 
 class ImageError(ValueError):
     """Bytes that are no readable image; the message says what is wrong with them."""
@@ -22,6 +24,8 @@ def decode_bgr(data: bytes) -> np.ndarray:
     """The same with the channels in OpenCV's order, which saves a copy."""
     if not data:
         raise ImageError("is empty")
+    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MOST_SCANS:
+        raise ImageError(f"has more than {MOST_SCANS} scans, each of which takes as long as an image")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:

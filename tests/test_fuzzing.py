@@ -15,6 +15,7 @@ from small_sets import write_training_set
 from fuzzing import cases, pickles, readers
 from fuzzing.__main__ import main
 from fuzzing.runner import Limits, run_all
+from recordio_tools.alignment import TEMPLATE, align
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +141,24 @@ def test_protocols_with_names_and_numbers_that_no_file_has(tmp_path):
         status, line = command("pairs", "cfp", "--images", faces, "--protocol", tmp_path, "--kind", "FF", "--out",
                                tmp_path / "x.bin")
         assert status == 2 and "line 1 is not" in line
+
+
+@pytest.mark.parametrize("shape", [(40_000, 300), (300, 40_000)])
+@pytest.mark.parametrize("angle", [0, 30])
+def test_a_face_on_an_image_too_long_for_opencv_to_warp(shape, angle):
+    random = np.random.RandomState(0)
+    image = random.randint(0, 256, (*shape, 3), dtype=np.uint8)
+    turn = np.deg2rad(angle)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    centre = np.array([150, 150])
+    points = (TEMPLATE - 56) @ rotation.T + centre
+    far = np.array([0, 35_000]) if shape[0] > shape[1] else np.array([35_000, 0])
+    near = image[:300, :300]
+    image[far[1]:far[1] + 300, far[0]:far[0] + 300] = near
+    found = align(image, points + far).astype(int)
+    assert abs(found - align(near, points)).max() <= 2
+    for wild in (points * 1e5, points - 1e5, points * 1e-5):
+        try:
+            assert align(image, wild).shape == (112, 112, 3)
+        except ValueError:
+            continue
