@@ -118,7 +118,7 @@ def _check_headers(record_file: Records, heads: Heads) -> bool:
 def _check_labels(record_file: Records, keys: np.ndarray, labels: np.ndarray, classes: int | None) -> np.ndarray:
     bound = np.inf if classes is None else classes
     with np.errstate(invalid="ignore"):
-        odd = np.flatnonzero(~((labels >= 0) & (labels < min(bound, 1 << 31)) & (labels == np.floor(labels))))
+        odd = np.flatnonzero(~((labels >= 0) & (labels < min(bound, EXACT)) & (labels == np.floor(labels))))
     if len(odd):
         key = int(keys[odd[0]])
         limit = "a whole number from 0" if classes is None else f"one of 0 to {classes - 1}"

@@ -10,7 +10,7 @@ from recordio_tools.property import Property
 from recordio_tools.survey import Records
 
 EXACT = 1 << 24  # header records hold record numbers as float32, which is exact up to here
-MOST_LABELS = 1 << 31
+MOST_LABELS = EXACT  # labels are float32 too
 
 
 class Headers(NamedTuple):

@@ -9,13 +9,15 @@ import time
 import numpy as np
 import pytest
 from conftest import SHARED
-from recordio_cases import command, drawn_faces
-from small_sets import write_training_set
+from recordio_cases import command, drawn_faces, picture
+from small_sets import jpeg, write_training_set
 
 from fuzzing import cases, pickles, readers
 from fuzzing.__main__ import main
 from fuzzing.runner import Limits, run_all
+from recordio_tools import framing
 from recordio_tools.alignment import TEMPLATE, align
+from recordio_tools.writer import RecordWriter
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +164,12 @@ def test_a_face_on_an_image_too_long_for_opencv_to_warp(shape, angle):
             assert align(image, wild).shape == (112, 112, 3)
         except ValueError:
             continue
+
+
+def test_a_plain_set_with_an_enormous_label_is_refused_at_once(tmp_path):
+    with RecordWriter(tmp_path / "set" / "train.rec") as writer:
+        for key, label in enumerate((0.0, 1.0, 1e9)):
+            writer.write(key, framing.pack(label, key, jpeg(picture(key))))
+    for name in ("unpack", "check"):
+        status, _ = command(name, tmp_path / "set", *([tmp_path / "out"] if name == "unpack" else []))
+        assert status == (2 if name == "unpack" else 1)
