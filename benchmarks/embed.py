@@ -7,7 +7,7 @@ batches of 8 and 32 counts. All three must give the same embeddings.
 from __future__ import annotations
 
 import statistics
-from typing import Callable
+from typing import Callable, Iterator
 
 import mxnet as mx
 import numpy as np
@@ -54,21 +54,20 @@ def sides(network: str, images: np.ndarray) -> dict[str, Callable[[], np.ndarray
     made = {PLAIN: lambda: np.concatenate([plain(batch) for batch in batches]),
             OURS: lambda: np.concatenate([part[0] for part in embedder.embed(batches)])}
     floats = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
+    try:
+        forward = onnx_forward(symbol, {**arguments, **auxiliary}, (BATCH, 3, SIDE, SIDE))
+    except ImportError:
+        print(MISSING)
+        return made
     for size in (8, BATCH):
-        try:
-            forward = onnx_forward(symbol, {**arguments, **auxiliary}, (size, 3, SIDE, SIDE))
-        except ImportError:
-            print(MISSING)
-            break
-        made[f"onnxruntime, batches of {size}"] = lambda forward=forward, size=size: np.concatenate(
+        made[f"onnxruntime, batches of {size}"] = lambda size=size: np.concatenate(
             [forward(floats[first:first + size]) for first in range(0, len(floats), size)])
     return made
 
 
-def rows(repeats: int) -> list[Row]:
+def rows(repeats: int) -> Iterator[Row]:
     """Both rows of each network: against the plain graph and, where it is installed, against onnxruntime."""
     images = np.random.RandomState(1).randint(0, 256, (IMAGES, SIDE, SIDE, 3)).astype(np.uint8)
-    measured = []
     for network in NETWORKS:
         functions = sides(network, images)
         expected = functions[PLAIN]()
@@ -77,12 +76,11 @@ def rows(repeats: int) -> list[Row]:
                 raise RuntimeError(f"{network}: {name} does not give the plain graph's embeddings")
         seconds = take_turns(functions, repeats)
         rate = {name: IMAGES / statistics.median(values) for name, values in seconds.items()}
-        measured.append(Row(f"embedding, {network}", speed_ratio(seconds, PLAIN, OURS), MUST[network], None,
-                            f"{rate[OURS]:.1f} against {rate[PLAIN]:.1f} images/s"))
+        yield Row(f"embedding, {network}", speed_ratio(seconds, PLAIN, OURS), MUST[network], None,
+                  f"{rate[OURS]:.1f} against {rate[PLAIN]:.1f} images/s")
         others = [name for name in rate if name not in (OURS, PLAIN)]
         if others:
             best = max(others, key=rate.get)
             told = ", ".join(f"{rate[name]:.1f} ({name})" for name in others)
-            measured.append(Row(f"embedding, {network}, of onnxruntime", speed_ratio(seconds, best, OURS), None,
-                                1 / 1.2, f"{rate[OURS]:.1f} against {told} images/s"))
-    return measured
+            yield Row(f"embedding, {network}, of onnxruntime", speed_ratio(seconds, best, OURS), None,
+                      1 / 1.2, f"{rate[OURS]:.1f} against {told} images/s")

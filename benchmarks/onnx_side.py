@@ -16,7 +16,7 @@ MISSING = "onnxruntime is not installed: pip install --no-deps -r requirements-e
 
 def onnx_forward(symbol: mx.sym.Symbol, parameters: Mapping[str, mx.nd.NDArray],
                  shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from float32 images of `shape` to their embeddings, on the cores that OMP_NUM_THREADS says.
+    """A function from float32 images, (any N, *shape[1:]), to their embeddings, on the cores that OMP_NUM_THREADS says.
 
     parameters: arguments and auxiliary states by name. MXNet's exporter writes slopes as (C,), which must be (C, 1, 1),
     lists them as inputs too, and passes over fix_gamma; all three are mended. ImportError where there is no
@@ -38,6 +38,8 @@ def onnx_forward(symbol: mx.sym.Symbol, parameters: Mapping[str, mx.nd.NDArray],
         stored[name].CopyFrom(onnx.numpy_helper.from_array(array, name))
     for listed in [value for value in model.graph.input if value.name in stored]:
         model.graph.input.remove(listed)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ["OMP_NUM_THREADS"])  # the cores that MXNet has
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
