@@ -1,7 +1,6 @@
 """A network in onnxruntime, for comparison; needs requirements-extra.txt."""
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Callable, Mapping
@@ -9,6 +8,7 @@ from typing import Callable, Mapping
 import mxnet as mx
 import numpy as np
 
+from common.environment import threads
 from symbols.graph import fixed_gammas, prelu_slopes
 
 MISSING = "onnxruntime is not installed: pip install --no-deps -r requirements-extra.txt"
@@ -41,7 +41,7 @@ def onnx_forward(symbol: mx.sym.Symbol, parameters: Mapping[str, mx.nd.NDArray],
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ["OMP_NUM_THREADS"])  # the cores that MXNet has
+    options.intra_op_num_threads = threads()  # the cores that MXNet has
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {"data": images})[0]
 

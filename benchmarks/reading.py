@@ -28,7 +28,7 @@ from common.errors import UserError
 from recordio_tools.dataset import FaceDataset, open_dataset
 from training.data import Augmentation, BatchLoader
 
-BATCH, BATCHES, LOOPED = 128, 24, 4  # batches a turn, and of the slow loop, whose time is scaled up
+BATCH, BATCHES, LOOPED = 128, 96, 4  # batches a turn, and of the slow loop, whose time is scaled up
 LOOP, OURS, BARE = "loop", "ours", "bare"
 STEPS = 60
 

@@ -71,6 +71,12 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def threads() -> int:
+    """OpenMP's threads, as OMP_NUM_THREADS says; the cores where that says nothing."""
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(told) if told.isdigit() and int(told) else usable_cores()
+
+
 def _version(name: str) -> tuple[int, ...]:
     try:
         text = metadata.version(name)

@@ -6,12 +6,13 @@ from typing import Iterable, Iterator, List, Mapping, Sequence, Tuple
 import mxnet as mx
 import numpy as np
 
+from common.environment import threads
 from common.errors import UserError
 from symbols.fast import flatten_inputs
 from symbols.folding import fold
 from symbols.shapes import infer_shapes, parameter_names
 
-TILE = 8  # images a CPU computes at once: their maps stay in its cache, and larger batches take longer for each image
+TILE = 16  # images a CPU computes at once for each thread: the maps of many more do not stay in its cache
 # What a batch's computation leaves behind: for each tile, of the images and their mirror images, and how many count.
 Started = List[Tuple[List[mx.nd.NDArray], int]]
 
@@ -77,7 +78,7 @@ def _bind(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray], auxilia
     """The network on a device, for (up to) shape[0] images at once; on CPUs folded, and in tiles."""
     arguments, auxiliary = dict(arguments), dict(auxiliary)
     if device.device_type == "cpu":
-        shape = (min(shape[0], TILE), *shape[1:])
+        shape = (min(shape[0], TILE * threads()), *shape[1:])
         symbol, arguments, auxiliary = fold(symbol, arguments, auxiliary, shape)
     executor = symbol.simple_bind(device, grad_req="null", data=shape)
     executor.copy_params_from(arguments, auxiliary, allow_extra_params=True)
