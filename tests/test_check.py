@@ -11,8 +11,6 @@ from recordio_cases import command, picture
 from small_sets import jpeg, write_training_set, write_verification_set
 
 from recordio_tools import framing
-from recordio_tools.binfile import write_bin
-from recordio_tools.check_bin import check_bin
 from recordio_tools.check_rec import check_rec
 from recordio_tools.recordio import RecordFile
 from recordio_tools.writer import RecordWriter
@@ -219,28 +217,6 @@ def test_records_in_several_parts_are_sound(tmp_path):
     assert faults(tmp_path) == {}
 
 
-@pytest.mark.parametrize("pairs, same, broken, expected", [
-    (20, None, {}, set()), (9, None, {}, {"few-pairs"}), (20, True, {}, {"one-class-fold"}),
-    (20, None, {3: b"text"}, {"undecodable"}), (20, None, {4: jpeg(picture(0, 96, 96))}, {"size"}),
-    (20, None, {5: jpeg(picture())[:1500]}, {"cut-off-image"})])
-def test_verification_sets(tmp_path, pairs, same, broken, expected):
-    images = [broken.get(number, jpeg(picture(number % 7))) for number in range(2 * pairs)]
-    write_bin(tmp_path / "x.bin", images, [number % 2 == 0 if same is None else same for number in range(pairs)])
-    status, _ = command("check", tmp_path / "x.bin")
-    assert status == int(bool(expected))
-    report = check_bin(tmp_path / "x.bin", 2)
-    assert set(report.faults) == expected
-    for kind, fault in report.faults.items():
-        if broken:
-            assert fault.record == list(broken)[0], kind
-
-
-def test_a_bin_that_is_none(tmp_path, capsys):
-    (tmp_path / "x.bin").write_bytes(b"no pickle")
-    assert command("check", tmp_path / "x.bin") == (1, "")
-    assert "bin-file" in capsys.readouterr().out
-
-
 def test_mutated_real_records_end_in_a_report(shared_data, tmp_path):
     with RecordFile(shared_data / "train/train.rec") as file, RecordWriter(tmp_path / "train.rec") as writer:
         for key in [*range(1, 6), *range(400, 406)]:
@@ -263,41 +239,9 @@ def test_mutated_real_records_end_in_a_report(shared_data, tmp_path):
     assert unsound > 75
 
 
-def plain_part(path, labels, first_key=0, indexed=True):
-    """A `.rec` as im2rec writes it; returns the offset of each record."""
-    with RecordWriter(path, path.with_suffix(".idx") if path.suffix == ".rec" else None) as writer:
-        offsets = [writer.write(first_key + number, framing.pack(float(label), first_key + number,
-                                                                 jpeg(picture(first_key + number))))
-                   for number, label in enumerate(labels)]
-    if not indexed:
-        writer.idx_path.unlink()
-    return offsets
-
-
-@pytest.mark.parametrize("names", [["faces_0.rec", "faces_1.rec"], ["faces.rec.part000", "faces.rec.part001"]])
-def test_labels_are_considered_over_all_parts_of_a_set(tmp_path, capsys, names):
-    plain_part(tmp_path / names[0], [0, 2, 0])
-    offsets = plain_part(tmp_path / names[1], [4, 1, 5], 3)
-    for argv in ([tmp_path], [tmp_path / "faces"], [tmp_path / names[1], tmp_path / names[0]]):
-        assert command("check", *argv, "--json") == (1, "")
-        report = json.loads(capsys.readouterr().out)
-        assert [file["path"] for file in report["files"]] == [str(tmp_path / name) for name in names]
-        assert report["files"][0]["sound"] and report["files"][0]["faults"] == []
-        gap, = report["files"][1]["faults"]
-        assert (gap["kind"], gap["count"], gap["file"], gap["first_byte"]) == ("label-gap", 1, "rec", offsets[0])
-    assert command("check", tmp_path / names[0]) == (0, "")  # one of several: labels may be missing
-    plain_part(tmp_path / names[0], [0, 2, 3])
-    assert command("check", tmp_path) == (0, "")
-
-
-def test_one_image_under_two_labels_is_a_note(folder, tmp_path, capsys):
+def test_one_image_under_two_labels_is_a_note(folder, capsys):
     images = {}
     rewrite(folder, lambda key, label, image: (label, images.setdefault({8: 2, 9: 7}.get(key, key), image)))
     assert command("check", folder) == (0, "")
     assert re.search(rf"note: same-image +1 +first at byte {offset_of(folder, 8)}, record 8: is the image at byte "
                      rf"{offset_of(folder, 2)} too", capsys.readouterr().out)
-    plain_part(tmp_path / "a_0.rec", [0, 1])
-    offsets = plain_part(tmp_path / "a_1.rec", [1, 0])
-    command("check", tmp_path / "a", "--json")
-    first, second = json.loads(capsys.readouterr().out)["files"]
-    assert first["notes"] == [] and second["notes"][0]["count"] == 2 and second["notes"][0]["first_byte"] == offsets[0]

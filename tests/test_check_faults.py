@@ -1,67 +1,14 @@
 """Each kind of fault put into a set by hand: check must find exactly it, so often, and where it was put."""
-import json
-import pickle
 import struct
 
 import cv2
 import numpy as np
 import pytest
-from recordio_cases import command, picture
-from small_sets import jpeg, write_training_set
+from check_cases import Set
+from recordio_cases import picture
+from small_sets import jpeg
 
-from recordio_tools.binfile import write_bin
 from recordio_tools.faults import KINDS, NOTES
-from recordio_tools.recordio import RecordFile
-from recordio_tools.writer import RecordWriter
-
-IDENTITIES, IMAGES = 4, 3  # images are records 1 to 12, identities' headers 13 to 16
-
-
-class Set:
-    """A sound set to damage; what it says of its places is taken from before the damage."""
-
-    def __init__(self, folder):
-        self.folder = write_training_set(folder, IDENTITIES, IMAGES)
-        self.data = bytearray((folder / "train.rec").read_bytes())
-        self.lines = (folder / "train.idx").read_bytes().splitlines(True)
-        with RecordFile(folder / "train.rec") as file:
-            self.at = dict(zip(file.keys.tolist(), file.offsets.tolist()))
-            self.length = {key: len(file.content_at(offset)[0]) for key, offset in self.at.items()}
-
-    def put(self, key, inside, new):
-        """Overwrite bytes of a record, from its offset on."""
-        self.data[self.at[key] + inside:self.at[key] + inside + len(new)] = new
-
-    def label(self, key, *values):
-        """Overwrite the label, or the labels of a header record."""
-        self.put(key, 12 if len(values) == 1 else 32, np.array(values, "<f4").tobytes())
-
-    def line_at(self, number):
-        """The byte at which a line of the index begins, from 0."""
-        return sum(map(len, self.lines[:number]))
-
-    def rebuild(self, change):
-        """Write all records again, each content as `change(key, content)` gives it, or not at all (None)."""
-        with RecordFile(self.folder / "train.rec") as file, RecordWriter(self.folder / "new.rec") as writer:
-            for key in file.keys.tolist():
-                content = change(key, file.content_at(self.at[key])[0])
-                if content is not None:
-                    self.at[key] = writer.write(key, content)
-        self.data = bytearray((self.folder / "new.rec").read_bytes())
-        self.lines = (self.folder / "new.idx").read_bytes().splitlines(True)
-        for name in ("new.rec", "new.idx"):
-            (self.folder / name).unlink()
-
-    def faults(self, capsys, *flags):
-        """{kind: (count, file, first byte, first record)} as --json tells them."""
-        (self.folder / "train.rec").write_bytes(self.data)
-        (self.folder / "train.idx").write_bytes(b"".join(self.lines))
-        status, _ = command("check", self.folder, "--json", *flags)
-        report, = json.loads(capsys.readouterr().out)["files"]
-        assert status == int(bool(report["faults"])) and report["sound"] == (not status)
-        self.report = report
-        return {fault["kind"]: (fault["count"], fault["file"], fault["first_byte"], fault["first_record"])
-                for fault in report["faults"]}
 
 
 @pytest.fixture
@@ -251,51 +198,6 @@ def test_an_image_that_claims_to_be_enormous(small, capsys):
 def test_empty(small, capsys):
     small.data, small.lines = bytearray(), []
     assert small.faults(capsys)["empty"] == (1, "rec", 0, None)
-
-
-def bin_faults(path, capsys):
-    status, _ = command("check", path, "--json")
-    report, = json.loads(capsys.readouterr().out)["files"]
-    assert status == int(bool(report["faults"]))
-    return {fault["kind"]: (fault["count"], fault["file"], fault["first_byte"], fault["first_record"])
-            for fault in report["faults"]}
-
-
-def test_bins(tmp_path, capsys):
-    path = tmp_path / "x.bin"
-    images = [jpeg(picture(number)) for number in range(48)]
-    same = [number % 2 == 0 for number in range(24)]
-
-    def write(changes=None, same=same, count=48):
-        values = [(changes or {}).get(number, image) for number, image in enumerate(images[:count])]
-        path.write_bytes(pickle.dumps((values, same), protocol=2))
-        content = path.read_bytes()
-        return lambda number: content.index(values[number].decode("latin-1").encode("utf-8"))
-    write()
-    assert bin_faults(path, capsys) == {}
-    at = write({7: b"text that is no image", 5: b"neither is this"})
-    assert bin_faults(path, capsys) == {"undecodable": (2, "bin", at(5), 5)}
-    write({9: b"", 11: 3})
-    assert bin_faults(path, capsys) == {"undecodable": (2, None, None, 9)}
-    at = write({6: images[6][:1500]})
-    assert bin_faults(path, capsys) == {"cut-off-image": (1, "bin", at(6), 6)}
-    at = write({0: jpeg(picture(1, 96, 96)), 30: jpeg(picture(2, 96, 112))})
-    assert bin_faults(path, capsys) == {"size": (2, "bin", at(0), 0)}
-    write(count=47)
-    assert bin_faults(path, capsys) == {"pair-count": (1, None, None, None)}
-    at = write(same=same[:20])
-    assert bin_faults(path, capsys) == {"pair-count": (1, "bin", at(40), None)}
-    at = write(same=same[:9], count=18)
-    assert bin_faults(path, capsys) == {"few-pairs": (1, "bin", at(0), None)}
-    at = write(same=[True] * 6 + same[6:])
-    assert bin_faults(path, capsys) == {"one-class-fold": (2, "bin", at(0), 0)}
-    write_bin(path, images, same)
-    content = path.read_bytes()
-    path.write_bytes(content[:5000])
-    count, file, byte, _ = bin_faults(path, capsys)["bin-file"]
-    assert (count, file) == (1, "bin") and 0 < byte < 5000  # the operation whose bytes go on past the end
-    path.write_bytes(b"")
-    assert bin_faults(path, capsys) == {"bin-file": (1, "bin", 0, None)}
 
 
 def test_every_kind_is_explained():

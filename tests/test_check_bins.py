@@ -1,0 +1,77 @@
+"""check of verification sets: every kind of fault of a `.bin` is found, counted, and its place named."""
+import json
+import pickle
+
+import pytest
+from recordio_cases import command, picture
+from small_sets import jpeg
+
+from recordio_tools.binfile import write_bin
+from recordio_tools.check_bin import check_bin
+
+
+@pytest.mark.parametrize("pairs, same, broken, expected", [
+    (20, None, {}, set()), (9, None, {}, {"few-pairs"}), (20, True, {}, {"one-class-fold"}),
+    (20, None, {3: b"text"}, {"undecodable"}), (20, None, {4: jpeg(picture(0, 96, 96))}, {"size"}),
+    (20, None, {5: jpeg(picture())[:1500]}, {"cut-off-image"})])
+def test_verification_sets(tmp_path, pairs, same, broken, expected):
+    images = [broken.get(number, jpeg(picture(number % 7))) for number in range(2 * pairs)]
+    write_bin(tmp_path / "x.bin", images, [number % 2 == 0 if same is None else same for number in range(pairs)])
+    status, _ = command("check", tmp_path / "x.bin")
+    assert status == int(bool(expected))
+    report = check_bin(tmp_path / "x.bin", 2)
+    assert set(report.faults) == expected
+    for kind, fault in report.faults.items():
+        if broken:
+            assert fault.record == list(broken)[0], kind
+
+
+def test_a_bin_that_is_none(tmp_path, capsys):
+    (tmp_path / "x.bin").write_bytes(b"no pickle")
+    assert command("check", tmp_path / "x.bin") == (1, "")
+    assert "bin-file" in capsys.readouterr().out
+
+
+def bin_faults(path, capsys):
+    status, _ = command("check", path, "--json")
+    report, = json.loads(capsys.readouterr().out)["files"]
+    assert status == int(bool(report["faults"]))
+    return {fault["kind"]: (fault["count"], fault["file"], fault["first_byte"], fault["first_record"])
+            for fault in report["faults"]}
+
+
+def test_bins(tmp_path, capsys):
+    path = tmp_path / "x.bin"
+    images = [jpeg(picture(number)) for number in range(48)]
+    same = [number % 2 == 0 for number in range(24)]
+
+    def write(changes=None, same=same, count=48):
+        values = [(changes or {}).get(number, image) for number, image in enumerate(images[:count])]
+        path.write_bytes(pickle.dumps((values, same), protocol=2))
+        content = path.read_bytes()
+        return lambda number: content.index(values[number].decode("latin-1").encode("utf-8"))
+    write()
+    assert bin_faults(path, capsys) == {}
+    at = write({7: b"text that is no image", 5: b"neither is this"})
+    assert bin_faults(path, capsys) == {"undecodable": (2, "bin", at(5), 5)}
+    write({9: b"", 11: 3})
+    assert bin_faults(path, capsys) == {"undecodable": (2, None, None, 9)}
+    at = write({6: images[6][:1500]})
+    assert bin_faults(path, capsys) == {"cut-off-image": (1, "bin", at(6), 6)}
+    at = write({0: jpeg(picture(1, 96, 96)), 30: jpeg(picture(2, 96, 112))})
+    assert bin_faults(path, capsys) == {"size": (2, "bin", at(0), 0)}
+    write(count=47)
+    assert bin_faults(path, capsys) == {"pair-count": (1, None, None, None)}
+    at = write(same=same[:20])
+    assert bin_faults(path, capsys) == {"pair-count": (1, "bin", at(40), None)}
+    at = write(same=same[:9], count=18)
+    assert bin_faults(path, capsys) == {"few-pairs": (1, "bin", at(0), None)}
+    at = write(same=[True] * 6 + same[6:])
+    assert bin_faults(path, capsys) == {"one-class-fold": (2, "bin", at(0), 0)}
+    write_bin(path, images, same)
+    content = path.read_bytes()
+    path.write_bytes(content[:5000])
+    count, file, byte, _ = bin_faults(path, capsys)["bin-file"]
+    assert (count, file) == (1, "bin") and 0 < byte < 5000  # the operation whose bytes go on past the end
+    path.write_bytes(b"")
+    assert bin_faults(path, capsys) == {"bin-file": (1, "bin", 0, None)}
