@@ -14,12 +14,12 @@ from common.files import PathLike
 from recordio_tools import framing
 from recordio_tools.errors import DataError
 from recordio_tools.images import ImageError, decode
+from recordio_tools.layout import EXACT, is_range
 from recordio_tools.parts import RecordParts, Records, open_records
 from recordio_tools.property import Property, read_property
 from recordio_tools.raw import Heads
 
 CHECK = "python -m recordio_tools check lists all faults"
-EXACT = 1 << 24  # header records hold record numbers as float32, which is exact up to here
 TRIES = 20  # images to decode in search of one that tells the size
 
 
@@ -106,9 +106,8 @@ def _check_headers(record_file: Records, heads: Heads) -> bool:
             raise DataError(f"{record_file.place(int(odd[0]))}: holds no image; {CHECK}")
         return False
     identities = np.sort(record_file.keys[bare])[1:]
-    first, last = heads.label[zero[0]]
-    told = np.arange(int(first), int(last)) if 0 < first <= last < EXACT else identities
-    if max(first, last) < EXACT and not np.array_equal(told, identities):
+    first, last = heads.label[zero[0]].tolist()
+    if 0 < first <= last < EXACT and not is_range(identities, first, last):
         raise DataError(f"{record_file.rec_path}: record 0 at byte {record_file.offsets[zero[0]]}: says that records "
                         f"{first:.0f} to {last - 1:.0f} are the identities' headers, the index knows {len(identities)} "
                         f"such records; the index is that of another rec, or images are missing; {CHECK}")

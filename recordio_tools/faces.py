@@ -57,13 +57,14 @@ def open_faces(path: Path) -> Iterator[Faces]:
 def packed_faces(path: str, dataset: FaceDataset) -> Faces:
     """The faces of an open set, without labels that have no image."""
     record_file = dataset.record_file
-    names = names_beside(record_file.rec_path, dataset.num_classes)
     order = np.argsort(dataset.labels, kind="stable")
-    labels, first = np.unique(dataset.labels[order], return_index=True)
-    folders = folder_names(names, RESERVED)
-    return Faces(path, [names[label] for label in labels.tolist()], labels.tolist(),
-                 np.split(dataset.keys[order], first[1:]), lambda key: record_file.read(key).content,
-                 lambda key: f"{record_file.rec_path}: record {key}", [folders[label] for label in labels.tolist()])
+    found, first = np.unique(dataset.labels[order], return_index=True)
+    labels = found.tolist()
+    known = names_beside(record_file.rec_path)
+    names = [known.get(label, "") for label in labels]
+    return Faces(path, names, labels, np.split(dataset.keys[order], first[1:]),
+                 lambda key: record_file.read(key).content, lambda key: f"{record_file.rec_path}: record {key}",
+                 folder_names(labels, names, RESERVED))
 
 
 def faces_in_folders(path: Path) -> Faces:
@@ -103,7 +104,8 @@ def names_in(path: Path) -> list[str]:
         return list(faces_in_folders(path).names)
     dataset = open_dataset(path, fewest=1)
     with dataset.record_file:
-        names = [name for name in names_beside(dataset.record_file.rec_path, dataset.num_classes) if name]
+        known = names_beside(dataset.record_file.rec_path)
+        names = [name for label, name in sorted(known.items()) if name and label < dataset.num_classes]
     if not names:
         raise UserError(f"{path}: has no identities.csv beside it, so its identities have no names; give a folder of "
                         "image folders, or compare by --overlap-with and --model")

@@ -10,8 +10,8 @@ from recordio_tools.sources import natural
 LONGEST = 200  # bytes; file systems take 255
 
 
-def folder_names(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
-    """A folder's name for each label 0, 1, 2, ... of these names ("" for none), none of them in `taken`.
+def folder_names(labels: Sequence[int], names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
+    """A folder's name for each of some labels, sorted, that have these names ("" for none), none of them in `taken`.
 
     The names themselves where all can be folders and `pack` would sort them as they stand; else `0007_name`, or `0007`
     alone for a name that can be no folder: so packing the folders gives the same labels again.
@@ -19,8 +19,8 @@ def folder_names(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
     plain = all(map(is_safe, names)) and len(set(map(_folded, names))) == len(names)
     if plain and not set(names) & set(taken) and list(names) == sorted(names, key=lambda name: (natural(name), name)):
         return list(names)
-    width = len(str(max(len(names) - 1, 0)))
-    return [f"{label:0{width}d}" + (f"_{name}" if is_safe(name) else "") for label, name in enumerate(names)]
+    width = len(str(max(labels, default=0)))
+    return [f"{label:0{width}d}" + (f"_{name}" if is_safe(name) else "") for label, name in zip(labels, names)]
 
 
 def is_safe(name: str) -> bool:

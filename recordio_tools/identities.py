@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from pathlib import Path
 from typing import Iterable, Sequence
 
@@ -34,17 +35,17 @@ def read_identities(path: PathLike) -> dict[int, str]:
     return found
 
 
-def names_beside(rec_path: Path, labels: int) -> list[str]:
-    """The name of each of the labels 0 to `labels` - 1, "" for one that has none (there need be no identities.csv)."""
+def names_beside(rec_path: Path) -> dict[int, str]:
+    """Label to name of a set; none where there is no identities.csv."""
     path = rec_path.with_name("identities.csv")
-    known = read_identities(path) if path.is_file() else {}
-    return [known.get(label, "") for label in range(labels)]
+    return read_identities(path) if path.is_file() else {}
 
 
-def identity_table(identities: Iterable[Sequence], columns: Sequence[str] = ()) -> bytes:
-    """An identities.csv of (name, images, *values of further columns) of the labels 0, 1, 2, ..."""
+def identity_table(identities: Iterable[Sequence], columns: Sequence[str] = (), labels: Iterable[int] | None = None
+                   ) -> bytes:
+    """An identities.csv of (name, images, *values of further columns) of these labels (default: 0, 1, 2, ...)."""
     return csv_bytes(("label", "identity", "images", *columns),
-                     ((label, *row) for label, row in enumerate(identities)))
+                     ((label, *row) for label, row in zip(itertools.count() if labels is None else labels, identities)))
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence]) -> bytes:

@@ -68,7 +68,7 @@ def _check_ranges(records: Records, headers: Headers, report: FileReport) -> Non
         return
     identities, zero = headers.identities, headers.zero
     first, last = records.label[zero].tolist()
-    if not np.array_equal(records.key[identities], np.arange(first, last) if 0 <= first <= last <= EXACT else []):
+    if not is_range(records.key[identities], first, last):
         report.add("header-range", f"record 0 says that records {first:.0f} to {last - 1:.0f} are the identities' "
                    f"headers; there are {len(identities)} such records", int(records.offset[zero]), 0)
     begin, end = records.label[identities].astype(np.float64).T
@@ -88,6 +88,11 @@ def _check_ranges(records: Records, headers: Headers, report: FileReport) -> Non
     if covered != images and "header-range" not in report.faults:
         report.add("header-range", f"the headers account for {covered} images, there are {images}",
                    int(records.offset[zero]), 0)
+
+
+def is_range(keys: np.ndarray, first: float, last: float) -> bool:
+    """Whether the keys, int64, sorted, are first, first + 1, ..., last - 1; without making what a file only claims."""
+    return last - first == len(keys) and np.array_equal(keys, np.arange(len(keys)) + first)
 
 
 def _ranges_hold(records: Records, begin: np.ndarray, end: np.ndarray,

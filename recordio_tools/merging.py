@@ -13,8 +13,8 @@ from typing import Iterator
 from common.errors import UserError
 from common.files import write_atomic
 from recordio_tools import framing
-from recordio_tools.dataset import EXACT
 from recordio_tools.identities import csv_bytes, identity_table
+from recordio_tools.layout import EXACT
 from recordio_tools.merge_plan import Plan
 from recordio_tools.parallel import ordered_map
 from recordio_tools.progress import progress

@@ -174,10 +174,14 @@ def _entries_lost(checked: Checked) -> dict:
 def _identities_lost(checked: Checked, losses: _Losses, labels: np.ndarray, names: dict[int, str]) -> dict:
     """Labels that were there, or should have been, and have no image any more."""
     expected = _classes(checked)
-    known = np.arange(min(expected, 1 << 24) if expected < MOST_LABELS else 0)
-    dropped = np.concatenate([np.empty(0), *losses.labels])
-    dropped = dropped[np.isfinite(dropped) & (dropped >= 0) & (dropped < min(expected, MOST_LABELS))]
-    lost = np.setdiff1d(np.concatenate([known, dropped[dropped == np.floor(dropped)].astype(np.int64)]), labels)
-    return {"identities_lost": len(lost),
+    if expected < MOST_LABELS:  # every label is known; so many from 0 on hold all the gaps that are named
+        lost = np.setdiff1d(np.arange(min(expected, len(labels) + NAMED)), labels)
+        count = expected - len(labels)
+    else:
+        dropped = np.concatenate([np.empty(0), *losses.labels])
+        dropped = dropped[np.isfinite(dropped) & (dropped >= 0) & (dropped < MOST_LABELS)]
+        lost = np.setdiff1d(dropped[dropped == np.floor(dropped)].astype(np.int64), labels)
+        count = len(lost)
+    return {"identities_lost": count,
             "identities_lost_named": [{"label": label, "identity": names.get(label, "")}
                                       for label in lost[:NAMED].tolist()]}

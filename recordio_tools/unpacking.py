@@ -33,22 +33,23 @@ def unpack_rec(path: Path, out: Path, workers: int) -> dict:
     """
     dataset = open_dataset(path, fewest=1)
     with dataset.record_file, new_folder(out) as folder:
-        names = names_beside(dataset.record_file.rec_path, dataset.num_classes)
-        folders = folder_names(names, RESERVED)
-        counts = np.bincount(dataset.labels, minlength=dataset.num_classes).tolist()
-        for name, count in zip(folders, counts):
-            if count:
-                (folder / name).mkdir()
-        work = functools.partial(_write_record, dataset, folder, folders)
+        present, owner, counts = np.unique(dataset.labels, return_inverse=True, return_counts=True)
+        labels = present.tolist()
+        known = names_beside(dataset.record_file.rec_path)
+        names = [known.get(label, "") for label in labels]
+        folders = folder_names(labels, names, RESERVED)
+        for name in folders:
+            (folder / name).mkdir()
+        work = functools.partial(_write_record, dataset, folder, folders, owner)
         found = _finish(work, range(len(dataset)), len(dataset), workers)
-        order = np.argsort(dataset.labels, kind="stable").tolist()
+        order = np.argsort(owner, kind="stable").tolist()
         lines = (
-            f"1\t{folders[dataset.labels[place]]}/{dataset.keys[place]}{ending(found[place])}\t{dataset.labels[place]}\n"
+            f"1\t{folders[owner[place]]}/{dataset.keys[place]}{ending(found[place])}\t{dataset.labels[place]}\n"
             for place in order)
         (folder / LIST).write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
-        (folder / NAMES).write_bytes(identity_table(zip(names, counts, folders), ("folder",)))
-        report = {"source": str(path), "images": len(dataset), "identities": int(np.count_nonzero(counts)),
-                  "identities_without_images": counts.count(0), "named_folders": folders == names,
+        (folder / NAMES).write_bytes(identity_table(zip(names, counts.tolist(), folders), ("folder",), labels))
+        report = {"source": str(path), "images": len(dataset), "identities": len(labels),
+                  "identities_without_images": dataset.num_classes - len(labels), "named_folders": folders == names,
                   "formats": _formats(found)}
         _write_report(folder, report)
     return report
@@ -84,10 +85,10 @@ def _formats(kinds: list[str | None]) -> dict[str, int]:
     return dict(collections.Counter(kind or "unknown" for kind in kinds).most_common())
 
 
-def _write_record(dataset: FaceDataset, folder: Path, folders: list[str], place: int) -> str | None:
+def _write_record(dataset: FaceDataset, folder: Path, folders: list[str], owner: np.ndarray, place: int) -> str | None:
     key = int(dataset.keys[place])
     content = dataset.record_file.read(key).content
-    name = f"{folders[dataset.labels[place]]}/{key}{ending(kind_of(content))}"
+    name = f"{folders[owner[place]]}/{key}{ending(kind_of(content))}"
     return _write_image(folder, (name, content))
 
 

@@ -111,18 +111,19 @@ def test_hostile_names_stay_inside(tmp_path):
 def test_each_hostile_name(tmp_path, name):
     if name not in ("unpack.lst", "identities.csv"):
         assert not is_safe(name)
-    got = folder_names(["A", name, "Z"], taken=("unpack.lst", "identities.csv"))
+    got = folder_names(range(3), ["A", name, "Z"], taken=("unpack.lst", "identities.csv"))
     assert [label[0] for label in got] == ["0", "1", "2"]
     assert all(is_safe(label) and (tmp_path / label).resolve().parent == tmp_path.resolve() for label in got)
 
 
 def test_names_that_can_stay():
     for names in (["A", "b\u00f6", "\u5f20\u4e09"], ["n1", "n2", "n10"], ["a\udcff"], ["A B", "A'B"]):
-        assert folder_names(names) == names
-    assert folder_names(["n10", "n2"]) == ["0_n10", "1_n2"]
-    assert folder_names(["Ann", "ann"]) == ["0_Ann", "1_ann"]
-    assert folder_names(["e\u0301", "\u00e9"]) == ["0_e\u0301", "1_\u00e9"]
-    assert folder_names([""] * 11) == [f"{label:02d}" for label in range(11)]
+        assert folder_names(range(len(names)), names) == names
+    assert folder_names([0, 1], ["n10", "n2"]) == ["0_n10", "1_n2"]
+    assert folder_names([0, 1], ["Ann", "ann"]) == ["0_Ann", "1_ann"]
+    assert folder_names([3, 11], ["e\u0301", "\u00e9"]) == ["03_e\u0301", "11_\u00e9"]
+    assert folder_names(range(11), [""] * 11) == [f"{label:02d}" for label in range(11)]
+    assert folder_names([5, 16777215], ["", "Ann"]) == ["00000005", "16777215_Ann"]
 
 
 def test_a_bin_there_and_back(tmp_path):
