@@ -17,6 +17,7 @@ from mxnet import autograd
 from benchmarks.harness import speed_ratio, take_turns
 from benchmarks.table import Row
 from training.head import MarginHead
+from training.layer import Layer
 
 EMBEDDING, BATCH = 512, 64
 CLASSES = (10575, 85742)  # CASIA-WebFace, MS1MV2
@@ -25,17 +26,17 @@ OURS, ONE_HOT, FLOOR = "ours", "one-hot", "no margin"
 
 def plain_logits(head: MarginHead, embedding: mx.nd.NDArray) -> mx.nd.NDArray:
     """Scaled cosines to all classes, as the ecosystem computes them."""
-    return mx.nd.FullyConnected(mx.nd.L2Normalization(embedding) * head.scale,
+    return mx.nd.FullyConnected(mx.nd.L2Normalization(embedding) * head.layer.scale,
                                 mx.nd.L2Normalization(head.fc7_weight.data()), no_bias=True,
-                                num_hidden=head.num_classes)
+                                num_hidden=head.layer.num_classes)
 
 
 def one_hot(head: MarginHead, embedding: mx.nd.NDArray, label: mx.nd.NDArray) -> tuple[mx.nd.NDArray, ...]:
     """Loss, logged cross-entropy and hit."""
     plain = plain_logits(head, embedding)
-    own = mx.nd.pick(plain, label) / head.scale
-    hot = mx.nd.one_hot(label, head.num_classes)
-    logits = plain + mx.nd.broadcast_mul(hot, ((head.margin(own) - own) * head.scale).expand_dims(1))
+    own = mx.nd.pick(plain, label) / head.layer.scale
+    hot = mx.nd.one_hot(label, head.layer.num_classes)
+    logits = plain + mx.nd.broadcast_mul(hot, ((head.layer.margin(own) - own) * head.layer.scale).expand_dims(1))
     with autograd.pause():
         hit = mx.nd.argmax(logits, axis=1).astype("int32") == label
         logged = -mx.nd.sum(hot * mx.nd.log(mx.nd.softmax(logits) + 1e-30), axis=1)
@@ -50,7 +51,7 @@ def no_margin(head: MarginHead, embedding: mx.nd.NDArray, label: mx.nd.NDArray) 
 def sides(classes: int) -> tuple[MarginHead, dict[str, Callable[[], np.ndarray]]]:
     """The head, and functions that make a pass and return the gradient of the embeddings."""
     random = np.random.RandomState(0)
-    head = MarginHead(classes, EMBEDDING)
+    head = MarginHead(Layer(classes, EMBEDDING))
     head.initialize(mx.init.Normal(0.01))
     embedding = mx.nd.array(random.randn(BATCH, EMBEDDING))
     embedding.attach_grad()

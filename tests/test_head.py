@@ -8,6 +8,7 @@ from mxnet import gluon
 
 from common.errors import UserError
 from training.head import MarginHead
+from training.layer import Layer
 
 CLASSES, SIZE, SAMPLES = 30, 16, 12
 LOSSES = {
@@ -77,11 +78,11 @@ def make_case(seed=0):
 
 def make_head(weight=None, bias=None, devices=None, **settings):
     shape = weight.shape if weight is not None else (CLASSES, SIZE)
-    head = MarginHead(*shape, **settings)
+    head = MarginHead(Layer(*shape, **settings))
     head.initialize(mx.init.Normal(0.01), ctx=devices or [mx.cpu()])
     if weight is not None:
         head.fc7_weight.set_data(mx.nd.array(weight))
-    if bias is not None and head.fc7_bias is not None:
+    if bias is not None and "fc7_bias" in head.layer.arrays:
         head.fc7_bias.set_data(mx.nd.array(bias))
     return head
 
@@ -124,7 +125,7 @@ def test_loss_and_gradients_are_those_of_plain_numpy(settings):
     np.testing.assert_array_equal(hit, expected[2])
     close(to_embedding, measured_gradient(total, embedding))
     close(added_gradient(head.fc7_weight), measured_gradient(total, weight))
-    if head.fc7_bias is not None:
+    if "fc7_bias" in head.layer.arrays:
         close(added_gradient(head.fc7_bias), measured_gradient(total, bias))
 
 
@@ -239,4 +240,4 @@ def test_labels_beyond_what_float16_holds(loss_type):
     (dict(margin_m=2.0), "--margin-m")])
 def test_senseless_settings_are_refused(settings, flag):
     with pytest.raises(UserError, match=flag):
-        MarginHead(10, 4, **settings)
+        Layer(10, 4, **settings)

@@ -18,6 +18,7 @@ from test_head import (
 
 from common.errors import UserError
 from training.head import MarginHead
+from training.layer import Layer
 from training.sampling import choose_rows
 from training.sharded_head import ShardedHead
 
@@ -27,7 +28,7 @@ RATE, MOMENTUM, DECAY = 0.1, 0.9, 0.01
 
 
 def make_sharded(weight, bias=None, count=2, parallel=True, rate=1.0, seed=0, accumulate=False, **settings):
-    layer = MarginHead(*weight.shape, **settings)
+    layer = Layer(*weight.shape, **settings)
     head = ShardedHead(layer, [mx.cpu(number) for number in range(count)], parallel, rate, MOMENTUM, DECAY, seed,
                        accumulate)
     head.set_arrays({"fc7_weight": mx.nd.array(weight),
@@ -229,7 +230,7 @@ def test_weights_begin_as_the_whole_heads_whatever_the_devices():
         mx.random.seed(4)
         head.initialize(mx.init.Normal(0.01))
         begun.append(numbers(head.arrays())["fc7_weight"])
-    whole = MarginHead(CLASSES, SIZE)
+    whole = MarginHead(Layer(CLASSES, SIZE))
     mx.random.seed(4)
     whole.initialize(mx.init.Normal(0.01))
     np.testing.assert_array_equal(begun[0], whole.fc7_weight.data().asnumpy())

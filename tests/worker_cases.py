@@ -46,7 +46,7 @@ def main(argv):
     from training.serve import role, serve
     if role():
         return serve(role())
-    from training.workers import join
+    from training.joining import join
     with join(argv[1]) as workers:
         return globals()[argv[0]](workers)
 

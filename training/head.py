@@ -1,7 +1,6 @@
 """The classification layer a face embedding is trained with, and its loss."""
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Mapping
 
@@ -9,19 +8,17 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from common.errors import UserError
-from training.margins import SOFTMAX, make_margin
+from training.layer import Layer
 from training.shard import Shard
 
 INITIAL = 0.01  # standard deviation of the normal distribution that the weights are drawn from
-BIAS_LR_MULT = 2.0  # InsightFace's: a bias learns twice as fast as its weight
 
 
 @dataclass(frozen=True)
 class HeadPass:
     """What a head made of the embeddings of all devices: lists that join to the order of the batch.
 
-    losses, cosines, hits: of each sample, as MarginHead.forward gives them; gradients: of the summed loss, to each of
+    losses, cosines, hits: of each sample, as MarginHead.backward tells them; gradients: of the summed loss, to each of
     the embeddings that came in, on its device.
     """
 
@@ -32,29 +29,17 @@ class HeadPass:
 
 
 class MarginHead(gluon.Block):
-    """Class weights, the margin on the own class's cosine, and softmax cross-entropy.
+    """A whole classification layer on every device, with parameters that a gluon.Trainer moves.
 
-    Loss types 2 CosFace, 4 ArcFace and 5 combined compare directions: logits are margin_s times the cosines of the
-    embedding to every class's weight, the own class's with the margin. 0 is plain softmax: a fully connected layer,
-    with a bias unless no_bias. Parameters: fc7_weight (num_classes, emb_size), and fc7_bias (num_classes,) which starts
-    at 0 and does not decay. UserError for a loss type, margin or scale that cannot be.
+    fc7_weight is drawn by the initializer, fc7_bias starts at 0.
     """
 
-    def __init__(self, num_classes: int, emb_size: int, loss_type: int = 4, margin_s: float = 64.0,
-                 margin_m: float = 0.5, margin_a: float = 1.0, margin_b: float = 0.0, easy_margin: bool = False,
-                 no_bias: bool = False, fc7_lr_mult: float = 1.0, fc7_wd_mult: float = 1.0) -> None:
+    def __init__(self, layer: Layer) -> None:
         super().__init__(prefix="")  # the ecosystem's checkpoints call the parameters fc7_weight and fc7_bias
-        if not (margin_s > 0 and math.isfinite(margin_s)):
-            raise UserError(f"--margin-s {margin_s:g}: the scale of the cosines is a number above 0 (64 is usual)")
-        self.num_classes, self.loss_type, self.scale = num_classes, loss_type, margin_s
-        self.shape = (num_classes, emb_size)
-        self.margin = make_margin(loss_type, margin_m, margin_a, margin_b, easy_margin)
-        self.fc7_weight = self.params.get("fc7_weight", shape=(num_classes, emb_size),
-                                          lr_mult=fc7_lr_mult, wd_mult=fc7_wd_mult)
-        self.fc7_bias = None
-        if loss_type == SOFTMAX and not no_bias:
-            self.fc7_bias = self.params.get("fc7_bias", shape=(num_classes,), init="zeros",
-                                            lr_mult=BIAS_LR_MULT * fc7_lr_mult, wd_mult=0.0)
+        self.layer, self.shape = layer, layer.shape
+        for name, spec in layer.arrays.items():
+            setattr(self, name, self.params.get(name, shape=spec.shape, lr_mult=spec.lr_mult, wd_mult=spec.wd_mult,
+                                                init="zeros" if name == "fc7_bias" else None))
 
     def begin(self, labels: np.ndarray, step: int) -> None:
         """Before the first micro-batch of a step: nothing to prepare, every class takes part."""
@@ -77,8 +62,8 @@ class MarginHead(gluon.Block):
         """Loss, cosine and hit, three times (n,) float32; the gradient of the summed loss is left in leaf.grad."""
         leaf.attach_grad()
         with autograd.record():
-            data = self.directions(leaf)
-        shard = Shard(self, 0, self.num_classes, leaf.context)
+            data = self.layer.directions(leaf)
+        shard = Shard(self.layer, 0, self.layer.num_classes, leaf.context)
         parameters = self.collect_params()
         shard.lend({name: parameters[name].data(leaf.context) for name in shard.names},
                    {name: parameters[name].grad(leaf.context) for name in shard.names}, self.fc7_weight.grad_req)
@@ -86,15 +71,6 @@ class MarginHead(gluon.Block):
         data.backward(shard.backward(part.log_sum, factor))
         shard.add_radial()
         return part.log_sum - part.own, part.cosine, part.is_own
-
-    def directions(self, embedding: mx.nd.NDArray) -> mx.nd.NDArray:
-        """What the weights are multiplied with: unit embeddings times the scale, the embeddings themselves for softmax.
-
-        The scale goes onto the small operand, so that it takes no (n, classes) array of its own.
-        """
-        if self.loss_type == SOFTMAX:
-            return mx.nd.identity(embedding)
-        return mx.nd.L2Normalization(embedding) * self.scale
 
     def update(self, rate: float, count: float) -> None:
         """After a step: nothing, its parameters are the trainer's."""

@@ -16,6 +16,7 @@ from symbols.shapes import infer_shapes, parameter_names
 from training.checkpoint import match_parameters
 from training.config import Config
 from training.head import INITIAL, MarginHead
+from training.layer import Layer
 from training.mirror import MirroredNetwork
 from training.precision import LossScale
 from training.sharded_head import ShardedHead
@@ -35,12 +36,12 @@ def build_symbol(config: Config) -> mx.sym.Symbol:
 def build_head(config: Config, num_classes: int, devices: list[mx.Context],
                workers: Workers | None = None) -> MarginHead | ShardedHead:
     """The classification layer, not initialised; UserError for settings that cannot be."""
-    layer = MarginHead(num_classes, config.emb_size, loss_type=config.loss_type, margin_s=config.margin_s,
-                       margin_m=config.margin_m, margin_a=config.margin_a, margin_b=config.margin_b,
-                       easy_margin=bool(config.easy_margin), no_bias=config.fc7_no_bias,
-                       fc7_lr_mult=config.fc7_lr_mult, fc7_wd_mult=config.fc7_wd_mult)
+    layer = Layer(num_classes, config.emb_size, loss_type=config.loss_type, margin_s=config.margin_s,
+                  margin_m=config.margin_m, margin_a=config.margin_a, margin_b=config.margin_b,
+                  easy_margin=bool(config.easy_margin), no_bias=config.fc7_no_bias,
+                  fc7_lr_mult=config.fc7_lr_mult, fc7_wd_mult=config.fc7_wd_mult)
     if not config.fc7_parallel and config.partial_fc == 1:
-        return layer
+        return MarginHead(layer)
     return ShardedHead(layer, devices, config.fc7_parallel, config.partial_fc, config.mom, config.wd, config.seed,
                        config.accumulate > 1, workers)
 

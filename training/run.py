@@ -22,6 +22,7 @@ from training.config import SCHEDULE_BATCH, Config
 from training.data import Augmentation, BatchLoader, choose_images
 from training.estimate import compare_heads, estimate
 from training.fingerprint import fingerprint
+from training.joining import join
 from training.lock import RunLock
 from training.loop import Loop
 from training.model import Model, set_momentum
@@ -32,7 +33,7 @@ from training.shared_state import check_alike, check_weights, share_state
 from training.signals import Signals
 from training.state import TOTAL_BATCH, Progress, States, generations
 from training.validation import open_targets
-from training.workers import Workers, join
+from training.workers import Workers
 
 log = logging.getLogger(__name__)
 

@@ -11,16 +11,13 @@ arrays of (samples, rows).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Iterator, Mapping
+from typing import Iterator, Mapping
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
-from training.margins import SOFTMAX
-
-if TYPE_CHECKING:
-    from training.head import MarginHead
+from training.layer import Layer
 
 EPS = 1e-10  # L2Normalization's own, added to the square of the norm
 CHUNK = 2 ** 22  # elements that a temporary array of the update may have
@@ -39,17 +36,16 @@ class Partial:
 
 
 class Shard:
-    """Classes low .. high - 1 of a layer with the settings of `layer` (whose own parameters are not used).
+    """Classes low .. high - 1 of `layer`.
 
     arrays: fc7_weight, (high - low, emb_size) on the device, for softmax with a bias fc7_bias, (high - low,), and the
     momentum of each as NAME@momentum; none before `put`. A step is begin, then forward and backward once a micro-batch,
     then update.
     """
 
-    def __init__(self, layer: MarginHead, low: int, high: int, device: mx.Context, accumulate: bool = False) -> None:
+    def __init__(self, layer: Layer, low: int, high: int, device: mx.Context, accumulate: bool = False) -> None:
         self.layer, self.low, self.high, self.device = layer, low, high, device
-        self.normal = layer.loss_type != SOFTMAX
-        self.names = ["fc7_weight"] if layer.fc7_bias is None else ["fc7_weight", "fc7_bias"]
+        self.names = list(layer.arrays)
         self.request = "add" if accumulate else "write"
         self.arrays: dict[str, mx.nd.NDArray] = {}
         self.gradients: dict[str, mx.nd.NDArray] = {}
@@ -62,7 +58,7 @@ class Shard:
                 if key in whole:
                     self.arrays[key] = whole[key][self.low:self.high].copyto(self.device)
             if name not in self.arrays:
-                self.arrays[name] = mx.nd.zeros((self.high - self.low, *getattr(self.layer, name).shape[1:]),
+                self.arrays[name] = mx.nd.zeros((self.high - self.low, *self.layer.arrays[name].shape[1:]),
                                                 ctx=self.device)
 
     def state(self) -> dict[str, mx.nd.NDArray]:
@@ -94,7 +90,7 @@ class Shard:
         self._prepare()
 
     def _prepare(self) -> None:
-        if self.normal:
+        if self.layer.normal:
             self._inverse = self._inverse_norms(self._taking["fc7_weight"])
             self.gradients["radial"] = mx.nd.zeros((1, len(self._inverse)), ctx=self.device)
 
@@ -107,7 +103,7 @@ class Shard:
             logits = mx.nd.FullyConnected(self._data, *self._taking.values(), no_bias=len(self.names) == 1,
                                           num_hidden=len(weight))
         self._logits = logits
-        if self.normal:
+        if self.layer.normal:
             mx.nd.broadcast_mul(logits, self._inverse.reshape((1, -1)), out=logits)
         samples, places = self._own_places(labels)
         self._own = mx.nd.array(np.stack([samples, places]), ctx=self.device, dtype=np.int32) if len(samples) else None
@@ -132,7 +128,7 @@ class Shard:
         if self._own is not None:
             self._put(gradient, (mx.nd.gather_nd(gradient, self._own) - factor) * self._slope)
             self._put(self._logits, self._plain)
-        if self.normal:
+        if self.layer.normal:
             mx.nd.elemwise_mul(self._logits, gradient, out=self._logits)
             self.gradients["radial"] += mx.nd.dot(mx.nd.ones((1, len(log_total)), ctx=self.device), self._logits)
             mx.nd.broadcast_mul(gradient, self._inverse.reshape((1, -1)), out=gradient)
@@ -147,11 +143,11 @@ class Shard:
         """
         arrays = self.state()
         for name, value in self._taking.items():
-            spec, momenta = getattr(self.layer, name), arrays[momentum_of(name)]
+            spec, momenta = self.layer.arrays[name], arrays[momentum_of(name)]
             settings = dict(lr=rate * spec.lr_mult, wd=decay * spec.wd_mult, momentum=momentum, rescale_grad=1 / count)
             for part in _chunks(value):
                 gradient = self.gradients[name][part]
-                if self.normal:
+                if self.layer.normal:
                     gradient = gradient - self._radial(value, part)
                 rows = None if self._rows is None else self._rows[part]
                 moving = momenta[part] if rows is None else mx.nd.take(momenta, rows)
@@ -162,7 +158,7 @@ class Shard:
 
     def add_radial(self) -> None:
         """Complete the gradients of a trainer's arrays, with the term that `update` would have added."""
-        if self.normal:
+        if self.layer.normal:
             for part in _chunks(self._taking["fc7_weight"]):
                 gradient = self.gradients["fc7_weight"][part]
                 mx.nd.elemwise_sub(gradient, self._radial(self._taking["fc7_weight"], part), out=gradient)
@@ -181,7 +177,7 @@ class Shard:
                       count: int) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """Put the margin on the own logits; own logits and plain cosines (count,), the slope kept for `backward`."""
         self._plain = plain = mx.nd.gather_nd(self._logits, self._own)
-        if self.normal:
+        if self.layer.normal:
             cosine = plain / self.layer.scale
             cosine.attach_grad()
             with autograd.record():

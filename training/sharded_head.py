@@ -14,7 +14,8 @@ import numpy as np
 from mxnet import autograd
 
 from common.errors import UserError
-from training.head import HeadPass, MarginHead
+from training.head import HeadPass
+from training.layer import Layer
 from training.sampling import choose_rows
 from training.shard import Partial, Shard
 from training.workers import Workers
@@ -23,12 +24,12 @@ from training.workers import Workers
 class ShardedHead:
     """A MarginHead's loss and update over shards: the same numbers, another place for them.
 
-    layer: settings and shape. parallel: shards of the classes; else the whole on each device. rate: the share of the
+    parallel: shards of the classes; else the whole on each device. rate: the share of the
     classes that takes part in a step (of each shard's), 1 for all. workers: each has all shards, and the gradients of
     all of them are added. UserError where there are more devices than classes.
     """
 
-    def __init__(self, layer: MarginHead, devices: list[mx.Context], parallel: bool = True, rate: float = 1.0,
+    def __init__(self, layer: Layer, devices: list[mx.Context], parallel: bool = True, rate: float = 1.0,
                  momentum: float = 0.9, decay: float = 0.0, seed: int = 0, accumulate: bool = False,
                  workers: Workers | None = None) -> None:
         if parallel and len(devices) > layer.num_classes:

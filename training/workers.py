@@ -6,10 +6,9 @@ workers, and everything here is made of it: what one worker knows reaches the ot
 """
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
-from typing import Any, Iterator, Mapping
+from typing import Any, Mapping
 
 import mxnet as mx
 import numpy as np
@@ -97,22 +96,3 @@ class Workers:
             # MXNet may wait for ever, at its end, for what the others will not send. No handler of Python's would run.
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(EXIT_SECONDS)
-
-
-@contextlib.contextmanager
-def join(kvstore: str) -> Iterator[Workers]:
-    """The workers that --kvstore means, met and parted from. UserError where they cannot be met."""
-    if kvstore.startswith("dist"):
-        from training.parameter_server import ParameterServer
-        workers: Workers = ParameterServer(kvstore)
-    elif kvstore == "horovod":
-        from training.allreduce import Horovod
-        workers = Horovod()
-    else:
-        workers = Workers(kvstore)
-    try:
-        yield workers
-    except BaseException:
-        workers.leave(failed=True)
-        raise
-    workers.leave(failed=False)
