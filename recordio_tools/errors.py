@@ -1,8 +1,10 @@
 """What the readers raise, and the writers of whole folders."""
 from __future__ import annotations
 
+import contextlib
 import errno
 from pathlib import Path
+from typing import Iterator
 
 from common.errors import RunError, UserError
 
@@ -11,8 +13,12 @@ class DataError(UserError):
     """Unusable data; the message names the file and, for a record, its key and the byte where it begins."""
 
 
-def unwritten(out: Path, error: OSError) -> RunError:
-    """The error to raise where a folder could not be written, and what was in it is as it was."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    why = "the disk is full" if full else f"cannot be written ({error.strerror})"
-    return RunError(f"{out}: {why}; what was there before was not touched")
+@contextlib.contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """RunError for an OSError in the block, which writes `out` whole or not at all."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        why = "the disk is full" if full else f"cannot be written ({error.strerror})"
+        raise RunError(f"{out}: {why}; what was there before was not touched") from None

@@ -10,7 +10,8 @@ from typing import Iterator
 from common.errors import UserError
 from common.files import PathLike, fsync
 from common.interrupts import undisturbed
-from recordio_tools.errors import unwritten
+from recordio_tools.errors import writing
+from recordio_tools.staging import work_folder
 
 
 def check_free(out: PathLike, overwrite: bool, mark: str) -> None:
@@ -31,23 +32,24 @@ def check_free(out: PathLike, overwrite: bool, mark: str) -> None:
 
 @contextlib.contextmanager
 def new_folder(out: PathLike) -> Iterator[Path]:
-    """Yield a folder beside `out`, and put it in out's place when the block is done; else remove it.
+    """Yield a folder beside `out`, and when the block is done flush it to the disk and put it in out's place.
 
-    RunError, in one line, where writing fails; what stood at `out` is untouched then.
+    RunError, in one line, where writing fails. What stood at `out` is untouched then, and after any other exception.
     """
     place = Path(os.path.realpath(out))
-    temporary, old = (place.with_name(f".{place.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
-    try:
-        temporary.mkdir(parents=True)
+    old = place.with_name(f".{place.name}.{os.getpid()}.old")
+    with writing(Path(out)), work_folder(place.parent, place.name) as temporary:
         yield temporary
-        fsync(temporary)
+        os.sync()  # once: to flush a million files one by one takes hours
         with undisturbed():
-            if place.exists() and any(place.iterdir()):
+            there = place.exists()
+            if there:
                 os.replace(place, old)
-            os.replace(temporary, place)
+            try:
+                os.replace(temporary, place)
+            except OSError:
+                if there:
+                    os.replace(old, place)
+                raise
             fsync(place.parent)
-    except OSError as error:
-        raise unwritten(Path(out), error) from None
-    finally:
-        for folder in (temporary, old):
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)

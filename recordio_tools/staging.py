@@ -21,32 +21,42 @@ def staged_set(out: Path) -> Iterator[Path]:
 
     A new folder `out` appears with all of them at once. In an old one the files that describe its `.rec` go before the
     `.rec` is replaced, and the new ones come after: whenever the machine stops, a `.rec` stands there alone or with
-    the files that belong to it. When the block raises, what was written is removed and `out` is as it was. What a pack
-    that was killed left behind is removed too.
+    the files that belong to it. When the block raises, what was written is removed and `out` is as it was.
     """
     # made absolute, but its last part is not resolved: a link to a folder stays a link
     out = Path(os.path.abspath(out))
     fresh = not out.exists()
-    made = _make_folders(out.parent if fresh else out)
-    folder = (out.parent / f".{out.name}.{os.getpid()}.tmp") if fresh else out / f".{MAIN}.{os.getpid()}.tmp"
-    lock = None
-    try:
-        _remove_leftovers(folder)
-        folder.mkdir()
-        lock = _lock(folder)
+    with work_folder(*((out.parent, out.name) if fresh else (out, MAIN))) as folder:
         yield folder
         for name in os.listdir(folder):
             fsync(folder / name)
         fsync(folder)
         with undisturbed():
             _switch(folder, out)
+
+
+@contextlib.contextmanager
+def work_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Yield a hidden new folder in `parent` for what will be called `name`; in the end remove what is left of it.
+
+    `parent` is made where it is not there, and removed again where it stays empty. What processes that were killed left
+    behind for the same name is removed first.
+    """
+    folder = parent / f".{name}.{os.getpid()}.tmp"
+    made = _make_folders(parent)
+    lock = None
+    try:
+        _remove_leftovers(folder)
+        folder.mkdir()
+        lock = _lock(folder)
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             os.close(lock)
-        for parent in made:
+        for empty in made:
             with contextlib.suppress(OSError):  # it holds the set, or something else
-                parent.rmdir()
+                empty.rmdir()
 
 
 def _switch(folder: Path, out: Path) -> None:

@@ -5,6 +5,7 @@ import argparse
 import json
 from pathlib import Path
 
+from common.interrupts import stoppable
 from recordio_tools.arguments import add_workers
 from recordio_tools.check_bin import examine_bin
 from recordio_tools.check_rec import check_set
@@ -40,6 +41,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check every file; 0 or 1."""
+    with stoppable():
+        return _check(args)
+
+
+def _check(args: argparse.Namespace) -> int:
     names = list(dict.fromkeys(file for name in args.paths for file in data_files(Path(name))))
     sets = record_sets([name for name in names if name.suffix != ".bin"])
     bins = [name for name in names if name.suffix == ".bin"]

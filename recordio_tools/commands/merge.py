@@ -14,7 +14,7 @@ from common.interrupts import stoppable
 from recordio_tools import exclusions
 from recordio_tools.arguments import add_workers, at_least
 from recordio_tools.dataset import open_dataset
-from recordio_tools.errors import unwritten
+from recordio_tools.errors import writing
 from recordio_tools.faces import names_in, open_faces, packed_faces
 from recordio_tools.identity_means import MeanEmbedder, Model
 from recordio_tools.merge_plan import Match, Plan, check_sizes
@@ -108,16 +108,15 @@ def run(args: argparse.Namespace) -> int:
         _drop_small(plan, args.min_images)
         details["matches"] = len(plan.matches)
         matches = _matches_path(args, out)
-        try:
-            if matches:  # first: what was computed for an hour is not lost to a full disk, or to too few identities
+        if matches:  # first: what was computed for an hour is not lost to a full disk, or to too few identities
+            with writing(matches):
                 write_matches(plan, matches)
-            if args.dry_run:
-                check_enough(plan, plan.output())
-                report = {**describe(plan, plan.output()), **details}
-            else:
+        if args.dry_run:
+            check_enough(plan, plan.output())
+            report = {**describe(plan, plan.output()), **details}
+        else:
+            with writing(out):
                 report = merge(plan, out, image_size, args.plain, args.workers, details)
-        except OSError as error:
-            raise unwritten(out, error) from None
     _tell(plan, report, args, matches)
     return 0
 

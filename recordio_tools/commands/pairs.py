@@ -8,7 +8,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.interrupts import stoppable
 from recordio_tools.arguments import add_workers, at_least, image_size
-from recordio_tools.errors import unwritten
+from recordio_tools.errors import writing
 from recordio_tools.pair_lists import Pair, read_cfp, read_csv, read_lfw
 from recordio_tools.pair_making import make_pairs
 from recordio_tools.prepare import Wanted
@@ -99,12 +99,9 @@ def _csv(args: argparse.Namespace) -> int:
 
 def _make(args: argparse.Namespace) -> int:
     out, table = Path(args.out), Path(args.csv) if args.csv else None
-    with stoppable():
-        try:
-            identities, images = make_pairs(Path(args.source), out, table, args.pairs, args.folds, args.seed,
-                                            args.min_images, args.workers)
-        except OSError as error:
-            raise unwritten(out, error) from None
+    with stoppable(), writing(out):
+        identities, images = make_pairs(Path(args.source), out, table, args.pairs, args.folds, args.seed,
+                                        args.min_images, args.workers)
     print(f"{args.pairs} pairs ({args.pairs // 2} same, {args.pairs // 2} different), {args.folds} folds, of {images} "
           f"images of {identities} identities in {out}")
     return 0
@@ -112,7 +109,8 @@ def _make(args: argparse.Namespace) -> int:
 
 def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
     wanted = Wanted(*args.image_size, quality=args.quality, resize=args.resize, any_kind=True)
-    count, images = write_set(pairs, what, Path(args.out), wanted, args.folds, args.workers)
+    with stoppable(), writing(Path(args.out)):
+        count, images = write_set(pairs, what, Path(args.out), wanted, args.folds, args.workers)
     same = sum(pair.same for pair in pairs)
     print(f"{count} pairs ({same} same, {count - same} different) of {images} images in {args.out}")
     return 0

@@ -1,0 +1,158 @@
+"""unpack, merge, check, repair and pairs: whatever stops them, nothing half made is left and what was there stays."""
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from recordio_cases import command, drawn_faces
+from small_sets import write_training_set, write_verification_set
+
+REPO = Path(__file__).resolve().parent.parent
+# Each image takes 10 ms, and the 40th of those that are decoded, or that a progress bar counts, is told.
+SLOW = """
+import itertools, sys, time
+import cv2
+from common import cli
+from recordio_tools import __main__, progress
+seen = itertools.count(1)
+def slowly(result):
+    time.sleep(0.01)
+    if next(seen) == 40:
+        print("at work", file=sys.stderr, flush=True)
+    return result
+decode = cv2.imdecode
+if {decoding}:
+    cv2.imdecode = lambda *given: slowly(decode(*given))
+class Slow(progress.tqdm):
+    def __iter__(self):
+        return map(slowly, super().__iter__())
+progress.tqdm = Slow
+cli.run(__main__.main, "tools")
+"""
+COMMANDS = {
+    "unpack a set": "unpack set OUT --overwrite", "unpack a bin": "unpack x.bin OUT --overwrite",
+    "merge": "merge OUT set", "repair": "check set --repair new", "repair a bin": "check x.bin --repair new",
+    "check": "check set x.bin", "pairs csv": "pairs csv --pairs x/pairs.csv --out OUT/x.bin",
+    "pairs make": "pairs make set --out OUT/x.bin --pairs 60 --folds 2 --csv OUT/drawn.csv"}
+DONE = {"unpack a set": "unpack old OUT", "unpack a bin": "unpack old.bin OUT", "merge": "merge OUT old"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Sets of 160 images, others of few that stand there before, and a table of pairs."""
+    folder = tmp_path_factory.mktemp("data")
+    write_training_set(folder / "set", identities=8, images=20)
+    write_verification_set(folder / "x.bin", pairs=80)
+    write_training_set(folder / "old", identities=2, images=2)
+    write_verification_set(folder / "old.bin", pairs=10)
+    assert command("unpack", folder / "x.bin", folder / "x") == (0, "")
+    return folder
+
+
+@pytest.fixture(params=COMMANDS)
+def words(request, data, tmp_path):
+    """(a command and its arguments, whose OUT is a folder that holds what was written there before; its name)."""
+    out, new = tmp_path / "out", tmp_path / "made/new"
+
+    def placed(text):
+        return [str(data / word) if (data / word.split("/")[0]).exists() else
+                word.replace("OUT", str(out)).replace("new", str(new)) for word in text.split()]
+
+    if request.param in DONE:
+        assert command(*placed(DONE[request.param])) == (0, "")
+    else:
+        write_verification_set(drawn_faces(out, 1, 1) / "x.bin", pairs=4)
+    return placed(COMMANDS[request.param]), request.param
+
+
+def tree(*folders):
+    return {path: path.read_bytes() if path.is_file() else None for folder in folders for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle(data, words, tmp_path, number):
+    if number == signal.SIGTERM and words[1] in ("check", "unpack a bin", "repair a bin"):
+        pytest.skip("the same way as another command")
+    before = tree(data, tmp_path)
+    code = SLOW.format(decoding=words[1] == "check")
+    with subprocess.Popen([sys.executable, "-c", code, *words[0], "--workers", "2"], cwd=REPO, text=True,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        said = process.stderr.readline()
+        assert said == "at work\n"
+        if words[1] in ("unpack a set", "unpack a bin", "merge", "repair"):  # the others write when all is read
+            assert [path for path in tree(tmp_path) if path.name.endswith(".tmp")]
+        process.send_signal(number)
+        said = process.communicate(timeout=30)[1]
+    assert (process.returncode, said) == (130, "tools: interrupted\n")
+    assert tree(data, tmp_path) == before
+
+
+def limited():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+def test_a_limit_on_the_size_of_files(data, words, tmp_path):
+    if words[1] == "check":
+        pytest.skip("writes nothing")
+    before = tree(data, tmp_path)
+    done = subprocess.run([sys.executable, "-m", "recordio_tools", *words[0]], cwd=REPO, capture_output=True, text=True,
+                          preexec_fn=limited)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert ": cannot be written (File too large); what was there before was not touched" in done.stderr
+    assert tree(data, tmp_path) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
+def test_a_full_disk(data, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", str(disk)],
+                      stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        for name, line in COMMANDS.items():
+            out = disk / "a/out"
+            if name in DONE:
+                assert command(*[data / word if (data / word).exists() else word.replace("OUT", str(out))
+                                 for word in DONE[name].split()]) == (0, "")
+            out.mkdir(parents=True, exist_ok=True)
+            before = tree(disk)
+            argv = [data / word if (data / word.split("/")[0]).exists() else
+                    word.replace("OUT", str(out)).replace("new", str(disk / "b/new")) for word in line.split()]
+            status, said = command(*argv)
+            if name == "check":
+                assert (status, said) == (0, "")
+            else:
+                assert status == 1 and said.endswith("the disk is full; what was there before was not touched"), said
+                assert str(disk) in said
+            assert tree(disk) == before
+            subprocess.run(["rm", "-rf", disk / "a"], check=True)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_what_a_killed_run_left_behind_goes_with_the_next(data, tmp_path):
+    (tmp_path / ".out.999999999.tmp/0").mkdir(parents=True)
+    (tmp_path / ".out.mine.tmp").mkdir()
+    assert command("unpack", data / "old", tmp_path / "out") == (0, "")
+    assert sorted(os.listdir(tmp_path)) == [".out.mine.tmp", "out"]
+
+
+def test_what_was_there_comes_back_where_the_new_cannot_take_its_place(data, tmp_path, monkeypatch):
+    assert command("unpack", data / "old", tmp_path / "out") == (0, "")
+    before, replace = tree(tmp_path), os.replace
+
+    def refuse(source, target):
+        if str(source).endswith(".tmp") and str(target).endswith("out"):
+            raise PermissionError(1, "Operation not permitted")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    status, line = command("unpack", data / "old", tmp_path / "out", "--overwrite")
+    assert status == 1 and line.endswith("cannot be written (Operation not permitted); what was there before was not "
+                                         "touched")
+    assert tree(tmp_path) == before
