@@ -34,7 +34,7 @@ GROUP = 16  # photographs that the networks look at together
 AHEAD = 8  # photographs that a thread takes at a time: three times as many for each thread are read ahead
 NAME_FAULTS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 KINDS = {"detected": FOUND, "relaxed": RELAXED}
-
+GOES_ON = "the crops there are whole, and the same command goes on from them"
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read
         write_atomic(out / REPORT, report.as_json())
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise RunError(f"{out}: {'the disk is full' if full else f'cannot be written ({error.strerror})'}; the crops "
-                       "there are whole, and the same command goes on from them") from None
+        raise RunError(f"{out}: {'the disk is full' if full else f'cannot be written ({error.strerror})'}; "
+                       f"{GOES_ON}") from None
     return report
 
 

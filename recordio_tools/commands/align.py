@@ -10,7 +10,7 @@ from pathlib import Path
 from common.errors import RunError, UserError
 from common.interrupts import stoppable
 from recordio_tools.align_report import Report
-from recordio_tools.aligning import REPORT, TABLE, Crops, align_by_detector, align_by_table
+from recordio_tools.aligning import GOES_ON, REPORT, TABLE, Crops, align_by_detector, align_by_table
 from recordio_tools.arguments import add_workers, at_least, image_size
 from recordio_tools.landmark_table import read_table
 from recordio_tools.photographs import Listing, list_photographs
@@ -79,7 +79,11 @@ def run(args: argparse.Namespace) -> int:
     settings = {name: value for name, value in sorted(vars(args).items()) if name not in ("run", "command")}
     with stoppable():
         work = _by_table if args.landmarks else _by_detector
-        report = work(args, source, out, crops, settings)
+        try:
+            report = work(args, source, out, crops, settings)
+        except KeyboardInterrupt:
+            log.warning("%s: %s", out, GOES_ON)
+            raise
     _tell(report, out)
     if not report.crops:
         raise RunError(f"{out}: none of the photographs gave a crop; {REPORT} there says why")
