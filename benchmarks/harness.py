@@ -5,6 +5,7 @@ same thing (which a benchmark checks before it measures), and the machine and th
 """
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import resource
@@ -34,6 +35,19 @@ def take_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 7, warm
 def speed_ratio(seconds: Mapping[str, Sequence[float]], slow: str, fast: str) -> float:
     """How many times as fast `fast` is as `slow`: the median of the ratios within the repeats."""
     return statistics.median(a / b for a, b in zip(seconds[slow], seconds[fast]))
+
+
+def in_processes(share: Callable[[int, int], None], count: int, workers: int) -> None:
+    """Run share(first, last) in `workers` processes, which share out the numbers 0 to count - 1."""
+    bounds = [count * number // workers for number in range(workers + 1)]
+    processes = [multiprocessing.get_context("fork").Process(target=share, args=span)
+                 for span in zip(bounds, bounds[1:])]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        if process.exitcode:
+            raise SystemExit("the bare side failed")
 
 
 def machine(packages: Sequence[str] = ("mxnet", "numpy", "opencv-python-headless")) -> str:

@@ -12,7 +12,6 @@ files that are not in memory, as those of a large set are (only where the system
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import statistics
 import tempfile
@@ -22,7 +21,7 @@ from typing import Callable
 import cv2
 import numpy as np
 
-from benchmarks.harness import machine, speed_ratio, take_turns
+from benchmarks.harness import in_processes, machine, speed_ratio, take_turns
 from common.environment import usable_cores
 from recordio_tools.packing import pack
 from recordio_tools.prepare import Wanted
@@ -85,16 +84,7 @@ def measure(what: str, files: list[str], folder: Path, bare: Callable, workers: 
 def share_out(function: Callable, files: list[str], offsets: list[int], out: Path, workers: int) -> None:
     """Run function(files, offsets, handle) in processes, each with its share, and flush the file."""
     handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    bounds = [len(files) * number // workers for number in range(workers + 1)]
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=function, args=(files[first:last], offsets[first:last], handle))
-                 for first, last in zip(bounds, bounds[1:])]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        if process.exitcode:
-            raise SystemExit("the bare side failed")
+    in_processes(lambda first, last: function(files[first:last], offsets[first:last], handle), len(files), workers)
     os.fsync(handle)
     os.close(handle)
 

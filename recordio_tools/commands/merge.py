@@ -73,8 +73,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     model.add_argument("--model", metavar="PREFIX,EPOCH", help=MODEL_HELP)
     model.add_argument("--threshold", type=float, default=0.55, metavar="T",
                        help="cosine from which two identities are one; it depends on the model (0.55: with "
-                            "mobilefacenet-y1-ms1m, the halves of LFW's identities of four and more images find each "
-                            "other in all but 1 of 600 cases, and 72 people who are not in LFW find nobody there)")
+                            "mobilefacenet-y1-ms1m, the halves of LFW's people of four and more images find each "
+                            "other in all but one or two of 610 cases, and 72 people who are not in LFW find nobody "
+                            "there; python -m benchmarks.likeness measures it for a model)")
     model.add_argument("--embed-images", type=at_least(1), default=10, metavar="N",
                        help="images of an identity that are embedded, from all over it")
     model.add_argument("--devices", metavar="LIST", help="cpu:0 or gpu:0,gpu:1 (default: all GPUs, else the CPU)")

@@ -1,0 +1,103 @@
+"""What `merge --overlap-with --threshold T` finds, and whom it takes for someone else, on real people.
+
+    python -m benchmarks.likeness                                    # LFW and InsightFace's MobileFaceNet y1
+    python -m benchmarks.likeness --images FOLDER --model PREFIX,EPOCH --others SET
+    python -m benchmarks.likeness --thresholds 0.3,0.4,0.5 --embed-images 5 --repeats 5 --seed 7
+
+The images of each person of a folder of image folders are shuffled and split into two halves, which stand for the same
+person in two sets. A half is found where the cosine of the two means reaches the threshold, as merge compares them;
+another person's half that reaches it would be taken for the same. Each repeat is another split. --others: a set of
+people of whom none is in the folder, compared with its whole people; how many of them find somebody there.
+"""
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+
+from benchmarks.harness import machine
+from common import cli
+from recordio_tools.faces import open_faces
+from recordio_tools.identity_means import MeanEmbedder, Model
+from recordio_tools.similarity import best_matches
+
+PROG = "python -m benchmarks.likeness"
+SIZE = (112, 112)
+THRESHOLDS = "0.40,0.45,0.50,0.55,0.60,0.65"
+
+
+def main(argv: list[str]) -> None:
+    """Print the table, Markdown."""
+    data = Path("../shared/data")
+    parser = cli.Parser(prog=PROG, description=__doc__)
+    parser.add_argument("--images", type=Path, default=data / "lfw/images", metavar="DIR", help="image folders")
+    parser.add_argument("--others", type=Path, default=data / "train", metavar="SET", help="people who are not there")
+    parser.add_argument("--model", default=str(data / "weights/mobilefacenet-y1-ms1m") + ",0", metavar="PREFIX,EPOCH")
+    parser.add_argument("--thresholds", default=THRESHOLDS, metavar="T,T,...", help="cosines")
+    parser.add_argument("--embed-images", type=int, default=10, metavar="N", help="at most so many of a mean")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="splits")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first split; the next have S + 1, ...")
+    args = parser.parse_args(argv)
+    thresholds = [float(text) for text in args.thresholds.split(",")]
+    embedder = MeanEmbedder(Model(*cli.parse_checkpoint_name(args.model, "--model"), images=args.embed_images), SIZE)
+    print(machine())
+    with open_faces(args.images) as faces, open_faces(args.others) as strangers:
+        people = [number for number, images in enumerate(faces.images) if len(images) > 1]
+        splits = []
+        for repeat in range(args.repeats):
+            random = np.random.RandomState(args.seed + repeat)
+            parts = [halves(faces.images[number], random) for number in people]
+            one, other = (embedder.means(faces, side) for side in zip(*parts))
+            splits.append(one @ other.T)
+        several = np.array([len(faces.images[number]) > 3 for number in people])
+        nearest = best_matches(embedder.means(strangers, strangers.images), embedder.means(faces, faces.images))[1]
+        names = [faces.names[number] for number in people]
+    print("\n".join(table(splits, several, nearest, thresholds)))
+    print(f"most alike of different people: {most_alike(splits, names)}")
+
+
+def halves(images: np.ndarray, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+    """The images, shuffled, in two parts; the first has one more where their number is odd."""
+    shuffled = random.permutation(images)
+    return shuffled[:-(-len(images) // 2)], shuffled[-(-len(images) // 2):]
+
+
+def counts(cosines: np.ndarray, several: np.ndarray, threshold: float) -> tuple[float, float, int]:
+    """(share of all halves that are found, share of those marked in `several`, pairs of different people that are).
+
+    cosines (N, N): of everyone's first half with everyone's second.
+    """
+    found = cosines >= threshold
+    own = np.diagonal(found)
+    return float(own.mean()), float(own[several].mean()), int(found.sum() - own.sum())
+
+
+def table(splits: Sequence[np.ndarray], several: np.ndarray, nearest: np.ndarray, thresholds: Sequence[float]
+          ) -> list[str]:
+    """The lines of a Markdown table; a row is the mean over the splits, with the least and most of the wrong pairs."""
+    people = len(several)
+    lines = [f"| `--threshold` | halves found, {people:,} people | halves found, {int(several.sum()):,} people with "
+             f"two or more images a half | halves of different people above it, of {people * (people - 1):,} | of "
+             f"{len(nearest)} who are not there, found |", "|---|---|---|---|---|"]
+    for threshold in thresholds:
+        rows = [counts(cosines, several, threshold) for cosines in splits]
+        whole, part, wrong = np.mean(rows, axis=0)
+        least, most = min(row[2] for row in rows), max(row[2] for row in rows)
+        lines.append(f"| {threshold:.2f} | {whole:.1%} | {part:.2%} | {wrong:.0f} ({least} to {most}) | "
+                     f"{int((nearest >= threshold).sum())} |")
+    return lines
+
+
+def most_alike(splits: Sequence[np.ndarray], names: Sequence[str], shown: int = 5) -> str:
+    """The names of the pairs of different people with the highest cosine in any of the splits."""
+    best = np.max([np.maximum(cosines, cosines.T) for cosines in splits], axis=0)
+    best[np.tril_indices(len(best))] = -1
+    places = (np.unravel_index(place, best.shape) for place in np.argsort(best, axis=None)[::-1])
+    return ", ".join(f"{names[one]} and {names[other]} {best[one, other]:.2f}"
+                     for one, other in itertools.islice(places, shown))
+
+
+if __name__ == "__main__":
+    cli.run(main, PROG)
