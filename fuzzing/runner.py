@@ -14,6 +14,8 @@ import traceback
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
 
+import cv2
+
 from fuzzing.cases import Case, Corpus, make_case, write_sound
 from fuzzing.pickles import CANARY
 from fuzzing.readers import READERS, quiet, run
@@ -66,6 +68,7 @@ def run_all(corpus: Corpus, tickets: Iterable[tuple[str, int, int]], scratch: Pa
             make: Callable[[tuple[str, int, int]], Case] | None = None) -> Iterator[Outcome]:
     """The outcomes of all cases, as they end; `make` gives the case of a ticket (default: cases.make_case)."""
     write_sound(corpus, scratch)
+    cv2.setNumThreads(1)  # ends OpenCV's threads, for which a fork would wait for ever
     make = make or (lambda ticket: make_case(corpus, *ticket))
     source = iter(tickets)
     running = {}

@@ -1,8 +1,8 @@
 """Tables of five landmarks for each photograph, in CSV: read, checked line by line, and written while the work goes on.
 
-The first line names the columns: path, then x1,y1 to x5,y5: left eye, right eye, nose, left and right corner of the
-mouth as the image shows them, in pixels of the upright photograph. Columns score and found are optional; others are
-passed over.
+The columns are path, then x1,y1 to x5,y5: left eye, right eye, nose, left and right corner of the mouth as the image
+shows them, in pixels of the upright photograph. A first line may name them, in any order; image, file, filename or name
+stand for path too, left_eye_x and so on for x1. Columns score and found are optional; others are passed over.
 """
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import csv
 import io
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator
@@ -22,6 +23,11 @@ from recordio_tools.sources import natural, shown
 
 POINTS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
 COLUMNS = ["path", *POINTS, "score", "found"]
+LIKE_PATH = ("image", "file", "filename", "name")
+PARTS = (("left_eye",), ("right_eye",), ("nose",), ("mouth_left", "left_mouth"), ("mouth_right", "right_mouth"))
+ALIASES = {**dict.fromkeys(LIKE_PATH, "path"), **{f"{name}_{axis}": f"{axis}{number}" for number, names in
+                                                  enumerate(PARTS, 1) for name in names for axis in "xy"}}
+NUMBER = re.compile(r"[+-]?\d+\.?\d*(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 FARTHEST = 1e6  # pixels; a landmark further away is no landmark
 
 
@@ -65,22 +71,35 @@ def _rows(path: PathLike) -> Iterator[tuple[int, str, Row | str]]:
         with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
             first = stream.readline(1 << 16)
             separator = max(",;\t", key=first.count)
-            names = [name.strip().lower() for name in next(csv.reader([first], delimiter=separator), [])]
-            missing = [name for name in COLUMNS[:11] if name not in names]
-            if missing:
-                raise UserError(f"{path}: line 1 names no column {', '.join(missing[:3])}; expected "
-                                f"{','.join(COLUMNS[:11])}")
+            names = _columns(path, next(csv.reader([first], delimiter=separator), []))
+            lines_before = 1
+            if names is None:
+                stream.seek(0)
+                names, lines_before = COLUMNS[:first.count(separator) + 1], 0
             places = [names.index(name) if name in names else len(names) for name in COLUMNS]
             table = csv.reader(stream, delimiter=separator)
             for fields in table:
                 if any(field.strip() for field in fields):
                     values = [*(field.strip() for field in fields), *[""] * (len(names) + 1 - len(fields))]
                     name, *points = [values[place] for place in places[:11]]
-                    yield 1 + table.line_num, name, _row(len(names) != len(fields), name, points, values, places)
+                    yield (lines_before + table.line_num, name,
+                           _row(len(names) != len(fields), name, points, values, places))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except csv.Error as error:
         raise UserError(f"{path}: is no CSV ({error})") from None
+
+
+def _columns(path: PathLike, first: list[str]) -> list[str] | None:
+    """What the first line calls the columns, in our words; None where it is a row already, its points numbers."""
+    if 11 <= len(first) <= len(COLUMNS) and all(NUMBER.fullmatch(field.strip()) for field in first[1:11]):
+        return None
+    names = [name.strip().lower() for name in first]
+    names = [ALIASES.get(name, name) if ALIASES.get(name) not in names else name for name in names]
+    missing = [name for name in COLUMNS[:11] if name not in names]
+    if missing:
+        raise UserError(f"{path}: line 1 names no column {', '.join(missing[:3])}; expected {','.join(COLUMNS[:11])}")
+    return names
 
 
 def _row(ragged: bool, name: str, points: list[str], values: list[str], places: list[int]) -> Row | str:

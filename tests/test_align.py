@@ -104,6 +104,21 @@ def test_a_bad_line_of_a_table_is_named(tmp_path, line, told):
         read_table(tmp_path / "t.csv", tmp_path)
 
 
+@pytest.mark.parametrize("first", [
+    "", "image,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\n", "Filename;x1;y1;x2;y2;x3;y3;x4;y4;x5;y5\n",
+    "file,left_eye_x,left_eye_y,right_eye_x,right_eye_y,nose_x,nose_y,left_mouth_x,left_mouth_y,mouth_right_x,"
+    "mouth_right_y\n"], ids=["no first line", "image", "semicolons", "names of parts"])
+def test_a_table_by_other_names(tmp_path, first):
+    row = "p/a.jpg,1,2,3,4.5,-5,6,7e0,8,9,10\n"
+    (tmp_path / "t.csv").write_text("\ufeff" + first + (row.replace(",", ";") if ";" in first else row), "utf-8")
+    [(name, found)] = read_table(tmp_path / "t.csv", tmp_path).items()
+    assert name == "p/a.jpg"
+    np.testing.assert_array_equal(found.array(), [[1, 2], [3, 4.5], [-5, 6], [7, 8], [9, 10]])
+    (tmp_path / "t.csv").write_text(row + "q.jpg,1\n")
+    with pytest.raises(UserError, match="line 2: does not hold"):
+        read_table(tmp_path / "t.csv", tmp_path)
+
+
 def test_no_two_crops_have_one_name():
     paths = ["a.png", "a.jpg", "a.png.jpg", "A.bmp", "b.JPG", "c/a.webp"]
     names = crop_names(paths)
