@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 
 from common.errors import UserError
 from recordio_tools.binfile import read_bin
+from recordio_tools.copying import Copied, copy_images
 from recordio_tools.dataset import FaceDataset, open_dataset
 from recordio_tools.folder_names import folder_names
 from recordio_tools.groups import Groups
@@ -23,8 +25,8 @@ from recordio_tools.unpacking import RESERVED
 class Faces:
     """path: as it was given. names: one an identity, "" for none. labels: their numbers there. images: for each
     identity the numbers of its images, int64, that `read` takes (record keys, of a packed set). read: number to the
-    image file's bytes. where: number to what it is called in messages. folders: of a packed set, what `unpack` calls
-    the folder of each identity."""
+    image file's bytes. where: number to what it is called in messages. Of a packed set also folders: what `unpack`
+    calls the folder of each identity, and copy: record keys, int64, to their records."""
 
     path: str
     names: Sequence[str]
@@ -33,6 +35,7 @@ class Faces:
     read: Callable[[int], bytes]
     where: Callable[[int], str]
     folders: Sequence[str] = ()
+    copy: Callable[[np.ndarray], Copied] | None = None
 
     @property
     def count(self) -> int:
@@ -64,7 +67,7 @@ def packed_faces(path: str, dataset: FaceDataset) -> Faces:
     names = [known.get(label, "") for label in labels]
     return Faces(path, names, labels, np.split(dataset.keys[order], first[1:]),
                  lambda key: record_file.read(key).content, lambda key: f"{record_file.rec_path}: record {key}",
-                 folder_names(labels, names, RESERVED))
+                 folder_names(labels, names, RESERVED), functools.partial(copy_images, record_file))
 
 
 def faces_in_folders(path: Path) -> Faces:

@@ -4,26 +4,29 @@ from __future__ import annotations
 import collections
 import contextlib
 import hashlib
-import itertools
 import json
 import logging
 from pathlib import Path
 from typing import Iterator
 
+import numpy as np
+
 from common.errors import UserError
 from common.files import write_atomic
 from recordio_tools import framing
+from recordio_tools.copying import Copied
 from recordio_tools.identities import csv_bytes, identity_table
 from recordio_tools.layout import EXACT
 from recordio_tools.merge_plan import Plan
 from recordio_tools.parallel import ordered_map
-from recordio_tools.progress import progress
+from recordio_tools.progress import meter
 from recordio_tools.property import Property, write_property
 from recordio_tools.staging import MAIN, staged_set
 from recordio_tools.writer import RecordWriter
 
 log = logging.getLogger(__name__)
 REPORT = "merge-report.json"
+CHUNK = 256  # records that a thread copies at a time
 MATCH_COLUMNS = ("set", "label", "identity", "images", "other_set", "other_label", "other_identity", "other_images",
                  "similarity", "action")
 
@@ -38,9 +41,13 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
     check_enough(plan, groups)
     report = describe(plan, groups)
     with staged_set(out) as folder:
-        with RecordWriter(folder / MAIN) as writer, contextlib.closing(_contents(plan, groups, workers)) as contents:
-            rows = _write_records(writer, plan, groups, contents, plain)
-        images = sum(count for _, count, _ in rows)
+        with RecordWriter(folder / MAIN) as writer:
+            counts = _write_records(writer, plan, groups, workers, plain)
+        sources = [dict.fromkeys(plan.sets[plan.identities[number].source].path for number in group)
+                   for group in groups]
+        rows = [(plan.title(group[0]), count, "; ".join(paths))
+                for group, count, paths in zip(groups, counts, sources)]
+        images = sum(counts)
         report.update(repeated_images_left_out=report["images"] - images, images=images, **details)
         write_property(folder / "property", Property(len(groups), *image_size))
         write_atomic(folder / "identities.csv", identity_table(rows, ("source",)))
@@ -49,31 +56,28 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
     return report
 
 
-def _write_records(writer: RecordWriter, plan: Plan, groups: list[list[int]], contents: Iterator[bytes], plain: bool
-                   ) -> list[tuple[str, int, str]]:
-    """All records of the set; returns (name, images, sources) of each identity."""
-    placeholder, rows, ranges = framing.pack([0, 0], 0), [], []
+def _write_records(writer: RecordWriter, plan: Plan, groups: list[list[int]], workers: int, plain: bool) -> list[int]:
+    """All records of the set; returns the number of images of each identity."""
+    placeholder = framing.pack([0, 0], 0)
     if not plain:
         writer.write(0, placeholder)
-    for label, group in enumerate(groups):
-        total = sum(len(plan.identities[number].images) for number in group)
-        images = itertools.islice(contents, total)
-        first = writer.count
-        for image in _different(images) if len(group) > 1 else images:
-            writer.write(writer.count, framing.pack(float(label), writer.count, image))
-        sources = dict.fromkeys(plan.sets[plan.identities[number].source].path for number in group)
-        rows.append((plan.title(group[0]), writer.count - first, "; ".join(sources)))
-        ranges.append((first, writer.count))
+    counts, repeats = np.zeros(len(groups), np.int64), _Repeats(groups)
+    with contextlib.closing(_records(plan, groups, workers)) as records:
+        for copied, labels in records:
+            copied, labels = repeats.leave_out(copied, labels)
+            copied.stamp(labels, writer.count)
+            writer.extend(copied.framed, copied.lengths.tolist())
+            np.add.at(counts, labels, 1)
     if not plain:
-        headers = writer.count
-        for span in ranges:
+        headers, ends = writer.count, (np.cumsum(counts) + 1).tolist()
+        for span in zip([1, *ends], ends):
             writer.write(writer.count, framing.pack(span, writer.count))
         writer.rewrite(0, placeholder, framing.pack([headers, writer.count], 0))
         if writer.count > EXACT:
             log.warning("%d records: header records hold record numbers as float32, which is exact up to %d only; "
                         "readers that trust the labels in the image records, as ours, are not concerned", writer.count,
                         EXACT)
-    return rows
+    return counts.tolist()
 
 
 def check_enough(plan: Plan, groups: list[list[int]]) -> None:
@@ -115,20 +119,44 @@ def write_matches(plan: Plan, path: Path) -> None:
     write_atomic(path, csv_bytes(MATCH_COLUMNS, rows))
 
 
-def _contents(plan: Plan, groups: list[list[int]], workers: int) -> Iterator[bytes]:
-    """The images of all groups in order, read a little ahead."""
-    reads = [faces.read for faces in plan.sets]
-    wanted = ((plan.identities[number].source, key) for group in groups for number in group
-              for key in plan.identities[number].images.tolist())
-    total = sum(len(plan.identities[number].images) for group in groups for number in group)
-    with contextlib.closing(ordered_map(lambda item: reads[item[0]](item[1]), wanted, workers)) as contents:
-        yield from progress(contents, total, "merge")
+def _records(plan: Plan, groups: list[list[int]], workers: int) -> Iterator[tuple[Copied, np.ndarray]]:
+    """The records of all groups in order, some at a time, read a little ahead; and their labels, int64."""
+    members = [(label, plan.identities[number]) for label, group in enumerate(groups) for number in group]
+    sizes = [len(identity.images) for _, identity in members]
+    keys = np.concatenate([identity.images for _, identity in members])
+    labels = np.repeat([label for label, _ in members], sizes)
+    sources = np.repeat([identity.source for _, identity in members], sizes)
+    cuts = np.union1d(np.arange(0, len(keys), CHUNK), np.flatnonzero(np.diff(sources)) + 1).tolist()
+    spans = [slice(start, end) for start, end in zip(cuts, [*cuts[1:], len(keys)])]
+    work = ordered_map(lambda span: plan.sets[sources[span.start]].copy(keys[span]), spans, workers, chunk=1)
+    with contextlib.closing(work), meter(len(keys), "merge", " images") as bar:
+        for span, copied in zip(spans, work):
+            yield copied, labels[span]
+            bar.update(span.stop - span.start)
 
 
-def _different(images: Iterator[bytes]) -> Iterator[bytes]:
-    seen = set()
-    for image in images:
-        digest = hashlib.sha1(image).digest()
-        if digest not in seen:
-            seen.add(digest)
-            yield image
+class _Repeats:
+    """Of an identity that is made of several, images that are equal byte for byte count once."""
+
+    def __init__(self, groups: list[list[int]]) -> None:
+        self._several = np.array([len(group) > 1 for group in groups])
+        self._label, self._seen = -1, set()
+
+    def leave_out(self, copied: Copied, labels: np.ndarray) -> tuple[Copied, np.ndarray]:
+        """What is left of some records and of their labels, which do not fall from call to call."""
+        several = self._several[labels]
+        if not several.any():
+            return copied, labels
+        pieces, kept = copied.pieces(), []
+        for place, (label, check) in enumerate(zip(labels.tolist(), several.tolist())):
+            if check and not self._is_new(label, pieces[place]):
+                continue
+            kept.append(place)
+        return Copied(bytearray().join(pieces[place] for place in kept), copied.lengths[kept]), labels[kept]
+
+    def _is_new(self, label: int, record: memoryview) -> bool:
+        if label != self._label:
+            self._label, self._seen = label, set()
+        before = len(self._seen)
+        self._seen.add(hashlib.sha1(record).digest())
+        return len(self._seen) > before

@@ -80,6 +80,14 @@ class RecordFile(RawFile):
         record = self._record(key, offset)  # a record in parts, or one whose fault the whole reading names
         return Record(key, record.flag, record.label, b"")
 
+    def offsets_of(self, keys: np.ndarray) -> np.ndarray:
+        """int64 (N,): where the records of these keys begin."""
+        place = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
+        absent = np.flatnonzero(self._sorted[place] != keys) if len(self._sorted) else np.arange(len(keys))
+        if len(absent):
+            self._offset(int(keys[absent[0]]))
+        return self.offsets[self._order[place]]
+
     def heads(self) -> Heads:
         """The beginnings of all records, in the order of the index; faults are marked, not raised."""
         return self.heads_at(self.offsets)
