@@ -58,12 +58,16 @@ def test_crops_verify_as_well_as_those_of_the_aligned_set(aligned, shared_data):
 
 
 def test_several_devices_make_the_same_crops(tmp_path, aligned, shared_data):
+    """Up to the last digit of a landmark, as what else is in a batch changes a network's last bits."""
     source = shared_data / "cfp_raw/Images/014"
     assert command("align", source, tmp_path, "--detector", shared_data / "weights/mtcnn", "--devices", "cpu:0,cpu:1",
                    "--workers", 1) == (0, "")
-    crops = sorted(path.relative_to(tmp_path) for path in tmp_path.glob("*/*.jpg"))
-    assert len(crops) >= 13
-    assert all((tmp_path / crop).read_bytes() == (aligned / "014" / crop).read_bytes() for crop in crops)
+    one, two = (read_table(folder / "landmarks.csv", "/") for folder in (aligned, tmp_path))
+    assert len(two) >= 13
+    for name, row in two.items():
+        assert np.abs(row.array() - one[f"014/{name}"].array()).max() < 0.003
+        crops = [cv2.imread(str(path)).astype(float) for path in (tmp_path / name, aligned / "014" / name)]
+        assert np.abs(crops[0] - crops[1]).mean() < 0.5  # of 255; OpenCV warps in 32nds of a pixel
 
 
 def test_a_photograph_taken_sideways_gives_the_upright_crop(tmp_path, shared_data):
