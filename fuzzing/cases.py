@@ -98,7 +98,7 @@ def _rec(corpus: Corpus, chance: random.Random) -> Case:
     data = bytearray(files["train.rec"])
     for _ in range(chance.randint(1, 4)):
         starts = [at for at in range(0, len(data) - 44, 4) if data[at:at + 4] == framing.MAGIC_BYTES] or [0]
-        at, way = chance.choice(starts), chance.randrange(9)
+        at, way = chance.choice(starts), chance.randrange(10)
         if way == 0:
             data[at + 4:at + 8] = struct.pack("<I", chance.choice(NUMBERS))
         elif way == 1:
@@ -121,6 +121,9 @@ def _rec(corpus: Corpus, chance: random.Random) -> Case:
             image = pictures.mutate_image(chance.choice(corpus.pictures), chance)
             label = chance.choice((0.0, 1.0, [1.0, 2.0], [2.0], [0.0] * 5))
             data[at:at] = framing.frame(framing.pack(label, chance.randrange(99), image))
+        elif way == 8:  # a record in parts that never ends, or late
+            first, middle = (framing.FRAME.pack(framing.MAGIC, kind << 29) for kind in (framing.FIRST, framing.MIDDLE))
+            data[at:at] = first + middle * chance.choice((1, 20_000))
         else:
             data[:] = mutate(bytes(data), chance, 3)
         if not data:

@@ -50,11 +50,37 @@ def executed(protocol: int, way: int, images: list[bytes]) -> bytes:
     return pickle.dumps(places[way // len(calls) % len(places)], protocol=protocol)
 
 
+def calls() -> dict[str, bytes]:
+    """For each pickle operation that runs or makes something: a set that asks for it, in the place of an image."""
+    name = CANARY.encode()
+    touch = b"X" + struct.pack("<I", len(name) + 6) + b"touch " + name
+    system, open_, mode = b"cposix\nsystem\n", b"cio\nFileIO\n", b"X\1\0\0\0w"
+    path = b"X" + struct.pack("<I", len(name)) + name
+    asked = {
+        "GLOBAL and REDUCE": system + touch + b"\x85R",
+        "STACK_GLOBAL": b"\x8c\5posix\x8c\6system\x93" + touch + b"\x85R",
+        "INST": b"(" + path + mode + b"iio\nFileIO\n",
+        "OBJ": b"(" + open_ + path + mode + b"o",
+        "NEWOBJ": b"csubprocess\nPopen\n)\x81",
+        "NEWOBJ_EX": b"csubprocess\nPopen\n)}\x92",
+        "BUILD": b"cargparse\nNamespace\n)\x81}" + path + b"K\1sb",
+        "BUILD of slots": b"cargparse\nNamespace\n)\x81N}" + path + b"K\1s\x86b",
+        "EXT1": b"\x82\1", "EXT2": b"\x83\1\0", "EXT4": b"\x84\1\0\0\0", "PERSID": b"Px\n", "BINPERSID": path + b"Q",
+        "DICT": b"(d", "EMPTY_DICT": b"}", "SETITEM": b"}" + path + b"K\1s", "EMPTY_SET": b"\x8f",
+        "FROZENSET": b"(\x91", "NEXT_BUFFER": b"\x97", "READONLY_BUFFER": path + b"\x98", "FLOAT": b"F1.0\n",
+        "LONG4": b"\x8b\xff\xff\xff\x7f", "DUP": b"]2"}
+    return {name: b"\x80\4](" + operations + b"C\1xe]\x88a\x86." for name, operations in asked.items()}
+
+
 def harmful(chance: random.Random, images: list[bytes]) -> bytes:
     """One that claims, nests, copies or calls."""
+    if chance.random() < 0.3:
+        found = chance.choice(list(calls().values()))
+        return mutate(found, chance, 2) if chance.random() < 0.3 else found
     big = chance.choice((1000, 30_000, 100_000))
     number = struct.pack("<I", chance.choice(NUMBERS))
-    way = chance.randrange(12)
+    huge = struct.pack("<Q", chance.choice((1 << 31, 1 << 40, 1 << 62, (1 << 64) - 1)))
+    way = chance.randrange(17)
     if way < 4:
         found = executed(chance.randrange(6), chance.randrange(30), images)
         return mutate(found, chance, 2) if chance.random() < 0.4 else found
@@ -65,7 +91,11 @@ def harmful(chance: random.Random, images: list[bytes]) -> bytes:
                                    for level in range(100)) + b"h\x64]\x86.",
         b"\x80\x03(]B" + number + images[0] + b"a]\x88at.", b"\x80\x04\x8e" + number * 2 + images[0] + b".",
         b"\x80\x02c_codecs\nencode\nX" + struct.pack("<I", big) + b"a" * big + b"q\1X\6\0\0\0latin1q\2\x86R" * 3
-        + b"h\1h\2\x86R" * 50 + b".")[way - 4]
+        + b"h\1h\2\x86R" * 50 + b".",
+        b"\x80\4\x95" + huge + b"]\x8d" + huge + b"abc.", b"\x80\4\x8e" + huge + b"abc.",
+        b"\x80\2]" + b"".join(b"r" + struct.pack("<I", chance.getrandbits(32)) for _ in range(big)) + b".",
+        b"](" + b"(" * big + b"t" * big + b"e]\x88a\x86.",
+        b"](" + b")" + b"\x85\x94" * big + b"h\0h\0e]\x88a\x86.")[way - 4]
 
 
 def mutate_set(data: bytes, chance: random.Random) -> bytes:

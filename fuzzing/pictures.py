@@ -33,6 +33,7 @@ def kinds() -> list[bytes]:
     found += [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes(),
               cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_RST_INTERVAL, 4])[1].tobytes(),
               cv2.imencode(".jpg", image[..., 0])[1].tobytes(),
+              cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes(),  # above 100: lossless
               cv2.imencode(".png", image.astype(np.uint16) * 257)[1].tobytes(),
               cv2.imencode(".png", np.dstack([image, image[..., 0]]))[1].tobytes(),
               cv2.imencode(".png", (image[..., 0] > 99).astype(np.uint8), [cv2.IMWRITE_PNG_BILEVEL, 1])[1].tobytes()]
@@ -68,6 +69,21 @@ def mutate_image(data: bytes, chance: random.Random) -> bytes:
     return data
 
 
+def _lie_in_tags(data: bytearray, chance: random.Random, size: tuple[int, int]) -> None:
+    """Give a TIFF another size, or other numbers of bits, strips or bytes."""
+    order = "<" if data[:2] == b"II" else ">"
+    at = struct.unpack_from(order + "I", data, 4)[0]
+    for entry in range(struct.unpack_from(order + "H", data, at)[0]):
+        place = at + 2 + 12 * entry
+        tag = struct.unpack_from(order + "H", data, place)[0]
+        if tag in (256, 257):
+            side = size[tag - 256] * chance.choice((1, 1, 60_000))
+            data[place + 2:place + 12] = struct.pack(order + "HII", 4, 1, side)
+        elif chance.random() < 0.1:
+            place += chance.choice((2, 4, 8))
+            data[place:place + 4] = struct.pack(order + "I", chance.choice(NUMBERS))
+
+
 def _lie(data: bytearray, chance: random.Random) -> bytes:
     """Give another height and width, in the place that the kind of file has for them."""
     height, width = chance.choice(SIDES), chance.choice(SIDES)
@@ -89,8 +105,14 @@ def _lie(data: bytearray, chance: random.Random) -> bytes:
         data[18:26] = struct.pack("<ii", width - chance.choice((0, 70000)), height - chance.choice((0, 70000)))
         if chance.random() < 0.5:
             data[28:34] = struct.pack("<HI", chance.choice((1, 4, 8, 16, 24, 32)), chance.choice((0, 1, 2, 3)))
+    elif data[:4] == b"RIFF" and data[12:16] == b"VP8L":
+        data[21:25] = struct.pack("<I", (width & 0x3fff) | (height & 0x3fff) << 14)
+    elif data[:4] == b"RIFF" and data[12:16] == b"VP8X":
+        data[24:30] = struct.pack("<I", width << 8)[1:] + struct.pack("<I", height << 8)[1:]
     elif data[:4] == b"RIFF":
         data[26:30] = struct.pack("<HH", width & 0x3fff, height & 0x3fff)
+    elif data[:4] in (b"II*\0", b"MM\0*"):
+        _lie_in_tags(data, chance, (width, height))
     elif data[:2] in (b"P5", b"P6"):
         numbers = width, height * chance.choice((1, 4000)), chance.choice((1, 255, 65535))
         return bytes(data[:3]) + b"%d %d\n%d\n" % numbers + bytes(data[15:])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from foreign_pickles import PICKLES
 
+from fuzzing import pickles
 from recordio_tools.binfile import read_bin, write_bin
 from recordio_tools.errors import DataError
 
@@ -122,10 +123,23 @@ def test_other_ways_to_run_something_are_refused(tmp_path):
     assert "NEWOBJ" in refusal(tmp_path, b"cnumpy\nndarray\n)\x81.")
 
 
+@pytest.mark.parametrize("name", pickles.calls())
+def test_every_operation_that_runs_or_makes_something_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    message = refusal(tmp_path, pickles.calls()[name])
+    assert os.listdir(tmp_path) == ["set.bin"] and ("byte" in message or "nothing was run" in message)
+    if name in ("GLOBAL and REDUCE", "STACK_GLOBAL", "INST", "OBJ"):  # it would have been seen
+        pickle.loads(pickles.calls()[name])
+        assert pickles.CANARY in os.listdir(tmp_path)
+
+
 ENCODED = (b"\x80\x02c_codecs\nencode\nq\x00X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20)
            + b"X\6\0\0\0latin1\x86q\1")
 BOMBS = {
     "claimed length": b"\x80\x04\x8e" + struct.pack("<Q", 1 << 62) + b"abc",
+    "claimed text": b"\x80\x04\x8d" + struct.pack("<Q", 1 << 63) + b"abc",
+    "frame": b"\x80\x04\x95" + struct.pack("<Q", (1 << 64) - 1) + b"]",
+    "memo indices": b"\x80\x02]" + b"".join(b"r" + struct.pack("<I", 977 * n) for n in range(300_000)) + b".",
     "claimed bytearray": b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b"abc",
     "negative length": b"T" + struct.pack("<i", -1) + b"abc.",
     "memo index": b"\x80\x02]r\xff\xff\xff\xff0j\xff\xff\xff\x7f.",
