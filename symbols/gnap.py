@@ -47,8 +47,9 @@ def norm_aware_pooling(F: Any, data: Any, channels: int, reweight: bool = True, 
     squares = F.Convolution(F.square(data), F.ones((1, channels, 1, 1)), num_filter=1, kernel=(1, 1), no_bias=True)
     norms = F.reshape(F.sqrt(squares + TINY), (0, -1, 1))  # (1), (N, HW, 1)
     mean = F.mean(norms, axis=1 if mean_over == "image" else (0, 1), keepdims=True)  # (2), (N or 1, 1, 1)
-    least = NO_NORM * mean
-    weights = F.broadcast_div(mean, F.broadcast_maximum(norms, least)) * F.broadcast_greater_equal(norms, least)
+    relative = F.broadcast_div(norms, mean)
+    # From here on operators of numbers, not of arrays: those start a thread for each core, however small the arrays.
+    weights = (relative >= NO_NORM) / F.maximum(relative, NO_NORM)
     positions = F.sum(F.ones_like(norms), axis=1, keepdims=True)  # HW, for the average
     pooled = F.batch_dot(F.reshape(data, (0, 0, -1)), weights)  # the sum over positions of (3), (N, C, 1)
     return F.Flatten(F.broadcast_div(pooled, positions))
