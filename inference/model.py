@@ -9,6 +9,7 @@ from typing import Dict
 import mxnet as mx
 
 from common.errors import UserError
+from common.quiet import quiet
 from symbols.graph import fixed_gammas
 
 Arrays = Dict[str, mx.nd.NDArray]
@@ -62,7 +63,8 @@ def read_symbol(prefix: str, flag: str) -> mx.sym.Symbol:
         text = path.read_text(encoding="utf-8")
         if not isinstance(json.loads(text).get("nodes"), list):
             raise ValueError("no nodes")
-        return mx.sym.load_json(text)
+        with quiet():  # two lines for each symbol of an older version, that it was upgraded
+            return mx.sym.load_json(text)
     except (ValueError, AttributeError, OSError, mx.MXNetError) as error:
         raise UserError(f"{path}: is no MXNet symbol ({_first_line(error)})") from None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -146,6 +148,8 @@ def test_real_photographs_are_found_and_odd_files_named(tmp_path, shared_data):
     face = cv2.imread(str(raw / "003/frontal/02.jpg"))
     cv2.imwrite(str(odd / "alpha.png"), np.dstack([face, np.full(face.shape[:2], 9, np.uint8)]))
     cv2.imwrite(str(odd / "gray.png"), cv2.cvtColor(face, cv2.COLOR_BGR2GRAY))
+    cv2.imwrite(str(odd / "deep.png"), face.astype(np.uint16) * 257)
+    cv2.imwrite(str(odd / "deep.tif"), face.astype(np.uint16) * 257)
     cv2.imwrite(str(odd / "huge.jpg"), cv2.resize(face, None, fx=8, fy=8))
     cv2.imwrite(str(odd / "many.jpg"), np.hstack([cv2.resize(face, (200, 200))] * 4))
     cv2.imwrite(str(odd / "noise.png"), RANDOM.randint(0, 256, (150, 150, 3)).astype(np.uint8))
@@ -153,19 +157,24 @@ def test_real_photographs_are_found_and_odd_files_named(tmp_path, shared_data):
     cv2.imwrite(str(odd / "line.png"), face[:1])
     whole = (raw / "003/frontal/02.jpg").read_bytes()
     (odd / "cut.jpg").write_bytes(whole[:len(whole) // 2])
+    promise = b"IHDR" + struct.pack(">IIBBBBB", 100000, 100000, 8, 2, 0, 0, 0)
+    (odd / "promise.png").write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + promise
+                                      + struct.pack(">I", zlib.crc32(promise)) + b"\0" * 99)
     (odd / "text.jpg").write_text("no image")
     (odd / "empty.jpg").write_bytes(b"")
     (odd / "notes.txt").write_text("no image name")
     (odd / "gone.jpg").symlink_to("nowhere")
     status, report = run(tmp_path, "--detector", shared_data / "weights" / "mtcnn")
-    assert status == 0 and report["photographs"] == 31 and report["notes"]["other_files"]["first"] == ["odd/notes.txt"]
-    assert report["found"] + report["found_relaxed"] == 24, report["files_not_found"]
+    assert status == 0 and report["photographs"] == 34 and report["notes"]["other_files"]["first"] == ["odd/notes.txt"]
+    assert report["found"] + report["found_relaxed"] == 26, report["files_not_found"]
     assert report["files_not_found"] == ["odd/line.png", "odd/noise.png", "odd/pixel.png"]
-    assert sum(map(len, report["files_skipped"].values())) == 4
+    assert report["files_skipped"] == {"broken link": ["odd/gone.jpg"], "empty": ["odd/empty.jpg"], "no image":
+                                       ["odd/text.jpg"], "too large": ["odd/promise.png"], "truncated": ["odd/cut.jpg"]}
     rows = read_table(tmp_path / "out/landmarks.csv", source)
     plain = rows["odd/alpha.png"].array()
     assert np.allclose(rows["odd/huge.jpg"].array() / 8, plain, atol=0.03 * face.shape[1])
-    assert np.abs(rows["odd/gray.png"].array() - plain).max() < 0.03 * face.shape[1]
+    assert all(np.abs(rows[f"odd/{name}"].array() - plain).max() < 0.03 * face.shape[1]
+               for name in ("gray.png", "deep.png", "deep.tif"))
     errors = []
     for number in range(1, 21):
         name = ("frontal/01.txt", "profile/02.txt")[number % 2]

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import cv2
 import mxnet as mx
@@ -29,6 +31,12 @@ def aligned(shared_data, tmp_path_factory):
     out = tmp_path_factory.mktemp("align") / "faces"
     assert command("align", shared_data / "cfp_raw/Images", out, "--detector", shared_data / "weights/mtcnn") == (0, "")
     return out
+
+
+def test_the_networks_load_without_a_word(tmp_path, shared_data):
+    argv = ["align", shared_data / "cfp_raw/Images/014/profile", tmp_path, "--detector", shared_data / "weights/mtcnn"]
+    done = subprocess.run([sys.executable, "-m", "recordio_tools", *map(str, argv)], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "" and "4 crops" in done.stdout
 
 
 def test_nearly_all_faces_are_found(aligned):

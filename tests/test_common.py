@@ -7,6 +7,7 @@ import pytest
 from common import environment
 from common.errors import UserError
 from common.files import atomic_path, write_atomic
+from common.quiet import quiet
 
 
 @pytest.fixture
@@ -74,3 +75,16 @@ def test_errors_are_one_line_and_their_exit_status(error, status, line):
     code = f"from common.errors import *\nfrom common.cli import run\ndef main(argv): raise {error}\nrun(main, 'demo')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == status and len(done.stderr.splitlines()) == 1 and done.stderr.startswith(line)
+
+
+def test_quiet_swallows_what_a_library_says_and_nothing_after_it(capfd):
+    def say(word):
+        subprocess.run(["sh", "-c", f"echo {word} >&2"], check=True)
+    say("before")
+    with pytest.raises(RuntimeError, match="still"), quiet():
+        say("inside")
+        raise RuntimeError("still raised")
+    say("after")
+    assert capfd.readouterr().err == "before\nafter\n"
+    code = "import os; os.close(2); from common.quiet import quiet\nwith quiet(): print(3)"  # a closed stderr
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "3\n"

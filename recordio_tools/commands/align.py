@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 
+from common.environment import check_environment
 from common.errors import RunError, UserError
 from common.interrupts import stoppable
 from recordio_tools.align_report import Report
@@ -100,6 +101,7 @@ def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, s
 
 
 def _by_detector(args: argparse.Namespace, source: Path, out: Path, crops: Crops, settings: dict) -> Report:
+    check_environment()
     from common.devices import parse_devices  # these load MXNet
     from recordio_tools.mtcnn.detector import Detector, Search
     from recordio_tools.mtcnn.finding import find
