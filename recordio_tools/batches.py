@@ -1,6 +1,7 @@
 """What a worker makes of a few files: records ready to be written, but for their labels and numbers."""
 from __future__ import annotations
 
+import itertools
 import struct
 from dataclasses import dataclass
 from typing import Sequence
@@ -16,6 +17,7 @@ from recordio_tools.prepare import BLOCK, Prepared, Unusable, Wanted, WrongSize,
 WRONG_SIZE = "wrong size"
 HEAD = framing.pack(0.0, 0)
 START = struct.Struct(f"<II{len(HEAD)}x")  # of a record: its frame, and room for the header
+LABEL = struct.Struct("<fQ")  # what a header holds behind its flag
 
 
 @dataclass(frozen=True)
@@ -93,3 +95,10 @@ def _frame(images: list[bytes]) -> tuple[np.ndarray, list[int]]:
         records = [framing.frame(HEAD + image) if image else b"" for image in images]
         framed, lengths = np.frombuffer(bytearray().join(records), np.uint8), list(map(len, records))
     return framed, lengths
+
+
+def put_headers(records: memoryview, lengths: list[int], label: int, first: int) -> None:
+    """Give framed records the label of their identity, and their numbers from `first` on."""
+    places = itertools.accumulate(lengths, initial=framing.FRAME.size + 4)
+    for number, place in zip(range(first, first + len(lengths)), places):
+        LABEL.pack_into(records, place, label, number)

@@ -1,11 +1,11 @@
 """One identity on its way into the set: which of its files become records, and what is told of the others."""
 from __future__ import annotations
 
+import itertools
 from typing import Sequence
 
 from common.errors import UserError
-from recordio_tools import framing
-from recordio_tools.batches import WRONG_SIZE, Batch
+from recordio_tools.batches import WRONG_SIZE, Batch, put_headers
 from recordio_tools.duplicates import Prints
 from recordio_tools.pack_report import Report
 from recordio_tools.prepare import Unusable, read_file
@@ -33,30 +33,40 @@ class IdentityWriter:
 
     def add(self, batch: Batch, start: int, end: int, at: int, positions: Sequence[int]) -> None:
         """Take files [start, end) of a batch, whose records begin at `at`; positions: theirs in the identity's list."""
-        begin, lengths = at, []
-        for index, position, length, number in zip(range(start, end), positions, batch.lengths[start:end],
-                                                   batch.prints[start:end]):
-            if not length:
-                self._skip(batch, index, position)
-                continue
-            if self._seen.setdefault(number, position) != position and self._is_again(number, position):
-                if self._selection.drop_duplicates:
-                    self._wait(batch, begin, at, lengths)
-                    at += length
-                    begin, lengths = at, []
-                    continue
-            framing.HEADER.pack_into(batch.framed, at + framing.FRAME.size, 0, self._label,
-                                     self._first + len(self._prints), 0)
-            at += length
-            lengths.append(length)
-            self._positions.append(position)
-            self._prints.append(number)
-            self._notes.append(batch.notes[index])
-        self._wait(batch, begin, at, lengths)
-        if len(self._positions) >= self._selection.min_images or self._refused:
-            for framed, sizes in self._waiting if not self._refused else ():
+        lengths, prints, notes = batch.lengths[start:end], batch.prints[start:end], batch.notes[start:end]
+        records = memoryview(batch.framed)[at:at + sum(lengths)]
+        fresh = dict(zip(prints, positions))
+        if len(fresh) == len(prints) and 0 not in lengths and self._seen.keys().isdisjoint(fresh):
+            self._seen.update(fresh)
+        else:
+            kept = self._sift(batch, start, prints, positions)
+            records = _cut(records, lengths, kept)
+            lengths, prints, notes, positions = (list(itertools.compress(values, kept))
+                                                 for values in (lengths, prints, notes, positions))
+        put_headers(records, lengths, self._label, self._first + len(self._positions))
+        self._positions += positions
+        self._prints += prints
+        self._notes += notes
+        if self._refused:
+            self._waiting.clear()
+        elif len(self._positions) < self._selection.min_images:
+            self._waiting.append((memoryview(bytes(records)), lengths))  # their place is needed for the next batch
+        else:
+            for framed, sizes in (*self._waiting, (records, lengths)):
                 self._writer.extend(framed, sizes)
             self._waiting.clear()
+
+    def _sift(self, batch: Batch, start: int, prints: list[int], positions: Sequence[int]) -> list[bool]:
+        """Which files become records, where some are not usable or came before; those are noted."""
+        kept = []
+        for index, number, position in zip(range(start, start + len(prints)), prints, positions):
+            usable = batch.lengths[index] > 0
+            if not usable:
+                self._skip(batch, index, position)
+            elif self._seen.setdefault(number, position) != position and self._is_again(number, position):
+                usable = not self._selection.drop_duplicates
+            kept.append(usable)
+        return kept
 
     def finish(self, prints: Prints) -> bool:
         """Whether the identity is in the set."""
@@ -86,10 +96,6 @@ class IdentityWriter:
             return True
         return False
 
-    def _wait(self, batch: Batch, begin: int, end: int, lengths: list[int]) -> None:
-        if lengths:
-            self._waiting.append((memoryview(batch.framed)[begin:end], lengths))
-
     def _skip(self, batch: Batch, index: int, position: int) -> None:
         file = self._source.file(self._identity, position)
         if index in batch.wrong and not self._report.skipped[WRONG_SIZE]:
@@ -97,6 +103,13 @@ class IdentityWriter:
         self._report.skip(file, batch.notes[index])
         if self._report.skipped[WRONG_SIZE] == WRONG:
             check_sizes(self._report, self._selection)
+
+
+def _cut(records: memoryview, lengths: list[int], kept: list[bool]) -> memoryview:
+    """The records that are kept, in one piece."""
+    ends = itertools.accumulate(lengths)
+    pieces = [records[end - length:end] for end, length, keep in zip(ends, lengths, kept) if keep]
+    return memoryview(bytearray().join(pieces)) if sum(map(len, pieces)) < len(records) else records
 
 
 def same_file(source: Source, one: tuple[int, int], two: tuple[int, int]) -> bool:

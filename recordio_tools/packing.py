@@ -67,13 +67,14 @@ def _batches(source: Source, wanted: Wanted, selection: Selection, workers: int,
 
 
 def _tasks(source: Source, selection: Selection, size: int) -> Iterator[list[bytes]]:
-    task = []
+    task: list[bytes] = []
     for identity in selection.identities(source):
-        for position in selection.images(source, identity):
-            task.append(source.entry(identity, position))
-            if len(task) == size:
-                yield task
-                task = []
+        positions = selection.images(source, identity)
+        for first in range(0, len(positions), size):
+            task += source.entries(identity, positions[first:first + size])
+            while len(task) >= size:
+                yield task[:size]
+                del task[:size]
     if task:
         yield task
 

@@ -2,11 +2,8 @@
 from __future__ import annotations
 
 import collections
-import contextlib
-import fcntl
 import multiprocessing
 import os
-import pickle
 import queue
 import signal
 import threading
@@ -14,12 +11,11 @@ from multiprocessing.connection import Connection
 from typing import Callable, Iterable, Iterator, TypeVar
 
 from common.errors import RunError
+from recordio_tools.transport import Slots, both_ends
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 AHEAD = 3  # tasks that a worker has been given and not yet been asked for
-PIPE_BYTES = 1 << 20  # of 64 KiB pipes a worker fills many for one result, and waits for each to be read
-F_SETPIPE_SZ = 1031  # Linux; fcntl names it from Python 3.10 on
 PRELOAD = ["cv2", "numpy"]  # by the one process that all workers are forked from
 
 
@@ -27,8 +23,9 @@ def process_map(function: Callable[[Task], Result], tasks: Iterable[Task], worke
     """Yield function(task) in the order of `tasks`; `function`, tasks and results must pickle.
 
     Task i goes to worker i mod `workers`, so the order needs no bookkeeping, and each worker is AHEAD tasks ahead at
-    most. An exception of `function` is raised at its task's turn. RunError where a worker dies. When the generator is
-    closed, or this process ends in whatever way, the workers end at once.
+    most. What the arrays of a result hold is there until the next result is asked for. An exception of `function` is
+    raised at its task's turn. RunError where a worker dies. When the generator is closed, or this process ends in
+    whatever way, the workers end at once.
     """
     pool = [_Worker(function, number) for number in range(workers)]
     try:
@@ -54,11 +51,9 @@ class _Worker:
     def __init__(self, function: Callable, number: int) -> None:
         # Forked from a small server process: quick, without this process's memory, threads and open files.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOAD)
+        context.set_forkserver_preload([*PRELOAD, *filter(None, [function.__module__])])
         tasks, self._tasks = context.Pipe(duplex=False)
-        self._results, results = context.Pipe(duplex=False)
-        with contextlib.suppress(OSError):  # more than the system allows, or not Linux
-            fcntl.fcntl(results.fileno(), F_SETPIPE_SZ, PIPE_BYTES)
+        self._results, results = both_ends(context, AHEAD)
         self._process = context.Process(target=_work, args=(function, tasks, results), name=f"worker-{number}",
                                         daemon=True)
         self._process.start()
@@ -73,7 +68,7 @@ class _Worker:
 
     def result(self) -> object:
         try:
-            value, error = _receive_whole(self._results)
+            value, error = self._results.receive()
         except (EOFError, OSError):
             self._died()
         if error is not None:
@@ -95,7 +90,7 @@ class _Worker:
         raise RunError(f"a worker process {how}, perhaps for want of memory; fewer --workers need less") from None
 
 
-def _work(function: Callable, tasks: Connection, results: Connection) -> None:
+def _work(function: Callable, tasks: Connection, results: Slots) -> None:
     """A worker's life: tasks in, results out, until the pipe closes, from whichever side."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -105,7 +100,7 @@ def _work(function: Callable, tasks: Connection, results: Connection) -> None:
     threading.Thread(target=_receive, args=(tasks, given), daemon=True).start()
     try:
         while True:
-            _send_whole(results, _result(function, given.get()))
+            results.send(_result(function, given.get()))
     except (BrokenPipeError, ConnectionResetError):
         os._exit(0)
 
@@ -124,27 +119,3 @@ def _result(function: Callable, task: object) -> tuple[object, Exception | None]
         return function(task), None
     except Exception as error:
         return None, error
-
-
-def _send_whole(pipe: Connection, value: object) -> None:
-    """Pickle, with the contents of arrays as they are behind it."""
-    buffers: list[pickle.PickleBuffer] = []
-    pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-    views = [buffer.raw() for buffer in buffers]
-    pipe.send((pickled, [view.nbytes for view in views]))
-    for view in views:
-        while view.nbytes:
-            view = view[os.write(pipe.fileno(), view):]
-
-
-def _receive_whole(pipe: Connection) -> object:
-    pickled, sizes = pipe.recv()
-    buffers = [bytearray(size) for size in sizes]
-    for buffer in buffers:
-        view = memoryview(buffer)
-        while view.nbytes:
-            read = os.readv(pipe.fileno(), [view])
-            if not read:
-                raise EOFError
-            view = view[read:]
-    return pickle.loads(pickled, buffers=buffers)

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import array
 import collections
+import itertools
 import os
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from typing import Iterator
+from typing import Iterator, Sequence
 
 import numpy as np
 
@@ -19,7 +20,8 @@ EXTENSIONS = frozenset([".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp"
                         ".pgm", ".pbm"])
 UNREADABLE = frozenset([".gif", ".heic", ".heif", ".avif"])  # images all the same, so they are counted as such
 
-DIGITS = re.compile(r"(\d+)", re.ASCII)
+SLASH = ord("/")
+DIGITS = re.compile(r"\d+", re.ASCII)
 ENDINGS = frozenset(map(str.encode, EXTENSIONS | UNREADABLE))
 
 
@@ -54,6 +56,13 @@ class Source:
         self._ends.append(len(self._bytes))
         self._groups.append(group)
 
+    def extend(self, group: int, entries: Sequence[bytes]) -> None:
+        """Append some entries to identity number `group`."""
+        ends = itertools.accumulate(map(len, entries), initial=len(self._bytes))
+        self._ends.extend(itertools.islice(ends, 1, None))
+        self._bytes += b"".join(entries)
+        self._groups.extend(itertools.repeat(group, len(entries)))
+
     def finish(self, names: list[str]) -> Source:
         """Give the groups their names, and the natural order of the names; adding ends here."""
         ranks = sorted(range(len(names)), key=lambda group: (natural(names[group]), names[group]))
@@ -70,11 +79,16 @@ class Source:
         """The number of entries of an identity."""
         return int(self._first[identity + 1] - self._first[identity])
 
+    def entries(self, identity: int, positions: Sequence[int]) -> list[bytes]:
+        """The entries at some positions in an identity's list, their paths made whole."""
+        data, ends, root = self._bytes, self._ends, self.root
+        own = self._order[self._first[identity]:self._first[identity + 1]].tolist()
+        spans = [(ends[number], ends[number + 1]) for number in map(own.__getitem__, positions)]
+        return [bytes(data[begin:end]) if data[begin] == SLASH else root + data[begin:end] for begin, end in spans]
+
     def entry(self, identity: int, position: int) -> bytes:
-        """One entry, its path made whole."""
-        number = int(self._order[self._first[identity] + position])
-        entry = bytes(self._bytes[self._ends[number]:self._ends[number + 1]])
-        return entry if entry.startswith(b"/") else self.root + entry
+        """One of them."""
+        return self.entries(identity, [position])[0]
 
     def file(self, identity: int, position: int) -> str:
         """The path in an entry, to be shown."""
@@ -94,15 +108,17 @@ class Source:
         self.notes["names_alike"] += [" | ".join(map(shown, twins)) for twins in same.values() if len(twins) > 1]
 
 
-def natural(name: str) -> list[tuple[int, int, str, str]]:
-    """Sort key: runs of digits by value (n9 before n10), the rest by code point; the same on every machine."""
-    return [_digits(part) if index % 2 else (1, 0, part, "") for index, part in enumerate(DIGITS.split(name))]
+def natural(name: str) -> str:
+    """Sort key: runs of digits by value (n9 before n10), the rest by code point; the same on every machine.
+
+    A number becomes a zero, which no name holds and nothing comes before, how many digits it has, and those.
+    """
+    return DIGITS.sub(_digits, name)
 
 
-def _digits(text: str) -> tuple[int, int, str, str]:
-    """The order of numbers without making them, however long they are."""
-    number = text.lstrip("0")
-    return 0, len(number), number, text
+def _digits(found: re.Match[str]) -> str:
+    number = found.group().lstrip("0")
+    return f"\0{chr(len(number))}{number}"
 
 
 def readable(name: str) -> str:
@@ -129,13 +145,11 @@ def from_folder(folder: PathLike) -> Source:
     listed = [entry for entry in _scan(os.fsencode(folder), folder, source) if not entry.name.startswith(b".")]
     top = _identity(os.fsencode(folder))
     for entry in progress(listed, len(listed), "list", "folders"):
-        name = os.fsdecode(entry.name)
         if _is_folder(entry):
-            found = sorted(_images_below(entry.path, b"", source, (top,)), key=_by_name)
-            for path in found:
-                source.add(len(names), entry.name + path)
+            found = sorted(_images_below(entry.path, b"/", source, (top,)), key=_by_name)
             if found:
-                names.append(name)
+                source.extend(len(names), [entry.name + path for path in found])
+                names.append(os.fsdecode(entry.name))
         elif _is_image(entry.name):
             loose += 1
         else:
@@ -160,7 +174,7 @@ def _is_image(name: bytes) -> bool:
     return dot > 0 and name[dot:].lower() in ENDINGS
 
 
-def _by_name(path: bytes) -> tuple[list[tuple[int, int, str, str]], bytes]:
+def _by_name(path: bytes) -> tuple[str, bytes]:
     return natural(os.fsdecode(path)), path
 
 
@@ -185,20 +199,22 @@ def _scan(folder: bytes, shown_as: str, source: Source) -> list[os.DirEntry]:
         return []
 
 
-def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[tuple[int, int], ...]
-                  ) -> Iterator[bytes]:
-    """The images in a folder and in those below it, each as `relative` + b"/" + its path there."""
+def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[tuple[int, int], ...]) -> list[bytes]:
+    """The images in a folder and in those below it, each as `relative` + its path there; the rest is noted."""
+    found, others = [], 0
     for entry in _scan(folder, os.fsdecode(folder), source):
-        if entry.name.startswith(b"."):
+        name = entry.name
+        if name.startswith(b"."):
             continue
-        path = relative + b"/" + entry.name
         if _is_folder(entry):
             here = (*above, _identity(folder))
             if entry.is_symlink() and _identity(entry.path) in here:
                 source.notes["link_loops"].append(shown(os.fsdecode(entry.path)))
             else:
-                yield from _images_below(entry.path, path, source, here)
-        elif _is_image(entry.name):
-            yield path
+                found += _images_below(entry.path, relative + name + b"/", source, here)
+        elif _is_image(name):
+            found.append(relative + name)
         else:
-            source.other_files += 1
+            others += 1
+    source.other_files += others
+    return found

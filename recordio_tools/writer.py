@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ from typing import Sequence
 from common.files import PathLike, fsync
 from recordio_tools import framing
 
-BUFFER = 1 << 18
+BUFFER = 1 << 14  # more would be copied once more
 
 
 class RecordWriter:
@@ -47,13 +48,12 @@ class RecordWriter:
 
     def extend(self, framed: bytes | memoryview, lengths: Sequence[int]) -> None:
         """Append records that are framed already, `lengths` bytes each; their keys are the next record numbers."""
-        lines = []
-        for length in lengths:
-            lines.append(b"%d\t%d\n" % (self.count, self.size))
-            self.count += 1
-            self.size += length
+        offsets = itertools.accumulate(lengths, initial=self.size)
+        entries = itertools.chain.from_iterable(zip(range(self.count, self.count + len(lengths)), offsets))
         self._rec.write(framed)
-        self._idx.write(b"".join(lines))
+        self._idx.write(b"%d\t%d\n" * len(lengths) % tuple(entries))
+        self.count += len(lengths)
+        self.size += len(framed)
 
     def rewrite(self, offset: int, old: bytes, new: bytes) -> None:
         """Put `new` in the place of the record `old` at `offset`; both take the same number of bytes."""
