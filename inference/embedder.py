@@ -24,6 +24,9 @@ class Embedder:
     where it is a map. arguments, auxiliary: its parameters, copied, so that training may go on. batch_size: images a
     step, over all devices together. image_size: (H, W). UserError where the parameters do not fit the network at this
     image size.
+
+    Other parameters need an Embedder of their own: on cpu:0 oneDNN's fused operators keep the weights of their first
+    forward pass, whatever is copied into the executor afterwards.
     """
 
     def __init__(self, symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],

@@ -1,6 +1,8 @@
 """The ROC curve as a picture for TensorBoard."""
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -10,14 +12,20 @@ from eval.verification import VerificationResult
 
 def roc_picture(result: VerificationResult) -> np.ndarray:
     """The curve of one set, TPR over log FPR, as (3, H, W) uint8."""
-    figure = Figure(figsize=(5, 4), dpi=80, tight_layout=True)
-    axes = figure.add_subplot()
+    canvas = _canvas()
+    canvas.figure.clear()
+    axes = canvas.figure.add_subplot()
     fpr, tpr = result.roc
     axes.step(np.maximum(fpr, 0.5 / result.pairs), tpr, where="post", color="#2a6f97")
     axes.axvline(1e-3, color="#999999", linewidth=0.8, linestyle=":")
     axes.set(xscale="log", xlabel="false positive rate", ylabel="true positive rate", ylim=(0, 1.01),
              title=f"{result.name}: TPR {result.tpr:.3f} at FPR 0.1%")
     axes.grid(alpha=0.25)
-    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].transpose(2, 0, 1).copy()
+
+
+@functools.lru_cache(maxsize=1)
+def _canvas() -> FigureCanvasAgg:
+    """One for all pictures: matplotlib remembers the size of 4,096 texts, each canvas's on its own."""
+    return FigureCanvasAgg(Figure(figsize=(5, 4), dpi=80, tight_layout=True))

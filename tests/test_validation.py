@@ -1,0 +1,35 @@
+"""Verification while training: of the weights of its own step, and without memory that stays behind."""
+import matplotlib.text
+import mxnet as mx
+import numpy as np
+import pytest
+from small_runs import SIZE, rows, train
+from small_sets import write_training_set, write_verification_set
+
+from eval.verification import VerificationSet, score_set, verify_set
+from inference.embedder import Embedder
+from inference.model import load_model
+from training.pictures import roc_picture
+
+
+def test_each_verification_is_of_the_checkpoint_beside_it(tmp_path):
+    data = write_training_set(tmp_path / "data", size=SIZE)
+    target = VerificationSet(write_verification_set(data / "lfw.bin", size=SIZE))
+    assert train(data, tmp_path, "--max-steps", 4, "--verbose", 2, "--ckpt", 2) == 0
+    told = rows(tmp_path, "verification")
+    assert [row["step"] for row in told] == [2, 4] and told[0]["xnorm"] != told[1]["xnorm"]
+    for number, row in enumerate(told, 1):
+        embedder = Embedder(*load_model(str(tmp_path / "model"), number), [mx.cpu(0)], 8, (SIZE, SIZE))
+        result = verify_set(embedder, target)
+        assert [row["xnorm"], row["auc"]] == pytest.approx([result.xnorm, result.auc], rel=1e-5)
+
+
+def test_pictures_leave_nothing_behind():
+    random = np.random.RandomState(0)
+    result = score_set("pairs", random.normal(size=(80, 8)) / 3, np.arange(40) % 2 == 0, 1.0)
+    first = roc_picture(result)
+    remembered = matplotlib.text._get_text_metrics_with_cache_impl.cache_info().currsize
+    for _ in range(3):
+        np.testing.assert_array_equal(roc_picture(result), first)
+    assert matplotlib.text._get_text_metrics_with_cache_impl.cache_info().currsize == remembered
+    assert first.shape == (3, 320, 400) and first.dtype == np.uint8
