@@ -14,7 +14,7 @@ from recordio_tools.lists import geometry
 from recordio_tools.plain_jpeg import KnownHeaders
 from recordio_tools.prepare import BLOCK, Prepared, Unusable, Wanted, WrongSize, read_file, treat
 
-WRONG_SIZE = "wrong size"
+WRONG_SIZE, CRASHES = "wrong size", "crashes the decoder"
 HEAD = framing.pack(0.0, 0)
 START = struct.Struct(f"<II{len(HEAD)}x")  # of a record: its frame, and room for the header
 LABEL = struct.Struct("<fQ")  # what a header holds behind its flag
@@ -49,7 +49,8 @@ class Preparer:
         self._wanted = wanted
         self._known = KnownHeaders()
 
-    def __call__(self, entries: Sequence[bytes]) -> Batch:
+    def __call__(self, entries: Sequence[bytes | None]) -> Batch:
+        """None stands for a file that crashed a process."""
         images, prints, notes, wrong = [], [], [], {}
         for entry in entries:
             data, number = b"", 0
@@ -65,8 +66,10 @@ class Preparer:
             notes.append(told)
         return Batch(*_frame(images), prints, notes, wrong)
 
-    def _image(self, entry: bytes) -> tuple[bytes, str, int]:
+    def _image(self, entry: bytes | None) -> tuple[bytes, str, int]:
         """(the record's image, its note, its print)."""
+        if entry is None:
+            raise Unusable(CRASHES)
         path, face = geometry(entry) if b"\0" in entry else (entry, None)
         data = read_file(path)
         known = self._known.recognise(data) if face is None and len(data) < BLOCK else None

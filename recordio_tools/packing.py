@@ -29,7 +29,7 @@ from recordio_tools.staging import staged_set
 from recordio_tools.writer import RecordWriter
 
 log = logging.getLogger(__name__)
-FEW = 2000  # images for which it does not pay to start a process
+FEW = 500  # images for which it does not pay to start a process
 TASK_BYTES, MOST_FILES = 1 << 18, 64  # of a task for a worker
 
 
@@ -56,8 +56,8 @@ def pack(source: Source, out: Path, wanted: Wanted, selection: Selection, worker
 def _batches(source: Source, wanted: Wanted, selection: Selection, workers: int, task: int) -> Iterator[Batch]:
     """What the workers make of the chosen files, in order, `task` files at a time."""
     tasks, total = _tasks(source, selection, task), selection.total(source)
-    if workers > 1 and total >= FEW:
-        made = process_map(Preparer(wanted), tasks, min(workers, 1 + total // FEW))
+    if total >= FEW:
+        made = process_map(Preparer(wanted), tasks, min(workers, total // FEW), mend=True)
     else:
         made = ordered_map(Preparer(wanted), tasks, workers, chunk=1)
     with contextlib.closing(made), meter(total, "pack", " images") as bar:

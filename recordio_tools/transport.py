@@ -21,16 +21,16 @@ class Slots:
     """
 
     def __init__(self, pipe: Connection, handle: int, slots: int) -> None:
-        self._pipe, self._handle, self._slots, self._count = pipe, handle, slots, 0
+        self._pipe, self._file, self._slots, self._count = pipe, open(handle, "r+b", buffering=0), slots, 0
         self._memory = memoryview(mmap.mmap(handle, slots * SLOT))
 
     def __reduce__(self) -> tuple:
-        return _far_end, (self._pipe, DupFd(self._handle), self._slots)
+        return _far_end, (self._pipe, DupFd(self._file.fileno()), self._slots)
 
     def close(self) -> None:
         """Close pipe and file; the memory stays while an array lies in it."""
         self._pipe.close()
-        os.close(self._handle)
+        self._file.close()
 
     def _next(self) -> memoryview:
         first = self._count % self._slots * SLOT
