@@ -17,6 +17,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import PathLike
 from recordio_tools.errors import DataError
+from recordio_tools.index import LARGEST
 from recordio_tools.raw import Heads
 from recordio_tools.recordio import Record, RecordFile
 
@@ -28,7 +29,8 @@ class RecordParts:
     """Several `.rec` files read as one, with the interface of RecordFile and its ways with threads and pickling.
 
     rec_path: what the set is called in messages, no file. keys, int64 (N,): those of the parts where they differ from
-    one another, as im2rec's do, else each part's moved up behind the part before. offsets: inside the parts.
+    one another, as im2rec's do, else each part's moved up behind the part before, or, where that gives no numbers that
+    a record can have, 0, 1, 2, ... offsets: inside the parts.
     """
 
     def __init__(self, name: PathLike, paths: list[Path]) -> None:
@@ -44,7 +46,7 @@ class RecordParts:
         self._starts = np.cumsum([0, *map(len, keys)])
         self.keys = np.concatenate(keys)
         if len(np.unique(self.keys)) < len(self.keys):
-            self.keys = np.concatenate(_moved_up(keys))
+            self.keys = _moved_up(keys)
         self._order = np.argsort(self.keys, kind="stable")
         self._sorted = self.keys[self._order]
 
@@ -118,12 +120,14 @@ class RecordParts:
 Records = Union[RecordFile, RecordParts]
 
 
-def _moved_up(keys: list[np.ndarray]) -> list[np.ndarray]:
+def _moved_up(keys: list[np.ndarray]) -> np.ndarray:
     moved, start = [], 0
+    if sum(int(part.max()) + 1 for part in keys if len(part)) > LARGEST:  # no numbers that anyone gave on purpose
+        return np.arange(sum(map(len, keys)))
     for part in keys:
         moved.append(part + start)
         start += int(part.max()) + 1 if len(part) else 0
-    return moved
+    return np.concatenate(moved)
 
 
 def open_records(path: PathLike) -> Records:

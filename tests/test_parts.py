@@ -101,6 +101,15 @@ def test_the_parts_of_the_cpp_im2rec(tmp_path, keys, known, width):
         dataset.record_file.read(100)
 
 
+def test_keys_that_cannot_be_moved_up_are_counted(tmp_path):
+    expected = cpp_parts(tmp_path, ((0,), (1,), (2,), (3,)))
+    for part in range(4):
+        (tmp_path / f"faces.rec.part{part:03d}.idx").write_text(f"{(1 << 62) - 1}\t0\n")
+    with open_records(tmp_path) as records:
+        assert records.keys.tolist() == [0, 1, 2, 3] and records.keys.dtype == np.int64
+        assert [records.read(key).content for key in range(4)] == [image for image, _ in expected]
+
+
 def test_parts_by_threads_and_after_pickling(tmp_path):
     expected = cpp_parts(tmp_path, ((0, 1, 2), (0, 1)))
     records = pickle.loads(pickle.dumps(open_records(tmp_path)))
