@@ -16,6 +16,7 @@ from recordio_tools.raw import FIRST_READ
 from recordio_tools.recordio import RecordFile
 
 BLOCK = 1 << 20
+FEW = 4  # records that are sooner read one by one
 HEAD_WORDS = (FRAME.size + HEADER.size) // 4
 LABEL, ID = 3, 4  # the words of a record's head that hold them
 
@@ -86,11 +87,14 @@ class _Run(NamedTuple):
 
 
 def _runs(file: Records, keys: np.ndarray) -> Iterator[_Run | bytes]:
-    """The images of the keys, in order: many at a time, and what does not lie plainly in one file one by one."""
-    offsets = file.offsets_of(keys) if isinstance(file, RecordFile) else None
-    at = 0
+    """The images of the keys, in order: many at a time, and what does not lie plainly in a file one by one."""
+    if not isinstance(file, RecordFile):
+        for part, there in file.split(keys):
+            yield from _runs(part, there)
+        return
+    offsets, at = file.offsets_of(keys), 0
     while at < len(keys):
-        run = None if offsets is None else _run(file, offsets[at:])
+        run = _run(file, offsets[at:]) if len(keys) - at >= FEW else None
         if run is None:
             yield file.read(int(keys[at])).content
             at += 1

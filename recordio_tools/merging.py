@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from common.errors import UserError
 from common.files import write_atomic
 from recordio_tools import framing
 from recordio_tools.copying import Copied
+from recordio_tools.faces import Faces
 from recordio_tools.identities import csv_bytes, identity_table
 from recordio_tools.layout import EXACT
 from recordio_tools.merge_plan import Plan
@@ -126,13 +127,20 @@ def _records(plan: Plan, groups: list[list[int]], workers: int) -> Iterator[tupl
     keys = np.concatenate([identity.images for _, identity in members])
     labels = np.repeat([label for label, _ in members], sizes)
     sources = np.repeat([identity.source for _, identity in members], sizes)
-    cuts = np.union1d(np.arange(0, len(keys), CHUNK), np.flatnonzero(np.diff(sources)) + 1).tolist()
-    spans = [slice(start, end) for start, end in zip(cuts, [*cuts[1:], len(keys)])]
-    work = ordered_map(lambda span: plan.sets[sources[span.start]].copy(keys[span]), spans, workers, chunk=1)
+    spans = [slice(start, start + CHUNK) for start in range(0, len(keys), CHUNK)]
+    work = ordered_map(lambda span: _copy(plan.sets, sources[span], keys[span]), spans, workers, chunk=1)
     with contextlib.closing(work), meter(len(keys), "merge", " images") as bar:
         for span, copied in zip(spans, work):
             yield copied, labels[span]
-            bar.update(span.stop - span.start)
+            bar.update(len(labels[span]))
+
+
+def _copy(sets: Sequence[Faces], sources: np.ndarray, keys: np.ndarray) -> Copied:
+    """The records of `keys`, each of the set that `sources` has in its place."""
+    stretches = np.split(np.arange(len(keys)), np.flatnonzero(np.diff(sources)) + 1)
+    parts = [sets[sources[places[0]]].copy(keys[places]) for places in stretches]
+    return parts[0] if len(parts) == 1 else Copied(bytearray().join(part.framed for part in parts),
+                                                   np.concatenate([part.lengths for part in parts]))
 
 
 class _Repeats:

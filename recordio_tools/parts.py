@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 from types import TracebackType
-from typing import Union
+from typing import Iterator, Union
 
 import numpy as np
 
@@ -103,6 +103,18 @@ class RecordParts:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.close()
+
+    def split(self, keys: np.ndarray) -> Iterator[tuple[RecordFile, np.ndarray]]:
+        """(part, the keys there) of stretches of some keys, int64, which follow one another in one part."""
+        place = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
+        absent = np.flatnonzero(self._sorted[place] != keys) if len(self._sorted) else np.arange(len(keys))
+        if len(absent):
+            self._find(int(keys[absent[0]]))
+        position = self._order[place]
+        number = np.searchsorted(self._starts, position, "right") - 1
+        for stretch in np.split(np.arange(len(keys)), np.flatnonzero(np.diff(number)) + 1) if len(keys) else ():
+            part = int(number[stretch[0]])
+            yield self.parts[part], self.parts[part].keys[position[stretch] - self._starts[part]]
 
     def _position(self, key: int) -> int | None:
         place = int(np.searchsorted(self._sorted, key))
