@@ -11,23 +11,28 @@ class ImageError(ValueError):
     """Bytes that are no readable image; the message says what is wrong with them."""
 
 
-def decode(data: bytes) -> np.ndarray:
+REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
+           8: cv2.IMREAD_REDUCED_COLOR_8}
+
+
+def decode(data: bytes, reduced: int = 1) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an encoded image; ImageError where it is none.
 
     Grayscale and CMYK become RGB, 16-bit values keep their upper eight bits, an alpha channel is dropped, and an EXIF
-    orientation is applied: the same pixels as `mx.image.imdecode` and `ImageRecordIter` see.
+    orientation is applied: the same pixels as `mx.image.imdecode` and `ImageRecordIter` see. reduced: 2, 4 or 8 for a
+    JPEG of so many times shorter sides, rounded up, which takes a half to a quarter of the time.
     """
-    return cv2.cvtColor(decode_bgr(data), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(decode_bgr(data, reduced), cv2.COLOR_BGR2RGB)
 
 
-def decode_bgr(data: bytes) -> np.ndarray:
+def decode_bgr(data: bytes, reduced: int = 1) -> np.ndarray:
     """The same with the channels in OpenCV's order, which saves a copy."""
     if not data:
         raise ImageError("is empty")
     if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MOST_SCANS:
         raise ImageError(f"has more than {MOST_SCANS} scans, each of which takes as long as an image")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), REDUCED[reduced])
     except cv2.error as error:
         raise ImageError(f"does not decode ({error.err})") from None
     if image is None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import PathLike
-from recordio_tools.images import ImageError, decode
+from recordio_tools.images import REDUCED, ImageError, decode
 from recordio_tools.prepare import Unusable, examine, read_file
 from recordio_tools.sources import is_image_name, natural, shown
 
@@ -96,17 +96,29 @@ def read_photograph(path: PathLike) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an image file, upright; Unusable with the reason."""
     data = read_file(path)
     examine(data)
-    try:
-        return decode(data)
-    except ImageError:
-        raise Unusable("no image") from None
+    return _decoded(data, 1)
 
 
 def read_picture(path: PathLike, longest: int) -> Picture:
-    """The photograph, scaled down where its longer side exceeds `longest` pixels; Unusable with the reason."""
-    pixels = read_photograph(path)
-    height, width = pixels.shape[:2]
-    if max(height, width) <= longest:
+    """The photograph, scaled down where its longer side exceeds `longest` pixels; Unusable with the reason.
+
+    A JPEG that is at least twice as large is decoded to a half, a quarter or an eighth of its size to begin with.
+    """
+    data = read_file(path)
+    told = examine(data)
+    longer = max(told.height, told.width)
+    reduced = max((part for part in REDUCED if longer >= part * longest), default=1) if told.kind == "JPEG" else 1
+    pixels = _decoded(data, reduced)
+    if longer <= longest:
         return Picture(pixels, (1.0, 1.0))
+    height, width = pixels.shape[:2]
     size = [max(round(length * longest / max(height, width)), 1) for length in (width, height)]
-    return Picture(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), (size[0] / width, size[1] / height))
+    return Picture(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA),
+                   (size[0] / width / reduced, size[1] / height / reduced))
+
+
+def _decoded(data: bytes, reduced: int) -> np.ndarray:
+    try:
+        return decode(data, reduced)
+    except ImageError:
+        raise Unusable("no image") from None

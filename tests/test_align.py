@@ -10,12 +10,14 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from common.errors import RunError, UserError
 from recordio_tools.__main__ import main
 from recordio_tools.alignment import TEMPLATE, align, similarity
+from recordio_tools.images import REDUCED
 from recordio_tools.landmark_table import COLUMNS, read_table
-from recordio_tools.photographs import crop_names
+from recordio_tools.photographs import crop_names, read_picture
 
 POINTS = np.array([(60, 70), (110, 68), (86, 100), (64, 130), (104, 128)], float)
 RANDOM = np.random.RandomState(3)
@@ -126,6 +128,25 @@ def test_no_two_crops_have_one_name():
     names = crop_names(paths)
     assert names[1] == "a.jpg" and names[2] == "a.png.jpg" and names[4:] == ["b.jpg", "c/a.jpg"]
     assert len({name.lower() for name in names}) == len(names)
+
+
+@pytest.mark.parametrize("longest, reduced", [(1300, 1), (1200, 2), (300, 8), (100, 8)])
+def test_a_large_photograph_is_searched_in_a_smaller_copy(tmp_path, monkeypatch, longest, reduced):
+    """A point of the photograph lies where `scale` says, however the copy was made; turned by EXIF as well."""
+    image = cv2.GaussianBlur(photograph(1703, 2501), (0, 0), 3)
+    flags = []
+    real = cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda data, flag: flags.append(flag) or real(data, flag))
+    for orientation, stored in ((1, image), (6, np.rot90(image))):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.jpg", quality=95, exif=exif)
+        picture = read_picture(tmp_path / "a.jpg", longest)
+        height, width = picture.pixels.shape[:2]
+        assert flags.pop() == REDUCED[reduced] and width == longest and abs(height - longest * 1703 / 2501) <= 1
+        assert picture.scale == pytest.approx((width / 2501, height / 1703), rel=4e-3)  # 1703 is 213 times 8 less one
+        expected = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        assert np.abs(picture.pixels.astype(float) - expected).mean() < 1.5
 
 
 def test_unusable_arguments(folder):
