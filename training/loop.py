@@ -151,6 +151,7 @@ class Loop:
     def _verify_and_save(self) -> None:
         progress, config = self.progress, self.config
         last = progress.step >= self.schedule.end
+        self.guard.settle()
         self._flush_window(tqdm(disable=True))
         arguments, auxiliary = self.model.network_arrays()
         results = self._verify(arguments, auxiliary) if self.first else []

@@ -1,0 +1,60 @@
+"""train_softmax.py, in which workers meet what FAULT says: WORKER/STEP/WHAT, several with commas.
+
+nan-loss: an image's loss, and with it the gradient, is not a number; nan-gradient: the gradient alone; kill: the
+process is gone before the step. float16 is one that CPUs have: numbers are rounded, and multiplied in float32.
+"""
+from __future__ import annotations
+
+import math
+import os
+import signal
+from importlib import import_module
+
+
+def spoil(compute, worker, step_wanted, what):
+    """`compute` of training.step with the fault in it."""
+    def faulty(model, batch, step, factor=1.0):
+        mine = step == step_wanted and model.workers.rank == worker
+        if mine and what == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = compute(model, batch, step, factor)
+        if mine:
+            model.net_parameters["conv_1_conv2d_weight"].list_grad()[0][:] = math.nan
+            if what == "nan-loss":
+                result.losses[0][1] = math.nan
+        return result
+    return faulty
+
+
+def prepare(argv):
+    """Put the fault, and a float16 that CPUs have, into the modules of training."""
+    from common.environment import check_environment
+    check_environment()
+    import training.step
+    for fault in filter(None, os.environ.get("FAULT", "").split(",")):
+        worker, step, what = fault.split("/")
+        training.step.compute = spoil(training.step.compute, int(worker), int(step), what)
+    if "float16" in argv:
+        prepare_float16(lambda name, value: setattr(import_module(name.rpartition(".")[0]), name.rpartition(".")[2],
+                                                    value))
+
+
+def prepare_float16(replace):
+    """A float16 that CPUs have, with a loss scale that overflows once."""
+    from symbols.half import half_precision
+    from training.precision import LossScale
+    replace("training.run.check_precision", lambda dtype, devices: None)
+    replace("training.model.half_precision", lambda symbol: half_precision(symbol, "float32"))
+    replace("training.model.LossScale", lambda *state: LossScale(*(state or (512.0,))))
+
+
+def main(argv):
+    if os.environ.get("DMLC_ROLE", "worker") == "worker":
+        prepare(argv)
+    import train_softmax
+    return train_softmax.main(argv)
+
+
+if __name__ == "__main__":
+    from common.cli import run
+    run(main, "train_softmax.py")
