@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 import traceback
 from typing import Callable, NoReturn
@@ -60,6 +61,17 @@ def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
         print(f"{prog}: interrupted", file=sys.stderr)
         status = INTERRUPTED
     sys.exit(status)
+
+
+def at_least(least: int, most: int = 1 << 40) -> Callable[[str], int]:
+    """The argparse type of whole numbers from `least` to `most`."""
+    def whole_number(text: str) -> int:
+        value = int(text) if re.fullmatch(r"-?\d{1,12}", text.strip()) else None
+        if value is None or not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}"
+                                             + (f" to {most}" if most < 1 << 40 else ""))
+        return value
+    return whole_number
 
 
 def parse_checkpoint_name(text: str, flag: str) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.cli import Parser, run
+from common.cli import Parser, at_least, run
 from common.errors import RunError, UserError
 from endurance import small_run
 
@@ -69,8 +69,8 @@ def _resident(pid: int) -> int:
 def build_parser() -> Parser:
     """The parser of this command."""
     parser = Parser(prog="python -m endurance.soak", description=DESCRIPTION)
-    parser.add_argument("--steps", type=int, default=6000, help="steps to train")
-    parser.add_argument("--warm-up", type=int, default=1500, help="steps before the line begins")
+    parser.add_argument("--steps", type=at_least(1), default=6000, help="steps to train")
+    parser.add_argument("--warm-up", type=at_least(1), default=1500, help="steps before the line begins")
     parser.add_argument("--bound", type=float, default=1.0, help="MiB in 1000 steps that are too many")
     parser.add_argument("--devices", default="cpu:0", help="as for train_softmax.py")
     parser.add_argument("flags", nargs="*", metavar="FLAG", help="behind --: more flags for train_softmax.py")
@@ -96,8 +96,8 @@ def soak(options: argparse.Namespace, folder: Path) -> tuple[np.ndarray, int]:
 def main(argv: list[str]) -> int:
     """Train, watch, and print the line through the samples; the exit status."""
     options = build_parser().parse_args(argv)
-    if not 0 < options.warm_up < options.steps:
-        raise UserError(f"--warm-up {options.warm_up}: must be above 0 and below --steps {options.steps}")
+    if options.warm_up >= options.steps:
+        raise UserError(f"--warm-up {options.warm_up}: must be below --steps {options.steps}")
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         samples, verifications = soak(options, Path(folder))
     for part in np.array_split(samples, 12):

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Callable
 
-from common.cli import Parser, run
-from common.errors import RunError, UserError
+from common.cli import Parser, at_least, run
+from common.errors import RunError
 from endurance import harm, small_run
 
 DESCRIPTION = """Kill a real run fifty times, resume it each time, and compare what it leaves with a run left alone.
@@ -144,8 +144,8 @@ def _size(path: Path) -> int:
 def build_parser() -> Parser:
     """The parser of this command."""
     parser = Parser(prog="python -m endurance.torture", description=DESCRIPTION)
-    parser.add_argument("--kills", type=int, default=50, help="how often to end runs, over all --devices")
-    parser.add_argument("--steps", type=int, default=150, help="steps of each run")
+    parser.add_argument("--kills", type=at_least(1), default=50, help="how often to end runs, over all --devices")
+    parser.add_argument("--steps", type=at_least(1), default=150, help="steps of each run")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the ways")
     parser.add_argument("--devices", nargs="+", default=["cpu:0", "cpu:0,cpu:1"], help="each is tried on its own")
     parser.add_argument("flags", nargs="*", metavar="FLAG", help="behind --: more flags for train_softmax.py")
@@ -155,8 +155,6 @@ def build_parser() -> Parser:
 def main(argv: list[str]) -> int:
     """Run the trials and print a line for each end and a verdict."""
     options = build_parser().parse_args(argv)
-    if options.kills < 1 or options.steps < 1:
-        raise UserError("--kills and --steps must be 1 or more")
     began, ends, compared = time.monotonic(), collections.Counter(), 0
 
     def say(line: str) -> None:

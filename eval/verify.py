@@ -6,7 +6,7 @@ import json
 import logging
 from pathlib import Path
 
-from common.cli import parse_checkpoint_name
+from common.cli import at_least, parse_checkpoint_name
 from common.devices import parse_devices
 from common.errors import UserError
 from common.files import write_atomic
@@ -37,10 +37,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--fpr", type=_rates, default="1e-3", metavar="RATE[,RATE...]",
                         help="false positive rates at which TPR is told; the first is the JSON's tpr")
     parser.add_argument("--no-flip", action="store_true", help="leave the mirror images out")
-    parser.add_argument("--pca", type=_at_least(1), metavar="N",
+    parser.add_argument("--pca", type=at_least(1), metavar="N",
                         help="project embeddings on N principal components, fitted on the other folds")
-    parser.add_argument("--folds", type=_at_least(2), default=10, metavar="N", help="folds of the accuracy")
-    parser.add_argument("--batch-size", type=_at_least(1), default=64, metavar="N",
+    parser.add_argument("--folds", type=at_least(2), default=10, metavar="N", help="folds of the accuracy")
+    parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
                         help="images a step, over all devices together")
     parser.add_argument("--devices", metavar="LIST",
                         help="cpu:0 or gpu:0,gpu:1 (default: all visible GPUs, else the CPU)")
@@ -116,11 +116,3 @@ def _rates(text: str) -> list[float]:
     if not all(0 < rate < 1 for rate in rates):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of rates between 0 and 1, e.g. 1e-3,1e-4")
     return rates
-
-
-def _at_least(least: int) -> object:
-    def whole_number(text: str) -> int:
-        if not text.strip().isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
-        return int(text)
-    return whole_number

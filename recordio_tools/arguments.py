@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import re
 
+from common.cli import at_least
 from common.environment import usable_cores
 
 
@@ -13,17 +14,6 @@ def image_size(text: str) -> tuple[int, int]:
     if not found or min(map(int, found.groups())) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not height,width, e.g. 112,112")
     return int(found.group(1)), int(found.group(2))
-
-
-def at_least(least: int, most: int = 1 << 40) -> object:
-    """A parser of whole numbers from `least` to `most`."""
-    def whole_number(text: str) -> int:
-        value = int(text) if re.fullmatch(r"-?\d{1,12}", text.strip()) else None
-        if value is None or not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}"
-                                             + (f" to {most}" if most < 1 << 40 else ""))
-        return value
-    return whole_number
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
