@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from common.errors import UserError
 from recordio_tools import alignment
 from recordio_tools.__main__ import main
 from recordio_tools.pair_lists import read_cfp, read_lfw
@@ -201,43 +200,6 @@ def test_crops_lie_mostly_within_the_photograph(drawn):
         assert np.mean([(crop.max(2) < 6).mean() for crop in crops]) < most
 
 
-def test_similarity_recovers_a_known_transform():
-    random = np.random.RandomState(0)
-    for _ in range(20):
-        angle, scale, shift = random.uniform(-3, 3), random.uniform(0.2, 4), random.uniform(-50, 50, 2)
-        turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        source = random.uniform(0, 200, (5, 2))
-        matrix = alignment.similarity(source, source @ turn.T + shift)
-        np.testing.assert_allclose(matrix, np.hstack([turn, shift[:, None]]), atol=1e-9)
-
-
-def test_similarity_is_the_least_squares_one():
-    random = np.random.RandomState(1)
-    source, target = random.uniform(0, 100, (5, 2)), random.uniform(0, 100, (5, 2))
-    rows = np.zeros((10, 4))  # a, b, tx, ty of x' = a x - b y + tx, y' = b x + a y + ty
-    rows[0::2] = np.stack([source[:, 0], -source[:, 1], np.ones(5), np.zeros(5)], 1)
-    rows[1::2] = np.stack([source[:, 1], source[:, 0], np.zeros(5), np.ones(5)], 1)
-    a, b, x, y = np.linalg.lstsq(rows, target.ravel(), rcond=None)[0]
-    np.testing.assert_allclose(alignment.similarity(source, target), [[a, -b, x], [b, a, y]], atol=1e-9)
-
-
-@pytest.mark.parametrize("source", [np.ones((5, 2)), np.full((5, 2), np.nan), np.ones((4, 2)), np.ones((5, 3))])
-def test_similarity_refuses_what_has_no_answer(source):
-    with pytest.raises(ValueError, match="similarity"):
-        alignment.similarity(source, alignment.TEMPLATE)
-
-
-def test_align_is_black_beyond_the_photograph():
-    image = np.full((112, 112, 3), 200, np.uint8)
-    crop = alignment.align(image, alignment.TEMPLATE + [30, 0])
-    assert (crop[:, :81] == 200).all() and (crop[:, 83:] == 0).all()
-
-
-def test_template_of_other_sizes():
-    np.testing.assert_allclose(alignment.template(224, 224), 2 * alignment.TEMPLATE)
-    np.testing.assert_allclose(alignment.template(112, 96), alignment.TEMPLATE - [8, 0])
-
-
 def test_rotation_turns_as_the_table_says():
     """yaw > 0: the nose moves to the image's right; pitch > 0: up; roll > 0: clockwise."""
     from recordio_tools.synth.render import rotation
@@ -252,34 +214,6 @@ def test_rotation_turns_as_the_table_says():
 def test_folds_of_an_uneven_number_of_people():
     folds = protocol.folds_of(27)
     assert sorted(sum(folds, [])) == list(range(27)) and {len(fold) for fold in folds} == {2, 3}
-
-
-def test_a_folder_in_use_is_left_alone(tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="not empty"):
-        generate(tmp_path / "out", 2, 1, 0, 0)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="no folder"):
-        generate(tmp_path / "file", 2, 1, 0, 0)
-    assert contents(tmp_path) == {"out/mine.txt": b"mine", "file": b""}
-
-
-@pytest.mark.parametrize("identities, people, flag", [(2, 19, "--verify-identities 19"), (0, 0, "nothing to draw"),
-                                                      (2, 1000, "--verify-identities 1000")])
-def test_numbers_that_make_no_set(tmp_path, identities, people, flag):
-    with pytest.raises(UserError, match=flag):
-        generate(tmp_path / "out", identities, 2, people, 0)
-    assert not list(tmp_path.iterdir())
-
-
-def test_failure_leaves_nothing_behind(tmp_path, monkeypatch):
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-    monkeypatch.setattr("recordio_tools.synth.album._write", fail)
-    with pytest.raises(OSError, match="No space"):
-        generate(tmp_path / "out", 2, 2, 0, 0, workers=1)
-    assert not list(tmp_path.iterdir())
 
 
 def test_photographs_and_landmarks_give_the_crops(tmp_path):

@@ -9,7 +9,6 @@ import pytest
 from small_runs import SIZE, rows, start, train
 from small_sets import write_training_set, write_verification_set
 
-from common.errors import RunError, UserError
 from endurance.compare import differences, events
 from training.state import generations
 
@@ -172,55 +171,6 @@ def test_only_the_newest_checkpoint_is_left_whatever_was_killed(data, tmp_path, 
     assert [path.name for path in tmp_path.glob("model-*.params")] == ["model-0002.params"]
 
 
-def test_other_data_is_refused(data, tmp_path):
-    assert train(data, tmp_path / "run", "--max-steps", 1, "--target", "none") == 0
-    other = write_training_set(tmp_path / "other", identities=6, images=9, size=SIZE)
-    with pytest.raises(UserError, match="data of.*'images': 48.*'images': 54"):
-        train(other, tmp_path / "run", "--max-steps", 2, "--target", "none", "--resume")
-    changed = write_training_set(tmp_path / "changed", identities=6, images=8, size=SIZE, labels=[1, 0, 2, 3, 4, 5])
-    with pytest.raises(UserError, match="digest"):
-        train(changed, tmp_path / "run", "--max-steps", 2, "--target", "none", "--resume")
-
-
-def test_the_same_devices_by_another_name_and_data_elsewhere_are_no_other_run(data, tmp_path):
-    import shutil
-    assert train(data, tmp_path / "run", "--max-steps", 1, "--target", "none") == 0
-    moved = shutil.copytree(data, tmp_path / "moved")
-    assert train(moved, tmp_path / "run", "--max-steps", 2, "--target", "none", "--resume", "--devices", "cpu:1",
-                 "--image-size", f"{SIZE},{SIZE}") == 0
-    with pytest.raises(UserError, match="--devices 1 x cpu there, 2 x cpu here"):
-        train(data, tmp_path / "run", "--max-steps", 2, "--target", "none", "--resume", "--devices", "cpu:0,cpu:1")
-
-
-def test_best_begins_anew_when_it_is_of_another_metric(data, tmp_path):
-    flags = ["--max-steps", 1, "--ckpt", 1]
-    assert train(data, tmp_path, *flags) == 0
-    assert train(data, tmp_path, "--max-steps", 2, "--verbose", 2, "--best-metric", "eer", "--resume") == 0
-    kept = json.loads((generations(tmp_path / "state")[-1] / "state.json").read_text())["progress"]
-    assert kept["best_of"] == "eer of lfw" and kept["best"] <= 0 and kept["best_number"] == 2
-
-
-def test_two_runs_at_once_in_one_folder_are_refused_and_a_dead_one_is_no_hindrance(data, tmp_path):
-    with start(data, tmp_path, "--max-steps", 100000, "--frequent", 1, "--target", "none") as process:
-        wait_for_step(process, tmp_path, 1)
-        with pytest.raises(UserError, match=f"at work in .*process {process.pid} on"):
-            train(data, tmp_path, "--resume", "--target", "none")
-    assert train(data, tmp_path, "--resume", "--max-steps", 1, "--target", "none") == 0
-
-
-def test_resume_and_overwrite_exclude_each_other(data, tmp_path):
-    with pytest.raises(UserError, match="give one"):
-        train(data, tmp_path, "--resume", "--overwrite")
-
-
-def test_checkpoints_without_a_state_are_not_written_over(data, tmp_path):
-    (tmp_path / "model-0007.params").write_bytes(b"of somebody else")
-    for more in ([], ["--resume"]):
-        with pytest.raises(UserError, match="model-0007.params and no state"):
-            train(data, tmp_path, *more)
-    assert (tmp_path / "model-0007.params").read_bytes() == b"of somebody else"
-
-
 def wait_for_step(process, folder, step):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -294,11 +244,3 @@ def test_a_signal_while_verifying_or_saving(data, tmp_path, wholes, moment, monk
     if moment == "verifying":
         assert train(data, tmp_path, *flags) == 0
         same(wholes["cpu:0"], tmp_path)
-
-
-def test_a_full_disk_at_the_beginning_is_one_line(data, tmp_path, monkeypatch):
-    def full(path, arrays):
-        raise OSError(28, "No space left on device", str(path))
-    monkeypatch.setattr("training.state.write_arrays", full)
-    with pytest.raises(RunError, match="No space left on device.*--resume"):
-        train(data, tmp_path, "--max-steps", 2)

@@ -1,0 +1,77 @@
+"""merge: what cannot be joined is told before, and what is cut short leaves the old set."""
+import csv
+import errno
+
+import pytest
+from recordio_cases import command
+from small_sets import write_training_set
+from test_merge import contents, images, named_set, names, report, two  # noqa: F401
+
+from recordio_tools import merging
+
+
+@pytest.mark.parametrize("rows, message", [
+    ("label\n0\n", "line 2: gives a label without its set"), ("image\n5\n", "line 2: gives an image without its set"),
+    ("set,label\na,x\n", "line 2: label 'x' is no whole number"), ("set,image\na,face\n", "line 2: image 'face' is no"),
+    ("name\nAnn\n", "line 1 names none of the columns"), ("", "line 1 names none"),
+    ("set,identity\na,\n", "line 2: names neither"),
+    (None, "there is no such file|cannot be read")])
+def test_tables_that_are_none(two, tmp_path, rows, message):
+    if rows is not None:
+        (tmp_path / "x.csv").write_text(rows)
+    status, line = command("merge", tmp_path / "out", *two, "--exclude", tmp_path / "x.csv")
+    assert status == 2 and "x.csv" in line and any(part in line for part in message.split("|"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_joined_is_told_before_anything_is_written(two, tmp_path):
+    wide = named_set(tmp_path / "w", {"Ann": [1], "Bob": [2]}, size=(112, 96))
+    bad = write_training_set(tmp_path / "bad")
+    (bad / "train.rec").write_bytes((bad / "train.rec").read_bytes()[:-8])
+    before = (two[0] / "train.rec").read_bytes()
+    out, duplicates = tmp_path / "out", ("--duplicates", "join", "--model")
+    for argv, message in (((out, two[0], wide), "its images are 112x96, those of"), ((two[0], *two), "lies in OUT"),
+                          ((out, two[0], two[0] / "train.rec"), "is given twice"), ((out, bad, two[0]), "truncated"),
+                          ((out, tmp_path / "none"), "no such file"), ((two[0] / "property", two[1]), "is a file"),
+                          ((out, *two, "--overlap-with", two[1]), "--model PREFIX,EPOCH"),
+                          ((out, *two, "--model", "a,0"), "what is it to compare"),
+                          ((out, *two, *duplicates, "a,0", "--threshold", "50"), "is between"),
+                          ((out, *two, *duplicates, tmp_path / "a,0"), "there is no")):
+        status, line = command("merge", *argv)
+        assert status == 2 and message in line, line
+    assert not (tmp_path / "out").exists() and (two[0] / "train.rec").read_bytes() == before
+
+
+def test_a_dry_run_writes_nothing(two, tmp_path, capsys):
+    assert command("merge", tmp_path / "out", *two, "--same-name", "join", "--dry-run") == (0, "")
+    assert "11 images of 4 identities would be in" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+    assert command("merge", tmp_path / "out", *two, "--same-name", "drop", "--dry-run", "--matches",
+                   tmp_path / "m.csv") == (0, "")
+    assert [row["action"] for row in csv.DictReader(open(tmp_path / "m.csv"))] == ["removed"] * 2
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("where", ["write", "close"])
+def test_what_is_cut_short_leaves_the_old_set(two, tmp_path, monkeypatch, failure, where):
+    assert command("merge", tmp_path / "old", two[0]) == (0, "")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()}
+    calls = []
+    original = getattr(merging.RecordWriter, where)
+
+    def fail(self, *args):
+        calls.append(args)
+        if len(calls) % 5 == 0 or where == "close":
+            raise failure
+        return original(self, *args)
+
+    monkeypatch.setattr(merging.RecordWriter, where, fail)
+    for target in ("old", "new"):
+        if isinstance(failure, OSError):
+            status, line = command("merge", tmp_path / target, *two)
+            assert status == 1 and "the disk is full; what was there before was not touched" in line
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                command("merge", tmp_path / target, *two)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
+    assert not (tmp_path / "new").exists()
