@@ -7,7 +7,7 @@ import functools
 import itertools
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Mapping, Optional, Sequence
 
@@ -60,7 +60,8 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Read:
-    """A job after reading: done already, or a picture to be searched, or what is wrong with the file."""
+    """A job after reading: done already, or a picture to be searched, or what is wrong with the file. After the search
+    there is a picture only where it is the whole photograph."""
 
     job: _Job
     done: bool = False
@@ -157,8 +158,11 @@ def _search(find: Find, read: Iterable[_Read]) -> Iterator[tuple[_Read, Row | No
         found = iter(find([one.picture.pixels for one in group if one.picture is not None]))
         for one in group:
             face = next(found) if one.picture is not None else None
-            yield one, None if face is None else Row.of(face.face.points / one.picture.scale, face.face.score,
-                                                        "relaxed" if face.relaxed else "detected")
+            row = None if face is None else Row.of(face.face.points / one.picture.scale, face.face.score,
+                                                   "relaxed" if face.relaxed else "detected")
+            if one.picture is not None and one.picture.scale != (1.0, 1.0):
+                one = replace(one, picture=None)  # crops are of the whole photograph
+            yield one, row
 
 
 def _write(crops: Crops, rows: Mapping[str, Row], item: tuple[_Read, Row | None]) -> _Outcome:
@@ -173,8 +177,7 @@ def _write(crops: Crops, rows: Mapping[str, Row], item: tuple[_Read, Row | None]
         if row is None and not crops.keep_missed:
             _remove(job.target)
             return _Outcome(job, MISSED)
-        whole = read.picture is not None and read.picture.scale == (1.0, 1.0)
-        image = read.picture.pixels if whole else read_photograph(job.source)
+        image = read.picture.pixels if read.picture is not None else read_photograph(job.source)
         if row is None:
             crop = fit(image, crops.height, crops.width)
         else:
