@@ -26,7 +26,8 @@ from benchmarks.table import SIDE, Row
 from common.environment import usable_cores
 from common.errors import UserError
 from recordio_tools.dataset import FaceDataset, open_dataset
-from training.data import Augmentation, BatchLoader
+from training.augmentation import Augmentation
+from training.data import BatchLoader
 
 BATCH, BATCHES, LOOPED = 128, 96, 4  # batches a turn, and of the slow loop, whose time is scaled up
 LOOP, OURS, BARE = "loop", "ours", "bare"

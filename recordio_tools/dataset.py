@@ -25,11 +25,15 @@ TRIES = 20  # images to decode in search of one that tells the size
 
 @dataclass(frozen=True)
 class FaceDataset:
-    """keys, labels: int64 (N,), of the image records in the index's order; height, width in pixels."""
+    """keys, labels: int64 (N,), of the image records in the index's order; height, width in pixels.
+
+    sizes: int32 (N,), the bytes of each record in its file (of the first part, where it has several).
+    """
 
     record_file: Records
     keys: np.ndarray
     labels: np.ndarray
+    sizes: np.ndarray
     num_classes: int
     height: int
     width: int
@@ -71,7 +75,8 @@ def _checked(record_file: Records, property_path: Path, fewest: int) -> FaceData
                         f"write {classes},{height},{width} there, or give the property that belongs to this set")
     if len(np.unique(labels)) < fewest:
         raise DataError(f"{record_file.rec_path}: holds one identity only; a classifier needs at least two")
-    return FaceDataset(record_file, keys, labels, classes, height, width, has_header)
+    sizes = (heads.end[images] - record_file.offsets[images]).astype(np.int32)
+    return FaceDataset(record_file, keys, labels, sizes, classes, height, width, has_header)
 
 
 def _check_frames(record_file: Records, heads: Heads) -> None:

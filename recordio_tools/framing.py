@@ -21,6 +21,7 @@ MAGIC_BYTES = struct.pack("<I", MAGIC)
 MAX_LENGTH = (1 << 29) - 1
 FRAME = struct.Struct("<II")
 HEADER = struct.Struct("<IfQQ")
+BEGINNING = struct.Struct("<III")  # the frame, and the flag of the header
 WHOLE, FIRST, MIDDLE, LAST = 0, 1, 2, 3
 
 
@@ -70,6 +71,18 @@ def unpack(content: bytes) -> Content:
     if end > len(content):
         raise FramingError(f"its header promises {flag} labels, but it holds {len(content)} bytes")
     return Content(flag, np.frombuffer(content[HEADER.size:end], "<f4"), identifier, second, content[end:])
+
+
+def image_in(data: bytes) -> tuple[int, int]:
+    """Where the image file stands in the bytes of a record that is one whole part, padding or more behind it.
+
+    (0, 0) for all else: a record in parts, without an image, cut off, damaged; `part` and `unpack` tell which.
+    """
+    if len(data) < BEGINNING.size:
+        return 0, 0
+    magic, length, labels = BEGINNING.unpack_from(data)  # a part's flag would make `length` longer than any record
+    begin, end = FRAME.size + HEADER.size + 4 * labels, FRAME.size + length
+    return (begin, end) if magic == MAGIC and begin < end <= len(data) else (0, 0)
 
 
 def frame(content: bytes) -> bytes:

@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 from types import TracebackType
-from typing import Iterator, Union
+from typing import Iterable, Iterator, Union
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from common.errors import UserError
 from common.files import PathLike
 from recordio_tools.errors import DataError
 from recordio_tools.index import LARGEST
-from recordio_tools.raw import Heads
+from recordio_tools.raw import Heads, RawFile
 from recordio_tools.recordio import Record, RecordFile
 
 CHUNK = re.compile(r"(?P<stem>.+)_(?P<number>\d{1,6})(?P<split>_train|_val|_test)?\.rec", re.ASCII | re.DOTALL)
@@ -86,6 +86,13 @@ class RecordParts:
         heads = [part.heads() for part in self.parts]
         return Heads(*(np.concatenate([getattr(head, field.name) for head in heads])
                        for field in dataclasses.fields(Heads)))
+
+    def places(self, keys: np.ndarray) -> Iterable[tuple[RawFile, int]]:
+        """For each of `keys`, which must all be there: the part that the record lies in, and its offset there."""
+        positions = self._order[np.searchsorted(self._sorted, keys)]
+        numbers = np.searchsorted(self._starts, positions, "right") - 1
+        for number, there in zip(numbers.tolist(), (positions - self._starts[numbers]).tolist()):
+            yield self.parts[number], int(self.parts[number].offsets[there])
 
     def place(self, position: int) -> str:
         """`FILE: record K at byte B` of the record at a position of `keys`, in its part."""

@@ -1,9 +1,11 @@
 """Reading `.rec` files by key, without MXNet: from any thread or process, every error with its place."""
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Iterable
 
 import numpy as np
 
@@ -91,6 +93,10 @@ class RecordFile(RawFile):
     def heads(self) -> Heads:
         """The beginnings of all records, in the order of the index; faults are marked, not raised."""
         return self.heads_at(self.offsets)
+
+    def places(self, keys: np.ndarray) -> Iterable[tuple[RawFile, int]]:
+        """For each of `keys`, which must all be there: the file that the record lies in, and its offset."""
+        return zip(itertools.repeat(self), self.offsets_of(keys).tolist())
 
     @property
     def limits(self) -> int:

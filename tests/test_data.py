@@ -5,7 +5,9 @@ from small_sets import draw, jpeg, write_training_set
 
 from common.errors import RunError, UserError
 from recordio_tools.dataset import open_dataset
-from training.data import CHUNK, Augmentation, BatchLoader, EndlessOrder, choose_images, coins
+from training.augmentation import Augmentation
+from training.data import CHUNK, BatchLoader, choose_images
+from training.order import EndlessOrder, coins
 
 PLAIN = Augmentation(mirror=False)
 

@@ -17,9 +17,10 @@ from common.errors import UserError
 from eval.verification import VerificationSet
 from recordio_tools.dataset import FaceDataset, open_dataset
 from training.arguments import parse_image_size
+from training.augmentation import Augmentation
 from training.checkpoint import load_pretrained, old_checkpoints
 from training.config import SCHEDULE_BATCH, Config
-from training.data import Augmentation, BatchLoader, choose_images
+from training.data import BatchLoader, choose_images
 from training.estimate import compare_heads, estimate
 from training.fingerprint import fingerprint
 from training.joining import join
