@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Iterator
 from common import cli
 from common.environment import limit_images, usable_cores
 from common.errors import UserError
+from common.interrupts import stoppable
 
 limit_images()
 
@@ -58,16 +60,17 @@ def main(argv: list[str]) -> int:
     replayed = _kept(args.replay) if args.replay else None
     memory = Path("/dev/shm")
     scratch = Path(tempfile.mkdtemp(prefix="fuzzing-", dir=memory if os.access(memory, os.W_OK) else None))
-    try:
-        outcomes = run_all(corpus, tickets if replayed is None else [("replay", 0, 0)], scratch, args.workers, limits,
-                           None if replayed is None else lambda ticket: replayed)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        stack.enter_context(stoppable())
+        outcomes = stack.enter_context(contextlib.closing(run_all(
+            corpus, tickets if replayed is None else [("replay", 0, 0)], scratch, args.workers, limits,
+            None if replayed is None else lambda ticket: replayed)))
         if replayed is not None:
             return _print_replay(next(outcomes))
         print(f"{args.cases} cases, seed {args.seed}, from {'real' if corpus.real else 'drawn'} files")
         return _report(progress(outcomes, args.cases, "fuzz", "cases"),
                        args.failures, lambda ticket: make_case(corpus, *ticket))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _report(outcomes: Iterator[Outcome], folder: Path, make: object) -> int:
