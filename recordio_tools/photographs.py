@@ -109,9 +109,9 @@ def read_picture(path: PathLike, longest: int) -> Picture:
     longer = max(told.height, told.width)
     reduced = max((part for part in REDUCED if longer >= part * longest), default=1) if told.kind == "JPEG" else 1
     pixels = _decoded(data, reduced)
-    if longer <= longest:
-        return Picture(pixels, (1.0, 1.0))
     height, width = pixels.shape[:2]
+    if reduced == 1 and max(height, width) <= longest:
+        return Picture(pixels, (1.0, 1.0))
     size = [max(round(length * longest / max(height, width)), 1) for length in (width, height)]
     return Picture(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA),
                    (size[0] / width / reduced, size[1] / height / reduced))

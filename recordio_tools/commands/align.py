@@ -83,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
         try:
             report = work(args, source, out, crops, settings)
         except KeyboardInterrupt:
-            log.warning("%s: %s", out, GOES_ON)
+            if out.is_dir():  # it had begun
+                log.warning("%s: %s", out, GOES_ON)
             raise
     _tell(report, out)
     if not report.crops:
