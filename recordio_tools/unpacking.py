@@ -117,7 +117,7 @@ def _write_images(folder: str, items: list[tuple[str, bytes]]) -> list[str | Non
 
 
 def _write_file(path: str, content: bytes | memoryview) -> None:
-    """Write a new file; five times as fast as Path.write_bytes."""
+    """Write a new file, in the fewest operations there are: a set has millions."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         rest = memoryview(content)
