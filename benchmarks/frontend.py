@@ -4,25 +4,24 @@
     OMP_NUM_THREADS=1 python -m benchmarks.frontend --devices cpu:0,cpu:1 --per-batch-size 8 --steps 3 --repeats 9
 
 The same running symbol, ArcFace head, SGD (10 times the rate on fc7) and batches: through training.model and
-training.step, and through mx.mod.Module with the loss in the graph. They take turns inside every repeat; a ratio is the
-median of the ratios within the repeats. CPU time suffers less from a busy machine than the clock. Peak memory is of a
-process with nothing else in it.
+training.step, and through mx.mod.Module with the loss in the graph. They take turns, and peak memory is of a process
+with nothing else in it.
 """
 from __future__ import annotations
 
 import argparse
 import math
 import os
-import subprocess
+import statistics
 import sys
 import tempfile
-import time
 from functools import partial
 
 import mxnet as mx
 import numpy as np
 from mxnet.contrib import amp
 
+from benchmarks.harness import machine, peak_memory, speed_ratio, take_turns
 from common.devices import parse_devices
 from common.errors import UserError
 from symbols.fast import for_devices
@@ -151,17 +150,12 @@ def agreement(config, place, devices, batches):
     return difference(ours, theirs)
 
 
-def measure(sides, batches, repeats):
-    """(seconds by the clock, of the processor) for `batches`, by side and repeat, after one of warm-up."""
-    seconds = {name: [] for name in sides}
-    for repeat in range(repeats + 1):
-        for name in list(sides)[::1 if repeat % 2 else -1]:
-            start = time.perf_counter(), time.process_time()
-            for batch in batches:
-                sides[name].step(batch)
-            if repeat:
-                seconds[name].append((time.perf_counter() - start[0], time.process_time() - start[1]))
-    return seconds
+def turn(side, batches):
+    """A function that makes a step with each of `batches`."""
+    def steps():
+        for batch in batches:
+            side.step(batch)
+    return steps
 
 
 def check_rates(side, devices):
@@ -192,12 +186,6 @@ def check_states(side, devices):
     return restored, difference(second, first)
 
 
-def peak_memory(name):
-    """MiB that a process with only this side in it holds at most, over two steps (Linux)."""
-    command = [sys.executable, "-m", "benchmarks.frontend", *sys.argv[1:], "--only", name]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.frontend", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -217,19 +205,17 @@ def main():
     config, place = make_config(arguments.network, arguments.per_batch_size), ((112, 112), arguments.classes)
     batches = draw_batches(arguments.steps, arguments.per_batch_size * len(devices), *place)
     if arguments.only:
-        side = SIDES[arguments.only](config, *place, devices)
-        measure({arguments.only: side}, batches[:1], 1)
-        return print(int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024)
-    print(", ".join(f"{name} {value}" for name, value in vars(arguments).items() if value),
-          f"OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'unset')}", f"load {os.getloadavg()[0]:.1f}", sep=", ")
-    memory = {name: peak_memory(name) for name in SIDES}
+        turn(SIDES[arguments.only](config, *place, devices), batches[:1] * 2)()
+        return
+    print(machine(), *(f"{name} {value}" for name, value in vars(arguments).items() if value),
+          f"load {os.getloadavg()[0]:.1f}", sep=", ")
+    memory = {name: peak_memory(["-m", "benchmarks.frontend", *sys.argv[1:], "--only", name]) for name in SIDES}
     sides = {name: side(config, *place, devices) for name, side in SIDES.items()}
-    seconds = measure(sides, batches, arguments.repeats)
+    seconds = take_turns({name: turn(side, batches) for name, side in sides.items()}, arguments.repeats)
+    images = sum(len(batch.labels) for batch in batches)
     for name, spent in seconds.items():
-        clock, processor = np.median(spent, axis=0) / sum(len(batch.labels) for batch in batches)
-        faster, cheaper = np.median(np.array(seconds[MODULE]) / spent, axis=0)
-        print(f"{name:29s} median {1 / clock:6.1f} images/s ({faster:.2f} x Module)   {1000 * processor:6.1f} CPU ms "
-              f"an image ({cheaper:.2f} x Module's speed)   peak {memory[name]:5.0f} MiB")
+        print(f"{name:29s} {images / statistics.median(spent):6.1f} images/s ({speed_ratio(seconds, MODULE, name):.2f} "
+              f"x Module)   peak {memory[name] / 2 ** 20:5.0f} MiB")
     print(f"largest relative difference of a parameter, Gluon and Module, {len(batches)} steps from equal weights: "
           f"{agreement(config, place, devices, batches):.2g}")
     for name in (OURS, MODULE):
