@@ -1,6 +1,7 @@
 """Images to embeddings: batches over the devices, the network in inference mode."""
 from __future__ import annotations
 
+import itertools
 from typing import Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 import mxnet as mx
@@ -8,11 +9,12 @@ import numpy as np
 
 from common.environment import threads
 from common.errors import UserError
+from inference.lanes import open_lanes, partition
 from symbols.fast import flatten_inputs
 from symbols.folding import fold
 from symbols.shapes import infer_shapes, parameter_names
 
-TILE = 16  # images a CPU computes at once for each thread: the maps of many more do not stay in its cache
+TILE = 8  # images a CPU computes at once for each thread: the maps of many more do not stay in its cache
 # What a batch's computation leaves behind: for each tile, of the images and their mirror images, and how many count.
 Started = List[Tuple[List[mx.nd.NDArray], int]]
 
@@ -37,7 +39,15 @@ class Embedder:
         self.batch_size = self.per_device * len(devices)
         shape = (self.per_device, 3, *self.image_size)
         self.dimension = check_parameters(symbol, arguments, auxiliary, shape)
-        self._executors = [_bind(flatten_inputs(symbol), arguments, auxiliary, device, shape) for device in devices]
+        symbol = flatten_inputs(symbol)
+        cpus = sum(device.device_type == "cpu" for device in devices)
+        # Each with the images of a batch that are its own. CPU devices are one: whatever their numbers, the cores are
+        # the same.
+        self._shares = [(self.per_device, [_bind(symbol, arguments, auxiliary, device, shape)])
+                        for device in devices if device.device_type != "cpu"]
+        if cpus:
+            self._shares.append((cpus * self.per_device, _bind_lanes(
+                symbol, arguments, auxiliary, (cpus * self.per_device, *shape[1:]))))
 
     def embed(self, batches: Iterable[np.ndarray], flip: bool = False) -> Iterator[np.ndarray]:
         """Yield the float32 embeddings, (1, n, D), of each batch, (n, H, W, 3) uint8 RGB with n up to `batch_size`.
@@ -58,16 +68,16 @@ class Embedder:
         if batch.dtype != np.uint8 or batch.shape[1:] != (*self.image_size, 3) or len(batch) > self.batch_size:
             raise ValueError(f"a batch is up to {self.batch_size} images of {self.image_size} in uint8, "
                              f"not {batch.shape} in {batch.dtype}")
-        started = []
-        for number, executor in enumerate(self._executors):
-            data = executor.arg_dict["data"]
-            part = batch[number * self.per_device:(number + 1) * self.per_device]
-            for first in range(0, len(part), data.shape[0]):
+        started, begin = [], 0
+        for share, executors in self._shares:
+            part, begin = batch[begin:begin + share], begin + share
+            size = executors[0].arg_dict["data"].shape[0]
+            for first, executor in zip(range(0, len(part), size), itertools.cycle(executors)):
                 # The images travel as bytes; MXNet queues what follows and returns at once.
-                images = _images(part[first:first + data.shape[0]], data)
+                images = _images(part[first:first + size], executor.arg_dict["data"])
                 started.append(([_forward(executor, view) for view in ([images, images.flip(axis=3)] if flip
                                                                        else [images])],
-                                min(data.shape[0], len(part) - first)))
+                                min(size, len(part) - first)))
         return started
 
     def _finish(self, started: Started) -> np.ndarray:
@@ -76,15 +86,22 @@ class Embedder:
         return np.concatenate(parts, axis=1).astype(np.float32, copy=False)
 
 
+def _bind_lanes(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],
+                auxiliary: Mapping[str, mx.nd.NDArray], shape: tuple[int, ...]) -> list[mx.executor.Executor]:
+    """The network, folded, on each lane of the CPU, for an equal part of (up to) shape[0] images or of a tile."""
+    lanes = open_lanes(shape[0])
+    rounds = -(-shape[0] // (TILE * max(threads(), len(lanes))))
+    shape = (-(-shape[0] // (rounds * len(lanes))), *shape[1:])
+    symbol, arguments, auxiliary = fold(symbol, arguments, auxiliary, shape)
+    symbol = partition(symbol)
+    return [_bind(symbol, arguments, auxiliary, lane, shape) for lane in lanes]
+
+
 def _bind(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray], auxiliary: Mapping[str, mx.nd.NDArray],
           device: mx.Context, shape: tuple[int, ...]) -> mx.executor.Executor:
-    """The network on a device, for (up to) shape[0] images at once; on CPUs folded, and in tiles."""
-    arguments, auxiliary = dict(arguments), dict(auxiliary)
-    if device.device_type == "cpu":
-        shape = (min(shape[0], TILE * threads()), *shape[1:])
-        symbol, arguments, auxiliary = fold(symbol, arguments, auxiliary, shape)
+    """The network on a device, for (up to) shape[0] images at once."""
     executor = symbol.simple_bind(device, grad_req="null", data=shape)
-    executor.copy_params_from(arguments, auxiliary, allow_extra_params=True)
+    executor.copy_params_from(dict(arguments), dict(auxiliary), allow_extra_params=True)
     return executor
 
 
