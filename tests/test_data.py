@@ -6,7 +6,7 @@ from small_sets import draw, jpeg, write_training_set
 from common.errors import RunError, UserError
 from recordio_tools.dataset import open_dataset
 from training.augmentation import Augmentation
-from training.data import CHUNK, BatchLoader, choose_images
+from training.data import MOST_CHUNK, BatchLoader, choose_images
 from training.order import EndlessOrder, coins
 
 PLAIN = Augmentation(mirror=False)
@@ -50,7 +50,7 @@ def test_coins_are_fair_and_independent_and_of_seed_and_position_alone():
 
 
 def test_batches_of_several_chunks_hold_every_image_in_its_place(dataset):
-    size = 2 * CHUNK + 3
+    size = 2 * MOST_CHUNK + 3
     whole = batches(dataset, 2, batch=size, augmentation=Augmentation())
     single = batches(dataset, 2 * size, batch=1, augmentation=Augmentation())
     for field in ("images", "labels", "keys"):

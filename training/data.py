@@ -1,4 +1,4 @@
-"""Batches from packed records: read in their endless order, and decoded in threads ahead of the step."""
+"""Batches from packed records, made in threads ahead of the step."""
 from __future__ import annotations
 
 import collections
@@ -22,7 +22,7 @@ from training.order import EndlessOrder, coins
 log = logging.getLogger(__name__)
 MAX_BAD_SHARE = 0.01  # of the images read so far, each counted once, above MAX_BAD_FREE of them
 MAX_BAD_FREE = 50
-CHUNK = 16  # images a thread decodes in one go
+LEAST_CHUNK, MOST_CHUNK = 16, 64  # images a thread fills in one go
 IN_WORK = 2  # batches whose images are being decoded, so that no thread waits at the end of one
 
 
@@ -51,11 +51,13 @@ class BatchLoader:
     def __init__(self, dataset: FaceDataset, chosen: np.ndarray, batch: int, augmentation: Augmentation, seed: int,
                  position: int = 0, workers: int = 0, ahead: int = 3, bad: Iterable[int] = (),
                  stride: int = 0) -> None:
-        self.dataset, self.chosen, self.batch = dataset, chosen, batch
-        self.seed, self._mirror, self._bad, self._stride = seed, augmentation.mirror, set(bad), stride or batch
+        self.dataset, self.chosen, self.batch, self.augmentation = dataset, chosen, batch, augmentation
+        self.seed, self._bad, self._stride = seed, set(bad), stride or batch
+        threads = workers or usable_cores()
+        self._chunk = min(max(LEAST_CHUNK, batch // threads), MOST_CHUNK)
         self._filler = Filler(dataset, chosen, augmentation, seed)
         self._order = EndlessOrder(len(chosen), seed)
-        self._pool = concurrent.futures.ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="decode")
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._batches: queue.Queue = queue.Queue(maxsize=ahead)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._produce, args=(position,), name="batches", daemon=True)
@@ -92,15 +94,15 @@ class BatchLoader:
 
     def _begin(self, position: int) -> tuple[np.ndarray, list[concurrent.futures.Future], int]:
         index = self.chosen[self._order.take(position, self.batch)]
-        mirrored = coins(self.seed, position, self.batch) & self._mirror
+        mirrored = coins(self.seed, position, self.batch) & self.augmentation.mirror
         images = np.empty((self.batch, self.dataset.height, self.dataset.width, 3), np.uint8)
         chunks = [self._pool.submit(self._filler.fill, images[rows], index[rows], mirrored[rows], position + rows.start)
-                  for rows in (slice(first, first + CHUNK) for first in range(0, self.batch, CHUNK))]
+                  for rows in (slice(first, first + self._chunk) for first in range(0, self.batch, self._chunk))]
         return images, chunks, position + self.batch
 
     def _finish(self, images: np.ndarray, chunks: list[concurrent.futures.Future], read: int) -> Batch:
         filled = [chunk.result() for chunk in chunks]
-        used = np.concatenate([index for index, _ in filled])
+        used = np.concatenate([there for there, _ in filled])
         bad = self._count_bad({key: fault for _, faults in filled for key, fault in faults.items()}, read)
         return Batch(images, self.dataset.labels[used].astype(np.int32), self.dataset.keys[used], bad)
 
@@ -115,6 +117,7 @@ class BatchLoader:
             raise RunError(f"{len(self._bad)} records of {path} do not decode, more than 1% of those read; "
                            "python -m recordio_tools check names them, --repair writes the set without them")
         return new
+
 
 def choose_images(dataset: FaceDataset, images_filter: int) -> np.ndarray:
     """Positions of the images whose identity has at least `images_filter` of them; labels keep their numbers."""
