@@ -2,6 +2,7 @@
 
     python -m benchmarks.pack                       # 40,000 JPEGs of 112x112, drawn; then 3,000 of 250x250, resized
     python -m benchmarks.pack --images 10000 --photographs 500
+    python -m benchmarks.pack --parts               # processor time of a copied image, by part
 
 copy: `pack` of JPEGs of the right size, which lists the folders, looks at every file and compares it with the others,
 against processes that read the same files and write their bytes into one file, each at places known beforehand.
@@ -15,14 +16,16 @@ import argparse
 import os
 import statistics
 import tempfile
+import time
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Sequence
 
 import cv2
 import numpy as np
 
 from benchmarks.harness import in_processes, machine, speed_ratio, take_turns
 from common.environment import usable_cores
+from recordio_tools.batches import Preparer
 from recordio_tools.packing import pack
 from recordio_tools.prepare import Wanted
 from recordio_tools.selection import Selection
@@ -39,11 +42,16 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N")
     parser.add_argument("--repeats", type=int, default=5, metavar="N")
     parser.add_argument("--dir", metavar="DIR", help="where to write the files (default: the system's)")
+    parser.add_argument("--parts", action="store_true", help="print where the time of a copied image goes, and stop")
     args = parser.parse_args()
     print(machine(("numpy", "opencv-python-headless")))
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(dir=args.dir) as name:
         folder = Path(name)
+        if args.parts:
+            draw(folder / "copy", args.images, 112)
+            print_parts(folder / "copy", folder, args.repeats)
+            return
         for what, count, size, bare in (("copy", args.images, 112, copy_share),
                                         ("resize", args.photographs, 250, resize_share)):
             draw(folder / what, count, size)
@@ -81,6 +89,34 @@ def measure(what: str, files: list[str], folder: Path, bare: Callable, workers: 
               f"{rate['pack']:,.0f}: {speed_ratio(seconds, 'pack', 'bare'):.2f}x the time")
 
 
+def print_parts(faces: Path, folder: Path, repeats: int) -> None:
+    """Microseconds of processor time an image, from memory: the least of each part over the repeats."""
+    files = [str(path) for path in sorted(faces.glob("*/*.jpg"))]
+    source, wanted = from_folder(faces), Wanted(112, 112)
+    offsets = np.concatenate([[0], np.cumsum([os.stat(path).st_size for path in files])]).tolist()
+    tasks = [[os.fsencode(path) for path in files[first:first + BATCH]] for first in range(0, len(files), BATCH)]
+
+    def bare() -> None:
+        with open(folder / "bare.rec", "wb") as out:
+            copy_share(files, offsets, out.fileno())
+
+    def each(function: Callable) -> None:
+        for task in tasks:
+            function(task)
+
+    parts = {"bare: open, read, close": lambda: each(read_all), "bare: that, and write": bare,
+             "pack: list and sort": lambda: from_folder(faces),
+             "pack, worker: read, compare, frame": lambda: each(Preparer(wanted)),
+             "pack, main process: number, index, write": lambda: pack(source, folder / "out", wanted, Selection(), 2)}
+    for what, part in parts.items():
+        spent = []
+        for _ in range(repeats + 1):
+            began = time.process_time()
+            part()
+            spent.append(time.process_time() - began)
+        print(f"{what:<42}{1e6 * min(spent) / len(files):6.1f} us")
+
+
 def share_out(function: Callable, files: list[str], offsets: list[int], out: Path, workers: int) -> None:
     """Run function(files, offsets, handle) in processes, each with its share, and flush the file."""
     handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -92,12 +128,17 @@ def share_out(function: Callable, files: list[str], offsets: list[int], out: Pat
 def copy_share(files: list[str], offsets: list[int], out: int) -> None:
     """Read files and write them one after another."""
     for first in range(0, len(files), BATCH):
-        contents = []
-        for path in files[first:first + BATCH]:
-            handle = os.open(path, os.O_RDONLY)
-            contents.append(os.read(handle, 1 << 16))
-            os.close(handle)
-        os.pwrite(out, b"".join(contents), offsets[first])
+        os.pwrite(out, b"".join(read_all(files[first:first + BATCH])), offsets[first])
+
+
+def read_all(files: Sequence[str | bytes]) -> list[bytes]:
+    """The contents of small files."""
+    contents = []
+    for path in files:
+        handle = os.open(path, os.O_RDONLY)
+        contents.append(os.read(handle, 1 << 16))
+        os.close(handle)
+    return contents
 
 
 def resize_share(files: list[str], offsets: list[int], out: int) -> None:
