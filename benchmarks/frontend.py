@@ -216,8 +216,8 @@ def main():
     for name, spent in seconds.items():
         print(f"{name:29s} {images / statistics.median(spent):6.1f} images/s ({speed_ratio(seconds, MODULE, name):.2f} "
               f"x Module)   peak {memory[name] / 2 ** 20:5.0f} MiB")
-    print(f"largest relative difference of a parameter, Gluon and Module, {len(batches)} steps from equal weights: "
-          f"{agreement(config, place, devices, batches):.2g}")
+    print(f"largest relative difference of a parameter, Gluon and Module, a step from equal weights: "
+          f"{agreement(config, place, devices, batches[:1]):.2g}")
     for name in (OURS, MODULE):
         restored, distance = check_states(SIDES[name], devices)
         print(f"{name}: 10 times the rate moves fc7 {check_rates(SIDES[name], devices):.3f} times as far; optimizer "

@@ -71,7 +71,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="python -m endurance.soak", description=DESCRIPTION)
     parser.add_argument("--steps", type=at_least(1), default=6000, help="steps to train")
     parser.add_argument("--warm-up", type=at_least(1), default=1500, help="steps before the line begins")
-    parser.add_argument("--bound", type=float, default=1.0, help="MiB in 1000 steps that are too many")
+    parser.add_argument("--bound", type=float, default=0.2, help="MiB in 1000 steps that are too many")
     parser.add_argument("--devices", default="cpu:0", help="as for train_softmax.py")
     parser.add_argument("flags", nargs="*", metavar="FLAG", help="behind --: more flags for train_softmax.py")
     return parser
