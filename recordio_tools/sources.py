@@ -81,9 +81,9 @@ class Source:
 
     def entries(self, identity: int, positions: Sequence[int]) -> list[bytes]:
         """The entries at some positions in an identity's list, their paths made whole."""
-        data, ends, root = self._bytes, self._ends, self.root
-        own = self._order[self._first[identity]:self._first[identity + 1]].tolist()
-        spans = [(ends[number], ends[number + 1]) for number in map(own.__getitem__, positions)]
+        data, ends, root, first = self._bytes, self._ends, self.root, int(self._first[identity])
+        numbers = self._order[[first + position for position in positions]].tolist()
+        spans = [(ends[number], ends[number + 1]) for number in numbers]
         return [bytes(data[begin:end]) if data[begin] == SLASH else root + data[begin:end] for begin, end in spans]
 
     def entry(self, identity: int, position: int) -> bytes:
