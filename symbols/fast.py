@@ -1,14 +1,17 @@
 """The same network, faster on CPUs, with the same parameters: the form that trains.
 
-MXNet's PReLU is the hot spot there: it leaves oneDNN's blocked layout and runs scalar code. Two exact forms stay in it:
+MXNet's PReLU is the hot spot there: it leaves oneDNN's blocked layout and runs scalar code. Three exact forms stay in
+it, with z = -x:
 
-    prelu(x) = a * x + (1 - a) * relu(x)        each term a depthwise 1x1 convolution
-    -prelu(x) = z + (a - 1) * relu(z), z = -x   one depthwise convolution, where signs may turn
+    prelu(x) = a * x + (1 - a) * relu(x)   each term a depthwise 1x1 convolution
+    -prelu(x) = z + (a - 1) * relu(z)      one depthwise convolution, where signs may turn
+    prelu(x) = x + (1 - a) * relu(z)       one, behind a BatchNorm
 
 The second needs x turned, which a BatchNorm in front does with its gamma and beta turned, and convolutions behind that
-take the result turned, with their weights turned. Most PReLUs of these networks stand so. One map less is written, read
-and kept for the backward pass (`python -m benchmarks training`, `python -m benchmarks memory`). The slope keeps its
-name and its shape (C,), as all parameters do, so that checkpoints are those of the plain graph.
+take the result turned, with their weights turned. Most PReLUs of these networks stand so. The third takes z of a second
+BatchNorm of the same map. Both write, read and keep for the backward pass one map less than the first (`python -m
+benchmarks training`, `python -m benchmarks memory`). The slope keeps its name and its shape (C,), as all parameters
+do, so that checkpoints are those of the plain graph.
 
 It is also right where MXNet's is not: that one may write over its own input, and the gradient it then gives to the
 slope is slope times the true one (seen on CPUs in MobileFaceNet's last PReLU, with the heads FC, GAP and GNAP).
@@ -55,19 +58,31 @@ def accelerate(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> mx.sym.Sym
     return rewrite(symbol, replace)
 
 
+def _opposite(graph: Graph, norm: Node, name: str) -> Entry:
+    """The map of BatchNorm `norm` with its sign turned, which costs no map that has to be kept.
+
+    A momentum of 1 leaves the running statistics, which both share, to `norm`.
+    """
+    data, gamma, beta, *statistics = norm["inputs"]
+    gamma, beta = (graph.add("negative", f"{name}_{which}", [entry])
+                   for which, entry in (("gamma", gamma), ("beta", beta)))
+    return graph.add("BatchNorm", name, [data, gamma, beta, *statistics], **{**norm["attrs"], "momentum": 1})
+
+
 def _depthwise(graph: Graph, node: Node, channels: int, is_turned: bool) -> Entry:
     name, (data, slope) = node["name"], node["inputs"]
     depthwise = dict(num_filter=channels, num_group=channels, kernel=(1, 1), no_bias=True)
     slope = graph.add("Reshape", f"{name}_slope", [slope], shape=(-1, 1, 1, 1))
-    positive = graph.add("Activation", f"{name}_positive", [data], act_type="relu")
-    if is_turned:
-        rest = graph.add("_minus_scalar", f"{name}_rest", [slope], scalar=1)
-        bend = graph.add("Convolution", f"{name}_bend", [positive, rest], **depthwise)
+    norm = graph.nodes[data[0]]
+    has_opposite = not is_turned and norm["op"] == "BatchNorm" and not is_on(norm, "fix_gamma")
+    bent = _opposite(graph, norm, f"{name}_opposite") if has_opposite else data
+    positive = graph.add("Activation", f"{name}_positive", [bent], act_type="relu")
+    rest = graph.add("_minus_scalar" if is_turned else "_rminus_scalar", f"{name}_rest", [slope], scalar=1)
+    bend = graph.add("Convolution", f"{name}_bend", [positive, rest], **depthwise)
+    if is_turned or has_opposite:
         # Not elemwise_add: MXNet's inference pass would fuse that with the convolution in front, and lose the relu.
         return graph.add("add_n", name, [data, bend], num_args=2)
-    rest = graph.add("_rminus_scalar", f"{name}_rest", [slope], scalar=1)
     line = graph.add("Convolution", f"{name}_line", [data, slope], **depthwise)
-    bend = graph.add("Convolution", f"{name}_bend", [positive, rest], **depthwise)
     return graph.add("elemwise_add", name, [line, bend])
 
 
