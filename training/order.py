@@ -4,6 +4,8 @@ So a resumed run continues with the very next image.
 """
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 
@@ -36,8 +38,13 @@ def coins(seed: int, start: int, count: int) -> np.ndarray:
     One bit of a mixed counter (the finalizer of SplitMix64, Steele et al. 2014), since a RandomState for each image
     takes as long as a tenth of its decoding.
     """
-    mixed = (np.arange(start, start + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-             + np.random.RandomState([seed, 2]).randint(1 << 63, dtype=np.uint64))
+    mixed = (np.arange(start, start + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + _start(seed))
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(63)).astype(bool)
+
+
+@functools.lru_cache(maxsize=8)
+def _start(seed: int) -> np.uint64:
+    """Where the counter of a seed begins; kept, since a RandomState takes as long as decoding an image."""
+    return np.random.RandomState([seed, 2]).randint(1 << 63, dtype=np.uint64)
