@@ -48,13 +48,16 @@ def check_environment() -> None:
 
 
 def set_threads() -> None:
-    """Set OMP_NUM_THREADS to the cores this process may use, and how its threads wait, unless the user set it.
+    """Set OMP_NUM_THREADS to the cores this process may use, how its threads wait, and how many temporary arrays MXNet
+    keeps for each CPU device, unless the user set it.
 
     Unset, MXNet's OpenMP may start a single thread, which is half the speed of two. Its threads sleep while they wait:
     spinning gains nothing on a free machine and takes ten times as long on one whose cores do something else as well.
+    Of temporary arrays, as large as the largest map, a device's single worker uses one at a time; MXNet keeps 4.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+    os.environ.setdefault("MXNET_CPU_TEMP_COPY", "1")
     os.environ.setdefault("MXNET_CUDNN_LIB_CHECKING", "0")
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
 
