@@ -27,7 +27,7 @@ class Embedder:
     step, over all devices together. image_size: (H, W). UserError where the parameters do not fit the network at this
     image size.
 
-    Other parameters need an Embedder of their own: on cpu:0 oneDNN's fused operators keep the weights of their first
+    Other parameters need an Embedder of their own: on CPUs oneDNN's fused operators keep the weights of their first
     forward pass, whatever is copied into the executor afterwards.
     """
 
