@@ -54,14 +54,13 @@ def test_a_skipped_step_a_bad_record_and_a_kill_leave_what_one_process_leaves(da
     assert [row["step"] for row in rows(tmp_path / "two", "train")] == [2, 4, 6, 8, 10, 12]
 
 
-@pytest.mark.parametrize("what, told", [("nan-loss", "the loss is nan at step 4"),
-                                        ("nan-gradient", "the gradient is not finite at step 4")])
-def test_a_nan_at_one_worker_stops_all(data, tmp_path, what, told):
+def test_a_nan_at_one_worker_stops_all(data, tmp_path):
     launched = Launched(flags(data, tmp_path, "--kvstore", "dist_sync", "--max-steps", 1000, "--target", "none",
-                              "--verbose", 0), program=FAULTY, FAULT=f"1/3/{what}")
+                              "--verbose", 0), program=FAULTY, FAULT="1/3/nan-loss")
     status, said = launched.finish()
     assert status == 1 and not launched.processes()
-    assert told in said and "learning rate 0.02" in said and "the last good state is kept" in said
+    assert "[worker 1] train_softmax.py: the loss is nan at step 4, learning rate 0.02" in said
+    assert "the last good state is kept" in said
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["000000000"]
 
 
