@@ -15,7 +15,7 @@ from common.cli import run, setup_logging
 
 def main(argv: list[str]) -> int:
     """Parse the flags and train; the exit status."""
-    from training.serve import role, serve
+    from training.cluster.serve import role, serve
     if role():  # a scheduler or a server, of several machines
         return serve(role())
     from training.arguments import parse_config  # no MXNet yet: --help and wrong flags answer at once

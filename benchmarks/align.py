@@ -35,13 +35,13 @@ from eval.metrics import THRESHOLDS, accuracy_10fold, auc, fold_bounds, tpr_at_f
 from eval.scores import normalise
 from inference.embedder import Embedder
 from inference.model import load_model
-from recordio_tools.align_report import Report
-from recordio_tools.aligning import TABLE, Crops, align_by_detector
-from recordio_tools.landmark_table import Row, read_table
-from recordio_tools.mtcnn.detector import Detector, Search
-from recordio_tools.mtcnn.finding import find
-from recordio_tools.pair_lists import read_cfp
-from recordio_tools.photographs import list_photographs
+from recordio_tools.align.aligning import TABLE, Crops, align_by_detector
+from recordio_tools.align.landmark_table import Row, read_table
+from recordio_tools.align.mtcnn.detector import Detector, Search
+from recordio_tools.align.mtcnn.finding import find
+from recordio_tools.align.photographs import list_photographs
+from recordio_tools.align.report import Report
+from recordio_tools.pairs.lists import read_cfp
 
 BATCH = 40
 FPR, FEWEST = 0.01, 500  # a rate of false positives, and the different pairs below which it means nothing

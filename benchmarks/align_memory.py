@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.harness import machine, peak_memory
 from common.environment import usable_cores
-from recordio_tools.photographs import list_photographs
+from recordio_tools.align.photographs import list_photographs
 
 SIZES = ((4000, 3000), (3000, 4000))  # width, height
 

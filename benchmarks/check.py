@@ -19,13 +19,13 @@ import numpy as np
 
 from benchmarks.harness import machine, peak_memory, speed_ratio, take_turns
 from common.environment import usable_cores
-from recordio_tools import framing
-from recordio_tools.check_rec import check_set
-from recordio_tools.dataset import open_dataset
-from recordio_tools.faults import FileReport
-from recordio_tools.raw import RawFile
-from recordio_tools.scanning import blocks
-from recordio_tools.writer import RecordWriter
+from recordio_tools.check.check_rec import check_set
+from recordio_tools.records import framing
+from recordio_tools.records.dataset import open_dataset
+from recordio_tools.records.faults import FileReport
+from recordio_tools.records.raw import RawFile
+from recordio_tools.records.scanning import blocks
+from recordio_tools.records.writer import RecordWriter
 
 
 def main() -> None:
@@ -60,9 +60,9 @@ def main() -> None:
         spent = take_turns({"small": lambda: count_records(path)}, 3)["small"]
         print(f"{args.records} records of {path.stat().st_size // args.records} bytes: "
               f"{args.records / statistics.median(spent):,.0f} records/s")
-        code = (f"from recordio_tools.check_rec import check_set; from pathlib import Path; "
+        code = (f"from recordio_tools.check.check_rec import check_set; from pathlib import Path; "
                 f"check_set([Path({str(path)!r})], {args.workers})")
-        base = peak_memory(["-c", "import recordio_tools.check_rec"])
+        base = peak_memory(["-c", "import recordio_tools.check.check_rec"])
         print(f"check of these takes {(peak_memory(['-c', code]) - base) / args.records:.0f} bytes of memory a record")
 
 

@@ -27,14 +27,14 @@ from common.errors import UserError
 from symbols.fast import for_devices
 from symbols.graph import fixed_gammas
 from training.config import Config
-from training.data import Batch
-from training.margins import TINY
+from training.data.loader import Batch
+from training.head.margins import TINY
 from training.model import Model
 from training.step import update
 
 
 def loss_symbol(config, embedding, classes, share):
-    """training.head's ArcFace as a Symbol of `share` samples on a device: loss, own cosine, hit and embedding."""
+    """The margin head's ArcFace as a Symbol of `share` samples on a device: loss, own cosine, hit and embedding."""
     label = mx.sym.Variable("softmax_label")
     weight = mx.sym.Variable("fc7_weight", shape=(classes, config.emb_size), lr_mult=config.fc7_lr_mult,
                              wd_mult=config.fc7_wd_mult)

@@ -16,8 +16,8 @@ from mxnet import autograd
 
 from benchmarks.harness import speed_ratio, take_turns
 from benchmarks.table import Row
-from training.head import MarginHead
-from training.layer import Layer
+from training.head.layer import Layer
+from training.head.margin_head import MarginHead
 
 EMBEDDING, BATCH = 512, 64
 CLASSES = (10575, 85742)  # CASIA-WebFace, MS1MV2

@@ -23,7 +23,7 @@ from benchmarks.harness import machine, own_peak_memory, peak_memory
 from common.devices import parse_devices
 from training.config import Config
 from training.estimate import head_memory
-from training.head import INITIAL
+from training.head.margin_head import INITIAL
 from training.model import build_head
 
 FEW, STEPS, MIB = 64, 3, 2 ** 20

@@ -20,8 +20,8 @@ import numpy as np
 from benchmarks.harness import machine
 from common import cli
 from recordio_tools.faces import open_faces
-from recordio_tools.identity_means import MeanEmbedder, Model
-from recordio_tools.similarity import best_matches
+from recordio_tools.merge.identity_means import MeanEmbedder, Model
+from recordio_tools.merge.similarity import best_matches
 
 PROG = "python -m benchmarks.likeness"
 SIZE = (112, 112)

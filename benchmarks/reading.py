@@ -1,4 +1,4 @@
-"""Reading an InsightFace rec into shuffled, mirrored batches: training/data.py against a Python loop and bare decoding.
+"""Reading an InsightFace rec into shuffled, mirrored batches: `training/data/` against a Python loop and bare decoding.
 
 The loop is the ecosystem's: MXIndexedRecordIO, mx.recordio.unpack, mx.image.imdecode into an NDArray, mx.nd.flip for
 half of the images, transposed into the batch's NDArray. The bare side is cv2.imdecode in as many threads as cores, over
@@ -27,9 +27,9 @@ from benchmarks.harness import speed_ratio, take_turns
 from benchmarks.table import SIDE, Row
 from common.environment import usable_cores
 from common.errors import UserError
-from recordio_tools.dataset import FaceDataset, open_dataset
-from training.augmentation import Augmentation
-from training.data import BatchLoader
+from recordio_tools.records.dataset import FaceDataset, open_dataset
+from training.data.augmentation import Augmentation
+from training.data.loader import BatchLoader
 
 BATCH, BATCHES, LOOPED = 128, 96, 4  # batches a turn, and of the slow loop, whose time is scaled up
 LOOP, OURS, BARE = "loop", "ours", "bare"

@@ -24,11 +24,11 @@ from benchmarks.harness import in_processes, machine, speed_ratio, take_turns
 from benchmarks.pack import draw
 from common.environment import usable_cores
 from recordio_tools.__main__ import main as tools
-from recordio_tools.dataset import open_dataset
-from recordio_tools.framing import FRAME, HEADER
-from recordio_tools.packing import pack
-from recordio_tools.prepare import Wanted
-from recordio_tools.selection import Selection
+from recordio_tools.images.prepare import Wanted
+from recordio_tools.pack.packing import pack
+from recordio_tools.pack.selection import Selection
+from recordio_tools.records.dataset import open_dataset
+from recordio_tools.records.framing import FRAME, HEADER
 from recordio_tools.sources import from_folder
 
 BLOCK = 1 << 20

@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 
 from benchmarks.harness import machine, speed_ratio
-from recordio_tools import framing
-from recordio_tools.writer import RecordWriter
+from recordio_tools.records import framing
+from recordio_tools.records.writer import RecordWriter
 
 REPO = Path(__file__).resolve().parent.parent
 SIDE, IDENTITIES, IMAGES = 112, 100, 10

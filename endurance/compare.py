@@ -10,7 +10,7 @@ import mxnet as mx
 import numpy as np
 from mxboard.proto import event_pb2
 
-from training.state import ARRAYS, generations
+from training.saving.state import ARRAYS, generations
 
 TIMES = frozenset(("samples_per_s", "data_wait", "time", "seconds"))
 APART = frozenset(("lengths", "window"))  # of the progress: bytes of rows with times in them; seconds

@@ -10,9 +10,9 @@ from typing import Sequence
 import cv2
 import numpy as np
 
-from recordio_tools import framing
-from recordio_tools.binfile import write_bin
-from recordio_tools.writer import RecordWriter
+from recordio_tools.bins.binfile import write_bin
+from recordio_tools.records import framing
+from recordio_tools.records.writer import RecordWriter
 
 REPO = Path(__file__).resolve().parent.parent
 SIZE = 32

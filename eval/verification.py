@@ -14,10 +14,10 @@ from common.files import PathLike
 from eval import metrics
 from eval.scores import check_components, held_out, mean_norm, normalise, pair_scores, projected_scores
 from inference.embedder import Embedder
-from recordio_tools.binfile import read_bin
+from recordio_tools.bins.binfile import read_bin
 from recordio_tools.errors import DataError
-from recordio_tools.formats import is_cut_off, kind_of, read_header
-from recordio_tools.images import ImageError, decode
+from recordio_tools.images.codec import ImageError, decode
+from recordio_tools.images.formats import is_cut_off, kind_of, read_header
 from recordio_tools.parallel import ordered_map
 from recordio_tools.progress import progress
 

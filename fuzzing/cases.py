@@ -10,8 +10,8 @@ import numpy as np
 
 from fuzzing import pickles, pictures
 from fuzzing.mutations import NUMBERS, mutate, mutate_text
-from recordio_tools import framing
-from recordio_tools.recordio import RecordFile
+from recordio_tools.records import framing
+from recordio_tools.records.recordio import RecordFile
 
 KINDS = ("rec", "idx", "bin", "lst", "csv", "image")
 IDENTITIES, IMAGES = 4, 3

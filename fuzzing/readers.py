@@ -11,14 +11,14 @@ import cv2
 from common.errors import RunError, UserError
 from fuzzing.cases import FACES, SOUND
 from recordio_tools import __main__ as tools
-from recordio_tools.batches import Preparer
-from recordio_tools.binfile import read_bin
-from recordio_tools.dataset import open_dataset
-from recordio_tools.formats import is_cut_off, kind_of, read_header
-from recordio_tools.images import ImageError, decode
-from recordio_tools.parts import open_records
-from recordio_tools.prepare import Wanted
-from recordio_tools.recordio import RecordFile
+from recordio_tools.bins.binfile import read_bin
+from recordio_tools.images.codec import ImageError, decode
+from recordio_tools.images.formats import is_cut_off, kind_of, read_header
+from recordio_tools.images.prepare import Wanted
+from recordio_tools.pack.batches import Preparer
+from recordio_tools.records.dataset import open_dataset
+from recordio_tools.records.parts import open_records
+from recordio_tools.records.recordio import RecordFile
 
 READ, REFUSED = "read", "refused"
 Reader = Callable[[], object]

@@ -2,17 +2,13 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 
 from common import cli
 from common.environment import limit_images
 from common.errors import UserError
 
 PROG = "python -m recordio_tools"
-COMMANDS = ("recordio_tools.commands.pack", "recordio_tools.commands.pairs", "recordio_tools.commands.check",
-            "recordio_tools.commands.info", "recordio_tools.commands.unpack",
-            "recordio_tools.commands.merge", "recordio_tools.commands.align")
-SYNTH = ("recordio_tools.synth.command",) if importlib.util.find_spec("recordio_tools.synth") else ()
+COMMANDS = ("pack", "align", "pairs", "check", "info", "unpack", "merge", "synth")
 DESCRIPTION = """\
 Make, check, join and describe training sets (.rec) and verification sets (.bin).
 
@@ -28,8 +24,8 @@ def build_parser() -> cli.Parser:
     """The parser of all commands; each leaves its function in `run`."""
     parser = cli.Parser(prog=PROG, description=DESCRIPTION)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS + SYNTH:
-        importlib.import_module(name).add_parser(subparsers)
+    for name in COMMANDS:
+        importlib.import_module(f"recordio_tools.{name}.command").add_parser(subparsers)
     return parser
 
 

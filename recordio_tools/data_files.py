@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple, Sequence
 
 from common.errors import UserError
-from recordio_tools.parts import CHUNK, PART, find_set, list_sets
+from recordio_tools.records.parts import CHUNK, PART, find_set, list_sets
 
 
 class RecordSet(NamedTuple):

@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.files import PathLike, fsync
 from common.interrupts import undisturbed
 from recordio_tools.errors import writing
-from recordio_tools.staging import work_folder
+from recordio_tools.records.staging import work_folder
 
 
 def check_free(out: PathLike, overwrite: bool, mark: str) -> None:

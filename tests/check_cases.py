@@ -7,8 +7,8 @@ import numpy as np
 from recordio_cases import command
 from small_sets import write_training_set
 
-from recordio_tools.recordio import RecordFile
-from recordio_tools.writer import RecordWriter
+from recordio_tools.records.recordio import RecordFile
+from recordio_tools.records.writer import RecordWriter
 
 IDENTITIES, IMAGES = 4, 3  # images are records 1 to 12, identities' headers 13 to 16
 

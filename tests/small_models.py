@@ -6,7 +6,7 @@ import numpy as np
 
 import training.model
 from training.config import Config
-from training.data import Batch
+from training.data.loader import Batch
 
 SIDE, CLASSES, SIZE = 24, 11, 6
 

@@ -14,10 +14,10 @@ from PIL import Image
 
 from common.errors import RunError, UserError
 from recordio_tools.__main__ import main
-from recordio_tools.alignment import TEMPLATE, align, similarity
-from recordio_tools.images import REDUCED
-from recordio_tools.landmark_table import COLUMNS, read_table
-from recordio_tools.photographs import crop_names, read_picture
+from recordio_tools.align.landmark_table import COLUMNS, read_table
+from recordio_tools.align.photographs import crop_names, read_picture
+from recordio_tools.images.alignment import TEMPLATE, align, similarity
+from recordio_tools.images.codec import REDUCED
 
 POINTS = np.array([(60, 70), (110, 68), (86, 100), (64, 130), (104, 128)], float)
 RANDOM = np.random.RandomState(3)

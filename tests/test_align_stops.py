@@ -14,7 +14,7 @@ import pytest
 from recordio_cases import command, picture, write_image
 from test_processes import wait_for
 
-from recordio_tools.landmark_table import COLUMNS, read_table
+from recordio_tools.align.landmark_table import COLUMNS, read_table
 
 POINTS = np.array([(160, 170), (310, 168), (236, 250), (164, 330), (304, 328)], float)
 

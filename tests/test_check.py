@@ -10,10 +10,10 @@ import pytest
 from recordio_cases import command, picture
 from small_sets import jpeg, write_training_set, write_verification_set
 
-from recordio_tools import framing
-from recordio_tools.check_rec import check_rec
-from recordio_tools.recordio import RecordFile
-from recordio_tools.writer import RecordWriter
+from recordio_tools.check.check_rec import check_rec
+from recordio_tools.records import framing
+from recordio_tools.records.recordio import RecordFile
+from recordio_tools.records.writer import RecordWriter
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from recordio_cases import command, picture
 from small_sets import jpeg
 
-from recordio_tools.binfile import write_bin
-from recordio_tools.check_bin import check_bin
+from recordio_tools.bins.binfile import write_bin
+from recordio_tools.check.check_bin import check_bin
 
 
 @pytest.mark.parametrize("pairs, same, broken, expected", [

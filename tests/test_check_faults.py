@@ -8,7 +8,7 @@ from check_cases import Set
 from recordio_cases import picture
 from small_sets import jpeg
 
-from recordio_tools.faults import KINDS, NOTES
+from recordio_tools.records.faults import KINDS, NOTES
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from recordio_cases import command, picture
 from small_sets import jpeg
 
-from recordio_tools import framing
-from recordio_tools.writer import RecordWriter
+from recordio_tools.records import framing
+from recordio_tools.records.writer import RecordWriter
 
 
 def plain_part(path, labels, first_key=0, indexed=True):

@@ -4,11 +4,11 @@ import pytest
 from recordio_cases import picture
 from small_sets import jpeg
 
-from recordio_tools import framing
-from recordio_tools.copying import copy_images, read_images
 from recordio_tools.errors import DataError
-from recordio_tools.parts import open_records
-from recordio_tools.recordio import RecordFile
+from recordio_tools.records import framing
+from recordio_tools.records.copying import copy_images, read_images
+from recordio_tools.records.parts import open_records
+from recordio_tools.records.recordio import RecordFile
 
 WORD = framing.MAGIC_BYTES
 IMAGES = [jpeg(picture(0)), jpeg(picture(1)) + b"a", jpeg(picture(2)) + b"bb", b"x", b"abcd", b"abcd" + WORD + b"efg",

@@ -4,10 +4,10 @@ import pytest
 from small_sets import draw, jpeg, write_training_set
 
 from common.errors import RunError, UserError
-from recordio_tools.dataset import open_dataset
-from training.augmentation import Augmentation
-from training.data import MOST_CHUNK, BatchLoader, choose_images
-from training.order import EndlessOrder, coins
+from recordio_tools.records.dataset import open_dataset
+from training.data.augmentation import Augmentation
+from training.data.loader import MOST_CHUNK, BatchLoader, choose_images
+from training.data.order import EndlessOrder, coins
 
 PLAIN = Augmentation(mirror=False)
 

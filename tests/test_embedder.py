@@ -11,7 +11,7 @@ from common.errors import UserError
 from eval.scores import normalise
 from inference.embedder import Embedder
 from inference.model import load_model
-from recordio_tools.images import decode
+from recordio_tools.images.codec import decode
 from symbols.fast import flatten_inputs
 from symbols.graph import fixed_gammas
 

@@ -8,12 +8,12 @@ from small_sets import write_training_set
 import symbols
 import training.model
 from benchmarks.head_memory import layouts, train
-from recordio_tools.dataset import open_dataset
+from recordio_tools.records.dataset import open_dataset
 from training.arguments import parse_config
 from training.config import Config
 from training.estimate import FLOAT, estimate, head_memory
+from training.head.shard import CHUNK
 from training.run import run
-from training.shard import CHUNK
 from training.step import update
 
 

@@ -84,7 +84,7 @@ def test_labels_are_never_float16(monkeypatch):
     labels = np.array([2049, 4097, 4999, 3], np.int32)  # float16 has none of the first three
     bias = values(model)["fc7_bias"]
     batch = make_batch(4)
-    update(model, trainer, training.data.Batch(batch.images, labels, batch.keys), 0)
+    update(model, trainer, training.data.loader.Batch(batch.images, labels, batch.keys), 0)
     assert set(np.flatnonzero(values(model)["fc7_bias"] > bias)) == set(labels)
 
 

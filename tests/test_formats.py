@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from recordio_cases import picture
 
-from recordio_tools.formats import describe, read_header
-from recordio_tools.images import decode
-from recordio_tools.plain_jpeg import KnownHeaders
+from recordio_tools.images.codec import decode
+from recordio_tools.images.formats import describe, read_header
+from recordio_tools.images.plain_jpeg import KnownHeaders
 
 
 def encoded(suffix, image, *flags):

@@ -15,9 +15,9 @@ from small_sets import jpeg, write_training_set
 from fuzzing import cases, pickles, readers
 from fuzzing.__main__ import main
 from fuzzing.runner import Limits, run_all
-from recordio_tools import framing
-from recordio_tools.alignment import TEMPLATE, align
-from recordio_tools.writer import RecordWriter
+from recordio_tools.images.alignment import TEMPLATE, align
+from recordio_tools.records import framing
+from recordio_tools.records.writer import RecordWriter
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from mxnet import gluon
 
 from common.errors import UserError
-from training.head import MarginHead
-from training.layer import Layer
+from training.head.layer import Layer
+from training.head.margin_head import MarginHead
 
 CLASSES, SIZE, SAMPLES = 30, 16, 12
 LOSSES = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from training.roles import Host, plan, read_hosts
+from training.cluster.roles import Host, plan, read_hosts
 
 REPO = Path(__file__).resolve().parent.parent
 LAUNCH = [sys.executable, "-m", "training.launch"]

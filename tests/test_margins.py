@@ -7,7 +7,7 @@ import pytest
 from mxnet import autograd
 
 from common.errors import UserError
-from training.margins import arcface, combined, cosface, make_margin, no_margin
+from training.head.margins import arcface, combined, cosface, make_margin, no_margin
 
 ANGLES = np.radians(np.arange(0.05, 180, 0.05))
 PAST = 1.0000001  # rounds to the float32 next above 1

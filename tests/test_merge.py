@@ -13,8 +13,8 @@ import pytest
 from recordio_cases import command, drawn_faces, picture, real_faces, write_image
 from small_sets import jpeg, write_training_set
 
-from recordio_tools import merging
-from recordio_tools.dataset import open_dataset
+from recordio_tools.merge import merging
+from recordio_tools.records.dataset import open_dataset
 
 REPO = Path(__file__).resolve().parent.parent
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from recordio_cases import command, drawn_faces, picture, real_faces, write_image
 
-from recordio_tools import packing
-from recordio_tools.dataset import open_dataset
-from recordio_tools.images import decode
-from recordio_tools.prepare import fit
+from recordio_tools.images.codec import decode
+from recordio_tools.images.prepare import fit
+from recordio_tools.pack import packing
+from recordio_tools.records.dataset import open_dataset
 from recordio_tools.sources import natural
 
 

@@ -6,8 +6,8 @@ import signal
 import pytest
 from recordio_cases import command, drawn_faces, picture, write_image
 
-from recordio_tools import packing
-from recordio_tools.batches import Preparer
+from recordio_tools.pack import packing
+from recordio_tools.pack.batches import Preparer
 
 
 class Crashing(Preparer):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from recordio_cases import command, drawn_faces, picture, write_image
 
-from recordio_tools.alignment import TEMPLATE
-from recordio_tools.dataset import open_dataset
-from recordio_tools.images import decode, encode_jpeg
+from recordio_tools.images.alignment import TEMPLATE
+from recordio_tools.images.codec import decode, encode_jpeg
+from recordio_tools.records.dataset import open_dataset
 
 
 def contents(folder):

@@ -9,9 +9,9 @@ import pytest
 from recordio_cases import command, picture, write_image
 
 from benchmarks.harness import peak_memory
-from recordio_tools import packing
-from recordio_tools.framing import MAGIC_BYTES
-from recordio_tools.recordio import RecordFile
+from recordio_tools.pack import packing
+from recordio_tools.records.framing import MAGIC_BYTES
+from recordio_tools.records.recordio import RecordFile
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from recordio_cases import command, drawn_faces, picture, write_image
 from test_processes import wait_for
 
 from common.errors import UserError
-from recordio_tools import staging
-from recordio_tools.dataset import open_dataset
-from recordio_tools.property import read_property
+from recordio_tools.records import staging
+from recordio_tools.records.dataset import open_dataset
+from recordio_tools.records.property import read_property
 
 
 def contents(folder):

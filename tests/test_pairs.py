@@ -7,7 +7,7 @@ import shutil
 import pytest
 from recordio_cases import command, drawn_faces, picture, real_faces, write_image
 
-from recordio_tools.binfile import read_bin
+from recordio_tools.bins.binfile import read_bin
 
 
 def test_lfw_in_the_files_order(shared_data, tmp_path):

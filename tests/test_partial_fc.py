@@ -14,7 +14,7 @@ from test_head import (
 )
 from test_sharded_head import DECAY, LAYOUTS, RATE, joined, make_sharded, numbers, run
 
-from training.sampling import choose_rows
+from training.head.sampling import choose_rows
 
 
 @pytest.mark.parametrize("layout", ["one device", "two devices", "two whole"])

@@ -12,8 +12,8 @@ from recordio_cases import command, drawn_faces, picture
 from small_sets import jpeg, write_training_set
 
 from common.errors import UserError
-from recordio_tools.dataset import open_dataset
-from recordio_tools.parts import RecordParts, find_set, open_records
+from recordio_tools.records.dataset import open_dataset
+from recordio_tools.records.parts import RecordParts, find_set, open_records
 
 IM2REC = Path(mx.__file__).parent / "tools" / "im2rec.py"
 

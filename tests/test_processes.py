@@ -9,7 +9,7 @@ import time
 import pytest
 
 from common.errors import RunError, UserError
-from recordio_tools.processes import AHEAD, process_map
+from recordio_tools.pack.processes import AHEAD, process_map
 
 
 def square(number):
@@ -74,7 +74,7 @@ CHILD = """
 import sys, time, os
 sys.path.insert(0, {tests!r})
 import test_processes
-from recordio_tools.processes import process_map
+from recordio_tools.pack.processes import process_map
 if __name__ == "__main__":
     for pid in process_map(test_processes.report_and_wait, range(100), 2):
         pass

@@ -8,9 +8,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from recordio_tools import framing
-from recordio_tools.recordio import DataError, RecordFile
-from recordio_tools.writer import RecordWriter
+from recordio_tools.records import framing
+from recordio_tools.records.recordio import DataError, RecordFile
+from recordio_tools.records.writer import RecordWriter
 
 WORD = framing.MAGIC_BYTES
 CONTENTS = [b"", b"a", b"abcd", b"abcde", WORD, b"x" + WORD, b"abcd" + WORD, WORD * 3, b"abcd" + WORD + b"e" * 9 + WORD,

@@ -8,7 +8,7 @@ from recordio_cases import picture
 from small_sets import jpeg, write_training_set
 
 from common.errors import UserError
-from recordio_tools.dataset import open_dataset
+from recordio_tools.records.dataset import open_dataset
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import pytest
 from recordio_cases import picture
 from small_sets import jpeg
 
-from recordio_tools import framing
-from recordio_tools.check_rec import check_rec
-from recordio_tools.faults import FileReport
-from recordio_tools.raw import RawFile
-from recordio_tools.scanning import APART, blocks
+from recordio_tools.check.check_rec import check_rec
+from recordio_tools.records import framing
+from recordio_tools.records.faults import FileReport
+from recordio_tools.records.raw import RawFile
+from recordio_tools.records.scanning import APART, blocks
 
 MAGIC = framing.MAGIC_BYTES
 

@@ -16,9 +16,9 @@ from test_head import (
 )
 
 from common.errors import UserError
-from training.head import MarginHead
-from training.layer import Layer
-from training.sharded_head import ShardedHead
+from training.head.layer import Layer
+from training.head.margin_head import MarginHead
+from training.head.sharded_head import ShardedHead
 
 LAYOUTS = {"one device": dict(count=1), "two devices": dict(count=2), "three devices": dict(count=3),
            "seven devices": dict(count=7), "two whole": dict(count=2, parallel=False)}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from training.arrays import file_digest, write_arrays
 from training.config import Config
-from training.state import Progress, States, generations
+from training.saving.arrays import file_digest, write_arrays
+from training.saving.state import Progress, States, generations
 
 CONFIG = {**Config(data_dir="d", lr=0.1).as_dict(), "data": {"images": 8, "digest": "aa"}}
 

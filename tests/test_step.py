@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from small_models import assert_same, make_batch, make_model, tiny_symbol, values
 
-from training.data import Batch
+from training.data.loader import Batch
 from training.step import update
 
 STEPS = 3

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from recordio_tools import alignment
 from recordio_tools.__main__ import main
-from recordio_tools.pair_lists import read_cfp, read_lfw
+from recordio_tools.images import alignment
+from recordio_tools.pairs.lists import read_cfp, read_lfw
 from recordio_tools.synth import features, landmarks, model, photograph, protocol, seeds, shot
 from recordio_tools.synth.generate import generate
 from recordio_tools.synth.identity import draw_person

@@ -11,7 +11,7 @@ from small_runs import SIZE, rows, start, train
 from small_sets import draw, jpeg, write_training_set, write_verification_set
 
 from common.errors import RunError
-from training.state import generations
+from training.saving.state import generations
 
 
 @pytest.fixture(scope="module")
@@ -194,12 +194,14 @@ class Full:
         (self.folder / f".model-0002.params.{os.getpid()}.tmp").symlink_to("/dev/full")
 
     def for_state_arrays(self):
-        from training.state import write_arrays
-        self.monkeypatch.setattr("training.state.write_arrays", lambda path, arrays: write_arrays("/dev/full", arrays))
+        from training.saving.state import write_arrays
+        self.monkeypatch.setattr("training.saving.state.write_arrays",
+                                 lambda path, arrays: write_arrays("/dev/full", arrays))
 
     def for_state_header(self):
         from pathlib import Path
-        self.monkeypatch.setattr("training.state.write_atomic", lambda path, text: Path("/dev/full").write_text(text))
+        self.monkeypatch.setattr("training.saving.state.write_atomic",
+                                 lambda path, text: Path("/dev/full").write_text(text))
 
     def for_rows(self, name="metrics.jsonl"):
         write = os.write

@@ -7,7 +7,7 @@ from small_sets import write_training_set
 from test_training_resume import data, wait_for_step  # noqa: F401
 
 from common.errors import RunError, UserError
-from training.state import generations
+from training.saving.state import generations
 
 
 def test_other_data_is_refused(data, tmp_path):
@@ -62,6 +62,6 @@ def test_checkpoints_without_a_state_are_not_written_over(data, tmp_path):
 def test_a_full_disk_at_the_beginning_is_one_line(data, tmp_path, monkeypatch):
     def full(path, arrays):
         raise OSError(28, "No space left on device", str(path))
-    monkeypatch.setattr("training.state.write_arrays", full)
+    monkeypatch.setattr("training.saving.state.write_arrays", full)
     with pytest.raises(RunError, match="No space left on device.*--resume"):
         train(data, tmp_path, "--max-steps", 2)

@@ -10,7 +10,7 @@ from small_runs import SIZE, rows, start, train
 from small_sets import write_training_set, write_verification_set
 
 from endurance.compare import differences, events
-from training.state import generations
+from training.saving.state import generations
 
 # Everything that draws random numbers, dropout among it; rows, states and verifications at steps of their own.
 FLAGS = ["--version-output", "E", "--per-batch-size", 4, "--color", 2, "--cutoff", 9, "--frequent", 3, "--verbose", 5,
@@ -127,8 +127,8 @@ def test_a_kill_long_after_the_last_state_repeats_the_steps_and_doubles_nothing(
 def test_a_kill_between_two_files_of_a_verification(data, tmp_path, wholes, name, monkeypatch):
     """At step 10 the rows, then the checkpoint, then the state are written; each time one of them is the last."""
     import common.files
-    from training.growing import GrowingFile
-    from training.state import States
+    from training.saving.growing import GrowingFile
+    from training.saving.state import States
     flags = [*FLAGS, "--max-steps", 12, "--resume"]
     with monkeypatch.context() as patched:
         if name == "state":
@@ -230,13 +230,13 @@ def test_a_signal_while_verifying_or_saving(data, tmp_path, wholes, moment, monk
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
         raise AssertionError("the verification went on")
-    import training.state
-    write = training.state.write_arrays
+    import training.saving.state
+    write = training.saving.state.write_arrays
     flags = [*FLAGS, "--max-steps", 12, "--resume"]
     with monkeypatch.context() as patched:
         if moment == "saving":
             assert train(data, tmp_path, *FLAGS, "--max-steps", 4) == 0
-            patched.setattr("training.state.write_arrays", interrupted)
+            patched.setattr("training.saving.state.write_arrays", interrupted)
         else:
             patched.setattr("training.loop.verify", interrupted)
         assert train(data, tmp_path, *flags) == 130

@@ -8,9 +8,9 @@ import pytest
 from recordio_cases import command, picture
 from small_sets import jpeg
 
-from recordio_tools import framing
-from recordio_tools.layout import is_range
-from recordio_tools.writer import RecordWriter
+from recordio_tools.records import framing
+from recordio_tools.records.ranges import is_range
+from recordio_tools.records.writer import RecordWriter
 
 MOST = (1 << 24) - 1
 BOUND = 16e6  # bytes; a number for each label would be 128 MiB

@@ -43,10 +43,10 @@ def fail(workers):
 
 
 def main(argv):
-    from training.serve import role, serve
+    from training.cluster.serve import role, serve
     if role():
         return serve(role())
-    from training.joining import join
+    from training.cluster.joining import join
     with join(argv[1]) as workers:
         return globals()[argv[0]](workers)
 

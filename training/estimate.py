@@ -10,7 +10,7 @@ import mxnet as mx
 from symbols.count import flops_and_params
 from symbols.segments import choose_cuts, cut
 from training.config import Config
-from training.shard import CHUNK
+from training.head.shard import CHUNK
 
 FLOAT, HALF = 4, 2  # bytes
 UNSHARED = 1.6  # measured: the segments' arrays do not fit into one another's memory exactly

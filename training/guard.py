@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from common.errors import RunError
-from training.state import Progress
+from training.saving.state import Progress
 from training.step import StepResult
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ import shlex
 
 from common.cli import Parser, run, setup_logging
 from common.errors import UserError
-from training.roles import Host, free_port, plan, read_hosts
-from training.supervise import supervise
+from training.cluster.roles import Host, free_port, plan, read_hosts
+from training.cluster.supervise import supervise
 
 DESCRIPTION = """Start what MXNet's parameter server needs (a scheduler, -s servers, -n workers), each with COMMAND.
 

@@ -13,20 +13,20 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from common.errors import RunError
 from eval.verification import VerificationResult, VerificationSet
-from training.checkpoint import checkpoint_path, save_checkpoint
 from training.config import Config
-from training.data import BatchLoader
+from training.data.loader import BatchLoader
 from training.guard import Guard, check_finite
 from training.model import Model, momentum_arrays
-from training.pictures import roc_picture
-from training.runlog import RunLog
+from training.reporting.pictures import roc_picture
+from training.reporting.runlog import RunLog
+from training.reporting.watch import Symptoms, Watch
+from training.reporting.window import Window
+from training.saving.checkpoint import checkpoint_path, save_checkpoint
+from training.saving.state import Progress, States
 from training.schedule import Schedule
 from training.signals import Signals, Stopped
-from training.state import Progress, States
 from training.step import update
 from training.validation import result_row, verify
-from training.watch import Symptoms, Watch
-from training.window import Window
 
 log = logging.getLogger(__name__)
 

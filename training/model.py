@@ -13,14 +13,14 @@ from symbols.gluon_net import embedding_block
 from symbols.graph import fixed_gammas
 from symbols.half import half_precision
 from symbols.shapes import infer_shapes, parameter_names
-from training.checkpoint import match_parameters
+from training.cluster.workers import Workers
 from training.config import Config
-from training.head import INITIAL, MarginHead
-from training.layer import Layer
+from training.head.layer import Layer
+from training.head.margin_head import INITIAL, MarginHead
+from training.head.sharded_head import ShardedHead
 from training.mirror import MirroredNetwork
 from training.precision import LossScale
-from training.sharded_head import ShardedHead
-from training.workers import Workers
+from training.saving.checkpoint import match_parameters
 
 Arrays = Mapping[str, mx.nd.NDArray]
 LOSS_SCALE = "loss_scale"  # no parameter, but part of a state

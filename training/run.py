@@ -15,26 +15,26 @@ from common.cli import parse_checkpoint_name
 from common.devices import parse_devices
 from common.errors import UserError
 from eval.verification import VerificationSet
-from recordio_tools.dataset import FaceDataset, open_dataset
+from recordio_tools.records.dataset import FaceDataset, open_dataset
 from training.arguments import parse_image_size
-from training.augmentation import Augmentation
-from training.checkpoint import load_pretrained, old_checkpoints
+from training.cluster.joining import join
+from training.cluster.workers import Workers
 from training.config import SCHEDULE_BATCH, Config
-from training.data import BatchLoader, choose_images
+from training.data.augmentation import Augmentation
+from training.data.loader import BatchLoader, choose_images
 from training.estimate import compare_heads, estimate
-from training.fingerprint import fingerprint
-from training.joining import join
-from training.lock import RunLock
 from training.loop import Loop
 from training.model import Model, set_momentum
 from training.precision import check_precision
-from training.runlog import RunLog, write_config
+from training.reporting.runlog import RunLog, write_config
+from training.saving.checkpoint import load_pretrained, old_checkpoints
+from training.saving.fingerprint import fingerprint
+from training.saving.lock import RunLock
+from training.saving.state import TOTAL_BATCH, Progress, States, generations
 from training.schedule import Schedule, resolve_schedule
 from training.shared_state import check_alike, check_weights, share_state
 from training.signals import Signals
-from training.state import TOTAL_BATCH, Progress, States, generations
 from training.validation import open_targets
-from training.workers import Workers
 
 log = logging.getLogger(__name__)
 

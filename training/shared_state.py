@@ -9,10 +9,10 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
+from training.cluster.workers import Workers
 from training.config import FREE_ON_RESUME
 from training.model import Model
-from training.state import Arrays, Progress, States
-from training.workers import Workers
+from training.saving.state import Arrays, Progress, States
 
 # These may differ between states, but workers that do not agree on them would wait for each other in vain.
 SAME_AT_WORKERS = ("max_steps", "total_steps", "end_epoch", "verbose", "frequent", "on_nan", "dry_run", "kvstore")

@@ -12,7 +12,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from training.data import Batch
+from training.data.loader import Batch
 from training.model import Model
 
 MOST_AT_ONCE = 50  # arrays that multi_sum_sq takes

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from recordio_tools import alignment
+from recordio_tools.images import alignment
 from recordio_tools.synth import landmarks, photograph, protocol, seeds, shot
 from recordio_tools.synth.identity import draw_person
 from recordio_tools.synth.model import model_of

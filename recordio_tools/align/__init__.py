@@ -1,0 +1,1 @@
+"""`align`: photographs to crops on the 112x112 template."""

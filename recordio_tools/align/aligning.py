@@ -1,0 +1,220 @@
+"""A folder of photographs to a folder of aligned crops: read, find the faces, warp and write, all at the same time."""
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import itertools
+import os
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Mapping, Optional, Sequence
+
+import numpy as np
+
+from common.errors import RunError
+from common.files import write_atomic
+from recordio_tools.align.landmark_table import Journal, Row
+from recordio_tools.align.photographs import Listing, Picture, crop_names, read_photograph, read_picture
+from recordio_tools.align.report import FOUND, GIVEN, MISSED, RELAXED, SKIPPED, Report
+from recordio_tools.images.alignment import align
+from recordio_tools.images.codec import encode_jpeg
+from recordio_tools.images.formats import is_cut_off, read_header
+from recordio_tools.images.prepare import Unusable, fit
+from recordio_tools.parallel import ordered_map
+from recordio_tools.progress import progress
+
+if TYPE_CHECKING:  # that one needs MXNet, which landmarks from a table do not
+    from recordio_tools.align.mtcnn.finding import Found
+
+Find = Callable[[Sequence[np.ndarray]], "List[Optional[Found]]"]
+REPORT, TABLE = "align-report.json", "landmarks.csv"
+GROUP = 16  # photographs that the networks look at together
+AHEAD = 8  # photographs that a thread takes at a time: three times as many for each thread are read ahead
+NAME_FAULTS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+KINDS = {"detected": FOUND, "relaxed": RELAXED}
+GOES_ON = "the crops there are whole, and the same command goes on from them"
+
+
+@dataclass(frozen=True)
+class Crops:
+    """What is to be written: size in pixels, quality of the JPEGs, whether a photograph without a face gives the middle
+    of it, and whether crops that are there already are made again."""
+
+    height: int = 112
+    width: int = 112
+    quality: int = 95
+    keep_missed: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class _Job:
+    """name: the photograph below SRC; source, target: whole paths."""
+
+    name: str
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A job after reading: done already, or a picture to be searched, or what is wrong with the file. After the search
+    there is a picture only where it is the whole photograph."""
+
+    job: _Job
+    done: bool = False
+    picture: Picture | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    job: _Job
+    kind: str
+    reason: str = ""
+    row: Row | None = None
+    done: bool = False
+
+
+def align_by_detector(source: Path, out: Path, listing: Listing, find: Find, longest: int, crops: Crops, workers: int,
+                      settings: dict) -> Report:
+    """Crop the faces that `find` sees; it is given up to GROUP pictures, (H, W, 3) uint8 RGB, no longer than `longest`.
+
+    Writes OUT/<path>.jpg as crop_names says, OUT/landmarks.csv and OUT/align-report.json. A file that cannot be used is
+    counted and named in the report. RunError where OUT cannot be written; what is whole by then stays, and the next run
+    goes on from there.
+    """
+    return _run(source, out, listing, functools.partial(_read, longest), functools.partial(_search, find), crops,
+                workers, settings)
+
+
+def align_by_table(source: Path, out: Path, listing: Listing, rows: Mapping[str, Row], crops: Crops, workers: int,
+                   settings: dict) -> Report:
+    """The same with landmarks by path; a photograph without a row counts as not found."""
+    def look_up(read: Iterable[_Read]) -> Iterator[tuple[_Read, Row | None]]:
+        return ((one, rows.get(one.job.name)) for one in read)
+
+    return _run(source, out, listing, _Read, look_up, crops, workers, settings)
+
+
+def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read],
+         search: Callable[[Iterable[_Read]], Iterator[tuple[_Read, Row | None]]], crops: Crops, workers: int,
+         settings: dict) -> Report:
+    report = Report(settings, notes={"other_files": listing.others, "unreadable_folders": listing.unreadable_folders})
+    jobs = [_Job(name, os.path.join(source, name), os.path.join(out, crop))
+            for name, crop in zip(listing.images, crop_names(listing.images))]
+    try:
+        journal = Journal(out / TABLE)
+        try:
+            begun = ordered_map(functools.partial(_begin, journal.rows, crops, read), jobs, workers, AHEAD)
+            written = ordered_map(functools.partial(_write, crops, dict(journal.rows)), search(begun), workers, AHEAD)
+            for outcome in progress(written, len(jobs), "align"):
+                report.add(outcome.job.name, outcome.kind, outcome.reason)
+                report.done_before += outcome.done
+                report.centre_crops += outcome.kind == MISSED and crops.keep_missed
+                if not outcome.done:
+                    journal.add(outcome.job.name, outcome.row)
+        finally:
+            journal.close()
+        write_atomic(out / REPORT, report.as_json())
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise RunError(f"{out}: {'the disk is full' if full else f'cannot be written ({error.strerror})'}; "
+                       f"{GOES_ON}") from None
+    return report
+
+
+def _begin(rows: Mapping[str, Row], crops: Crops, read: Callable[[_Job], _Read], job: _Job) -> _Read:
+    if not crops.overwrite and job.name in rows and _is_crop(job.target, crops):
+        return _Read(job, done=True)
+    return read(job)
+
+
+def _is_crop(path: str, crops: Crops) -> bool:
+    """Whether a whole JPEG of the wanted size is there: what a power failure left, and another size, is made again."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError:
+        return False
+    header = read_header(data)
+    return not is_cut_off(data) and (header.height, header.width) == (crops.height, crops.width)
+
+
+def _read(longest: int, job: _Job) -> _Read:
+    try:
+        return _Read(job, picture=read_picture(job.source, longest))
+    except Unusable as error:
+        return _Read(job, reason=str(error))
+
+
+def _search(find: Find, read: Iterable[_Read]) -> Iterator[tuple[_Read, Row | None]]:
+    read = iter(read)
+    while True:
+        group = list(itertools.islice(read, GROUP))
+        if not group:
+            return
+        found = iter(find([one.picture.pixels for one in group if one.picture is not None]))
+        for one in group:
+            face = next(found) if one.picture is not None else None
+            row = None if face is None else Row.of(face.face.points / one.picture.scale, face.face.score,
+                                                   "relaxed" if face.relaxed else "detected")
+            if one.picture is not None and one.picture.scale != (1.0, 1.0):
+                one = replace(one, picture=None)  # crops are of the whole photograph
+            yield one, row
+
+
+def _write(crops: Crops, rows: Mapping[str, Row], item: tuple[_Read, Row | None]) -> _Outcome:
+    """Warp and write one crop; where there is none to write, remove what an earlier run left in its place."""
+    read, row = item
+    job = read.job
+    if read.done:
+        return _Outcome(job, KINDS.get(rows[job.name].found, GIVEN), done=True)
+    try:
+        if read.reason:
+            raise Unusable(read.reason)
+        if row is None and not crops.keep_missed:
+            _remove(job.target)
+            return _Outcome(job, MISSED)
+        image = read.picture.pixels if read.picture is not None else read_photograph(job.source)
+        if row is None:
+            crop = fit(image, crops.height, crops.width)
+        else:
+            crop = _warped(image, row, crops)
+        _put(job.target, encode_jpeg(crop, crops.quality))
+    except Unusable as error:
+        _remove(job.target)
+        return _Outcome(job, SKIPPED, str(error))
+    return _Outcome(job, MISSED) if row is None else _Outcome(job, KINDS.get(row.found, GIVEN), row=row)
+
+
+def _warped(image: np.ndarray, row: Row, crops: Crops) -> np.ndarray:
+    try:
+        return align(image, row.array(), crops.height, crops.width)
+    except ValueError:
+        raise Unusable("landmarks of no face") from None
+
+
+def _put(path: str, data: bytes) -> None:
+    """Write a file that is whole or not there. It is not forced to the disk: `_is_crop` sees what a power failure
+    spoiled, and a million waits for the disk are saved."""
+    folder = os.path.dirname(path)
+    temporary = os.path.join(folder, f".align-{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        try:
+            Path(temporary).write_bytes(data)
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+    except OSError as error:
+        if error.errno not in NAME_FAULTS:
+            raise
+        raise Unusable(f"crop cannot be written ({error.strerror})") from None
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
+        os.unlink(path)

@@ -1,0 +1,147 @@
+"""`align SRC OUT`: photographs to aligned crops, by MTCNN or by landmarks that are given."""
+from __future__ import annotations
+
+import argparse
+import functools
+import logging
+import os
+from pathlib import Path
+
+from common.environment import check_environment
+from common.errors import RunError, UserError
+from common.interrupts import stoppable
+from recordio_tools.align.aligning import GOES_ON, REPORT, TABLE, Crops, align_by_detector, align_by_table
+from recordio_tools.align.landmark_table import read_table
+from recordio_tools.align.photographs import Listing, list_photographs
+from recordio_tools.align.report import Report
+from recordio_tools.arguments import add_workers, at_least, image_size
+from recordio_tools.sources import shown
+
+log = logging.getLogger(__name__)
+RULES = ("balanced", "largest", "central", "score")  # of mtcnn.finding.choose, which needs MXNet to load
+DESCRIPTION = """\
+Find the face in every photograph below SRC and warp it to the ecosystem's template of five landmarks:
+SRC/<identity>/x.png becomes OUT/<identity>/x.jpg, so that `pack OUT` can follow.
+
+  python -m recordio_tools align photographs/ faces/ --detector mtcnn/
+  python -m recordio_tools pack faces/ data/
+
+MODELDIR holds InsightFace's MTCNN: det1-symbol.json, det1-0001.params, and so on to det4. Where no face is found, a
+second search is less strict and looks beyond the photograph's border. What is found by neither is left out and
+named, or cropped at its centre with --keep-missed. Files that are no readable image are skipped and named.
+
+  python -m recordio_tools align photographs/ faces/ --landmarks faces/landmarks.csv
+
+OUT/landmarks.csv holds the landmarks used: path, then x1,y1 to x5,y5 (left eye, right eye, nose, left and right
+corner of the mouth as the image shows them, pixels of the upright photograph), score, found. Given back by
+--landmarks it makes the same crops again. OUT/align-report.json says what became of every file.
+
+An align that was stopped leaves whole crops only, and the same command goes on from there."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("align", help="photographs to aligned crops of faces", description=DESCRIPTION)
+    parser.add_argument("source", metavar="SRC", help="folder of photographs, of any depth")
+    parser.add_argument("out", metavar="OUT", help="folder to write to")
+    parser.add_argument("--detector", metavar="MODELDIR", help="folder of the checkpoints det1 to det4")
+    parser.add_argument("--landmarks", metavar="FILE.csv", help="use these landmarks instead of detection; relative "
+                                                                "paths are taken from SRC")
+    parser.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W",
+                        help="size of the crops in pixels, height,width")
+    parser.add_argument("--quality", type=at_least(1, 100), default=95, help="of the JPEGs")
+    parser.add_argument("--select", choices=RULES, default="balanced",
+                        help="of several faces: the largest, the most central, the one of best score, or (balanced) "
+                             "the best by area less twice the squared distance from the centre, as for LFW")
+    parser.add_argument("--min-face", type=at_least(12, 10000), default=40, metavar="PIXELS",
+                        help="smallest face looked for")
+    parser.add_argument("--max-side", type=at_least(100, 8192), default=1024, metavar="PIXELS",
+                        help="larger photographs are searched in a copy with this longer side, whose pixels "
+                             "--min-face counts; crops are always of the photograph itself")
+    parser.add_argument("--thresholds", type=_thresholds, default="0.6,0.7,0.8", metavar="A,B,C",
+                        help="least probability of a face at the three stages of the first search")
+    parser.add_argument("--strict", action="store_true", help="no second, less strict search")
+    parser.add_argument("--keep-missed", action="store_true",
+                        help="crop photographs without a face at their centre, instead of leaving them out")
+    parser.add_argument("--overwrite", action="store_true", help="make crops again that are there already")
+    parser.add_argument("--devices", metavar="LIST",
+                        help="cpu:0 or gpu:0,gpu:1 (default: all visible GPUs, else the CPU)")
+    add_workers(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Align, and tell what became of the photographs."""
+    source, out = Path(args.source), Path(args.out)
+    if not args.detector and not args.landmarks:
+        raise UserError("align: --detector MODELDIR or --landmarks FILE.csv must say where the faces are")
+    _check_folders(source, out)
+    crops = Crops(*args.image_size, args.quality, args.keep_missed, args.overwrite)
+    settings = {name: value for name, value in sorted(vars(args).items()) if name not in ("run", "command")}
+    with stoppable():
+        work = _by_table if args.landmarks else _by_detector
+        try:
+            report = work(args, source, out, crops, settings)
+        except KeyboardInterrupt:
+            if out.is_dir():  # it had begun
+                log.warning("%s: %s", out, GOES_ON)
+            raise
+    _tell(report, out)
+    if not report.crops:
+        raise RunError(f"{out}: none of the photographs gave a crop; {REPORT} there says why")
+    return 0
+
+
+def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, settings: dict) -> Report:
+    rows = read_table(args.landmarks, source)
+    listing = list_photographs(source, out)
+    unknown = len(set(rows) - set(listing.images))
+    if unknown:
+        log.warning("%s: %d of its %d rows name no photograph below %s", args.landmarks, unknown, len(rows), source)
+    return align_by_table(source, out, listing, rows, crops, args.workers, settings)
+
+
+def _by_detector(args: argparse.Namespace, source: Path, out: Path, crops: Crops, settings: dict) -> Report:
+    check_environment()
+    from common.devices import parse_devices  # these load MXNet
+    from recordio_tools.align.mtcnn.detector import Detector, Search
+    from recordio_tools.align.mtcnn.finding import find
+
+    detector = Detector(args.detector, parse_devices(args.devices))
+    listing: Listing = list_photographs(source, out)
+    search = Search(min_face=args.min_face, thresholds=args.thresholds)
+    look = functools.partial(find, detector, search=search, rule=args.select, relax=not args.strict)
+    return align_by_detector(source, out, listing, look, args.max_side, crops, args.workers, settings)
+
+
+def _check_folders(source: Path, out: Path) -> None:
+    if not source.is_dir():
+        raise UserError(f"{source}: there is no such folder; SRC is a folder of photographs")
+    if os.path.lexists(out) and not out.is_dir():
+        raise UserError(f"{out}: is no folder; OUT is a folder to write to")
+    inside, outside = os.path.realpath(source), os.path.realpath(out)
+    if inside == outside or inside.startswith(outside + os.sep):
+        raise UserError(f"{out}: holds SRC, so crops would lie among photographs; name another OUT")
+
+
+def _thresholds(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not all(0 < value < 1 for value in values):
+        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers between 0 and 1, e.g. 0.6,0.7,0.8")
+    return values
+
+
+def _tell(report: Report, out: Path) -> None:
+    for kind, names in sorted({"not found": report.files["not_found"],
+                               **{f"skipped, {reason}": report.files[reason] for reason in report.reasons},
+                               **{kind.replace("_", " "): names for kind, names in report.notes.items()}}.items()):
+        for name in names[:3]:
+            log.warning("%s: %s", kind, shown(name))
+        if len(names) > 3:
+            log.warning("%s: more, see %s", kind, out / REPORT)
+    print(f"{report.crops} crops in {out}, landmarks in {out / TABLE}")
+    for what, count in report.table():
+        print(f"  {what:<52}{count:>10}")

@@ -1,0 +1,82 @@
+"""One face for each photograph: searched for as it is, then less strictly, and chosen among several."""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Sequence
+
+import cv2
+import numpy as np
+
+from recordio_tools.align.mtcnn.detector import Detector, Face, Search
+
+RELAXED_THRESHOLDS = (0.5, 0.6, 0.6)
+RELAXED_FACTOR = 0.8
+MARGIN = 0.25  # added on each side for the second search, in longer sides: a face that touches the border is not seen
+GRAY = (127, 127, 127)
+SMALL = 200  # longer side, in pixels, to which smaller photographs are enlarged for the second search ...
+MOST_ENLARGED = 8  # ... at most so many times
+
+
+@dataclass(frozen=True)
+class Found:
+    """A face, its landmarks placed by all networks, and whether it took the second search."""
+
+    face: Face
+    relaxed: bool
+
+
+def find(detector: Detector, photographs: Sequence[np.ndarray], search: Search, rule: str, relax: bool = True
+         ) -> list[Found | None]:
+    """The chosen face of each (H, W, 3) uint8 RGB photograph, or None where there is none.
+
+    rule: see `choose`. relax: where nothing is found, search again with lower thresholds and a finer pyramid, with a
+    margin around the photograph, a small one enlarged.
+    """
+    faces = [choose(some, photograph.shape[:2], rule)
+             for some, photograph in zip(detector.detect(photographs, search), photographs)]
+    empty = [number for number, face in enumerate(faces) if face is None] if relax else []
+    if empty:
+        second = replace(search, thresholds=tuple(map(min, search.thresholds, RELAXED_THRESHOLDS)),
+                         factor=max(search.factor, RELAXED_FACTOR))
+        views = [_View(photographs[number]) for number in empty]
+        for number, view, some in zip(empty, views, detector.detect([view.picture for view in views], second)):
+            faces[number] = choose([view.back(face) for face in some], photographs[number].shape[:2], rule)
+    there = [number for number, face in enumerate(faces) if face is not None]
+    points = detector.place_points([photographs[number] for number in there], [faces[number] for number in there])
+    found: list[Found | None] = [None] * len(faces)
+    for number, places in zip(there, points):
+        found[number] = Found(replace(faces[number], points=places), number in empty)
+    return found
+
+
+def choose(faces: Sequence[Face], size: tuple[int, int], rule: str) -> Face | None:
+    """One of the faces in a photograph of `size`, (height, width), or None of none; of equals the one of better score.
+
+    rule: "largest" by area; "central": nearest to the middle; "score"; "balanced": area less twice the squared distance
+    from the middle, in pixels, as InsightFace's scripts choose in LFW.
+    """
+    if not faces:
+        return None
+    boxes = np.stack([face.box for face in faces])
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    away = ((boxes[:, :2] + boxes[:, 2:] - np.array(size[::-1])) ** 2).sum(axis=1) / 4
+    scores = np.array([face.score for face in faces])
+    merit = {"largest": areas, "central": -away, "score": scores, "balanced": areas - 2 * away}[rule]
+    return faces[int(np.lexsort((-scores, -merit))[0])]
+
+
+class _View:
+    """A photograph enlarged and with a margin, and the way back."""
+
+    def __init__(self, photograph: np.ndarray) -> None:
+        longer = max(photograph.shape[:2])
+        self.scale = min(max(SMALL / longer, 1), MOST_ENLARGED)
+        if self.scale > 1:
+            size = [max(round(length * self.scale), 1) for length in photograph.shape[1::-1]]
+            photograph = cv2.resize(photograph, size, interpolation=cv2.INTER_LINEAR)
+        self.margin = round(MARGIN * max(photograph.shape[:2]))
+        self.picture = cv2.copyMakeBorder(photograph, *[self.margin] * 4, cv2.BORDER_CONSTANT, value=GRAY)
+
+    def back(self, face: Face) -> Face:
+        """The face in pixels of the photograph."""
+        return Face((face.box - self.margin) / self.scale, face.score, (face.points - self.margin) / self.scale)

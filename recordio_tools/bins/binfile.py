@@ -1,0 +1,102 @@
+"""Verification sets, InsightFace's `.bin`: a pickle of (encoded images, same), two images a pair."""
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, Sequence
+
+import numpy as np
+
+from common.files import PathLike, atomic_path
+from recordio_tools.bins import safe_pickle
+from recordio_tools.bins.pickled_arrays import Array, Refused
+from recordio_tools.errors import DataError
+
+
+def write_bin(path: PathLike, images: Sequence[bytes], same: Sequence[bool]) -> None:
+    """Write a verification set, whole or not at all.
+
+    images: encoded images, left, right, left, ... of the pairs; same: one truth value a pair. Protocol 2, so that
+    Python 2 reads it, and Python 3 with and without encoding='bytes'. ValueError where the counts do not fit.
+    """
+    if len(images) != 2 * len(same):
+        raise ValueError(f"{len(images)} images are not two for each of {len(same)} pairs")
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        pickle.dump(([bytes(image) for image in images], [bool(value) for value in same]), file, protocol=2)
+
+
+class BinFault(DataError):
+    """A file that is no verification set; byte: where in the file, or 0."""
+
+    def __init__(self, message: str, byte: int) -> None:
+        super().__init__(message)
+        self.byte = byte
+
+
+def read_bin(path: PathLike) -> tuple[list[bytes], np.ndarray]:
+    """Read a verification set, without running anything that its pickle asks to run.
+
+    Returns the encoded images (left, right, left, ...) and a bool array with one value a pair. DataError, in one line,
+    where the file is missing, cut off, asks for anything but data, or is no pairs of images.
+    """
+    path = Path(path)
+    values, same = read_values(path)
+    images = []
+    for number, value in enumerate(values):
+        image = image_bytes(value)
+        if type(image) is str:
+            raise DataError(f"{path}: image {number} (from 0) {image}")
+        images.append(image)
+    if len(images) != 2 * len(same):
+        raise DataError(f"{path}: holds {count_fault(len(images), len(same))}")
+    if not images:
+        raise DataError(f"{path}: holds no pairs")
+    return images, same
+
+
+def read_values(path: Path) -> tuple[list[Any], np.ndarray]:
+    """(what stands for images, for `image_bytes`; a bool array), whatever their numbers; DataError, BinFault."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if not content:
+        raise BinFault(f"{path}: is empty", 0)
+    try:
+        found = safe_pickle.load(content)
+    except Refused as error:
+        raise BinFault(f"{path}: {error}", error.at) from None
+    if type(found) not in (tuple, list) or len(found) != 2 or type(found[0]) not in (tuple, list):
+        raise BinFault(f"{path}: is no verification set; expected a pickle of (list of images, list of bool)", 0)
+    return list(found[0]), _same(path, found[1])
+
+
+def count_fault(images: int, pairs: int) -> str:
+    """What is wrong with so many images for so many pairs."""
+    odd = "an odd number of images, " if images % 2 else ""
+    return f"{odd}{images} for {pairs} pairs; a pair has two"
+
+
+def image_bytes(value: Any) -> bytes | str:
+    """The bytes of an encoded image; a str says why it is none."""
+    if type(value) is Array:
+        # cv2.imencode gave (n, 1) for years; a picture's own (H, W, 3) is not encoded.
+        if value.dtype != "u1" or max(value.shape, default=0) != len(value.data):
+            return f"is a numpy array of shape {value.shape}; expected the bytes of an encoded image"
+        value = bytes(value.data)
+    if type(value) is not bytes:
+        return f"is of type {type(value).__name__}; expected the bytes of an encoded image"
+    return value or "is empty"
+
+
+def _same(path: Path, values: Any) -> np.ndarray:
+    if type(values) is Array:
+        values = list(values.data) if len(values.shape) == 1 else None
+    if type(values) not in (tuple, list):
+        raise BinFault(f"{path}: is no verification set; expected a list of bool after the images", 0)
+    for number, value in enumerate(values):
+        if type(value) not in (bool, int) or value not in (0, 1):
+            raise BinFault(f"{path}: pair {number} (from 0) is marked neither same nor different; expected a bool", 0)
+    return np.array(values, dtype=bool)

@@ -1,0 +1,1 @@
+"""`check`: what is wrong with a set, and `--repair`."""

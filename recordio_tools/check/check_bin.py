@@ -1,0 +1,120 @@
+"""All that can be wrong with a verification set."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recordio_tools.bins.binfile import BinFault, count_fault, image_bytes, read_values
+from recordio_tools.check.survey import Examined, examine_image
+from recordio_tools.errors import DataError
+from recordio_tools.parallel import ordered_map
+from recordio_tools.progress import progress
+from recordio_tools.records.faults import FileReport
+
+FOLDS = 10
+
+
+@dataclass(frozen=True)
+class CheckedBin:
+    """report; images: the bytes of each, or None for what is none; usable bool (N,): it decodes, is whole and as large
+    as most; same: bool, one a pair."""
+
+    report: FileReport
+    images: list[bytes | None]
+    usable: np.ndarray
+    same: np.ndarray
+
+
+def check_bin(path: Path, workers: int) -> FileReport:
+    """Check a `.bin`: the pickle, the pairs and folds, every image; a fault's `record` is the image's number from 0."""
+    return examine_bin(path, workers).report
+
+
+def examine_bin(path: Path, workers: int) -> CheckedBin:
+    """Check a `.bin`, for what is to be done with it."""
+    report = FileReport(str(path))
+    try:
+        values, same = read_values(path)
+    except DataError as error:
+        report.add("bin-file", str(error), error.byte if isinstance(error, BinFault) else None, file="bin")
+        return CheckedBin(report, [], np.zeros(0, bool), np.zeros(0, bool))
+    report.holds.update(pairs=len(same), same=int(same.sum()), images=len(values), bytes=path.stat().st_size)
+    found = list(progress(ordered_map(_examine, values, workers), len(values), "check"))
+    images = [image if type(image) is bytes else None for image in map(image_bytes, values)]
+    del values
+    expected = _common_size(found)
+    sizes = [one.size is None or one.size == expected for one in found]
+    places = _Places(path, images)
+    for number, (one, right) in enumerate(zip(found, sizes)):
+        problems = [(one.kind, one.message)] if one.kind else []
+        if not right:
+            problems.append(("size", f"is {one.size[0]}x{one.size[1]}, most are {expected[0]}x{expected[1]} (height x "
+                             "width)"))
+        for kind, message in problems:
+            known = kind in report.faults
+            report.add(kind, f"image {number} (pair {number // 2}, from 0): {message}",
+                       None if known else places.of(number), number, file="bin")
+    if expected:
+        report.holds.update(height=expected[0], width=expected[1])
+    _check_pairs(same, len(images), places, report)
+    usable = np.array([not one.kind for one in found], bool) & np.array(sizes, bool)
+    return CheckedBin(report, images, usable, same)
+
+
+def _examine(value: Any) -> Examined:
+    image = image_bytes(value)
+    return Examined("undecodable", None, image) if type(image) is str else examine_image(image)
+
+
+def _common_size(found: list[Examined]) -> tuple[int, int] | None:
+    counts: dict[tuple[int, int], int] = {}
+    for one in found:
+        if one.size is not None:
+            counts[one.size] = counts.get(one.size, 0) + 1
+    return max(counts, key=lambda size: counts[size]) if counts else None
+
+
+class _Places:
+    """Where images stand in a `.bin`, looked up only for those that have a fault."""
+
+    def __init__(self, path: Path, images: list[bytes | None]) -> None:
+        self.path, self.images, self.content = path, images, None
+
+    def of(self, number: int) -> int | None:
+        """The byte at which an image begins; None where it is written in neither of the usual ways.
+
+        Those are the bytes as they are, and, by Python 3 for Python 2, as text of the characters 0 to 255 in UTF-8.
+        """
+        image = self.images[number] if number < len(self.images) else None
+        if not image:
+            return None
+        if self.content is None:
+            self.content = self.path.read_bytes()
+        place = self.content.find(image)
+        place = place if place >= 0 else self.content.find(image.decode("latin-1").encode("utf-8"))
+        return place if place >= 0 else None
+
+
+def _check_pairs(same: np.ndarray, images: int, places: _Places, report: FileReport) -> None:
+    if images != 2 * len(same):
+        report.add("pair-count", f"holds {count_fault(images, len(same))}", places.of(min(images, 2 * len(same))),
+                   file="bin")
+    if len(same) < FOLDS:
+        report.add("few-pairs", f"{len(same)} pairs are fewer than the {FOLDS} folds of verification", places.of(0),
+                   file="bin")
+        return
+    for number, start, part in one_class_folds(same):
+        report.add("one-class-fold", f"fold {number} of {FOLDS} holds {len(part)} "
+                   f"{'same' if part.all() else 'different'} pairs and no others", places.of(2 * start), 2 * start,
+                   file="bin")
+
+
+def one_class_folds(same: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
+    """(number from 1, first pair, values) of each fold of same pairs only, or of different pairs only."""
+    parts = np.array_split(same, FOLDS)
+    starts = np.cumsum([0, *map(len, parts)]).tolist()
+    return [(number, start, part) for number, (start, part) in enumerate(zip(starts, parts), 1)
+            if len(part) > 1 and part.all() == part.any()]

@@ -1,0 +1,156 @@
+"""All that can be wrong with a packed set: frames, index, headers, labels, `property`, and every image."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+
+from recordio_tools.check.layout import Part, add_all, check_labels, check_records, find_headers
+from recordio_tools.check.same_images import note_same_images
+from recordio_tools.check.survey import IMAGE_KINDS, Records, survey
+from recordio_tools.errors import DataError
+from recordio_tools.records.faults import FileReport
+from recordio_tools.records.index import IndexFault, index_beside, keys_of, place_of_entry, read_index
+from recordio_tools.records.property import Property, read_property
+from recordio_tools.records.raw import RawFile
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A set that was checked, for what is to be done with it: its parts, the path of each, the label of each image
+    record, int64, -1 for what is no class, and what `property` says, where it says something."""
+
+    paths: tuple[Path, ...]
+    parts: tuple[Part, ...]
+    labels: tuple[np.ndarray, ...]
+    told: Property | None
+
+    @property
+    def reports(self) -> list[FileReport]:
+        """One a file."""
+        return [part.report for part in self.parts]
+
+
+def check_rec(path: Path, workers: int) -> FileReport:
+    """Check a single `.rec` with the `.idx` and the `property` beside it; DataError where it cannot be opened."""
+    return check_set([path], workers).reports[0]
+
+
+def check_set(paths: Sequence[Path], workers: int, complete: bool = True) -> Checked:
+    """Check the `.rec` files of one set, each with its `.idx`, and labels and `property` over all of them.
+
+    complete: there are no further parts. DataError where a file cannot be opened.
+    """
+    parts = [_check_part(path, workers) for path in paths]
+    told = _property(paths[0].with_name("property"), parts[0].report)
+    for part in parts:
+        check_records(part)
+    labels = check_labels(parts, told, complete)
+    _check_sizes(parts, told)
+    _note_widths(parts)
+    note_same_images(paths, parts, labels)
+    for part, numbers in zip(parts, labels):
+        part.report.holds.update(images=len(numbers), identities=len(np.unique(numbers[numbers >= 0])))
+    return Checked(tuple(paths), tuple(parts), tuple(labels), told)
+
+
+def _check_part(path: Path, workers: int) -> Part:
+    report = FileReport(str(path))
+    with RawFile(path) as raw:
+        index = index_beside(path)
+        known = _read_index(index, report) if index.is_file() else None
+        records = survey(raw, None if known is None else np.sort(known[1]), workers, report)
+        report.holds.update(bytes=raw.size)
+        if known is None:
+            records.key[records.readable] = keys_of(records.id[records.readable])
+        else:
+            _match(index, known, raw.size, records, report)
+    for number, kind in enumerate(IMAGE_KINDS[1:], 1):
+        if kind in records.first:
+            offset, message = records.first[kind]
+            key = records.key[np.searchsorted(records.offset, offset)]
+            report.add(kind, message, offset, int(key), int((records.kind == number).sum()))
+    return Part(records, find_headers(records), report)
+
+
+def _read_index(path: Path, report: FileReport) -> tuple[np.ndarray, np.ndarray] | None:
+    try:
+        return read_index(path)
+    except IndexFault as error:
+        report.add("index-file", str(error), error.byte, file="idx", entry=(error.byte, error.line))
+    except DataError as error:
+        report.add("index-file", str(error))
+    return None
+
+
+def _match(path: Path, known: tuple[np.ndarray, np.ndarray], size: int, records: Records, report: FileReport) -> None:
+    """Give each record the key that the index has for its offset, and tell where the two do not know each other."""
+    keys, offsets = known
+    order = np.argsort(keys, kind="stable")
+    repeated = order[1:][keys[order][1:] == keys[order][:-1]]
+    if len(repeated):
+        entry = int(repeated.min())
+        report.add("duplicate-key", f"the index has the key {keys[entry]} twice", int(offsets[entry]), int(keys[entry]),
+                   len(repeated), entry=place_of_entry(path, entry))
+    if len(offsets):
+        by_offset = np.argsort(offsets, kind="stable")
+        candidate = by_offset[np.minimum(np.searchsorted(offsets[by_offset], records.offset), len(offsets) - 1)]
+        records.key[:] = np.where(offsets[candidate] == records.offset, keys[candidate], -1)
+    add_all(report, "not-in-index", records, np.flatnonzero(records.key < 0),
+            "a record begins here that the index does not know")
+    lost = np.flatnonzero(~np.isin(offsets, records.offset))
+    records.astray = np.stack([keys[lost], offsets[lost]], axis=1)
+    if len(lost):
+        entry = int(lost[np.argmin(offsets[lost])])
+        report.add("index-entry", f"the index puts record {keys[entry]} at byte {offsets[entry]}, where no sound "
+                   f"record begins (the file has {size} bytes)", int(offsets[entry]), int(keys[entry]), len(lost),
+                   entry=place_of_entry(path, entry))
+
+
+
+def _property(path: Path, report: FileReport) -> Property | None:
+    if not path.is_file():
+        return None
+    try:
+        return read_property(path)
+    except DataError as error:
+        report.add("property", str(error), 0, file="property")
+        return None
+
+
+def _check_sizes(parts: Sequence[Part], told: Property | None) -> None:
+    """Every image must be as large as `property` says, or, without one, as most are."""
+    expected = (told.height, told.width) if told else common_size([part.records for part in parts])
+    if expected is None:
+        return
+    for records, _, report in parts:
+        other = np.flatnonzero((records.size[:, 0] > 0) & (records.size != expected).any(axis=1))
+        if len(other):
+            height, width = records.size[other[0]].tolist()
+            add_all(report, "size", records, other,
+                    f"is {height}x{width}, not {expected[0]}x{expected[1]} (height x width)")
+        report.holds.update(height=expected[0], width=expected[1])
+
+
+def common_size(records: Sequence[Records]) -> tuple[int, int] | None:
+    """(height, width) of most images that decode."""
+    sizes = np.concatenate([part.size[part.size[:, 0] > 0] for part in records])
+    if not len(sizes):
+        return None
+    codes, counts = np.unique(sizes[:, 0].astype(np.uint32) << 16 | sizes[:, 1], return_counts=True)
+    code = int(codes[np.argmax(counts)])
+    return code >> 16, code & 0xffff
+
+
+def _note_widths(parts: Sequence[Part]) -> None:
+    widths = [np.maximum(part.records.flag, 1)[part.records.image] for part in parts]
+    if len(np.unique(np.concatenate(widths))) < 2:
+        return
+    usual = next(width[0] for width in widths if len(width))
+    for part, width in zip(parts, widths):
+        other = np.flatnonzero(part.records.image)[width != usual]
+        if len(other):
+            first = max(int(part.records.flag[other[0]]), 1)
+            add_all(part.report, "label-width", part.records, other, f"has {first} labels, the first image has {usual}")

@@ -1,0 +1,68 @@
+"""`check --repair OUT`: what can be saved of checked sets, in a new folder, and the report of what was lost."""
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Sequence
+
+from common.errors import UserError
+from common.files import write_atomic
+from recordio_tools.check.check_bin import CheckedBin
+from recordio_tools.check.check_rec import Checked
+from recordio_tools.check.repair_bin import repair_bin
+from recordio_tools.check.repair_rec import repair_set
+from recordio_tools.data_files import RecordSet
+from recordio_tools.new_folder import new_folder
+
+REPORT = "repair-report.json"
+
+
+def check_out(out: Path, sets: Sequence[RecordSet], bins: Sequence[Path]) -> None:
+    """UserError, before any work, where the repaired files cannot all be written to `out`."""
+    sources = [path for found in sets for path in found.paths] + list(bins)
+    if any(os.path.realpath(path.parent) == os.path.realpath(out) for path in sources):
+        raise UserError(f"--repair {out}: is the folder of the data itself, which is never changed; name a new folder")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--repair {out}: is a file; OUT is a folder to write to")
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"--repair {out}: is not empty; name a new folder")
+    if len(sets) > 1:
+        raise UserError(f"--repair {out}: there are {len(sets)} training sets ({sets[0].paths[0]}, {sets[1].paths[0]}"
+                        f"{', ...' if len(sets) > 2 else ''}), and a folder holds one; repair them one by one")
+    if not all(found.complete for found in sets):
+        raise UserError(f"--repair {out}: {sets[0].paths[0]} is one part of a set; name all parts, or their folder")
+    names = [path.name for path in bins]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"--repair {out}: there are {names.count(name)} files {name}; repair them one by one")
+
+
+def repair(sets: Sequence[Checked], bins: Sequence[CheckedBin], out: Path) -> dict:
+    """Write the sets and repair-report.json, which is returned; all or nothing. RunError where nothing can be saved."""
+    with new_folder(out) as folder:
+        report = {"training_sets": [repair_set(checked, folder) for checked in sets],
+                  "verification_sets": [repair_bin(checked, folder / Path(checked.report.path).name)
+                                        for checked in bins],
+                  "found": [one.as_dict() for one in [part for checked in sets for part in checked.reports]
+                            + [checked.report for checked in bins]]}
+        text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+        write_atomic(folder / REPORT, text.encode("utf-8", "surrogateescape"))
+    return report
+
+
+def lines(report: dict, out: Path) -> list[str]:
+    """The report for the screen."""
+    told = []
+    for one in report["training_sets"]:
+        told.append(f"{out / 'train.rec'}: {one['images']} images of {one['identities']} identities, "
+                    f"{one['height']}x{one['width']}")
+        told += [f"  lost, {reason:<19}{count:>10}" for reason, count in one["images_lost"].items()]
+        told += [f"  lost, {name:<19}{count:>10}" for name, count in
+                 (("index entries", one["index_entries_lost"]["count"]), ("identities", one["identities_lost"]))
+                 if count]
+    for one in report["verification_sets"]:
+        told.append(f"{out / Path(one['files'][0]).name}: {one['pairs']} pairs ({one['same']} same); folds: "
+                    f"{one['folds']}")
+        told += [f"  lost, {reason:<25}{count:>4}" for reason, count in one["pairs_lost"].items()]
+    return [*told, f"{out / REPORT} names what was lost"]

@@ -1,0 +1,134 @@
+"""One reading of a `.rec`: its records as arrays, and what became of decoding their images, by several threads."""
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Iterator, NamedTuple
+
+import numpy as np
+
+from recordio_tools.images.codec import ImageError, decode_bgr
+from recordio_tools.images.formats import is_cut_off
+from recordio_tools.parallel import ordered_map
+from recordio_tools.progress import meter
+from recordio_tools.records.faults import FileReport
+from recordio_tools.records.framing import HEADER, FramingError
+from recordio_tools.records.raw import RawFile
+from recordio_tools.records.scanning import APART, Block, blocks
+
+MOST = (1 << 16) - 1
+IMAGE_KINDS = ("", "undecodable", "cut-off-image")
+SLICE = 64  # records that a thread takes at a time
+LARGEST_IMAGE = 1 << 26  # bytes; a lying length may claim half a gigabyte
+SAMPLE = 48  # bytes of an image's middle and of its end that tell it from others, with its length
+
+
+RESULT = np.dtype([("kind", np.uint8), ("size", np.uint16, (2,)), ("sample", np.int64)])
+
+
+@dataclass
+class Records:
+    """The sound records of one `.rec`, in the file's order: arrays with one entry a record, as in `scanning.Block`.
+
+    key int64, -1 where the index has none, which `check_rec` fills in; image: where there is one. For those: kind
+    uint8, an index into IMAGE_KINDS; size uint16 (N, 2), height and width, 0 for what does not decode; sample int64.
+    first: the first image of each kind of fault, its offset and what is wrong. astray, int64 (M, 2): key and offset of
+    the index's entries that lead to no sound record, which `check_rec` fills in too.
+    """
+
+    offset: np.ndarray
+    length: np.ndarray
+    readable: np.ndarray
+    image: np.ndarray
+    flag: np.ndarray
+    label: np.ndarray
+    id: np.ndarray
+    kind: np.ndarray
+    size: np.ndarray
+    sample: np.ndarray
+    first: dict[str, tuple[int, str]]
+    key: np.ndarray
+    astray: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+
+class Examined(NamedTuple):
+    """kind: a fault of IMAGE_KINDS or ''; size: (height, width) in pixels or None; message: what is wrong."""
+
+    kind: str
+    size: tuple[int, int] | None
+    message: str
+
+
+def survey(raw: RawFile, known: np.ndarray | None, workers: int, report: FileReport) -> Records:
+    """Read the file through once and decode every image; damage of the frames goes to `report`.
+
+    known: the offsets in the index, sorted, or None without one.
+    """
+    columns = [(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, bool), np.empty(0, bool),
+                np.empty(0, np.uint32), np.empty((0, 2), np.float32), np.empty(0, np.uint64))]
+    results, first = [np.empty(0, RESULT)], {}
+    with meter(raw.size, "check", "B") as bar:
+        def slices() -> Iterator[tuple[Block, range]]:
+            for block in blocks(raw, known, report):
+                columns.append((block.offset, block.length.astype(np.int32), block.readable, block.has_image,
+                                block.flag.copy(), block.label, block.id))
+                yield from ((block, range(start, min(start + SLICE, len(block))))
+                            for start in range(0, len(block), SLICE))
+                bar.update(block.end - bar.n)
+
+        for found, messages in ordered_map(functools.partial(_examine_slice, raw), slices(), workers, chunk=1):
+            results.append(found)
+            for kind, place in messages.items():
+                first.setdefault(kind, place)
+    found = np.concatenate(results)
+    return Records(*(np.concatenate(column) for column in zip(*columns)), kind=found["kind"].copy(),
+                   size=found["size"].copy(), sample=found["sample"].copy(), first=first, key=np.full(len(found), -1),
+                   astray=np.empty((0, 2), np.int64))
+
+
+def _examine_slice(raw: RawFile, work: tuple[Block, range]) -> tuple[np.ndarray, dict[str, tuple[int, str]]]:
+    """(RESULT (n,), the first fault of each kind) of some records of a block."""
+    block, positions = work
+    part = slice(positions.start, positions.stop)
+    skipped = (HEADER.size + 4 * block.flag[part].astype(np.int64)).tolist()
+    rows, first = [], {}
+    for place, has_image, start, length, skip in zip(positions, block.has_image[part].tolist(),
+                                                     block.start[part].tolist(), block.length[part].tolist(), skipped):
+        if not has_image:
+            rows.append((0, (0, 0), 0))
+            continue
+        offset = int(block.offset[place])
+        if length > LARGEST_IMAGE:
+            image, found = b"", Examined("undecodable", None, f"holds {length} bytes, more than an image takes")
+        else:
+            image = (block.data[start + skip:start + length] if start != APART else
+                     _content(raw, offset)[skip:])
+            found = examine_image(image)
+        if found.kind:
+            first.setdefault(found.kind, (offset, found.message))
+        middle = len(image) // 2
+        height, width = found.size or (0, 0)
+        rows.append((IMAGE_KINDS.index(found.kind), (min(height, MOST), min(width, MOST)),
+                     hash((len(image), image[middle:middle + SAMPLE], image[-SAMPLE:]))))
+    return np.array(rows, RESULT), first
+
+
+def _content(raw: RawFile, offset: int) -> bytes:
+    try:
+        return raw.content_at(offset)[0]
+    except FramingError:
+        return b""  # the file changed meanwhile
+
+
+def examine_image(content: bytes) -> Examined:
+    """Decode an encoded image and look at its end."""
+    try:
+        size = decode_bgr(content).shape[:2]
+    except ImageError as error:
+        return Examined("undecodable", None, str(error))
+    if is_cut_off(content):
+        return Examined("cut-off-image", size, "the image file lacks its end")
+    return Examined("", size, "")

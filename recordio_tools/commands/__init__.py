@@ -1,1 +1,0 @@
-"""The subcommands, a module each with `add_parser(subparsers)`."""

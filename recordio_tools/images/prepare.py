@@ -1,0 +1,181 @@
+"""One image file to the bytes that a record holds: copied where it can be, else decoded, brought to size, encoded."""
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from common.environment import MAX_PIXELS
+from common.errors import UserError
+from common.files import PathLike
+from recordio_tools.images.alignment import align
+from recordio_tools.images.codec import ImageError, decode_bgr, encode_bgr
+from recordio_tools.images.formats import MOST_SCANS, Description, describe, is_cut_off
+
+BLOCK = 1 << 16
+MOST_BYTES = 1 << 28  # of an image file
+STRIP = 8  # of an image that is many times as long as wide only the middle is scaled: its length would grow too
+MARGIN = 44  # pixels that InsightFace adds to a box, half of them on each side
+NAMES = {errno.ENOENT: "missing", errno.EISDIR: "a folder", errno.ELOOP: "broken link", errno.ENXIO: "no regular file"}
+WAYS_OUT = "align the faces first, or give --resize or --image-size"
+
+
+class WrongSize(UserError):
+    """An image of a size that is refused."""
+
+
+class Unusable(ValueError):
+    """A file that no image can be made of; the message is the reason, of one kind for all such files."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """height, width in pixels; quality of JPEGs made here; resize: scale other sizes instead of refusing them;
+    any_kind: copy every image of the right size, not only plain JPEGs."""
+
+    height: int
+    width: int
+    quality: int = 95
+    resize: bool = False
+    any_kind: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """image: the encoded bytes, or None with the reason why the file cannot be used; change: what was done to it;
+    kind and odd: as `formats.Description` has them."""
+
+    image: bytes | None
+    reason: str = ""
+    change: str = "copied"
+    kind: str = "JPEG"
+    odd: tuple[str, ...] = ()
+
+
+def prepare(path: PathLike, wanted: Wanted) -> Prepared:
+    """Read one file; WrongSize for an image of another size where that is refused.
+
+    A JPEG of the right size is taken as it is, byte for byte, unless it is CMYK or rotated by EXIF, which not every
+    reader of a `.rec` understands, or is many times as large as its pixels.
+    """
+    try:
+        return treat(read_file(path), wanted)
+    except Unusable as error:
+        return Prepared(None, str(error))
+    except WrongSize as error:
+        raise WrongSize(f"{path}: {error}; {WAYS_OUT}") from None
+
+
+def read_file(path: PathLike) -> bytes:
+    """The bytes of a regular file, of MOST_BYTES at most; Unusable for anything else. Never waits for a pipe."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        number = getattr(error, "errno", None)
+        if number == errno.ENOENT and os.path.islink(path):
+            raise Unusable("broken link") from None
+        raise Unusable(NAMES.get(number) or f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    try:
+        data = os.read(handle, BLOCK)
+        return data if 0 < len(data) < BLOCK else _read_on(handle, data)
+    except OSError as error:
+        raise Unusable(NAMES.get(error.errno) or f"cannot be read ({error.strerror})") from None
+    finally:
+        os.close(handle)
+
+
+def _read_on(handle: int, data: bytes) -> bytes:
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        raise Unusable("no regular file")
+    if not data:
+        raise Unusable("empty")
+    if status.st_size > MOST_BYTES:
+        raise Unusable("too large")
+    blocks = [data]
+    while data:
+        data = os.read(handle, 1 << 20)
+        blocks.append(data)
+    return b"".join(blocks)
+
+
+def treat(data: bytes, wanted: Wanted, face: list[float] | None = None) -> Prepared:
+    """Make the record's image of a file's bytes. Unusable; WrongSize, without the path, where another size is refused.
+
+    face: where it is, for an image that is not aligned: a box x1, y1, x2, y2, then perhaps the landmarks, x1 to x5 and
+    y1 to y5; [] where that is not known. With landmarks it is warped to the template, with a box cut out as InsightFace
+    does.
+    """
+    told = examine(data)
+    try:
+        image = decode_bgr(data)
+    except ImageError:
+        raise Unusable("no image") from None
+    odd = told.odd if face is None else (*told.odd, "not aligned")
+    if face:
+        image, change = _cut_face(image, face, wanted)
+    elif image.shape[:2] == (wanted.height, wanted.width):
+        if _can_be_copied(data, told, wanted):
+            return Prepared(data, "", "copied", told.kind, odd)
+        change = "converted"
+    elif wanted.resize:
+        image, change = fit(image, wanted.height, wanted.width), "resized"
+    else:
+        raise WrongSize(f"is {image.shape[0]}x{image.shape[1]} (height x width), not {wanted.height}x{wanted.width}")
+    return Prepared(encode_bgr(image, wanted.quality), "", change, told.kind, odd)
+
+
+def examine(data: bytes) -> Description:
+    """What the header says of an image that may be decoded; Unusable for any other bytes."""
+    told = describe(data)
+    if told is None or not told.height * told.width:
+        raise Unusable("no image" if told is None or told.kind not in ("GIF", "HEIC", "AVIF") else
+                       f"{told.kind}, which is not read")
+    if told.height * told.width > MAX_PIXELS or told.kind == "JPEG" and data.count(b"\xff\xda") > MOST_SCANS:
+        raise Unusable("too large")
+    if is_cut_off(data):
+        raise Unusable("truncated")
+    return told
+
+
+def _can_be_copied(data: bytes, told: Description, wanted: Wanted) -> bool:
+    if wanted.any_kind:
+        return True
+    return (told.kind == "JPEG" and not set(told.odd) - {"grayscale"}
+            and len(data) <= 4 * (1 << 16) + 6 * wanted.height * wanted.width)
+
+
+def _cut_face(image: np.ndarray, face: list[float], wanted: Wanted) -> tuple[np.ndarray, str]:
+    height, width = image.shape[:2]
+    if len(face) == 14:
+        points = np.array(face[4:]).reshape(2, 5).T
+        if not ((points.max(0) > 0) & (points.min(0) < (width, height))).all():
+            raise Unusable("landmarks outside the image")
+        try:
+            return align(image, points, wanted.height, wanted.width), "warped by landmarks"
+        except ValueError:
+            raise Unusable("landmarks of no face") from None
+    left, top, right, bottom = (int(value) if abs(value) < 1 << 30 else -1 for value in face)  # as cv2 counts pixels
+    half = MARGIN // 2
+    box = image[max(top - half, 0):max(bottom + half, 0), max(left - half, 0):max(right + half, 0)]
+    if right <= left or bottom <= top or not box.size:
+        raise Unusable("box outside the image")
+    return cv2.resize(box, (wanted.width, wanted.height), interpolation=cv2.INTER_LINEAR), "cut out by its box"
+
+
+def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Scale (H, W, 3) uint8, proportions kept, so that it covers height x width, and cut what stands over evenly."""
+    image = _middle(image, -(-image.shape[1] * height * STRIP // width), -(-image.shape[0] * width * STRIP // height))
+    scale = max(height / image.shape[0], width / image.shape[1])
+    size = max(width, round(image.shape[1] * scale)), max(height, round(image.shape[0] * scale))
+    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return np.ascontiguousarray(_middle(scaled, height, width))
+
+
+def _middle(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    top, left = max(image.shape[0] - height, 0) // 2, max(image.shape[1] - width, 0) // 2
+    return image[top:top + height, left:left + width]

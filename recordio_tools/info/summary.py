@@ -1,0 +1,128 @@
+"""What a data file holds, told from its index and a sample of its images; also of files that `check` would not pass."""
+from __future__ import annotations
+
+import collections
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Iterable
+
+import numpy as np
+
+from recordio_tools.bins.binfile import read_bin
+from recordio_tools.errors import DataError
+from recordio_tools.images.codec import ImageError, decode
+from recordio_tools.images.formats import kind_of, read_header
+from recordio_tools.info import histogram
+from recordio_tools.records.identities import read_identities
+from recordio_tools.records.parts import RecordParts, open_records
+from recordio_tools.records.property import read_property
+
+SAMPLE = 1000  # images, from all over a file, whose kind and size are looked at
+FOLDS = 10
+EXTREMES = 3  # identities with most and with fewest images that are named
+
+
+@dataclass(frozen=True)
+class Summary:
+    """facts: a plain dictionary, for JSON; counts: images of each identity, int (N,), none of a verification set."""
+
+    facts: dict
+    counts: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+def summarise(path: Path) -> Summary:
+    """Look at a `.rec`, a set in parts or a `.bin`; DataError where it cannot be read at all."""
+    return _bin(path) if path.suffix == ".bin" else _rec(path)
+
+
+def _rec(path: Path) -> Summary:
+    beside = path.with_name("property")
+    with open_records(path) as file:
+        heads = file.heads()
+        images = np.flatnonzero(heads.has_image)
+        headers = int((heads.readable & ~heads.has_image).sum())
+        labels, counts = np.unique(heads.label[images, 0], return_counts=True)
+        widths = np.maximum(heads.flag[images], 1)
+        keys = _spaced(file.keys[images])
+        parts = [str(part.rec_path) for part in file.parts] if isinstance(file, RecordParts) else []
+        facts = {
+            "path": str(path), "kind": "training set", **({"parts": parts} if parts else {}),
+            "layout": "InsightFace (header records)" if headers else "plain (im2rec, no headers)",
+            "records": len(file), "index": str(file.idx_path) if file.idx_path else None,
+            "images": len(images), "identities": len(labels), "images_per_identity": spread(counts),
+            "histogram": [entry._asdict() for entry in histogram.bins(counts)],
+            **_names(path.with_name("identities.csv"), labels, counts),
+            "label_width": sorted(int(width) for width in np.unique(widths)),
+            **_looked_at(_contents(file.read, keys)),
+            "bytes_per_record": spread((heads.end - file.offsets)[images]),
+            "property": read_property(beside)._asdict() if beside.is_file() else None, "bytes": file.size}
+    return Summary(facts, counts)
+
+
+def _bin(path: Path) -> Summary:
+    images, same = read_bin(path)
+    folds = [{"pairs": len(part), "same": int(part.sum()), "different": int((~part).sum())}
+             for part in np.array_split(same, FOLDS)]
+    facts = {"path": str(path), "kind": "verification set", "pairs": len(same), "same": int(same.sum()),
+             "different": int((~same).sum()), "folds": folds, "images": len(images),
+             "different_images": len(set(images)),
+             **_looked_at(images[number] for number in _spaced(np.arange(len(images)))),
+             "bytes_per_image": spread(np.array([len(image) for image in images])), "bytes": path.stat().st_size}
+    return Summary(facts)
+
+
+def spread(values: np.ndarray) -> dict | None:
+    """min, quarter, median, three_quarters, max and mean of whole numbers; None of nothing."""
+    if not len(values):
+        return None
+    quarter, median, three = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    return {"min": int(values.min()), "quarter": quarter, "median": median, "three_quarters": three,
+            "max": int(values.max()), "mean": round(float(values.mean()), 2)}
+
+
+def _names(path: Path, labels: np.ndarray, counts: np.ndarray) -> dict:
+    """The names that identities.csv gives, and who has most and fewest images."""
+    if not path.is_file():
+        return {"names": None}
+    known = read_identities(path)
+    order = np.argsort(-counts, kind="stable").tolist()
+    named = [{"identity": known.get(int(labels[place]), str(labels[place])), "images": int(counts[place])}
+             for place in order if np.isfinite(labels[place])]
+    return {"names": len(known), "most_images": named[:EXTREMES], "fewest_images": named[::-1][:EXTREMES]}
+
+
+def _spaced(values: np.ndarray) -> list[int]:
+    places = np.linspace(0, len(values) - 1, min(SAMPLE, len(values))).astype(int)
+    return values[places].tolist()
+
+
+def _contents(read: Callable, keys: list[int]) -> Iterable[bytes]:
+    for key in keys:
+        try:
+            yield read(key).content
+        except DataError:  # what is wrong with it is for `check` to say
+            yield b""
+
+
+def _looked_at(contents: Iterable[bytes]) -> dict:
+    """Kinds and sizes of a sample, e.g. {'JPEG': 990, 'PNG': 10} and {'112x112': 1000}."""
+    kinds: collections.Counter = collections.Counter()
+    sizes: collections.Counter = collections.Counter()
+    looked_at = 0
+    for content in contents:
+        looked_at += 1
+        kinds[kind_of(content) or "unknown"] += 1
+        sizes[_size(content)] += 1
+    return {"looked_at": looked_at, "formats": dict(kinds.most_common()), "sizes": dict(sizes.most_common())}
+
+
+def _size(content: bytes) -> str:
+    """height x width, of a JPEG by its header."""
+    if kind_of(content) == "JPEG":
+        header = read_header(content)
+        if header.scan > 0 and header.orientation < 5 and header.height and header.width:
+            return f"{header.height}x{header.width}"
+    try:
+        return "{}x{}".format(*decode(content).shape)
+    except ImageError:
+        return "unreadable"

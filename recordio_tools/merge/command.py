@@ -1,0 +1,222 @@
+"""`merge OUT IN...`: several packed sets to one, without the people and images that are to stay out."""
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from common import cli
+from common.errors import UserError
+from common.interrupts import stoppable
+from recordio_tools.arguments import add_workers, at_least
+from recordio_tools.errors import writing
+from recordio_tools.faces import names_in, open_faces, packed_faces
+from recordio_tools.merge import exclusions
+from recordio_tools.merge.identity_means import MeanEmbedder, Model
+from recordio_tools.merge.merging import REPORT, check_enough, describe, merge, write_matches
+from recordio_tools.merge.plan import Match, Plan, check_sizes
+from recordio_tools.merge.similarity import best_matches, pairs_above
+from recordio_tools.records.dataset import open_dataset
+from recordio_tools.sources import shown
+
+log = logging.getLogger(__name__)
+SHOWN = 10  # matches and unknown rows on the screen
+DESCRIPTION = """\
+Join packed sets to one training set in OUT: images byte for byte, labels and header records new,
+identities.csv with each name and its set, and merge-report.json.
+
+  python -m recordio_tools merge joined/ vggface2/ casia/ --same-name join
+  python -m recordio_tools merge clean/ data/ --exclude wrong.csv              # one set, filtered
+  python -m recordio_tools merge plain/ data/ --plain                          # for mx.io.ImageRecordIter
+
+Take out the people that a test set holds, by name, or by the likeness of their faces to a given model:
+
+  python -m recordio_tools merge clean/ data/ --exclude-names-of lfw/images
+  python -m recordio_tools merge clean/ data/ --overlap-with lfw.bin cfp_fp.bin --model mobilefacenet,0 \\
+      --matches matches.csv --dry-run
+
+Identities are compared by the mean of their images' embeddings: cosine, removed from --threshold on. Look at
+the pairs in matches.csv before you trust a threshold; delete the wrong rows and give it to --exclude.
+The order of the INs counts: where two identities are one, the earlier stays."""
+MODEL_HELP = """MXNet checkpoint that embeds faces, for --overlap-with and --duplicates"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("merge", help="several sets to one, less what is to stay out",
+                                   description=DESCRIPTION)
+    parser.add_argument("out", metavar="OUT", help="folder to write to")
+    parser.add_argument("sets", metavar="IN", nargs="+", help="data folder, .rec, or X of parts X_0.rec, X_1.rec, ...")
+    parser.add_argument("--plain", action="store_true",
+                        help="write no header records: what mx.io.ImageRecordIter and gluon's ImageRecordDataset read")
+    out = parser.add_argument_group("what stays out")
+    out.add_argument("--exclude", action="append", default=[], metavar="FILE.csv",
+                     help="table with a column identity (a name), or label and, of several INs, set; with image (a "
+                          "record key) only that image; other columns are passed over, rows that name nothing are told")
+    out.add_argument("--exclude-names-of", nargs="+", default=[], metavar="SET",
+                     help="leave out identities that SET (a packed set with identities.csv, or a folder of image "
+                          "folders) has a name of; case, spaces, _, - and . do not count, mere numbers are no names")
+    out.add_argument("--overlap-with", nargs="+", default=[], metavar="SET_OR_BIN",
+                     help="leave out identities that look like one of these (packed sets, folders of image folders, "
+                          ".bin files); needs --model")
+    out.add_argument("--min-images", type=at_least(1), default=1, metavar="K",
+                     help="leave out identities that have fewer images in the end")
+    both = parser.add_argument_group("identities that are in the INs more than once")
+    both.add_argument("--same-name", choices=("keep", "join", "drop"), default="keep",
+                      help="those with the name of an earlier one: keep apart, join to it, or leave out")
+    both.add_argument("--duplicates", choices=("keep", "join", "drop"), default="keep",
+                      help="those that look like an earlier one: join or leave out; needs --model")
+    model = parser.add_argument_group("likeness")
+    model.add_argument("--model", metavar="PREFIX,EPOCH", help=MODEL_HELP)
+    model.add_argument("--threshold", type=float, default=0.55, metavar="T",
+                       help="cosine from which two identities are one; it depends on the model (0.55: with "
+                            "mobilefacenet-y1-ms1m, the halves of LFW's people of four and more images find each "
+                            "other in all but one or two of 610 cases, and 72 people who are not in LFW find nobody "
+                            "there; python -m benchmarks.likeness measures it for a model)")
+    model.add_argument("--embed-images", type=at_least(1), default=10, metavar="N",
+                       help="images of an identity that are embedded, from all over it")
+    model.add_argument("--devices", metavar="LIST", help="cpu:0 or gpu:0,gpu:1 (default: all GPUs, else the CPU)")
+    model.add_argument("--batch-size", type=at_least(1), default=64, metavar="N", help="images a step")
+    model.add_argument("--layer", default="fc1", help="the embedding's layer")
+    parser.add_argument("--matches", metavar="FILE.csv", help="write the pairs of identities that were found to be one "
+                                                              "(default: OUT/matches.csv, nothing in a dry run)")
+    parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and write no set")
+    add_workers(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan, then write or only tell."""
+    _check_arguments(args)
+    out = Path(args.out)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stoppable())
+        datasets = []
+        for name in args.sets:
+            datasets.append(open_dataset(name, fewest=1))
+            stack.enter_context(datasets[-1].record_file)
+        _check_places(out, args.sets, [dataset.record_file.rec_path for dataset in datasets])
+        image_size = check_sizes([(name, dataset.height, dataset.width)
+                                  for name, dataset in zip(args.sets, datasets)])
+        plan = Plan([packed_faces(name, dataset) for name, dataset in zip(args.sets, datasets)])
+        details = {"unknown_rows": _take_out(plan, args)}
+        if args.overlap_with or args.duplicates != "keep":
+            _by_likeness(plan, args, image_size)
+            details.update(model=args.model, threshold=args.threshold)
+        _drop_small(plan, args.min_images)
+        details["matches"] = len(plan.matches)
+        matches = _matches_path(args, out)
+        if matches:  # first: what was computed for an hour is not lost to a full disk, or to too few identities
+            with writing(matches):
+                write_matches(plan, matches)
+        if args.dry_run:
+            check_enough(plan, plan.output())
+            report = {**describe(plan, plan.output()), **details}
+        else:
+            with writing(out):
+                report = merge(plan, out, image_size, args.plain, args.workers, details)
+    _tell(plan, report, args, matches)
+    return 0
+
+
+def _check_arguments(args: argparse.Namespace) -> None:
+    if (args.overlap_with or args.duplicates != "keep") and not args.model:
+        raise UserError(f"{'--overlap-with' if args.overlap_with else '--duplicates'} compares embeddings: give the "
+                        "model, --model PREFIX,EPOCH")
+    if args.model and not args.overlap_with and args.duplicates == "keep":
+        raise UserError("--model: what is it to compare? give --overlap-with SET... or --duplicates join|drop")
+    if not -1 < args.threshold <= 1:
+        raise UserError(f"--threshold {args.threshold:g}: a cosine is between -1 and 1")
+
+
+def _matches_path(args: argparse.Namespace, out: Path) -> Path | None:
+    """Where the matches go, if they do."""
+    if args.matches:
+        return Path(args.matches)
+    looked = args.exclude_names_of or args.overlap_with or args.same_name != "keep" or args.duplicates != "keep"
+    return out / "matches.csv" if looked and not args.dry_run else None
+
+
+def _check_places(out: Path, names: list[str], paths: list[Path]) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; OUT is a folder to write to")
+    places = [path.resolve() for path in paths]
+    for name, place in zip(names, places):
+        if place.parent == out.resolve():
+            raise UserError(f"{name}: lies in OUT, which would be written over; name another OUT")
+        if places.count(place) > 1:
+            raise UserError(f"{name}: is given twice")
+
+
+def _take_out(plan: Plan, args: argparse.Namespace) -> list[str]:
+    """Exclusions and names; returns the rows that named nothing."""
+    unknown = [line for name in args.exclude for line in exclusions.exclude(plan, Path(name))]
+    for line in unknown[:SHOWN]:
+        log.warning("%s", line)
+    if len(unknown) > SHOWN:
+        log.warning("%d more rows name nothing there is%s", len(unknown) - SHOWN,
+                    "" if args.dry_run else f", see {Path(args.out) / REPORT}")
+    for name in args.exclude_names_of:
+        plan.remove_named(names_in(Path(name)), name)
+    same = plan.same_names(args.same_name)
+    if same and args.same_name == "keep":
+        log.warning("%d identities have the name of an earlier one and stay apart; --same-name join or drop if they "
+                    "are the same people", same)
+    return unknown
+
+
+def _by_likeness(plan: Plan, args: argparse.Namespace, image_size: tuple[int, int]) -> None:
+    """Remove or join by embeddings; identities that are out already are not embedded."""
+    prefix, epoch = cli.parse_checkpoint_name(args.model, "--model")
+    embedder = MeanEmbedder(Model(prefix, epoch, args.devices, args.batch_size, args.layer, args.embed_images),
+                            image_size)
+    numbers = plan.kept()
+    vectors = [np.empty((0, embedder.dimension), np.float32)]
+    for source, faces in enumerate(plan.sets):
+        vectors.append(embedder.means(faces, [plan.identities[number].images for number in numbers
+                                              if plan.identities[number].source == source]))
+    means = np.concatenate(vectors)
+    for name in args.overlap_with:
+        with open_faces(Path(name)) as faces:
+            places, cosines = best_matches(means, embedder.means(faces, faces.images))
+            for number, place, cosine in zip(numbers, places.tolist(), cosines.tolist()):
+                if cosine >= args.threshold:
+                    plan.remove(number, f"looks like one of {name}")
+                    plan.matches.append(Match(number, name, faces.labels[place], faces.names[place],
+                                              len(faces.images[place]), cosine, "removed"))
+    plan.remove_joined()
+    if args.duplicates != "keep":
+        rest = [place for place, number in enumerate(numbers) if number not in plan.removed]
+        pairs, cosines = pairs_above(means[rest], args.threshold)
+        plan.similar([numbers[place] for place in rest], pairs, cosines, args.duplicates)
+
+
+def _drop_small(plan: Plan, least: int) -> None:
+    for group in plan.output():
+        if sum(len(plan.identities[number].images) for number in group) < least:
+            for number in group:
+                plan.remove(number, f"fewer than {least} images")
+
+
+def _tell(plan: Plan, report: dict, args: argparse.Namespace, matches: Path | None) -> None:
+    for match in sorted((match for match in plan.matches if match.similarity is not None),
+                        key=lambda match: -match.similarity)[:SHOWN]:
+        other = f"{match.other_set}: {match.other_name or match.other_label}"
+        print(shown(f"  {match.similarity:.3f}  {plan.title(match.one)} "
+                        f"({len(plan.identities[match.one].images)} images)  {match.action}: {other} "
+                        f"({match.other_images} images)"))
+    if matches:
+        print(f"{len(plan.matches)} matches in {matches}")
+    would = "would be " if args.dry_run else ""
+    print(f"{report['images']} images of {report['identities']} identities {would}in {Path(args.out) / 'train.rec'}")
+    for entry in report["inputs"]:
+        print(f"  {entry['path']}: {entry['images_taken']} of {entry['images']} images, "
+              f"{entry['identities_taken']} of {entry['identities']} identities")
+    for reason, entry in report["removed"].items():
+        print(f"  left out, {reason}: {entry['identities']} identities, {entry['images']} images")
+    for name in ("images_excluded", "identities_joined", "repeated_images_left_out"):
+        if report.get(name):
+            print(f"  {name.replace('_', ' ')}: {report[name]}")

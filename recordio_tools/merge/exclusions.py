@@ -1,0 +1,110 @@
+"""The table of `merge --exclude`: identities and images to leave out."""
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from common.errors import UserError
+from recordio_tools.merge.plan import Plan, find_source, name_key
+
+COLUMNS = ("set", "label", "identity", "image")
+
+
+def exclude(plan: Plan, path: Path) -> list[str]:
+    """Take out what the table's rows name, and return a line for every row that names nothing there is.
+
+    Columns, others are passed over: `identity`, a name; `label`, a number, with `set` where there are several sets (as
+    on the command line, or its folder's name); `image`, a record key (or a file that unpack named by it, 12.jpg): then
+    only that image is left out. UserError names a row that is none.
+    """
+    by_name: dict[str, list[int]] = {}
+    by_label: dict[tuple[int, int], int] = {}
+    owners: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for number, identity in enumerate(plan.identities):
+        by_name.setdefault(name_key(identity.name) or identity.name, []).append(number)
+        by_label[identity.source, identity.label] = number
+    unknown = []
+    for where, row in _rows(path):
+        source = _source(plan, row, where)
+        key = _key(row["image"], where)
+        if source is None and row["set"]:
+            unknown.append(f"{where}: there is no set {row['set']}")
+            continue
+        if source is None and (row["label"] or (key is not None and not row["identity"])):
+            raise UserError(f"{where}: gives {'a label' if row['label'] else 'an image'} without its set; there are "
+                            f"{len(plan.sets)} sets, so a column `set` must say which")
+        if row["identity"]:
+            numbers = by_name.get(name_key(row["identity"]) or row["identity"], [])
+        elif row["label"]:
+            numbers = [by_label.get((source, int(row["label"])), -1)]
+        else:
+            if source not in owners:
+                owners[source] = _owners(plan, source)
+            keys, owner = owners[source]
+            numbers = owner[np.searchsorted(keys, key):np.searchsorted(keys, key, "right")].tolist()
+        numbers = [number for number in numbers if number >= 0 and _fits(plan, number, source, row["label"])]
+        if key is None:
+            for number in numbers:
+                plan.remove(number, f"excluded by {path.name}")
+        else:
+            numbers = [number for number in numbers if key in plan.identities[number].images]
+            for number in numbers:
+                plan.remove_image(number, key)
+        if not numbers:
+            unknown.append(f"{where}: there is no " + ", ".join(f"{name} {row[name]}" for name in COLUMNS if row[name]))
+    return unknown
+
+
+def _fits(plan: Plan, number: int, source: int | None, label: str) -> bool:
+    identity = plan.identities[number]
+    return (source is None or identity.source == source) and (not label or identity.label == int(label))
+
+
+def _owners(plan: Plan, source: int) -> tuple[np.ndarray, np.ndarray]:
+    """(record keys, sorted; number of the identity of each) of one set."""
+    own = [(number, identity.images) for number, identity in enumerate(plan.identities) if identity.source == source]
+    keys = np.concatenate([images for _, images in own])
+    owner = np.repeat([number for number, _ in own], [len(images) for _, images in own])
+    order = np.argsort(keys, kind="stable")
+    return keys[order], owner[order]
+
+
+def _source(plan: Plan, row: dict[str, str], where: str) -> int | None:
+    if row["label"] and not re.fullmatch(r"\d{1,12}", row["label"], re.ASCII):
+        raise UserError(f"{where}: label {row['label'][:20]!r} is no whole number")
+    if row["set"]:
+        return find_source(plan, row["set"])
+    return 0 if len(plan.sets) == 1 else None
+
+
+def _key(text: str, where: str) -> int | None:
+    if not text:
+        return None
+    stem = PurePosixPath(text).stem
+    if not re.fullmatch(r"\d{1,18}", stem, re.ASCII):
+        raise UserError(f"{where}: image {text[:40]!r} is no record key, e.g. 12 or 12.jpg")
+    return int(stem)
+
+
+def _rows(path: Path) -> list[tuple[str, dict[str, str]]]:
+    rows = []
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+            table = csv.DictReader(stream, skipinitialspace=True)
+            if not {"identity", "label", "image"} & set(table.fieldnames or []):
+                raise UserError(f"{path}: line 1 names none of the columns identity, label (with set) and image")
+            for line in table:
+                where = f"{path}: line {table.line_num}"
+                row = {name: (line.get(name) or "").strip() for name in COLUMNS}
+                if not row["identity"] and not row["label"] and not row["image"]:
+                    raise UserError(f"{where}: names neither an identity nor a label nor an image")
+                if line.get("action") != "joined":  # a row of matches.csv whose people were one, and stayed
+                    rows.append((where, row))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except csv.Error as error:
+        raise UserError(f"{path}: is no CSV ({error})") from None
+    return rows

@@ -1,0 +1,96 @@
+"""One vector for each identity: the mean of its images' embeddings. Loads MXNet when it is called, not before."""
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import logging
+from dataclasses import dataclass
+from typing import Iterator, Sequence
+
+import numpy as np
+
+from common.environment import check_environment, usable_cores
+from common.errors import UserError
+from recordio_tools.faces import Faces
+from recordio_tools.images.codec import ImageError, decode
+from recordio_tools.parallel import ordered_map
+from recordio_tools.progress import progress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What --model, --devices, --batch-size and --layer ask for; images: at most so many of an identity are used."""
+
+    prefix: str
+    epoch: int
+    devices: str | None = None
+    batch_size: int = 64
+    layer: str = "fc1"
+    images: int = 10
+
+
+class MeanEmbedder:
+    """A model ready for images of (height, width); UserError where it cannot be loaded or takes other ones."""
+
+    def __init__(self, model: Model, image_size: tuple[int, int]) -> None:
+        check_environment()
+        from common.devices import parse_devices
+        from inference.embedder import Embedder
+        from inference.model import load_model
+
+        self.model, self.image_size = model, image_size
+        parameters = load_model(model.prefix, model.epoch, model.layer)
+        self._embedder = Embedder(*parameters, parse_devices(model.devices), model.batch_size, image_size)
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+        return self._embedder.dimension
+
+    def means(self, faces: Faces, identities: Sequence[np.ndarray]) -> np.ndarray:
+        """float32 (identities, D), each of length 1: the mean of the unit embeddings (image and mirror image summed)
+        of up to `model.images` images from all over the identity, scaled to length 1; zeros where none decodes.
+
+        identities: the images of each, numbers that `faces.read` takes. UserError for an image of another size.
+        """
+        chosen = [(identity, number) for identity, images in enumerate(identities)
+                  for number in images[np.linspace(0, len(images) - 1, min(self.model.images, len(images)))
+                                       .astype(int)].tolist()]
+        sums = np.zeros((len(identities), self._embedder.dimension), np.float64)
+        work = functools.partial(self._load, faces)
+        with contextlib.closing(ordered_map(work, chosen, usable_cores())) as loaded:
+            readable: list[int] = []
+            shown = progress(loaded, len(chosen), f"embed {faces.path}")
+            done = 0
+            for both in self._embedder.embed(self._batches(shown, readable), flip=True):
+                vectors = both.sum(axis=0, dtype=np.float64)
+                vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+                np.add.at(sums, readable[done:done + len(vectors)], vectors)
+                done += len(vectors)
+        if done < len(chosen):
+            log.warning("%s: %d images do not decode and were not compared", faces.path, len(chosen) - done)
+        return (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+
+    def _load(self, faces: Faces, item: tuple[int, int]) -> tuple[int, np.ndarray | None]:
+        identity, number = item
+        try:
+            image = decode(faces.read(number))
+        except (ImageError, OSError):
+            return identity, None
+        if image.shape[:2] != self.image_size:
+            raise UserError(f"{faces.where(number)}: is {image.shape[0]}x{image.shape[1]}, the sets to be joined are "
+                            f"{self.image_size[0]}x{self.image_size[1]} (height x width)")
+        return identity, image
+
+    def _batches(self, loaded: Iterator[tuple[int, np.ndarray | None]], readable: list[int]) -> Iterator[np.ndarray]:
+        """Batches of the images that decode; their identities are appended to `readable`."""
+        sound = ((identity, image) for identity, image in loaded if image is not None)
+        while True:
+            batch = list(itertools.islice(sound, self._embedder.batch_size))
+            if not batch:
+                return
+            readable += [identity for identity, _ in batch]
+            yield np.stack([image for _, image in batch])

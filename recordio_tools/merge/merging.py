@@ -1,0 +1,170 @@
+"""A plan of several sets to the joined set: images byte for byte, labels and headers new."""
+from __future__ import annotations
+
+import collections
+import contextlib
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Iterator, Sequence
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import write_atomic
+from recordio_tools.faces import Faces
+from recordio_tools.merge.plan import Plan
+from recordio_tools.parallel import ordered_map
+from recordio_tools.progress import meter
+from recordio_tools.records import framing
+from recordio_tools.records.copying import Copied
+from recordio_tools.records.identities import csv_bytes, identity_table
+from recordio_tools.records.property import Property, write_property
+from recordio_tools.records.ranges import EXACT
+from recordio_tools.records.staging import MAIN, staged_set
+from recordio_tools.records.writer import RecordWriter
+
+log = logging.getLogger(__name__)
+REPORT = "merge-report.json"
+CHUNK = 256  # records that a thread copies at a time
+MATCH_COLUMNS = ("set", "label", "identity", "images", "other_set", "other_label", "other_identity", "other_images",
+                 "similarity", "action")
+
+
+def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, workers: int, details: dict) -> dict:
+    """Write the set and return the report, `details` among it.
+
+    Images of an identity that several make up are taken once where they are equal byte for byte. UserError, and
+    nothing written, where fewer than two identities are left.
+    """
+    groups = plan.output()
+    check_enough(plan, groups)
+    report = describe(plan, groups)
+    with staged_set(out) as folder:
+        with RecordWriter(folder / MAIN) as writer:
+            counts = _write_records(writer, plan, groups, workers, plain)
+        sources = [dict.fromkeys(plan.sets[plan.identities[number].source].path for number in group)
+                   for group in groups]
+        rows = [(plan.title(group[0]), count, "; ".join(paths))
+                for group, count, paths in zip(groups, counts, sources)]
+        images = sum(counts)
+        report.update(repeated_images_left_out=report["images"] - images, images=images, **details)
+        write_property(folder / "property", Property(len(groups), *image_size))
+        write_atomic(folder / "identities.csv", identity_table(rows, ("source",)))
+        text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+        write_atomic(folder / REPORT, text.encode("utf-8", "surrogateescape"))
+    return report
+
+
+def _write_records(writer: RecordWriter, plan: Plan, groups: list[list[int]], workers: int, plain: bool) -> list[int]:
+    """All records of the set; returns the number of images of each identity."""
+    placeholder = framing.pack([0, 0], 0)
+    if not plain:
+        writer.write(0, placeholder)
+    counts, repeats = np.zeros(len(groups), np.int64), _Repeats(groups)
+    with contextlib.closing(_records(plan, groups, workers)) as records:
+        for copied, labels in records:
+            copied, labels = repeats.leave_out(copied, labels)
+            copied.stamp(labels, writer.count)
+            writer.extend(copied.framed, copied.lengths.tolist())
+            np.add.at(counts, labels, 1)
+    if not plain:
+        headers, ends = writer.count, (np.cumsum(counts) + 1).tolist()
+        for span in zip([1, *ends], ends):
+            writer.write(writer.count, framing.pack(span, writer.count))
+        writer.rewrite(0, placeholder, framing.pack([headers, writer.count], 0))
+        if writer.count > EXACT:
+            log.warning("%d records: header records hold record numbers as float32, which is exact up to %d only; "
+                        "readers that trust the labels in the image records, as ours, are not concerned", writer.count,
+                        EXACT)
+    return counts.tolist()
+
+
+def check_enough(plan: Plan, groups: list[list[int]]) -> None:
+    """UserError where fewer than two identities would be left."""
+    if len(groups) < 2:
+        reasons = collections.Counter(plan.removed.values())
+        why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+        raise UserError(f"{len(groups)} of {len(plan.identities)} identities would be left, a training set needs two"
+                        + (f"; removed: {why}" if why else ""))
+
+
+def describe(plan: Plan, groups: list[list[int]]) -> dict:
+    """What was taken of each set, and why what was not."""
+    inputs = [{"path": faces.path, "identities": len(faces.images), "images": faces.count, "identities_taken": 0,
+               "images_taken": 0} for faces in plan.sets]
+    for number in (number for group in groups for number in group):
+        identity = plan.identities[number]
+        inputs[identity.source]["identities_taken"] += 1
+        inputs[identity.source]["images_taken"] += len(identity.images)
+    removed: dict[str, dict[str, int]] = {}
+    for number, reason in plan.removed.items():
+        entry = removed.setdefault(reason, {"identities": 0, "images": 0})
+        entry["identities"] += 1
+        entry["images"] += len(plan.identities[number].images)
+    return {"images": sum(entry["images_taken"] for entry in inputs), "identities": len(groups),
+            "identities_joined": sum(len(group) - 1 for group in groups), "inputs": inputs, "removed": removed,
+            "images_excluded": plan.left_out}
+
+
+def write_matches(plan: Plan, path: Path) -> None:
+    """Write the matches as CSV for review, the most similar first; `--exclude` reads it."""
+    rows = []
+    for match in sorted(plan.matches, key=lambda match: -2 if match.similarity is None else -match.similarity):
+        identity = plan.identities[match.one]
+        rows.append((plan.sets[identity.source].path, identity.label, identity.name, len(identity.images),
+                     match.other_set, match.other_label if match.other_label >= 0 else "", match.other_name,
+                     match.other_images or "", "" if match.similarity is None else f"{match.similarity:.4f}",
+                     match.action))
+    write_atomic(path, csv_bytes(MATCH_COLUMNS, rows))
+
+
+def _records(plan: Plan, groups: list[list[int]], workers: int) -> Iterator[tuple[Copied, np.ndarray]]:
+    """The records of all groups in order, some at a time, read a little ahead; and their labels, int64."""
+    members = [(label, plan.identities[number]) for label, group in enumerate(groups) for number in group]
+    sizes = [len(identity.images) for _, identity in members]
+    keys = np.concatenate([identity.images for _, identity in members])
+    labels = np.repeat([label for label, _ in members], sizes)
+    sources = np.repeat([identity.source for _, identity in members], sizes)
+    spans = [slice(start, start + CHUNK) for start in range(0, len(keys), CHUNK)]
+    work = ordered_map(lambda span: _copy(plan.sets, sources[span], keys[span]), spans, workers, chunk=1)
+    with contextlib.closing(work), meter(len(keys), "merge", " images") as bar:
+        for span, copied in zip(spans, work):
+            yield copied, labels[span]
+            bar.update(len(labels[span]))
+
+
+def _copy(sets: Sequence[Faces], sources: np.ndarray, keys: np.ndarray) -> Copied:
+    """The records of `keys`, each of the set that `sources` has in its place."""
+    stretches = np.split(np.arange(len(keys)), np.flatnonzero(np.diff(sources)) + 1)
+    parts = [sets[sources[places[0]]].copy(keys[places]) for places in stretches]
+    return parts[0] if len(parts) == 1 else Copied(bytearray().join(part.framed for part in parts),
+                                                   np.concatenate([part.lengths for part in parts]))
+
+
+class _Repeats:
+    """Of an identity that is made of several, images that are equal byte for byte count once."""
+
+    def __init__(self, groups: list[list[int]]) -> None:
+        self._several = np.array([len(group) > 1 for group in groups])
+        self._label, self._seen = -1, set()
+
+    def leave_out(self, copied: Copied, labels: np.ndarray) -> tuple[Copied, np.ndarray]:
+        """What is left of some records and of their labels, which do not fall from call to call."""
+        several = self._several[labels]
+        if not several.any():
+            return copied, labels
+        pieces, kept = copied.pieces(), []
+        for place, (label, check) in enumerate(zip(labels.tolist(), several.tolist())):
+            if check and not self._is_new(label, pieces[place]):
+                continue
+            kept.append(place)
+        return Copied(bytearray().join(pieces[place] for place in kept), copied.lengths[kept]), labels[kept]
+
+    def _is_new(self, label: int, record: memoryview) -> bool:
+        if label != self._label:
+            self._label, self._seen = label, set()
+        before = len(self._seen)
+        self._seen.add(hashlib.sha1(record).digest())
+        return len(self._seen) > before

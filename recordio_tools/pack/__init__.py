@@ -1,0 +1,1 @@
+"""`pack`: folders, lists and tables of images to a packed set."""

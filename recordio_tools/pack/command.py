@@ -1,0 +1,119 @@
+"""`pack SRC OUT`: images by identity, from folders, an InsightFace list or a table, to a training set."""
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+from pathlib import Path
+
+from common.errors import RunError, UserError
+from common.interrupts import stoppable
+from recordio_tools.arguments import add_workers, at_least, image_size
+from recordio_tools.images.prepare import Wanted
+from recordio_tools.pack.lists import from_csv, from_lst
+from recordio_tools.pack.packing import pack
+from recordio_tools.pack.report import Report
+from recordio_tools.pack.selection import Selection
+from recordio_tools.sources import Source, from_folder
+
+log = logging.getLogger(__name__)
+DESCRIPTION = """\
+Pack face images to train.rec, train.idx, property, identities.csv and pack-report.json.
+
+  python -m recordio_tools pack faces/ data/                       # faces/<identity>/*.jpg, 112x112
+  python -m recordio_tools pack faces/ data/ --resize --min-images 5
+  python -m recordio_tools pack faces.lst data/                    # InsightFace: aligned TAB path TAB label ...
+  python -m recordio_tools pack faces.csv data/                    # columns path and identity
+
+Identities get the labels 0, 1, 2, ... in sorted order (n9 before n10). JPEGs of the right size are copied byte
+for byte; other kinds of images become JPEGs. Files that are no readable image are left out, counted and named in
+OUT/pack-report.json. An image of another size ends the pack before anything is written, unless --resize or
+--skip-wrong-size is given.
+
+In a list, images with flag 1 are taken as they are; of those with flag 0 the face is warped to the template by
+the five landmarks of the line (x1..x5 y1..y5), else cut out by its box with a margin of 44 pixels, as
+InsightFace does, else it is taken as a whole.
+
+OUT is complete or untouched, whatever stops the work; the bytes do not depend on --workers."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("pack", help="images by identity to a training set", description=DESCRIPTION)
+    parser.add_argument("source", metavar="SRC", help="folder of folders of images, a .lst or a .csv")
+    parser.add_argument("out", metavar="OUT", help="folder to write to")
+    parser.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W",
+                        help="size of every image in pixels, height,width")
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--resize", action="store_true",
+                       help="scale images of another size to cover H,W and cut the rest (otherwise they are refused)")
+    sizes.add_argument("--skip-wrong-size", action="store_true",
+                       help="leave images of another size out, and count them")
+    parser.add_argument("--quality", type=at_least(1, 100), default=95, help="of JPEGs that are made here")
+    lists = parser.add_mutually_exclusive_group()
+    lists.add_argument("--lst", metavar="FILE", help="InsightFace list: pack these; relative paths are taken from SRC")
+    lists.add_argument("--csv", metavar="FILE", help="table with the columns path (or image) and identity (or label): "
+                                                     "pack these; relative paths are taken from SRC")
+    parser.add_argument("--min-images", type=at_least(1), default=1, metavar="K",
+                        help="leave out identities with fewer usable images")
+    parser.add_argument("--max-images", type=at_least(1), metavar="K",
+                        help="at most so many of an identity's files, drawn by --seed")
+    parser.add_argument("--duplicates", choices=("keep", "drop"), default="keep",
+                        help="what to do with a file that an identity holds already, byte for byte; files that two "
+                             "identities share are always kept, and named in the report")
+    parser.add_argument("--shuffle", action="store_true",
+                        help="identities, and the images of each, in an order drawn by --seed, not sorted; the images "
+                             "of an identity stay together, as the format wants it: training shuffles them itself")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="of --max-images and --shuffle")
+    add_workers(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pack, and tell what became of the files."""
+    out = Path(args.out)
+    if os.path.lexists(out) and not out.is_dir():
+        raise UserError(f"{out}: is no folder; OUT is a folder to write to")
+    wanted = Wanted(*args.image_size, quality=args.quality, resize=args.resize)
+    selection = Selection(args.min_images, args.max_images or 0, args.shuffle, args.seed, args.skip_wrong_size,
+                          args.duplicates == "drop")
+    with stoppable():
+        source = _source(args)
+        try:
+            report = pack(source, out, wanted, selection, args.workers)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            why = "the disk is full" if full else f"cannot be written ({error.strerror})"
+            raise RunError(f"{out}: {why}; nothing of a set there was replaced") from None
+    _tell(report, out)
+    return 0
+
+
+def _source(args: argparse.Namespace) -> Source:
+    path = Path(args.source)
+    if args.lst or args.csv:
+        reader, file = (from_lst, args.lst) if args.lst else (from_csv, args.csv)
+        return reader(file, path if path.is_dir() else path.parent)
+    if path.is_file():
+        readers = {".lst": from_lst, ".csv": from_csv}
+        if path.suffix.lower() not in readers:
+            raise UserError(f"{path}: is neither a folder nor a .lst or .csv; expected SRC/<identity>/*.jpg")
+        return readers[path.suffix.lower()](path, path.parent)
+    return from_folder(path)
+
+
+def _tell(report: Report, out: Path) -> None:
+    for reason in sorted(report.skipped):
+        for name in report.files[reason][:3]:
+            log.warning("left out, %s: %s", reason, name)
+        if report.skipped[reason] > 3:
+            log.warning("left out, %s: %d more, see %s", reason, report.skipped[reason] - 3, out / "pack-report.json")
+    for kind, names in sorted(report.notes.items()):
+        for name in names[:3]:
+            log.warning("%s: %s", kind.replace("_", " "), name)
+    if report.shared.count:
+        log.warning("the same file under several identities: %s", ", ".join(report.shared.groups[0][:3]))
+    print(f"{report.images} images of {len(report.identities)} identities in {out / 'train.rec'}")
+    for what, count in report.table():
+        print(f"  {what:<52}{count:>10}")

@@ -1,0 +1,131 @@
+"""One identity on its way into the set: which of its files become records, and what is told of the others."""
+from __future__ import annotations
+
+import itertools
+from typing import Sequence
+
+from common.errors import UserError
+from recordio_tools.images.prepare import Unusable, read_file
+from recordio_tools.pack.batches import WRONG_SIZE, Batch, put_headers
+from recordio_tools.pack.duplicates import Prints
+from recordio_tools.pack.report import Report
+from recordio_tools.pack.selection import Selection
+from recordio_tools.records.writer import RecordWriter
+from recordio_tools.sources import Source
+
+WRONG = 100  # images of another size, after which it is plain that the flags are wrong
+
+
+class IdentityWriter:
+    """One identity on its way into the set: its images wait until there are enough of them."""
+
+    def __init__(self, source: Source, identity: int, label: int, writer: RecordWriter, selection: Selection,
+                 report: Report) -> None:
+        self._source, self._identity, self._label = source, identity, label
+        self._writer, self._selection, self._report = writer, selection, report
+        self._first = writer.count
+        self._waiting: list[tuple[memoryview, list[int]]] = []
+        self._notes: list[str] = []
+        self._positions: list[int] = []
+        self._prints: list[int] = []
+        self._seen: dict[int, int] = {}
+        self._again: list[tuple[int, int]] = []
+
+    def add(self, batch: Batch, start: int, end: int, at: int, positions: Sequence[int]) -> None:
+        """Take files [start, end) of a batch, whose records begin at `at`; positions: theirs in the identity's list."""
+        lengths, prints, notes = batch.lengths[start:end], batch.prints[start:end], batch.notes[start:end]
+        records = memoryview(batch.framed)[at:at + sum(lengths)]
+        fresh = dict(zip(prints, positions))
+        if len(fresh) == len(prints) and 0 not in lengths and self._seen.keys().isdisjoint(fresh):
+            self._seen.update(fresh)
+        else:
+            kept = self._sift(batch, start, prints, positions)
+            records = _cut(records, lengths, kept)
+            lengths, prints, notes, positions = (list(itertools.compress(values, kept))
+                                                 for values in (lengths, prints, notes, positions))
+        put_headers(records, lengths, self._label, self._first + len(self._positions))
+        self._positions += positions
+        self._prints += prints
+        self._notes += notes
+        if self._refused:
+            self._waiting.clear()
+        elif len(self._positions) < self._selection.min_images:
+            self._waiting.append((memoryview(bytes(records)), lengths))  # their place is needed for the next batch
+        else:
+            for framed, sizes in (*self._waiting, (records, lengths)):
+                self._writer.extend(framed, sizes)
+            self._waiting.clear()
+
+    def _sift(self, batch: Batch, start: int, prints: list[int], positions: Sequence[int]) -> list[bool]:
+        """Which files become records, where some are not usable or came before; those are noted."""
+        kept = []
+        for index, number, position in zip(range(start, start + len(prints)), prints, positions):
+            usable = batch.lengths[index] > 0
+            if not usable:
+                self._skip(batch, index, position)
+            elif self._seen.setdefault(number, position) != position and self._is_again(number, position):
+                usable = not self._selection.drop_duplicates
+            kept.append(usable)
+        return kept
+
+    def finish(self, prints: Prints) -> bool:
+        """Whether the identity is in the set."""
+        count, report = len(self._positions), self._report
+        if self._selection.drop_duplicates:
+            report.dropped += len(self._again)
+        for place in self._again:
+            report.duplicates.add(1, [self._source.file(self._identity, position) for position in place])
+        name = self._source.names[self._identity]
+        if count < max(self._selection.min_images, 1):
+            report.small.append((name, count))
+            return False
+        report.identities.append((name, count))
+        report.counts.update(self._notes)
+        prints.add(self._identity, self._prints, self._positions)
+        return True
+
+    @property
+    def _refused(self) -> bool:
+        return not self._selection.skip_wrong_size and self._report.skipped[WRONG_SIZE] > 0
+
+    def _is_again(self, number: int, position: int) -> bool:
+        """Note a file whose content came before in this identity."""
+        first = self._seen[number]
+        if same_file(self._source, (self._identity, first), (self._identity, position)):
+            self._again.append((first, position))
+            return True
+        return False
+
+    def _skip(self, batch: Batch, index: int, position: int) -> None:
+        file = self._source.file(self._identity, position)
+        if index in batch.wrong and not self._report.skipped[WRONG_SIZE]:
+            self._report.first_wrong = f"{file}: {batch.wrong[index]}"
+        self._report.skip(file, batch.notes[index])
+        if self._report.skipped[WRONG_SIZE] == WRONG:
+            check_sizes(self._report, self._selection)
+
+
+def _cut(records: memoryview, lengths: list[int], kept: list[bool]) -> memoryview:
+    """The records that are kept, in one piece."""
+    ends = itertools.accumulate(lengths)
+    pieces = [records[end - length:end] for end, length, keep in zip(ends, lengths, kept) if keep]
+    return memoryview(bytearray().join(pieces)) if sum(map(len, pieces)) < len(records) else records
+
+
+def same_file(source: Source, one: tuple[int, int], two: tuple[int, int]) -> bool:
+    """Whether the entries at two places ask for the same of the same bytes."""
+    (path, face), (other, other_face) = (source.entry(*place).partition(b"\0")[::2] for place in (one, two))
+    try:
+        return face == other_face and read_file(path) == read_file(other)
+    except Unusable:  # gone by now
+        return False
+
+
+def check_sizes(report: Report, selection: Selection) -> None:
+    """UserError where images of another size were found and not allowed for."""
+    count = report.skipped[WRONG_SIZE]
+    if not count or selection.skip_wrong_size:
+        return
+    more = f"; {count - 1} more have another size too" if count > 1 else ""
+    raise UserError(f"{report.first_wrong}{more}; align the faces first, or give --resize, --skip-wrong-size or "
+                    "--image-size")

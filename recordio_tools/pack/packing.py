@@ -1,0 +1,140 @@
+"""A source of identities to a packed set: records in InsightFace's layout, `property`, `identities.csv`, the report."""
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from pathlib import Path
+from typing import Iterator
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import write_atomic
+from recordio_tools.images.prepare import Wanted
+from recordio_tools.pack.batches import Batch, Preparer
+from recordio_tools.pack.duplicates import Prints
+from recordio_tools.pack.identity_writer import IdentityWriter, check_sizes, same_file
+from recordio_tools.pack.processes import process_map
+from recordio_tools.pack.report import Report
+from recordio_tools.pack.selection import Selection
+from recordio_tools.pack.space import typical_size, warn_of_little_space
+from recordio_tools.parallel import ordered_map
+from recordio_tools.progress import meter
+from recordio_tools.records import framing
+from recordio_tools.records.identities import identity_table
+from recordio_tools.records.property import Property, write_property
+from recordio_tools.records.staging import staged_set
+from recordio_tools.records.writer import RecordWriter
+from recordio_tools.sources import Source
+
+log = logging.getLogger(__name__)
+FEW = 500  # images for which it does not pay to start a process
+TASK_BYTES, MOST_FILES = 1 << 18, 64  # of a task for a worker
+
+
+def pack(source: Source, out: Path, wanted: Wanted, selection: Selection, workers: int) -> Report:
+    """Write the set to the folder `out` and return the report; the bytes do not depend on `workers`.
+
+    UserError where fewer than two identities are left, or an image has another size and that is not allowed for;
+    nothing is written then.
+    """
+    size = typical_size(source)
+    warn_of_little_space(source, out, min(size, wanted.height * wanted.width) if wanted.resize else size)
+    report = Report(found=source.images, other_files=source.other_files, notes=dict(source.notes))
+    with staged_set(out) as folder:
+        with RecordWriter(folder / "train.rec") as writer:
+            task = max(1, min(MOST_FILES, TASK_BYTES // max(size, 1)))
+            with contextlib.closing(_batches(source, wanted, selection, workers, task)) as batches:
+                _write_records(writer, _Files(source, batches), selection, report)
+        write_property(folder / "property", Property(len(report.identities), wanted.height, wanted.width))
+        write_atomic(folder / "identities.csv", identity_table(report.identities))
+        write_atomic(folder / "pack-report.json", report.as_json())
+    return report
+
+
+def _batches(source: Source, wanted: Wanted, selection: Selection, workers: int, task: int) -> Iterator[Batch]:
+    """What the workers make of the chosen files, in order, `task` files at a time."""
+    tasks, total = _tasks(source, selection, task), selection.total(source)
+    if total >= FEW:
+        made = process_map(Preparer(wanted), tasks, min(workers, total // FEW), mend=True)
+    else:
+        made = ordered_map(Preparer(wanted), tasks, workers, chunk=1)
+    with contextlib.closing(made), meter(total, "pack", " images") as bar:
+        for batch in made:
+            yield batch
+            bar.update(len(batch.notes))
+
+
+def _tasks(source: Source, selection: Selection, size: int) -> Iterator[list[bytes]]:
+    task: list[bytes] = []
+    for identity in selection.identities(source):
+        positions = selection.images(source, identity)
+        for first in range(0, len(positions), size):
+            task += source.entries(identity, positions[first:first + size])
+            while len(task) >= size:
+                yield task[:size]
+                del task[:size]
+    if task:
+        yield task
+
+
+class _Files:
+    """The batches, dealt out again by identity."""
+
+    def __init__(self, source: Source, batches: Iterator[Batch]) -> None:
+        self.source = source
+        self._batches = batches
+        self._batch, self._next, self._at = Batch(np.empty(0, np.uint8), [], [], [], {}), 0, 0
+
+    def take(self, count: int) -> Iterator[tuple[Batch, int, int, int]]:
+        """Batches that hold the next `count` files: (batch, first, last + 1, place of the first in `framed`)."""
+        while count:
+            if self._next == len(self._batch.lengths):
+                self._batch, self._next, self._at = next(self._batches), 0, 0
+            first, at = self._next, self._at
+            self._next = min(len(self._batch.lengths), first + count)
+            self._at += sum(self._batch.lengths[first:self._next])
+            count -= self._next - first
+            yield self._batch, first, self._next, at
+
+
+def _write_records(writer: RecordWriter, files: _Files, selection: Selection, report: Report) -> None:
+    """All records of the set; UserError where too little is left, or an image has another size."""
+    source, prints, ranges = files.source, Prints(), []
+    report.not_chosen = source.images - selection.total(source)
+    placeholder = framing.pack([0, 0], 0)
+    writer.write(0, placeholder)
+    for identity in selection.identities(source):
+        first = writer.count
+        person = IdentityWriter(source, identity, len(ranges), writer, selection, report)
+        positions = selection.images(source, identity)
+        done = 0
+        for batch, start, end, at in files.take(len(positions)):
+            person.add(batch, start, end, at, positions[done:done + end - start])
+            done += end - start
+        if person.finish(prints):
+            ranges.append((first, writer.count))
+    check_sizes(report, selection)
+    _check_enough(report, selection, source)
+    report.images = writer.count - 1
+    for span in ranges:
+        writer.write(writer.count, framing.pack(span, writer.count))
+    writer.rewrite(0, placeholder, framing.pack([report.images + 1, writer.count], 0))
+    for count, places in prints.shared(functools.partial(same_file, source)):
+        report.shared.add(count, [source.file(*place) for place in places])
+    if writer.count > 1 << 24:
+        log.warning("%d records: header records hold record numbers as float32, which is exact up to 16777216 only; "
+                    "readers that trust the labels in the image records, as ours, are not concerned", writer.count)
+
+
+def _check_enough(report: Report, selection: Selection, source: Source) -> None:
+    if len(report.identities) >= 2:
+        return
+    found = f"{len(source.names)} identities with {source.images} image files"
+    why = [f"{count} {reason} (e.g. {report.files[reason][0]})" for reason, count in sorted(report.skipped.items())]
+    if report.small and selection.min_images > 1:
+        why.append(f"{len(report.small)} identities below --min-images {selection.min_images}")
+    left = "one identity is" if report.identities else "no identity is"
+    raise UserError(f"{source.path}: {left} left to pack, and a training set needs two; found {found}"
+                    + (f"; left out: {', '.join(why)}" if why else ""))

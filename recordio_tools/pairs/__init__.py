@@ -1,0 +1,1 @@
+"""`pairs`: protocols, tables and draws of pairs to verification sets."""

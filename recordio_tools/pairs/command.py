@@ -1,0 +1,134 @@
+"""`pairs lfw|cfp|csv|make`: a verification protocol and its images, or drawn pairs, to a `.bin`."""
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from common.errors import UserError
+from common.interrupts import stoppable
+from recordio_tools.arguments import add_workers, at_least, image_size
+from recordio_tools.errors import writing
+from recordio_tools.images.prepare import Wanted
+from recordio_tools.pairs.lists import Pair, read_cfp, read_csv, read_lfw
+from recordio_tools.pairs.making import make_pairs
+from recordio_tools.pairs.verification_sets import write_set
+
+DESCRIPTION = """\
+Make a verification set (.bin) of the pairs that a protocol names. Images are stored as they are.
+
+  python -m recordio_tools pairs lfw --images lfw/ --pairs pairs.txt --out data/lfw.bin
+  python -m recordio_tools pairs cfp --images cfp/ --protocol cfp/Protocol --kind FP --out data/cfp_fp.bin
+  python -m recordio_tools pairs csv --pairs mine.csv --out data/mine.bin
+  python -m recordio_tools pairs make held_out/ --out data/mine.bin"""
+MAKE = """\
+Draw pairs from a packed set (or a folder of image folders): folds of equal size that share no identity, in
+each as many same as different pairs, in turn; no pair twice, images reused as little as can be. The same
+--seed draws the same pairs.
+
+  python -m recordio_tools pairs make held_out/ --out data/mine.bin --pairs 6000 --seed 1 --csv drawn.csv
+
+Draw from people that the training set does not have: merge --exclude and --overlap-with see to it. The table
+of --csv names the images as unpack does, so that pairs csv makes the same .bin of the unpacked set."""
+LFW = """\
+LFW's pairs file, in its order: `name n m` for a same pair, `name n other m` for a different one. Image 1
+of NAME is DIR/NAME/NAME_0001.jpg.
+
+  python -m recordio_tools pairs lfw --images lfw/ --pairs pairs.txt --out data/lfw.bin"""
+CFP = """\
+CFP's Protocol folder: split by split; inside a split same and different pairs alternate, so that any number
+of folds is balanced. FF: frontal to frontal, FP: frontal to profile.
+
+  python -m recordio_tools pairs cfp --images cfp/ --protocol cfp/Protocol --kind FP --out data/cfp_fp.bin"""
+CSV = """\
+A table with the columns left,right,same and perhaps fold; same is 1 or 0, the paths are relative to
+--images, or to the table. Pairs come in fold order, inside a fold in the table's order.
+
+  python -m recordio_tools pairs csv --pairs mine.csv --images faces/ --out data/mine.bin"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Register the command and its three protocols."""
+    parser = subparsers.add_parser("pairs", help="a verification protocol to a .bin", description=DESCRIPTION)
+    kinds = parser.add_subparsers(dest="protocol_kind", metavar="lfw|cfp|csv|make", required=True)
+    lfw = kinds.add_parser("lfw", help="LFW's pairs file", description=LFW)
+    lfw.add_argument("--images", required=True, metavar="DIR", help="folder with a folder for each name")
+    lfw.add_argument("--pairs", required=True, metavar="FILE", help="pairs.txt")
+    cfp = kinds.add_parser("cfp", help="CFP's Protocol folder", description=CFP)
+    cfp.add_argument("--images", metavar="DIR", help="CFP's folder, or Data/Images in it (default: as Protocol says)")
+    cfp.add_argument("--protocol", required=True, metavar="DIR", help="Protocol, with Pair_list_F.txt, Split/, ...")
+    cfp.add_argument("--kind", required=True, choices=("FF", "FP"))
+    cfp.add_argument("--splits", type=_splits, metavar="A-B", help="splits to take, e.g. 1-5 (default: all there are)")
+    table = kinds.add_parser("csv", help="a table left,right,same[,fold]", description=CSV)
+    table.add_argument("--images", metavar="DIR", help="root of relative paths (default: the table's folder)")
+    table.add_argument("--pairs", required=True, metavar="FILE", help="the table")
+    make = kinds.add_parser("make", help="pairs drawn from a packed set", description=MAKE)
+    make.add_argument("source", metavar="SET", help="data folder, .rec, or folder of image folders")
+    make.add_argument("--out", required=True, metavar="X.bin", help="file to write")
+    make.add_argument("--pairs", type=at_least(2), default=6000, metavar="N", help="a multiple of twice the folds")
+    make.add_argument("--folds", type=at_least(2), default=10, help="folds that verification will make")
+    make.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="of the drawing")
+    make.add_argument("--min-images", type=at_least(1), default=1, metavar="K",
+                      help="draw from identities with so many images")
+    make.add_argument("--csv", metavar="FILE.csv", help="write what was drawn: left,right,same,fold")
+    add_workers(make)
+    make.set_defaults(run=_make)
+    for kind, run in ((lfw, _lfw), (cfp, _cfp), (table, _csv)):
+        kind.add_argument("--out", required=True, metavar="X.bin", help="file to write")
+        kind.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W",
+                          help="the size that every image must have, in pixels")
+        kind.add_argument("--resize", action="store_true", help="scale images of another size (JPEG, --quality)")
+        kind.add_argument("--quality", type=at_least(1, 100), default=95, help="of JPEGs that --resize makes")
+        kind.add_argument("--folds", type=at_least(2), default=10, help="folds that verification will make")
+        add_workers(kind)
+        kind.set_defaults(run=run)
+
+
+def _lfw(args: argparse.Namespace) -> int:
+    return _write(args, read_lfw(_folder(args.images), Path(args.pairs)), args.pairs)
+
+
+def _cfp(args: argparse.Namespace) -> int:
+    images = None if args.images is None else _folder(args.images)
+    return _write(args, read_cfp(Path(args.protocol), args.kind, args.splits, images), args.protocol)
+
+
+def _csv(args: argparse.Namespace) -> int:
+    return _write(args, read_csv(Path(args.pairs), None if args.images is None else _folder(args.images)), args.pairs)
+
+
+def _make(args: argparse.Namespace) -> int:
+    out, table = Path(args.out), Path(args.csv) if args.csv else None
+    with stoppable(), writing(out):
+        identities, images = make_pairs(Path(args.source), out, table, args.pairs, args.folds, args.seed,
+                                        args.min_images, args.workers)
+    print(f"{args.pairs} pairs ({args.pairs // 2} same, {args.pairs // 2} different), {args.folds} folds, of {images} "
+          f"images of {identities} identities in {out}")
+    return 0
+
+
+def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
+    wanted = Wanted(*args.image_size, quality=args.quality, resize=args.resize, any_kind=True)
+    with stoppable(), writing(Path(args.out)):
+        count, images = write_set(pairs, what, Path(args.out), wanted, args.folds, args.workers)
+    same = sum(pair.same for pair in pairs)
+    print(f"{count} pairs ({same} same, {count - same} different) of {images} images in {args.out}")
+    return 0
+
+
+def _folder(name: str) -> Path:
+    if not Path(name).is_dir():
+        raise UserError(f"--images {name}: there is no such folder")
+    return Path(name)
+
+
+def _splits(text: str) -> list[int]:
+    numbers: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"(\d{1,2})(?:-(\d{1,2}))?", part.strip(), re.ASCII)
+        if not found:
+            raise argparse.ArgumentTypeError(f"{text!r} is not like 1-5 or 1,3")
+        numbers += range(int(found.group(1)), int(found.group(2) or found.group(1)) + 1)
+    if not numbers or len(set(numbers)) != len(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} names no split, or one twice")
+    return numbers

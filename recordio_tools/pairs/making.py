@@ -1,0 +1,77 @@
+"""`pairs make`: pairs drawn from a packed set, or from folders of images, to a `.bin` and a table of what was drawn."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from common.errors import UserError
+from common.files import write_atomic
+from recordio_tools.bins.binfile import write_bin
+from recordio_tools.check.survey import examine_image
+from recordio_tools.faces import Faces, open_faces
+from recordio_tools.images.formats import kind_of
+from recordio_tools.pairs.drawing import Drawn, draw_pairs
+from recordio_tools.parallel import ordered_map
+from recordio_tools.progress import progress
+from recordio_tools.records.identities import csv_bytes
+from recordio_tools.unpack.unpacking import ending
+
+COLUMNS = ("left", "right", "same", "fold")
+
+
+def make_pairs(path: Path, out: Path, table: Path | None, pairs: int, folds: int, seed: int, min_images: int,
+               workers: int) -> tuple[int, int]:
+    """Write the `.bin`, and the table where that is asked for; returns the numbers of identities and images used.
+
+    UserError where the set cannot give so many pairs, or a drawn image does not decode, is cut off or has another size
+    than the first.
+    """
+    if pairs < folds:
+        raise UserError(f"--pairs {pairs}: are fewer than the {folds} folds")
+    if path.suffix == ".bin":
+        raise UserError(f"{path}: is a verification set already; pairs are drawn from a packed set or image folders")
+    with open_faces(path) as faces:
+        chosen = [place for place, images in enumerate(faces.images) if len(images) >= min_images]
+        counts = [len(faces.images[place]) for place in chosen]
+        drawn = draw_pairs(counts, pairs, folds, seed, str(path))
+        sides = [(chosen[one], number) for pair in drawn for one, number in (pair.left, pair.right)]
+        images = _load(faces, list(dict.fromkeys(sides)), workers)
+        write_bin(out, [images[side] for side in sides], [pair.same for pair in drawn])
+        if table:
+            write_atomic(table, csv_bytes(COLUMNS, _rows(faces, drawn, sides, images)))
+    return len({identity for identity, _ in images}), len(images)
+
+
+def _load(faces: Faces, sides: list[tuple[int, int]], workers: int) -> dict[tuple[int, int], bytes]:
+    """The images, each looked at."""
+    def work(side: tuple[int, int]) -> tuple[bytes, tuple[int, int] | None, str]:
+        number = int(faces.images[side[0]][side[1]])
+        try:
+            content = faces.read(number)
+        except OSError as error:
+            raise UserError(f"{faces.where(number)}: cannot be read ({error.strerror})") from None
+        found = examine_image(content)
+        return content, None if found.kind else found.size, found.message
+
+    loaded, first = {}, None
+    for side, (content, size, message) in zip(sides, progress(ordered_map(work, sides, workers), len(sides), "pairs")):
+        number = int(faces.images[side[0]][side[1]])
+        if size is None:
+            raise UserError(f"{faces.where(number)}: {message}; python -m recordio_tools check --repair makes a set "
+                            "without such images")
+        first = first or size
+        if size != first:
+            raise UserError(f"{faces.where(number)}: is {size[0]}x{size[1]}, others are {first[0]}x{first[1]} "
+                            "(height x width); a verification set has one size")
+        loaded[side] = content
+    return loaded
+
+
+def _rows(faces: Faces, drawn: list[Drawn], sides: list[tuple[int, int]], images: dict) -> list[tuple]:
+    """left, right as `unpack` names the files of a packed set, or as they are called below their folder."""
+    names = []
+    for identity, place in sides:
+        number = int(faces.images[identity][place])
+        names.append(f"{faces.folders[identity]}/{number}{ending(kind_of(images[identity, place]))}" if faces.folders
+                     else os.path.relpath(faces.where(number), faces.path))
+    return [(names[2 * place], names[2 * place + 1], int(pair.same), pair.fold + 1) for place, pair in enumerate(drawn)]

@@ -1,0 +1,120 @@
+"""The `.idx` of a `.rec`: read from its file, or built by reading the records through."""
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import BinaryIO, Iterator
+
+import numpy as np
+
+from common.files import PathLike
+from recordio_tools.errors import DataError
+from recordio_tools.records.faults import FileReport
+from recordio_tools.records.raw import RawFile
+from recordio_tools.records.scanning import blocks
+
+log = logging.getLogger(__name__)
+LARGEST = 1 << 62  # of a key or an offset: sums with lengths stay inside int64
+CHUNK = 1 << 22  # bytes of text at a time: its words are Python objects
+LONGEST_LINE = 1000
+
+
+class IndexFault(DataError):
+    """A line that is no entry; byte: where it begins in the `.idx`, line: its number, from 1."""
+
+    def __init__(self, message: str, byte: int, line: int) -> None:
+        super().__init__(message)
+        self.byte, self.line = byte, line
+
+
+def index_beside(rec_path: Path) -> Path:
+    """X.idx for X.rec; for another name, as X.rec.part000, X.rec.part000.idx."""
+    return rec_path.with_suffix(".idx") if rec_path.suffix == ".rec" else rec_path.with_name(f"{rec_path.name}.idx")
+
+
+def read_index(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
+    """(keys, offsets), int64 (N,) each, of an `.idx` (`key TAB offset` a line); DataError, IndexFault for a line."""
+    pieces, byte, line = [np.empty(0, np.int64)], 0, 1
+    try:
+        with open(path, "rb") as file:
+            for text in _chunks(file):
+                numbers = _numbers(text)
+                if numbers is None:
+                    raise _fault(path, text, byte, line)
+                pieces.append(numbers)
+                byte, line = byte + len(text), line + text.count(b"\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    table = np.concatenate(pieces)
+    return table[0::2].copy(), table[1::2].copy()
+
+
+def place_of_entry(path: PathLike, entry: int) -> tuple[int, int]:
+    """(byte, line from 1) at which an entry (from 0) of a readable `.idx` stands."""
+    byte, line = 0, 0
+    with open(path, "rb") as file:
+        for text in file:
+            line += 1
+            if text.strip():
+                entry -= 1
+            if entry < 0:
+                break
+            byte += len(text)
+    return byte, line
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    """Whole lines, some megabytes at a time; of a line without an end the beginning."""
+    while True:
+        text = file.read(CHUNK)
+        if not text:
+            return
+        yield text if text.endswith(b"\n") else text + file.readline(LONGEST_LINE)
+
+
+def _numbers(text: bytes) -> np.ndarray | None:
+    """The numbers of some lines, key and offset in turn; None where a line is no entry."""
+    words = text.split()
+    # a word of a megabyte would make numpy give every word a megabyte
+    if len(words) != 2 * text.count(b"\t") or max(map(len, words), default=0) > 20:
+        return None
+    try:
+        numbers = np.array(words, np.bytes_).astype(np.int64) if words else np.empty(0, np.int64)
+    except (ValueError, OverflowError):
+        return None
+    return numbers if ((numbers >= 0) & (numbers < LARGEST)).all() else None
+
+
+def _fault(path: PathLike, text: bytes, byte: int, line: int) -> IndexFault:
+    for row in text.splitlines(True):
+        fields = [field.strip() for field in row.split(b"\t")]
+        if row.strip() and not (len(fields) == 2 and all(
+                field.isdigit() and len(field) < 20 and int(field) < LARGEST for field in fields)):
+            return IndexFault(f"{path}: line {line} is not `key TAB offset`; is this the .idx of a .rec?", byte, line)
+        byte, line = byte + len(row), line + 1
+    return IndexFault(f"{path}: is not made of lines `key TAB offset`; is this the .idx of a .rec?", byte, line)
+
+
+def build_index(raw: RawFile) -> tuple[np.ndarray, np.ndarray]:
+    """(keys, offsets) of an open file, from the frames of its records.
+
+    The keys are the ids in the image headers where those are distinct, else 0, 1, 2, ... DataError names the first
+    record that is damaged.
+    """
+    log.info("%s has no .idx beside it: reading it through once", raw.rec_path)
+    report = FileReport(str(raw.rec_path))
+    ids, offsets = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+    for block in blocks(raw, None, report):
+        offsets.append(block.offset)
+        ids.append(np.where(block.readable, block.id, LARGEST))
+        if report.faults:
+            first = min(report.faults.values(), key=lambda fault: fault.byte)
+            number = sum(int((piece < first.byte).sum()) for piece in offsets)
+            raise DataError(f"{raw.rec_path}: record {number} at byte {first.byte}: {first.message}")
+    return keys_of(np.concatenate(ids)), np.concatenate(offsets)
+
+
+def keys_of(ids: np.ndarray) -> np.ndarray:
+    """Keys, int64, for records without an index: their ids, uint64, where those are distinct, else 0, 1, 2, ..."""
+    distinct = len(np.unique(ids)) == len(ids) and (ids < LARGEST).all()
+    return ids.astype(np.int64) if distinct else np.arange(len(ids))

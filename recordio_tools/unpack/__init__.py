@@ -1,0 +1,1 @@
+"""`unpack`: a set to folders of images."""

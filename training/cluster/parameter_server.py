@@ -1,0 +1,84 @@
+"""Workers that meet at MXNet's parameter server (--kvstore dist_sync, dist_device_sync).
+
+The server only adds: it is given no optimizer, so momentum and the schedule stay with the workers, where the state of a
+run is saved from. dist_async, where a worker moves the weights without waiting for the others, would make a result
+depend on the speed of machines; there is none.
+"""
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+from typing import Iterator
+
+import mxnet as mx
+import numpy as np
+from mxnet.base import _LIB, check_call
+
+from common.errors import UserError
+from training.cluster import heartbeat
+from training.cluster.workers import Workers
+
+FIRST_KEY = 1 << 20  # gluon.Trainer takes 0, 1, 2 ... for its parameters
+
+
+class ParameterServer(Workers):
+    """One of DMLC_NUM_WORKER workers.
+
+    rank: DMLC_WORKER_ID, which the launcher sets, or where it is not set the number that the scheduler gives, whose
+    order nobody knows before.
+    """
+
+    def __init__(self, kvstore: str) -> None:
+        heartbeat.prepare()
+        os.environ.setdefault("DMLC_ROLE", "worker")
+        wanted = _rank()
+        with _default_signals():
+            super().__init__(mx.kv.create(kvstore))
+        self._keys: dict[tuple, int] = {}
+        self._watch = heartbeat.Watch(self.store.handle, heartbeat.SCHEDULER, f"worker {wanted or 0}: the scheduler is "
+                                      "gone, as it is when a server or another worker is")
+        self.number = self.store.num_workers
+        self.rank = self.store.rank if wanted is None else wanted
+        taken = self.add("ranks", np.eye(self.number)[self.rank])
+        if (taken != 1).any():
+            self.leave(failed=True)
+            raise UserError(f"DMLC_WORKER_ID must be 0 to {self.number - 1}, another one for each worker; "
+                            f"{int(taken.argmax())} is there {int(taken.max())} times")
+
+    def add_arrays(self, name: str, arrays: list[mx.nd.NDArray]) -> None:
+        """Workers.add_arrays."""
+        for number, array in enumerate(arrays):
+            what = (name, number, array.shape, array.dtype)
+            if what not in self._keys:  # a key keeps its shape for ever
+                self._keys[what] = FIRST_KEY + len(self._keys)
+                self.store.init(self._keys[what], mx.nd.zeros(array.shape, ctx=mx.cpu(), dtype=array.dtype))
+            self.store.pushpull(self._keys[what], array, out=array)
+
+    def leave(self, failed: bool) -> None:
+        """Workers.leave."""
+        if failed:  # else the end of the process would wait for the others to end as well
+            check_call(_LIB.MXKVStoreSetBarrierBeforeExit(self.store.handle, ctypes.c_int(0)))
+        super().leave(failed)
+        self._watch.close()
+
+
+@contextlib.contextmanager
+def _default_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the process while MXNet waits for the others: no handler of Python's would run."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _rank() -> int | None:
+    text, count = os.environ.get("DMLC_WORKER_ID", ""), int(os.environ["DMLC_NUM_WORKER"])
+    if not text:
+        return None
+    if not text.isdigit() or int(text) >= count:
+        raise UserError(f"DMLC_WORKER_ID={text}: must be 0 to {count - 1}, since DMLC_NUM_WORKER is {count}")
+    return int(text)

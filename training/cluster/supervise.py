@@ -1,0 +1,165 @@
+"""Runs the roles of a training over several processes, and ends them all with the first that fails."""
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import BinaryIO, Iterator
+
+from training.cluster.roles import Role
+
+log = logging.getLogger(__name__)
+STOPPED = 130  # what a worker ends with after a signal, its state saved
+LOOK_EVERY = 0.05
+FAREWELL = 3.0  # seconds from SIGTERM to SIGKILL for those that are ended
+LINGER = 15.0  # seconds in which scheduler and servers end by themselves after the workers
+KINDS = ("worker", "server", "scheduler")  # where several have ended at once, whose word counts first
+
+
+class Process:
+    """A role that runs: its lines come out prefixed, its group of processes takes signals."""
+
+    def __init__(self, role: Role) -> None:
+        self.role, self.threads = role, []
+        self._process = subprocess.Popen(role.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         stderr=subprocess.PIPE, start_new_session=True)
+
+    def pass_output_on(self, lock: threading.Lock) -> None:
+        """Start the threads that write its lines to this process's own output."""
+        for source, sink in ((self._process.stdout, sys.stdout.buffer), (self._process.stderr, sys.stderr.buffer)):
+            thread = threading.Thread(target=_pass_on, args=(source, sink, self.role.name, lock), daemon=True)
+            thread.start()
+            self.threads.append(thread)
+
+    def status(self) -> int | None:
+        """None while it runs; the exit status, 128 + N where signal N ended it."""
+        code = self._process.poll()
+        return 128 - code if code is not None and code < 0 else code
+
+    def send(self, name: str) -> None:
+        """Send the signal `name` (INT, TERM, KILL) to the group."""
+        with contextlib.suppress(OSError, ValueError):  # it has just ended
+            self._process.stdin.write(name.encode() + b"\n")
+            self._process.stdin.flush()
+
+    def bury(self) -> None:
+        """Make sure that nothing of the group is left on this machine."""
+        with contextlib.suppress(OSError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.close()  # behind ssh, this is what ends the group
+
+
+def _pass_on(source: BinaryIO, sink: BinaryIO, name: str, lock: threading.Lock) -> None:
+    for line in source:
+        with lock, contextlib.suppress(OSError, ValueError):  # a reader that has gone stops nothing
+            sink.write(f"[{name}] ".encode() + line.rstrip(b"\r\n") + b"\n")
+            sink.flush()
+
+
+class _Signals:
+    """Counts the signals that ask this process to stop."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, self._note) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        self.names.append("INT" if number == signal.SIGINT else "TERM")
+
+
+def supervise(roles: list[Role], grace: float) -> int:
+    """Start the roles and watch them to their end; the exit status of the whole.
+
+    0 where all workers ended with 0. The status of the first role that failed, after a line that says which and how.
+    130 where a signal came: it goes to the workers, which have `grace` seconds to save and leave; a second one ends all
+    at once. Nothing that was started here is left running.
+    """
+    signals, lock = _Signals(), threading.Lock()
+    processes: list[Process] = []
+    with signals.caught():
+        try:
+            for role in roles:  # all of them before the first thread, since starting a process copies this one
+                processes.append(Process(role))
+            for process in processes:
+                process.pass_output_on(lock)
+            return _watch(processes, signals, grace)
+        finally:
+            _end(processes)
+
+
+def _watch(processes: list[Process], signals: _Signals, grace: float) -> int:
+    workers = [process for process in processes if process.role.kind == "worker"]
+    deadline = early = None
+    while True:
+        ended = {process: process.status() for process in processes if process.status() is not None}
+        failed = [process for process, status in ended.items() if status not in (0, STOPPED)]
+        if failed:
+            first = min(failed, key=lambda process: KINDS.index(process.role.kind))
+            log.error("[launch] %s%s %s; ending the others", first.role.name, first.role.place, describe(ended[first]))
+            return ended[first]
+        if all(worker in ended for worker in workers):
+            _wait(processes, LINGER)
+            return max(ended[worker] for worker in workers)
+        if deadline is None and (signals.names or STOPPED in ended.values()):
+            deadline = time.monotonic() + grace
+            name = signals.names[0] if signals.names else "TERM"
+            log.warning("[launch] SIG%s: the workers finish this step and save; once more to end them at once", name)
+            for worker in workers:
+                worker.send(name)
+        if deadline is not None and (len(signals.names) > 1 or time.monotonic() > deadline):
+            why = "once more" if len(signals.names) > 1 else f"{grace:g} seconds have passed"
+            log.error("[launch] %s: ending %s without waiting", why,
+                      ", ".join(worker.role.name for worker in workers if worker not in ended))
+            return STOPPED
+        if any(process not in workers for process in ended):
+            early = early or time.monotonic() + LINGER
+            if time.monotonic() > early:
+                first = next(process for process in ended if process not in workers)
+                log.error("[launch] %s%s ended before the workers; ending them", first.role.name, first.role.place)
+                return 1
+        time.sleep(LOOK_EVERY)
+
+
+def describe(status: int) -> str:
+    """How a role that ended with `status` failed."""
+    if status > 128:
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(status - 128).name} (status {status})"
+    return f"failed with exit status {status}"
+
+
+def _wait(processes: list[Process], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(process.status() is None for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK_EVERY)
+    return True
+
+
+def _end(processes: list[Process]) -> None:
+    for name in ("TERM", "KILL"):
+        left = [process for process in processes if process.status() is None]
+        for process in left:
+            process.send(name)
+        if _wait(left, FAREWELL):
+            break
+    for process in processes:
+        process.bury()
+    for thread in (thread for process in processes for thread in process.threads):
+        thread.join(1.0)  # the last lines

@@ -1,0 +1,101 @@
+"""Images of a packed set into the rows of a batch: read, decoded, mirrored, and replaced where they do not decode.
+
+A whole record with an image of the set's size, as nearly all are, goes the short way: a few calls that leave Python's
+lock, and as little Python as can be between them, since threads wait for each other there. The long way takes the
+others, and says what is wrong with them.
+"""
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from common.errors import RunError, UserError
+from recordio_tools.images.codec import decode_bgr
+from recordio_tools.images.formats import is_cut_off
+from recordio_tools.images.plain_jpeg import FewScans
+from recordio_tools.records.dataset import FaceDataset
+from recordio_tools.records.framing import image_in
+from training.data.augmentation import Augmentation
+
+JPEG_END = b"\xff\xd9"
+TRIES = 100  # images in a row that do not decode, before the run ends
+
+
+class Filler:
+    """Puts images into rows of a batch, from any thread.
+
+    chosen: the images, by their positions in the dataset, one of which stands in for an image that does not decode.
+    """
+
+    def __init__(self, dataset: FaceDataset, chosen: np.ndarray, augmentation: Augmentation, seed: int) -> None:
+        self.dataset, self.chosen, self.augmentation, self.seed = dataset, chosen, augmentation, seed
+        self._few_scans = FewScans()
+
+    def fill(self, rows: np.ndarray, index: np.ndarray, mirrored: np.ndarray,
+             position: int) -> tuple[np.ndarray, dict[int, str]]:
+        """Put the images `index`, (n,) in the dataset, into `rows`, (n, H, W, 3) uint8 RGB; position: of the first.
+
+        mirrored: bool (n,). Returns which images stand there now, (n,), others in the place of some that do not decode,
+        and for the keys of those what is wrong. RunError where a hundred in a row do not decode.
+        """
+        used, faults = index.copy(), {}
+        for row in self._fill_shortly(rows, index, mirrored, position):
+            used[row] = self._fill_at_length(rows[row], int(index[row]), bool(mirrored[row]), position + row, faults)
+        return used, faults
+
+    def _fill_shortly(self, rows: np.ndarray, index: np.ndarray, mirrored: np.ndarray, position: int) -> list[int]:
+        """Fill the rows whose records go the short way; the numbers of the others."""
+        imdecode, cvt_color, flip, from_buffer = cv2.imdecode, cv2.cvtColor, cv2.flip, np.frombuffer
+        few_scans, left, draws = self._few_scans, [], self.augmentation.draws
+        height, shape, lines = rows.shape[1], rows.shape[1:], rows.reshape(*rows.shape[:2], -1)
+        places = self.dataset.record_file.places(self.dataset.keys[index])
+        drawn = zip(places, self.dataset.sizes[index].tolist(), mirrored.tolist())
+        for row, ((file, offset), size, turn) in enumerate(drawn):
+            data = file.bytes_at(offset, size)
+            begin, end = image_in(data)
+            # what is cut off has rows that a decoder leaves as they were in memory, and tells nobody
+            if not (data.endswith(JPEG_END, begin, end)
+                    and (data.startswith(few_scans.known, begin) or few_scans.holds(data, begin, end))):
+                left.append(row)
+                continue
+            try:
+                image = imdecode(from_buffer(data, np.uint8, end - begin, begin), cv2.IMREAD_COLOR)
+            except cv2.error:
+                image = None
+            if image is None or image.shape != shape:
+                left.append(row)
+                continue
+            if turn:  # the bytes of a line backwards: mirrored, and RGB of BGR
+                flip(image.reshape(height, -1), 1, lines[row])
+            else:
+                cvt_color(image, cv2.COLOR_BGR2RGB, rows[row])
+            if draws:
+                rows[row] = self.augmentation.apply(rows[row], self._random(position + row))
+        return left
+
+    def _fill_at_length(self, row: np.ndarray, index: int, mirrored: bool, position: int,
+                        faults: dict[int, str]) -> int:
+        """Fill a row with the image `index`, or one in its place; which it was. What is wrong goes into `faults`."""
+        random = self._random(position)
+        for attempt in range(TRIES):
+            if attempt:
+                index = int(self.chosen[random.randint(len(self.chosen))])
+            key = int(self.dataset.keys[index])
+            try:
+                content = self.dataset.record_file.read(key).content
+                if is_cut_off(content):
+                    raise ValueError("is cut off")
+                image = decode_bgr(content)
+                if image.shape != row.shape:
+                    raise ValueError(f"is {image.shape[0]}x{image.shape[1]}, not {row.shape[0]}x{row.shape[1]}")
+            except (ValueError, UserError) as error:
+                faults[key] = str(error)
+                continue
+            row[:] = image[:, ::-1, ::-1] if mirrored else image[..., ::-1]
+            row[:] = self.augmentation.apply(row, random)
+            return index
+        raise RunError(f"{self.dataset.record_file.rec_path}: a hundred records in a row do not decode; "
+                       "python -m recordio_tools check names them")
+
+    def _random(self, position: int) -> np.random.RandomState:
+        return np.random.RandomState([self.seed, 1, position & 0xffffffff, position >> 32])

@@ -1,0 +1,129 @@
+"""Batches from packed records, made in threads ahead of the step."""
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import logging
+import queue
+import threading
+from dataclasses import dataclass
+from typing import Iterable
+
+import cv2
+import numpy as np
+
+from common.environment import usable_cores
+from common.errors import RunError, UserError
+from recordio_tools.records.dataset import FaceDataset
+from training.data.augmentation import Augmentation
+from training.data.filling import Filler
+from training.data.order import EndlessOrder, coins
+
+log = logging.getLogger(__name__)
+MAX_BAD_SHARE = 0.01  # of the images read so far, each counted once, above MAX_BAD_FREE of them
+MAX_BAD_FREE = 50
+LEAST_CHUNK, MOST_CHUNK = 16, 64  # images a thread fills in one go
+IN_WORK = 2  # batches whose images are being decoded, so that no thread waits at the end of one
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images (N, H, W, 3) uint8 RGB; labels (N,) int32; keys (N,) of the records, for messages.
+
+    bad: keys of the records that were met here for the first time and do not decode.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    keys: np.ndarray
+    bad: tuple[int, ...] = ()
+
+
+class BatchLoader:
+    """Decoded batches in order, made by threads `ahead` of the step that asks.
+
+    position: where in the endless order the first batch begins; stride: how far the next one is from there (0: the
+    batch itself; more where other workers take what lies between). bad: keys of records that are known not to decode,
+    from before a resume. A record that does not decode is named once, and another one, which the seed and the position
+    decide, takes its place; more than 50 that are more than 1% of those read is a RunError.
+    """
+
+    def __init__(self, dataset: FaceDataset, chosen: np.ndarray, batch: int, augmentation: Augmentation, seed: int,
+                 position: int = 0, workers: int = 0, ahead: int = 3, bad: Iterable[int] = (),
+                 stride: int = 0) -> None:
+        self.dataset, self.chosen, self.batch, self.augmentation = dataset, chosen, batch, augmentation
+        self.seed, self._bad, self._stride = seed, set(bad), stride or batch
+        threads = workers or usable_cores()
+        self._chunk = min(max(LEAST_CHUNK, batch // threads), MOST_CHUNK)
+        self._filler = Filler(dataset, chosen, augmentation, seed)
+        self._order = EndlessOrder(len(chosen), seed)
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._batches: queue.Queue = queue.Queue(maxsize=ahead)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._produce, args=(position,), name="batches", daemon=True)
+        cv2.setNumThreads(1)  # the pool is the parallelism
+        self._thread.start()
+
+    def next(self) -> Batch:
+        """The next batch; what went wrong in the reading threads is raised here."""
+        item = self._batches.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def close(self) -> None:
+        """End the threads."""
+        self._stop.set()
+        while self._thread.is_alive():
+            try:
+                self._batches.get(timeout=0.05)
+            except queue.Empty:
+                pass
+        self._pool.shutdown()
+
+    def _produce(self, position: int) -> None:
+        try:
+            begun: collections.deque = collections.deque()
+            while not self._stop.is_set():
+                while len(begun) < IN_WORK:
+                    begun.append(self._begin(position))
+                    position += self._stride
+                self._batches.put(self._finish(*begun.popleft()))
+        except BaseException as error:  # handed to the training thread, which raises it
+            self._batches.put(error)
+
+    def _begin(self, position: int) -> tuple[np.ndarray, list[concurrent.futures.Future], int]:
+        index = self.chosen[self._order.take(position, self.batch)]
+        mirrored = coins(self.seed, position, self.batch) & self.augmentation.mirror
+        images = np.empty((self.batch, self.dataset.height, self.dataset.width, 3), np.uint8)
+        chunks = [self._pool.submit(self._filler.fill, images[rows], index[rows], mirrored[rows], position + rows.start)
+                  for rows in (slice(first, first + self._chunk) for first in range(0, self.batch, self._chunk))]
+        return images, chunks, position + self.batch
+
+    def _finish(self, images: np.ndarray, chunks: list[concurrent.futures.Future], read: int) -> Batch:
+        filled = [chunk.result() for chunk in chunks]
+        used = np.concatenate([there for there, _ in filled])
+        bad = self._count_bad({key: fault for _, faults in filled for key, fault in faults.items()}, read)
+        return Batch(images, self.dataset.labels[used].astype(np.int32), self.dataset.keys[used], bad)
+
+    def _count_bad(self, faults: dict[int, str], read: int) -> tuple[int, ...]:
+        """The keys of `faults` that are new, each named in the log; `read` images were read since the beginning."""
+        path = self.dataset.record_file.rec_path
+        new = tuple(key for key in faults if key not in self._bad)
+        for key in new:
+            log.warning("record %d of %s is left out: %s", key, path, faults[key])
+        self._bad.update(new)
+        if len(self._bad) > max(MAX_BAD_FREE, MAX_BAD_SHARE * min(read, len(self.chosen))):
+            raise RunError(f"{len(self._bad)} records of {path} do not decode, more than 1% of those read; "
+                           "python -m recordio_tools check names them, --repair writes the set without them")
+        return new
+
+
+def choose_images(dataset: FaceDataset, images_filter: int) -> np.ndarray:
+    """Positions of the images whose identity has at least `images_filter` of them; labels keep their numbers."""
+    counts = np.bincount(dataset.labels, minlength=dataset.num_classes)
+    chosen = np.flatnonzero(counts[dataset.labels] >= images_filter)
+    if not len(chosen):
+        raise UserError(f"--images-filter {images_filter}: no identity has so many images; "
+                        f"the largest has {counts.max()}")
+    return chosen

@@ -1,0 +1,1 @@
+"""The classification layer a face embedding is trained with: whole, sharded, sampled."""

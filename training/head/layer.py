@@ -1,0 +1,50 @@
+"""What a classification layer is, whoever holds its arrays: its size, its loss, and how its parameters learn."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import mxnet as mx
+
+from common.errors import UserError
+from training.head.margins import SOFTMAX, make_margin
+
+BIAS_LR_MULT = 2.0  # InsightFace's: a bias learns twice as fast as its weight
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """A parameter: its shape, and its factors on the learning rate and the weight decay."""
+
+    shape: tuple[int, ...]
+    lr_mult: float
+    wd_mult: float
+
+
+class Layer:
+    """Class weights, the margin on the own class's cosine, and softmax cross-entropy, as settings alone.
+
+    Loss types 2 CosFace, 4 ArcFace and 5 combined compare directions: logits are margin_s times the cosines of the
+    embedding to every class's weight, the own class's with the margin. 0 is plain softmax: a fully connected layer,
+    with a bias unless no_bias. `arrays`, by the ecosystem's names: fc7_weight (num_classes, emb_size), and fc7_bias
+    (num_classes,), which does not decay. UserError for a loss type, margin or scale that cannot be.
+    """
+
+    def __init__(self, num_classes: int, emb_size: int, loss_type: int = 4, margin_s: float = 64.0,
+                 margin_m: float = 0.5, margin_a: float = 1.0, margin_b: float = 0.0, easy_margin: bool = False,
+                 no_bias: bool = False, fc7_lr_mult: float = 1.0, fc7_wd_mult: float = 1.0) -> None:
+        if not (margin_s > 0 and math.isfinite(margin_s)):
+            raise UserError(f"--margin-s {margin_s:g}: the scale of the cosines is a number above 0 (64 is usual)")
+        self.num_classes, self.shape, self.scale = num_classes, (num_classes, emb_size), margin_s
+        self.normal = loss_type != SOFTMAX
+        self.margin = make_margin(loss_type, margin_m, margin_a, margin_b, easy_margin)
+        self.arrays = {"fc7_weight": ArraySpec(self.shape, fc7_lr_mult, fc7_wd_mult)}
+        if not self.normal and not no_bias:
+            self.arrays["fc7_bias"] = ArraySpec((num_classes,), BIAS_LR_MULT * fc7_lr_mult, 0.0)
+
+    def directions(self, embedding: mx.nd.NDArray) -> mx.nd.NDArray:
+        """What the weights are multiplied with: unit embeddings times the scale, the embeddings themselves for softmax.
+
+        The scale goes onto the small operand, so that it takes no (n, classes) array of its own.
+        """
+        return mx.nd.L2Normalization(embedding) * self.scale if self.normal else mx.nd.identity(embedding)

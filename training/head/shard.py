@@ -1,0 +1,218 @@
+"""A part of the classification layer on one device: some rows, their momentum, and their half of a softmax.
+
+With unit embeddings times the scale D and weights w, a logit is z = D w / |w|. The weights are never normalised, which
+would take a copy of them: the product with w is scaled afterwards, and since
+
+    dL/dw = sum_n p_n D_n / |w|  -  w / |w|^2  sum_n p_n z_n          p = dL/dz
+
+the second term joins the weight decay in the update. A step so takes one gradient of the rows that take part, and two
+arrays of (samples, rows).
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator, Mapping
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd
+
+from training.head.layer import Layer
+
+EPS = 1e-10  # L2Normalization's own, added to the square of the norm
+CHUNK = 2 ** 22  # elements that a temporary array of the update may have
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What a shard knows of n samples, (n,) each: log_sum of exp of its logits; the largest logit; is_own: 1 where that
+    is of the sample's class; the own class's logit and its plain cosine, 0 where the class is of another shard."""
+
+    log_sum: mx.nd.NDArray
+    largest: mx.nd.NDArray
+    is_own: mx.nd.NDArray
+    own: mx.nd.NDArray
+    cosine: mx.nd.NDArray
+
+
+class Shard:
+    """Classes low .. high - 1 of `layer`.
+
+    arrays: fc7_weight, (high - low, emb_size) on the device, for softmax with a bias fc7_bias, (high - low,), and the
+    momentum of each as NAME@momentum; none before `put`. A step is begin, then forward and backward once a micro-batch,
+    then update.
+    """
+
+    def __init__(self, layer: Layer, low: int, high: int, device: mx.Context, accumulate: bool = False) -> None:
+        self.layer, self.low, self.high, self.device = layer, low, high, device
+        self.names = list(layer.arrays)
+        self.request = "add" if accumulate else "write"
+        self.arrays: dict[str, mx.nd.NDArray] = {}
+        self.gradients: dict[str, mx.nd.NDArray] = {}
+        self._numbers = self._rows = self._inverse = self._taking = None
+
+    def put(self, whole: Mapping[str, mx.nd.NDArray]) -> None:
+        """Take this shard's rows of whole arrays; what is not given is 0 where there was nothing."""
+        for name in self.names:
+            for key in (name, momentum_of(name)):
+                if key in whole:
+                    self.arrays[key] = whole[key][self.low:self.high].copyto(self.device)
+            if name not in self.arrays:
+                self.arrays[name] = mx.nd.zeros((self.high - self.low, *self.layer.arrays[name].shape[1:]),
+                                                ctx=self.device)
+
+    def state(self) -> dict[str, mx.nd.NDArray]:
+        """`arrays`, the momentum of all rows included."""
+        for name in self.names:
+            if momentum_of(name) not in self.arrays:  # not before the first update: a layer is drawn without it
+                self.arrays[momentum_of(name)] = mx.nd.zeros_like(self.arrays[name])
+        return self.arrays
+
+    def begin(self, rows: np.ndarray | None) -> None:
+        """Let `rows` (rising, int32, counted from low) take part in the step; None: all of them."""
+        self._numbers = rows
+        self._rows = None if rows is None else mx.nd.array(rows, ctx=self.device, dtype=np.int32)
+        self._taking = {name: self.arrays[name] if rows is None else mx.nd.take(self.arrays[name], self._rows)
+                        for name in self.names}
+        for name, value in self._taking.items():
+            if name not in self.gradients or self.gradients[name].shape != value.shape:
+                self.gradients[name] = mx.nd.zeros(value.shape, ctx=self.device)
+            elif self.request == "add":
+                self.gradients[name][:] = 0
+        autograd.mark_variables(list(self._taking.values()), [self.gradients[name] for name in self._taking],
+                                self.request)
+        self._prepare()
+
+    def lend(self, arrays: dict[str, mx.nd.NDArray], gradients: dict[str, mx.nd.NDArray], request: str) -> None:
+        """Instead of `put` and `begin`: work with all rows of a trainer's arrays, and leave it the update."""
+        self._taking, self.gradients = arrays, dict(gradients)
+        autograd.mark_variables(list(arrays.values()), [gradients[name] for name in arrays], request)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        if self.layer.normal:
+            self._inverse = self._inverse_norms(self._taking["fc7_weight"])
+            self.gradients["radial"] = mx.nd.zeros((1, len(self._inverse)), ctx=self.device)
+
+    def forward(self, data: mx.nd.NDArray, labels: np.ndarray) -> Partial:
+        """data: (n, emb_size) on the device, unit embeddings times the scale (softmax: embeddings); labels: (n,)."""
+        self._data = data.detach()
+        self._data.attach_grad()
+        weight = self._taking["fc7_weight"]
+        with autograd.record():
+            logits = mx.nd.FullyConnected(self._data, *self._taking.values(), no_bias=len(self.names) == 1,
+                                          num_hidden=len(weight))
+        self._logits = logits
+        if self.layer.normal:
+            mx.nd.broadcast_mul(logits, self._inverse.reshape((1, -1)), out=logits)
+        samples, places = self._own_places(labels)
+        self._own = mx.nd.array(np.stack([samples, places]), ctx=self.device, dtype=np.int32) if len(samples) else None
+        own = cosine = mx.nd.zeros((len(labels),), ctx=self.device)
+        if self._own is not None:
+            own, cosine = self._apply_margin(weight, samples, places, len(labels))
+        top = mx.nd.argmax(logits, axis=1)
+        self._share = mx.nd.softmax(logits)  # of this shard alone
+        largest = mx.nd.pick(logits, top)
+        self._log_sum = largest - mx.nd.log(mx.nd.pick(self._share, top))  # at its largest the log is exact
+        column = np.full(len(labels), -1, np.float32)
+        column[samples] = places
+        return Partial(self._log_sum, largest, top == mx.nd.array(column, ctx=self.device), own, cosine)
+
+    def backward(self, log_total: mx.nd.NDArray, factor: float) -> mx.nd.NDArray:
+        """From the log of the sum of exp over all shards, (n,): the gradient of factor times the summed loss.
+
+        Returned to `data`, (n, emb_size); of the rows, kept for `update`.
+        """
+        share = mx.nd.exp(self._log_sum - log_total) * factor
+        gradient = mx.nd.broadcast_mul(self._share, share.expand_dims(1), out=self._share)
+        if self._own is not None:
+            self._put(gradient, (mx.nd.gather_nd(gradient, self._own) - factor) * self._slope)
+            self._put(self._logits, self._plain)
+        if self.layer.normal:
+            mx.nd.elemwise_mul(self._logits, gradient, out=self._logits)
+            self.gradients["radial"] += mx.nd.dot(mx.nd.ones((1, len(log_total)), ctx=self.device), self._logits)
+            mx.nd.broadcast_mul(gradient, self._inverse.reshape((1, -1)), out=gradient)
+        self._logits.backward(gradient)
+        self._logits = self._share = None
+        return self._data.grad
+
+    def update(self, rate: float, momentum: float, decay: float, count: float) -> None:
+        """SGD with momentum on the rows that take part, as gluon.Trainer does it, along their gradient over `count`.
+
+        Rows that do not take part stay what they are: neither momentum nor decay moves them.
+        """
+        arrays = self.state()
+        for name, value in self._taking.items():
+            spec, momenta = self.layer.arrays[name], arrays[momentum_of(name)]
+            settings = dict(lr=rate * spec.lr_mult, wd=decay * spec.wd_mult, momentum=momentum, rescale_grad=1 / count)
+            for part in _chunks(value):
+                gradient = self.gradients[name][part]
+                if self.layer.normal:
+                    gradient = gradient - self._radial(value, part)
+                rows = None if self._rows is None else self._rows[part]
+                moving = momenta[part] if rows is None else mx.nd.take(momenta, rows)
+                mx.nd.sgd_mom_update(value[part], gradient, moving, out=value[part], **settings)
+                if rows is not None:
+                    _put_rows(momenta, rows, moving)
+                    _put_rows(arrays[name], rows, value[part])
+
+    def add_radial(self) -> None:
+        """Complete the gradients of a trainer's arrays, with the term that `update` would have added."""
+        if self.layer.normal:
+            for part in _chunks(self._taking["fc7_weight"]):
+                gradient = self.gradients["fc7_weight"][part]
+                mx.nd.elemwise_sub(gradient, self._radial(self._taking["fc7_weight"], part), out=gradient)
+
+    def _radial(self, weight: mx.nd.NDArray, part: slice) -> mx.nd.NDArray:
+        along = self.gradients["radial"][0][part] * mx.nd.square(self._inverse[part])
+        return mx.nd.broadcast_mul(weight[part], along.expand_dims(1))
+
+    def _own_places(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The samples whose class is here, and the column of each one's class."""
+        samples = np.flatnonzero((labels >= self.low) & (labels < self.high))
+        places = labels[samples] - self.low
+        return samples, places if self._numbers is None else np.searchsorted(self._numbers, places)
+
+    def _apply_margin(self, weight: mx.nd.NDArray, samples: np.ndarray, places: np.ndarray,
+                      count: int) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
+        """Put the margin on the own logits; own logits and plain cosines (count,), the slope kept for `backward`."""
+        self._plain = plain = mx.nd.gather_nd(self._logits, self._own)
+        if self.layer.normal:
+            cosine = plain / self.layer.scale
+            cosine.attach_grad()
+            with autograd.record():
+                moved = self.layer.margin(cosine)
+            moved.backward()
+            moved, self._slope = moved * self.layer.scale, cosine.grad
+            self._put(self._logits, moved)
+        else:
+            moved, self._slope = plain, mx.nd.ones_like(plain)
+            rows = mx.nd.take(weight, mx.nd.array(places, ctx=self.device, dtype=np.int32))
+            mine = mx.nd.take(self._data, mx.nd.array(samples, ctx=self.device, dtype=np.int32))
+            cosine = mx.nd.sum(mx.nd.L2Normalization(mine) * mx.nd.L2Normalization(rows), axis=1)
+        where = self._own[0].reshape((1, -1))
+        return tuple(mx.nd.scatter_nd(value.detach(), where, shape=(count,)) for value in (moved, cosine))
+
+    def _put(self, array: mx.nd.NDArray, values: mx.nd.NDArray) -> None:
+        mx.nd._internal._scatter_set_nd(array, values, self._own, shape=array.shape, out=array)
+
+    def _inverse_norms(self, weight: mx.nd.NDArray) -> mx.nd.NDArray:
+        ones = mx.nd.ones((1, weight.shape[1]), ctx=self.device)
+        squares = [mx.nd.FullyConnected(mx.nd.square(weight[part]), ones, no_bias=True, num_hidden=1)
+                   for part in _chunks(weight)]  # a product: MXNet's own sum over rows takes ten times as long on CPUs
+        return mx.nd.rsqrt(mx.nd.concat(*squares, dim=0).reshape((-1,)) + EPS)
+
+
+def momentum_of(name: str) -> str:
+    """What a state calls the momentum of a parameter."""
+    return f"{name}@momentum"
+
+
+def _put_rows(array: mx.nd.NDArray, rows: mx.nd.NDArray, values: mx.nd.NDArray) -> None:
+    mx.nd._internal._scatter_set_nd(array, values, rows.reshape((1, -1)), shape=array.shape, out=array)
+
+
+def _chunks(array: mx.nd.NDArray) -> Iterator[slice]:
+    """Slices of rows, CHUNK elements or less in each."""
+    size = max(1, CHUNK // (array.size // len(array)))
+    return (slice(first, min(first + size, len(array))) for first in range(0, len(array), size))

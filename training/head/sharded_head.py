@@ -1,0 +1,137 @@
+"""The classification layer shared out over devices (--fc7-parallel), or sampled (--partial-fc), or both.
+
+Sharded, each device holds an equal number of the classes, weights and momentum, and sees the embeddings of the whole
+batch: only embeddings, their gradients and a few numbers a sample pass between devices, whatever the number of classes.
+A softmax over the shards needs of each one the log of its sum of exp, so it is exact. Sampled alone, each device holds
+all rows and its own share of the batch, and the gradients of the rows that take part are added over the devices.
+"""
+from __future__ import annotations
+
+from typing import Mapping
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd
+
+from common.errors import UserError
+from training.cluster.workers import Workers
+from training.head.layer import Layer
+from training.head.margin_head import HeadPass
+from training.head.sampling import choose_rows
+from training.head.shard import Partial, Shard
+
+
+class ShardedHead:
+    """A MarginHead's loss and update over shards: the same numbers, another place for them.
+
+    parallel: shards of the classes; else the whole on each device. rate: the share of the
+    classes that takes part in a step (of each shard's), 1 for all. workers: each has all shards, and the gradients of
+    all of them are added. UserError where there are more devices than classes.
+    """
+
+    def __init__(self, layer: Layer, devices: list[mx.Context], parallel: bool = True, rate: float = 1.0,
+                 momentum: float = 0.9, decay: float = 0.0, seed: int = 0, accumulate: bool = False,
+                 workers: Workers | None = None) -> None:
+        if parallel and len(devices) > layer.num_classes:
+            raise UserError(f"--fc7-parallel: {layer.num_classes} classes cannot be shared out over {len(devices)} "
+                            "--devices")
+        self.layer, self.devices, self.parallel, self.rate = layer, devices, parallel, rate
+        self.seed, self._momentum, self._decay = seed, momentum, decay
+        self.shape, self.workers = layer.shape, workers or Workers()
+        self.shards = [Shard(layer, low, high, device, accumulate)
+                       for (low, high), device in zip(self._ranges(), devices)]
+
+    def _ranges(self) -> list[tuple[int, int]]:
+        classes, count = self.layer.num_classes, len(self.devices)
+        if not self.parallel:
+            return [(0, classes)] * count
+        ends = np.cumsum([len(part) for part in np.array_split(np.arange(classes), count)])
+        return list(zip([0, *map(int, ends[:-1])], map(int, ends)))
+
+    def initialize(self, initializer: mx.init.Initializer, ctx: list[mx.Context] | None = None) -> None:
+        """Draw fc7_weight as the whole head does, on the host: the same one however it is shared out."""
+        weight = mx.nd.zeros(self.shape, ctx=mx.cpu())
+        initializer(mx.init.InitDesc("fc7_weight"), weight)
+        self.set_arrays({"fc7_weight": weight})
+
+    def begin(self, labels: np.ndarray, step: int) -> None:
+        """Choose the classes that take part in the step with `labels` (N,), those of all its micro-batches."""
+        if self.rate < 1:
+            labels = self.workers.gather("labels", labels).ravel().astype(np.int32)
+        for shard in self.shards:
+            shard.begin(None if self.rate == 1 else
+                        choose_rows(labels, shard.low, shard.high, self.rate, self.seed, step))
+
+    def backward(self, embeddings: list[mx.nd.NDArray], labels: list[np.ndarray], factor: float = 1.0) -> HeadPass:
+        """What MarginHead.backward does; hits are among the classes that take part. factor: on every gradient."""
+        if self.parallel:
+            return self._joined(self.shards, embeddings, labels, factor)
+        parts = [self._joined([shard], [embedding], [own], factor)
+                 for shard, embedding, own in zip(self.shards, embeddings, labels)]
+        return HeadPass(*(sum((getattr(part, name) for part in parts), [])
+                          for name in ("losses", "cosines", "hits", "gradients")))
+
+    def update(self, rate: float, count: float) -> None:
+        """Move the rows that took part along their gradient over `count`; rate: before --fc7-lr-mult."""
+        if not self.parallel:
+            self._add_gradients()
+        elif self.workers.number > 1:
+            for number, shard in enumerate(self.shards):
+                self.workers.add_arrays(f"shard {number}", list(shard.gradients.values()))
+        for shard in self.shards:
+            shard.update(rate, self._momentum, self._decay, count)
+
+    def arrays(self) -> dict[str, mx.nd.NDArray]:
+        """fc7_weight and fc7_bias, whole, and their momentum as NAME@momentum, in host memory."""
+        whole = {name: mx.nd.empty((self.layer.num_classes, *value.shape[1:]), ctx=mx.cpu())
+                 for name, value in self.shards[0].state().items()}
+        for shard in self.shards if self.parallel else self.shards[:1]:
+            for name, value in shard.state().items():
+                value.copyto(whole[name][shard.low:shard.high])
+        return whole
+
+    def set_arrays(self, arrays: Mapping[str, mx.nd.NDArray]) -> None:
+        """Put back what `arrays` gave, or some of it, on this number of devices or another."""
+        for shard in self.shards:
+            shard.put(arrays)
+
+    def _add_gradients(self) -> None:
+        """Over the devices and the workers."""
+        if len(self.shards) == self.workers.number == 1:
+            return
+        for name in self.shards[0].gradients:
+            first = self.devices[0]
+            total = mx.nd.add_n(*(shard.gradients[name].as_in_context(first) for shard in self.shards))
+            self.workers.add_arrays(f"head {name}", [total])
+            for shard in self.shards:
+                total.copyto(shard.gradients[name])
+
+    def _joined(self, shards: list[Shard], embeddings: list[mx.nd.NDArray], labels: list[np.ndarray],
+                factor: float) -> HeadPass:
+        """One softmax over `shards` for the samples of all `embeddings`."""
+        leaves = [embedding.detach() for embedding in embeddings]
+        for leaf in leaves:
+            leaf.attach_grad()
+        with autograd.record():
+            data = [self.layer.directions(leaf) for leaf in leaves]
+        joined = np.concatenate(labels)
+        partials = [shard.forward(mx.nd.concat(*(part.as_in_context(shard.device) for part in data), dim=0), joined)
+                    for shard in shards]
+        log_total, hit, own, cosine = _over_shards(partials, shards[0].device)
+        gradients = [shard.backward(log_total.as_in_context(shard.device), factor) for shard in shards]
+        ends = np.cumsum([len(own_labels) for own_labels in labels])
+        for part, end in zip(data, ends):
+            rows = slice(int(end) - len(part), int(end))
+            part.backward(mx.nd.add_n(*(gradient[rows].as_in_context(part.context) for gradient in gradients)))
+        return HeadPass([log_total - own], [cosine], [hit], [leaf.grad for leaf in leaves])
+
+
+def _over_shards(partials: list[Partial], device: mx.Context) -> tuple[mx.nd.NDArray, ...]:
+    """log of the sum of exp over all shards, hit, own logit and own cosine, (n,) each, on `device`."""
+    def together(name: str) -> mx.nd.NDArray:
+        return mx.nd.stack(*(getattr(partial, name).as_in_context(device) for partial in partials), axis=1)
+    log_sums = together("log_sum")
+    top = mx.nd.max(log_sums, axis=1)
+    total = top + mx.nd.log(mx.nd.sum(mx.nd.exp(mx.nd.broadcast_sub(log_sums, top.expand_dims(1))), axis=1))
+    hit = mx.nd.pick(together("is_own"), mx.nd.argmax(together("largest"), axis=1))
+    return total, hit, mx.nd.sum(together("own"), axis=1), mx.nd.sum(together("cosine"), axis=1)

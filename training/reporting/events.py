@@ -1,0 +1,69 @@
+"""TensorBoard's event files, written one event after the other.
+
+mxboard makes the summaries and the checksums. Its SummaryWriter is not used: it keeps every scalar in memory, writes
+from a thread that a full disk ends in silence (the run then hangs at its next event), and cannot say how far its file
+is.
+"""
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+from mxboard.proto import event_pb2
+from mxboard.record_writer import masked_crc32c
+from mxboard.summary import histogram_summary, image_summary, scalar_summary
+
+from training.saving.growing import GrowingFile
+
+PATTERN = "events.out.tfevents.*"
+
+
+class EventFile:
+    """One new event file in a folder, named so that it sorts behind those that are there.
+
+    first_step: where a resumed run goes on; TensorBoard, which may have shown later steps already, then drops those.
+    """
+
+    def __init__(self, folder: Path, first_step: int = 0) -> None:
+        stamps = [int(part) for path in folder.glob(PATTERN) for part in [path.name.split(".")[3]] if part.isdigit()]
+        stamp = max([int(time.time()), *(there + 1 for there in stamps)])
+        self._file = GrowingFile(folder / f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}")
+        self._add(event_pb2.Event(file_version="brain.Event:2"))
+        if first_step:
+            self._add(event_pb2.Event(step=first_step, session_log=event_pb2.SessionLog(
+                status=event_pb2.SessionLog.START)))
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """A point of the curve `tag`."""
+        self._add(event_pb2.Event(step=step, summary=scalar_summary(tag, float(value))))
+
+    def histogram(self, tag: str, values: np.ndarray, step: int, bins: int = 64) -> None:
+        """The distribution of `values`, of any shape."""
+        self._add(event_pb2.Event(step=step, summary=histogram_summary(tag, values, bins)))
+
+    def image(self, tag: str, image: np.ndarray, step: int) -> None:
+        """A picture, (3, H, W) uint8."""
+        self._add(event_pb2.Event(step=step, summary=image_summary(tag, image)))
+
+    def sync(self) -> int:
+        """Flush to the disk; the length."""
+        return self._file.sync()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _add(self, event: event_pb2.Event) -> None:
+        event.wall_time = time.time()
+        content = event.SerializeToString()
+        length = struct.pack("<Q", len(content))
+        self._file.append(length + struct.pack("<I", masked_crc32c(length)) + content
+                          + struct.pack("<I", masked_crc32c(content)))

@@ -1,0 +1,141 @@
+"""What a run writes down: metrics.jsonl, log.txt, TensorBoard events, config.json."""
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Mapping
+
+import numpy as np
+
+from common.files import write_atomic
+from training.config import Config
+from training.reporting.events import PATTERN, EventFile
+from training.saving.growing import GrowingFile, cut
+
+log = logging.getLogger(__name__)
+METRICS = "metrics.jsonl"
+PACKAGES = ("mxnet", "gluoncv", "numpy", "mxboard", "scikit-learn", "opencv-python-headless", "protobuf")
+
+
+class RunLog:
+    """The files of one run folder.
+
+    lengths: of the files that may keep rows, by name, as `sync` gave them to the state that is resumed. A resumed run
+    repeats the steps after its state, so what those wrote is cut off, and event files begun since go. Every row is with
+    the system when its method returns; an OSError names the file.
+    """
+
+    def __init__(self, folder: Path, lengths: Mapping[str, int] | None = None, first_step: int = 0) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lengths = dict(lengths or {})
+        shorter = [path.name for path in sorted({folder / METRICS, *folder.glob(PATTERN),
+                                                 *(folder / name for name in self._lengths)})
+                   if not cut(path, self._lengths.get(path.name, 0))]
+        self._handler = _LogFile(folder / "log.txt", encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logging.getLogger().addHandler(self._handler)
+        if shorter:
+            log.warning("%s in %s: shorter than when the state was saved; rows are missing there", ", ".join(shorter),
+                        folder)
+        self._metrics = GrowingFile(folder / METRICS)
+        self._folder, self._first_step, self._opened = folder, first_step, None
+
+    @property
+    def _events(self) -> EventFile:
+        if self._opened is None:  # a resumed run that has nothing left to do leaves no file
+            self._opened = EventFile(self._folder, self._first_step)
+        return self._opened
+
+    def sync(self) -> dict[str, int]:
+        """Flush rows and events to the disk; the length of every file that holds some, by name."""
+        events = {self._opened.path.name: self._opened.sync()} if self._opened else {}
+        return {**self._lengths, METRICS: self._metrics.sync(), **events}
+
+    def row(self, row: dict[str, Any]) -> None:
+        """Append one row to metrics.jsonl; numbers that JSON does not have become null."""
+        clean = {name: _plain(value) for name, value in row.items()}
+        self._metrics.append(json.dumps(clean).encode("utf-8") + b"\n")
+
+    def train(self, row: dict[str, Any], emb_norm: float) -> None:
+        """A `train` row, and its curves."""
+        self.row(row)
+        for name in ("loss", "accuracy", "cosine", "lr", "samples_per_s", "data_wait"):
+            self._events.scalar(f"train/{name}", row[name], row["step"])
+        self._events.scalar("train/embedding_norm", emb_norm, row["step"])
+
+    def verification(self, row: dict[str, Any], roc: np.ndarray | None, embeddings: np.ndarray) -> None:
+        """A `verification` row, its curves, the ROC picture ((3, H, W) uint8) and a histogram of embedding values."""
+        self.row(row)
+        target, step = Path(row["target"]).stem, row["step"]
+        for name in ("accuracy", "tpr", "eer", "auc", "threshold", "xnorm"):
+            self._events.scalar(f"{target}/{name}", row[name], step)
+        self._events.histogram(f"{target}/embedding", embeddings, step)
+        if roc is not None:
+            self._events.image(f"{target}/roc", roc, step)
+
+    def close(self) -> None:
+        """Close every file."""
+        if self._opened:
+            self._opened.close()
+        self._metrics.close()
+        logging.getLogger().removeHandler(self._handler)
+        with contextlib.suppress(OSError):  # a full disk, which was told when the line was logged
+            self._handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """log.txt; a full disk is an OSError for who logs, not a traceback on the screen."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, self.baseFilename) from None
+        super().handleError(record)
+
+
+def write_config(folder: Path, config: Config, resolved: dict[str, Any]) -> None:
+    """RUN/config.json: the configuration, what was resolved from it, package versions and the git commit."""
+    content = {**config.as_dict(), "resolved": resolved, "versions": versions(), "git_commit": git_commit(),
+               "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    write_atomic(folder / "config.json", json.dumps(content, indent=1) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that matter for a result."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue  # a GPU wheel has another name; mxnet's own module tells its version
+    if "mxnet" not in found:
+        import mxnet
+        found["mxnet"] = mxnet.__version__
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of this checkout, with `+` where files differ from it; None outside git."""
+    folder = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=10)
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True,
+                                 timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if commit.returncode:
+        return None
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.floating, float)):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.integer) else value

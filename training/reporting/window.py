@@ -1,0 +1,69 @@
+"""Sums over the steps between two rows of the log."""
+from __future__ import annotations
+
+import math
+import time
+from typing import Mapping
+
+import numpy as np
+
+from training.cluster.workers import Workers
+from training.reporting.watch import mean_similarity
+from training.step import StepResult
+
+OVER_WORKERS = ("images", "loss", "cosine", "hits")
+SUMS = ("steps", "images", "loss", "cosine", "hits", "waited", "seconds")
+SHAPE = ("norm", "similarity")
+
+
+class Window:
+    """The steps since the last row: sums, and the time they took.
+
+    A resumed run goes on with the sums of the state, so that its rows are those of a run that was never stopped.
+    """
+
+    def start(self, sums: Mapping[str, float] | None = None) -> None:
+        """Forget what was added, begin with `sums` where there are any, and begin to count time."""
+        self.sums = {name: (sums or {}).get(name, 0) for name in SUMS}
+        self._shape = {name: (sums or {}).get(name, math.nan) for name in SHAPE}
+        self._began, self._last = time.perf_counter(), None
+
+    def add(self, loss: np.ndarray, cosine: np.ndarray, hit: np.ndarray, waited: float, result: StepResult) -> None:
+        """Count a step: per-image losses, cosines and hits, and the seconds spent waiting for its images."""
+        for name, value in (("steps", 1), ("images", len(loss)), ("loss", float(loss.sum())),
+                            ("cosine", float(cosine.sum())), ("hits", float(hit.sum())), ("waited", waited)):
+            self.sums[name] += value
+        self._last = result
+
+    def add_skipped(self, waited: float) -> None:
+        """Count a step that was not applied: its time, nothing of its numbers."""
+        self.sums["steps"] += 1
+        self.sums["waited"] += waited
+
+    def join(self, workers: Workers) -> None:
+        """Take the sums of all workers into worker 0's, with whom the rows and the state are made."""
+        totals = workers.add("window", np.array([float(self.sums[name]) for name in OVER_WORKERS]))
+        if workers.number > 1:
+            self.sums.update({name: float(total) * (workers.rank == 0) for name, total in zip(OVER_WORKERS, totals)})
+
+    def state(self) -> dict[str, float]:
+        """What `start` needs to go on in another process."""
+        return {**self.sums, "seconds": self._seconds(), **self._embedding_shape()}
+
+    def summary(self) -> dict[str, float]:
+        """Means over the window; norm and similarity are of the last step's embeddings. NaN where no step counted."""
+        sums, seconds = self.sums, max(self._seconds(), 1e-9)
+        means = {name: sums[key] / sums["images"] if sums["images"] else math.nan
+                 for name, key in (("loss", "loss"), ("cosine", "cosine"), ("accuracy", "hits"))}
+        return {**means, "samples_per_s": sums["images"] / seconds, "data_wait": min(1.0, sums["waited"] / seconds),
+                "seconds_per_step": seconds / sums["steps"], **self._embedding_shape()}
+
+    def _embedding_shape(self) -> dict[str, float]:
+        if self._last is None:
+            return self._shape
+        embedding = self._last.embedding()
+        return {"norm": float(np.linalg.norm(embedding, axis=1).mean()),
+                "similarity": mean_similarity(embedding, self._last.labels[:len(embedding)])}
+
+    def _seconds(self) -> float:
+        return self.sums["seconds"] + time.perf_counter() - self._began
