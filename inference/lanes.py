@@ -25,7 +25,7 @@ class _Device(ctypes.Structure):
 
 
 _FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
-_kept: dict[mx.Context, object] = {}  # by lane, what its worker calls, which must live as long as that may be
+_kept: dict[int, object] = {}  # by width, what a worker calls, which must live as long as that may be
 
 
 def open_lanes(images: int) -> list[mx.Context]:
@@ -46,15 +46,14 @@ def partition(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
 
 
 def _set_width(lane: mx.Context, width: int) -> None:
-    """Queue, before all else on the lane, that its worker is to use `width` threads."""
-    if lane in _kept:
-        return
-    caller = threading.get_ident()
+    """Queue, before what follows on the lane, that its worker is to use `width` threads.
 
-    def in_worker(_context: int, _argument: int) -> None:
+    Every time, since a fork of this process ends all workers and begins new ones.
+    """
+    def in_worker(_context: int, caller: int) -> None:
         if threading.get_ident() != caller:  # MXNet's NaiveEngine has no workers
             _LIB.MXSetNumOMPThreads(ctypes.c_int(width))
-    _kept[lane] = _FUNCTION(in_worker)
+    function = _kept.setdefault(width, _FUNCTION(in_worker))
     device = _Device(mx.Context.devstr2type[lane.device_type], lane.device_id)
-    check_call(_LIB.MXEnginePushSync(_kept[lane], None, None, ctypes.byref(device), None, 0, None, 0, None, 0,
-                                     b"lane_width"))
+    check_call(_LIB.MXEnginePushSync(function, ctypes.c_void_p(threading.get_ident()), None, ctypes.byref(device),
+                                     None, 0, None, 0, None, 0, b"lane_width"))

@@ -1,5 +1,6 @@
 """The CPU's lanes: how many, how wide their workers are, and that embeddings do not depend on them."""
 import ctypes
+import os
 import subprocess
 import sys
 
@@ -45,6 +46,16 @@ def test_lanes_share_the_cores(monkeypatch, cores, images, expected):
     opened = open_lanes(images)
     assert [width_of(lane) for lane in opened] == expected and len(set(opened)) == len(opened)
     assert width_of(mx.cpu(0)) == before  # where a training runs
+
+
+def test_lanes_opened_after_a_fork_have_their_width(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    for _ in range(2):
+        assert [width_of(lane) for lane in open_lanes(1)] == [3]
+        child = os.fork()  # MXNet ends its workers here, and begins others in both processes
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 16])
