@@ -27,7 +27,8 @@ class Slow(progress.tqdm):
         return super().update(n)
     def stop(self):
         print("at work", file=sys.stderr, flush=True)
-        time.sleep(60)
+        for _ in range(600):  # a signal just before a long sleep would be noticed only after it
+            time.sleep(0.1)
 progress.tqdm = Slow
 cli.run(__main__.main, "tools")
 """
