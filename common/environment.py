@@ -11,6 +11,7 @@ try:
 except ImportError:  # before 3.8, which check_environment refuses
     metadata = None
 
+MOST_TEMPORARY = 4  # MXNet's own number
 MAX_PIXELS = 1 << 26  # of one image; a few bytes can promise gigabytes of pixels
 INSTALL = "run `make venv`, or pip install --no-deps -r requirements.txt, and use that environment"
 PACKAGES = ("numpy", "protobuf", "mxboard", "gluoncv", "scikit-learn", "matplotlib", "tqdm")
@@ -49,15 +50,16 @@ def check_environment() -> None:
 
 def set_threads() -> None:
     """Set OMP_NUM_THREADS to the cores this process may use, how its threads wait, and how many temporary arrays MXNet
-    keeps for each CPU device, unless the user set it.
+    keeps on CPUs, unless the user set it.
 
     Unset, MXNet's OpenMP may start a single thread, which is half the speed of two. Its threads sleep while they wait:
     spinning gains nothing on a free machine and takes ten times as long on one whose cores do something else as well.
-    Of temporary arrays, as large as the largest map, a device's single worker uses one at a time; MXNet keeps 4.
+    Temporary arrays are as large as the largest map, and all CPU devices share them: with one, no two devices would ever
+    compute at a time, which `inference.lanes` needs; more than there are cores are in nobody's use. MXNet keeps 4.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
-    os.environ.setdefault("MXNET_CPU_TEMP_COPY", "1")
+    os.environ.setdefault("MXNET_CPU_TEMP_COPY", str(min(threads(), MOST_TEMPORARY)))
     os.environ.setdefault("MXNET_CUDNN_LIB_CHECKING", "0")
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
 

@@ -53,6 +53,17 @@ def test_threads_are_left_as_the_user_set_them(monkeypatch):
     assert int(environment.os.environ["OMP_NUM_THREADS"]) == environment.usable_cores() >= 1
 
 
+@pytest.mark.parametrize("cores, copies", [(1, "1"), (2, "2"), (16, "4")])
+def test_as_many_temporary_arrays_as_lanes_that_compute_at_a_time(monkeypatch, cores, copies):
+    monkeypatch.setenv("OMP_NUM_THREADS", str(cores))
+    monkeypatch.delenv("MXNET_CPU_TEMP_COPY", raising=False)
+    environment.set_threads()
+    assert environment.os.environ["MXNET_CPU_TEMP_COPY"] == copies
+    monkeypatch.setenv("MXNET_CPU_TEMP_COPY", "7")
+    environment.set_threads()
+    assert environment.os.environ["MXNET_CPU_TEMP_COPY"] == "7"
+
+
 def test_a_file_is_whole_or_as_it_was(tmp_path):
     path = tmp_path / "file.txt"
     write_atomic(path, "before")
