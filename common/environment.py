@@ -54,7 +54,7 @@ def set_threads() -> None:
 
     Unset, MXNet's OpenMP may start a single thread, which is half the speed of two. Its threads sleep while they wait:
     spinning gains nothing on a free machine and takes ten times as long on one whose cores do something else as well.
-    Temporary arrays are as large as the largest map, and all CPU devices share them: with one, no two devices would ever
+    Temporary arrays are as large as the largest map, and all CPU devices share them: with one, no two devices would
     compute at a time, which `inference.lanes` needs; more than there are cores are in nobody's use. MXNet keeps 4.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
