@@ -11,6 +11,7 @@ WORDS = ("", "0", "-1", "1", "00", "+3", "1e9", "nan", "inf", "-0", "0.5", "4294
          "/dev/zero", "/dev/random", "/proc/self/mem", "/", ".", "..", "~", "a" * 300, "x\0y", "\ufeff", "\u202e",
          "\ud800", "\U0001f600", "caf\u0301e", "=cmd()", '"', '""', "'", "\\", "%s%n", "a\rb", "\x1b[2J", " " * 50,
          "a/" * 200, "b" * 200_000)
+LONGEST = 1 << 24  # bytes of a line that is repeated
 SEPARATORS = (b"\n", b"\r\n", b"\r", b"\0", b"\t", b",", b";", b" ", b"\x0b", b"\x0c", b"\x1a", b"\xc2\x85",
               b"\xe2\x80\xa8", b"\xff", b'"', b"\n\n\n")
 
@@ -74,7 +75,7 @@ def mutate_text(data: bytes, chance: random.Random) -> bytes:
         elif way == 7:
             lines[at] = line.replace(separator, chance.choice(SEPARATORS))
         elif chance.random() < 0.3:
-            lines[at] = line * chance.choice((2, 30, 3000))
+            lines[at] = line * min(chance.choice((2, 30, 3000)), max(LONGEST // (len(line) + 1), 1))
     out = b"\n".join(lines)
     if chance.random() < 0.15:
         text = out.decode("utf-8", "replace")
