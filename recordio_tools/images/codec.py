@@ -4,7 +4,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from recordio_tools.images.formats import MOST_SCANS
+from recordio_tools.images.formats import MOST_SCANS, has_many_scans
 
 
 class ImageError(ValueError):
@@ -29,7 +29,7 @@ def decode_bgr(data: bytes, reduced: int = 1) -> np.ndarray:
     """The same with the channels in OpenCV's order, which saves a copy."""
     if not data:
         raise ImageError("is empty")
-    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MOST_SCANS:
+    if data.startswith(b"\xff\xd8") and has_many_scans(data):
         raise ImageError(f"has more than {MOST_SCANS} scans, each of which takes as long as an image")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), REDUCED[reduced])

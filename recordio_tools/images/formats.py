@@ -11,6 +11,7 @@ SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"BM", 
               (b"GIF8", "GIF"))
 NO_CONTENT = frozenset([0x01, *range(0xd0, 0xd8)])
 FRAMES = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
+SCAN = b"\xff\xda"  # the marker that begins one
 MOST_SCANS = 100  # of a JPEG: a progressive one has about ten; thousands only keep a decoder busy
 
 
@@ -65,7 +66,8 @@ def describe(data: bytes) -> Description | None:
 
 
 def is_cut_off(data: bytes) -> bool:
-    """Whether a JPEG, PNG, WebP or BMP lacks its end; decoders fill the missing part with gray and say nothing."""
+    """Whether a JPEG, PNG, WebP or BMP lacks its end; decoders leave the missing part as it was in
+    memory, or gray, and say nothing."""
     kind = kind_of(data)
     if kind == "JPEG":
         return data.rfind(b"\xff\xd9") < max(read_header(data).scan, 2)
@@ -76,6 +78,11 @@ def is_cut_off(data: bytes) -> bool:
     if kind == "BMP" and len(data) >= 6:
         return struct.unpack_from("<I", data, 2)[0] > len(data)
     return False
+
+
+def has_many_scans(data: bytes, begin: int = 0, end: int | None = None) -> bool:
+    """Whether data[begin:end], a JPEG, may have more than MOST_SCANS scans, by the markers in it."""
+    return data.count(SCAN, begin, end) > MOST_SCANS
 
 
 def read_header(data: bytes) -> JpegHeader:

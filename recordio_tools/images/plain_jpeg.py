@@ -3,10 +3,9 @@ from __future__ import annotations
 
 import re
 
-from recordio_tools.images.formats import MOST_SCANS, JpegHeader, read_header
+from recordio_tools.images.formats import JpegHeader, has_many_scans, read_header
 
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # in compressed data only stuffed zeros and restarts follow 0xff
-SCAN = b"\xff\xda"
 MOST_HEADERS, LONGEST_HEADER = 32, 4096
 MOST_KNOWN, MOST_LOOKS = 8, 64  # an image that has none of them pays for all; encoders may make one for each image
 
@@ -57,7 +56,7 @@ class FewScans:
         """Whether data[begin:end] is no JPEG, one of one scan or one of few; the same answer whatever is `known`."""
         if not data.startswith(b"\xff\xd8", begin):
             return True
-        few = data.count(SCAN, begin, end) <= MOST_SCANS
+        few = not has_many_scans(data, begin, end)
         if few and not self._looks:
             return True
         self._looks = max(self._looks - 1, 0)

@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.files import PathLike
 from recordio_tools.images.alignment import align
 from recordio_tools.images.codec import ImageError, decode_bgr, encode_bgr
-from recordio_tools.images.formats import MOST_SCANS, Description, describe, is_cut_off
+from recordio_tools.images.formats import Description, describe, has_many_scans, is_cut_off
 
 BLOCK = 1 << 16
 MOST_BYTES = 1 << 28  # of an image file
@@ -135,7 +135,7 @@ def examine(data: bytes) -> Description:
     if told is None or not told.height * told.width:
         raise Unusable("no image" if told is None or told.kind not in ("GIF", "HEIC", "AVIF") else
                        f"{told.kind}, which is not read")
-    if told.height * told.width > MAX_PIXELS or told.kind == "JPEG" and data.count(b"\xff\xda") > MOST_SCANS:
+    if told.height * told.width > MAX_PIXELS or told.kind == "JPEG" and has_many_scans(data):
         raise Unusable("too large")
     if is_cut_off(data):
         raise Unusable("truncated")

@@ -89,9 +89,8 @@ class RecordParts:
 
     def places(self, keys: np.ndarray) -> Iterable[tuple[RawFile, int]]:
         """For each of `keys`, which must all be there: the part that the record lies in, and its offset there."""
-        positions = self._order[np.searchsorted(self._sorted, keys)]
-        numbers = np.searchsorted(self._starts, positions, "right") - 1
-        for number, there in zip(numbers.tolist(), (positions - self._starts[numbers]).tolist()):
+        numbers, places = self._locate(keys)
+        for number, there in zip(numbers.tolist(), places.tolist()):
             yield self.parts[number], int(self.parts[number].offsets[there])
 
     def place(self, position: int) -> str:
@@ -113,15 +112,20 @@ class RecordParts:
 
     def split(self, keys: np.ndarray) -> Iterator[tuple[RecordFile, np.ndarray]]:
         """(part, the keys there) of stretches of some keys, int64, which follow one another in one part."""
+        number, there = self._locate(keys)
+        for stretch in np.split(np.arange(len(keys)), np.flatnonzero(np.diff(number)) + 1) if len(keys) else ():
+            part = int(number[stretch[0]])
+            yield self.parts[part], self.parts[part].keys[there[stretch]]
+
+    def _locate(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The part of each of some keys, int64, and its position there; DataError names a key that is not there."""
         place = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
         absent = np.flatnonzero(self._sorted[place] != keys) if len(self._sorted) else np.arange(len(keys))
         if len(absent):
             self._find(int(keys[absent[0]]))
         position = self._order[place]
         number = np.searchsorted(self._starts, position, "right") - 1
-        for stretch in np.split(np.arange(len(keys)), np.flatnonzero(np.diff(number)) + 1) if len(keys) else ():
-            part = int(number[stretch[0]])
-            yield self.parts[part], self.parts[part].keys[position[stretch] - self._starts[part]]
+        return number, position - self._starts[number]
 
     def _position(self, key: int) -> int | None:
         place = int(np.searchsorted(self._sorted, key))
