@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import signal
 import subprocess
@@ -62,11 +63,23 @@ def a_checkpoint_is_written(run: Path) -> bool:
     return any(run.glob(".model-*.tmp"))
 
 
+def until_held(process: subprocess.Popen) -> None:
+    """Wait until the process stops itself (SIGSTOP), or ends."""
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+
+def release(process: subprocess.Popen) -> None:
+    """Let a process that stopped itself go on."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGCONT)
+
+
 def end_by(process: subprocess.Popen, numbers: list[signal.Signals], pause: float = 0.05) -> None:
     """Send the signals one after the other, and wait for the end."""
     for number in numbers:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(number)
+        release(process)
         time.sleep(pause if len(numbers) > 1 else 0)
     process.wait()
 

@@ -41,12 +41,15 @@ def make_data(folder: Path) -> Path:
     return folder
 
 
-def start(data: Path, run: Path, flags: Sequence[str]) -> subprocess.Popen:
-    """`train_softmax.py` with FLAGS and `flags` in a process of its own; its stderr goes to `run`.stderr."""
-    command = [sys.executable, str(REPO / "train_softmax.py"), *FLAGS, "--data-dir", str(data), "--prefix",
-               str(run / "model"), *flags]
+def start(data: Path, run: Path, flags: Sequence[str], observed: Sequence[str] = ()) -> subprocess.Popen:
+    """`train_softmax.py` with FLAGS and `flags` in a process of its own; its stderr goes to `run`.stderr.
+
+    observed: flags of `endurance.observed`, which then runs it.
+    """
+    program = ["-m", "endurance.observed", *observed, "--"] if observed else [str(REPO / "train_softmax.py")]
+    command = [sys.executable, *program, *FLAGS, "--data-dir", str(data), "--prefix", str(run / "model"), *flags]
     with open(stderr_of(run), "wb") as stream:
-        return subprocess.Popen(command, stderr=stream, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        return subprocess.Popen(command, stderr=stream, cwd=REPO, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def stderr_of(run: Path) -> Path:

@@ -27,6 +27,7 @@ full disk. At the end of each run checkpoints, states, rows and events must be t
 Exit 0 where they are, 1 where something differs or a run ended as it should not."""
 
 SIGNALLED = 130
+ROW = 3  # steps to a row, by small_run.FLAGS: a run held that long before its end is held
 FULL_DISK = "a full disk"
 # Weights of the ways to end, and the exit statuses that are right for each. Python itself is ended by a signal (a
 # negative status) before its first line runs.
@@ -47,6 +48,7 @@ class Torture:
     def __init__(self, folder: Path, devices: str, options: argparse.Namespace, say: Callable[[str], None]) -> None:
         self.folder, self.devices, self.say = folder, devices, say
         self.random = random.Random(f"{options.seed} {devices}")
+        self.steps, self.at_rows = options.steps, options.at_rows
         self.data = small_run.make_data(folder / "data")
         self.flags = ["--devices", devices, "--max-steps", str(options.steps), *options.flags]
         self.whole = folder / "whole"
@@ -70,7 +72,8 @@ class Torture:
         """One run to its end; how often it was ended on the way. After `most` times it is left alone."""
         target, ended = disk.folder / "run", 0
         while True:
-            process = small_run.start(self.data, target, [*self.flags, "--resume", "--save-every", "0.4"])
+            hold = ["--hold", str(self.random.randint(1, self.steps - ROW))] if self.at_rows and ended < most else []
+            process = small_run.start(self.data, target, [*self.flags, "--resume", "--save-every", "0.4"], hold)
             try:
                 if ended == most:
                     process.wait()
@@ -92,25 +95,31 @@ class Torture:
         return ended
 
     def _end(self, process: subprocess.Popen, target: Path, disk: harm.Disk, way: str) -> None:
+        if self.at_rows:
+            harm.until_held(process)
+        else:
+            self._await_moment(process, target, way)
+        if way == FULL_DISK:
+            disk.fill(process)
+            harm.release(process)
+            process.wait()
+            disk.free()
+        elif way.startswith("kill -9"):
+            harm.end_by(process, [signal.SIGKILL])
+        else:
+            number = signal.SIGTERM if way == "SIGTERM" else signal.SIGINT
+            harm.end_by(process, [number] * (2 if "twice" in way else 1))
+
+    def _await_moment(self, process: subprocess.Popen, target: Path, way: str) -> None:
         rows = target / "metrics.jsonl"
         if self.random.random() < 0.8:  # else at any moment, the start among them
             size = _size(rows)
             harm.until(process, lambda: _size(rows) > size)
         pause = time.monotonic() + self.random.uniform(0, 3)
         harm.until(process, lambda: time.monotonic() > pause)
-        if way == FULL_DISK:
-            disk.fill(process)
-            process.wait()
-            disk.free()
-        elif way.startswith("kill -9"):
-            moment = {"state": harm.a_state_is_written, "checkpoint": harm.a_checkpoint_is_written}
-            for word, come in moment.items():
-                if word in way:
-                    harm.until(process, lambda come=come: come(target))
-            harm.end_by(process, [signal.SIGKILL])
-        else:
-            number = signal.SIGTERM if way == "SIGTERM" else signal.SIGINT
-            harm.end_by(process, [number] * (2 if "twice" in way else 1))
+        for word, come in {"state": harm.a_state_is_written, "checkpoint": harm.a_checkpoint_is_written}.items():
+            if word in way:
+                harm.until(process, lambda come=come: come(target))
 
     def _expect(self, process: subprocess.Popen, target: Path, right: set[int], way: str) -> None:
         status = process.wait()
@@ -146,6 +155,8 @@ def build_parser() -> Parser:
     parser = Parser(prog="python -m endurance.torture", description=DESCRIPTION)
     parser.add_argument("--kills", type=at_least(1), default=50, help="how often to end runs, over all --devices")
     parser.add_argument("--steps", type=at_least(1), default=150, help="steps of each run")
+    parser.add_argument("--at-rows", action="store_true", help="end runs at rows of metrics.jsonl that the seed "
+                        "chooses, not at moments of the clock: the same trial each time, however busy the machine is")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the ways")
     parser.add_argument("--devices", nargs="+", default=["cpu:0", "cpu:0,cpu:1"], help="each is tried on its own")
     parser.add_argument("flags", nargs="*", metavar="FLAG", help="behind --: more flags for train_softmax.py")

@@ -14,6 +14,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"
+REFERENCE = REPO / "tests" / "reference"
 
 
 def _folder(name):
@@ -30,6 +31,12 @@ def shared_data():
 
 
 @pytest.fixture(scope="session")
+def reference():
+    """Parameter lists, outputs and scores that ours must reproduce; part of the repository."""
+    return REFERENCE
+
+
+@pytest.fixture(scope="session")
 def shared_reference():
-    """Parameter lists, outputs and scores that ours must reproduce."""
+    """Where the repository's reference values come from; it holds embeddings of real faces beside them."""
     return _folder("reference")

@@ -8,11 +8,11 @@ import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from recordio_cases import command, picture, write_image
-from test_processes import wait_for
 
 from recordio_tools.align.landmark_table import COLUMNS, read_table
 
@@ -20,6 +20,21 @@ POINTS = np.array([(160, 170), (310, 168), (236, 250), (164, 330), (304, 328)], 
 
 
 COUNT = 400
+REPO = Path(__file__).resolve().parent.parent
+# The command sends itself a signal with the crop of this number: some are there then, and more are still to be made.
+STOPPED = """
+import itertools, os
+from common import cli
+from recordio_tools import __main__
+from recordio_tools.align import aligning
+encode, numbers = aligning.encode_jpeg, itertools.count(1)
+def encode_and_stop(*arguments):
+    if next(numbers) == 31:
+        os.kill(os.getpid(), {number})
+    return encode(*arguments)
+aligning.encode_jpeg = encode_and_stop
+cli.run(__main__.main, "python -m recordio_tools")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +81,10 @@ def check_end(out, whole):
 @pytest.mark.parametrize("number, workers", [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
 def test_an_align_that_is_stopped_goes_on(tmp_path, work, whole, number, workers):
     out = tmp_path / "out"
-    argv = [sys.executable, "-m", "recordio_tools", *map(str, work), str(out), "--workers", str(workers)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert wait_for(lambda: len(list(out.rglob("*.jpg"))) > 30)
-        process.send_signal(number)
-        said = process.communicate(timeout=30)[1]
+    argv = [sys.executable, "-c", STOPPED.format(number=int(number)), *map(str, work), str(out), "--workers",
+            str(workers)]
+    process = subprocess.run(argv, capture_output=True, text=True, cwd=REPO)
+    said = process.stderr
     assert process.returncode == 130 and "Traceback" not in said
     assert said.splitlines()[-2:] == [f"{out}: the crops there are whole, and the same command goes on from them",
                                       "python -m recordio_tools: interrupted"]

@@ -7,7 +7,8 @@ from endurance import compare, soak, torture
 
 
 def test_runs_that_were_killed_end_as_the_one_left_alone(capsys):
-    assert torture.main(["--kills", "2", "--steps", "24", "--devices", "cpu:0,cpu:1", "--seed", "5"]) == 0
+    assert torture.main(["--kills", "2", "--steps", "24", "--devices", "cpu:0,cpu:1", "--seed", "5",
+                         "--at-rows"]) == 0
     told = capsys.readouterr().out.strip().splitlines()
     assert told[-1].startswith("2 ends (") and "to the last bit" in told[-1]
 
@@ -15,20 +16,29 @@ def test_runs_that_were_killed_end_as_the_one_left_alone(capsys):
 def test_a_run_that_ends_otherwise_is_noticed(monkeypatch):
     monkeypatch.setattr(compare, "progress", lambda folder: str(folder))
     with pytest.raises(RunError, match="not the one left alone: progress"):
-        torture.main(["--kills", "1", "--steps", "3", "--devices", "cpu:0"])
+        torture.main(["--kills", "1", "--steps", "6", "--devices", "cpu:0", "--at-rows"])
 
 
-def test_the_line_through_the_samples():
+def curve(rise=0.0, jump=0.0, jumps=(), steps=5000):
+    """Samples of a run that fills its memory for 1,000 steps, then rises by so many bytes a step, and in jumps."""
     random = np.random.RandomState(0)
-    steps = np.arange(0, 5000, 10.0)
-    memory = np.where(steps < 1000, 1e8 + 1e5 * steps, 2e8 + 300 * steps) + random.normal(0, 1e4, len(steps))
-    rise, error = soak.slope(np.stack([steps, memory], 1), 1000)
-    assert rise == pytest.approx(300, abs=3 * error) and 0 < error < 5
+    step = np.arange(0, steps, 10.0)
+    memory = np.where(step < 1000, 1e8 + 1e5 * step, 2e8 + rise * step) + random.normal(0, 1e4, len(step))
+    return np.stack([step, memory + jump * (step[:, None] > np.array(jumps)[None]).sum(1)], 1)
+
+
+def test_growth_is_told_from_a_single_step_of_the_curve():
+    rise, error = soak.growth(curve(300), 1000)
+    assert rise == pytest.approx(300, abs=4 * error) and 0 < error < 10
+    bound = 0.2 * soak.MIB / 1000
+    for place in range(1000, 5000, 90):  # one step of 2 MiB, wherever it comes
+        assert abs(soak.growth(curve(0, 2 * soak.MIB, [place]), 1000)[0]) < bound / 5
+    assert soak.growth(curve(0, 2 * soak.MIB, [1500, 2500, 3500]), 1000)[0] > 4 * bound
     with pytest.raises(RunError, match="more --steps"):
-        soak.slope(np.stack([steps, memory], 1), 4950)
+        soak.growth(curve(300), 4700)
 
 
 def test_soak_samples_a_run_and_judges_it(capsys):
-    flags = ["--steps", "150", "--warm-up", "40", "--", "--frequent", "2", "--target", "none"]
+    flags = ["--steps", "60", "--warm-up", "20", "--", "--frequent", "1", "--target", "none"]
     assert soak.main(["--bound", "1e6", *flags]) == 0
     assert "below the bound" in capsys.readouterr().out

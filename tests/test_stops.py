@@ -27,7 +27,7 @@ class Slow(progress.tqdm):
         return super().update(n)
     def stop(self):
         print("at work", file=sys.stderr, flush=True)
-        for _ in range(600):  # a signal just before a long sleep would be noticed only after it
+        while True:  # a signal just before a long sleep would be noticed only after it
             time.sleep(0.1)
 progress.tqdm = Slow
 cli.run(__main__.main, "tools")
@@ -85,7 +85,7 @@ def test_a_signal_in_the_middle(data, words, tmp_path, number):
         if words[1] in ("unpack a set", "unpack a bin", "merge", "repair"):  # the others write when all is read
             assert [path for path in tree(tmp_path) if path.name.endswith(".tmp")]
         process.send_signal(number)
-        said = process.communicate(timeout=30)[1]
+        said = process.communicate(timeout=600)[1]
     assert (process.returncode, said) == (130, "tools: interrupted\n")
     assert tree(data, tmp_path) == before
 

@@ -46,16 +46,22 @@ def drawn(rows):
     return {name: mx.nd.array(value.astype(np.float32)) for name, value in values.items()}
 
 
-def test_every_reference_file_has_its_network(shared_reference):
-    stems = {path.stem.split("_", 1)[1] for path in shared_reference.glob("params_*.csv")}
-    stems |= {path.stem.split("_", 1)[1] for path in shared_reference.glob("output_*.npz")}
-    assert stems == set(NETWORKS)
+def test_every_reference_file_has_its_network(reference):
+    for files in ("params_*.csv", "output_*.npz"):
+        assert {path.stem.split("_", 1)[1] for path in reference.glob(files)} == set(NETWORKS)
+
+
+def test_the_references_are_those_they_were_copied_from(reference, shared_reference):
+    names = {path.name for pattern in ("params_*.csv", "output_*.npz", "y1_scores.json")
+             for path in shared_reference.glob(pattern)}
+    assert len(names) == 2 * len(NETWORKS) + 1
+    assert all((reference / name).read_bytes() == (shared_reference / name).read_bytes() for name in names)
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
 @pytest.mark.parametrize("case", NETWORKS)
-def test_parameters_match_the_reference_in_name_order_and_shape(shared_reference, case, graph):
-    with open(shared_reference / f"params_{case}.csv", newline="") as file:
+def test_parameters_match_the_reference_in_name_order_and_shape(reference, case, graph):
+    with open(reference / f"params_{case}.csv", newline="") as file:
         expected = [(row["kind"], row["name"], tuple(map(int, row["shape"].split("x"))))
                     for row in csv.DictReader(file)]
     assert parameter_rows(GRAPHS[graph](built(case))) == expected
@@ -63,8 +69,8 @@ def test_parameters_match_the_reference_in_name_order_and_shape(shared_reference
 
 @pytest.mark.parametrize("graph", GRAPHS)
 @pytest.mark.parametrize("case", NETWORKS)
-def test_the_embedding_is_that_of_the_reference(shared_reference, case, graph):
-    expected = np.load(shared_reference / f"output_{case}.npz")["embedding"]
+def test_the_embedding_is_that_of_the_reference(reference, case, graph):
+    expected = np.load(reference / f"output_{case}.npz")["embedding"]
     symbol = GRAPHS[graph](built(case))
     values = drawn(parameter_rows(symbol))
     data = np.random.RandomState(11).randint(0, 256, SHAPE).astype(np.float32)

@@ -172,14 +172,14 @@ def test_only_the_newest_checkpoint_is_left_whatever_was_killed(data, tmp_path, 
 
 
 def wait_for_step(process, folder, step):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 6000
     while time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         with contextlib.suppress(OSError, ValueError, IndexError):
             if json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] >= step:
                 return
         time.sleep(0.05)
-    raise AssertionError("no step was made in two minutes")
+    raise AssertionError("no step was made in ten minutes")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -187,7 +187,7 @@ def test_a_signal_saves_and_leaves_with_130(data, tmp_path, number):
     with start(data, tmp_path, "--max-steps", 100000, "--frequent", 1) as process:
         wait_for_step(process, tmp_path, 1)
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=120)
+        _, stderr = process.communicate(timeout=600)
     assert process.returncode == 130, stderr
     assert signal.Signals(number).name in stderr and "--resume" in stderr and "step 1/100000" in stderr
     assert "step 1/100000" in (tmp_path / "log.txt").read_text()
@@ -199,11 +199,11 @@ def test_a_signal_saves_and_leaves_with_130(data, tmp_path, number):
 
 def test_a_signal_while_starting_ends_at_once_with_one_line(data, tmp_path):
     with start(data, tmp_path, "--max-steps", 100000) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while not (tmp_path / ".lock").exists() and time.monotonic() < deadline:
             time.sleep(0.002)
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=120)
+        _, stderr = process.communicate(timeout=600)
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr and ("interrupted" in stderr or "the state is saved" in stderr)
 

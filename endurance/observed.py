@@ -1,0 +1,52 @@
+"""`train_softmax.py` in this process, with something done at each train row of metrics.jsonl.
+
+  python -m endurance.observed --memory FILE -- FLAG ...    a line for each row goes to FILE: step, resident bytes
+  python -m endurance.observed --hold STEP -- FLAG ...      stop (SIGSTOP) at the first row of STEP or later, once
+"""
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import train_softmax
+from common.cli import Parser, at_least, run
+
+
+def resident() -> int:
+    """The resident memory of this process in bytes. Linux only."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+
+
+def observe(memory: Path | None, hold: int) -> None:
+    """Have every row that a RunLog of this process writes followed by what the flags ask for."""
+    from training.reporting.runlog import RunLog
+    write, held = RunLog.train, []
+
+    def train(self: RunLog, row: dict[str, Any], *rest: Any) -> None:
+        write(self, row, *rest)
+        if memory:
+            with open(memory, "a", encoding="ascii") as stream:
+                stream.write(f"{row['step']} {resident()}\n")
+        if hold and row["step"] >= hold and not held:
+            held.append(row["step"])
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    RunLog.train = train
+
+
+def main(argv: list[str]) -> int:
+    """Train under observation; the exit status of the training."""
+    parser = Parser(prog="python -m endurance.observed", description=__doc__)
+    parser.add_argument("--memory", type=Path, help="the file that gets the lines")
+    parser.add_argument("--hold", type=at_least(0), default=0, metavar="STEP", help="where to stop; 0: nowhere")
+    parser.add_argument("flags", nargs="*", metavar="FLAG", help="behind --: flags for train_softmax.py")
+    options = parser.parse_args(argv)
+    observe(options.memory, options.hold)
+    return train_softmax.main(options.flags)
+
+
+if __name__ == "__main__":
+    run(main, "train_softmax.py")
