@@ -29,13 +29,13 @@ test: lint
 	@$(PY) -m pytest
 
 torture: $(STAMP)
-	@$(PY) -m endurance.torture
+	@$(PY) -m stress.endurance.torture
 
 soak: $(STAMP)
-	@$(PY) -m endurance.soak
+	@$(PY) -m stress.endurance.soak
 
 fuzz: $(STAMP)
-	@$(PY) -m fuzzing
+	@$(PY) -m stress.fuzzing
 
 clean:
 	rm -rf $(VENV) demo

@@ -8,7 +8,9 @@ from common.environment import limit_images
 from common.errors import UserError
 
 PROG = "python -m recordio_tools"
-COMMANDS = ("pack", "align", "pairs", "check", "info", "unpack", "merge", "synth")
+COMMANDS = {name: f"recordio_tools.{name}.command" for name in ("pack", "align", "pairs", "check", "info", "unpack",
+                                                                "merge")}
+COMMANDS["synth"] = "synth.command"
 DESCRIPTION = """\
 Make, check, join and describe training sets (.rec) and verification sets (.bin).
 
@@ -24,8 +26,8 @@ def build_parser() -> cli.Parser:
     """The parser of all commands; each leaves its function in `run`."""
     parser = cli.Parser(prog=PROG, description=DESCRIPTION)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        importlib.import_module(f"recordio_tools.{name}.command").add_parser(subparsers)
+    for module in COMMANDS.values():
+        importlib.import_module(module).add_parser(subparsers)
     return parser
 
 

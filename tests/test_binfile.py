@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from foreign_pickles import PICKLES
 
-from fuzzing import pickles
 from recordio_tools.bins.binfile import read_bin, write_bin
 from recordio_tools.errors import DataError
+from stress.fuzzing import pickles
 
 IMAGES = [b"\xff\xd8abc", b"x" * 300, b"\x00\n'\\\x80", b"\xff\xd8abc"]
 SAME = [True, False]

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from common.errors import RunError
-from endurance import compare, soak, torture
+from stress.endurance import compare, soak, torture
 
 
 def test_runs_that_were_killed_end_as_the_one_left_alone(capsys):

@@ -11,9 +11,9 @@ import pytest
 from recordio_cases import command, drawn_faces, picture
 from small_sets import jpeg
 
-from fuzzing import pickles
 from recordio_tools.bins.binfile import read_bin
 from recordio_tools.records.dataset import open_dataset
+from stress.fuzzing import pickles
 
 IM2REC = Path(mx.__file__).parent / "tools" / "im2rec.py"
 PEOPLE, IMAGES = 3, 4

@@ -12,12 +12,12 @@ from conftest import SHARED
 from recordio_cases import command, drawn_faces, picture
 from small_sets import jpeg, write_training_set
 
-from fuzzing import cases, pickles, readers
-from fuzzing.__main__ import main
-from fuzzing.runner import Limits, run_all
 from recordio_tools.images.alignment import TEMPLATE, align
 from recordio_tools.records import framing
 from recordio_tools.records.writer import RecordWriter
+from stress.fuzzing import cases, pickles, readers
+from stress.fuzzing.__main__ import main
+from stress.fuzzing.runner import Limits, run_all
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import pytest
 from recordio_tools.__main__ import main
 from recordio_tools.images import alignment
 from recordio_tools.pairs.lists import read_cfp, read_lfw
-from recordio_tools.synth import features, landmarks, model, photograph, protocol, seeds, shot
-from recordio_tools.synth.generate import generate
-from recordio_tools.synth.identity import draw_person
+from synth import features, landmarks, model, photograph, protocol, seeds, shot
+from synth.generate import generate
+from synth.identity import draw_person
 
 PEOPLE = 20
 
@@ -202,7 +202,7 @@ def test_crops_lie_mostly_within_the_photograph(drawn):
 
 def test_rotation_turns_as_the_table_says():
     """yaw > 0: the nose moves to the image's right; pitch > 0: up; roll > 0: clockwise."""
-    from recordio_tools.synth.render import rotation
+    from synth.render import rotation
     nose, crown = np.array([0, 0, 1.0]), np.array([0, 1.0, 0])
     assert (rotation(30, 0, 0) @ nose)[0] > 0.4
     assert (rotation(0, 30, 0) @ nose)[1] > 0.4

@@ -5,7 +5,7 @@ import pytest
 from test_synth import contents
 
 from common.errors import UserError
-from recordio_tools.synth.generate import generate
+from synth.generate import generate
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path):
@@ -30,7 +30,7 @@ def test_numbers_that_make_no_set(tmp_path, identities, people, flag):
 def test_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr("recordio_tools.synth.album._write", fail)
+    monkeypatch.setattr("synth.album._write", fail)
     with pytest.raises(OSError, match="No space"):
         generate(tmp_path / "out", 2, 2, 0, 0, workers=1)
     assert not list(tmp_path.iterdir())

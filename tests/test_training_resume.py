@@ -9,7 +9,7 @@ import pytest
 from small_runs import SIZE, rows, start, train
 from small_sets import write_training_set, write_verification_set
 
-from endurance.compare import differences, events
+from stress.endurance.compare import differences, events
 from training.saving.state import generations
 
 # Everything that draws random numbers, dropout among it; rows, states and verifications at steps of their own.

@@ -16,9 +16,9 @@ from typing import Callable, Iterable, Iterator
 
 import cv2
 
-from fuzzing.cases import Case, Corpus, make_case, write_sound
-from fuzzing.pickles import CANARY
-from fuzzing.readers import READERS, quiet, run
+from stress.fuzzing.cases import Case, Corpus, make_case, write_sound
+from stress.fuzzing.pickles import CANARY
+from stress.fuzzing.readers import READERS, quiet, run
 
 MEBIBYTE = 1 << 20
 

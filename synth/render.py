@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from recordio_tools.synth import grid
+from synth import grid
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import numpy as np
 
 from common.cli import Parser, at_least, run
 from common.errors import RunError, UserError
-from endurance import small_run
+from stress.endurance import small_run
 
 DESCRIPTION = """Train for --steps steps, verifying and saving as often as in days of a long run, and watch the memory.
 
-  python -m endurance.soak                  some 5 minutes
-  python -m endurance.soak --steps 20000    longer
+  python -m stress.endurance.soak                  some 5 minutes
+  python -m stress.endurance.soak --steps 20000    longer
 
 The memory is read at every row of metrics.jsonl. What comes after the warm-up, the first --warm-up steps, is cut into
 parts, and the rise from part to part is averaged without the greatest change: a single step of the curve, as an
@@ -43,7 +43,7 @@ def growth(samples: np.ndarray, warm_up: int) -> tuple[float, float]:
 
 def build_parser() -> Parser:
     """The parser of this command."""
-    parser = Parser(prog="python -m endurance.soak", description=DESCRIPTION)
+    parser = Parser(prog="python -m stress.endurance.soak", description=DESCRIPTION)
     parser.add_argument("--steps", type=at_least(1), default=6000, help="steps to train")
     parser.add_argument("--warm-up", type=at_least(1), default=1500, help="steps that do not count")
     parser.add_argument("--bound", type=float, default=0.2, help="MiB in 1000 steps that are too many")
@@ -87,4 +87,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    run(main, "python -m endurance.soak")
+    run(main, "python -m stress.endurance.soak")

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from recordio_tools.synth.grid import bump, smoothstep
-from recordio_tools.synth.head import Base
-from recordio_tools.synth.identity import Person
-from recordio_tools.synth.texture import linear
+from synth.grid import bump, smoothstep
+from synth.head import Base
+from synth.identity import Person
+from synth.texture import linear
 
 WHITE = linear((206, 198, 193))
 TEETH = linear((222, 214, 200))

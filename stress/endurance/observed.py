@@ -1,7 +1,7 @@
 """`train_softmax.py` in this process, with something done at each train row of metrics.jsonl.
 
-  python -m endurance.observed --memory FILE -- FLAG ...    a line for each row goes to FILE: step, resident bytes
-  python -m endurance.observed --hold STEP -- FLAG ...      stop (SIGSTOP) at the first row of STEP or later, once
+  python -m stress.endurance.observed --memory FILE -- FLAG ...    a line a row to FILE: step, resident bytes
+  python -m stress.endurance.observed --hold STEP -- FLAG ...      stop once (SIGSTOP), at the first row from STEP on
 """
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def observe(memory: Path | None, hold: int) -> None:
 
 def main(argv: list[str]) -> int:
     """Train under observation; the exit status of the training."""
-    parser = Parser(prog="python -m endurance.observed", description=__doc__)
+    parser = Parser(prog="python -m stress.endurance.observed", description=__doc__)
     parser.add_argument("--memory", type=Path, help="the file that gets the lines")
     parser.add_argument("--hold", type=at_least(0), default=0, metavar="STEP", help="where to stop; 0: nowhere")
     parser.add_argument("flags", nargs="*", metavar="FLAG", help="behind --: flags for train_softmax.py")

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from recordio_tools.synth.photograph import Photograph
-from recordio_tools.synth.shot import Shot
+from synth.photograph import Photograph
+from synth.shot import Shot
 
 EYE_DISTANCE = 6.4  # cm, of the average person: the unit of errors
 STILL, TURNED = 0.012, 0.045  # standard deviation of a point, in eye distances, at yaw 0 and added at yaw 90

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recordio_tools.synth import grid
-from recordio_tools.synth.grid import bump, smoothstep
-from recordio_tools.synth.identity import Person
+from synth import grid
+from synth.grid import bump, smoothstep
+from synth.identity import Person
 
 # heights above the eyes (cm) and what the rings measure there, for the average person
 _FRONT = ((11.8, 9.2), (8, 9.5), (5, 9.55), (2.2, 9.45), (0.3, 9.1), (-2, 9.35), (-4.6, 9.5), (-6.6, 9.4), (-8.2, 9.1),

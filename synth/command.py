@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.environment import usable_cores
 from recordio_tools.arguments import at_least, image_size
-from recordio_tools.synth.generate import generate
+from synth.generate import generate
 
 DESCRIPTION = """\
 Draw people that do not exist, photograph them at yaw -90 to 90 degrees, and align the faces by five landmarks

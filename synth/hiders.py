@@ -4,10 +4,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from recordio_tools.synth import render
-from recordio_tools.synth.model import Model
-from recordio_tools.synth.shot import Shot
-from recordio_tools.synth.texture import dyed, linear
+from synth import render
+from synth.model import Model
+from synth.shot import Shot
+from synth.texture import dyed, linear
 
 
 def solid(shot: Shot, model: Model, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:

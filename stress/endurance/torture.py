@@ -14,13 +14,13 @@ from typing import Callable
 
 from common.cli import Parser, at_least, run
 from common.errors import RunError
-from endurance import harm, small_run
+from stress.endurance import harm, small_run
 
 DESCRIPTION = """Kill a real run fifty times, resume it each time, and compare what it leaves with a run left alone.
 
-  python -m endurance.torture                       50 kills: half on one device, half on two; some 10 minutes
-  python -m endurance.torture --kills 4 --devices cpu:0
-  python -m endurance.torture -- --fc7-parallel     flags behind -- go to train_softmax.py
+  python -m stress.endurance.torture                       50 kills: half on one device, half on two; some 10 minutes
+  python -m stress.endurance.torture --kills 4 --devices cpu:0
+  python -m stress.endurance.torture -- --fc7-parallel     flags behind -- go to train_softmax.py
 
 Ways to end: kill -9 at any moment, while a state and while a checkpoint is written; SIGTERM; Ctrl-C once and twice; a
 full disk. At the end of each run checkpoints, states, rows and events must be the same to the last bit, times apart.
@@ -135,7 +135,7 @@ class Torture:
         return f"{resumed}, {lines[-1][-90:] if lines else 'said nothing'}"
 
     def _compare(self, target: Path) -> None:
-        from endurance.compare import differences
+        from stress.endurance.compare import differences
         found = differences(self.whole, target)
         if found:
             raise RunError(f"{self.devices}: the resumed run is not the one left alone: {'; '.join(found)}")
@@ -152,7 +152,7 @@ def _size(path: Path) -> int:
 
 def build_parser() -> Parser:
     """The parser of this command."""
-    parser = Parser(prog="python -m endurance.torture", description=DESCRIPTION)
+    parser = Parser(prog="python -m stress.endurance.torture", description=DESCRIPTION)
     parser.add_argument("--kills", type=at_least(1), default=50, help="how often to end runs, over all --devices")
     parser.add_argument("--steps", type=at_least(1), default=150, help="steps of each run")
     parser.add_argument("--at-rows", action="store_true", help="end runs at rows of metrics.jsonl that the seed "
@@ -186,4 +186,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    run(main, "python -m endurance.torture")
+    run(main, "python -m stress.endurance.torture")

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fuzzing import pickles, pictures
-from fuzzing.mutations import NUMBERS, mutate, mutate_text
 from recordio_tools.records import framing
 from recordio_tools.records.recordio import RecordFile
+from stress.fuzzing import pickles, pictures
+from stress.fuzzing.mutations import NUMBERS, mutate, mutate_text
 
 KINDS = ("rec", "idx", "bin", "lst", "csv", "image")
 IDENTITIES, IMAGES = 4, 3

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recordio_tools.synth.render import Camera
-from recordio_tools.synth.seeds import FRONTAL, LFW, PROFILE
+from synth.render import Camera
+from synth.seeds import FRONTAL, LFW, PROFILE
 
 HIDERS = ("none", "glasses", "sunglasses", "cap", "object")
 

@@ -9,7 +9,6 @@ from typing import Callable, Iterator
 import cv2
 
 from common.errors import RunError, UserError
-from fuzzing.cases import FACES, SOUND
 from recordio_tools import __main__ as tools
 from recordio_tools.bins.binfile import read_bin
 from recordio_tools.images.codec import ImageError, decode
@@ -19,6 +18,7 @@ from recordio_tools.pack.batches import Preparer
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.parts import open_records
 from recordio_tools.records.recordio import RecordFile
+from stress.fuzzing.cases import FACES, SOUND
 
 READ, REFUSED = "read", "refused"
 Reader = Callable[[], object]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recordio_tools.synth import expression, head, texture
-from recordio_tools.synth.grid import smoothstep
-from recordio_tools.synth.identity import Person
+from synth import expression, head, texture
+from synth.grid import smoothstep
+from synth.identity import Person
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from recordio_tools.images import alignment
-from recordio_tools.synth import landmarks, photograph, protocol, seeds, shot
-from recordio_tools.synth.identity import draw_person
-from recordio_tools.synth.model import model_of
+from synth import landmarks, photograph, protocol, seeds, shot
+from synth.identity import draw_person
+from synth.model import model_of
 
 POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 COLUMNS = ["path", *(f"{point}_{axis}" for point in POINTS for axis in "xy"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from recordio_tools.synth.shot import Shot
-from recordio_tools.synth.texture import linear
+from synth.shot import Shot
+from synth.texture import linear
 
 
 def background(shot: Shot, random: np.random.RandomState) -> np.ndarray:

@@ -9,7 +9,7 @@ import zlib
 import cv2
 import numpy as np
 
-from fuzzing.mutations import NUMBERS, mutate
+from stress.fuzzing.mutations import NUMBERS, mutate
 
 SIDES = (0, 1, 2, 3, 112, 5000, 8192, 16384, 32767, 65500, 65535)
 ENDINGS = (".jpg", ".png", ".webp", ".bmp", ".tiff", ".jp2", ".ppm", ".pgm", ".ras", ".hdr", ".pfm")

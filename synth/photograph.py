@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from recordio_tools.synth import features, hiders, render, scene
-from recordio_tools.synth.grid import smoothstep
-from recordio_tools.synth.model import Model
-from recordio_tools.synth.shot import Shot
-from recordio_tools.synth.texture import GAMMA, dyed, linear
+from synth import features, hiders, render, scene
+from synth.grid import smoothstep
+from synth.model import Model
+from synth.shot import Shot
+from synth.texture import GAMMA, dyed, linear
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from fuzzing.mutations import NUMBERS, mutate
+from stress.fuzzing.mutations import NUMBERS, mutate
 
 OPERATIONS = bytes(ord(operation.code) for operation in pickletools.opcodes)
 CANARY = "canary"  # a file that appears, in the folder where the reader runs, when a pickle is executed

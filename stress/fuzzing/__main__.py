@@ -1,4 +1,4 @@
-"""python -m fuzzing: mutated files for every reader of recordio_tools; exit status 1 where one fails."""
+"""python -m stress.fuzzing: mutated files for every reader of recordio_tools; exit status 1 where one fails."""
 from __future__ import annotations
 
 import collections
@@ -18,19 +18,19 @@ from common.interrupts import stoppable
 
 limit_images()
 
-from fuzzing.cases import KINDS, Case, load_corpus, make_case  # noqa: E402
-from fuzzing.runner import Limits, Outcome, run_all  # noqa: E402
 from recordio_tools.progress import progress  # noqa: E402
+from stress.fuzzing.cases import KINDS, Case, load_corpus, make_case  # noqa: E402
+from stress.fuzzing.runner import Limits, Outcome, run_all  # noqa: E402
 
-PROG = "python -m fuzzing"
+PROG = "python -m stress.fuzzing"
 DESCRIPTION = """\
 Feed mutated files to every reader of recordio_tools: .rec, .idx, property, identities.csv, .bin, .lst, CSV and
 protocol files, images. Each must end with a result, a skip or an error in one line: never with another exception, a
 crash, a hang, much memory, or a pickle that was executed.
 
-  python -m fuzzing
-  python -m fuzzing --cases 100000 --seed 7 --kind bin,image
-  python -m fuzzing --replay fuzz-failures/bin-0-123
+  python -m stress.fuzzing
+  python -m stress.fuzzing --cases 100000 --seed 7 --kind bin,image
+  python -m stress.fuzzing --replay fuzz-failures/bin-0-123
 
 A case is its kind, seed and number. One that fails is kept with what it did. Mutated are real files where
 --data holds some, else drawn ones."""

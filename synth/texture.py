@@ -7,10 +7,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from recordio_tools.synth import grid
-from recordio_tools.synth.grid import bump, smoothstep
-from recordio_tools.synth.head import Base, ear_place
-from recordio_tools.synth.identity import Person
+from synth import grid
+from synth.grid import bump, smoothstep
+from synth.head import Base, ear_place
+from synth.identity import Person
 
 GAMMA = 2.2
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from recordio_tools.synth.grid import bump, smoothstep
-from recordio_tools.synth.head import Base
-from recordio_tools.synth.identity import Person
+from synth.grid import bump, smoothstep
+from synth.head import Base
+from synth.identity import Person
 
 MOVES = ("smile", "open", "brows", "pucker", "hair")
 

@@ -14,7 +14,7 @@ from recordio_tools.bins.binfile import write_bin
 from recordio_tools.records import framing
 from recordio_tools.records.writer import RecordWriter
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parent.parent.parent
 SIZE = 32
 IDENTITIES, IMAGES, PAIRS = 12, 10, 40
 # Dropout, every augmentation, and rows, verifications and states whose steps do not fall together.
@@ -44,9 +44,9 @@ def make_data(folder: Path) -> Path:
 def start(data: Path, run: Path, flags: Sequence[str], observed: Sequence[str] = ()) -> subprocess.Popen:
     """`train_softmax.py` with FLAGS and `flags` in a process of its own; its stderr goes to `run`.stderr.
 
-    observed: flags of `endurance.observed`, which then runs it.
+    observed: flags of `stress.endurance.observed`, which then runs it.
     """
-    program = ["-m", "endurance.observed", *observed, "--"] if observed else [str(REPO / "train_softmax.py")]
+    program = ["-m", "stress.endurance.observed", *observed, "--"] if observed else [str(REPO / "train_softmax.py")]
     command = [sys.executable, *program, *FLAGS, "--data-dir", str(data), "--prefix", str(run / "model"), *flags]
     with open(stderr_of(run), "wb") as stream:
         return subprocess.Popen(command, stderr=stream, cwd=REPO, env={**os.environ, "OMP_NUM_THREADS": "1"})

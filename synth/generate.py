@@ -15,8 +15,8 @@ import cv2
 
 from common.errors import RunError, UserError
 from recordio_tools.progress import progress
-from recordio_tools.synth import protocol, seeds
-from recordio_tools.synth.album import COLUMNS, Album, Settings, albums, draw_album
+from synth import protocol, seeds
+from synth.album import COLUMNS, Album, Settings, albums, draw_album
 
 PROTOCOLS = 9  # the kind of random numbers that choose pairs; apart from those of images
 

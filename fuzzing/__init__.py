@@ -1,1 +1,0 @@
-"""Mutated files for every reader of `recordio_tools`: `python -m fuzzing --help`."""

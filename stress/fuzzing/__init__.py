@@ -1,0 +1,1 @@
+"""Mutated files for every reader of `recordio_tools`: `python -m stress.fuzzing --help`."""
