@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from synth import features, hiders, render, scene
+from synth import features, render, scene
+from synth import occluders as occluders
 from synth.grid import smoothstep
 from synth.model import Model
 from synth.shot import Shot
@@ -36,7 +37,7 @@ def take(model: Model, shot: Shot, random: np.random.RandomState) -> Photograph:
     columns = model.fine.x.shape[1]
     marks = points[[row * columns + column for row, column in model.landmarks]]
     in_sight = np.flatnonzero(render.samples_of(normal[..., 2:])[:, 0] > -0.15)
-    things, their_colour = hiders.solid(shot, model, random)
+    things, their_colour = occluders.solid(shot, model, random)
     points = np.concatenate([points.take(in_sight, 0), things])
     depth = np.ascontiguousarray(points[:, 2])
     shown = render.nearest(render.project(points, camera), depth, camera.size)
@@ -47,7 +48,7 @@ def take(model: Model, shot: Shot, random: np.random.RandomState) -> Photograph:
     samples = in_sight.take(shown[head])  # colour and light only for what is seen
     light = render.samples_of(_light(mesh, normal, shot)).take(samples, 0)
     image[head] = _paint(model, shot, samples, random) * light
-    image = hiders.flat(image, shot, random)
+    image = occluders.flat(image, shot, random)
     true = render.project(marks, camera)
     column = np.clip(np.rint(true[:, 0]).astype(int), 0, camera.size[1] - 1)
     row = np.clip(np.rint(true[:, 1]).astype(int), 0, camera.size[0] - 1)
@@ -70,7 +71,7 @@ def _paint(model: Model, shot: Shot, chosen: np.ndarray, random: np.random.Rando
     field = model.hair.take(chosen) + np.float32(shot.hair_shift) + (strands - 1) * np.float32(0.6)
     share = smoothstep(field, -0.15, 0.45)
     tone = linear(person.hair) * shot.hair_tone.astype(np.float32) * strands[:, None]
-    if shot.hider == "cap":
+    if shot.occluder == "cap":
         worn = smoothstep(height - np.float32(0.12) * side, 3.6, 3.8)
         share = np.maximum(share, worn)
         tone += (dyed(random) * strands[:, None] ** np.float32(0.4) - tone) * worn[:, None]

@@ -8,7 +8,7 @@ import numpy as np
 from synth.render import Camera
 from synth.seeds import FRONTAL, LFW, PROFILE
 
-HIDERS = ("none", "glasses", "sunglasses", "cap", "object")
+OCCLUDERS = ("none", "glasses", "sunglasses", "cap", "object")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Shot:
     shrink: float
     noise: float
     quality: int
-    hider: str
+    occluder: str
 
 
 def draw_yaw(random: np.random.RandomState, what: int) -> float:
@@ -76,7 +76,7 @@ def draw_shot(random: np.random.RandomState, what: int) -> Shot:
     fill = 1.05 - 0.75 * hard
     wide = np.exp(random.normal(0, 0.025, (3, 3)))
     cast = np.array([1 + warm, 1.0, 1 - warm])
-    hider = HIDERS[int(np.searchsorted(np.cumsum([0.84, 0.06, 0.03, 0.04, 0.03]), random.uniform()))]
+    occluder = OCCLUDERS[int(np.searchsorted(np.cumsum([0.84, 0.06, 0.03, 0.04, 0.03]), random.uniform()))]
     return Shot(camera, moves, (float(random.normal(0, 0.16)), float(random.normal(0, 0.06))),
                 float(np.clip(random.normal(0.95, 0.18) - 0.15 * smile, 0.0, 1.25)),
                 float(np.clip(random.normal(0.5, 0.4), 0, 1)), light, 1.15 * hard * cast * wide[0],
@@ -86,4 +86,4 @@ def draw_shot(random: np.random.RandomState, what: int) -> Shot:
                 np.exp(random.normal(0, 0.025, 3)), float(np.exp(random.normal(0, 0.07))),
                 bool(random.uniform() < 0.02), float(max(0.0, random.normal(0.35, 0.25))),
                 float(random.uniform(1.0, 1.5) if random.uniform() < 0.2 else 1.0), float(random.uniform(0.5, 4.0)),
-                int(random.randint(55, 96)), hider)
+                int(random.randint(55, 96)), occluder)

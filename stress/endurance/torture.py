@@ -14,7 +14,7 @@ from typing import Callable
 
 from common.cli import Parser, at_least, run
 from common.errors import RunError
-from stress.endurance import harm, small_run
+from stress.endurance import fault_injection, small_run
 
 DESCRIPTION = """Kill a real run fifty times, resume it each time, and compare what it leaves with a run left alone.
 
@@ -65,10 +65,10 @@ class Torture:
         """End runs `times` times in all, whole runs one after the other, and compare each at its end."""
         done = 0
         while done < times:
-            with harm.disk(self.folder / "disk") as disk:
+            with fault_injection.disk(self.folder / "disk") as disk:
                 done += self._one_run(disk, times - done, done, f"{title} {self.devices}")
 
-    def _one_run(self, disk: harm.Disk, most: int, before: int, title: str) -> int:
+    def _one_run(self, disk: fault_injection.Disk, most: int, before: int, title: str) -> int:
         """One run to its end; how often it was ended on the way. After `most` times it is left alone."""
         target, ended = disk.folder / "run", 0
         while True:
@@ -94,32 +94,33 @@ class Torture:
         shutil.rmtree(target)
         return ended
 
-    def _end(self, process: subprocess.Popen, target: Path, disk: harm.Disk, way: str) -> None:
+    def _end(self, process: subprocess.Popen, target: Path, disk: fault_injection.Disk, way: str) -> None:
         if self.at_rows:
-            harm.until_held(process)
+            fault_injection.until_held(process)
         else:
             self._await_moment(process, target, way)
         if way == FULL_DISK:
             disk.fill(process)
-            harm.release(process)
+            fault_injection.release(process)
             process.wait()
             disk.free()
         elif way.startswith("kill -9"):
-            harm.end_by(process, [signal.SIGKILL])
+            fault_injection.end_by(process, [signal.SIGKILL])
         else:
             number = signal.SIGTERM if way == "SIGTERM" else signal.SIGINT
-            harm.end_by(process, [number] * (2 if "twice" in way else 1))
+            fault_injection.end_by(process, [number] * (2 if "twice" in way else 1))
 
     def _await_moment(self, process: subprocess.Popen, target: Path, way: str) -> None:
         rows = target / "metrics.jsonl"
         if self.random.random() < 0.8:  # else at any moment, the start among them
             size = _size(rows)
-            harm.until(process, lambda: _size(rows) > size)
+            fault_injection.until(process, lambda: _size(rows) > size)
         pause = time.monotonic() + self.random.uniform(0, 3)
-        harm.until(process, lambda: time.monotonic() > pause)
-        for word, come in {"state": harm.a_state_is_written, "checkpoint": harm.a_checkpoint_is_written}.items():
+        fault_injection.until(process, lambda: time.monotonic() > pause)
+        moments = {"state": fault_injection.a_state_is_written, "checkpoint": fault_injection.a_checkpoint_is_written}
+        for word, come in moments.items():
             if word in way:
-                harm.until(process, lambda come=come: come(target))
+                fault_injection.until(process, lambda come=come: come(target))
 
     def _expect(self, process: subprocess.Popen, target: Path, right: set[int], way: str) -> None:
         status = process.wait()

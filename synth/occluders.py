@@ -12,7 +12,7 @@ from synth.texture import dyed, linear
 
 def solid(shot: Shot, model: Model, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
     """Points (N, 3) in camera axes (cm) of glasses and their (N, 3) linear colours; none without glasses."""
-    if shot.hider not in ("glasses", "sunglasses"):
+    if shot.occluder not in ("glasses", "sunglasses"):
         return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32)
     person = model.person
     frame = linear(random.uniform(5, 90, 3) * random.uniform(0.2, 1.6))
@@ -27,7 +27,7 @@ def solid(shot: Shot, model: Model, random: np.random.RandomState) -> tuple[np.n
             x = sign * (person.eye_x + 0.1) + width * share * unit * np.cos(turn)
             parts.append(np.stack([x, height * share * unit * np.sin(turn) - 0.15, z - 0.028 * x * x], 1))
             tones.append(np.broadcast_to(frame, (len(turn), 3)))
-        if shot.hider == "sunglasses":
+        if shot.occluder == "sunglasses":
             across, up = np.meshgrid(np.linspace(-1, 1, 50), np.linspace(-1, 1, 40))
             inside = np.abs(across) ** power + np.abs(up) ** power < 1
             x = sign * (person.eye_x + 0.1) + width * across[inside]
@@ -53,7 +53,7 @@ def solid(shot: Shot, model: Model, random: np.random.RandomState) -> tuple[np.n
 
 def flat(image: np.ndarray, shot: Shot, random: np.random.RandomState) -> np.ndarray:
     """The (H, W, 3) image with, if the shot has one, an object that comes in from a side and hides part of the face."""
-    if shot.hider != "object":
+    if shot.occluder != "object":
         return image
     height, width = image.shape[:2]
     x, y = shot.camera.centre
