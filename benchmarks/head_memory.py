@@ -55,6 +55,7 @@ def train(config: Config, classes: int) -> None:
         seen = head.backward(embeddings, list(labels))
         if trainer:
             trainer.step(labels.size)
+        head.reduce()
         head.update(0.1, labels.size)
         mx.nd.waitall()
     if not np.isfinite(seen.losses[0].asnumpy()).all():

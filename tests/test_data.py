@@ -1,4 +1,6 @@
 """Batches: every image once an epoch, the same order from the same seed, any position at once, bad records skipped."""
+import dataclasses
+
 import numpy as np
 import pytest
 from small_sets import draw, jpeg, write_training_set
@@ -168,11 +170,42 @@ def test_nothing_that_decodes_ends_the_run_with_one_line(tmp_path):
     (folder / "train.rec").write_bytes(content.replace(b"\xff\xd8\xff", b"\0\0\0"))
     with pytest.raises(RunError, match="recordio_tools check"):
         batches(opened, 1)  # the file was changed after it was opened
+    loader = BatchLoader(opened, np.arange(6), 4, Augmentation(), 0)
+    for _ in range(3):  # who asks again does not wait for ever
+        with pytest.raises(RunError, match="recordio_tools check"):
+            loader.next()
+    loader.close()
+    with pytest.raises(RunError, match="check|closed"):
+        loader.next()
     with pytest.raises(UserError, match="recordio_tools check"):
         open_dataset(folder)
 
 
 def test_images_filter_leaves_out_small_identities_and_keeps_the_numbers(dataset):
     assert len(choose_images(dataset, 4)) == 20
-    with pytest.raises(UserError, match="--images-filter 5"):
+    with pytest.raises(UserError, match="--images-filter 5: leaves none of 5 identities"):
         choose_images(dataset, 5)
+
+
+def test_images_filter_down_to_one_identity_is_refused(tmp_path):
+    folder = write_training_set(tmp_path, identities=3, images=2, size=32)
+    opened = open_dataset(folder)
+    few = dataclasses.replace(opened, keys=opened.keys[:5], labels=opened.labels[:5], sizes=opened.sizes[:5])
+    assert len(choose_images(few, 2)) == 4
+    few = dataclasses.replace(opened, keys=opened.keys[1:4], labels=opened.labels[1:4], sizes=opened.sizes[1:4])
+    with pytest.raises(UserError, match="leaves one of 2 identities.*2 and 1 images"):
+        choose_images(few, 2)
+
+
+def test_jpeg_artefacts_are_of_insightfaces_qualities(monkeypatch):
+    from training.data import augmentation
+    encode, seen = augmentation.cv2.imencode, set()
+
+    def watched(ending, image, parameters):
+        seen.add(parameters[1])
+        return encode(ending, image, parameters)
+    monkeypatch.setattr(augmentation.cv2, "imencode", watched)
+    random, image = np.random.RandomState(0), np.full((8, 8, 3), 100, np.uint8)
+    for _ in range(1000):
+        Augmentation(color=2).apply(image, random)
+    assert seen == set(range(2, 21))

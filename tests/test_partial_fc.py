@@ -34,6 +34,7 @@ def test_a_sampled_step_is_that_of_a_head_with_the_sampled_classes_alone(setting
     for one, other in zip(got[:3], expected[:3]):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=5e-5)
     close(got[3], expected[3])
+    head.reduce()
     head.update(RATE, SAMPLES)
     after = numbers(head.arrays())
     resting = np.setdiff1d(np.arange(CLASSES), taken)
@@ -57,6 +58,7 @@ def test_the_momentum_of_a_class_waits_for_its_next_turn():
     for step in range(4):
         before = numbers(head.arrays())["fc7_weight@momentum"]
         run(head, embedding, label, step)
+        head.reduce()
         head.update(RATE, SAMPLES)
         after = numbers(head.arrays())["fc7_weight@momentum"]
         resting = np.setdiff1d(np.arange(CLASSES), head.shards[0]._numbers)

@@ -1,45 +1,99 @@
-"""Schedules are given for a total batch of 512, stretch to the real one, and know nothing but the step."""
+"""What a person types is in steps of the run; presets stretch from a total batch of 512."""
+import math
+
 import pytest
 
+from common.errors import UserError
+from training.arguments import parse_config
 from training.config import Config
-from training.schedule import resolve_schedule, scale_steps
+from training.schedule import Clock, resolve_schedule
+
+DATA = ["--data-dir", "x"]
+E = "--preset", "lresnet18e"  # falls at 20000 and 28000, ends at 32000
+
+
+def resolve(*flags, batch=512, images=490000, **clock):
+    return resolve_schedule(parse_config([*DATA, *map(str, flags)]), images, Clock(batch, **clock))
 
 
 @pytest.mark.parametrize("batch, falls", [(512, (20000, 28000)), (256, (40000, 56000)), (1024, (10000, 14000)),
                                           (100, (102400, 143360))])
-def test_falls_stretch_with_the_batch(batch, falls):
-    config = Config(lr_steps="20000,28000", total_steps=32000)
-    schedule = resolve_schedule(config, 490000, batch)
-    assert schedule.falls == falls
-    assert schedule.end == int(32000 * 512 / batch)
+def test_a_presets_schedule_stretches_with_the_batch(batch, falls):
+    schedule = resolve(*E, batch=batch)
+    assert schedule.falls == falls and schedule.end == int(32000 * 512 / batch)
+
+
+def test_the_ecosystems_default_schedules_stretch_as_well():
+    assert resolve("--loss-type", 0, batch=256).falls == (80000, 120000, 160000)
+    assert resolve("--loss-type", 4, batch=128).falls == (400000, 560000, 640000)
+
+
+@pytest.mark.parametrize("batch", [8, 512, 4096])
+def test_what_is_typed_is_in_steps_of_the_run(batch):
+    schedule = resolve(*E, "--lr-steps", "20,30", "--warmup", 5, "--max-steps", 40, batch=batch)
+    assert (schedule.falls, schedule.warmup, schedule.end) == ((20, 30), 5, 40)
+    schedule = resolve("--lr-steps", "20,30", "--total-steps", 50, batch=batch)
+    assert (schedule.falls, schedule.end) == ((20, 30), 50)
+
+
+def test_a_typed_value_that_is_the_presets_is_typed_all_the_same():
+    assert resolve(*E, "--lr-steps", "20000,28000", batch=256).falls == (20000, 28000)
+
+
+def test_a_typed_length_wins_over_the_presets_and_the_earliest_of_several_counts():
+    assert resolve(*E, "--max-steps", 10 ** 6).end == 10 ** 6
+    assert resolve(*E, "--end-epoch", 2, images=5120).end == 20
+    assert resolve(*E, "--max-steps", 50, "--total-steps", 10).end == 10
+    assert resolve("--max-steps", 50, "--end-epoch", 3, images=5120).end == 30
 
 
 def test_the_rate_falls_to_a_tenth_at_the_step_itself():
-    rate = resolve_schedule(Config(lr=0.1, lr_steps="10,20", max_steps=100), 10000, 512).scheduler()
+    rate = resolve("--lr", 0.1, "--lr-steps", "10,20", "--max-steps", 100).scheduler()
     assert [rate(step) for step in (0, 9, 10, 19, 20, 99)] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
     assert rate(5) == pytest.approx(0.1)  # asked again for an earlier step: no state
 
 
-def test_warm_up_rises_linearly_to_the_base_rate():
-    rate = resolve_schedule(Config(lr=0.2, lr_steps="100", warmup=5, max_steps=200), 10000, 256).scheduler()
-    values = [rate(step) for step in range(12)]
-    assert values[10:] == pytest.approx([0.2, 0.2])
-    assert values[0] > 0
-    steps = [b - a for a, b in zip(values[:9], values[1:10])]
-    assert steps == pytest.approx([steps[0]] * 9)
-    assert rate(200) == pytest.approx(0.02)
+@pytest.mark.parametrize("warmup", [1, 2, 3, 10])
+@pytest.mark.parametrize("mode", ["step", "cosine", "poly"])
+def test_warm_up_rises_linearly_to_the_base_rate(warmup, mode):
+    rate = resolve("--lr", 0.2, "--lr-steps", "100", "--warmup", warmup, "--max-steps", 200, "--lr-mode",
+                   mode).scheduler()
+    assert [rate(step) for step in range(warmup)] == pytest.approx([0.2 * (i + 1) / warmup for i in range(warmup)])
+    assert rate(warmup) == pytest.approx(0.2)
+    assert rate(150) < 0.08
 
 
-def test_the_earliest_end_counts():
-    assert resolve_schedule(Config(max_steps=50, total_steps=10, end_epoch=1000), 5120, 512).end == 10
-    assert resolve_schedule(Config(max_steps=50, total_steps=1000, end_epoch=1000), 5120, 512).end == 50
-    assert resolve_schedule(Config(end_epoch=3), 5120, 512).end == 30
+@pytest.mark.parametrize("mode, form", [("cosine", lambda t: (1 + math.cos(math.pi * t)) / 2),
+                                        ("poly", lambda t: (1 - t) ** 2)])
+def test_cosine_and_poly_fall_to_0_over_the_training(mode, form):
+    rate = resolve("--lr", 0.2, "--max-steps", 101, "--lr-mode", mode).scheduler()
+    assert [rate(step) for step in (0, 25, 50, 100)] == pytest.approx([0.2 * form(t) for t in (0, 0.25, 0.5, 1)])
 
 
-def test_the_ecosystems_default_schedules():
-    assert Config(loss_type=0).lr_step_list() == [40000, 60000, 80000]
-    assert Config(loss_type=4).lr_step_list() == [100000, 140000, 160000]
+@pytest.mark.parametrize("mode", ["step", "cosine", "poly"])
+@pytest.mark.parametrize("warmup, end", [(0, 1), (0, 2), (1, 2), (2, 3)])
+def test_the_shortest_trainings_have_a_rate(mode, warmup, end):
+    rate = resolve("--max-steps", end, "--warmup", warmup, "--lr-mode", mode).scheduler()
+    assert all(0 <= rate(step) <= 0.1 for step in range(end)) and rate(0) > 0
 
 
-def test_a_fall_is_never_scaled_to_step_0():
-    assert scale_steps(1, 4096) == 1 and scale_steps(0, 64) == 0
+def test_a_warm_up_that_does_not_end_in_time_is_refused():
+    with pytest.raises(UserError, match="--warmup 100: must end before.*100"):
+        resolve("--lr-steps", 100, "--warmup", 100)
+    with pytest.raises(UserError, match="--warmup 100"):
+        resolve("--max-steps", 100, "--warmup", 100, "--lr-mode", "cosine")
+
+
+def test_another_batch_from_some_step_on_keeps_the_images_between_the_falls():
+    later = resolve(*E, batch=256, step=1000, position=512000)
+    assert later.falls == (1000 + 2 * 19000, 1000 + 2 * 27000) and later.end == 1000 + 2 * 31000
+    assert resolve(*E, batch=100, step=7, position=700) == resolve(*E, batch=100)
+    assert resolve("--end-epoch", 3, images=5120, batch=256, step=10, position=5120).end == 50
+
+
+def test_a_fall_is_never_stretched_to_step_0():
+    assert Clock(4096).stretch(1) == 1 and Clock(64).stretch(0) == 0
+
+
+def test_the_linear_rule_begins_from_the_presets_rate():
+    assert Config.linear_rate(512) == 0.1 and Config.linear_rate(64) == 0.0125

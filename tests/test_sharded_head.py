@@ -66,6 +66,7 @@ def test_loss_gradients_and_updates_are_those_of_the_whole_head(settings, layout
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=5e-4 if step else 5e-5)
         close(got[3], expected[3])
         trainer.step(SAMPLES)
+        head.reduce()
         head.update(RATE, SAMPLES)
         arrays = numbers(head.arrays())
         assert {name for name in arrays if "@" not in name} == set(whole.collect_params())
@@ -88,6 +89,7 @@ def test_three_shards_are_plain_numpy(settings):
     def total():
         return float(by_numpy(embedding, weight, bias, label, **settings)[0].sum())
     close(gradient, measured_gradient(total, embedding))
+    head.reduce()
     head.update(1.0, 1)  # no decay of the first step's momentum: the weights move by the gradient and the decay alone
     close(weight - numbers(head.arrays())["fc7_weight"] - DECAY * weight, measured_gradient(total, weight))
 
@@ -132,6 +134,7 @@ def test_micro_batches_add_up(loss_type, layout):
                 shares = np.array_split(part, len(head.devices))
                 head.backward([mx.nd.array(embedding[share], ctx=device) for share, device in zip(shares, head.devices)
                                if len(share)], [label[share] for share in shares if len(share)])
+            head.reduce()
             head.update(RATE, SAMPLES)
         ends.append(numbers(head.arrays()))
     for name, value in ends[0].items():
@@ -156,6 +159,7 @@ def test_arrays_go_to_another_number_of_devices():
     two.set_arrays(three.arrays())
     for head in (three, two):
         run(head, embedding, label, 1)
+        head.reduce()
         head.update(RATE, SAMPLES)
     one, other = three.arrays(), two.arrays()
     assert set(one) == {"fc7_weight", "fc7_bias", "fc7_weight@momentum", "fc7_bias@momentum"}

@@ -18,15 +18,21 @@ DESCRIPTION = """Train a face embedding on packed records, verify as it goes, an
   python train_softmax.py --resume ...the same flags...   goes on where the run was stopped"""
 
 POSITIVE = ("emb_size", "per_batch_size", "accumulate", "frequent", "end_epoch", "lr", "margin_s", "margin_a", "bn_mom")
-NOT_NEGATIVE = ("max_steps", "total_steps", "verbose", "wd", "mom", "workers", "warmup", "images_filter", "cutoff",
-                "fc7_lr_mult", "fc7_wd_mult", "emb_wd_mult", "margin_m", "margin_b", "save_every")
+NOT_NEGATIVE = ("max_steps", "total_steps", "clip_gradient", "margin_warmup", "verbose", "wd", "mom",
+                "workers", "warmup", "images_filter", "cutoff", "fc7_lr_mult", "fc7_wd_mult", "emb_wd_mult", "margin_m",
+                "margin_b", "save_every")
+
+
+def flag_fields() -> list[dataclasses.Field]:
+    """The fields of Config that are flags: all but those that say where others came from."""
+    return [item for item in dataclasses.fields(Config) if item.metadata.get("flag", True)]
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of train_softmax.py: a flag for each field of Config, grouped, defaults shown."""
     parser = Parser(prog="train_softmax.py", description=DESCRIPTION)
     groups: dict[str, argparse._ArgumentGroup] = {}
-    for item in dataclasses.fields(Config):
+    for item in flag_fields():
         settings = dict(item.metadata)
         help_text, group_name = settings.pop("help"), settings.pop("group", None)
         flag = "--" + item.name.replace("_", "-")
@@ -51,9 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
 def parse_config(argv: list[str]) -> Config:
     """The configuration of `argv`: defaults, then the preset, then the flags given. UserError for bad values."""
     given = vars(build_parser().parse_args(argv))
-    values = dict(preset(given["preset"])) if given.get("preset") else {}
-    values.update(given)
-    config = Config(**values)
+    brought = dict(preset(given["preset"])) if given.get("preset") else {}
+    config = Config(**{**brought, **given, "from_preset": ",".join(name for name in brought if name not in given)})
     _check(config)
     return config
 
@@ -77,8 +82,6 @@ def _check(config: Config) -> None:
         raise UserError(f"--lr-steps {config.lr_steps}: not a list of whole numbers; for example 20000,28000") from None
     if any(step <= 0 for step in steps) or sorted(set(steps)) != steps:
         raise UserError(f"--lr-steps {config.lr_steps}: the steps must be above 0 and rise")
-    if config.warmup >= steps[0]:
-        raise UserError(f"--warmup {config.warmup}: must end before the first of --lr-steps, {steps[0]}")
     if config.network[:1] not in ("r", "y"):
         raise UserError(f"--network {config.network}: no such network; r18, r34, r50, r100 ... or y1, y2")
     if config.resume and config.overwrite:

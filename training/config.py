@@ -9,7 +9,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEDULE_BATCH = 512  # the total batch that schedules are written for
+SCHEDULE_BATCH = 512  # the total batch that the schedules of presets and defaults are written for
+LINEAR_RATE = 0.1  # the rate at that batch which the linear rule starts from: that of all presets
 
 
 def option(default: Any, text: str, **extra: Any) -> Any:
@@ -28,6 +29,8 @@ class Config:
                          "logs and state lie in the folder of PREFIX", group="data")
     pretrained: str = option("", "PREFIX,EPOCH of a checkpoint to start from: parameters that match in name and "
                              "shape are taken, the others are listed", metavar="PREFIX,EPOCH", group="data")
+    pretrained_partial: bool = option(False, "go ahead where most of the network is not in the checkpoint of "
+                                      "--pretrained", group="data")
     target: str = option("", "verification sets: NAME for NAME.bin in --data-dir, or paths; default: those of "
                          "lfw,cfp_fp,agedb_30 that exist; none: no verification", group="data")
     image_size: str = option("", "H,W of the network's input; default: what `property` says", metavar="H,W",
@@ -58,12 +61,21 @@ class Config:
     margin_b: float = option(0.0, "combined: what is taken off the cosine", group="loss")
     easy_margin: int = option(0, "ArcFace: 1 leaves own-class cosines below 0 without a margin", choices=(0, 1),
                               group="loss")
+    margin_warmup: int = option(0, "let the margin grow from 0, and the scale from sqrt(2) ln(classes - 1), to what "
+                                "the flags say, over the first N steps; 0: off", group="loss")
+    ce_loss: bool = option(False, "for the ecosystem's scripts: the cross-entropy is always in the log", group="loss")
     # the optimizer
     lr: float = option(0.1, "learning rate, as it is used: no scaling with the batch", group="optimizer")
-    lr_steps: str = option("", "where the rate falls to a tenth, comma-separated, in steps of a total batch of "
-                           "512; default 100000,140000,160000 (softmax 40000,60000,80000)", metavar="N,N,...",
-                           group="optimizer")
-    warmup: int = option(0, "linear warm-up, in steps of a total batch of 512", group="optimizer")
+    lr_mode: str = option("step", "how the rate falls: step, to a tenth at each of --lr-steps; cosine or poly (a "
+                          "parabola), to 0 at the end of the training", choices=("step", "cosine", "poly"),
+                          group="optimizer")
+    lr_steps: str = option("", "where the rate falls to a tenth, comma-separated, in steps of this run; default: the "
+                           "preset's, else 100000,140000,160000 (softmax 40000,60000,80000), which are written for a "
+                           "total batch of 512 and stretch to the real one", metavar="N,N,...", group="optimizer")
+    warmup: int = option(0, "linear warm-up, in steps of this run", group="optimizer")
+    clip_gradient: float = option(0.0, "shorten the whole gradient, network and classification layer together, to this "
+                                  "norm where it is longer; of the mean loss, over all devices and workers, before "
+                                  "weight decay; 0: off", group="optimizer")
     wd: float = option(5e-4, "weight decay of weights, BatchNorm's gammas and PReLU's slopes", group="optimizer")
     mom: float = option(0.9, "momentum", group="optimizer")
     emb_wd_mult: float = option(1.0, "factor on --wd for the layer after the global operator (pre_fc1)",
@@ -84,10 +96,10 @@ class Config:
                                "is then among these, and the other rows rest: no momentum, no decay", metavar="RATE",
                                group="optimizer")
     # the length
-    max_steps: int = option(0, "end after this many steps, as they are counted here; 0: no such end",
+    max_steps: int = option(0, "end after this many steps of this run; 0: no such end",
                             group="length")
-    total_steps: int = option(0, "end after this many steps of a total batch of 512; 0: no such end",
-                              group="length")
+    total_steps: int = option(0, "the same; where a preset sets it, it is written for a total batch of 512 and "
+                              "stretches to the real one, unless one of these three is given", group="length")
     end_epoch: int = option(100000, "end after this many epochs", group="length")
     # watching
     verbose: int = option(2000, "verify every so many steps; 0: at the end only", group="watching")
@@ -120,12 +132,22 @@ class Config:
                              group="machine")
     dry_run: bool = option(False, "print the resolved configuration, schedule, parameters, FLOPs and memory, "
                            "and stop", group="machine")
+    from_preset: str = field(default="", metadata={"flag": False})  # names of the fields that the preset has set
+
+    def is_stretched(self, name: str) -> bool:
+        """Whether the steps of a field are for a total batch of 512: a preset's or a default, not a person's."""
+        return name in self.from_preset.split(",") or (name == "lr_steps" and not self.lr_steps)
 
     def lr_step_list(self) -> list[int]:
-        """`lr_steps` as numbers, in steps of a total batch of 512."""
+        """`lr_steps` as numbers."""
         if self.lr_steps:
             return [int(part) for part in self.lr_steps.split(",")]
         return [40000, 60000, 80000] if self.loss_type == 0 else [100000, 140000, 160000]
+
+    @staticmethod
+    def linear_rate(total_batch: int) -> float:
+        """What the linear rule makes of the presets' rate for another total batch."""
+        return LINEAR_RATE * total_batch / SCHEDULE_BATCH
 
     def total_batch(self, devices: int, workers: int = 1) -> int:
         """The images of one update on so many devices of so many workers."""
@@ -138,6 +160,6 @@ class Config:
 
 # What may change between a state and the run that resumes it: none of these moves a parameter before the end.
 FREE_ON_RESUME = frozenset((
-    "preset", "data_dir", "prefix", "pretrained", "target", "workers", "max_steps", "total_steps", "end_epoch",
-    "verbose", "frequent", "ckpt", "best_metric", "resume", "overwrite", "dry_run", "kvstore",
-    "save_every", "on_nan"))
+    "preset", "from_preset", "data_dir", "prefix", "pretrained", "pretrained_partial", "target", "workers", "max_steps",
+    "total_steps", "end_epoch", "verbose", "frequent", "ckpt", "best_metric", "resume", "overwrite", "dry_run",
+    "kvstore", "save_every", "on_nan", "ce_loss"))

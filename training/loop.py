@@ -134,7 +134,7 @@ class Loop:
 
     def _log_window(self, bar: tqdm) -> None:
         progress, summary = self.progress, self.window.summary()
-        epoch = progress.step / self.schedule.steps_per_epoch
+        epoch = progress.position / self.schedule.images
         row = {"kind": "train", "step": progress.step, "epoch": epoch, "loss": summary["loss"],
                "accuracy": summary["accuracy"], "cosine": summary["cosine"], "lr": self.trainer.learning_rate,
                "samples_per_s": summary["samples_per_s"], "data_wait": summary["data_wait"], "time": time.time()}

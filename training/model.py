@@ -39,7 +39,8 @@ def build_head(config: Config, num_classes: int, devices: list[mx.Context],
     layer = Layer(num_classes, config.emb_size, loss_type=config.loss_type, margin_s=config.margin_s,
                   margin_m=config.margin_m, margin_a=config.margin_a, margin_b=config.margin_b,
                   easy_margin=bool(config.easy_margin), no_bias=config.fc7_no_bias,
-                  fc7_lr_mult=config.fc7_lr_mult, fc7_wd_mult=config.fc7_wd_mult)
+                  fc7_lr_mult=config.fc7_lr_mult, fc7_wd_mult=config.fc7_wd_mult,
+                  margin_warmup=config.margin_warmup)
     if not config.fc7_parallel and config.partial_fc == 1:
         return MarginHead(layer)
     return ShardedHead(layer, devices, config.fc7_parallel, config.partial_fc, config.mom, config.wd, config.seed,
@@ -59,6 +60,7 @@ class Model:
                  devices: list[mx.Context], workers: Workers | None = None) -> None:
         self.workers = workers or Workers(config.kvstore)
         self.devices, self.image_size, self.accumulate = devices, image_size, config.accumulate
+        self.clip_gradient = config.clip_gradient
         self.symbol = build_symbol(config)
         shapes = infer_shapes(self.symbol, (1, 3, *image_size))
         self.shapes = {name: shapes[name] for name in parameter_names(self.symbol)}

@@ -19,7 +19,7 @@ from recordio_tools.records.dataset import FaceDataset, open_dataset
 from training.arguments import parse_image_size
 from training.cluster.joining import join
 from training.cluster.workers import Workers
-from training.config import SCHEDULE_BATCH, Config
+from training.config import LINEAR_RATE, SCHEDULE_BATCH, Config
 from training.data.augmentation import Augmentation
 from training.data.loader import BatchLoader, choose_images
 from training.estimate import compare_heads, estimate
@@ -31,7 +31,7 @@ from training.saving.checkpoint import load_pretrained, old_checkpoints
 from training.saving.fingerprint import fingerprint
 from training.saving.lock import RunLock
 from training.saving.state import TOTAL_BATCH, Progress, States, generations
-from training.schedule import Schedule, resolve_schedule
+from training.schedule import Clock, Schedule, resolve_schedule
 from training.shared_state import check_alike, check_weights, share_state
 from training.signals import Signals
 from training.validation import open_targets
@@ -54,7 +54,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
     targets = open_targets(config, image_size) if first else []
     chosen = choose_images(dataset, config.images_filter)
     total_batch = config.total_batch(len(devices), workers.number)
-    schedule = resolve_schedule(config, len(chosen), total_batch)
+    schedule = resolve_schedule(config, len(chosen), Clock(total_batch))
     model = _build_model(config, image_size, dataset.num_classes, devices, workers)
     states = States(Path(config.prefix).parent / "state",
                     _identity(config, devices, workers.number, image_size, fingerprint(dataset, chosen)))
@@ -122,10 +122,11 @@ def describe(config: Config, dataset: FaceDataset, images: int, model: Model, sc
         f"{cost.head_memory / 2 ** 30:.2f} of it for the classification layer "
         f"({compare_heads(config, dataset.num_classes, len(devices))})",
         "verification: " + (", ".join(f"{target.name} ({len(target.same)} pairs)" for target in targets) or "none")]
-    if total_batch != SCHEDULE_BATCH:
-        lines.append(f"note: --lr is used as given; schedules are written for a total batch of {SCHEDULE_BATCH}, and "
-                     f"the linear rule would make {config.lr:g} there {config.lr * total_batch / SCHEDULE_BATCH:.3g} "
-                     "here")
+    linear = config.linear_rate(total_batch)
+    if abs(config.lr / linear - 1) > 0.01:
+        lines.append(f"note: --lr is used as given: {config.lr:g} is {config.lr / linear:.3g} times the {linear:.3g} "
+                     f"that the linear rule gives for a total batch of {total_batch} ({LINEAR_RATE:g} for "
+                     f"{SCHEDULE_BATCH})")
     return lines
 
 

@@ -1,7 +1,8 @@
 """The learning rate as a pure function of the step, and where training ends.
 
-Schedules are given in steps of a total batch of 512 and stretched to the real batch, so the same numbers of images pass
-between two falls of the rate whatever the devices.
+What a person types (--lr-steps, --warmup, --max-steps) is in steps of the run. What a preset or a default brings is
+written for a total batch of 512 and stretched to the real batch, so that the same numbers of images pass between two
+falls of the rate whatever the devices.
 """
 from __future__ import annotations
 
@@ -9,58 +10,101 @@ from dataclasses import dataclass
 
 from gluoncv.utils import LRScheduler, LRSequential
 
+from common.errors import UserError
 from training.config import SCHEDULE_BATCH, Config
 
 ENDLESS = 2 ** 62
+FALLS_BY = 0.1
 
 
-def scale_steps(steps: int, total_batch: int) -> int:
-    """`steps` of a total batch of 512, in steps of `total_batch` (rounded down, at least 1 where steps is not 0)."""
-    return max(1, int(steps * SCHEDULE_BATCH / total_batch)) if steps else 0
+@dataclass(frozen=True)
+class Clock:
+    """How far a run has come: steps made, images taken, and the images of a step from here on.
+
+    A run that goes on with another total batch counts its steps on; images are what both parts of it have in common.
+    """
+
+    total_batch: int
+    step: int = 0
+    position: int = 0
+
+    def step_at(self, images: int) -> int:
+        """The number of whole steps after which so many images were taken, rounded down."""
+        return self.step + (images - self.position) // self.total_batch
+
+    def stretch(self, steps: int) -> int:
+        """`steps` of a total batch of 512, in steps of the run; at least 1 where steps is not 0."""
+        return max(1, self.step_at(steps * SCHEDULE_BATCH)) if steps else 0
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A resolved schedule, in real steps.
+    """A resolved schedule, in steps of the run.
 
-    base_lr: the rate after warm-up; falls: steps at which it becomes a tenth; warmup: steps of linear warm-up;
-    end: the number of steps of the whole training; steps_per_epoch: images / total batch, not rounded.
+    base_lr: the rate after warm-up; falls: steps at which it becomes a tenth (mode step); warmup: steps of linear
+    warm-up; end: the number of steps of the whole training, and epochs what it has then seen; images: in an epoch;
+    mode: step, cosine or poly.
     """
 
     base_lr: float
     falls: tuple[int, ...]
     warmup: int
     end: int
-    steps_per_epoch: float
+    epochs: float
+    images: int
+    mode: str = "step"
 
     def scheduler(self) -> LRSequential:
         """gluoncv's scheduler: calling it with a step (from 0) gives the rate of that step."""
-        parts = []
-        if self.warmup:
+        parts, left = [], self.end - self.warmup
+        if self.warmup == 1:  # gluoncv's own warm-up of one step divides by 0
+            parts.append(LRScheduler("constant", base_lr=self.base_lr, niters=1))
+        elif self.warmup:
             parts.append(LRScheduler("linear", base_lr=self.base_lr / self.warmup, target_lr=self.base_lr,
                                      niters=self.warmup))
-        parts.append(LRScheduler("step", base_lr=self.base_lr, target_lr=0, niters=ENDLESS,
-                                 step_iter=[fall - self.warmup for fall in self.falls], step_factor=0.1))
+        if self.mode != "step" and left > 1:  # one step that is left keeps the rate: there is nothing to fall along
+            parts.append(LRScheduler(self.mode, base_lr=self.base_lr, target_lr=0, niters=left))
+        else:
+            falls = [fall - self.warmup for fall in self.falls]
+            parts.append(LRScheduler("step", base_lr=self.base_lr, target_lr=0, niters=ENDLESS, step_iter=falls,
+                                     step_factor=FALLS_BY))
         return LRSequential(parts)
 
     def describe(self) -> str:
         """One line for the log."""
+        return f"{self.rates()}; end at step {self.end} ({self.epochs:.1f} epochs)"
+
+    def rates(self) -> str:
+        """The rates alone, without where they end."""
         start = f"warm-up over {self.warmup} steps to {self.base_lr:g}" if self.warmup else f"{self.base_lr:g}"
-        falls = "".join(f", {self.base_lr * 0.1 ** (i + 1):.3g} from step {fall}"
-                        for i, fall in enumerate(self.falls) if fall < self.end)
-        return f"learning rate {start}{falls}; end at step {self.end} ({self.end / self.steps_per_epoch:.1f} epochs)"
+        if self.mode != "step":
+            return f"learning rate {start}, {self.mode} to 0 at step {self.end}"
+        return f"learning rate {start}" + "".join(f", {self.base_lr * FALLS_BY ** (i + 1):.3g} from step {fall}"
+                                                  for i, fall in enumerate(self.falls))
 
 
-def resolve_schedule(config: Config, images: int, total_batch: int) -> Schedule:
-    """The schedule of a run over `images` images with `total_batch` images a step.
+def resolve_schedule(config: Config, images: int, clock: Clock) -> Schedule:
+    """The schedule of a run over `images` images.
 
-    The earliest of --max-steps, --total-steps and --end-epoch ends the training.
+    The earliest of --max-steps, --total-steps and --end-epoch ends the training; a preset's length counts only where
+    a person gives none of them. UserError where the warm-up does not end before the rate falls.
     """
-    steps_per_epoch = images / total_batch
-    ends = [max(1, int(config.end_epoch * steps_per_epoch))]
+    warmup = _steps(config, "warmup", [config.warmup], clock)[0]
+    falls = _steps(config, "lr_steps", config.lr_step_list(), clock) if config.lr_mode == "step" else []
+    if falls and warmup >= falls[0]:
+        raise UserError(f"--warmup {warmup}: must end before the rate falls for the first time, at step {falls[0]} "
+                        "(--lr-steps)")
+    ends = [max(1, clock.step_at(config.end_epoch * images))]
     if config.max_steps:
         ends.append(config.max_steps)
-    if config.total_steps:
-        ends.append(scale_steps(config.total_steps, total_batch))
-    return Schedule(config.lr, tuple(scale_steps(step, total_batch) for step in config.lr_step_list()),
-                    scale_steps(config.warmup, total_batch), min(ends), steps_per_epoch)
+    typed = bool(config.max_steps) or config.end_epoch != Config.end_epoch
+    if config.total_steps and not (config.is_stretched("total_steps") and typed):
+        ends += _steps(config, "total_steps", [config.total_steps], clock)
+    if config.lr_mode != "step" and warmup >= min(ends):
+        raise UserError(f"--warmup {warmup}: must end before the training does, at step {min(ends)}")
+    epochs = (clock.position + (min(ends) - clock.step) * clock.total_batch) / images
+    return Schedule(config.lr, tuple(falls), warmup, min(ends), epochs, images, config.lr_mode)
+
+
+def _steps(config: Config, name: str, values: list[int], clock: Clock) -> list[int]:
+    return [clock.stretch(value) for value in values] if config.is_stretched(name) else values

@@ -50,6 +50,6 @@ def _cut_out(image: np.ndarray, side: int, random: np.random.RandomState) -> np.
 
 
 def _jpeg_artefacts(image: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    quality = random.randint(20, 51)
+    quality = random.randint(2, 21)  # 2 to 20, as InsightFace draws it
     _, coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
     return cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1]

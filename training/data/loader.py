@@ -59,21 +59,24 @@ class BatchLoader:
         self._order = EndlessOrder(len(chosen), seed)
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._batches: queue.Queue = queue.Queue(maxsize=ahead)
-        self._stop = threading.Event()
+        self._stop, self._failed = threading.Event(), None
         self._thread = threading.Thread(target=self._produce, args=(position,), name="batches", daemon=True)
         cv2.setNumThreads(1)  # the pool is the parallelism
         self._thread.start()
 
     def next(self) -> Batch:
         """The next batch; what went wrong in the reading threads is raised here."""
-        item = self._batches.get()
-        if isinstance(item, BaseException):
-            raise item
-        return item
+        if self._failed is None:
+            item = self._batches.get()
+            if not isinstance(item, BaseException):
+                return item
+            self._failed = item  # no other batch will come: who asks again hears the same
+        raise self._failed
 
     def close(self) -> None:
         """End the threads."""
         self._stop.set()
+        self._failed = self._failed or RunError("the loader is closed: no batch will come")
         while self._thread.is_alive():
             try:
                 self._batches.get(timeout=0.05)
@@ -123,7 +126,9 @@ def choose_images(dataset: FaceDataset, images_filter: int) -> np.ndarray:
     """Positions of the images whose identity has at least `images_filter` of them; labels keep their numbers."""
     counts = np.bincount(dataset.labels, minlength=dataset.num_classes)
     chosen = np.flatnonzero(counts[dataset.labels] >= images_filter)
-    if not len(chosen):
-        raise UserError(f"--images-filter {images_filter}: no identity has so many images; "
-                        f"the largest has {counts.max()}")
+    left = int((counts >= max(images_filter, 1)).sum())
+    if left < 2:
+        raise UserError(f"--images-filter {images_filter}: leaves {'one' if left else 'none'} of "
+                        f"{int((counts > 0).sum())} identities, and a classifier needs two; the two largest have "
+                        f"{np.sort(counts)[-1]} and {np.sort(counts)[-2]} images")
     return chosen

@@ -42,7 +42,8 @@ class MarginHead(gluon.Block):
                                                 init="zeros" if name == "fc7_bias" else None))
 
     def begin(self, labels: np.ndarray, step: int) -> None:
-        """Before the first micro-batch of a step: nothing to prepare, every class takes part."""
+        """Before the first micro-batch of `step`, counted from 0; every class takes part."""
+        self.layer.begin(step)
 
     def backward(self, embeddings: list[mx.nd.NDArray], labels: list[np.ndarray], factor: float = 1.0) -> HeadPass:
         """Forward and backward over the devices' shares; the gradients of the parameters are left in them.
@@ -71,6 +72,10 @@ class MarginHead(gluon.Block):
         data.backward(shard.backward(part.log_sum, factor))
         shard.add_radial()
         return part.log_sum - part.own, part.cosine, part.is_own
+
+    def reduce(self) -> list[mx.nd.NDArray]:
+        """Gradients beside the trainer's: none."""
+        return []
 
     def update(self, rate: float, count: float) -> None:
         """After a step: nothing, its parameters are the trainer's."""

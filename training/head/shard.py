@@ -5,8 +5,8 @@ would take a copy of them: the product with w is scaled afterwards, and since
 
     dL/dw = sum_n p_n D_n / |w|  -  w / |w|^2  sum_n p_n z_n          p = dL/dz
 
-the second term joins the weight decay in the update. A step so takes one gradient of the rows that take part, and two
-arrays of (samples, rows).
+the second term is taken off once the gradient of a whole step is there. A step so takes one gradient of the rows that
+take part, and two arrays of (samples, rows).
 """
 from __future__ import annotations
 
@@ -139,6 +139,7 @@ class Shard:
     def update(self, rate: float, momentum: float, decay: float, count: float) -> None:
         """SGD with momentum on the rows that take part, as gluon.Trainer does it, along their gradient over `count`.
 
+        The gradient must have been made complete by `add_radial`.
         Rows that do not take part stay what they are: neither momentum nor decay moves them.
         """
         arrays = self.state()
@@ -147,8 +148,6 @@ class Shard:
             settings = dict(lr=rate * spec.lr_mult, wd=decay * spec.wd_mult, momentum=momentum, rescale_grad=1 / count)
             for part in _chunks(value):
                 gradient = self.gradients[name][part]
-                if self.layer.normal:
-                    gradient = gradient - self._radial(value, part)
                 rows = None if self._rows is None else self._rows[part]
                 moving = momenta[part] if rows is None else mx.nd.take(momenta, rows)
                 mx.nd.sgd_mom_update(value[part], gradient, moving, out=value[part], **settings)
@@ -157,7 +156,7 @@ class Shard:
                     _put_rows(arrays[name], rows, value[part])
 
     def add_radial(self) -> None:
-        """Complete the gradients of a trainer's arrays, with the term that `update` would have added."""
+        """Complete the gradient of the weights with its second term, once all of it has been added up."""
         if self.layer.normal:
             for part in _chunks(self._taking["fc7_weight"]):
                 gradient = self.gradients["fc7_weight"][part]

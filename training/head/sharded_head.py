@@ -56,6 +56,7 @@ class ShardedHead:
 
     def begin(self, labels: np.ndarray, step: int) -> None:
         """Choose the classes that take part in the step with `labels` (N,), those of all its micro-batches."""
+        self.layer.begin(step)
         if self.rate < 1:
             labels = self.workers.gather("labels", labels).ravel().astype(np.int32)
         for shard in self.shards:
@@ -71,13 +72,20 @@ class ShardedHead:
         return HeadPass(*(sum((getattr(part, name) for part in parts), [])
                           for name in ("losses", "cosines", "hits", "gradients")))
 
-    def update(self, rate: float, count: float) -> None:
-        """Move the rows that took part along their gradient over `count`; rate: before --fc7-lr-mult."""
+    def reduce(self) -> list[mx.nd.NDArray]:
+        """Add up the gradients over devices and workers; the whole layer's, each row once, on any of the devices."""
         if not self.parallel:
             self._add_gradients()
         elif self.workers.number > 1:
             for number, shard in enumerate(self.shards):
                 self.workers.add_arrays(f"shard {number}", list(shard.gradients.values()))
+        for shard in self.shards:
+            shard.add_radial()
+        return [shard.gradients[name] for shard in (self.shards if self.parallel else self.shards[:1])
+                for name in shard.names]
+
+    def update(self, rate: float, count: float) -> None:
+        """Move the rows that took part along what `reduce` left, over `count`; rate: before --fc7-lr-mult."""
         for shard in self.shards:
             shard.update(rate, self._momentum, self._decay, count)
 
