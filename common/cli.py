@@ -95,6 +95,10 @@ def _engine_failure(error: Exception) -> str:
     lines = [line.strip() for line in str(error).split("Stack trace")[0].splitlines() if line.strip()]
     reason = next((line for line in reversed(lines) if "rror" in line or "ailed" in line), lines[-1] if lines else "")
     hint = "; a smaller batch needs less" if "memory" in reason else ""
+    if any(word in str(error) for word in ("NVRTC", "nvrtc", "MXNET_USE_FUSION", "unsupported toolchain")):
+        hint = "; fused operators could not be compiled for this GPU: set MXNET_USE_FUSION=0 in the environment"
+    if "no kernel image" in str(error):
+        hint = "; MXNet's wheels run on Maxwell to Ada, not on Hopper or Blackwell: --devices cpu:0 runs anywhere"
     return f"MXNet: {reason[:300]}{hint}"
 
 

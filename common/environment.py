@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import sys
 
+from common import cuda_libraries
 from common.errors import UserError
 
 try:
@@ -44,8 +45,9 @@ def check_environment() -> None:
     try:
         import mxnet  # noqa: F401
     except (ImportError, OSError, AttributeError) as error:
-        raise UserError(f"MXNet does not load ({_one_line(error)}); pip install mxnet==1.9.1, "
-                        "or on a GPU the wheel of your CUDA, e.g. mxnet-cu112==1.9.1") from None
+        raise UserError(cuda_libraries.explain(_one_line(error)) or
+                        f"MXNet does not load ({_one_line(error)}); `make venv` installs it for the CPU, "
+                        "`make venv GPU=cu117` for a GPU") from None
 
 
 def set_threads() -> None:
