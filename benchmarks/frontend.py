@@ -24,7 +24,7 @@ from mxnet.contrib import amp
 from benchmarks.harness import machine, peak_memory, speed_ratio, take_turns
 from common.devices import parse_devices
 from common.errors import UserError
-from symbols.fast import for_devices
+from symbols.fast import for_training
 from symbols.graph import fixed_gammas
 from training.config import Config
 from training.data.loader import Batch
@@ -84,7 +84,7 @@ class ModuleSide:
 
     def __init__(self, config, size, classes, devices, start=None, scheduler=None):
         symbol = Model(config, size, classes, devices).symbol
-        running = for_devices(symbol, (1, 3, *size), devices)
+        running = for_training(symbol, (1, 3, *size), devices)
         running.get_internals()["pre_fc1_weight"]._set_attr(__wd_mult__=str(config.emb_wd_mult))
         share, total = config.per_batch_size, config.per_batch_size * len(devices)
         data = mx.sym.cast(mx.sym.transpose(mx.sym.Variable("data"), (0, 3, 1, 2)), "float32")

@@ -97,7 +97,7 @@ def _add(device: mx.Context) -> None:
 
 
 def _fuse(device: mx.Context) -> None:
-    data = mx.sym.Variable("data")
+    data = mx.sym.Variable("data", dtype="float32")
     block = mx.gluon.SymbolBlock(mx.sym.relu(data) * 2 + 1, data)
     block.hybridize(static_alloc=True, static_shape=True)
     block(mx.nd.ones((4,), ctx=device)).asnumpy()

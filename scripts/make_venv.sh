@@ -33,7 +33,6 @@ case $gpu in
 esac
 if [ -n "$present" ] && [ "$present" != "$wanted" ]; then
     [ "$told" = "command line" ] || fail "$venv is an environment for $present, and GPU=$gpu from the surroundings would replace it; say so with make venv GPU=$gpu, or unset GPU to keep it"
-    echo "environment: $venv is for $present and is replaced by one for $wanted, as GPU=$gpu says"
 fi
 if [ "$present" = "$wanted" ] && [ -e "$stamp" ]; then
     stale=
@@ -57,6 +56,8 @@ if [ "$wanted" != cpu ]; then
         done
     fi
 fi
+
+[ -z "$present" ] || [ "$present" = "$wanted" ] || echo "environment: $venv is for $present and is replaced by one for $wanted, as GPU=$gpu says"
 
 suits() { "$1" -c 'import sys, venv, ensurepip; sys.exit(not (3, 8) <= sys.version_info[:2] <= (3, 11))' >/dev/null 2>&1; }
 

@@ -14,25 +14,46 @@ benchmarks training`, `python -m benchmarks memory`). The slope keeps its name a
 do, so that checkpoints are those of the plain graph.
 
 It is also right where MXNet's is not: that one may write over its own input, and the gradient it then gives to the
-slope is slope times the true one (seen on CPUs in MobileFaceNet's last PReLU, with the heads FC, GAP and GNAP).
+slope is slope times the true one (seen on CPUs in MobileFaceNet's last PReLU, with the heads FC, GAP and GNAP). So GPUs
+train on the plain graph where they give slopes the right gradient (`symbols.prelu_check` asks each), else on this form.
 """
 from __future__ import annotations
 
 import json
+import logging
 from typing import Sequence
 
 import mxnet as mx
 
-from symbols.graph import Entry, Graph, Node, consumers, is_on, is_prelu, rewrite, to_json
+from symbols.graph import Entry, Graph, Node, consumers, is_on, is_prelu, prelu_slopes, rewrite, to_json
+from symbols.prelu_check import slope_gradients_hold
 from symbols.shapes import infer_shapes
 from symbols.symbol_utils import PRELU_SLOPE
 
+log = logging.getLogger(__name__)
+
 
 def for_devices(symbol: mx.sym.Symbol, data_shape: tuple[int, ...], devices: Sequence[mx.Context]) -> mx.sym.Symbol:
-    """What is to train of `symbol` on `devices`: its fast form where all of them are CPUs."""
+    """What is to run of `symbol` on `devices`: its fast form where all of them are CPUs."""
     if all(device.device_type == "cpu" for device in devices):
         return accelerate(symbol, data_shape)
     return symbol
+
+
+def for_training(symbol: mx.sym.Symbol, data_shape: tuple[int, ...], devices: Sequence[mx.Context]) -> mx.sym.Symbol:
+    """What is to train of `symbol` on `devices`: on CPUs its fast form; on GPUs the plain one.
+
+    But where it has PReLUs, and a GPU gives their slopes a wrong gradient, the fast form, which is exact, steps around.
+    """
+    running = for_devices(symbol, data_shape, devices)
+    if running is not symbol or not prelu_slopes(symbol):
+        return running
+    wrong = [f"{device.device_type}:{device.device_id}" for device in devices if not slope_gradients_hold(device)]
+    if not wrong:
+        return symbol
+    log.info("%s: MXNet's PReLU gives slopes a wrong gradient there, so it is computed by convolutions, which do not",
+             ", ".join(wrong))
+    return accelerate(symbol, data_shape)
 
 
 def accelerate(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> mx.sym.Symbol:

@@ -15,7 +15,8 @@ import mxnet as mx
 from symbols.graph import Entry, Graph, Node, rewrite
 
 PRODUCTS = ("Convolution", "FullyConnected")
-FOLLOWING = ("Activation", "LeakyReLU", "Pooling", "Dropout", "Flatten", "elemwise_add", "broadcast_mul")
+FOLLOWING = ("Activation", "LeakyReLU", "Pooling", "Dropout", "Flatten", "elemwise_add", "add_n", "broadcast_mul")
+DERIVING = ("Reshape", "negative", "_minus_scalar", "_rminus_scalar", "Cast")  # weights of slopes (symbols/fast.py)
 HALF, FULL = "float16", "float32"
 FLOAT32_NUMBER = "0"  # MXNet's number of the type
 
@@ -58,7 +59,7 @@ class _Caster:
         if not inputs or node["name"] in self.outputs:
             return FULL
         if node["op"] in PRODUCTS:  # GNAP's sum over channels is a convolution with ones, which are no variable
-            return HALF if graph.nodes[inputs[1][0]]["op"] == "null" else FULL
+            return HALF if _is_parameter(graph, inputs[1]) else FULL
         if node["op"] == "BatchNorm":
             return self.types[inputs[0][0]]
         maps = [entry for entry in inputs if graph.nodes[entry[0]]["op"] != "null"]
@@ -74,3 +75,11 @@ class _Caster:
             self.casts[key] = graph.add("Cast", name, [entry], dtype=kind)
             self.types[self.casts[key][0]] = kind
         return self.casts[key]
+
+
+def _is_parameter(graph: Graph, entry: Entry) -> bool:
+    """Is it a variable, or one in another form?"""
+    node = graph.nodes[entry[0]]
+    while node["op"] in DERIVING:
+        node = graph.nodes[node["inputs"][0][0]]
+    return node["op"] == "null" and node["name"] != "data"

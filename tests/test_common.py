@@ -81,7 +81,15 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
     ("UserError('the flag --x: is odd')", 2, "demo: the flag --x: is odd"),
     ("RunError('the disk is full')", 1, "demo: the disk is full"), ("KeyboardInterrupt()", 130, "demo:"),
     ("type('MXNetError', (RuntimeError,), {})('Traceback:\\n  File x\\nMXNetError: malloc failed: out of memory')", 1,
-     "demo: MXNet: MXNetError: malloc failed: out of memory; a smaller batch needs less")])
+     "demo: MXNet: MXNetError: malloc failed: out of memory; a smaller batch needs less"),
+    ("type('MXNetError', (RuntimeError,), {})('Check failed: compileResult == NVRTC_SUCCESS (5 vs. 0) : NVRTC "
+     "Compilation failed.\\nPlease set environment variable MXNET_USE_FUSION to 0.')", 1,
+     "demo: MXNet: Check failed: compileResult == NVRTC_SUCCESS (5 vs. 0) : NVRTC Compilation failed.; fused operators "
+     "could not be compiled for this GPU: set MXNET_USE_FUSION=0 in the environment"),
+    ("type('MXNetError', (RuntimeError,), {})('Check failed: err == cudaSuccess: no kernel image is available for "
+     "execution on the device')", 1,
+     "demo: MXNet: Check failed: err == cudaSuccess: no kernel image is available for execution on the device; MXNet's "
+     "wheels run on Maxwell to Ada, not on Hopper or Blackwell")])
 def test_errors_are_one_line_and_their_exit_status(error, status, line):
     code = f"from common.errors import *\nfrom common.cli import run\ndef main(argv): raise {error}\nrun(main, 'demo')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

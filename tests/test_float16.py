@@ -37,8 +37,6 @@ def test_float16_trains_nearly_as_float32(monkeypatch, split):
     got = steps(half, its_trainer, 0, 2)
     for name, value in expected.items():
         assert got[name].dtype == np.float32
-        if name == "relu_gamma":
-            continue  # float16 runs MXNet's own PReLU, wrong in its slope's gradient on CPUs (symbols/fast.py)
         if "moving" not in name and np.abs(value - begun[name]).max() > 1e-5:
             moved, should = got[name] - begun[name], value - begun[name]
             assert np.linalg.norm(moved - should) < 0.15 * np.linalg.norm(should), name

@@ -8,7 +8,7 @@ import numpy as np
 from mxnet import autograd, gluon
 
 import symbols
-from symbols.fast import for_devices
+from symbols.fast import for_training
 from symbols.gluon_net import embedding_block
 from symbols.graph import fixed_gammas
 from symbols.half import half_precision
@@ -51,7 +51,8 @@ class Model:
     """An embedding network with its head, replicated over `devices`.
 
     symbol: what checkpoints hold. shapes: of its parameters and auxiliary states, by name. network: what runs, `block`
-    or its form in less memory; on CPUs PReLU is in its fast form, exact and with the same parameters. scale: of the
+    or its form in less memory; PReLU is in its fast form on CPUs, and on GPUs that give slopes a wrong gradient: exact,
+    and with the same parameters. scale: of the
     loss, where that is in float16; the parameters are float32 all the same. workers: those that train it, this one
     among them. ValueError where there is no such network, or it does not take images of image_size.
     """
@@ -65,7 +66,8 @@ class Model:
         shapes = infer_shapes(self.symbol, (1, 3, *image_size))
         self.shapes = {name: shapes[name] for name in parameter_names(self.symbol)}
         self.scale = LossScale() if config.dtype == "float16" else None
-        runs = half_precision(self.symbol) if self.scale else for_devices(self.symbol, (1, 3, *image_size), devices)
+        runs = for_training(self.symbol, (1, 3, *image_size), devices)
+        runs = half_precision(runs) if self.scale else runs
         self.block = embedding_block(runs)
         self.head = build_head(config, num_classes, devices, self.workers)
         self.net_parameters = {parameter.name: parameter for parameter in self.block.collect_params().values()}

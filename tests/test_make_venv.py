@@ -1,0 +1,104 @@
+"""What `make venv` installs and what it leaves alone, with a Python that only writes down what it was asked."""
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+PYTHON = """#!/bin/sh
+case "$1 $2" in
+    "-c import sys; print"*) echo "$0" ;;
+    "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+    "-m pip")
+        echo "$@" >> installed
+        site=$(dirname "$0")/../lib/python3.11/site-packages
+        case "$*" in *mxnet-cu*) kind=$(echo "$*" | sed 's/.*mxnet-\\(cu[0-9]*\\)==.*/_\\1/') ;; *) kind= ;; esac
+        mkdir -p "$site/mxnet$kind-1.9.1.dist-info"
+        test ! -e offline ;;
+esac
+"""
+
+
+@pytest.fixture
+def make(tmp_path):
+    """make("GPU=cu117", GPU="from the surroundings"): a make in a folder of its own; the finished process."""
+    (tmp_path / "scripts").mkdir()
+    for name in ("Makefile", "scripts/make_venv.sh", "requirements.txt", "requirements-gpu.txt"):
+        shutil.copy(REPO / name, tmp_path / name)
+    (tmp_path / "python").write_text(PYTHON)
+    (tmp_path / "python").chmod(0o755)
+
+    def run(*arguments, target="venv", **surroundings):
+        (tmp_path / "installed").unlink(missing_ok=True)
+        return subprocess.run(["make", "--no-print-directory", target, *arguments], cwd=tmp_path, text=True,
+                              capture_output=True, env={"PATH": "/usr/bin:/bin:/usr/local/bin", "HOME": str(tmp_path),
+                                                        "PYTHON": str(tmp_path / "python"), **surroundings})
+    return run
+
+
+def kind(folder):
+    found = sorted(path.name for path in (folder / ".venv").glob("lib/python3*/site-packages/mxnet*"))
+    return [name.split("-")[0] for name in found]
+
+
+def installed(folder):
+    return (folder / "installed").read_text() if (folder / "installed").exists() else ""
+
+
+def test_a_gpu_environment_has_the_wheel_and_the_libraries_and_stays_one(make, tmp_path):
+    assert make("GPU=cu117").returncode == 0
+    assert "mxnet-cu117==1.9.1" in installed(tmp_path) and "requirements-gpu.txt" in installed(tmp_path)
+    lines = (tmp_path / ".venv" / "requirements.txt").read_text().splitlines()
+    assert not any(line.startswith("mxnet==") for line in lines) and any(line.startswith("numpy==") for line in lines)
+    assert make().returncode == 0 and not installed(tmp_path)
+    (tmp_path / ".venv" / ".installed").unlink()  # as where the requirements are newer
+    assert make(target=".venv/.installed").returncode == 0
+    assert "mxnet-cu117==1.9.1" in installed(tmp_path) and kind(tmp_path) == ["mxnet_cu117"]
+
+
+def test_a_cpu_environment_is_the_default_and_stays_one(make, tmp_path):
+    assert make().returncode == 0 and kind(tmp_path) == ["mxnet"]
+    assert installed(tmp_path).split("install ")[1].split()[-2:] == ["-r", "requirements.txt"]
+    assert make(GPU="0").returncode == 0 and not installed(tmp_path)  # a device's number, for another program
+
+
+@pytest.mark.parametrize("first, then", [("none", "cu117"), ("cu117", "none"), ("cu112", "cu117")])
+def test_one_kind_takes_the_place_of_another_only_where_it_is_said(make, tmp_path, first, then):
+    assert make(f"GPU={first}").returncode == 0
+    before = kind(tmp_path)
+    done = make(GPU=then)
+    assert done.returncode == 2 and f"make venv GPU={then}" in done.stderr and kind(tmp_path) == before
+    (tmp_path / ".venv" / ".installed").unlink()
+    assert make(target=".venv/.installed", GPU=then).returncode == 0 and kind(tmp_path) == before
+    done = make(f"GPU={then}")
+    assert done.returncode == 0 and "is replaced by" in done.stdout
+    assert kind(tmp_path) == ["mxnet" if then == "none" else f"mxnet_{then}"]
+
+
+def test_a_wheel_that_was_installed_by_hand_is_seen(make, tmp_path):
+    assert make().returncode == 0
+    site = tmp_path / ".venv" / "lib" / "python3.11" / "site-packages"
+    (site / "mxnet-1.9.1.dist-info").rename(site / "mxnet_cu112-1.9.1.dist-info")
+    (tmp_path / ".venv" / ".installed").unlink()
+    assert make().returncode == 0 and kind(tmp_path) == ["mxnet_cu112"]
+
+
+def test_what_cannot_be_installed_leaves_the_environment_as_it_was(make, tmp_path):
+    assert make().returncode == 0
+    (tmp_path / ".venv" / "mine").touch()
+    (tmp_path / "offline").touch()
+    done = make("GPU=cu117")
+    assert done.returncode == 2 and "make venv GPU=cu117 again" in done.stderr
+    assert kind(tmp_path) == ["mxnet"] and (tmp_path / ".venv" / "mine").exists()
+    assert [path.name for path in tmp_path.glob(".venv*")] == [".venv"]
+
+
+@pytest.mark.parametrize("value, said", [
+    ("cu120", "GPU=cu117 is right"), ("cu111", "cu110 and cu112 to cu117"), ("yes", "GPU=none for the CPU"),
+    ("cu110", "GPU=cu117 needs no toolkit")])
+def test_a_wheel_that_is_not_there_is_told_before_anything_is_fetched(make, tmp_path, value, said):
+    done = make(f"GPU={value}")
+    assert done.returncode == 2 and said in done.stderr
+    assert len([line for line in done.stderr.splitlines() if not line.startswith("make: ***")]) == 1
+    assert not installed(tmp_path) and not (tmp_path / ".venv").exists()
