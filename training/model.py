@@ -21,9 +21,9 @@ from training.head.sharded_head import ShardedHead
 from training.mirror import MirroredNetwork
 from training.precision import LossScale
 from training.saving.checkpoint import match_parameters
+from training.saving.contents import LOSS_SCALE, Contents
 
 Arrays = Mapping[str, mx.nd.NDArray]
-LOSS_SCALE = "loss_scale"  # no parameter, but part of a state
 
 
 def build_symbol(config: Config) -> mx.sym.Symbol:
@@ -165,6 +165,11 @@ class Model:
         return {name: part.reshape(-1, *self.shapes[name])
                 for name, part in zip(names, np.split(everybody, ends[:-1], axis=1))}
 
+    def state_contents(self) -> Contents:
+        """What arrays a state of this model has."""
+        return Contents(self.shapes, frozenset(self.symbol.list_auxiliary_states()),
+                        {name: spec.shape for name, spec in self.head.layer.arrays.items()})
+
     def head_arrays(self) -> dict[str, mx.nd.NDArray]:
         """What the head needs to go on, in host memory."""
         return self.head.arrays()
@@ -174,18 +179,21 @@ class Model:
         statistics on all of them."""
         numbers = {name.partition("@")[2] for name in net if "@" in name}
         same_number = len(numbers) == len(self.devices) * self.workers.number
+        copies: dict[str, list[mx.nd.NDArray]] = {}
         for name, value in net.items():
             base, _, number = name.partition("@")
             if name == LOSS_SCALE:
                 self.scale = LossScale(*value.asnumpy())
             elif number and not same_number:
-                continue
+                copies.setdefault(base, []).append(value)
             elif number:
                 worker, device = divmod(int(number), len(self.devices))
                 if worker == self.workers.rank:
                     value.copyto(self.net_parameters[base].list_data()[device])
             else:
                 self.net_parameters[name].set_data(value)
+        for name, values in copies.items():
+            self.net_parameters[name].set_data(mx.nd.add_n(*values) / len(values))
         self.head.set_arrays(head)
 
     def running_statistics(self) -> dict[str, list[mx.nd.NDArray]]:

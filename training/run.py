@@ -57,7 +57,8 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
     schedule = resolve_schedule(config, len(chosen), Clock(total_batch))
     model = _build_model(config, image_size, dataset.num_classes, devices, workers)
     states = States(Path(config.prefix).parent / "state",
-                    _identity(config, devices, workers.number, image_size, fingerprint(dataset, chosen)))
+                    _identity(config, devices, workers.number, image_size, fingerprint(dataset, chosen)),
+                    model.state_contents())
     check_alike(workers, states.identity)
     loaded = None
     if config.pretrained and not (config.resume and generations(states.folder)):

@@ -9,10 +9,12 @@ import hashlib
 import os
 import struct
 from pathlib import Path
-from typing import Iterator, Mapping
+from typing import BinaryIO, Iterator, Mapping
 
 import mxnet as mx
 import numpy as np
+
+from training.saving.plain_files import open_plain
 
 LIST_MAGIC = 0x112
 ARRAY_MAGIC = 0xF993FAC9
@@ -32,12 +34,34 @@ def write_arrays(path: str | Path, arrays: Mapping[str, mx.nd.NDArray]) -> str:
     return digest.hexdigest()
 
 
+def read_arrays(path: Path, digest: str, most: int | None = None) -> dict[str, mx.nd.NDArray]:
+    """What `write_arrays` wrote, in host memory.
+
+    ValueError where it is no plain file, has another digest, takes more than `most` bytes, or holds no arrays.
+    """
+    with os.fdopen(open_plain(path), "rb") as stream:
+        if most is not None and os.fstat(stream.fileno()).st_size > most:
+            raise ValueError("is larger than the arrays of this network can be")
+        if _digest(stream) != digest:
+            raise ValueError("is damaged")
+        try:
+            with mx.Context("cpu", 0):  # by the descriptor: the very file that was looked at, whatever its path's bytes
+                found = mx.nd.load(f"/proc/self/fd/{stream.fileno()}")
+        except mx.MXNetError:
+            raise ValueError("holds no arrays") from None
+    return found if isinstance(found, dict) else {}
+
+
 def file_digest(path: str | Path) -> str:
     """The sha256 of a file."""
-    digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
+        return _digest(stream)
+
+
+def _digest(stream: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    for block in iter(lambda: stream.read(1 << 20), b""):
+        digest.update(block)
     return digest.hexdigest()
 
 

@@ -6,12 +6,10 @@ folder, flushed, and renamed, so a kill at any moment leaves the one before it. 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import re
 import shutil
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Dict
 
@@ -20,55 +18,27 @@ import mxnet as mx
 from common.errors import UserError
 from common.files import fsync, write_atomic
 from training.config import FREE_ON_RESUME, Config
-from training.saving.arrays import file_digest, write_arrays
+from training.saving.arrays import read_arrays, write_arrays
+from training.saving.contents import Contents
+from training.saving.header import TOTAL_BATCH, Header, read_header
+from training.saving.names import ARRAYS, GENERATION, GENERATION_FILES, HALF_GENERATION, HEADER
+from training.saving.plain_files import is_folder, kind
+from training.saving.progress import Progress
 
 log = logging.getLogger(__name__)
-TOTAL_BATCH = "total batch"  # of an identity: no flag, but what some flags make together
 SAME_IN_TOTAL = {"devices", "per_batch_size", "accumulate", "mirror_memory"}  # may change where that stays
-ARRAYS = ("net", "head", "momentum")
-NAME = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 Arrays = Dict[str, Dict[str, mx.nd.NDArray]]
-
-
-@dataclass
-class Progress:
-    """What a run knows about itself beside its arrays.
-
-    step: updates made or skipped; position: images taken from the endless order; bad: keys of the records that do not
-    decode; skipped: steps whose update was not finite, skipped_in_row: those since the last good one.
-    saves: checkpoints written (NNNN of the newest); replaced: the one that --ckpt 3 then removes; best: the best value
-    so far of best_of, a metric of a target; best_number: the checkpoint it is in; verified_step: the newest
-    verification's.
-    lengths: of the files with rows, by name; window: the sums since the last row; warned: warnings already given;
-    symptoms: for how many rows each has lasted.
-    """
-
-    step: int = 0
-    position: int = 0
-    bad: list[int] = field(default_factory=list)
-    skipped: int = 0
-    skipped_in_row: int = 0
-    saves: int = 0
-    replaced: int = 0
-    best: float | None = None
-    best_of: str = ""
-    best_number: int = 0
-    verified_step: int = -1
-    lengths: dict[str, int] = field(default_factory=dict)
-    window: dict[str, float] = field(default_factory=dict)
-    warned: list[str] = field(default_factory=list)
-    symptoms: dict[str, int] = field(default_factory=dict)
 
 
 class States:
     """The generations of a run in `folder`.
 
-    identity: what must be the same for a run to go on: the configuration and the `fingerprint` of the data. newest: the
-    generation that was written whole or read well last.
+    identity: what must be the same for a run to go on: the configuration and the `fingerprint` of the data. contents:
+    what arrays it must have, where that is known. newest: the generation that was written whole or read well last.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        self.folder, self.identity = folder, identity
+    def __init__(self, folder: Path, identity: dict[str, Any], contents: Contents | None = None) -> None:
+        self.folder, self.identity, self.contents = folder, identity, contents
         self.newest: Path | None = None
 
     def save(self, progress: Progress, arrays: Arrays) -> Path:
@@ -80,8 +50,7 @@ class States:
         temporary.mkdir()
         try:
             digests = {f"{name}.params": write_arrays(temporary / f"{name}.params", arrays[name]) for name in ARRAYS}
-            header = {"progress": asdict(progress), "identity": self.identity, "sha256": digests}
-            write_atomic(temporary / "state.json", json.dumps(header, indent=1))
+            write_atomic(temporary / HEADER, Header(progress, self.identity, digests).to_json())
             os.replace(temporary, final)
             fsync(self.folder)
         except BaseException:
@@ -97,27 +66,48 @@ class States:
         A damaged generation is passed over with a warning. UserError where the state is of another configuration or
         of other data, naming what differs, or where every generation is damaged.
         """
-        found = generations(self.folder)
+        found, damage = generations(self.folder), []
         for path in reversed(found):
             try:
-                header = json.loads((path / "state.json").read_text(encoding="utf-8"))
-                for name, digest in header["sha256"].items():
-                    if file_digest(path / name) != digest:
-                        raise ValueError(f"{name} is damaged")
-                progress, identity = Progress(**header["progress"]), dict(header["identity"])
-                with mx.Context("cpu", 0):
-                    arrays = {name: _dictionary(mx.nd.load(str(path / f"{name}.params"))) for name in ARRAYS}
-            except (OSError, ValueError, KeyError, TypeError, mx.MXNetError) as error:
-                log.warning("state %s cannot be used (%s: %s); trying the one before it", path, type(error).__name__,
-                            str(error).splitlines()[0] if str(error) else "")
+                header = self._read_header(path)
+                self._check_identity(header.identity, path)
+                arrays = self._read_arrays(path, header)
+            except (OSError, ValueError, mx.MXNetError) as error:
+                damage.append(f"state {path} cannot be used ({_first_line(error)})")
                 continue
-            self._check_identity(identity, path)
+            for told in damage:
+                log.warning("%s; trying the one before it", told)
             self.newest = path
-            return progress, arrays
-        if found:
-            raise UserError(f"--resume: every state in {self.folder} is damaged; begin anew with --overwrite, with "
-                            "--pretrained and the newest checkpoint if there is one")
+            return header.progress, arrays
+        if kind(self.folder) not in ("", "a folder"):
+            damage = [f"{self.folder} is {kind(self.folder)}, not a folder of its own"]
+        if damage:
+            raise UserError(f"--resume: every state in {self.folder} is damaged: {damage[0]}; begin anew with "
+                            "--overwrite, with --pretrained and the newest checkpoint if there is one")
         return None
+
+    def _read_header(self, path: Path) -> Header:
+        if not is_folder(path):
+            raise ValueError(f"is {kind(path)}, not a folder of its own")
+        try:
+            header = read_header(path / HEADER)
+        except ValueError as error:
+            raise ValueError(f"{HEADER}: {error}") from None
+        if header.progress.step != _number(path)[0]:
+            raise ValueError(f"{HEADER} is of step {header.progress.step}")
+        return header
+
+    def _read_arrays(self, path: Path, header: Header) -> Arrays:
+        most, arrays = self.contents.most_bytes() if self.contents else None, {}
+        for part in ARRAYS:
+            name = f"{part}.params"
+            try:
+                arrays[part] = read_arrays(path / name, header.sha256[name], most)
+            except ValueError as error:
+                raise ValueError(f"{name} {error}") from None
+        if self.contents:
+            self.contents.check(arrays)
+        return arrays
 
     def _free_name(self, step: int) -> Path:
         # A second one of the same step must not take the place of the first before it is whole.
@@ -127,11 +117,12 @@ class States:
     def _sweep(self, keep: list[Path | None]) -> None:
         """Remove all generations but those in `keep` (none: all stay), and halves of any, which a kill left."""
         for path in generations(self.folder) if keep else []:
-            if path not in keep:
+            if path not in keep and is_folder(path):
                 with contextlib.suppress(OSError):  # renamed, so that a kill does not leave half of it under its name
                     os.replace(path, path.with_name(f".{path.name}.old"))
-        for path in self.folder.glob(".*"):
-            shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.iterdir():
+            if HALF_GENERATION.fullmatch(path.name) and is_folder(path):
+                remove_generation(path)
 
     def _check_identity(self, theirs: dict[str, Any], path: Path) -> None:
         defaults = {item.name: item.default for item in fields(Config)}
@@ -149,14 +140,24 @@ class States:
 
 
 def generations(folder: Path) -> list[Path]:
-    """The state folders of a run, oldest first."""
-    if not folder.is_dir():
+    """What is called like a state of a run, oldest first; a link to a folder of states is none."""
+    if not is_folder(folder):
         return []
-    return sorted((path for path in folder.iterdir() if NAME.fullmatch(path.name)), key=_number)
+    return sorted((path for path in folder.iterdir() if GENERATION.fullmatch(path.name)), key=_number)
+
+
+def remove_generation(path: Path) -> None:
+    """Remove the files of a state, whole or half, and its folder if nothing else is in it."""
+    for item in path.iterdir():
+        if item.name in GENERATION_FILES or item.name.startswith(f".{HEADER}.") and item.name.endswith(".tmp"):
+            with contextlib.suppress(OSError):
+                item.unlink()
+    with contextlib.suppress(OSError):
+        path.rmdir()
 
 
 def _number(path: Path) -> tuple[int, int]:
-    step, repeat = NAME.fullmatch(path.name).groups()
+    step, repeat = GENERATION.fullmatch(path.name).groups()
     return int(step), int(repeat or 0)
 
 
@@ -164,5 +165,7 @@ def _title(name: str) -> str:
     return "data of" if name == "data" else "--" + name.replace("_", "-")
 
 
-def _dictionary(arrays: Any) -> dict[str, mx.nd.NDArray]:
-    return arrays if isinstance(arrays, dict) else {}
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return f"{Path(error.filename).name if error.filename else 'a file'}: {error.strerror}"
+    return " ".join(str(error).split())[:300]

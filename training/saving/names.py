@@ -1,0 +1,25 @@
+"""The names of what a run writes into its folder."""
+from __future__ import annotations
+
+import re
+
+METRICS, LOG, CONFIG, LOCK, STATE = "metrics.jsonl", "log.txt", "config.json", ".lock", "state"
+ARRAYS = ("net", "head", "momentum")
+HEADER = "state.json"
+GENERATION_FILES = frozenset((HEADER, *(f"{name}.params" for name in ARRAYS)))
+GENERATION = re.compile(r"(\d{9,12})(?:-(\d{1,9}))?", re.ASCII)
+HALF_GENERATION = re.compile(r"\.\d{9,12}(?:-\d{1,9})?\.(?:tmp|old)", re.ASCII)
+EVENTS = "events.out.tfevents.*"
+EVENT_MARK = ".train_softmax"  # at the end of the names of ours: TensorBoard's other writers use the same beginning
+EVENT_FILE = re.compile(r"events\.out\.tfevents\.\d{1,12}\.[\w.:+-]{1,200}")
+MOST_STEPS = 2 ** 31 - 1
+
+
+def is_growing(name: str) -> bool:
+    """Whether `name` can be that of a file whose length a state remembers: rows, or events; a bare name."""
+    return name == METRICS or bool(EVENT_FILE.fullmatch(name))
+
+
+def is_own_event_file(name: str) -> bool:
+    """Whether `name` is that of an event file which this program began."""
+    return name.endswith(EVENT_MARK) and bool(EVENT_FILE.fullmatch(name))

@@ -1,0 +1,92 @@
+"""What a run knows about itself beside its arrays, and how that is read back from a file that may hold anything."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from training.saving.names import MOST_STEPS, is_growing
+
+MOST = 2 ** 53  # whole numbers up to here are exact in JSON everywhere
+MOST_TEXT = 8192
+
+
+@dataclass
+class Progress:
+    """What a run knows about itself beside its arrays.
+
+    step: updates made or skipped; position: images taken from the endless order; bad: keys of the records that do not
+    decode; skipped: steps whose update was not finite, skipped_in_row: those since the last good one.
+    saves: checkpoints written (NNNN of the newest); replaced: the one that --ckpt 3 then removes; best: the best value
+    so far of best_of, a metric of a target; best_number: the checkpoint it is in; verified_step: the newest
+    verification's.
+    lengths: of the files with rows, by name; window: the sums since the last row; warned: warnings already given;
+    symptoms: for how many rows each has lasted.
+    """
+
+    step: int = 0
+    position: int = 0
+    bad: list[int] = field(default_factory=list)
+    skipped: int = 0
+    skipped_in_row: int = 0
+    saves: int = 0
+    replaced: int = 0
+    best: float | None = None
+    best_of: str = ""
+    best_number: int = 0
+    verified_step: int = -1
+    lengths: dict[str, int] = field(default_factory=dict)
+    window: dict[str, float] = field(default_factory=dict)
+    warned: list[str] = field(default_factory=list)
+    symptoms: dict[str, int] = field(default_factory=dict)
+
+
+def read_progress(content: Any) -> Progress:
+    """The progress that `asdict` made `content` of; ValueError, naming the entry, for anything else."""
+    if not isinstance(content, dict):
+        raise ValueError("progress is no object")
+    known = {item.name for item in fields(Progress)}
+    for name, value in content.items():
+        if name not in known:
+            raise ValueError("progress has an entry that no run writes")
+        if not _fits(name, value):
+            raise ValueError(f"progress holds no usable {name}")
+    found = Progress(**content)
+    for lower, upper in (("skipped", "step"), ("skipped_in_row", "skipped"), ("verified_step", "step"),
+                         ("best_number", "saves"), ("saves", "step")):
+        if getattr(found, lower) > getattr(found, upper):
+            raise ValueError(f"progress has more {lower} than {upper}")
+    if found.replaced not in (0, found.saves - 1):
+        raise ValueError("progress names another checkpoint as replaced than the one before the newest")
+    return found
+
+
+def is_whole(value: Any, least: int = 0, most: int = MOST) -> bool:
+    """Whether `value` is a whole number in this range, and not True or False."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name in ("step", "verified_step"):
+        return is_whole(value, -1 if name == "verified_step" else 0, MOST_STEPS)
+    if name == "best":
+        return value is None or _is_number(value) and math.isfinite(value)
+    if name == "best_of":
+        return _is_text(value)
+    if name == "bad":
+        return isinstance(value, list) and all(is_whole(key) for key in value)
+    if name == "warned":
+        return isinstance(value, list) and len(value) <= 1000 and all(map(_is_text, value))
+    if name in ("lengths", "window", "symptoms"):
+        fits = _is_number if name == "window" else is_whole
+        return isinstance(value, dict) and all(_is_text(key) and fits(item) for key, item in value.items()) and (
+            name != "lengths" or all(map(is_growing, value)))
+    return is_whole(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or is_whole(value, -MOST)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MOST_TEXT
