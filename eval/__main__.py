@@ -6,9 +6,10 @@ from common.environment import check_environment
 
 PROG = "python -m eval"
 DESCRIPTION = """\
-Measure face recognition models on sets of pairs.
+Measure face recognition models on sets of pairs, or on all pairs of a labelled set.
 
   python -m eval verify --model runs/a/model,3 --bins data/lfw.bin data/cfp_fp.bin
+  python -m eval allpairs --model runs/a/model,3 --set cfp/Data/Images --between frontal,profile
 
 COMMAND --help tells more of each."""
 
@@ -16,11 +17,12 @@ COMMAND --help tells more of each."""
 def main(argv: list[str]) -> int | None:
     """Run one command; returns its exit status."""
     check_environment()
-    from eval import verify  # mxnet, which the line above has made sure of
+    from eval import allpairs, verify  # mxnet, which the line above has made sure of
 
     parser = cli.Parser(prog=PROG, description=DESCRIPTION)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     verify.add_parser(subparsers)
+    allpairs.add_parser(subparsers)
     args = parser.parse_args(argv)
     cli.setup_logging()
     return args.run(args)

@@ -84,6 +84,11 @@ def tpr_at_fpr(scores: np.ndarray, same: np.ndarray, target: float) -> float:
 def eer(scores: np.ndarray, same: np.ndarray) -> float:
     """Equal error rate: where FPR and FNR = 1 - TPR cross, linear between the two neighbouring operating points."""
     fpr, tpr, _ = roc_curve(scores, same)
+    return crossing(fpr, tpr)
+
+
+def crossing(fpr: np.ndarray, tpr: np.ndarray) -> float:
+    """The equal error rate of a curve that rises from (0, 0) to (1, 1)."""
     difference = fpr - (1 - tpr)  # rises from -1 to 1
     right = int(np.argmax(difference >= 0))
     part = -difference[right - 1] / (difference[right] - difference[right - 1])

@@ -10,6 +10,7 @@ from common.cli import at_least, parse_checkpoint_name
 from common.devices import parse_devices
 from common.errors import UserError
 from common.files import write_atomic
+from eval.arguments import fpr_list
 from eval.verification import VerificationResult, VerificationSet, numbers, verify_set
 from inference.embedder import Embedder
 from inference.model import load_model
@@ -34,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help="checkpoint, as runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params")
     parser.add_argument("--bins", required=True, nargs="+", metavar="FILE.bin", help="verification sets")
     parser.add_argument("--json", metavar="FILE", help="write the scores there too, by the set's name")
-    parser.add_argument("--fpr", type=_rates, default="1e-3", metavar="RATE[,RATE...]",
+    parser.add_argument("--fpr", type=fpr_list, default="1e-3", metavar="RATE[,RATE...]",
                         help="false positive rates at which TPR is told; the first is the JSON's tpr")
     parser.add_argument("--no-flip", action="store_true", help="leave the mirror images out")
     parser.add_argument("--pca", type=at_least(1), metavar="N",
@@ -106,13 +107,3 @@ def _warn_of_few_pairs(target: VerificationSet, rates: list[float]) -> None:
         if rate * different < 1 - 1e-9:
             log.warning("%s: has %d different pairs, so TPR at FPR %g is the TPR without any false positive",
                         target.name, different, rate)
-
-
-def _rates(text: str) -> list[float]:
-    try:
-        rates = list(dict.fromkeys(float(part) for part in text.split(",")))
-    except ValueError:
-        rates = [0.0]
-    if not all(0 < rate < 1 for rate in rates):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of rates between 0 and 1, e.g. 1e-3,1e-4")
-    return rates

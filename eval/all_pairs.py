@@ -1,0 +1,180 @@
+"""Every genuine and every impostor pair of labelled embeddings, in blocks: no (N, N) matrix is ever held.
+
+A block of cosines is one matrix product. The genuine ones are taken out of it and all kept; of the impostors a
+histogram of 16-bit steps counts all, and the largest are kept as they are, so that thresholds at low FPR are exact.
+"""
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Callable
+
+import cv2
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from common.environment import usable_cores
+from recordio_tools.parallel import ordered_map
+
+BLOCK = 2048  # images a side of a block
+CODES = 1 << 16  # of the histogram: code = 32767 cosine + 32768; 0 is for pairs that do not count
+LEAST = -1.001  # below every cosine, whatever float32 makes of it
+NO_PAIR = -2.0  # the cosine of a pair that is genuine, an image with itself, or counted elsewhere
+MOST_KEPT = 1 << 24
+
+
+@dataclass(frozen=True)
+class Side:
+    """unit: (N, D) float32, rows of length 1. person: (N,) integers, the same on both sides for the same person."""
+
+    unit: np.ndarray
+    person: np.ndarray
+
+
+@dataclass(frozen=True)
+class AllPairs:
+    """genuine: (G,) float32 cosines, rising, and genuine_person: (G,) of whom. tail: (K,) the largest cosines of
+    impostor pairs, falling, and tail_pair: (K, 2) the images, numbered as on each side. impostors: how many in all.
+    histogram: (CODES,) of all impostors' cosines."""
+
+    genuine: np.ndarray
+    genuine_person: np.ndarray
+    tail: np.ndarray
+    tail_pair: np.ndarray
+    impostors: int
+    histogram: np.ndarray
+
+
+def count_pairs(left: Side, right: Side | None = None) -> tuple[int, int]:
+    """Genuine and impostor pairs of all left against all right, or of all left against each other."""
+    people = np.unique(np.concatenate([left.person, right.person if right else left.person]))
+    ours = np.searchsorted(people, left.person)
+    counts = np.bincount(ours, minlength=len(people))
+    if right is None:
+        genuine, total = int((counts * (counts - 1) // 2).sum()), len(left.person) * (len(left.person) - 1) // 2
+    else:
+        theirs = np.bincount(np.searchsorted(people, right.person), minlength=len(people))
+        genuine, total = int((counts * theirs).sum()), len(left.person) * len(right.person)
+    return genuine, total - genuine
+
+
+def score_all_pairs(left: Side, right: Side | None = None, keep: int = MOST_KEPT,
+                    step: Callable[[int], object] = lambda pairs: None) -> AllPairs:
+    """Score left against right, or left against itself, each pair once and no image with itself.
+
+    keep: impostor scores to keep, the largest (with all those equal to the last of them). step: told of the pairs
+    that each block adds.
+    """
+    order = np.argsort(left.person, kind="stable")
+    ours = Side(np.ascontiguousarray(left.unit[order], np.float32), left.person[order])
+    if right is None:
+        others, theirs = order, ours
+    else:
+        others = np.argsort(right.person, kind="stable")
+        theirs = Side(np.ascontiguousarray(right.unit[others], np.float32), right.person[others])
+    tail, histogram, found, rooms = _Tail(keep), np.zeros(CODES, np.int64), [], threading.local()
+
+    def block(corner: tuple[int, int]) -> tuple[list, np.ndarray, int]:
+        rows, columns = (slice(begin, begin + BLOCK) for begin in corner)
+        if not hasattr(rooms, "own"):
+            rooms.own = _Room()
+        cosines = rooms.own.product(ours.unit[rows], theirs.unit[columns])
+        if right is None and corner[0] == corner[1]:
+            cosines[np.tri(*cosines.shape, dtype=bool)] = NO_PAIR
+        taken = _take_genuine(cosines, ours.person[rows], theirs.person[columns])
+        tail.add(cosines, corner, rooms.own)
+        return taken, rooms.own.count(cosines), cosines.size
+
+    corners = ((top, begin) for top in range(0, len(order), BLOCK)
+               for begin in range(top if right is None else 0, len(others), BLOCK))
+    with threadpool_limits(1, "blas"):  # a block to each core: the steps behind a product know one thread alone
+        for taken, counted, pairs in ordered_map(block, corners, usable_cores(), 4):
+            found += taken
+            histogram += counted
+            step(pairs)
+    histogram[0] = 0
+    scores = np.concatenate([np.zeros(0, np.float32), *(values for values, _ in found)])
+    who = np.concatenate([np.zeros(0, np.int64), *(np.full(len(values), person) for values, person in found)])
+    real = scores != NO_PAIR
+    scores, who = scores[real], who[real]
+    rising = np.argsort(scores, kind="stable")
+    values, pairs = tail.sorted()
+    return AllPairs(scores[rising], who[rising], values, np.stack([order[pairs[:, 0]], others[pairs[:, 1]]], 1),
+                    int(histogram.sum()), histogram)
+
+
+def _take_genuine(cosines: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> list[tuple[np.ndarray, int]]:
+    """The genuine cosines of a block, whose sides are sorted by person, with the person; they no longer count in it."""
+    people, first = np.unique(rows, return_index=True)
+    last = np.append(first[1:], len(rows))
+    begin, end = np.searchsorted(columns, people, "left"), np.searchsorted(columns, people, "right")
+    taken = []
+    for place in np.flatnonzero(end > begin):
+        part = cosines[first[place]:last[place], begin[place]:end[place]]
+        taken.append((part.ravel().copy(), people[place]))
+        part[:] = NO_PAIR
+    return taken
+
+
+class _Room:
+    """A thread's arrays for a block, used again: asking the system for new ones takes as long as a step of the work."""
+
+    def __init__(self) -> None:
+        self._cosines, self._codes = np.empty(BLOCK * BLOCK, np.float32), np.empty(BLOCK * BLOCK, np.uint16)
+        self._mask = np.empty(BLOCK * BLOCK, bool)
+
+    def product(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """(r, c) cosines of (r, D) and (c, D)."""
+        return np.dot(rows, columns.T, out=self._cosines[:len(rows) * len(columns)].reshape(len(rows), -1))
+
+    def count(self, cosines: np.ndarray) -> np.ndarray:
+        """(CODES,) how many cosines have each code."""
+        codes = self._codes[:cosines.size].reshape(cosines.shape)
+        cv2.addWeighted(cosines, 32767.0, cosines, 0.0, 32768.0, dst=codes, dtype=cv2.CV_16U)
+        return cv2.calcHist([codes], [0], None, [CODES], [0, CODES]).ravel().astype(np.int64)
+
+    def at_least(self, cosines: np.ndarray, bound: float) -> np.ndarray:
+        """The places, flat, of cosines from `bound` on."""
+        mask = self._mask[:cosines.size]
+        return np.flatnonzero(np.greater_equal(cosines.reshape(-1), np.float32(bound), out=mask))
+
+
+class _Tail:
+    """The largest values that come by, and where they were; several threads may add."""
+
+    def __init__(self, keep: int) -> None:
+        self._keep, self._bound = max(keep, 1), NO_PAIR
+        self._values: list[np.ndarray] = []
+        self._places: list[np.ndarray] = []
+        self._lock = threading.Lock()
+
+    def add(self, cosines: np.ndarray, corner: tuple[int, int], room: _Room) -> None:
+        """What a block whose first pair is `corner` has of them."""
+        bound = self._bound
+        if bound < -1 and cosines.size > 2 * self._keep:
+            bound = np.partition(cosines, cosines.size - self._keep, axis=None)[cosines.size - self._keep]
+        found = room.at_least(cosines, max(bound, LEAST))
+        places = (np.stack(np.divmod(found, cosines.shape[1]), 1) + corner).astype(np.int32)
+        values = cosines.ravel()[found]
+        with self._lock:
+            self._values.append(values)
+            self._places.append(places)
+            if sum(map(len, self._values)) > 2 * self._keep:
+                self._cut()
+
+    def _cut(self) -> None:
+        values, places = np.concatenate(self._values), np.concatenate(self._places)
+        if len(values) > self._keep:
+            self._bound = np.partition(values, len(values) - self._keep)[len(values) - self._keep]
+            kept = values >= self._bound
+            values, places = values[kept], places[kept]
+        self._values, self._places = [values], [places]
+
+    def sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        """(K,) the values, falling, and (K, 2) their places; the order does not depend on that of the adding."""
+        if not self._values:
+            return np.zeros(0, np.float32), np.zeros((0, 2), np.int32)
+        self._cut()
+        values, places = self._values[0], self._places[0]
+        falling = np.lexsort((places[:, 1], places[:, 0], -values))
+        return values[falling], places[falling]

@@ -1,0 +1,87 @@
+"""Embeddings on disk, with what they are of: `X.npz`, made once and read by every command.
+
+Arrays: embeddings (N, D) float32, image and mirror image added, normalised; norms (N,) float32, before normalising;
+names (N,) text; labels (N,) int64 where they are known; meta, JSON as text: `model` and `set` with their sha256,
+`layer`, `flip`, versions.
+"""
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import PathLike, write_atomic
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What a file holds; labels None where nobody knows who is who."""
+
+    embeddings: np.ndarray
+    norms: np.ndarray
+    names: np.ndarray
+    labels: np.ndarray | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def unlike(self, other: Embeddings) -> str:
+        """Why the two must not be compared image by image, or ""."""
+        for what, ours, theirs in (("set", self.meta.get("set", {}).get("sha256"),
+                                    other.meta.get("set", {}).get("sha256")),
+                                   ("flip", self.meta.get("flip"), other.meta.get("flip"))):
+            if ours != theirs:
+                return f"they are of another {what}: {ours} and {theirs}"
+        return "" if np.array_equal(self.names, other.names) else "they are of other images"
+
+
+def save_embeddings(path: PathLike, made: Embeddings) -> None:
+    """Write `path`, whole or not at all."""
+    arrays = {"embeddings": made.embeddings.astype(np.float32), "norms": made.norms.astype(np.float32),
+              "names": made.names.astype(str), "meta": np.array(json.dumps(made.meta, sort_keys=True))}
+    if made.labels is not None:
+        arrays["labels"] = made.labels.astype(np.int64)
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    write_atomic(path, stream.getvalue())
+
+
+def load_embeddings(path: PathLike) -> Embeddings:
+    """Read `path`; UserError, one line, where it is no such file or its parts do not fit each other. Nothing in it is
+    executed (no pickles)."""
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if not isinstance(stored, np.lib.npyio.NpzFile):
+                raise ValueError("one array alone")
+            arrays = {name: stored[name] for name in ("embeddings", "norms", "names", "labels", "meta")
+                      if name in stored.files}
+        meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
+        embeddings = arrays["embeddings"]
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
+    except KeyError as error:
+        raise UserError(f"{path}: has no array {error}; expected embeddings (N, D) and norms, names, labels, "
+                        "meta") from None
+    except (OSError, ValueError, zipfile.BadZipFile, MemoryError) as error:
+        raise UserError(f"{path}: is no embeddings file ({' '.join(str(error).split())[:100]})") from None
+    if embeddings.ndim != 2 or embeddings.dtype.kind != "f" or not np.isfinite(embeddings).all():
+        raise UserError(f"{path}: embeddings are not (N, D) finite numbers")
+    count = len(embeddings)
+    norms = arrays.get("norms", np.linalg.norm(embeddings, axis=1))
+    names = arrays.get("names", np.array([str(number) for number in range(count)]))
+    labels = arrays.get("labels")
+    for name, array in (("norms", norms), ("names", names), ("labels", labels)):
+        if array is not None and array.shape != (count,):
+            raise UserError(f"{path}: {name} is of shape {array.shape}, embeddings are {count}")
+    if labels is not None and labels.dtype.kind not in "iu":
+        raise UserError(f"{path}: labels are not whole numbers")
+    lengths = np.linalg.norm(embeddings, axis=1)
+    if count and abs(lengths[lengths > 0] - 1).max(initial=0) > 1e-3:
+        raise UserError(f"{path}: embeddings are not normalised; divide each by its length")
+    return Embeddings(embeddings.astype(np.float32), norms, names.astype(str), labels,
+                      meta if isinstance(meta, dict) else {})

@@ -1,0 +1,63 @@
+"""Whose the errors are: the people behind false accepts, and what in a set looks wrongly labelled."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator, Sequence
+
+import numpy as np
+
+from eval.scores import normalise
+
+ALIKE = 0.5  # cosine of two people's mean embeddings from which they may be one person
+UNLIKE = 0.2  # cosine of an image to the mean of the person's others below which it may be another's
+
+
+@dataclass(frozen=True)
+class FalseAccepts:
+    """count: of pairs; people: how many different people are in them; top: (person, share of the false accepts that
+    have him on a side) of the five with most; top_share: the share that has at least one of them."""
+
+    count: int
+    people: int
+    top: list[tuple[int, float]]
+    top_share: float
+
+
+def false_accepts(left: np.ndarray, right: np.ndarray, most: int = 5) -> FalseAccepts:
+    """left, right: (n,) the person on each side of every false accept."""
+    if not len(left):
+        return FalseAccepts(0, 0, [], 0.0)
+    people, counts = np.unique(np.concatenate([left, right]), return_counts=True)
+    order = np.lexsort((people, -counts))[:most]
+    chosen = people[order]
+    share = float(np.mean(np.isin(left, chosen) | np.isin(right, chosen)))
+    return FalseAccepts(len(left), len(people),
+                        [(int(person), float(count) / len(left)) for person, count in zip(chosen, counts[order])],
+                        share)
+
+
+def review(unit: np.ndarray, labels: np.ndarray, people: Sequence[str], names: Sequence[str],
+           alike: float = ALIKE, unlike: float = UNLIKE) -> Iterator[tuple[str, str, str, float]]:
+    """Rows to look at: ("people alike", person, person, cosine of their means), most alike first; then ("image unlike
+    its person", image, person, cosine to the mean of the person's other images), least alike first.
+
+    unit: (N, D), rows of length 1; labels: (N,) from 0 to len(people) - 1.
+    """
+    counts = np.bincount(labels, minlength=len(people))
+    sums = np.zeros((len(people), unit.shape[1]))
+    np.add.at(sums, labels, unit)
+    means = normalise(sums).astype(np.float32)
+    found = []
+    for top in range(0, len(people), 1024):
+        cosines = means[top:top + 1024] @ means.T
+        rows, columns = np.nonzero(cosines >= alike)
+        found += [(float(cosines[row, column]), row + top, column) for row, column in zip(rows, columns)
+                  if row + top < column]
+    for cosine, one, other in sorted(found, key=lambda row: (-row[0], row[1:])):
+        yield "people alike", people[one], people[other], cosine
+    others = normalise(sums[labels] - unit)
+    own = np.where(counts[labels] > 1, (others * unit).sum(axis=1), np.inf)
+    for number in np.argsort(own, kind="stable"):
+        if own[number] >= unlike:
+            return
+        yield "image unlike its person", names[number], people[labels[number]], float(own[number])

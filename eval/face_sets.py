@@ -1,0 +1,95 @@
+"""A labelled set of faces for evaluation: a packed set or a folder by identity, image by image, with groups."""
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Iterator
+
+import numpy as np
+
+from common.environment import usable_cores
+from common.errors import UserError
+from recordio_tools.errors import DataError
+from recordio_tools.faces import open_faces
+from recordio_tools.images.codec import ImageError, decode
+from recordio_tools.parallel import ordered_map
+
+MOST_GROUP_ROWS = 100_000_000
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """names: of each image, its path below the folder or its key; labels: (N,) the person, from 0; people: their names;
+    folders: (N,) the folder of each image inside its identity's, "" for none; read: number of an image to its file."""
+
+    path: str
+    names: list[str]
+    labels: np.ndarray
+    people: list[str]
+    folders: np.ndarray
+    read: Callable[[int], bytes]
+
+    def batches(self, size: int, image_size: tuple[int, int], digest: hashlib._Hash) -> Iterator[np.ndarray]:
+        """(n, H, W, 3) uint8 RGB, n up to `size`, in order; `digest` is fed names, labels and bytes as they come.
+
+        DataError for an image that does not decode or has another size.
+        """
+        def one(number: int) -> tuple[bytes, np.ndarray]:
+            data = self.read(number)
+            try:
+                return hashlib.sha256(data).digest(), decode(data)
+            except ImageError as error:
+                raise DataError(f"{self.path}: {self.names[number]} {error}") from None
+
+        batch: list[np.ndarray] = []
+        for number, (content, image) in enumerate(ordered_map(one, range(len(self.names)), usable_cores())):
+            if image.shape[:2] != image_size:
+                raise DataError(f"{self.path}: {self.names[number]} is {image.shape[0]}x{image.shape[1]}, the model "
+                                f"takes {image_size[0]}x{image_size[1]}; align cuts faces out of photographs")
+            digest.update(f"{self.names[number]}\0{self.labels[number]}\0".encode("utf-8", "surrogateescape") + content)
+            batch.append(image)
+            if len(batch) == size:
+                yield np.stack(batch)
+                batch = []
+        if batch:
+            yield np.stack(batch)
+
+
+@contextlib.contextmanager
+def open_face_set(path: Path) -> Iterator[FaceSet]:
+    """The set at `path`; UserError for what is none."""
+    with open_faces(path) as faces:
+        numbers = np.concatenate([np.asarray(images) for images in faces.images])
+        labels = np.repeat(np.arange(len(faces.images)), [len(images) for images in faces.images])
+        names, folders = [], []
+        root = str(path).rstrip("/") + "/"
+        for number in numbers.tolist():
+            place = str(number) if faces.copy else faces.where(number)  # a record's key, or a file
+            names.append(place[len(root):] if place.startswith(root) else place)
+            folders.append("/".join(names[-1].split("/")[1:-1]))
+        people = [name or str(label) for name, label in zip(faces.names, faces.labels)]
+        yield FaceSet(str(path), names, labels, people, np.array(folders),
+                      lambda place: faces.read(int(numbers[place])))
+
+
+def read_groups(path: Path, names: list[str]) -> np.ndarray:
+    """(N,) the group of each image by a CSV of `path` or `key` and `group`, "" where it has none; UserError where the
+    table is none or names no image of the set."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            rows = csv.DictReader(stream)
+            columns = [name.strip().lower() for name in rows.fieldnames or []]
+            key = next((name for name in ("path", "key") if name in columns), None)
+            if key is None or "group" not in columns:
+                raise UserError(f"{path}: expected the columns path (or key) and group, found {', '.join(columns)}")
+            rows.fieldnames = columns
+            given = {row[key]: row["group"] or "" for row in rows if row[key]}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    groups = np.array([given.get(name, "") for name in names])
+    if not (groups != "").any():
+        raise UserError(f"{path}: names none of the set's images; its first is {names[0]}")
+    return groups

@@ -1,0 +1,67 @@
+"""Operating points at low FPR: TPR, the threshold, the FPR achieved, and on how many false accepts they rest.
+
+The convention is that of `metrics.tpr_at_fpr`: over all pairs at once, the largest observed FPR that does not exceed
+the target, no interpolation. Scores here are cosines, large for the same person; a squared distance of unit vectors is
+2 - 2 cosine.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FEW = 10  # false accepts below which a rate is marked
+SLACK = 1 + 1e-9  # a target of 0.001 allows 3 of 3,000 whatever 0.001 * 3000 rounds to
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """tpr: None where the target allows less than one false accept. cosine: pairs above it are accepted; midway between
+    the last that is and the first that is not. fpr: as observed. impostors: pairs of two people."""
+
+    fpr_target: float
+    tpr: float | None
+    cosine: float
+    fpr: float
+    false_accepts: int
+    impostors: int
+
+    @property
+    def threshold(self) -> float:
+        """The squared distance below which pairs are accepted."""
+        return 2 - 2 * self.cosine
+
+    @property
+    def few(self) -> bool:
+        """Whether fewer than FEW false accepts are behind the rate, so that chance decides it."""
+        return self.false_accepts < FEW
+
+    def as_row(self) -> dict[str, object]:
+        """For JSON."""
+        return {"tpr": self.tpr, "threshold": self.threshold, "cosine": self.cosine, "fpr": self.fpr,
+                "false_accepts": self.false_accepts, "few": self.few}
+
+
+def allowed(target: float, impostors: int) -> int:
+    """How many false accepts an FPR of `target` allows."""
+    return int(np.floor(target * impostors * SLACK))
+
+
+def operating_point(genuine: np.ndarray, tail: np.ndarray, impostors: int, target: float) -> OperatingPoint:
+    """At the FPR `target`.
+
+    genuine: (G,) cosines of all genuine pairs, rising. tail: the largest cosines of `impostors` impostor pairs,
+    falling, one more than the target allows at least (all of them where the target allows all). ValueError where it is
+    shorter.
+    """
+    count = allowed(target, impostors)
+    if len(tail) < min(count + 1, impostors):
+        raise ValueError(f"{len(tail)} impostor scores do not decide an FPR of {target:g} of {impostors} pairs")
+    refused = float(tail[count]) if count < impostors else -np.inf  # the largest that must not be accepted
+    false_accepts = int(np.searchsorted(-tail, -refused, "left"))
+    first = int(np.searchsorted(genuine, refused, "right"))
+    last = min(genuine[first] if first < len(genuine) else np.inf, tail[false_accepts - 1] if false_accepts else np.inf)
+    edge = refused if np.isfinite(refused) else -1.0
+    cosine = (min(float(last), 1.0) + edge) / 2 if np.isfinite(last) else edge
+    tpr = (len(genuine) - first) / len(genuine) if count else None
+    return OperatingPoint(target, tpr, cosine, false_accepts / impostors, false_accepts, impostors)

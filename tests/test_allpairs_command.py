@@ -1,0 +1,131 @@
+"""`python -m eval allpairs` and embeddings files, on drawn people and on real faces."""
+from __future__ import annotations
+
+import csv
+import json
+
+import mxnet as mx
+import numpy as np
+import pytest
+from small_nets import draw_parameters, small_symbol
+from small_sets import draw, jpeg, write_training_set
+
+from common.errors import UserError
+from eval.__main__ import main
+from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
+
+SIZE = 48
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Two checkpoints of a small network, a folder of people with groups, and the same people packed."""
+    folder = tmp_path_factory.mktemp("allpairs")
+    symbol = small_symbol(16)
+    for epoch in (1, 2):
+        arguments, auxiliary = draw_parameters(symbol, (SIZE, SIZE), seed=epoch)
+        mx.model.save_checkpoint(str(folder / "net"), epoch, symbol, arguments, auxiliary)
+    for person in range(6):
+        for index in range(5):
+            name = folder / f"faces/p{person}/{'frontal' if index < 3 else 'profile'}/{index}.jpg"
+            name.parent.mkdir(parents=True, exist_ok=True)
+            name.write_bytes(jpeg(draw(person, index, SIZE)))
+    write_training_set(folder / "packed", 6, 5, SIZE)
+    return folder
+
+
+def run(place, *flags, models=("1",)):
+    out = place / "out.json"
+    argv = ["allpairs", "--model", *(f"{place}/net,{model}" if model.isdigit() else model for model in models),
+            "--fpr", "0.1,0.02", "--bootstrap", "50", "--json", str(out), "--devices", "cpu:0", *map(str, flags)]
+    assert main(argv) == 0
+    return json.loads(out.read_text())
+
+
+def test_groups_models_embeddings_and_the_review_list(place, tmp_path, capsys):
+    rows = run(place, "--set", place / "faces", "--between", "frontal,profile", "--embeddings", tmp_path, "--audit",
+               tmp_path / "review.csv", models=("1", "2"))
+    assert list(rows) == [f"{place}/net,1", f"{place}/net,2"]
+    first, second = rows.values()
+    assert first["genuine"] == 6 * 3 * 2 and first["impostors"] == 18 * 12 - 36
+    assert "difference" not in first and second["difference"]["0.1"]["to"] == f"{place}/net,1"
+    assert first["false_accepts"]["0.1"] == 18 and first["thresholds"]["0.02"]["few"]
+    assert "~" in capsys.readouterr().out
+    files = sorted(map(str, tmp_path.glob("*.npz")))
+    stored = load_embeddings(files[0])
+    assert stored.embeddings.shape == (30, 16) and stored.meta["flip"] and stored.names[0] == "p0/frontal/0.jpg"
+    unit, profile = stored.embeddings, np.char.find(stored.names, "profile") >= 0
+    cosines = unit[~profile] @ unit[profile].T
+    same = stored.labels[~profile][:, None] == stored.labels[profile][None]
+    assert (cosines[~same] > first["thresholds"]["0.1"]["cosine"]).sum() == 18
+    assert first["tpr_at_fpr"]["0.1"] == pytest.approx((cosines[same] > first["thresholds"]["0.1"]["cosine"]).mean())
+    again = run(place, "--set", place / "faces", "--between", "frontal,profile", models=files)
+    for before, after in zip(rows.values(), again.values()):
+        assert before["tpr_at_fpr"] == after["tpr_at_fpr"] and before["interval"] == after["interval"]
+    with open(tmp_path / "review.csv", newline="") as stream:
+        assert next(csv.reader(stream)) == ["what", "first", "second", "cosine"]
+
+
+def test_a_packed_set_is_scored_as_its_folder(place):
+    folder = run(place, "--set", place / "faces")
+    packed = run(place, "--set", place / "packed")
+    (one,), (other,) = folder.values(), packed.values()
+    assert one["tpr_at_fpr"] == other["tpr_at_fpr"] and one["eer"] == pytest.approx(other["eer"], abs=1e-6)
+    assert one["genuine"] == 6 * 10 and one["impostors"] == 15 * 29 - 60
+
+
+def test_all_epochs_of_a_prefix_and_groups_by_a_table(place, tmp_path):
+    assert list(run(place, "--set", place / "packed", models=(f"{place}/net",))) == [f"{place}/net,{n}" for n in (1, 2)]
+    assert len(run(place, "--set", place / "packed", models=(f"{place}/net,2|1",))) == 2
+    (tmp_path / "groups.csv").write_text("key,group\n" + "".join(f"{key},{'odd' if key % 2 else 'even'}\n"
+                                                                 for key in range(1, 31)))
+    (row,) = run(place, "--set", place / "packed", "--groups", tmp_path / "groups.csv", "--between", "odd,odd").values()
+    assert row["genuine"] + row["impostors"] == 15 * 14 // 2
+
+
+@pytest.mark.parametrize("flags, said", [
+    (["--set", "{}/none"], "none"), (["--between", "frontal"], "expected two groups"),
+    (["--between", "frontal,side"], "no image is of the group side; there are frontal, profile"),
+    (["--model", "{}/net,9"], "net-0009.params"), (["--model", "{}/other"], "there is no"),
+    (["--model", "{}/net,1,2x"], "expected PREFIX,EPOCH"), (["--model", "{}/none.npz"], "there is no such file"),
+    (["--groups", "{}/net-symbol.json"], "path (or key) and group")])
+def test_unusable_arguments_end_in_one_line(place, flags, said):
+    given = {"--model": f"{place}/net,1", "--set": f"{place}/faces", flags[0]: flags[1].format(place)}
+    with pytest.raises(UserError) as caught:
+        main(["allpairs", *(part for pair in given.items() for part in pair)])
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_embeddings_files_that_are_none(tmp_path):
+    unit = np.eye(3, 4, dtype=np.float32)
+    good = Embeddings(unit, np.ones(3), np.array(["a", "b", "é"]), np.arange(3), {"flip": True})
+    save_embeddings(tmp_path / "a.npz", good)
+    read = load_embeddings(tmp_path / "a.npz")
+    assert read.names.tolist() == ["a", "b", "é"] and read.meta == {"flip": True} and not read.unlike(good)
+    assert "another set" in read.unlike(Embeddings(unit, np.ones(3), read.names, None, {"set": {"sha256": "x"}}))
+    cases = {"no embeddings": dict(names=np.arange(3)), "not normalised": dict(embeddings=unit * 2),
+             "not finite": dict(embeddings=unit * np.nan), "labels": dict(embeddings=unit, labels=np.arange(4)),
+             "pickled": dict(embeddings=np.array([{}, 1], object))}
+    for name, arrays in cases.items():
+        np.savez(tmp_path / "bad.npz", **arrays)
+        with pytest.raises(UserError, match="bad.npz"):
+            load_embeddings(tmp_path / "bad.npz")
+        assert name
+    for content in (b"", b"PK\x03\x04 no zip", b"text"):
+        (tmp_path / "bad.npz").write_bytes(content)
+        with pytest.raises(UserError, match="no embeddings file"):
+            load_embeddings(tmp_path / "bad.npz")
+
+
+def test_the_pretrained_model_on_frontal_against_profile(shared_data, tmp_path):
+    """The first 8 people of CFP: as many pairs as there must be, and a rate in the range of the whole set."""
+    people = tmp_path / "cfp"
+    people.mkdir()
+    for number in range(1, 9):
+        (people / f"{number:03d}").symlink_to((shared_data / f"cfp/Data/Images/{number:03d}").resolve())
+    weights = shared_data / "weights" / "mobilefacenet-y1-ms1m"
+    assert main(["allpairs", "--model", f"{weights},0", "--set", str(people), "--between", "frontal,profile", "--json",
+                 str(tmp_path / "out.json"), "--embeddings", str(tmp_path), "--bootstrap", "20", "--fpr", "1e-2"]) == 0
+    (row,) = json.loads((tmp_path / "out.json").read_text()).values()
+    assert (row["genuine"], row["impostors"]) == (8 * 10 * 4, 8 * 10 * 4 * 7)
+    assert 0.4 < row["tpr_at_fpr"]["0.01"] <= 1 and row["false_accepts"]["0.01"] == 22
