@@ -11,7 +11,7 @@ from common.errors import UserError
 from training.saving.contents import Contents
 from training.saving.state import Progress, States, generations
 
-NOT_WHOLE = [None, "7", 7.5, -1, True, [7], {}, 10 ** 30]
+NOT_WHOLE = [None, "7", 7.5, -1, True, [7], {}, 10 ** 30, 2 ** 52]
 KINDS = {
     "progress": {
         **{name: NOT_WHOLE for name in ("step", "position", "skipped", "skipped_in_row", "saves", "replaced",
@@ -25,7 +25,8 @@ KINDS = {
                     {".": 0}, {"..": 0}, {"log.txt": 0}, {"model-0001.params": 0}],
         "unknown": [1]},
     "identity": {"lr": ["0.1", None, [], True], "network": [5, None], "data": [None, [], "x", {"images": []}],
-                 "mirror_memory": ["yes", 3], "total batch": ["8", 0, 16, None, []], "x": [[1], {}]},
+                 "mirror_memory": ["yes", 3], "total batch": ["8", 0, None, []],
+                 "x": [[[[[[]]]]], float("nan"), "x" * 10000]},
     "sha256": {"net.params": [None, 5, "x", "g" * 64], "../../thesis.txt": ["0" * 64]},
 }
 CASES = [(part, name, value) for part, entries in KINDS.items() for name, values in entries.items() for value in values]

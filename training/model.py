@@ -168,7 +168,7 @@ class Model:
     def state_contents(self) -> Contents:
         """What arrays a state of this model has."""
         return Contents(self.shapes, frozenset(self.symbol.list_auxiliary_states()),
-                        {name: spec.shape for name, spec in self.head.layer.arrays.items()})
+                        {"fc7_weight": self.head.shape, "fc7_bias": self.head.shape[:1]})
 
     def head_arrays(self) -> dict[str, mx.nd.NDArray]:
         """What the head needs to go on, in host memory."""

@@ -20,7 +20,8 @@ Shapes = Mapping[str, "tuple[int, ...]"]
 
 @dataclass(frozen=True)
 class Contents:
-    """Shapes by name: net of parameters and auxiliary states, those in `auxiliary` with copies; head of the layer's."""
+    """Shapes by name: net of parameters and auxiliary states, those in `auxiliary` with copies; head of all that the
+    classification layer of any loss may have, of which it must have fc7_weight."""
 
     net: Shapes
     auxiliary: frozenset[str]
@@ -39,7 +40,7 @@ class Contents:
         required = [name for name in self.net if name not in self.auxiliary]
         required += [f"{name}@{number}" for name in sorted(self.auxiliary) for number in range(len(copies))]
         for part, there, names, shape_of in (
-                ("net", net, required, self._net_shape), ("head", head, self.head, self._head_arrays().get),
+                ("net", net, required, self._net_shape), ("head", head, ("fc7_weight",), self._head_arrays().get),
                 ("momentum", momentum, (), {**self.net, **self.head}.get)):
             missing = [name for name in names if name not in there]
             if missing:

@@ -17,6 +17,7 @@ from training.saving.progress import MOST_TEXT, Progress, is_whole, read_progres
 TOTAL_BATCH = "total batch"  # of an identity: no flag, but what some flags make together
 MOST_BYTES = 64 << 20  # the keys of three million records that do not decode
 MOST_DIGITS = 20  # of a whole number; reading more takes time that grows with their square
+MOST_EPOCHS = 2 ** 32  # of which each seeds its own order
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -51,16 +52,17 @@ def read_header(path: Path) -> Header:
             isinstance(value, str) and DIGEST.fullmatch(value) for value in digests.values()):
         raise ValueError("sha256 does not name a digest for each file of arrays")
     progress, identity = read_progress(found["progress"]), _identity(found["identity"])
-    if TOTAL_BATCH in identity and progress.position != progress.step * identity[TOTAL_BATCH]:
-        raise ValueError("the position in the data is not that of the step")
+    images = identity["data"].get("images")
+    if is_whole(images, 1) and progress.position // images >= MOST_EPOCHS:
+        raise ValueError("the position in the data is beyond any epoch")
     return Header(progress, identity, digests)
 
 
 def _identity(content: Any) -> dict[str, Any]:
-    if not isinstance(content, dict) or not all(_is_value(value) for name, value in content.items() if name != "data"):
+    if not isinstance(content, dict) or not _is_plain(content):
         raise ValueError("identity is no object of plain values")
     data = content.get("data")
-    if not isinstance(data, dict) or not all(map(_is_value, data.values())):
+    if not isinstance(data, dict) or not all(_is_plain(value, depth=0) for value in data.values()):
         raise ValueError("identity does not say of which data")
     if TOTAL_BATCH in content and not is_whole(content[TOTAL_BATCH], 1):
         raise ValueError("identity has no usable total batch")
@@ -76,7 +78,11 @@ def _is_like(value: Any, default: Any) -> bool:
     return type(value) is type(default)
 
 
-def _is_value(value: Any) -> bool:
+def _is_plain(value: Any, depth: int = 4) -> bool:
+    """Texts and numbers, and lists and objects of such, `depth` levels deep."""
+    if isinstance(value, (dict, list)):
+        inside = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in inside)
     return (value is None or isinstance(value, (bool, int)) or isinstance(value, str) and len(value) <= MOST_TEXT
             or isinstance(value, float) and math.isfinite(value))
 
