@@ -7,6 +7,8 @@ import pytest
 from mxnet import gluon
 
 from common.errors import UserError
+from training.head import margin_head
+from training.head.fast_head import FastHead
 from training.head.layer import Layer
 from training.head.margin_head import MarginHead
 
@@ -76,9 +78,23 @@ def make_case(seed=0):
     return (*exact, label)
 
 
+@pytest.fixture(params=[MarginHead, FastHead], autouse=True)
+def head_class(request, monkeypatch):
+    """Every test is of both heads."""
+    monkeypatch.setattr("test_head.Head", request.param)
+
+
+def test_the_example_of_the_docstring():
+    import doctest
+    assert doctest.testmod(margin_head).failed == 0
+
+
+Head = MarginHead
+
+
 def make_head(weight=None, bias=None, devices=None, **settings):
     shape = weight.shape if weight is not None else (CLASSES, SIZE)
-    head = MarginHead(Layer(*shape, **settings))
+    head = Head(Layer(*shape, **settings))
     head.initialize(mx.init.Normal(0.01), ctx=devices or [mx.cpu()])
     if weight is not None:
         head.fc7_weight.set_data(mx.nd.array(weight))

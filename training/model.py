@@ -15,6 +15,7 @@ from symbols.half import half_precision
 from symbols.shapes import infer_shapes, parameter_names
 from training.cluster.workers import Workers
 from training.config import Config
+from training.head.fast_head import FROM_CLASSES, FastHead
 from training.head.layer import Layer
 from training.head.margin_head import INITIAL, MarginHead
 from training.head.sharded_head import ShardedHead
@@ -42,7 +43,7 @@ def build_head(config: Config, num_classes: int, devices: list[mx.Context],
                   fc7_lr_mult=config.fc7_lr_mult, fc7_wd_mult=config.fc7_wd_mult,
                   margin_warmup=config.margin_warmup)
     if not config.fc7_parallel and config.partial_fc == 1:
-        return MarginHead(layer)
+        return (FastHead if num_classes >= FROM_CLASSES else MarginHead)(layer)
     return ShardedHead(layer, devices, config.fc7_parallel, config.partial_fc, config.mom, config.wd, config.seed,
                        config.accumulate > 1, workers)
 
