@@ -6,11 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
 import mxnet as mx
+from waiting import HANG, wait_until
 
 REPO = Path(__file__).resolve().parent.parent
 SMALL = ["--preset", "mobilefacenet++", "--emb-size", "32", "--per-batch-size", "4", "--lr", "0.02", "--frequent", "2",
@@ -33,15 +33,11 @@ class Launched:
                                         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def finish(self):
-        stdout, stderr = self.process.communicate(timeout=120)
+        stdout, stderr = self.process.communicate(timeout=HANG)
         return self.process.returncode, stdout + stderr
 
-    def wait_for_rows(self, folder, count):
-        deadline = time.monotonic() + 120
-        metrics = folder / "metrics.jsonl"
-        while not metrics.exists() or metrics.read_bytes().count(b"\n") < count:
-            assert self.process.poll() is None and time.monotonic() < deadline, self.finish()
-            time.sleep(0.05)
+    def all_gone(self):
+        return wait_until(lambda: not self.processes())
 
     def processes(self):
         """Command line and environment of every process with the mark that still runs."""

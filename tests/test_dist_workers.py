@@ -2,29 +2,41 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from waiting import HANG
+
+from training.cluster.addresses import reserve
 
 REPO = Path(__file__).resolve().parent.parent
 CASES = [sys.executable, str(REPO / "tests" / "worker_cases.py")]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
+SILENCE = "3"  # seconds that no thread of a living process is without a core, however busy the machine
 SAID = {"worker 1 is not like worker 0: --lr 0.1 there, 0.2 here",
         "worker 1 is not like worker 0; its own message says how"}
 
 
 def run(command, **variables):
     return subprocess.run(command, cwd=REPO, env={**ENVIRONMENT, **variables}, capture_output=True, text=True,
-                          timeout=90)
+                          timeout=HANG)
 
 
 def test_everything_that_two_workers_exchange():
     done = run([sys.executable, "-m", "training.launch", "-n", "2", "-s", "2", "--", *CASES, "exchange", "dist_sync"])
     assert done.returncode == 0, done.stderr
     assert {line.partition("] ")[2] for line in done.stdout.splitlines()} == SAID
+
+
+def test_a_command_that_no_worker_of_ours_sends_is_refused_and_the_run_goes_on(tmp_path):
+    done = run([sys.executable, "-m", "training.launch", "-n", "2", "-s", "1", "--", *CASES, "strange", "dist_sync"],
+               HARM=str(tmp_path / "harm"))
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "harm").exists()
+    assert [line for line in done.stderr.splitlines() if "[server 0]" in line] == [
+        "[server 0] server: a command (0) that no worker of ours sends was refused; is this port open to others?"]
 
 
 def test_everything_that_two_workers_exchange_by_horovod():
@@ -36,33 +48,35 @@ def test_everything_that_two_workers_exchange_by_horovod():
 
 
 def test_without_the_launcher_all_end_when_a_worker_fails():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    variables = {**ENVIRONMENT, "DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_NODE_HOST": "127.0.0.1", "DMLC_NUM_WORKER": "2",
-                 "DMLC_NUM_SERVER": "1", "DMLC_PS_ROOT_PORT": str(port), "PS_HEARTBEAT_TIMEOUT": "1"}
+    kept = reserve("127.0.0.1", 0)
+    variables = {**ENVIRONMENT, "DMLC_PS_ROOT_URI": "localhost", "DMLC_NUM_WORKER": "2", "DMLC_NUM_SERVER": "1",
+                 "DMLC_PS_ROOT_PORT": str(kept.getsockname()[1]), "PS_HEARTBEAT_TIMEOUT": SILENCE}
     roles = {"scheduler": {"DMLC_ROLE": "scheduler"}, "server": {"DMLC_ROLE": "server"},
              "worker 0": {"DMLC_ROLE": "worker", "DMLC_WORKER_ID": "0"},
              "worker 1": {"DMLC_ROLE": "worker", "DMLC_WORKER_ID": "1"}}
     processes = {name: subprocess.Popen([*CASES, "fail", "dist_sync"], cwd=REPO, env={**variables, **own}, text=True,
                                         stderr=subprocess.PIPE) for name, own in roles.items()}
     try:
-        said = {name: process.communicate(timeout=60)[1].strip() for name, process in processes.items()}
+        said = {name: process.communicate(timeout=HANG)[1].strip() for name, process in processes.items()}
     finally:
+        kept.close()
         for process in processes.values():
             process.kill()
     assert {name: process.returncode for name, process in processes.items()} == dict.fromkeys(roles, 1)
     assert said == {"worker 1": "case: the disk has gone",
-                    "scheduler": "scheduler: a server or a worker is gone (no sign of life for 1 s)",
-                    "server": "server: the scheduler is gone (no sign of life for 1 s)",
+                    "scheduler": f"scheduler: a server or a worker is gone (no sign of life for {SILENCE} s)",
+                    "server": f"server: the scheduler is gone (no sign of life for {SILENCE} s)",
                     "worker 0": "worker 0: the scheduler is gone, as it is when a server or another worker is "
-                                "(no sign of life for 1 s)"}
+                                f"(no sign of life for {SILENCE} s)"}
 
 
 @pytest.mark.parametrize("kvstore, variables, words", [
     ("dist_sync", {}, "start this command with python -m training.launch"),
     ("dist_sync", {"DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": "9", "DMLC_NUM_SERVER": "1",
                    "DMLC_NUM_WORKER": "2", "DMLC_WORKER_ID": "2"}, "DMLC_WORKER_ID=2: must be 0 to 1"),
+    ("dist_sync", {"DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": "9", "DMLC_NUM_SERVER": "1",
+                   "DMLC_NUM_WORKER": "2", "DMLC_ROLE": "server", "PS_HEARTBEAT_INTERVAL": "0.5"},
+     "PS_HEARTBEAT_INTERVAL=0.5: must be a whole number"),
     ("dist_sync", {"DMLC_ROLE": "master"}, "DMLC_ROLE=master: must be scheduler, server or worker")])
 def test_a_start_that_cannot_be_is_one_line_and_2(kvstore, variables, words):
     done = run([*CASES, "exchange", kvstore], **variables)
@@ -76,7 +90,7 @@ def test_a_worker_that_waits_for_the_others_can_be_interrupted():
                                stderr=subprocess.PIPE)
     assert "Bind to" in process.stderr.readline()  # from here on it waits
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANG)
     assert process.returncode == -signal.SIGINT
 
 

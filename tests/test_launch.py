@@ -3,67 +3,64 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import HANG, alive, read_until, wait_until
 
 from common.errors import UserError
-from training.cluster.roles import Host, plan, read_hosts
+from training.cluster.hosts import Host, read_hosts
+from training.cluster.roles import plan
 
 REPO = Path(__file__).resolve().parent.parent
 LAUNCH = [sys.executable, "-m", "training.launch"]
 # What a role of these tests runs: it notes its process and that of a child, which must not outlive it either.
 NOTE = 'echo $DMLC_ROLE$DMLC_WORKER_ID $$ >> "$NOTES"; '
+WAIT = 'while [ ! -e "$NOTES".go ]; do sleep 0.05; done; '
+FOREVER = "while :; do sleep 0.1; done"
 CHILD = 'sleep 300 & echo child $! >> "$NOTES"; '
 
 
-def start(folder, *flags, script, **variables):
+def start(folder, *flags, script, first="", **variables):
+    """The launcher; its roles run `first` (traps), note themselves, and run `script`."""
     environment = {**os.environ, "NOTES": str(folder / "notes"), **variables}
-    return subprocess.Popen([*LAUNCH, *flags, "--", "sh", "-c", NOTE + script], cwd=REPO, env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen([*LAUNCH, *flags, "--", "sh", "-c", first + NOTE + script], cwd=REPO, env=environment,
+                            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def finish(process):
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=HANG)
     return process.returncode, stdout, stderr
 
 
-def notes(folder, count):
+def notes(folder, count, process):
     """(name, process) of each role, once `count` of them have written theirs."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        lines = (folder / "notes").read_text().splitlines() if (folder / "notes").exists() else []
-        if len(lines) == count:
-            return [(line.split()[0], int(line.split()[1])) for line in lines]
-        time.sleep(0.02)
-    raise AssertionError(f"{lines} instead of {count} lines")
+    path = folder / "notes"
+    wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") >= count, process)
+    noted = [(line.split()[0], int(line.split()[1])) for line in path.read_text().splitlines()]
+    assert len(noted) == count, noted
+    return noted
 
 
-def alive(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+def go(folder):
+    (folder / "notes.go").touch()
 
 
-def all_gone(noted, seconds=20):
-    deadline = time.monotonic() + seconds
-    while any(alive(process) for _, process in noted) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return [name for name, process in noted if alive(process)] == []
+def all_gone(noted):
+    return wait_until(lambda: not any(alive(process) for _, process in noted))
 
 
 def test_roles_variables_and_prefixes(tmp_path):
     script = ('echo "$DMLC_NUM_WORKER $DMLC_NUM_SERVER $DMLC_PS_ROOT_URI $DMLC_NODE_HOST ${DMLC_RANK-none} $X"; '
               'echo E >&2')
-    status, stdout, stderr = finish(start(tmp_path, "-n", "2", "-s", "2", "--env", "X=a 'b", script=script,
-                                          DMLC_RANK="7"))
+    process = start(tmp_path, "-n", "2", "-s", "2", "--env", "X=a 'b", script=script, DMLC_RANK="7")
+    status, stdout, stderr = finish(process)
     assert status == 0
     names = ["scheduler", "server 0", "server 1", "worker 0", "worker 1"]
     assert sorted(stdout.splitlines()) == [f"[{name}] 2 2 127.0.0.1 127.0.0.1 none a 'b" for name in names]
     assert sorted(stderr.splitlines()) == [f"[{name}] E" for name in names]
-    assert sorted(name for name, _ in notes(tmp_path, 5)) == ["scheduler", "server", "server", "worker0", "worker1"]
+    assert sorted(name for name, _ in notes(tmp_path, 5, process)) == ["scheduler", "server", "server", "worker0",
+                                                                       "worker1"]
 
 
 @pytest.mark.parametrize("role, end, status, words", [
@@ -73,67 +70,65 @@ def test_roles_variables_and_prefixes(tmp_path):
     ("scheduler", "kill -6 $$", 134, "scheduler was killed by SIGABRT")])
 def test_the_first_that_fails_ends_all(tmp_path, role, end, status, words):
     process = start(tmp_path, "-n", "2", script=f"{CHILD}if [ $DMLC_ROLE$DMLC_WORKER_ID = {role} ]; then "
-                                                f"while [ ! -e \"$NOTES\".go ]; do sleep 0.1; done; {end}; fi; wait")
-    noted = notes(tmp_path, 8)
-    (tmp_path / "notes.go").touch()
+                                                f"{WAIT}{end}; fi; wait")
+    noted = notes(tmp_path, 8, process)
+    go(tmp_path)
     got, _, stderr = finish(process)
     assert got == status
     said = [line for line in stderr.splitlines() if line.startswith("[launch]")]
     assert len(said) == 1 and said[0].startswith(f"[launch] {words}")
-    assert all_gone(noted, 0)
+    assert all_gone(noted)
 
 
 def test_one_that_ignores_sigterm_is_killed(tmp_path):
-    process = start(tmp_path, "-n", "2", script="trap '' TERM; [ \"$DMLC_WORKER_ID\" = 1 ] && sleep 1 && exit 5; "
-                                                f"{CHILD} while :; do sleep 1; done")
-    status, _, _ = finish(process)
-    assert status == 5 and all_gone(notes(tmp_path, 7), 0)
-
-
-SAVES = "trap 'echo saved $DMLC_WORKER_ID; exit 130' INT; trap 'echo termed; exit 130' TERM; "
+    process = start(tmp_path, "-n", "2", first="trap '' TERM; " + CHILD,
+                    script=f"[ \"$DMLC_WORKER_ID\" = 1 ] && {{ {WAIT} exit 5; }}; {FOREVER}")
+    noted = notes(tmp_path, 8, process)
+    go(tmp_path)
+    assert finish(process)[0] == 5 and all_gone(noted)
 
 
 @pytest.mark.parametrize("number, said", [(signal.SIGINT, "saved"), (signal.SIGTERM, "termed")])
 def test_a_signal_goes_to_the_workers_and_the_servers_serve_on(tmp_path, number, said):
-    script = (f"if [ $DMLC_ROLE = worker ]; then {SAVES} while :; do sleep 0.1; done; fi; "
-              "trap 'echo hurt' INT TERM; while ! grep -q over \"$NOTES\".over; do sleep 0.1; done; echo served")
-    (tmp_path / "notes.over").touch()
-    process = start(tmp_path, "-n", "2", script=script)
-    noted = notes(tmp_path, 4)
+    traps = ("if [ $DMLC_ROLE = worker ]; then trap 'echo saved; exit 130' INT; trap 'echo termed; exit 130' TERM; "
+             "else trap 'echo hurt' INT TERM; fi; ")
+    process = start(tmp_path, "-n", "2", first=traps,
+                    script=f"if [ $DMLC_ROLE = worker ]; then {FOREVER}; fi; {WAIT} echo served")
+    noted = notes(tmp_path, 4, process)
     process.send_signal(number)
-    deadline = time.monotonic() + 30
-    while any(alive(pid) for name, pid in noted if name.startswith("worker")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    (tmp_path / "notes.over").write_text("over\n")
+    assert all_gone([(name, pid) for name, pid in noted if name.startswith("worker")])
+    go(tmp_path)
     status, stdout, stderr = finish(process)
-    assert status == 130 and all_gone(noted, 0)
+    assert status == 130 and all_gone(noted)
     assert stdout.count(said) == 2 and stdout.count("served") == 2 and "hurt" not in stdout
     assert "the workers finish this step" in stderr
 
 
 @pytest.mark.parametrize("flags, again", [(["--grace", "0.5"], False), ([], True)])
 def test_workers_that_do_not_stop_are_ended(tmp_path, flags, again):
-    process = start(tmp_path, "-n", "2", *flags, script=f"trap '' INT; {CHILD} while :; do sleep 1; done")
-    noted = notes(tmp_path, 8)
+    process = start(tmp_path, "-n", "2", *flags, first="trap '' INT; " + CHILD, script=FOREVER)
+    noted = notes(tmp_path, 8, process)
     process.send_signal(signal.SIGINT)
-    if again:
-        time.sleep(0.3)
+    if again:  # once the first has been taken
+        read_until(process.stderr, "the workers finish this step")
         process.send_signal(signal.SIGINT)
-    status, _, stderr = finish(process)
-    assert status == 130 and "ending worker 0, worker 1 without waiting" in stderr and all_gone(noted, 0)
+    read_until(process.stderr, "ending worker 0, worker 1 without waiting")
+    assert finish(process)[0] == 130 and all_gone(noted)
 
 
 def test_a_worker_stopped_by_itself_stops_the_others(tmp_path):
-    process = start(tmp_path, "-n", "2", script="[ \"$DMLC_WORKER_ID\" = 1 ] && exit 130; trap 'exit 130' TERM; "
-                                                "[ $DMLC_ROLE = worker ] || exit 0; while :; do sleep 0.1; done")
-    assert finish(process)[0] == 130 and all_gone(notes(tmp_path, 4), 0)
+    process = start(tmp_path, "-n", "2", first="trap 'exit 130' TERM; ",
+                    script=f"[ \"$DMLC_WORKER_ID\" = 0 ] && {FOREVER}; {WAIT} [ $DMLC_ROLE = worker ] && exit 130; :")
+    noted = notes(tmp_path, 4, process)
+    go(tmp_path)
+    assert finish(process)[0] == 130 and all_gone(noted)
 
 
 def test_killing_the_launcher_ends_what_it_started(tmp_path):
-    process = start(tmp_path, "-n", "2", script=f"{CHILD} while :; do sleep 1; done")
-    noted = notes(tmp_path, 8)
+    process = start(tmp_path, "-n", "2", first=CHILD, script=FOREVER)
+    noted = notes(tmp_path, 8, process)
     process.kill()
-    process.wait(timeout=10)
+    process.wait()
     assert all_gone(noted)
     process.stdout.close()
     process.stderr.close()
@@ -164,13 +159,15 @@ def test_hosts_are_reached_by_ssh_with_folder_and_variables(tmp_path, fake_ssh):
 
 
 def test_a_failure_behind_ssh_names_its_host_and_ends_all(tmp_path, fake_ssh):
-    (tmp_path / "hosts").write_text("alpha\nbeta\n")
+    (tmp_path / "hosts").write_text("alpha address=127.0.0.2\nbeta address=127.0.0.3\n")
     process = start(tmp_path, "-n", "2", "--hosts", str(tmp_path / "hosts"), "--ssh", f"'{fake_ssh}'",
-                    "--env", f"NOTES={tmp_path}/notes",
-                    script=f"{CHILD}[ \"$DMLC_WORKER_ID\" = 1 ] && sleep 1 && kill -9 $$; while :; do sleep 1; done")
+                    "--env", f"NOTES={tmp_path}/notes", first=CHILD,
+                    script=f"[ \"$DMLC_WORKER_ID\" = 1 ] && {{ {WAIT} kill -9 $$; }}; {FOREVER}")
+    noted = notes(tmp_path, 10, process)
+    go(tmp_path)
     status, _, stderr = finish(process)
     assert status == 137 and "worker 1 on beta was killed by SIGKILL" in stderr
-    assert all_gone(notes(tmp_path, 10), 0)
+    assert all_gone(noted)
 
 
 @pytest.mark.parametrize("text, words", [

@@ -1,6 +1,9 @@
 """What the processes of tests/test_dist_workers.py run, by name: each of two workers checks what it gets."""
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 
 from common.cli import run
@@ -40,6 +43,23 @@ def fail(workers):
     if workers.rank == 1:
         raise OSError("the disk has gone")
     workers.add("never", np.zeros(1))
+
+
+def meet(workers):
+    """Meet, wait until somebody makes the file GO, and meet again."""
+    from waiting import wait_until
+    workers.any(False)
+    (Path(os.environ["MET"]) / str(workers.rank)).touch()
+    wait_until(Path(os.environ["GO"]).exists)
+    assert workers.any(workers.rank == 1) == (True,)
+
+
+def strange(workers):
+    """A command to the servers that would run code where MXNet's own server unpickles it; and the sums go on."""
+    if workers.rank == 0:
+        for command in (0, 0):
+            workers.store._send_command_to_servers(command, f"cos\nsystem\n(S'touch {os.environ['HARM']}'\ntR.")
+    exchange(workers)
 
 
 def main(argv):

@@ -1,12 +1,22 @@
 """Starts a training on several machines: `python -m training.launch -n 2 -- python train_softmax.py ...`."""
 from __future__ import annotations
 
+import errno
+import logging
+import os
+import random
 import shlex
+import socket
 
 from common.cli import Parser, run, setup_logging
-from common.errors import UserError
-from training.cluster.roles import Host, free_port, plan, read_hosts
+from common.errors import RunError, UserError
+from training.cluster.addresses import reserve
+from training.cluster.hosts import Host, reachable, read_hosts
+from training.cluster.roles import plan
 from training.cluster.supervise import supervise
+from training.cluster.variables import DRAWN, PortTaken, check_numbers
+
+log = logging.getLogger(__name__)
 
 DESCRIPTION = """Start what MXNet's parameter server needs (a scheduler, -s servers, -n workers), each with COMMAND.
 
@@ -20,6 +30,7 @@ Every line of output comes with the role that wrote it. Worker 0, on the first h
 role that fails ends all of them, and its exit status is this command's. Ctrl-C lets the workers finish their step and
 save (exit status 130); a second one ends them at once. If this command is killed, the roles end as well."""
 
+DRAWS = 5  # of a port for a scheduler on another machine
 SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=15"
 
 
@@ -33,7 +44,8 @@ def build_parser() -> Parser:
                         help="servers, which add up gradients; default: one a host")
     parser.add_argument("--hosts", default="", metavar="FILE",
                         help="the machines, `NAME [slots=N] [address=A]` a line: NAME for ssh, slots the workers it "
-                             "takes (1), address what the others reach it by, where not by NAME; default: this one")
+                             "takes (1), address what the others reach it by (IPv4) where not by NAME; default: this "
+                             "one")
     parser.add_argument("--port", type=int, default=0, help="the scheduler's port; default: a free one")
     parser.add_argument("--ssh", default=SSH, metavar="COMMAND", help="how to reach a host")
     parser.add_argument("--ssh-port", type=int, default=0, metavar="PORT", help="the port of the hosts' ssh servers")
@@ -58,12 +70,41 @@ def main(argv: list[str]) -> int:
     extra = dict(item.partition("=")[::2] for item in options.env)
     if not all(name.isidentifier() for name in extra) or not all("=" in item for item in options.env):
         raise UserError(f"--env {' '.join(options.env)}: expected NAME=VALUE")
-    hosts = read_hosts(options.hosts) if options.hosts else [Host()]
+    check_numbers({**os.environ, **extra})
+    hosts = reachable(read_hosts(options.hosts) if options.hosts else [Host()])
     ssh = shlex.split(options.ssh) + (["-p", str(options.ssh_port)] if options.ssh_port else [])
-    roles = plan(options.command, hosts, options.num_workers, options.num_servers or len(hosts),
-                 options.port or free_port(hosts[0]), ssh, extra)
     setup_logging()
-    return supervise(roles, options.grace)
+    for left in range(DRAWS - 1, -1, -1):
+        port, kept = choose_port(hosts[0], options.port)
+        drawn = {} if options.port else {DRAWN: "1"}
+        roles = plan(options.command, hosts, options.num_workers, options.num_servers or len(hosts), port, ssh,
+                     {**drawn, **extra})
+        try:
+            return supervise(roles, options.grace)
+        except PortTaken as error:
+            if options.port or not left:
+                raise RunError(str(error)) from None
+            log.warning("[launch] port %d of %s is taken: once more, with another", port, hosts[0].written)
+        finally:
+            if kept:
+                kept.close()
+
+
+def choose_port(host: Host, wanted: int) -> tuple[int, socket.socket | None]:
+    """The scheduler's port, and on this machine what keeps it free for the scheduler. UserError if that cannot be.
+
+    wanted: 0 for any: one that is free on this machine, one drawn at random for another.
+    """
+    if host.name:
+        return wanted or random.SystemRandom().randrange(20000, 32000), None  # below those of outgoing connections
+    try:
+        kept = reserve(host.address, wanted)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(f"--port {wanted}: taken at {host.address}; without --port a free one is found") from None
+        raise UserError(f"--hosts: {host.address} is no address of this machine, {host.written} ({error.strerror}); "
+                        "write what the others reach it by after address=") from None
+    return kept.getsockname()[1], kept
 
 
 if __name__ == "__main__":

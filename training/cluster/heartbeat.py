@@ -11,36 +11,21 @@ import os
 import threading
 import time
 
-from common.errors import UserError
-
 SCHEDULER, SERVERS_AND_WORKERS = 1, 2 + 4  # ps-lite's numbers of groups of nodes
-NEEDED = ("DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_SERVER", "DMLC_NUM_WORKER")
 DEFAULT_TIMEOUT = 60
 SETTLE = 3  # signs of life that may still come: a node that has just joined counts as silent until its first
 
 
-def prepare() -> None:
-    """Check the variables that ps-lite ends the process over, and switch signs of life on. UserError for the first."""
-    missing = [name for name in NEEDED if not os.environ.get(name)]
-    if missing:
-        raise UserError(f"--kvstore dist_sync: {', '.join(missing)} not set; start this command with python -m "
-                        "training.launch, whose --help tells how")
-    wrong = [name for name in NEEDED[1:] if not os.environ[name].isdigit() or int(os.environ[name]) < 1]
-    if wrong:
-        raise UserError(f"{wrong[0]}={os.environ[wrong[0]]}: must be a whole number above 0")
-    os.environ.setdefault("PS_HEARTBEAT_INTERVAL", "1")
-
-
 def silence_allowed() -> int:
     """Seconds without a sign of life after which a node counts as gone: PS_HEARTBEAT_TIMEOUT, or a minute."""
-    text = os.environ.get("PS_HEARTBEAT_TIMEOUT", "")
-    return int(text) if text.isdigit() and int(text) else DEFAULT_TIMEOUT
+    return int(os.environ.get("PS_HEARTBEAT_TIMEOUT", DEFAULT_TIMEOUT))
 
 
 class Watch:
     """A thread that ends this process, with `message` and exit status 1, once a node of `group` is silent.
 
-    handle: of the KVStore. The thread works while the rest of the process waits inside MXNet.
+    handle: of the KVStore, made after variables.prepare has checked the numbers that are read here. The thread works
+    while the rest of the process waits inside MXNet.
     """
 
     def __init__(self, handle: ctypes.c_void_p, group: int, message: str) -> None:
@@ -57,7 +42,7 @@ class Watch:
     def _look(self) -> None:
         from mxnet.base import _LIB
         allowed, silent_since = silence_allowed(), None
-        settle = SETTLE * max(1, int(os.environ["PS_HEARTBEAT_INTERVAL"]))
+        settle = SETTLE * int(os.environ["PS_HEARTBEAT_INTERVAL"])
         while not self._done.wait(settle if silent_since is None else 1):
             count = ctypes.c_int()
             if _LIB.MXKVStoreGetNumDeadNode(self._handle, ctypes.c_int(self._group), ctypes.byref(count),

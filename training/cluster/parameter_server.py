@@ -17,7 +17,7 @@ import numpy as np
 from mxnet.base import _LIB, check_call
 
 from common.errors import UserError
-from training.cluster import heartbeat
+from training.cluster import heartbeat, variables
 from training.cluster.workers import Workers
 
 FIRST_KEY = 1 << 20  # gluon.Trainer takes 0, 1, 2 ... for its parameters
@@ -31,8 +31,8 @@ class ParameterServer(Workers):
     """
 
     def __init__(self, kvstore: str) -> None:
-        heartbeat.prepare()
         os.environ.setdefault("DMLC_ROLE", "worker")
+        variables.prepare()
         wanted = _rank()
         with _default_signals():
             super().__init__(mx.kv.create(kvstore))
@@ -79,6 +79,6 @@ def _rank() -> int | None:
     text, count = os.environ.get("DMLC_WORKER_ID", ""), int(os.environ["DMLC_NUM_WORKER"])
     if not text:
         return None
-    if not text.isdigit() or int(text) >= count:
+    if int(text) >= count:
         raise UserError(f"DMLC_WORKER_ID={text}: must be 0 to {count - 1}, since DMLC_NUM_WORKER is {count}")
     return int(text)

@@ -7,15 +7,12 @@ launcher is gone, however it went) ends the group.
 from __future__ import annotations
 
 import os
-import random
 import shlex
-import socket
 from dataclasses import dataclass
-from pathlib import Path
 
 from common.errors import UserError
+from training.cluster.hosts import Host
 
-LOOPBACK = "127.0.0.1"
 PASSED_ON = ("MXNET_", "DMLC_", "PS_", "OMP_", "NCCL_", "CUDA_", "PYTHON", "LD_LIBRARY_PATH", "FACES_")
 LAST_SECONDS = 5  # from SIGTERM to SIGKILL where the launcher is gone
 
@@ -24,15 +21,6 @@ GROUP = ("trap : INT TERM HUP; exec 3<&0 </dev/null; "
          "(trap '' INT TERM HUP; while read -r name; do kill -$name 0; done; "
          f"kill -TERM 0; sleep {LAST_SECONDS}; kill -KILL 0) <&3 >/dev/null 2>&1 & reader=$!; exec 3<&-; "
          "{command}; status=$?; trap '' TERM; kill -KILL $reader; kill -TERM 0; exit $status")
-
-
-@dataclass(frozen=True)
-class Host:
-    """A machine: its name for ssh (empty: this one), how many workers it takes, what the others reach it by."""
-
-    name: str = ""
-    slots: int = 1
-    address: str = LOOPBACK
 
 
 @dataclass(frozen=True)
@@ -55,54 +43,12 @@ class Role:
         return f" on {self.host}" if self.host else ""
 
 
-def read_hosts(path: str) -> list[Host]:
-    """The machines of a hosts file: `NAME [slots=N] [address=A]` a line, `#` begins a comment.
-
-    NAME is what ssh takes; address what the other machines reach it by, where that is another. UserError, naming the
-    line, for anything else.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--hosts {path}: cannot be read ({getattr(error, 'strerror', None) or 'no text'})") from None
-    hosts = []
-    for number, line in enumerate(lines, 1):
-        name, *settings = line.partition("#")[0].split() or [""]
-        if name:
-            hosts.append(_host(name, settings, f"--hosts {path}, line {number}"))
-    if not hosts:
-        raise UserError(f"--hosts {path}: names no host; write one a line, as in `node1 slots=2`")
-    if len(hosts) > 1 and any(host.address in ("localhost", LOOPBACK) and host.name in ("", host.address)
-                              for host in hosts):
-        raise UserError(f"--hosts {path}: the other hosts cannot reach localhost; write this machine's own name")
-    return hosts
-
-
-def _host(name: str, settings: list[str], where: str) -> Host:
-    values = dict(item.partition("=")[::2] for item in settings)
-    slots = values.pop("slots", "1")
-    address = values.pop("address", name)
-    if values or name.startswith("-") or not address or not slots.isdigit() or int(slots) < 1:
-        raise UserError(f"{where}: expected NAME [slots=N] [address=A], as in `node1 slots=2`")
-    own = socket.gethostname()
-    return Host("" if name in ("localhost", LOOPBACK, own, own.partition(".")[0]) else name, int(slots), address)
-
-
-def free_port(host: Host) -> int:
-    """A port for the scheduler: free just now on this machine, drawn at random for another."""
-    if host.name:
-        return random.SystemRandom().randrange(20000, 32000)  # below the ports that outgoing connections take
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return probe.getsockname()[1]
-
-
 def plan(command: list[str], hosts: list[Host], workers: int, servers: int, port: int, ssh: list[str],
          extra: dict[str, str]) -> list[Role]:
     """The roles to start, scheduler first.
 
-    Workers fill the slots in the order of the hosts; servers go round; the scheduler is on the first host. extra:
-    variables of --env. UserError where there are more workers than slots.
+    Workers fill the slots in the order of the hosts, whose addresses are numbers; servers go round; the scheduler is on
+    the first host. extra: variables of --env. UserError where there are more workers than slots.
     """
     places = [host for host in hosts for _ in range(host.slots)]
     if len(hosts) == 1 and not hosts[0].name:

@@ -1,13 +1,18 @@
 """The process of a scheduler or a server: what `train_softmax.py` is where DMLC_ROLE says so."""
 from __future__ import annotations
 
+import ctypes
+import logging
 import os
 import signal
+from typing import Callable
 
 from common.errors import UserError
-from training.cluster import heartbeat
+from training.cluster import heartbeat, variables
 
+log = logging.getLogger(__name__)
 ROLES = ("scheduler", "server")
+CONTROLLER = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)  # as MXKVStoreRunServer calls it
 
 
 def role() -> str:
@@ -21,12 +26,13 @@ def role() -> str:
 def serve(role: str) -> int:
     """Be the scheduler or a server until the workers are done; the exit status. UserError where it cannot begin.
 
-    `import mxnet` would do so by itself, and never return; here others that are gone end it too.
+    `import mxnet` would do so by itself, and never return; here others that are gone end it too, and nothing that a
+    peer sends is unpickled.
     """
-    heartbeat.prepare()
+    kept = variables.prepare()
     del os.environ["DMLC_ROLE"]
     import mxnet as mx
-    from mxnet.kvstore.kvstore_server import KVStoreServer
+    from mxnet.base import _LIB, check_call
     os.environ["DMLC_ROLE"] = role
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)  # Python's handlers would wait for MXNet to return
@@ -35,6 +41,25 @@ def serve(role: str) -> int:
         watch = heartbeat.Watch(store.handle, heartbeat.SERVERS_AND_WORKERS, "scheduler: a server or a worker is gone")
     else:
         watch = heartbeat.Watch(store.handle, heartbeat.SCHEDULER, "server: the scheduler is gone")
-    KVStoreServer(store).run()
+    controller = CONTROLLER(refusing())
+    check_call(_LIB.MXKVStoreRunServer(store.handle, controller, None))
     watch.close()
+    if kept:
+        kept.close()
     return 0
+
+
+def refusing() -> Callable[[int, int | None, int | None], None]:
+    """What MXNet calls for a command to this server: it does nothing, and says so once.
+
+    Our workers send none: that sums are to wait for all, and the end, are handled inside MXNet. MXNet's own function
+    unpickles an optimizer here, that is, runs what a peer wants to be run.
+    """
+    said = []
+
+    def refuse(command: int, body: int | None, _: int | None) -> None:
+        if not said:
+            said.append(command)
+            log.warning("server: a command (%d) that no worker of ours sends was refused; is this port open to others?",
+                        command)
+    return refuse

@@ -12,6 +12,7 @@ import time
 from typing import BinaryIO, Iterator
 
 from training.cluster.roles import Role
+from training.cluster.variables import TAKEN, PortTaken
 
 log = logging.getLogger(__name__)
 STOPPED = 130  # what a worker ends with after a signal, its state saved
@@ -87,7 +88,7 @@ def supervise(roles: list[Role], grace: float) -> int:
 
     0 where all workers ended with 0. The status of the first role that failed, after a line that says which and how.
     130 where a signal came: it goes to the workers, which have `grace` seconds to save and leave; a second one ends all
-    at once. Nothing that was started here is left running.
+    at once. PortTaken where that is why the scheduler ended. Nothing that was started here is left running.
     """
     signals, lock = _Signals(), threading.Lock()
     processes: list[Process] = []
@@ -108,9 +109,12 @@ def _watch(processes: list[Process], signals: _Signals, grace: float) -> int:
     while True:
         ended = {process: process.status() for process in processes if process.status() is not None}
         failed = [process for process, status in ended.items() if status not in (0, STOPPED)]
+        if any(process.role.kind == "scheduler" and ended[process] == TAKEN for process in failed):
+            raise PortTaken("the scheduler's port is taken; --port names another")
         if failed:
             first = min(failed, key=lambda process: KINDS.index(process.role.kind))
-            log.error("[launch] %s%s %s; ending the others", first.role.name, first.role.place, describe(ended[first]))
+            log.error("[launch] %s%s %s; ending the others", first.role.name, first.role.place,
+                      describe(ended[first], first.role.kind))
             return ended[first]
         if all(worker in ended for worker in workers):
             _wait(processes, LINGER)
@@ -135,11 +139,14 @@ def _watch(processes: list[Process], signals: _Signals, grace: float) -> int:
         time.sleep(LOOK_EVERY)
 
 
-def describe(status: int) -> str:
-    """How a role that ended with `status` failed."""
+def describe(status: int, kind: str = "worker") -> str:
+    """How a role of this kind that ended with `status` failed."""
     if status > 128:
         with contextlib.suppress(ValueError):
-            return f"was killed by {signal.Signals(status - 128).name} (status {status})"
+            name = signal.Signals(status - 128).name
+            unreadable = name == "SIGABRT" and kind != "worker"
+            why = ", as it is by a message that MXNet cannot read" if unreadable else ""
+            return f"was killed by {name} (status {status}){why}"
     return f"failed with exit status {status}"
 
 

@@ -1,0 +1,91 @@
+"""The machines of a hosts file, and the addresses that they reach each other by."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from common.errors import UserError
+from training.cluster.addresses import LOOPBACK, is_loopback, is_this_machine, own_address, resolve
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine: its name for ssh (empty: this one), how many workers it takes, what the others reach it by.
+
+    address: as it was written, or nothing, until `reachable` has made an IPv4 address of it. written: the name that
+    stands in the file.
+    """
+
+    name: str = ""
+    slots: int = 1
+    address: str = ""
+    written: str = "localhost"
+
+
+def read_hosts(path: str) -> list[Host]:
+    """The machines of a hosts file: `NAME [slots=N] [address=A]` a line, `#` begins a comment.
+
+    NAME is what ssh takes; address what the other machines reach it by, where that is another. UserError, naming the
+    line, for anything else.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--hosts {path}: cannot be read ({getattr(error, 'strerror', None) or 'no text'})") from None
+    hosts = []
+    for number, line in enumerate(lines, 1):
+        name, *settings = line.partition("#")[0].split() or [""]
+        if name:
+            hosts.append(_host(name, settings, f"--hosts {path}, line {number}"))
+    if not hosts:
+        raise UserError(f"--hosts {path}: names no host; write one a line, as in `node1 slots=2`")
+    if len(hosts) > 1 and any(host.written in ("localhost", LOOPBACK) and host.address in ("", "localhost", LOOPBACK)
+                              for host in hosts):
+        raise UserError(f"--hosts {path}: the other hosts cannot reach localhost; write this machine's own name")
+    return hosts
+
+
+def _host(name: str, settings: list[str], where: str) -> Host:
+    values = dict(item.partition("=")[::2] for item in settings)
+    slots, given = values.pop("slots", "1"), "address" in values
+    address = values.pop("address", "")
+    if values or name.startswith("-") or (given and not address) or not re.fullmatch("0*[1-9][0-9]{0,3}", slots):
+        raise UserError(f"{where}: expected NAME [slots=N] [address=A], as in `node1 slots=2`")
+    return Host("" if is_this_machine(name) else name, int(slots), address, name)
+
+
+def reachable(hosts: list[Host]) -> list[Host]:
+    """The `hosts` with IPv4 addresses, found here: the names may mean something else, or loopback, at each of them.
+
+    One host alone gets the address of loopback, which no other machine reaches. UserError for a name without an
+    address, or with one that the others do not reach.
+    """
+    if len(hosts) == 1 and not hosts[0].address:
+        return [replace(hosts[0], address=LOOPBACK)]
+    addresses = [_resolved(host) for host in hosts]
+    outside = next((address for address in addresses if not is_loopback(address)), None)
+    if outside:
+        addresses = [_for_others(host, address, outside) if is_loopback(address) else address
+                     for host, address in zip(hosts, addresses)]
+    return [replace(host, address=address) for host, address in zip(hosts, addresses)]
+
+
+def _resolved(host: Host) -> str:
+    try:
+        return resolve(host.address or host.written, "--hosts: " + _described(host))
+    except UserError as error:
+        raise UserError(f"{error}, as in `{host.written} address=10.0.0.1`") from None
+
+
+def _for_others(host: Host, address: str, outside: str) -> str:
+    """What the others reach this machine by: `host` is this one, since its `address` is loopback's."""
+    own = None if host.address else own_address(outside)
+    if own is None or is_loopback(own):
+        raise UserError(f"--hosts: {_described(host)}: {address} is reached from that machine alone, not from "
+                        f"{outside}; write what the others reach it by, as in `{host.written} address=10.0.0.1`")
+    return own
+
+
+def _described(host: Host) -> str:
+    return f"{host.written} address={host.address}" if host.address else host.written
