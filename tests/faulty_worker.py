@@ -1,14 +1,17 @@
 """train_softmax.py, in which workers meet what FAULT says: WORKER/STEP/WHAT, several with commas.
 
 nan-loss: an image's loss, and with it the gradient, is not a number; nan-gradient: the gradient alone; kill: the
-process is gone before the step. float16 is one that CPUs have: numbers are rounded, and multiplied in float32.
+process is gone before the step; signal: the worker makes the file FAULT_NOTE and waits until SIGINT has come. float16
+is one that CPUs have: numbers are rounded, and multiplied in float32.
 """
 from __future__ import annotations
 
 import math
 import os
 import signal
+import threading
 from importlib import import_module
+from pathlib import Path
 
 
 def spoil(compute, worker, step_wanted, what):
@@ -17,6 +20,9 @@ def spoil(compute, worker, step_wanted, what):
         mine = step == step_wanted and model.workers.rank == worker
         if mine and what == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if mine and what == "signal":
+            wait_for_signal(os.environ["FAULT_NOTE"])
+            mine = False
         result = compute(model, batch, step, factor)
         if mine:
             model.net_parameters["conv_1_conv2d_weight"].list_grad()[0][:] = math.nan
@@ -24,6 +30,19 @@ def spoil(compute, worker, step_wanted, what):
                 result.losses[0][1] = math.nan
         return result
     return faulty
+
+
+def wait_for_signal(note):
+    """Wait for SIGINT, which the handler that is there sees as well."""
+    came, handler = threading.Event(), signal.getsignal(signal.SIGINT)
+
+    def handle(number, frame):
+        came.set()
+        handler(number, frame)
+    signal.signal(signal.SIGINT, handle)
+    Path(note).touch()
+    came.wait()
+    signal.signal(signal.SIGINT, handler)
 
 
 def prepare(argv):

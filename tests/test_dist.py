@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 from launched_runs import Launched, flags, rows, state
 from small_sets import write_training_set, write_verification_set
+from waiting import wait_until
 
 from training.arguments import parse_config
 from training.run import run
+
+FAULTY = "tests/faulty_worker.py"
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +35,17 @@ def test_two_workers_stopped_and_resumed_end_as_one_process_on_two_devices(data,
     assert run(parse_config(flags(data, tmp_path / "one", "--devices", "cpu:0,cpu:1", "--max-steps", 30, "--verbose",
                                   15))) == 0
     command = flags(data, tmp_path / "two", "--kvstore", "dist_sync", "--max-steps", 30, "--verbose", 15)
-    first = Launched(command)
-    first.wait_for_rows(tmp_path / "two", 3)
+    first = Launched(command, program=FAULTY, FAULT="0/8/signal", FAULT_NOTE=str(tmp_path / "waits"))
+    assert wait_until((tmp_path / "waits").exists, first.process), first.finish()
     first.process.send_signal(signal.SIGINT)
     status, said = first.finish()
-    assert status == 130 and "--resume goes on from there" in said and not first.processes()
-    stopped = max(int(path.name) for path in (tmp_path / "two" / "state").iterdir())
-    assert 6 <= stopped < 30
+    assert status == 130 and "stopped at step 9; the state is saved, --resume goes on from there" in said, said
+    assert first.all_gone()
 
     second = Launched([*command, "--resume"])
     status, said = second.finish()
-    assert status == 0 and f"[worker 0] resumed at step {stopped}" in said, said
-    assert not second.processes()
+    assert status == 0 and "[worker 0] resumed at step 9" in said, said
+    assert second.all_gone()
     assert "at each of 2 workers, 8 a step" in said
     expected, got = state(tmp_path / "one", 30), state(tmp_path / "two", 30)
     assert expected.keys() == got.keys() and any(name.endswith("moving_var@1") for name in got)

@@ -39,7 +39,7 @@ def test_a_skipped_step_a_bad_record_and_a_kill_leave_what_one_process_leaves(da
     killed = Launched(command, program=FAULTY, FAULT="1/3/nan-gradient,1/8/kill")
     status, said = killed.finish()
     assert status == 137 and "[launch] worker 1 was killed by SIGKILL (status 137); ending the others" in said
-    assert not killed.processes()
+    assert killed.all_gone()
     for worker in range(2):
         assert f"[worker {worker}] the gradient is not finite at step 4" in said
     assert said.count("is left out") == 1
@@ -58,7 +58,7 @@ def test_a_nan_at_one_worker_stops_all(data, tmp_path):
     launched = Launched(flags(data, tmp_path, "--kvstore", "dist_sync", "--max-steps", 1000, "--target", "none",
                               "--verbose", 0), program=FAULTY, FAULT="1/3/nan-loss")
     status, said = launched.finish()
-    assert status == 1 and not launched.processes()
+    assert status == 1 and launched.all_gone()
     assert "[worker 1] train_softmax.py: the loss is nan at step 4, learning rate 0.02" in said
     assert "the last good state is kept" in said
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["000000000"]

@@ -4,9 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from waiting import alive, wait_until
 
 from common.errors import RunError, UserError
 from recordio_tools.pack.processes import AHEAD, process_map
@@ -24,23 +24,6 @@ def large(number):
     return bytes([number]) * (1 << 20)
 
 
-def gone(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as stream:
-            return stream.read().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
-
-
-def wait_for(what, seconds=30):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if what():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def test_order_bounds_and_errors():
     taken = []
     tasks = (taken.append(number) or number for number in itertools.count(8))
@@ -51,7 +34,7 @@ def test_order_bounds_and_errors():
         pids.add(pid)
         assert value == number * number and len(taken) <= number - 8 + 1 + 3 * AHEAD
     results.close()
-    assert len(pids) == 3 and os.getpid() not in pids and all(wait_for(lambda pid=pid: gone(pid)) for pid in pids)
+    assert len(pids) == 3 and os.getpid() not in pids and wait_until(lambda: not any(map(alive, pids)))
     got, results = [], process_map(square, range(20), 2)
     with pytest.raises(UserError, match="seven"):
         for _, value in results:
@@ -84,7 +67,7 @@ if __name__ == "__main__":
 def report_and_wait(number):
     with open(os.environ["PIDS"], "a", encoding="utf-8") as stream:
         stream.write(f"{os.getpid()}\n")
-    time.sleep(30)
+    signal.pause()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -94,8 +77,7 @@ def test_workers_end_with_their_parent(tmp_path, number):
     environment = {**os.environ, "PIDS": str(tmp_path / "pids"), "PYTHONPATH": os.getcwd()}
     with subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.DEVNULL) as process:
         pids = tmp_path / "pids"
-        assert wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        assert wait_until(lambda: pids.exists() and pids.read_text().count("\n") == 2, process)
         process.send_signal(number)
-        process.wait(30)
-    for pid in map(int, pids.read_text().split()):
-        assert wait_for(lambda pid=pid: gone(pid))
+        process.wait()
+    assert wait_until(lambda: not any(map(alive, pids.read_text().split())))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from small_runs import SIZE, rows, start, train
 from small_sets import draw, jpeg, write_training_set, write_verification_set
+from waiting import HANG, wait_until
 
 from common.errors import RunError
 from training.saving.state import generations
@@ -165,10 +166,9 @@ def test_a_disk_that_fills_up_is_one_line_and_the_run_goes_on_when_there_is_room
     with small_disk(tmp_path / "disk", "40m") as disk:
         flags = ["--frequent", 1, "--target", "none", "--save-every", 0.05]
         with start(data, disk / "run", *flags, "--max-steps", 100000) as process:
-            while not generations(disk / "run/state") and process.poll() is None:
-                pass
+            wait_until(lambda: generations(disk / "run/state"), process)
             fill(disk / "filler")
-            told = process.communicate(timeout=120)[1]
+            told = process.communicate(timeout=HANG)[1]
         assert process.returncode == 1 and "Traceback" not in told
         assert "No space left on device" in told.splitlines()[-1] and "is kept" in told.splitlines()[-1]
         assert not list((disk / "run/state").glob(".*")) and generations(disk / "run/state")
