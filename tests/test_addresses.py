@@ -2,6 +2,7 @@
 import os
 import socket
 import sys
+from unittest import mock
 
 import pytest
 
@@ -89,21 +90,21 @@ def test_this_machine_where_no_way_leads_to_the_others(names, monkeypatch):
 
 
 @pytest.fixture
-def environment(monkeypatch):
+def environment():
     """prepare() with these variables of a role; what it makes of them."""
     def prepared(role="worker", **given):
         values = {"DMLC_ROLE": role, "DMLC_PS_ROOT_PORT": "9000", "DMLC_NUM_SERVER": "1", "DMLC_NUM_WORKER": "2",
                   **given}
         for name in (*variables.NEEDED, *variables.WHOLE_NUMBERS, "DMLC_NODE_HOST", "DMLC_INTERFACE", "DMLC_ROLE",
                      "DMLC_PS_VAN_TYPE", "PORT", variables.DRAWN):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in values.items():
-            monkeypatch.setenv(name, value)
+            os.environ.pop(name, None)
+        os.environ.update(values)
         kept = variables.prepare()
         if kept:
             kept.close()
         return dict(os.environ)
-    return prepared
+    with mock.patch.dict(os.environ):
+        yield prepared
 
 
 @pytest.mark.parametrize("root, node, expected_root, expected_node", [
