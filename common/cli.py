@@ -56,7 +56,7 @@ def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
     except Exception as error:
         if type(error).__name__ != "MXNetError":  # by name: MXNet is not loaded for --help
             raise
-        status = _tell(prog, RunError(_engine_failure(error)), 1)
+        status = _tell(prog, RunError(engine_failure(error)), 1)
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         status = INTERRUPTED
@@ -90,7 +90,7 @@ def setup_logging(verbose: bool = False) -> None:
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 
-def _engine_failure(error: Exception) -> str:
+def engine_failure(error: Exception) -> str:
     """What went wrong in MXNet, without the frames of its C++ around it."""
     lines = [line.strip() for line in str(error).split("Stack trace")[0].splitlines() if line.strip()]
     reason = next((line for line in reversed(lines) if "rror" in line or "ailed" in line), lines[-1] if lines else "")

@@ -6,6 +6,7 @@ slope comes out as slope times the true one. Seen on CPUs; the planner that deci
 from __future__ import annotations
 
 import functools
+from typing import Callable
 
 import mxnet as mx
 import numpy as np
@@ -15,6 +16,7 @@ SLOPES = (0.25, 0.5, 2.0, 4.0)
 SHAPE = (2, len(SLOPES), 5, 5)
 STEP = 0.125  # the loss is linear in the slopes, so a large step costs no accuracy
 TOLERANCE = 1e-2
+Form = Callable[[mx.sym.Symbol], mx.sym.Symbol]
 
 
 def slope_gradients_hold(device: mx.Context) -> bool:
@@ -28,10 +30,13 @@ def _holds(kind: str, number: int) -> bool:
     return bool(np.abs(given - expected).max() <= TOLERANCE * np.abs(expected).max())
 
 
-def slope_gradients(device: mx.Context) -> tuple[np.ndarray, np.ndarray]:
+def slope_gradients(device: mx.Context, form: Form = lambda symbol: symbol) -> tuple[np.ndarray, np.ndarray]:
     """(4,) each: the slopes' gradients as the backward pass gives them in a compiled block, where it may work in place,
-    and by finite differences of the forward pass. MXNetError where the device does not compute."""
-    block, slopes, data, outside = _small_network(device)
+    and by finite differences of the forward pass.
+
+    form: what makes of the graph (data: SHAPE) the one that runs. MXNetError where the device does not compute.
+    """
+    block, slopes, data, outside = _small_network(device, form)
 
     def loss(values: np.ndarray) -> float:
         slopes.set_data(mx.nd.array(values))
@@ -47,13 +52,14 @@ def slope_gradients(device: mx.Context) -> tuple[np.ndarray, np.ndarray]:
     return slopes.grad(device).asnumpy().astype(np.float64), expected
 
 
-def _small_network(device: mx.Context) -> tuple[mx.gluon.Block, mx.gluon.Parameter, mx.nd.NDArray, mx.nd.NDArray]:
+def _small_network(device: mx.Context, form: Form) -> tuple[mx.gluon.Block, mx.gluon.Parameter, mx.nd.NDArray,
+                                                            mx.nd.NDArray]:
     """A convolution that changes nothing, a PReLU in whose output nobody but the next operator is interested, and
     numbers for both ends."""
     data = mx.sym.Variable("data", dtype="float32")
     body = mx.sym.Convolution(data, num_filter=SHAPE[1], kernel=(1, 1), no_bias=True, name="conv")
     body = mx.sym.LeakyReLU(body, act_type="prelu", name="relu") * 1.5
-    block = mx.gluon.SymbolBlock(body, data)
+    block = mx.gluon.SymbolBlock(form(body), data)
     parameters = {parameter.name: parameter for parameter in block.collect_params().values()}
     parameters["conv_weight"].shape = (SHAPE[1], SHAPE[1], 1, 1)
     parameters["relu_gamma"].shape = (SHAPE[1],)

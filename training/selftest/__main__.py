@@ -1,0 +1,100 @@
+"""The command: tries everything on the named devices, prints a table, exits with 1 where something does not hold.
+
+On GPUs the parts run in processes of their own: a crash of a driver then costs the rest of a part and is told, and the
+comparisons with the CPU can be computed without TF32, whose ten bits would hide an error, while speed is measured with
+it.
+"""
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from typing import Iterator
+
+from common.cli import Parser, run
+
+DESCRIPTION = """Try on your own devices, in minutes, everything that a training does, against the CPU.
+
+  python -m training.selftest                              every GPU that computes, else the CPU
+  python -m training.selftest --devices gpu:0,gpu:1
+  python -m training.selftest --devices cpu:0,cpu:1 --quick
+
+A Markdown table says what holds; the exit status is 1 where something does not. Please attach it to a report:
+  python -m training.selftest --devices gpu:0,gpu:1 > selftest.md"""
+PARTS = ("networks", "updates", "runs", "speed")
+
+
+def build_parser() -> Parser:
+    """The parser of this command."""
+    parser = Parser(prog="python -m training.selftest", description=DESCRIPTION)
+    parser.add_argument("--devices", default="", metavar="LIST",
+                        help="cpu:0,cpu:1 or gpu:0,gpu:1 (default: all GPUs that compute, else the CPU)")
+    parser.add_argument("--quick", action="store_true",
+                        help="smaller images, fewer networks, one preset: the same checks in half a minute; the speeds "
+                             "then mean nothing")
+    parser.add_argument("--part", default="", choices=("", *PARTS),
+                        help="one part alone: networks, updates, runs (stop and resume) or speed")
+    parser.add_argument("--rows", action="store_true", help="only the rows, as JSON, without a process for each part")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Print the table as its rows come; the exit status."""
+    options = build_parser().parse_args(argv)
+    from common.environment import check_environment
+    check_environment()
+    from common.devices import parse_devices
+    from training.selftest.report import head, verdict
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    devices = parse_devices(options.devices)
+    parts = [options.part] if options.part else list(PARTS)
+    if options.rows:
+        for part in parts:
+            for row in in_this_process(part, devices, options.quick):
+                print(row.to_json(), flush=True)
+        return 0
+    began, rows = time.monotonic(), []
+    print("\n".join(head(devices, options.quick)), flush=True)
+    apart = devices[0].device_type == "gpu"
+    for part in parts:
+        for row in (in_own_process if apart else in_this_process)(part, devices, options.quick):
+            rows.append(row)
+            print(row.line(), flush=True)
+    print(f"\n{verdict(rows, time.monotonic() - began)}", flush=True)
+    return 1 if any(row.holds is False for row in rows) else 0
+
+
+def in_this_process(part: str, devices: list, quick: bool) -> Iterator:
+    """The rows of a part."""
+    from training.selftest import networks, runs, speed, updates
+    rows = {"networks": networks.rows, "updates": updates.rows, "runs": runs.rows, "speed": speed.rows}[part]
+    yield from rows(devices, quick)
+
+
+def in_own_process(part: str, devices: list, quick: bool) -> Iterator:
+    """The same, computed by a process that may crash; that is then a row."""
+    from training.selftest.report import Row
+    named = ",".join(f"{device.device_type}:{device.device_id}" for device in devices)
+    command = [sys.executable, "-m", "training.selftest", "--rows", "--part", part, "--devices", named]
+    surroundings = dict(os.environ) if part == "speed" else {"NVIDIA_TF32_OVERRIDE": "0", **os.environ}
+    last = "its beginning"
+    with subprocess.Popen(command + (["--quick"] if quick else []), stdout=subprocess.PIPE, text=True,
+                          env=surroundings) as process:
+        try:
+            for line in process.stdout:
+                if line.startswith("{"):
+                    row = Row.from_json(line)
+                    last = row.what
+                    yield row
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        how = f"signal {-process.returncode}" if process.returncode < 0 else f"status {process.returncode}"
+        yield Row(f"{part}: all of it", False, f"the process ended with {how} after: {last}")
+
+
+if __name__ == "__main__":
+    run(main, "training.selftest")

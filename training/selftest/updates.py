@@ -1,0 +1,96 @@
+"""One update of the network and its classification layer: on one device, on several, and with the flags that change how
+it is computed. All must move the weights as the CPU does, alone, with the same shares of the batch."""
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Iterator, Sequence
+
+import mxnet as mx
+import numpy as np
+
+from common.errors import UserError
+from training.config import Config
+from training.data.loader import Batch
+from training.model import Model
+from training.precision import check_precision
+from training.presets import preset
+from training.selftest.reference import furthest
+from training.selftest.report import Row, guarded
+from training.step import update
+
+SIDE, SMALL_SIDE = 112, 32
+SHARE, SMALL_SHARE = 8, 4  # images of a device at a time
+CLASSES = 60
+TOLERANCE, HALF_TOLERANCE = 0.05, 0.3  # of how far all weights of a kind move
+HALF_SCALE = 256.0  # of the loss; the one a training begins with may overflow, which leaves its first step out
+
+
+def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
+    """The rows of all devices together, and of the first alone."""
+    side, share = (SMALL_SIDE, SMALL_SHARE) if quick else (SIDE, SHARE)
+    config = Config(**{**preset("mobilefacenet++"), "data_dir": "none", "per_batch_size": share, "lr": 0.01,
+                       "margin_s": 16.0, "margin_m": 0.1})
+    count, several = len(devices), ", ".join(f"{device.device_type}:{device.device_id}" for device in devices)
+    first = f"{devices[0].device_type}:{devices[0].device_id}"
+    expected: dict[tuple[int, float], dict[str, np.ndarray]] = {}
+
+    def against(what: str, on: Sequence[mx.Context], accumulate: int, **flags: Any) -> Row:
+        """A row: how the weights move on the devices `on`, and on the CPU with the same shares in turn."""
+        def check() -> tuple[bool, str]:
+            shares, rate = len(on) * accumulate, flags.get("partial_fc", 1.0)
+            if (shares, rate) not in expected:
+                plain = replace(config, accumulate=shares, partial_fc=rate)
+                expected[shares, rate] = moved(plain, [mx.cpu(0)], side, share * shares)
+            found = moved(replace(config, accumulate=accumulate, **flags), list(on), side, share * shares)
+            worst, whose = furthest(found, expected[shares, rate])
+            most = HALF_TOLERANCE if flags.get("dtype") == "float16" else TOLERANCE
+            return worst <= most, f"off by {worst:.1e} of the way at most ({whose})"
+        return guarded(what, check)
+
+    yield against(f"one update, {first}", devices[:1], count)
+    if count > 1:
+        yield against(f"one update, the same on {several}", devices, 1)
+        yield against(f"--kvstore local, {several}", devices, 1, kvstore="local")
+    else:
+        yield Row("one update on two devices", None, "name two --devices to try it")
+    yield against(f"--fc7-parallel, {several}", devices, 1, fc7_parallel=True)
+    yield against(f"--partial-fc 0.5, {several}", devices, 1, partial_fc=0.5)
+    yield against(f"--accumulate 2, {several}", devices, 2)
+    yield against(f"--mirror-memory, {several}", devices, 1, mirror_memory=True)
+    yield half(f"--dtype float16, {several}", devices, lambda what: against(what, devices, 1, dtype="float16"))
+
+
+def half(what: str, devices: Sequence[mx.Context], tried: Any) -> Row:
+    """The row of float16: on CPUs, and where a GPU has none, it says so."""
+    try:
+        check_precision("float16", devices)
+    except UserError as error:
+        on_cpu = devices[0].device_type == "cpu"
+        return Row(what, None if on_cpu else False, f"not possible on CPUs: {error}" if on_cpu else str(error))
+    return tried(what)
+
+
+def moved(config: Config, devices: list[mx.Context], side: int, images: int) -> dict[str, np.ndarray]:
+    """How far one update moves the weights: those of a kind (all slopes, all gammas, ...) as one array, and fc7."""
+    model = Model(config, (side, side), CLASSES, devices)
+    model.initialize(config)
+    trainer = model.make_trainer(config)
+    if model.scale:
+        model.scale.value = HALF_SCALE
+    before = _weights(model)
+    random = np.random.RandomState(3)
+    batch = Batch(random.randint(0, 256, (images, side, side, 3)).astype(np.uint8),
+                  random.randint(0, CLASSES, images).astype(np.int32), np.arange(images))
+    update(model, trainer, batch, 0)
+    after = _weights(model)
+    return {kind: after[kind] - before[kind] for kind in before}
+
+
+def _weights(model: Model) -> dict[str, np.ndarray]:
+    arguments, _ = model.network_arrays()
+    kinds: dict[str, list[np.ndarray]] = {}
+    for name, value in arguments.items():
+        kind = "slopes" if "relu" in name and name.endswith("_gamma") else f"all {name.rsplit('_', 1)[-1]}s"
+        kinds.setdefault(kind, []).append(value.asnumpy().ravel())
+    return {**{kind: np.concatenate(parts) for kind, parts in kinds.items()},
+            "fc7": model.head_arrays()["fc7_weight"].asnumpy()}
