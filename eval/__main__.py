@@ -17,12 +17,13 @@ COMMAND --help tells more of each."""
 def main(argv: list[str]) -> int | None:
     """Run one command; returns its exit status."""
     check_environment()
-    from eval import allpairs, verify  # mxnet, which the line above has made sure of
+    from eval import allpairs, robustness, verify  # mxnet, which the line above has made sure of
 
     parser = cli.Parser(prog=PROG, description=DESCRIPTION)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     verify.add_parser(subparsers)
     allpairs.add_parser(subparsers)
+    robustness.add_parser(subparsers)
     args = parser.parse_args(argv)
     cli.setup_logging()
     return args.run(args)

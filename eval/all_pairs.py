@@ -59,8 +59,10 @@ def count_pairs(left: Side, right: Side | None = None) -> tuple[int, int]:
 
 
 def score_all_pairs(left: Side, right: Side | None = None, keep: int = MOST_KEPT,
-                    step: Callable[[int], object] = lambda pairs: None) -> AllPairs:
+                    step: Callable[[int], object] = lambda pairs: None, same_images: bool = False) -> AllPairs:
     """Score left against right, or left against itself, each pair once and no image with itself.
+
+    same_images: right is of the images of left, in their order, in another version (moved, say).
 
     keep: impostor scores to keep, the largest (with all those equal to the last of them). step: told of the pairs
     that each block adds.
@@ -81,6 +83,8 @@ def score_all_pairs(left: Side, right: Side | None = None, keep: int = MOST_KEPT
         cosines = rooms.own.product(ours.unit[rows], theirs.unit[columns])
         if right is None and corner[0] == corner[1]:
             cosines[np.tri(*cosines.shape, dtype=bool)] = NO_PAIR
+        if same_images and corner[0] == corner[1]:
+            np.fill_diagonal(cosines, NO_PAIR)
         taken = _take_genuine(cosines, ours.person[rows], theirs.person[columns])
         tail.add(cosines, corner, rooms.own)
         return taken, rooms.own.count(cosines), cosines.size
@@ -95,7 +99,7 @@ def score_all_pairs(left: Side, right: Side | None = None, keep: int = MOST_KEPT
     histogram[0] = 0
     scores = np.concatenate([np.zeros(0, np.float32), *(values for values, _ in found)])
     who = np.concatenate([np.zeros(0, np.int64), *(np.full(len(values), person) for values, person in found)])
-    real = scores != NO_PAIR
+    real = scores > LEAST
     scores, who = scores[real], who[real]
     rising = np.argsort(scores, kind="stable")
     values, pairs = tail.sorted()

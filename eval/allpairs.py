@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import io
 import json
 import logging
@@ -12,19 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from common.cli import at_least
-from common.devices import parse_devices
-from common.errors import UserError
 from common.files import write_atomic
 from eval.all_pairs import CODES, AllPairs, Side, count_pairs, score_all_pairs
-from eval.arguments import fpr_list
+from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_set_flags, fpr_list
 from eval.bootstrap import PeopleBootstrap, interval, share_of_other_sign
-from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
 from eval.error_sources import false_accepts, review
 from eval.face_sets import open_face_set, read_groups
 from eval.metrics import crossing, eer
-from eval.models import ModelName, checkpoint_digest, embed_batches, parse_models
+from eval.models import parse_models
 from eval.operating_points import OperatingPoint, allowed, operating_point
+from eval.set_embeddings import choose_sides, embeddings_of
 from recordio_tools.progress import meter
 
 log = logging.getLogger(__name__)
@@ -58,11 +54,7 @@ class Scored:
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
     parser = subparsers.add_parser("allpairs", help="score all pairs of a labelled set", description=DESCRIPTION)
-    parser.add_argument("--model", required=True, nargs="+", metavar="M",
-                        help="PREFIX,EPOCH; PREFIX,1|2|3 or PREFIX for several or all epochs; X.npz, embeddings")
-    parser.add_argument("--set", required=True, metavar="SET", help="a packed set, or a folder of folders by identity")
-    parser.add_argument("--between", metavar="A,B", help="only pairs of an image of group A with one of group B")
-    parser.add_argument("--groups", metavar="FILE.csv", help="the group of each image: path or key, group")
+    add_set_flags(parser)
     parser.add_argument("--fpr", type=fpr_list, default="1e-2,1e-3,1e-4,1e-5", metavar="RATE[,RATE...]",
                         help="false positive rates at which TPR is told")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there too, by model")
@@ -70,12 +62,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         "that --model takes")
     parser.add_argument("--audit", metavar="FILE.csv",
                         help="write what may be wrongly labelled: people alike, images unlike their person")
-    parser.add_argument("--no-flip", action="store_true", help="leave the mirror images out")
-    parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N", help="images a step")
-    parser.add_argument("--devices", metavar="LIST", help="cpu:0 or gpu:0,gpu:1 (default: all GPUs, else the CPU)")
-    parser.add_argument("--layer", default="fc1", metavar="NAME", help="the layer whose output is the embedding")
-    parser.add_argument("--bootstrap", type=at_least(0), default=1000, metavar="N", help="resamples; 0: no intervals")
-    parser.add_argument("--seed", type=at_least(0, 2 ** 32 - 1), default=0, metavar="N", help="of the resamples")
+    add_embedding_flags(parser)
+    add_bootstrap_flags(parser)
     parser.set_defaults(run=run)
 
 
@@ -85,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
     with open_face_set(Path(args.set)) as faces:
         names, labels, people = faces.names, faces.labels, faces.people
         groups = read_groups(Path(args.groups), names) if args.groups else faces.folders
-        left, right = _sides(args, labels, groups)
-        made = [_embeddings(model, faces, args) for model in models]
+        left, right = choose_sides(args, labels, groups)
+        made = [embeddings_of(model, faces, args) for model in models]
     results = []
     bootstrap = PeopleBootstrap(len(people), labels[left], None if right is None else labels[right], args.bootstrap,
                                 args.seed) if args.bootstrap else None
@@ -99,65 +87,6 @@ def run(args: argparse.Namespace) -> int:
     if args.audit:
         _write_review(args.audit, made[0].embeddings, labels, people, names)
     return 0
-
-
-def _sides(args: argparse.Namespace, labels: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """The numbers of the images on each side; None where all are scored against each other."""
-    if not args.between:
-        sides: tuple[np.ndarray, np.ndarray | None] = (np.arange(len(labels)), None)
-    else:
-        named = [part.strip() for part in args.between.split(",")]
-        if len(named) != 2 or not all(named):
-            raise UserError(f"--between {args.between}: expected two groups, e.g. frontal,profile")
-        for name in named:
-            if name not in set(groups.tolist()):
-                there = sorted(set(groups.tolist()) - {""})
-                raise UserError(f"--between {args.between}: no image is of the group {name}; there "
-                                f"{'are ' + ', '.join(there[:8]) if there else 'are no groups: give --groups'}")
-        one, other = (np.flatnonzero(groups == name) for name in named)
-        sides = (one, None) if named[0] == named[1] else (one, other)
-    dummy = [Side(np.empty(0), labels[side]) if side is not None else None for side in sides]
-    genuine, impostors = count_pairs(*dummy)
-    if not genuine or not impostors:
-        raise UserError(f"--set {args.set}: has {genuine} genuine and {impostors} impostor pairs; both are "
-                        "needed")
-    return sides
-
-
-def _embeddings(model: ModelName, faces: object, args: argparse.Namespace) -> Embeddings:
-    if model.embeddings:
-        made = load_embeddings(model.embeddings)
-        if not np.array_equal(made.names, np.array(faces.names)):
-            raise UserError(f"--model {model.text}: holds {len(made.names)} embeddings of other images than --set "
-                            f"{args.set}, which has {len(faces.names)}")
-        if made.meta.get("flip", True) == args.no_flip:
-            raise UserError(f"--model {model.text}: was made {'with' if args.no_flip else 'without'} mirror images; "
-                            f"{'leave out' if args.no_flip else 'give'} --no-flip")
-        return made
-    from inference.embedder import Embedder
-    from inference.model import load_model
-    loaded = load_model(model.prefix, model.epoch, args.layer)
-    embedder = Embedder(*loaded, parse_devices(args.devices), args.batch_size, _image_size(faces))
-    digest = hashlib.sha256()
-    with meter(len(faces.names), model.text, "images") as bar:
-        unit, norms = embed_batches(embedder, faces.batches(embedder.batch_size, embedder.image_size, digest),
-                                    not args.no_flip, bar.update)
-    meta = {"model": {"name": model.text, "sha256": checkpoint_digest(model.prefix, model.epoch)},
-            "set": {"path": faces.path, "sha256": digest.hexdigest()}, "layer": args.layer, "flip": not args.no_flip}
-    made = Embeddings(unit, norms, np.array(faces.names), faces.labels, meta)
-    if args.embeddings:
-        place = Path(args.embeddings) / f"{Path(model.prefix).name}-{model.epoch:04d}-{digest.hexdigest()[:8]}.npz"
-        save_embeddings(place, made)
-        log.info("%s: embeddings in %s", model.text, place)
-    return made
-
-
-def _image_size(faces: object) -> tuple[int, int]:
-    from recordio_tools.images.codec import ImageError, decode
-    try:
-        return decode(faces.read(0)).shape[:2]
-    except ImageError as error:
-        raise UserError(f"{faces.path}: {faces.names[0]} {error}") from None
 
 
 def _score(model: str, unit: np.ndarray, labels: np.ndarray, people: list[str],

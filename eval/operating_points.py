@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eval.all_pairs import AllPairs
+
 FEW = 10  # false accepts below which a rate is marked
 SLACK = 1 + 1e-9  # a target of 0.001 allows 3 of 3,000 whatever 0.001 * 3000 rounds to
 
@@ -65,3 +67,13 @@ def operating_point(genuine: np.ndarray, tail: np.ndarray, impostors: int, targe
     cosine = (min(float(last), 1.0) + edge) / 2 if np.isfinite(last) else edge
     tpr = (len(genuine) - first) / len(genuine) if count else None
     return OperatingPoint(target, tpr, cosine, false_accepts / impostors, false_accepts, impostors)
+
+
+def rates_above(scored: AllPairs, cosine: float) -> tuple[float, float]:
+    """TPR and FPR where pairs above `cosine` are accepted; FPR to a step of the histogram below the kept scores."""
+    tpr = 1 - np.searchsorted(scored.genuine, cosine, "right") / len(scored.genuine)
+    if len(scored.tail) == scored.impostors or (len(scored.tail) and cosine >= scored.tail[-1]):
+        accepted = int(np.searchsorted(-scored.tail, -cosine, "left"))
+    else:
+        accepted = int(scored.histogram[max(int(np.floor(cosine * 32767 + 32768.5)), 0):].sum())
+    return float(tpr), accepted / scored.impostors

@@ -1,0 +1,95 @@
+"""`python -m eval robustness`: how crops are moved, and its rates against embeddings made one by one."""
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from small_sets import draw
+from test_allpairs_command import SIZE, place  # noqa: F401
+
+from common.errors import UserError
+from eval.__main__ import main
+from eval.all_pairs import Side, score_all_pairs
+from eval.misalignment import Misalignment, misalign
+from eval.operating_points import rates_above
+
+
+def smooth(number):
+    return cv2.GaussianBlur(draw(number, 0, 64), (0, 0), 3)
+
+
+def test_how_crops_are_moved():
+    images = np.stack([smooth(number) for number in range(6)])
+    assert misalign(images, Misalignment(), 0) is images
+    for how in (Misalignment(shift=3), Misalignment(rotate=20), Misalignment(scale=1.2)):
+        whole = misalign(images, how, 0, 5)
+        assert np.array_equal(whole[2:4], misalign(images[2:4], how, 2, 5))  # of number and seed alone
+        assert (whole != images).any(axis=(1, 2, 3)).all()
+    random = np.random.RandomState([5, 0])
+    angle = random.uniform(0, 2 * np.pi)
+    whole = misalign(images, Misalignment(shift=4), 0, 5)
+    centre = np.array([32.0, 32.0])
+    across, down = 4 * np.cos(angle), 4 * np.sin(angle)
+    expected = cv2.getRectSubPix(images[0], (20, 20), tuple(map(float, centre - (across, down))))
+    got = cv2.getRectSubPix(whole[0], (20, 20), tuple(map(float, centre)))
+    assert abs(expected.astype(int) - got).max() <= 6
+    grown = misalign(images, Misalignment(scale=2.0), 0)
+    assert abs(cv2.resize(images[1][16:48, 16:48], (64, 64)).astype(int) - grown[1])[8:-8, 8:-8].mean() < 3
+    assert not misalign(images, Misalignment(scale=0.5), 0)[:, 0, 0].any()
+    assert misalign(images, Misalignment(scale=0.5), 0, border="reflect")[:, 0, 0].any()
+    turned = misalign(images, Misalignment(rotate=180), 0)
+    assert abs(turned[3].astype(int) - images[3][::-1, ::-1]).mean() < 1
+
+
+def test_the_rates_at_a_threshold():
+    random = np.random.RandomState(0)
+    unit = random.randn(80, 6)
+    side = Side((unit / np.linalg.norm(unit, axis=1, keepdims=True)).astype(np.float32), random.randint(0, 9, 80))
+    cosines = (side.unit @ side.unit.T)[np.triu_indices(80, 1)]
+    genuine = (side.person[:, None] == side.person)[np.triu_indices(80, 1)]
+    for keep, error in ((1 << 20, 1e-12), (5, 2e-3)):
+        for cosine in (-0.3, 0.1, 0.6):
+            tpr, fpr = rates_above(score_all_pairs(side, None, keep), cosine)
+            assert tpr == pytest.approx((cosines[genuine] > cosine).mean(), abs=1e-12)
+            assert fpr == pytest.approx((cosines[~genuine] > cosine).mean(), abs=error)
+
+
+def run(place, *flags):  # noqa: F811
+    out = place / "curve.json"
+    assert main(["robustness", "--model", f"{place}/net,1", "--set", f"{place}/faces", "--fpr", "0.1", "--bootstrap",
+                 "20", "--devices", "cpu:0", "--json", str(out), *flags]) == 0
+    (curve,) = json.loads(out.read_text()).values()
+    return curve
+
+
+def test_a_curve_begins_with_the_aligned_set(place, tmp_path, capsys):  # noqa: F811
+    curve = run(place, "--between", "frontal,profile", "--shift", "0,3", "--rotate", "15", "--scale", "1,0.8", "--plot",
+                str(tmp_path / "curve.svg"))
+    assert [(row["shift"], row["rotate"], row["scale"]) for row in curve] == [(0, 0, 1), (3, 0, 1), (0, 15, 1),
+                                                                             (0, 0, 0.8)]
+    assert (tmp_path / "curve.svg").read_bytes().count(b"<svg") == 1
+    assert curve[0]["tpr"] == curve[0]["at_aligned_threshold"]["tpr"] and curve[0]["at_aligned_threshold"]["fpr"] <= 0.1
+    assert all(row["interval"][0] <= row["tpr"] <= row["interval"][1] for row in curve[:1])
+    assert "shift 3" in capsys.readouterr().out
+    main(["allpairs", "--model", f"{place}/net,1", "--set", f"{place}/faces", "--fpr", "0.1", "--between",
+          "frontal,profile", "--json", str(tmp_path / "all.json"), "--bootstrap", "20", "--devices", "cpu:0"])
+    (row,) = json.loads((tmp_path / "all.json").read_text()).values()
+    assert row["tpr_at_fpr"]["0.1"] == curve[0]["tpr"] and row["interval"]["0.1"] == curve[0]["interval"]
+
+
+def test_one_side_of_a_set_against_itself(place):  # noqa: F811
+    both, second = run(place, "--shift", "0,6"), run(place, "--shift", "0,6", "--side", "second")
+    assert both[0]["tpr"] == second[0]["tpr"]  # each pair twice changes no rate
+    assert second[0]["false_accepts"] == 2 * both[0]["false_accepts"] + second[0]["false_accepts"] % 2
+    assert both[1] != second[1]
+
+
+@pytest.mark.parametrize("flags, said", [
+    (["--fpr", "0.1,0.2"], "one rate"), (["--plot", "a.pdf"], ".svg or .png"), (["--shift", "-1"], None),
+    (["--model", "a.npz"], "embedded anew")])
+def test_unusable_arguments(place, flags, said):  # noqa: F811
+    given = {"--model": f"{place}/net,1", "--set": f"{place}/faces", flags[0]: flags[1]}
+    with pytest.raises(UserError if said else SystemExit, match=said):
+        main(["robustness", *(part for pair in given.items() for part in pair)])
