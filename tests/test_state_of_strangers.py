@@ -131,7 +131,8 @@ def test_a_link_in_the_place_of_a_state_is_damage_and_is_neither_followed_nor_re
 
 def test_a_link_to_a_folder_of_states_is_damage(whole, tmp_path):
     (tmp_path / "state").symlink_to(whole)
-    assert "is a link" in refused(tmp_path / "state")
+    with pytest.raises(UserError, match="damaged: it is a link.*another --prefix"):
+        States(tmp_path / "state", CONFIG).load()
 
 
 def test_a_file_of_somebody_in_a_state_folder_outlives_the_state(whole, tmp_path):

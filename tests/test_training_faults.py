@@ -1,5 +1,6 @@
 """Numbers that are not finite, records that do not decode, disks that are full: told in one line, nothing good lost."""
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -187,8 +188,9 @@ class Full:
         self.monkeypatch, self.folder = monkeypatch, folder
 
     def for_log(self):
-        (self.folder / "log.txt").unlink()
-        (self.folder / "log.txt").symlink_to("/dev/full")
+        def full(handler):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.monkeypatch.setattr("training.reporting.logfile.LogFile.flush", full)
 
     def for_checkpoint(self):
         (self.folder / f".model-0002.params.{os.getpid()}.tmp").symlink_to("/dev/full")
@@ -227,7 +229,6 @@ def test_every_file_may_find_the_disk_full(data, tmp_path, what, monkeypatch, ca
             train(data, tmp_path, *flags, "--max-steps", 3, "--resume")
     assert (tmp_path / "model-0001.params").read_bytes() == checkpoint
     assert [path.name for path in generations(tmp_path / "state")][-1] == "000000001"
-    (tmp_path / "log.txt").unlink()
     assert train(data, tmp_path, *flags, "--max-steps", 3, "--resume") == 0
     assert [row["step"] for row in rows(tmp_path, "verification")] == [1, 2, 3]
     assert sorted(path.name for path in tmp_path.glob("*model-*")) == ["model-0003.params", "model-symbol.json"]

@@ -191,6 +191,7 @@ class Loop:
 
     def _save_checkpoint(self, arguments: dict[str, Any], auxiliary: dict[str, Any], better: bool) -> None:
         progress, prefix = self.progress, self.config.prefix
+        self.runlog.check()
         path = save_checkpoint(prefix, progress.saves + 1, self.model.symbol, arguments, auxiliary)
         progress.replaced = progress.saves if self.config.ckpt == 3 else 0
         progress.saves += 1

@@ -3,8 +3,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,9 +25,10 @@ from training.loop import Loop
 from training.model import Model, set_momentum
 from training.precision import check_precision
 from training.reporting.runlog import RunLog, write_config
-from training.saving.checkpoint import load_pretrained, old_checkpoints
+from training.saving.checkpoint import load_pretrained
 from training.saving.fingerprint import fingerprint
-from training.saving.lock import RunLock
+from training.saving.prefix import check_prefix
+from training.saving.run_folder import bring_back, prepare_folder
 from training.saving.state import TOTAL_BATCH, Progress, States, generations
 from training.schedule import Clock, Schedule, resolve_schedule
 from training.shared_state import check_alike, check_weights, share_state
@@ -47,6 +46,7 @@ def run(config: Config) -> int:
 
 def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, workers: Workers) -> int:
     first = workers.rank == 0  # the worker that verifies, and writes everything
+    check_prefix(config.prefix)
     devices = parse_devices(config.devices)
     check_precision(config.dtype, devices)
     dataset = open_dataset(config.data_dir)
@@ -61,6 +61,8 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
                     model.state_contents())
     check_alike(workers, states.identity)
     loaded = None
+    if first and not config.dry_run:
+        bring_back(config.prefix)
     if config.pretrained and not (config.resume and generations(states.folder)):
         loaded = load_pretrained(*parse_checkpoint_name(config.pretrained, "--pretrained"))
     described = describe(config, dataset, len(chosen), model, schedule, targets)
@@ -69,7 +71,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
             print("\n".join(described))
         return 0
 
-    state = share_state(workers, states, _prepare_folder(config, states, closing) if first else None)
+    state = share_state(workers, states, prepare_folder(config, states, closing) if first else None)
     model.initialize(config)
     trainer = model.make_trainer(config)
     progress, began = Progress(), []
@@ -154,31 +156,3 @@ def _identity(config: Config, devices: list[mx.Context], workers: int, image_siz
     return {**config.as_dict(), "devices": f"{several}{len(devices)} x {devices[0].device_type}",
             TOTAL_BATCH: config.total_batch(len(devices), workers), "image_size": f"{image_size[0]},{image_size[1]}",
             "data": data}
-
-
-def _prepare_folder(config: Config, states: States, closing: contextlib.ExitStack) -> tuple | None:
-    """The state to resume, after making sure that no other run is written over; `closing` then lets the folder go."""
-    folder = Path(config.prefix).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--prefix {config.prefix}: the folder {folder} cannot be made ({error.strerror})") from None
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"--prefix {config.prefix}: the folder {folder} is not writable")
-    closing.enter_context(RunLock(folder))
-    if config.resume:
-        state = states.load()
-        if state is not None:
-            return state
-        log.info("--resume: no state in %s yet, so this is the beginning", folder)
-    checkpoints = old_checkpoints(config.prefix)
-    if not config.overwrite and (generations(states.folder) or checkpoints):
-        what = "another run; --resume goes on with it" if not config.resume and generations(states.folder) else (
-            f"{checkpoints[-1].name} and no state to go on from; --pretrained begins with it")
-        raise UserError(f"--prefix {config.prefix}: {folder} holds {what}, --overwrite discards it, another --prefix "
-                        "leaves it alone")
-    shutil.rmtree(states.folder, ignore_errors=True)
-    for path in checkpoints:
-        path.unlink()
-    (folder / "log.txt").unlink(missing_ok=True)
-    return None

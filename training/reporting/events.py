@@ -6,6 +6,7 @@ is.
 """
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import time
@@ -17,8 +18,7 @@ from mxboard.record_writer import masked_crc32c
 from mxboard.summary import histogram_summary, image_summary, scalar_summary
 
 from training.saving.growing import GrowingFile
-
-PATTERN = "events.out.tfevents.*"
+from training.saving.names import EVENT_MARK, EVENTS
 
 
 class EventFile:
@@ -28,13 +28,19 @@ class EventFile:
     """
 
     def __init__(self, folder: Path, first_step: int = 0) -> None:
-        stamps = [int(part) for path in folder.glob(PATTERN) for part in [path.name.split(".")[3]] if part.isdigit()]
-        stamp = max([int(time.time()), *(there + 1 for there in stamps)])
-        self._file = GrowingFile(folder / f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}")
+        there = [path.name.split(".")[3] for path in folder.glob(EVENTS)]
+        stamps = [int(part) for part in there if re.fullmatch(r"\d{1,11}", part, re.ASCII)]
+        stamp = max([int(time.time()), *(stamp + 1 for stamp in stamps)])
+        host = re.sub(r"[^\w.-]", "_", socket.gethostname(), flags=re.ASCII)[:100] or "host"
+        self._file = GrowingFile(folder / f"events.out.tfevents.{stamp:010d}.{host}{EVENT_MARK}", new=True)
         self._add(event_pb2.Event(file_version="brain.Event:2"))
         if first_step:
             self._add(event_pb2.Event(step=first_step, session_log=event_pb2.SessionLog(
                 status=event_pb2.SessionLog.START)))
+
+    def check(self) -> None:
+        """OSError where somebody took the file away, or changed it."""
+        self._file.check()
 
     @property
     def path(self) -> Path:

@@ -6,7 +6,6 @@ import json
 import logging
 import platform
 import subprocess
-import sys
 import time
 from importlib import metadata
 from pathlib import Path
@@ -16,11 +15,12 @@ import numpy as np
 
 from common.files import write_atomic
 from training.config import Config
-from training.reporting.events import PATTERN, EventFile
+from training.reporting.events import EventFile
+from training.reporting.logfile import LogFile
 from training.saving.growing import GrowingFile, cut
+from training.saving.names import LOG, METRICS, is_own_event_file
 
 log = logging.getLogger(__name__)
-METRICS = "metrics.jsonl"
 PACKAGES = ("mxnet", "gluoncv", "numpy", "mxboard", "scikit-learn", "opencv-python-headless", "protobuf")
 
 
@@ -35,11 +35,9 @@ class RunLog:
     def __init__(self, folder: Path, lengths: Mapping[str, int] | None = None, first_step: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._lengths = dict(lengths or {})
-        shorter = [path.name for path in sorted({folder / METRICS, *folder.glob(PATTERN),
-                                                 *(folder / name for name in self._lengths)})
-                   if not cut(path, self._lengths.get(path.name, 0))]
-        self._handler = _LogFile(folder / "log.txt", encoding="utf-8")
-        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        own = {METRICS, *self._lengths, *(path.name for path in folder.iterdir() if is_own_event_file(path.name))}
+        shorter = [name for name in sorted(own) if not cut(folder / name, self._lengths.get(name, 0))]
+        self._handler = LogFile(folder / LOG)
         logging.getLogger().addHandler(self._handler)
         if shorter:
             log.warning("%s in %s: shorter than when the state was saved; rows are missing there", ", ".join(shorter),
@@ -57,6 +55,12 @@ class RunLog:
         """Flush rows and events to the disk; the length of every file that holds some, by name."""
         events = {self._opened.path.name: self._opened.sync()} if self._opened else {}
         return {**self._lengths, METRICS: self._metrics.sync(), **events}
+
+    def check(self) -> None:
+        """OSError where a file that rows went to was taken away or changed: a checkpoint would make its folder anew."""
+        self._metrics.check()
+        if self._opened:
+            self._opened.check()
 
     def row(self, row: dict[str, Any]) -> None:
         """Append one row to metrics.jsonl; numbers that JSON does not have become null."""
@@ -88,16 +92,6 @@ class RunLog:
         logging.getLogger().removeHandler(self._handler)
         with contextlib.suppress(OSError):  # a full disk, which was told when the line was logged
             self._handler.close()
-
-
-class _LogFile(logging.FileHandler):
-    """log.txt; a full disk is an OSError for who logs, not a traceback on the screen."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        error = sys.exc_info()[1]
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, self.baseFilename) from None
-        super().handleError(record)
 
 
 def write_config(folder: Path, config: Config, resolved: dict[str, Any]) -> None:

@@ -2,23 +2,31 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
+
+from common.errors import UserError
+from training.saving.plain_files import open_plain
 
 
 class GrowingFile:
     """Appends to `path`, unbuffered, so that a kill loses nothing that was written.
 
-    A piece that does not fit on the disk is taken back, and its OSError names the file.
+    new: the file must not be there yet. A piece that does not fit on the disk is taken back. Every OSError names the
+    file, also that of a file which somebody removed, replaced or shortened meanwhile: what is written to it would be
+    lost, and was.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, new: bool = False) -> None:
         self.path = path
-        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o644)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_EXCL if new else 0)
+        self._handle = _open(path, flags)
         self.size = os.fstat(self._handle).st_size
 
     def append(self, piece: bytes) -> None:
         """Write `piece` behind what is there, all of it or nothing."""
+        self.check()
         written = 0
         try:
             while written < len(piece):
@@ -29,8 +37,22 @@ class GrowingFile:
             raise OSError(error.errno, error.strerror, str(self.path)) from None
         self.size += len(piece)
 
+    def check(self) -> None:
+        """OSError where the file at `path` is not the one that was written so far."""
+        mine = os.fstat(self._handle)
+        try:
+            there = os.lstat(self.path)
+        except OSError:
+            raise OSError(errno.ENOENT, "was removed while the run was writing it", str(self.path)) from None
+        if (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
+            raise OSError(errno.ESTALE, "was replaced while the run was writing it", str(self.path))
+        if mine.st_size != self.size:
+            raise OSError(errno.EIO, f"has {mine.st_size} bytes instead of the {self.size} that the run wrote",
+                          str(self.path))
+
     def sync(self) -> int:
         """Flush to the disk; the length."""
+        self.check()
         try:
             os.fsync(self._handle)
         except OSError as error:
@@ -43,13 +65,27 @@ class GrowingFile:
 
 
 def cut(path: Path, length: int) -> bool:
-    """Shorten `path` to `length`, or remove it for 0; False where it is shorter than that, or not there."""
+    """Shorten `path` to `length`, or remove it for 0; False where it is shorter than that, or not there.
+
+    UserError where it is no file of its own.
+    """
     try:
-        size = path.stat().st_size
+        handle = _open(path, os.O_WRONLY)
+    except FileNotFoundError:
+        return not length
+    try:
+        size = os.fstat(handle).st_size
         if not length:
             path.unlink()
         elif size > length:
-            os.truncate(path, length)
+            os.ftruncate(handle, length)
         return size >= length
-    except FileNotFoundError:
-        return not length
+    finally:
+        os.close(handle)
+
+
+def _open(path: Path, flags: int) -> int:
+    try:
+        return open_plain(path, flags, only_name=True)
+    except ValueError as error:
+        raise UserError(f"{path} {error}: a run does not write there; move it away") from None

@@ -3,13 +3,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 from pathlib import Path
 from types import TracebackType
 
 from common.errors import UserError
+from training.saving.names import LOCK
+from training.saving.plain_files import open_plain
 
-NAME = ".lock"
+HOLDER = re.compile(rb"(process \d+ on [^\n]*\n?)?\Z")
 
 
 class RunLock:
@@ -20,7 +23,16 @@ class RunLock:
     """
 
     def __init__(self, folder: Path, flag: str = "--prefix") -> None:
-        self._handle = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        try:
+            self._handle = open_plain(folder / LOCK, os.O_RDWR | os.O_CREAT, only_name=True)
+            if not HOLDER.match(os.pread(self._handle, 400, 0)):
+                os.close(self._handle)
+                raise ValueError("no run here wrote it")
+        except ValueError as error:
+            raise UserError(f"{flag}: {folder / LOCK} is in the way of the lock of a run ({error}); move it away, or "
+                            "give this run a folder of its own") from None
+        except OSError as error:
+            raise UserError(f"{flag}: {folder / LOCK} cannot be written ({error.strerror})") from None
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

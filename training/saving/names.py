@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 
 METRICS, LOG, CONFIG, LOCK, STATE = "metrics.jsonl", "log.txt", "config.json", ".lock", "state"
+LOG_BEGINNING = "train_softmax.py begins, "  # of the first line in log.txt
 ARRAYS = ("net", "head", "momentum")
 HEADER = "state.json"
 GENERATION_FILES = frozenset((HEADER, *(f"{name}.params" for name in ARRAYS)))

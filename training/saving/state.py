@@ -11,7 +11,7 @@ import os
 import shutil
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 
 import mxnet as mx
 
@@ -34,12 +34,14 @@ class States:
     """The generations of a run in `folder`.
 
     identity: what must be the same for a run to go on: the configuration and the `fingerprint` of the data. contents:
-    what arrays it must have, where that is known. newest: the generation that was written whole or read well last.
+    what arrays it must have, where that is known. newest: the generation that was written whole or read well last;
+    on_step_saved: called when one beyond step 0 was written.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], contents: Contents | None = None) -> None:
         self.folder, self.identity, self.contents = folder, identity, contents
         self.newest: Path | None = None
+        self.on_step_saved: Callable[[], None] | None = None
 
     def save(self, progress: Progress, arrays: Arrays) -> Path:
         """Write a generation of `arrays` (by the names in ARRAYS); the one before it stays, what is older goes."""
@@ -58,6 +60,8 @@ class States:
             raise
         before, self.newest = self.newest, final
         self._sweep(keep=[final, before])
+        if progress.step and self.on_step_saved:
+            self.on_step_saved()
         return final
 
     def load(self) -> tuple[Progress, Arrays] | None:
@@ -79,11 +83,12 @@ class States:
                 log.warning("%s; trying the one before it", told)
             self.newest = path
             return header.progress, arrays
-        if kind(self.folder) not in ("", "a folder"):
-            damage = [f"{self.folder} is {kind(self.folder)}, not a folder of its own"]
         if damage:
             raise UserError(f"--resume: every state in {self.folder} is damaged: {damage[0]}; begin anew with "
                             "--overwrite, with --pretrained and the newest checkpoint if there is one")
+        if kind(self.folder) not in ("", "a folder"):
+            raise UserError(f"--resume: every state in {self.folder} is damaged: it is {kind(self.folder)}, not a "
+                            "folder of its own; another --prefix leaves it alone")
         return None
 
     def _read_header(self, path: Path) -> Header:
@@ -147,13 +152,24 @@ def generations(folder: Path) -> list[Path]:
 
 
 def remove_generation(path: Path) -> None:
-    """Remove the files of a state, whole or half, and its folder if nothing else is in it."""
-    for item in path.iterdir():
-        if item.name in GENERATION_FILES or item.name.startswith(f".{HEADER}.") and item.name.endswith(".tmp"):
-            with contextlib.suppress(OSError):
-                item.unlink()
+    """Remove the files of a state, whole or half, and its folder if nothing else is in it; of a link, the link."""
     with contextlib.suppress(OSError):
+        if not is_folder(path):
+            path.unlink()
+            return
+        for item in path.iterdir():
+            if item.name in GENERATION_FILES or item.name.startswith(f".{HEADER}.") and item.name.endswith(".tmp"):
+                item.unlink()
         path.rmdir()
+
+
+def remove_states(folder: Path) -> None:
+    """Remove all states in `folder`, halves among them, and the folder if nothing else is in it."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if GENERATION.fullmatch(path.name) or HALF_GENERATION.fullmatch(path.name):
+                remove_generation(path)
+        folder.rmdir()
 
 
 def _number(path: Path) -> tuple[int, int]:

@@ -1,0 +1,152 @@
+"""--overwrite: the old run is set aside in its folder, and goes only once the new one has saved something.
+
+RUN/.replaced-run holds the files of the old run and manifest.json, which names them, and is there from before the first
+file moves to after the last has gone back; RUN/.discarded-run is what it is renamed to when the new run has saved.
+Whatever a kill leaves, the next start brings the old run back, or finishes removing it.
+"""
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from pathlib import Path
+
+from common.errors import UserError
+from common.files import fsync
+from training.saving.names import CONFIG, EVENT_FILE, LOG, METRICS, STATE, is_own_event_file
+from training.saving.plain_files import is_folder, kind, read_plain
+from training.saving.state import remove_states
+
+log = logging.getLogger(__name__)
+ASIDE, DISCARDED, MANIFEST = ".replaced-run", ".discarded-run", "manifest.json"
+MOST_BYTES = 16 << 20
+
+
+class Replaced:
+    """A run of `folder` whose files `names` are set aside while another one, with checkpoints called `prefix`, begins.
+
+    `keep_new` when that has saved; `close` brings the old run back unless it was called.
+    """
+
+    def __init__(self, folder: Path, prefix: str, names: list[str]) -> None:
+        self.folder, self._open = folder, True
+        making = folder / f"{ASIDE}.tmp"
+        making.mkdir()
+        with open(making / MANIFEST, "x", encoding="ascii") as stream:
+            json.dump({"prefix": prefix, "files": names}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(making, folder / ASIDE)
+        fsync(folder)
+        try:
+            for name in names:
+                os.rename(folder / name, folder / ASIDE / name)
+            fsync(folder)
+        except BaseException:
+            self.close()
+            raise
+
+    def keep_new(self) -> None:
+        """The new run has saved: the old one goes."""
+        if self._open:
+            self._open = False
+            os.rename(self.folder / ASIDE, self.folder / DISCARDED)
+            fsync(self.folder)
+            _discard(self.folder)
+            log.info("the run that was in %s before is discarded", self.folder)
+
+    def close(self) -> None:
+        """Bring the old run back, if the new one has saved nothing."""
+        if self._open:
+            self._open = False
+            _restore(self.folder)
+            log.warning("the new run has saved nothing, so the run that was in %s before is back", self.folder)
+
+
+def recover(folder: Path) -> None:
+    """Finish what a kill left of a replacement in `folder`. UserError where what lies there is of nobody's run."""
+    _discard(folder)
+    for name in (f"{ASIDE}.tmp", DISCARDED, ASIDE):  # before the first file went, after the last had gone
+        _remove_empty(folder / name, with_manifest=name.endswith(".tmp"))
+    for name in (f"{ASIDE}.tmp", DISCARDED):
+        if kind(folder / name):
+            raise UserError(f"--prefix: {folder / name} is not what a run set aside; move it, or give another --prefix")
+    if kind(folder / ASIDE):
+        _restore(folder)
+        log.warning("a run with --overwrite was ended before it saved anything: the run that was in %s before is back",
+                    folder)
+
+
+def is_replacing(folder: Path) -> bool:
+    """Whether a replacement in `folder` was not finished."""
+    return bool(kind(folder / ASIDE))
+
+
+def _remove_empty(path: Path, with_manifest: bool) -> None:
+    with contextlib.suppress(OSError):
+        there = [item.name for item in path.iterdir()] if is_folder(path) else [""]
+        if with_manifest and there == [MANIFEST]:
+            (path / MANIFEST).unlink()
+            there = []
+        if not there:
+            path.rmdir()
+
+
+def _restore(folder: Path) -> None:
+    prefix, names = _read_manifest(folder)
+    of_new = {STATE, CONFIG, LOG, METRICS, f"{prefix}-symbol.json", f"{prefix}-0001.params",
+              *(path.name for path in folder.iterdir() if is_own_event_file(path.name))}
+    for name in of_new - set(names):
+        _remove(folder / name)
+    for name in names:
+        if kind(folder / ASIDE / name):  # else it never went, or is back
+            _remove(folder / name)
+            os.rename(folder / ASIDE / name, folder / name)
+    fsync(folder)
+    (folder / ASIDE / MANIFEST).unlink()
+    (folder / ASIDE).rmdir()
+
+
+def _discard(folder: Path) -> None:
+    aside = folder / DISCARDED
+    if not is_folder(aside) or kind(aside / MANIFEST) != "a file":
+        return
+    _, names = _read_manifest(folder, DISCARDED)
+    for name in names:
+        _remove(aside / name)
+    with contextlib.suppress(OSError):
+        (aside / MANIFEST).unlink()
+        aside.rmdir()
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.name == STATE:
+            remove_states(path)
+        else:
+            path.unlink()
+
+
+def _read_manifest(folder: Path, name: str = ASIDE) -> tuple[str, list[str]]:
+    try:
+        if not is_folder(folder / name):
+            raise ValueError("no folder")
+        content = json.loads(read_plain(folder / name / MANIFEST, MOST_BYTES))
+        prefix, names = content["prefix"], content["files"]
+        there = {path.name for path in (folder / name).iterdir()} - {MANIFEST}
+        if not all(_is_of_run(prefix, item) for item in (f"{prefix}-symbol.json", *names)) or not there <= set(names):
+            raise ValueError("a name that no run has")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f"--prefix: {folder / name} is not what a run set aside; move it, or give another "
+                        "--prefix") from None
+    return prefix, names
+
+
+def _is_of_run(prefix: object, name: object) -> bool:
+    if not isinstance(prefix, str) or not isinstance(name, str) or not prefix or set("/\0") & set(prefix + name):
+        return False
+    number = name[len(prefix) + 1:-len(".params")]
+    checkpoint = name == f"{prefix}-{number}.params" and number.isascii() and number.isdigit()
+    return (name in (STATE, CONFIG, LOG, METRICS, f"{prefix}-symbol.json") or checkpoint
+            or bool(EVENT_FILE.fullmatch(name)))

@@ -1,0 +1,89 @@
+"""The folder of a run before it begins: locked, and nothing that another run or somebody else made in it is lost."""
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from pathlib import Path
+
+from common.errors import UserError
+from training.config import Config
+from training.saving.lock import RunLock
+from training.saving.ownership import Found, survey
+from training.saving.plain_files import is_folder
+from training.saving.progress import Progress
+from training.saving.replacing import Replaced, is_replacing, recover
+from training.saving.state import Arrays, States, generations
+
+log = logging.getLogger(__name__)
+MOST_NAMED = 12
+
+
+def bring_back(prefix: str) -> None:
+    """Bring back the run that another one was about to replace when it was killed, before anything is read of it."""
+    folder = Path(prefix).parent
+    if is_folder(folder) and is_replacing(folder):
+        with RunLock(folder):
+            recover(folder)
+
+
+def prepare_folder(config: Config, states: States, closing: contextlib.ExitStack) -> tuple[Progress, Arrays] | None:
+    """The state to resume, after making sure that nothing is written over; `closing` then lets the folder go.
+
+    UserError naming what is in the way. A run that --overwrite discards is set aside until `states` has saved a step of
+    the new one, and comes back with `closing` otherwise.
+    """
+    folder, name = Path(config.prefix).parent, Path(config.prefix).name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--prefix {config.prefix}: the folder {folder} cannot be made ({error.strerror})") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"--prefix {config.prefix}: the folder {folder} is not writable")
+    closing.enter_context(RunLock(folder))
+    recover(folder)
+    found = survey(folder, name)
+    going_on = config.resume and bool(generations(states.folder))
+    if not (config.resume and not is_folder(states.folder) and os.path.lexists(states.folder)):  # which loading tells
+        _check_nothing_is_in_the_way(config.prefix, found, going_on)
+    if config.resume:
+        state = states.load()
+        if state is not None:
+            return state
+        log.info("--resume: no state in %s yet, so this is the beginning", folder)
+    if found.states or found.rows or found.checkpoints:
+        if not config.overwrite:
+            raise UserError(f"--prefix {config.prefix}: {folder} holds {_what(found)}, --overwrite discards it, "
+                            "another --prefix leaves it alone")
+        replaced = Replaced(folder, name, found.own)
+        closing.callback(replaced.close)
+        states.on_step_saved = replaced.keep_new
+        return None
+    for left in found.own:  # by a run that ended before its first state
+        if not is_folder(folder / left):
+            (folder / left).unlink()
+    return None
+
+
+def _check_nothing_is_in_the_way(prefix: str, found: Found, going_on: bool) -> None:
+    told = [f"{name} ({what})" for name, what in found.foreign.items() if what] + ([] if going_on else found.in_state)
+    folder, rest = Path(prefix).parent, [name for name, what in found.foreign.items() if not what]
+    if told:
+        raise UserError(f"--prefix {prefix}: {folder} holds what this run would write over and no run is known to have "
+                        f"made: {_listed(told + rest)}; move it away, or give another --prefix")
+    if rest:
+        raise UserError(f"--prefix {prefix}: {folder} holds {_listed(rest)} and no state of the run that saved it; "
+                        "move it away, or give another --prefix: --pretrained begins with a checkpoint")
+
+
+def _what(found: Found) -> str:
+    if found.states:
+        return "another run; --resume goes on with it"
+    if found.checkpoints:
+        return f"{found.checkpoints[-1]} and no state to go on from; --pretrained begins with it"
+    return "the rows of another run and no state to go on from"
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
