@@ -3,8 +3,10 @@ import re
 
 import mxnet as mx
 import pytest
+from small_models import SIDE, SIZE, tiny_symbol
 
 import symbols
+import training.model
 import training.selftest.networks as networks
 from training.selftest import __main__ as command
 from training.selftest import runs, speed, updates
@@ -26,15 +28,16 @@ def test_the_updates_the_run_and_the_speeds_hold_on_two_cpu_contexts(monkeypatch
     said = capsys.readouterr().out
     rows = {what.split(",")[0] if what.startswith("-") else what: (holds, detail)
             for what, holds, detail in table(said)}
-    for what in ("one update, cpu:0", "one update, the same on cpu:0, cpu:1", "--kvstore local", "--fc7-parallel",
-                 "--partial-fc 0.5", "--accumulate 2", "--mirror-memory",
+    for what in ("one update, cpu:0", "one update, the same on cpu:0, cpu:1",
+                 "one update, 1200 classes, cpu:0, cpu:1", "--kvstore local", "--fc7-parallel", "--partial-fc 0.5",
+                 "--accumulate 2", "--mirror-memory",
                  "stop and resume, with a verification, cpu:0,cpu:1"):
         assert rows[what][0] == "yes", what
     assert rows["--dtype float16"][0] == "-" and "not possible on CPUs" in rows["--dtype float16"][1]
     assert rows["stop and resume, with a verification, cpu:0,cpu:1"][1] == "bit for bit"
     assert all(re.match(r"[\d.]+ images/s", detail) for what, (_, detail) in rows.items()
                if what.startswith(("mobilefacenet++", "reading alone")))
-    assert re.search(r"^8 hold, 0 do not, 3 are figures", said, re.M) and "mxnet 1.9.1" in said
+    assert re.search(r"^9 hold, 0 do not, 3 are figures", said, re.M) and "mxnet 1.9.1" in said
 
 
 def test_every_network_and_head_holds_on_the_cpu(monkeypatch):
@@ -73,12 +76,17 @@ def test_whatever_goes_wrong_is_a_row(fault):
 
 
 def test_moves_that_are_not_the_cpu_s_do_not_hold(monkeypatch):
-    def moved(config, devices, side, images):
-        found = real(config, devices, side, images)
+    def moved(config, *more):
+        found = real(config, *more)
         return {**found, "fc7": found["fc7"] * 1.1} if config.fc7_parallel else found
     real = updates.moved
     monkeypatch.setattr(updates, "moved", moved)
-    rows = {row.what.split(",")[0]: row for row in updates.rows([mx.cpu(0)], True) if row.what[0] == "-"}
+    monkeypatch.setattr(updates, "SIDE", SIDE)
+    monkeypatch.setattr(updates, "preset", lambda name: {"emb_size": SIZE})
+    monkeypatch.setattr(training.model, "build_symbol", lambda config: tiny_symbol(False))
+    monkeypatch.setattr(updates, "MANY_CLASSES", updates.CLASSES)
+    rows = {row.what.split(",")[0]: row for row in updates.rows([mx.cpu(0)], False) if row.what[0] == "-"}
+    assert {"--loss-type 0 (softmax)", "--loss-type 2 (CosFace)", "--loss-type 5 (combined)"} <= set(rows)
     assert rows["--fc7-parallel"].holds is False and "fc7" in rows["--fc7-parallel"].detail
     assert rows["--accumulate 2"].holds and rows["--mirror-memory"].holds
 

@@ -20,7 +20,9 @@ from training.step import update
 
 SIDE, SMALL_SIDE = 112, 32
 SHARE, SMALL_SHARE = 8, 4  # images of a device at a time
-CLASSES = 60
+CLASSES, MANY_CLASSES = 60, 1200  # many have a classification layer that is computed in another way
+LOSSES = {0: "softmax", 2: "CosFace", 5: "combined"}  # beside ArcFace
+PROBLEM = ("partial_fc", "loss_type", "margin_m")  # the flags that change where the weights go
 TOLERANCE, HALF_TOLERANCE = 0.05, 0.3  # of how far all weights of a kind move
 HALF_SCALE = 256.0  # of the loss; the one a training begins with may overflow, which leaves its first step out
 
@@ -32,17 +34,18 @@ def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
                        "margin_s": 16.0, "margin_m": 0.1})
     count, several = len(devices), ", ".join(f"{device.device_type}:{device.device_id}" for device in devices)
     first = f"{devices[0].device_type}:{devices[0].device_id}"
-    expected: dict[tuple[int, float], dict[str, np.ndarray]] = {}
+    expected: dict[tuple[Any, ...], dict[str, np.ndarray]] = {}
 
-    def against(what: str, on: Sequence[mx.Context], accumulate: int, **flags: Any) -> Row:
+    def against(what: str, on: Sequence[mx.Context], accumulate: int, classes: int = CLASSES, **flags: Any) -> Row:
         """A row: how the weights move on the devices `on`, and on the CPU with the same shares in turn."""
         def check() -> tuple[bool, str]:
-            shares, rate = len(on) * accumulate, flags.get("partial_fc", 1.0)
-            if (shares, rate) not in expected:
-                plain = replace(config, accumulate=shares, partial_fc=rate)
-                expected[shares, rate] = moved(plain, [mx.cpu(0)], side, share * shares)
-            found = moved(replace(config, accumulate=accumulate, **flags), list(on), side, share * shares)
-            worst, whose = furthest(found, expected[shares, rate])
+            shares, problem = len(on) * accumulate, {name: flags[name] for name in PROBLEM if name in flags}
+            key = (shares, classes, *sorted(problem.items()))
+            if key not in expected:
+                plain = replace(config, accumulate=shares, **problem)
+                expected[key] = moved(plain, [mx.cpu(0)], side, share * shares, classes)
+            found = moved(replace(config, accumulate=accumulate, **flags), list(on), side, share * shares, classes)
+            worst, whose = furthest(found, expected[key])
             most = HALF_TOLERANCE if flags.get("dtype") == "float16" else TOLERANCE
             return worst <= most, f"off by {worst:.1e} of the way at most ({whose})"
         return guarded(what, check)
@@ -53,6 +56,9 @@ def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
         yield against(f"--kvstore local, {several}", devices, 1, kvstore="local")
     else:
         yield Row("one update on two devices", None, "name two --devices to try it")
+    yield against(f"one update, {MANY_CLASSES} classes, {several}", devices, 1, MANY_CLASSES)
+    for loss_type, name in {} if quick else LOSSES.items():
+        yield against(f"--loss-type {loss_type} ({name}), {several}", devices, 1, loss_type=loss_type)
     yield against(f"--fc7-parallel, {several}", devices, 1, fc7_parallel=True)
     yield against(f"--partial-fc 0.5, {several}", devices, 1, partial_fc=0.5)
     yield against(f"--accumulate 2, {several}", devices, 2)
@@ -70,9 +76,9 @@ def half(what: str, devices: Sequence[mx.Context], tried: Any) -> Row:
     return tried(what)
 
 
-def moved(config: Config, devices: list[mx.Context], side: int, images: int) -> dict[str, np.ndarray]:
+def moved(config: Config, devices: list[mx.Context], side: int, images: int, classes: int) -> dict[str, np.ndarray]:
     """How far one update moves the weights: those of a kind (all slopes, all gammas, ...) as one array, and fc7."""
-    model = Model(config, (side, side), CLASSES, devices)
+    model = Model(config, (side, side), classes, devices)
     model.initialize(config)
     trainer = model.make_trainer(config)
     if model.scale:
@@ -80,7 +86,7 @@ def moved(config: Config, devices: list[mx.Context], side: int, images: int) -> 
     before = _weights(model)
     random = np.random.RandomState(3)
     batch = Batch(random.randint(0, 256, (images, side, side, 3)).astype(np.uint8),
-                  random.randint(0, CLASSES, images).astype(np.int32), np.arange(images))
+                  random.randint(0, classes, images).astype(np.int32), np.arange(images))
     update(model, trainer, batch, 0)
     after = _weights(model)
     return {kind: after[kind] - before[kind] for kind in before}
