@@ -65,7 +65,7 @@ def test_pretrained_fc7_is_taken_by_shards(monkeypatch):
     _, whole, _ = make_model(monkeypatch, seed=1)
     _, sharded, _ = make_model(monkeypatch, devices=3, fc7_parallel=True)
     arguments, auxiliary = whole.network_arrays()
-    sharded.load_pretrained({**arguments, **auxiliary, **whole.head_arrays()}, 6)
+    sharded.take({**arguments, **auxiliary}, whole.head_arrays())
     np.testing.assert_array_equal(values(sharded)["fc7_weight"], values(whole)["fc7_weight"])
 
 
@@ -112,8 +112,47 @@ def test_a_run_goes_on_on_other_devices_with_the_same_total_batch(monkeypatch, d
                                 for run, step in (("whole", 4), ("parts", 4), ("parts", 3)))
         moved, should = (value.asnumpy() - before.asnumpy() for value in (parts, whole))
         assert (moved * should).sum() > 0.5 * np.linalg.norm(moved) * np.linalg.norm(should)
-    with pytest.raises(UserError, match="--per-batch-size 3 there, 4 here|--accumulate 1 there, 3 here|total"):
-        train(monkeypatch, data, tmp_path / "whole", *flags, "--per-batch-size", 4, "--max-steps", 9, "--resume")
+
+
+LAYOUTS = {"whole": [], "parallel": ["--fc7-parallel"], "sampled": ["--partial-fc", 0.5]}
+
+
+@pytest.mark.parametrize("before, after", [("whole", "parallel"), ("parallel", "whole"), ("sampled", "whole"),
+                                           ("whole", "sampled")])
+def test_a_run_goes_on_with_its_layer_kept_in_another_way(monkeypatch, data, tmp_path, caplog, before, after):
+    """Weights and momentum are those of before: so without a rate, momentum alone moves them, alike in both."""
+    ends = []
+    for layout in (before, after):
+        assert train(monkeypatch, data, tmp_path / layout, *LAYOUTS[before], "--max-steps", 3) == 0
+        assert train(monkeypatch, data, tmp_path / layout, *LAYOUTS[layout], "--max-steps", 4, "--resume", "--lr",
+                     1e-12, "--wd", 0) == 0
+        ends.append(mx.nd.load(str(tmp_path / layout / "state" / "000000004" / "head.params"))["fc7_weight"].asnumpy())
+    started = mx.nd.load(str(tmp_path / before / "state" / "000000003" / "head.params"))["fc7_weight"].asnumpy()
+    if "sampled" not in (before, after):
+        np.testing.assert_allclose(ends[1], ends[0], rtol=1e-5, atol=1e-6)
+        assert np.abs(ends[0] - started).max() > 1e-4
+    assert "not, to the last bit, the one that was never changed" in caplog.text
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("before, after", [(0, 4), (4, 0)])
+def test_a_run_goes_on_by_another_loss(monkeypatch, data, tmp_path, layout, before, after):
+    flags = LAYOUTS[layout]
+    assert train(monkeypatch, data, tmp_path, *flags, "--loss-type", before, "--max-steps", 2) == 0
+    assert train(monkeypatch, data, tmp_path, *flags, "--loss-type", after, "--max-steps", 4, "--resume") == 0
+    head = mx.nd.load(str(tmp_path / "state" / "000000004" / "head.params"))
+    assert ("fc7_bias" in head) == (after == 0)
+    assert train(monkeypatch, data, tmp_path, *flags, "--loss-type", after, "--max-steps", 5, "--resume") == 0
+
+
+def test_a_run_goes_on_with_another_total_batch(monkeypatch, data, tmp_path, caplog):
+    assert train(monkeypatch, data, tmp_path, "--max-steps", 3) == 0
+    assert train(monkeypatch, data, tmp_path, "--per-batch-size", 4, "--max-steps", 5, "--resume") == 0
+    assert "total batch 6 up to step 3, 8 from there" in caplog.text
+    kept = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in kept if row["kind"] == "train"] == pytest.approx(
+        [images / 36 for images in (6, 12, 18, 26, 34)])
+    assert train(monkeypatch, data, tmp_path, "--per-batch-size", 4, "--max-steps", 6, "--resume") == 0
 
 
 @pytest.mark.parametrize("flags, words", [

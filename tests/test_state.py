@@ -100,7 +100,8 @@ def test_no_state_is_none(tmp_path):
 
 
 @pytest.mark.parametrize("change, words", [
-    ({"lr": 0.2}, "--lr 0.1 there, 0.2 here"),
+    ({"network": "y1"}, "--network r50 there, y1 here"), ({"emb_size": 64}, "--emb-size 512 there, 64 here"),
+    ({"version_output": "GNAP"}, "--version-output E there, GNAP here; go on with what the state was of"),
     ({"data": {"images": 9, "digest": "aa"}}, "data of {'images': 8, 'digest': 'aa'} there, {'images': 9")])
 def test_another_run_is_refused_naming_the_difference(tmp_path, change, words):
     save(tmp_path, 1)
@@ -109,17 +110,35 @@ def test_another_run_is_refused_naming_the_difference(tmp_path, change, words):
     assert words in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
 
-def test_what_moves_no_parameter_may_change(tmp_path):
+def test_where_things_lie_is_no_change(tmp_path):
     save(tmp_path, 1)
-    assert load(tmp_path, {**CONFIG, "data_dir": "elsewhere", "max_steps": 5, "verbose": 1})[0].step == 1
+    states = States(tmp_path, {**CONFIG, "data_dir": "elsewhere", "prefix": "there/model", "resume": True})
+    assert states.load()[0].step == 1 and states.changes == []
+
+
+@pytest.mark.parametrize("change, line", [
+    ({"lr": 0.2}, "--lr 0.1 up to step 1, 0.2 from there"), ({"margin_m": 0.3}, "--margin-m 0.5 up to step 1, 0.3"),
+    ({"lr_steps": "7"}, "--lr-steps not given up to step 1, 7 from there"), ({"color": 1}, "--color 0 up to"),
+    ({"loss_type": 0}, "--loss-type 4 up to"), ({"seed": 3}, "--seed 0 up to"), ({"fc7_parallel": True}, "--fc7-para")])
+def test_other_settings_may_change_and_are_told(tmp_path, change, line):
+    save(tmp_path, 1)
+    states = States(tmp_path, {**CONFIG, **change})
+    assert states.load()[0].step == 1
+    assert line in states.changes[0] and "to the last bit" in states.changes[1] and len(states.changes) == 2
+
+
+def test_what_moves_no_parameter_is_told_as_well(tmp_path):
+    save(tmp_path, 1)
+    states = States(tmp_path, {**CONFIG, "max_steps": 5})
+    assert states.load() and states.changes == ["--resume: --max-steps 0 up to step 1, 5 from there"]
 
 
 def test_a_flag_that_a_state_does_not_know_counts_as_its_default(tmp_path):
     older = {name: value for name, value in CONFIG.items() if name != "wd"}
     States(tmp_path, older).save(Progress(step=1), arrays(1))
     assert load(tmp_path)[0].step == 1
-    with pytest.raises(UserError, match="--wd 0.0005 there, 0.1 here"):
-        load(tmp_path, {**CONFIG, "wd": 0.1})
+    states = States(tmp_path, {**CONFIG, "wd": 0.1})
+    assert states.load() and "--wd 0.0005 up to step 1, 0.1 from there" in states.changes[0]
 
 
 class Killed(BaseException):

@@ -158,8 +158,8 @@ class Config:
         return dataclasses.asdict(self)
 
 
-# What may change between a state and the run that resumes it: none of these moves a parameter before the end.
-FREE_ON_RESUME = frozenset((
+# What need not be the same at all workers of a run: none of these moves a parameter before the end.
+FREE = frozenset((
     "preset", "from_preset", "data_dir", "prefix", "pretrained", "pretrained_partial", "target", "workers", "max_steps",
     "total_steps", "end_epoch", "verbose", "frequent", "ckpt", "best_metric", "resume", "overwrite", "dry_run",
     "kvstore", "save_every", "on_nan", "ce_loss"))

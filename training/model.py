@@ -21,7 +21,6 @@ from training.head.margin_head import INITIAL, MarginHead
 from training.head.sharded_head import ShardedHead
 from training.mirror import MirroredNetwork
 from training.precision import LossScale
-from training.saving.checkpoint import match_parameters
 from training.saving.contents import LOSS_SCALE, Contents
 
 Arrays = Mapping[str, mx.nd.NDArray]
@@ -128,20 +127,13 @@ class Model:
         trainer._init_params()
         return trainer
 
-    def load_pretrained(self, loaded: Arrays, emb_size: int) -> list[str]:
-        """Take what fits of a checkpoint; returns lines that tell what does not on either side."""
-        taken, missing, unused = match_parameters(loaded, self.shapes, emb_size)
+    def take(self, network: Arrays, fc7: Arrays) -> None:
+        """Begin with arrays of another run that have the shapes of this one's: of the network, and of its layer."""
         fixed = fixed_gammas(self.symbol)
-        for name, value in taken.items():
+        for name, value in network.items():
             if name not in fixed:  # a foreign checkpoint may hold decayed values there, which count as 1
                 self.net_parameters[name].set_data(value)
-        if "fc7_weight" in loaded and loaded["fc7_weight"].shape == self.head.shape:
-            self.head.set_arrays({"fc7_weight": loaded["fc7_weight"]})
-            unused = [name for name in unused if not name.startswith("fc7_weight")]
-        return [f"pretrained: {len(taken)} parameters taken"] + [
-            f"pretrained: {len(names)} {title}: {', '.join(names)}"
-            for title, names in (("left at their initial values", missing), ("in the checkpoint but not taken", unused))
-            if names]
+        self.head.set_arrays({name: value for name, value in fc7.items() if name in self.head.layer.arrays})
 
     def network_arrays(self) -> tuple[dict[str, mx.nd.NDArray], dict[str, mx.nd.NDArray]]:
         """Arguments and auxiliary states of the embedding, in host memory.
@@ -184,7 +176,8 @@ class Model:
         for name, value in net.items():
             base, _, number = name.partition("@")
             if name == LOSS_SCALE:
-                self.scale = LossScale(*value.asnumpy())
+                if self.scale:  # not where a run goes on in float32
+                    self.scale = LossScale(*value.asnumpy())
             elif number and not same_number:
                 copies.setdefault(base, []).append(value)
             elif number:

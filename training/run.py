@@ -8,30 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 
-from common.cli import parse_checkpoint_name
 from common.devices import parse_devices
 from common.errors import UserError
-from eval.verification import VerificationSet
 from recordio_tools.records.dataset import FaceDataset, open_dataset
 from training.arguments import parse_image_size
 from training.cluster.joining import join
 from training.cluster.workers import Workers
-from training.config import LINEAR_RATE, SCHEDULE_BATCH, Config
+from training.config import Config
 from training.data.augmentation import Augmentation
 from training.data.loader import BatchLoader, choose_images
-from training.estimate import compare_heads, estimate
+from training.description import describe
 from training.loop import Loop
 from training.model import Model, set_momentum
 from training.precision import check_precision
 from training.reporting.runlog import RunLog, write_config
-from training.saving.checkpoint import load_pretrained
-from training.saving.fingerprint import fingerprint
+from training.saving.adapting import adapt_head
+from training.saving.fingerprint import fingerprint, people
+from training.saving.header import TOTAL_BATCH
 from training.saving.prefix import check_prefix
+from training.saving.pretrained import open_pretrained
 from training.saving.run_folder import bring_back, prepare_folder
-from training.saving.state import TOTAL_BATCH, Progress, States, generations
-from training.schedule import Clock, Schedule, resolve_schedule
-from training.shared_state import check_alike, check_weights, share_state
+from training.saving.state import Progress, States, generations
+from training.schedule import SCHEDULE, Clock, resolve_schedule
+from training.shared_state import check_alike, check_weights, share_arrays, share_state
 from training.signals import Signals
 from training.validation import open_targets
 
@@ -57,39 +58,47 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
     schedule = resolve_schedule(config, len(chosen), Clock(total_batch))
     model = _build_model(config, image_size, dataset.num_classes, devices, workers)
     states = States(Path(config.prefix).parent / "state",
-                    _identity(config, devices, workers.number, image_size, fingerprint(dataset, chosen)),
+                    _identity(config, devices, workers.number, image_size,
+                              {"data": fingerprint(dataset, chosen), **people(dataset)}),
                     model.state_contents())
     check_alike(workers, states.identity)
     loaded = None
     if first and not config.dry_run:
         bring_back(config.prefix)
     if config.pretrained and not (config.resume and generations(states.folder)):
-        loaded = load_pretrained(*parse_checkpoint_name(config.pretrained, "--pretrained"))
-    described = describe(config, dataset, len(chosen), model, schedule, targets)
+        loaded = open_pretrained(config, model.shapes, states.identity, model.head.shape, first)
+    identities = len(np.unique(dataset.labels[chosen]))
+    described = describe(config, dataset, len(chosen), identities, model, targets)
     if config.dry_run:
         if first:
-            print("\n".join(described))
+            print("\n".join([*described, f"schedule: {schedule.describe()}"]))
         return 0
 
     state = share_state(workers, states, prepare_folder(config, states, closing) if first else None)
     model.initialize(config)
     trainer = model.make_trainer(config)
-    progress, began = Progress(), []
+    progress, began, changes = Progress(), [], []
     if state:
         progress, arrays = state
+        schedule = resolve_schedule(config, len(chosen), Clock(total_batch, progress.step, progress.position))
         began = [f"resumed at step {progress.step}"]
-        model.set_arrays(arrays["net"], arrays["head"])
-        set_momentum(trainer, arrays["momentum"], devices)
+        changes = [*states.changes, *schedule.changes(states.before.get(SCHEDULE))]
+        head, momentum = adapt_head(model.head.layer, bool(model.head_parameters), arrays["head"], arrays["momentum"])
+        model.set_arrays(arrays["net"], head)
+        set_momentum(trainer, momentum, devices)
     elif loaded:
-        began = model.load_pretrained(loaded, config.emb_size)
+        fc7 = share_arrays(workers, {"head": loaded.fc7})["head"]
+        model.take(loaded.taken, fc7)
+        began = loaded.lines
+    states.identity[SCHEDULE] = schedule.rates()
     check_weights(workers, model, progress.step)
     runlog = None
     if first:
         folder = Path(config.prefix).parent
         runlog = RunLog(folder, progress.lengths, progress.step + 1 if state else 0)
         closing.callback(runlog.close)
-        for line in described + began:
-            log.info("%s", line)
+        for line in (*described, f"schedule: {schedule.describe()}", *began, *changes):
+            log.log(logging.WARNING if line.startswith(("warning: ", "--resume: ")) else logging.INFO, "%s", line)
         write_config(folder, config, {
             "devices": [str(device) for device in devices], "workers": workers.number,
             "num_classes": dataset.num_classes, "images": len(chosen), "image_size": list(image_size),
@@ -101,36 +110,6 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
                          stride=total_batch)
     closing.callback(loader.close)
     return Loop(config, schedule, model, trainer, loader, targets, progress, runlog, states, signals).run()
-
-
-def describe(config: Config, dataset: FaceDataset, images: int, model: Model, schedule: Schedule,
-             targets: list[VerificationSet]) -> list[str]:
-    """The resolved configuration, schedule, parameters, FLOPs and memory, a line each."""
-    devices, image_size, workers = model.devices, model.image_size, model.workers.number
-    cost = estimate(model.symbol, config, image_size, dataset.num_classes, len(devices))
-    total_batch = config.total_batch(len(devices), workers)
-    lines = ["configuration:"] + [f"  --{name.replace('_', '-')} {value}" for name, value in config.as_dict().items()
-                                  if value != ""]
-    lines += [
-        f"data: {images} images of {dataset.num_classes} identities, {image_size[0]}x{image_size[1]}, in "
-        f"{config.data_dir}",
-        f"devices: {', '.join(str(device) for device in devices)}; {config.per_batch_size} images on each"
-        f"{f', {config.accumulate} times' if config.accumulate > 1 else ''}"
-        f"{f', at each of {workers} workers' if workers > 1 else ''}, {total_batch} a step",
-        f"schedule: {schedule.describe()}",
-        f"network: {config.network} {config.version_output} {config.emb_size}-d, {cost.parameters / 1e6:.2f} million "
-        f"parameters, {cost.macs / 1e6:.0f} million multiply-adds ({2 * cost.macs / 1e9:.2f} GFLOPs) an image; "
-        f"classification layer {cost.head_parameters / 1e6:.2f} million parameters",
-        f"memory: about {(cost.network_memory + cost.head_memory) / 2 ** 30:.1f} GiB on each device, "
-        f"{cost.head_memory / 2 ** 30:.2f} of it for the classification layer "
-        f"({compare_heads(config, dataset.num_classes, len(devices))})",
-        "verification: " + (", ".join(f"{target.name} ({len(target.same)} pairs)" for target in targets) or "none")]
-    linear = config.linear_rate(total_batch)
-    if abs(config.lr / linear - 1) > 0.01:
-        lines.append(f"note: --lr is used as given: {config.lr:g} is {config.lr / linear:.3g} times the {linear:.3g} "
-                     f"that the linear rule gives for a total batch of {total_batch} ({LINEAR_RATE:g} for "
-                     f"{SCHEDULE_BATCH})")
-    return lines
 
 
 def _image_size(config: Config, dataset: FaceDataset) -> tuple[int, int]:
@@ -155,4 +134,4 @@ def _identity(config: Config, devices: list[mx.Context], workers: int, image_siz
     several = f"{workers} workers x " if workers > 1 else ""
     return {**config.as_dict(), "devices": f"{several}{len(devices)} x {devices[0].device_type}",
             TOTAL_BATCH: config.total_batch(len(devices), workers), "image_size": f"{image_size[0]},{image_size[1]}",
-            "data": data}
+            **data}

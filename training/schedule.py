@@ -15,6 +15,7 @@ from training.config import SCHEDULE_BATCH, Config
 
 ENDLESS = 2 ** 62
 FALLS_BY = 0.1
+SCHEDULE = "schedule"  # the rates, in what a state tells of its run
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,10 @@ class Schedule:
     def describe(self) -> str:
         """One line for the log."""
         return f"{self.rates()}; end at step {self.end} ({self.epochs:.1f} epochs)"
+
+    def changes(self, before: str | None) -> list[str]:
+        """A line for the log of a run that goes on, where a state says `before` of its rates and these are others."""
+        return [f"--resume: {before} before, {self.rates()} from there"] if before and before != self.rates() else []
 
     def rates(self) -> str:
         """The rates alone, without where they end."""

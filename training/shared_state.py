@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import mxnet as mx
 import numpy as np
 
 from training.cluster.workers import Workers
-from training.config import FREE_ON_RESUME
+from training.config import FREE, Config
 from training.model import Model
+from training.saving.fingerprint import NAMES
 from training.saving.state import Arrays, Progress, States
 
 # These may differ between states, but workers that do not agree on them would wait for each other in vain.
@@ -20,9 +21,10 @@ SAME_AT_WORKERS = ("max_steps", "total_steps", "end_epoch", "verbose", "frequent
 
 def check_alike(workers: Workers, identity: dict[str, Any]) -> None:
     """UserError, naming what differs, where a worker has other flags or other data than worker 0."""
-    workers.check_same({f"--{name.replace('_', '-')}" if name != "data" else "data": value
+    flags = {item.name for item in fields(Config)}
+    workers.check_same({f"--{name.replace('_', '-')}" if name in flags else name: value
                         for name, value in identity.items()
-                        if name not in FREE_ON_RESUME or name in SAME_AT_WORKERS})
+                        if name != NAMES and (name not in FREE or name in SAME_AT_WORKERS)})
 
 
 def share_state(workers: Workers, states: States,
@@ -31,19 +33,26 @@ def share_state(workers: Workers, states: States,
     if workers.number == 1:
         return state
     progress, arrays = state or (None, {})
-    flat = [(part, name, value.asnumpy()) for part, values in arrays.items() for name, value in values.items()]
-    content = workers.share({"progress": asdict(progress), "newest": str(states.newest),
-                             "arrays": [[part, name, value.dtype.str, value.shape] for part, name, value in flat],
-                             "parts": list(arrays)} if progress else None)
+    content = workers.share({"progress": asdict(progress), "newest": str(states.newest)} if progress else None)
     if content is None:
         return None
     states.newest = Path(content["newest"])
+    return Progress(**content["progress"]), share_arrays(workers, arrays)
+
+
+def share_arrays(workers: Workers, arrays: Arrays) -> Arrays:
+    """Worker 0's `arrays` at all workers, to the last bit; what the others pass does not matter."""
+    if workers.number == 1:
+        return arrays
+    flat = [(part, name, value.asnumpy()) for part, values in arrays.items() for name, value in values.items()]
+    content = workers.share({"arrays": [[part, name, value.dtype.str, value.shape] for part, name, value in flat],
+                             "parts": list(arrays)})
     received: Arrays = {part: {} for part in content["parts"]}
     for number, (part, name, kind, shape) in enumerate(content["arrays"]):
-        data = workers.share_bytes(flat[number][2].tobytes() if flat else b"")
+        data = workers.share_bytes(flat[number][2].tobytes() if workers.rank == 0 else b"")
         value = np.frombuffer(data, kind).reshape(shape)
         received[part][name] = mx.nd.array(value, ctx=mx.cpu(), dtype=value.dtype)
-    return Progress(**content["progress"]), received
+    return received
 
 
 def check_weights(workers: Workers, model: Model, step: int) -> None:

@@ -6,10 +6,30 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import UserError
 from recordio_tools.errors import DataError
 from recordio_tools.records.dataset import FaceDataset
+from recordio_tools.records.identities import names_beside
 
 SAMPLES = 64
+NAMES, WHOLE_SET = "names of identities", "whole set"  # of an identity
+
+
+def people(dataset: FaceDataset) -> dict[str, str]:
+    """Who the classes are: a digest of the names in identities.csv (empty without), and one of all images' labels.
+
+    Where one of them is the same, a classification layer means the same people, whatever images are chosen.
+    """
+    file, digest = dataset.record_file, hashlib.sha256()
+    for array in (file.keys, file.offsets, dataset.keys, dataset.labels):
+        digest.update(np.ascontiguousarray(array, "<i8").tobytes())
+    try:
+        names = names_beside(file.rec_path)
+    except UserError:  # a table that training does not need otherwise
+        names = {}
+    told = hashlib.sha256("\n".join(f"{label} {name}" for label, name in sorted(names.items())).encode(
+        "utf-8", "surrogateescape"))
+    return {NAMES: told.hexdigest()[:16] if names else "", WHOLE_SET: digest.hexdigest()[:16]}
 
 
 def fingerprint(dataset: FaceDataset, chosen: np.ndarray) -> dict[str, Any]:

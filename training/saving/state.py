@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import shutil
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Callable, Dict
 
@@ -17,30 +16,32 @@ import mxnet as mx
 
 from common.errors import UserError
 from common.files import fsync, write_atomic
-from training.config import FREE_ON_RESUME, Config
 from training.saving.arrays import read_arrays, write_arrays
+from training.saving.changes import check_same_run
 from training.saving.contents import Contents
-from training.saving.header import TOTAL_BATCH, Header, read_header
+from training.saving.header import Header, read_header
 from training.saving.names import ARRAYS, GENERATION, GENERATION_FILES, HALF_GENERATION, HEADER
 from training.saving.plain_files import is_folder, kind
 from training.saving.progress import Progress
 
 log = logging.getLogger(__name__)
-SAME_IN_TOTAL = {"devices", "per_batch_size", "accumulate", "mirror_memory"}  # may change where that stays
 Arrays = Dict[str, Dict[str, mx.nd.NDArray]]
 
 
 class States:
     """The generations of a run in `folder`.
 
-    identity: what must be the same for a run to go on: the configuration and the `fingerprint` of the data. contents:
-    what arrays it must have, where that is known. newest: the generation that was written whole or read well last;
+    identity: the configuration and the `fingerprint` of the data, by which it is judged whether a run can go on.
+    contents: what arrays it must have, where that is known. newest: the generation that was written whole or read well
+    last; before: the identity in the one that was loaded, and changes: what is another setting now, a line each;
     on_step_saved: called when one beyond step 0 was written.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], contents: Contents | None = None) -> None:
         self.folder, self.identity, self.contents = folder, identity, contents
         self.newest: Path | None = None
+        self.before: dict[str, Any] = {}
+        self.changes: list[str] = []
         self.on_step_saved: Callable[[], None] | None = None
 
     def save(self, progress: Progress, arrays: Arrays) -> Path:
@@ -67,21 +68,22 @@ class States:
     def load(self) -> tuple[Progress, Arrays] | None:
         """The newest generation that reads well, or None where there is no state at all.
 
-        A damaged generation is passed over with a warning. UserError where the state is of another configuration or
-        of other data, naming what differs, or where every generation is damaged.
+        A damaged generation is passed over with a warning. UserError where the state is of another network or of other
+        data, naming what differs, or where every generation is damaged.
         """
         found, damage = generations(self.folder), []
         for path in reversed(found):
             try:
-                header = self._read_header(path)
-                self._check_identity(header.identity, path)
-                arrays = self._read_arrays(path, header)
+                header = read_generation_header(path)
+                changes = check_same_run(header.identity, self.identity, path, header.progress.step,
+                                         header.progress.saves)
+                arrays = read_generation_arrays(path, header, self.contents)
             except (OSError, ValueError, mx.MXNetError) as error:
-                damage.append(f"state {path} cannot be used ({_first_line(error)})")
+                damage.append(f"state {path} cannot be used ({shown(error)})")
                 continue
             for told in damage:
                 log.warning("%s; trying the one before it", told)
-            self.newest = path
+            self.newest, self.before, self.changes = path, header.identity, changes
             return header.progress, arrays
         if damage:
             raise UserError(f"--resume: every state in {self.folder} is damaged: {damage[0]}; begin anew with "
@@ -90,29 +92,6 @@ class States:
             raise UserError(f"--resume: every state in {self.folder} is damaged: it is {kind(self.folder)}, not a "
                             "folder of its own; another --prefix leaves it alone")
         return None
-
-    def _read_header(self, path: Path) -> Header:
-        if not is_folder(path):
-            raise ValueError(f"is {kind(path)}, not a folder of its own")
-        try:
-            header = read_header(path / HEADER)
-        except ValueError as error:
-            raise ValueError(f"{HEADER}: {error}") from None
-        if header.progress.step != _number(path)[0]:
-            raise ValueError(f"{HEADER} is of step {header.progress.step}")
-        return header
-
-    def _read_arrays(self, path: Path, header: Header) -> Arrays:
-        most, arrays = self.contents.most_bytes() if self.contents else None, {}
-        for part in ARRAYS:
-            name = f"{part}.params"
-            try:
-                arrays[part] = read_arrays(path / name, header.sha256[name], most)
-            except ValueError as error:
-                raise ValueError(f"{name} {error}") from None
-        if self.contents:
-            self.contents.check(arrays)
-        return arrays
 
     def _free_name(self, step: int) -> Path:
         # A second one of the same step must not take the place of the first before it is whole.
@@ -129,19 +108,36 @@ class States:
             if HALF_GENERATION.fullmatch(path.name) and is_folder(path):
                 remove_generation(path)
 
-    def _check_identity(self, theirs: dict[str, Any], path: Path) -> None:
-        defaults = {item.name: item.default for item in fields(Config)}
-        there = {name: theirs.get(name, defaults.get(name)) for name in self.identity}
-        names = [name for name, value in self.identity.items() if name not in FREE_ON_RESUME and there[name] != value]
-        if TOTAL_BATCH not in names and set(names) <= SAME_IN_TOTAL:
-            for name in names:
-                log.warning("--resume: %s %s in the state, %s here; the total batch is the same, so the run goes on, "
-                            "though not to the last bit", _title(name), there[name], self.identity[name])
-            return
-        different = [f"{_title(name)} {there[name]} there, {self.identity[name]} here" for name in names
-                     if name != TOTAL_BATCH]
-        if different:
-            raise UserError(f"--resume: the state {path} is of another run: {'; '.join(different)}")
+
+def read_generation_header(path: Path) -> Header:
+    """What a state says of itself; ValueError or OSError where that cannot be used."""
+    if not is_folder(path):
+        raise ValueError(f"is {kind(path)}, not a folder of its own")
+    try:
+        header = read_header(path / HEADER)
+    except ValueError as error:
+        raise ValueError(f"{HEADER}: {error}") from None
+    if header.progress.step != _number(path)[0]:
+        raise ValueError(f"{HEADER} is of step {header.progress.step}")
+    return header
+
+
+def read_generation_arrays(path: Path, header: Header, contents: Contents | None = None) -> Arrays:
+    """The arrays of a state; ValueError or OSError where they are damaged or, where that is known, not `contents`."""
+    most, arrays = contents.most_bytes() if contents else None, {}
+    for part in ARRAYS:
+        arrays[part] = read_generation_part(path, header, part, most)
+    if contents:
+        contents.check(arrays)
+    return arrays
+
+
+def read_generation_part(path: Path, header: Header, part: str, most: int | None) -> dict[str, mx.nd.NDArray]:
+    """One of ARRAYS, where its file has no more than `most` bytes; ValueError or OSError where it is damaged."""
+    try:
+        return read_arrays(path / f"{part}.params", header.sha256[f"{part}.params"], most)
+    except ValueError as error:
+        raise ValueError(f"{part}.params {error}") from None
 
 
 def generations(folder: Path) -> list[Path]:
@@ -177,11 +173,8 @@ def _number(path: Path) -> tuple[int, int]:
     return int(step), int(repeat or 0)
 
 
-def _title(name: str) -> str:
-    return "data of" if name == "data" else "--" + name.replace("_", "-")
-
-
-def _first_line(error: BaseException) -> str:
+def shown(error: BaseException) -> str:
+    """What is wrong with a state, in a line."""
     if isinstance(error, OSError):
         return f"{Path(error.filename).name if error.filename else 'a file'}: {error.strerror}"
     return " ".join(str(error).split())[:300]

@@ -1,0 +1,77 @@
+"""What differs between a state and the run that goes on from it: what may, a line each, and what may not."""
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Mapping
+
+from common.errors import UserError
+from training.config import FREE, Config
+from training.saving.checkpoint import checkpoint_path
+
+# The arrays of a state fit these alone. TRUNK: another one's checkpoint would not fit either.
+TRUNK = ("network", "version_input", "version_unit", "version_se", "version_act")
+NETWORK = (*TRUNK, "version_output", "emb_size", "image_size")
+DATA = ("data", "images_filter")
+# What says where things lie, or how the run is begun, and is no change of the run.
+ELSEWHERE = frozenset(("preset", "from_preset", "data_dir", "prefix", "pretrained", "pretrained_partial", "resume",
+                       "overwrite", "dry_run", "ce_loss"))
+SHARES = {"devices", "per_batch_size", "accumulate"}  # how a total batch is shared out
+FOR_PEOPLE = ("names of identities", "whole set", "schedule")  # of an identity, but judged by others
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting by its flag or title, in the state and here."""
+
+    name: str
+    there: Any
+    here: Any
+
+    def title(self) -> str:
+        """The flag, or what it is of."""
+        return {"data": "data of", "total batch": "total batch"}.get(self.name, "--" + self.name.replace("_", "-"))
+
+
+def differences(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[Change]:
+    """Every setting of two identities that is not the same; what an older state does not know is at its default."""
+    defaults = {item.name: item.default for item in fields(Config)}
+    there = {name: theirs.get(name, defaults.get(name)) for name in mine}
+    return [Change(name, there[name], value) for name, value in mine.items()
+            if there[name] != value and name not in FOR_PEOPLE and name not in ELSEWHERE]
+
+
+def check_same_run(theirs: Mapping[str, Any], mine: Mapping[str, Any], path: Path, step: int, saves: int) -> list[str]:
+    """The changes that a run may make to another's settings, a line each for the log.
+
+    UserError, with a way out, where the state at `path`, of `step` steps and `saves` checkpoints, is of another
+    network or of other data.
+    """
+    found = differences(theirs, mine)
+    refused = [change for change in found if change.name in NETWORK + DATA]
+    if refused:
+        told = "; ".join(f"{change.title()} {change.there} there, {change.here} here" for change in refused)
+        raise UserError(f"--resume: the state {path} is of another run: {told}; {_way_out(refused, mine, saves)}")
+    lines = [f"--resume: {change.title()} {_shown(change.there)} up to step {step}, {_shown(change.here)} from there"
+             for change in found]
+    names = {change.name for change in found}
+    if names - FREE:
+        same = "the total batch is the same, but " if names & SHARES and "total batch" not in names else ""
+        lines.append(f"--resume: {same}from there on the run is not, to the last bit, the one that was never changed")
+    return lines
+
+
+def _way_out(refused: list[Change], mine: Mapping[str, Any], saves: int) -> str:
+    names = {change.name for change in refused}
+    back = "go on with what the state was of, or begin a new run with another --prefix"
+    prefix = str(mine.get("prefix", ""))
+    if names & set(TRUNK) or not saves or not checkpoint_path(prefix, saves).is_file():
+        return back
+    if "emb_size" in names:
+        return f"{back}, from this one's newest checkpoint: --pretrained {prefix},{saves} --pretrained-partial"
+    return (f"{back}, from this one's newest checkpoint: --pretrained {prefix},{saves} takes the classification layer "
+            "too where the identities are the same")
+
+
+def _shown(value: Any) -> str:
+    return "not given" if value == "" else f"{value}"

@@ -1,0 +1,52 @@
+"""Which of the known networks a checkpoint is of, told by the names and shapes of its parameters."""
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Iterable, Iterator, Mapping
+
+import symbols
+from symbols.fresnet import UNITS
+from symbols.shapes import infer_shapes, parameter_names
+
+# What stands behind the last feature map, in all heads of ours and of the ecosystem.
+HEAD = ("bn1_", "pre_fc1_", "fc1_", "fc7_", "conv_6dw7_7_", "convx_", "bn6f_", "bn6w_")
+LIKE = 0.8  # share of the parameters that must be the same, to call it a likeness
+FACE = (112, 112)
+Shapes = Mapping[str, "tuple[int, ...]"]
+
+
+def trunk(names: Iterable[str]) -> set[str]:
+    """The parameters that are not the head's, of `names`."""
+    return {name for name in names if not name.startswith(HEAD)}
+
+
+def looks_like(given: Shapes) -> str:
+    """The flags of the network whose trunk is most like that of `given`; empty where none is like it."""
+    best, flags = 0.0, ""
+    for settings in _candidates(given):
+        symbol = symbols.build(emb_size=128, version_output="GAP", **settings)
+        shapes = infer_shapes(symbol, (1, 3, *FACE))
+        names = trunk(parameter_names(symbol))
+        same = sum(given.get(name) == shapes[name] for name in names)
+        share = same / max(1, len(names | trunk(given)))
+        if share > best:
+            best, flags = share, " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
+    return flags if best >= LIKE else ""
+
+
+def _candidates(given: Shapes) -> Iterator[dict[str, object]]:
+    """Settings of the networks that have as many units as `given`, the usual ones first."""
+    act = {} if any(name.endswith("_gamma") and "relu" in name for name in given) else {"version_act": "relu"}
+    units = [len({name.split("_")[1] for name in given if re.match(rf"stage{stage}_unit\d", name)})
+             for stage in (1, 2, 3, 4)]
+    if not any(units):
+        yield from ({"network": name, **act} for name in symbols.MOBILEFACENETS)
+        return
+    same = [depth for depth, there in UNITS.items() if list(there) == units]
+    for depth in same[-1:]:  # r49 and r50 are one network
+        for squeeze, unit, first in itertools.product((0, 1), (3, 1, 2), (1, 0)):
+            more = {"version_se": squeeze, "version_unit": unit, "version_input": first}
+            usual = {"version_se": 0, "version_unit": 3, "version_input": 1}
+            yield {"network": f"r{depth}", **{name: value for name, value in more.items() if value != usual[name]},
+                   **act}

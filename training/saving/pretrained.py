@@ -1,0 +1,106 @@
+"""--pretrained: what of a checkpoint, and of the state beside it, a new run begins with."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping
+
+import mxnet as mx
+import numpy as np
+
+from common.cli import parse_checkpoint_name
+from common.errors import UserError
+from inference.model import Arrays, read_parameters
+from training.config import Config
+from training.saving.checkpoint import checkpoint_path
+from training.saving.lookalike import HEAD, looks_like, trunk
+from training.saving.pretrained_head import HEAD_ARRAYS, head_beside
+
+# InsightFace's own MobileFaceNet files call this one weight by an older name.
+ALIASES = {"fc1_weight": "pre_fc1_weight"}
+MOST = 0.5  # of the trunk, on either side, that must fit
+Shapes = Mapping[str, "tuple[int, ...]"]
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """taken: arrays that fit the network, by its names; fc7: those of a classification layer that fits, if any; lines:
+    what is taken and what is not, on either side, for the log."""
+
+    taken: Arrays
+    fc7: Arrays
+    lines: list[str]
+
+
+def open_pretrained(config: Config, shapes: Shapes, identity: Mapping[str, Any], head_shape: tuple[int, int],
+                    with_head: bool = True) -> Pretrained:
+    """The checkpoint of --pretrained for a network whose parameters have `shapes`.
+
+    identity: of the run, to see whether the classification layer of the checkpoint's run is of the same people;
+    head_shape: of this run's fc7_weight; with_head: look for it. UserError, naming the file, where it is no checkpoint,
+    holds numbers that are not finite, has embeddings of another size or does not fit most of the network, unless
+    --pretrained-partial says that it is meant so.
+    """
+    prefix, number = parse_checkpoint_name(config.pretrained, "--pretrained")
+    arguments, auxiliary = read_parameters(prefix, number, "--pretrained")
+    path = checkpoint_path(prefix, number)
+    given = _renamed({**arguments, **auxiliary}, shapes)
+    for title, value in given.items():
+        if not np.isfinite(value.asnumpy()).all():
+            raise UserError(f"{path}: {title} holds numbers that are not finite, so a training cannot begin with it; "
+                            "take an earlier checkpoint")
+    taken = {title: value for title, value in given.items() if shapes.get(title) == value.shape}
+    if not config.pretrained_partial:
+        _check_embedding(given, config.emb_size, path)
+        _check_trunk(taken, given, shapes, path)
+    if not taken:
+        raise UserError(f"{path}: no parameter fits this network")
+    fc7, source = _fc7(prefix, number, given, identity, head_shape) if with_head else ({}, "as worker 0 has it")
+    missing = [f"{title} {shape}" for title, shape in shapes.items() if title not in taken]
+    unused = [f"{title} {value.shape}" for title, value in given.items() if title not in {**taken, **fc7}]
+    lines = [f"pretrained: {len(taken)} of {len(shapes)} parameters taken from {path}",
+             f"pretrained: fc7 {source}"]
+    return Pretrained(taken, fc7, lines + [
+        f"pretrained: {len(names)} {title}: {', '.join(names)}"
+        for title, names in (("left at their initial values", missing), ("in the checkpoint but not taken", unused))
+        if names])
+
+
+def _fc7(prefix: str, number: int, given: Arrays, identity: Mapping[str, Any],
+         shape: tuple[int, int]) -> tuple[Arrays, str]:
+    """A classification layer that fits, from the checkpoint itself or from the state beside it, and a word on it."""
+    if "fc7_weight" in given:
+        if tuple(given["fc7_weight"].shape) == tuple(shape):
+            fc7 = {name: given[name] for name in HEAD_ARRAYS if name in given and len(given[name]) == shape[0]}
+            return fc7, "taken from the checkpoint, whose classes must be this set's: it has as many"
+        return {}, f"drawn anew: that in the checkpoint is {given['fc7_weight'].shape}, not {tuple(shape)}"
+    fc7, told = head_beside(prefix, number, identity, shape)
+    return fc7, told if fc7 else f"drawn anew: {told}"
+
+
+def _renamed(loaded: Mapping[str, mx.nd.NDArray], shapes: Shapes) -> dict[str, mx.nd.NDArray]:
+    """`loaded` by the names that the network has for its arrays."""
+    given = {}
+    for name, value in loaded.items():
+        new_name = ALIASES.get(name, name)
+        given[new_name if name not in shapes and new_name in shapes else name] = value
+    return given
+
+
+def _check_embedding(given: Arrays, emb_size: int, path: Path) -> None:
+    theirs = given["fc1_gamma"].shape[0] if "fc1_gamma" in given else emb_size
+    if theirs != emb_size:
+        raise UserError(f"--emb-size {emb_size}: the embedding of {path} has {theirs}; give --emb-size {theirs}, or "
+                        "--pretrained-partial to take what stands before the embedding")
+
+
+def _check_trunk(taken: Arrays, given: Arrays, shapes: Shapes, path: Path) -> None:
+    """UserError where less than half of the network, less its head, is in the checkpoint, or the other way round."""
+    here, there = trunk(shapes), trunk(given)
+    fits = [name for name in taken if not name.startswith(HEAD)]
+    if len(fits) >= MOST * len(here) and len(fits) >= MOST * len(there):
+        return
+    likely = looks_like({name: tuple(value.shape) for name, value in given.items()})
+    hint = f"it looks like {likely}: give that" if likely else "give the flags of the network it is of"
+    raise UserError(f"--pretrained: {len(fits)} of the {len(here)} parameters of this network's trunk are in {path}, "
+                    f"which has {len(there)}; {hint}, or --pretrained-partial to take what fits all the same")
