@@ -24,6 +24,9 @@ def check_environment() -> None:
     Looks at versions without importing, so that it works where the import itself would crash; then
     imports cv2 and mxnet, the two that load system libraries.
     """
+    if os.environ.get("DMLC_ROLE") in ("scheduler", "server"):
+        raise UserError(f"DMLC_ROLE={os.environ['DMLC_ROLE']}: this command trains nothing over several machines, and "
+                        "MXNet would make it a server that unpickles what it is sent; unset the variable")
     if not (3, 8) <= sys.version_info[:2] <= (3, 11):
         raise UserError(f"Python {sys.version_info[0]}.{sys.version_info[1]} cannot run MXNet 1.9.1, "
                         f"which needs 3.8 to 3.11; {INSTALL}")

@@ -107,3 +107,10 @@ def test_quiet_swallows_what_a_library_says_and_nothing_after_it(capfd):
     assert capfd.readouterr().err == "before\nafter\n"
     code = "import os; os.close(2); from common.quiet import quiet\nwith quiet(): print(3)"  # a closed stderr
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "3\n"
+
+
+@pytest.mark.parametrize("role", ["server", "scheduler"])
+def test_no_command_becomes_a_server_of_mxnets(monkeypatch, role):
+    monkeypatch.setenv("DMLC_ROLE", role)
+    with pytest.raises(UserError, match=f"DMLC_ROLE={role}: .*unset the variable"):
+        environment.check_environment()
