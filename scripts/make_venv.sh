@@ -34,13 +34,11 @@ esac
 if [ -n "$present" ] && [ "$present" != "$wanted" ]; then
     [ "$told" = "command line" ] || fail "$venv is an environment for $present, and GPU=$gpu from the surroundings would replace it; say so with make venv GPU=$gpu, or unset GPU to keep it"
 fi
+files=requirements.txt
+[ "$wanted" = cpu ] || files="requirements.txt requirements-gpu.txt"
+list() { cat $files | sed 's/ *#.*//; /^$/d'; } # what is installed; the stamp holds it, so that only a change of it counts
 if [ "$present" = "$wanted" ] && [ -e "$stamp" ]; then
-    stale=
-    for file in requirements.txt requirements-gpu.txt scripts/make_venv.sh; do
-        case $wanted,$file in cpu,requirements-gpu.txt) continue ;; esac
-        if [ "$file" -nt "$stamp" ]; then stale=$file; fi
-    done
-    if [ -z "$stale" ]; then
+    if list | cmp -s - "$stamp" || { [ ! -s "$stamp" ] && [ -z "$(find $files -newer "$stamp")" ]; }; then
         [ "$told" != "command line" ] || echo "environment: $venv is for $wanted already"
         touch "$stamp"
         exit 0
@@ -102,6 +100,6 @@ try:
 except UserError as error:
     sys.exit(f"make: {error}")' || fail "the new environment does not work (see above), and $venv is as it was"
 fi
-touch "$stamp"
+list > "$stamp"
 trap - EXIT
 rm -rf "$old"

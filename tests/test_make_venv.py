@@ -63,6 +63,16 @@ def test_a_cpu_environment_is_the_default_and_stays_one(make, tmp_path):
     assert make(GPU="0").returncode == 0 and not installed(tmp_path)  # a device's number, for another program
 
 
+def test_only_another_list_of_packages_is_installed_anew(make, tmp_path):
+    assert make("GPU=cu117").returncode == 0
+    listed = tmp_path / "requirements-gpu.txt"
+    listed.write_text("# a comment more\n" + listed.read_text())
+    (tmp_path / "scripts" / "make_venv.sh").touch()
+    assert make(target=".venv/.installed").returncode == 0 and not installed(tmp_path)
+    listed.write_text(listed.read_text().replace("==11.8.89", "==11.8.90"))
+    assert make(target=".venv/.installed").returncode == 0 and "mxnet-cu117" in installed(tmp_path)
+
+
 @pytest.mark.parametrize("first, then", [("none", "cu117"), ("cu117", "none"), ("cu112", "cu117")])
 def test_one_kind_takes_the_place_of_another_only_where_it_is_said(make, tmp_path, first, then):
     assert make(f"GPU={first}").returncode == 0
