@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import traceback
-from typing import Callable, NoReturn
+from typing import Callable, NoReturn, Sequence
 
 from common.errors import RunError, UserError
 
@@ -21,6 +21,16 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("formatter_class", HelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+                   ) -> argparse.Namespace:
+        """As argparse does, but an empty argument is an error: as a path it would be the current folder."""
+        given = sys.argv[1:] if args is None else list(args)
+        for before, word in zip(["", *given], given):
+            if not word.strip():
+                name = before if before.startswith("-") else "an argument"
+                self.error(f"{name} is empty; is a variable of the shell unset?")
+        return super().parse_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")

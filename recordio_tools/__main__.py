@@ -6,6 +6,7 @@ import importlib
 from common import cli
 from common.environment import limit_images
 from common.errors import UserError
+from common.quiet import silence_libraries
 
 PROG = "python -m recordio_tools"
 COMMANDS = {name: f"recordio_tools.{name}.command" for name in ("pack", "align", "pairs", "check", "info", "unpack",
@@ -50,4 +51,5 @@ def _check_libraries() -> None:
 
 
 if __name__ == "__main__":
+    silence_libraries()
     cli.run(main, PROG)

@@ -4,8 +4,10 @@ from __future__ import annotations
 import array
 import collections
 import itertools
+import logging
 import os
 import re
+import stat
 import unicodedata
 from dataclasses import dataclass, field
 from typing import Iterator, Sequence
@@ -14,12 +16,16 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import PathLike
+from recordio_tools.images.formats import kind_of
 from recordio_tools.progress import progress
 
+log = logging.getLogger(__name__)
 EXTENSIONS = frozenset([".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".jp2", ".ppm",
                         ".pgm", ".pbm"])
 UNREADABLE = frozenset([".gif", ".heic", ".heif", ".avif"])  # images all the same, so they are counted as such
 
+SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "gallery",
+                    "probe", "images", "faces", "data"])  # what folders of identities are called, and no identity
 SLASH = ord("/")
 DIGITS = re.compile(r"\d+", re.ASCII)
 ENDINGS = frozenset(map(str.encode, EXTENSIONS | UNREADABLE))
@@ -135,13 +141,15 @@ def shown(name: str) -> str:
 def from_folder(folder: PathLike) -> Source:
     """`folder/<identity>/*.jpg` and the like, images in folders below an identity's included; UserError without any.
 
-    Names that begin with a dot are passed over. Links are followed, a link to a folder above itself is not; a broken
-    one is listed and fails when it is read. Folders that cannot be listed are noted.
+    A file is an image by the ending of its name or by how it begins. Names that begin with a dot are passed over. Links
+    are followed, a link to a folder above itself is not; a broken one is listed and fails when it is read. Folders that
+    cannot be listed or hold no image are noted, and so are images that lie beside the folders.
     """
     folder = os.path.normpath(os.fspath(folder))
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: there is no such folder")
-    source, loose, names = Source(folder, os.fsencode(folder) + b"/"), 0, []
+    source, loose, names = Source(folder, os.fsencode(folder) + b"/"), [], []
+    below: list[set[bytes]] = []  # of each identity, the folders its images are in
     listed = [entry for entry in _scan(os.fsencode(folder), folder, source) if not entry.name.startswith(b".")]
     top = _identity(os.fsencode(folder))
     for entry in progress(listed, len(listed), "list", "folders"):
@@ -150,18 +158,37 @@ def from_folder(folder: PathLike) -> Source:
             if found:
                 source.extend(len(names), [entry.name + path for path in found])
                 names.append(os.fsdecode(entry.name))
-        elif _is_image(entry.name):
-            loose += 1
+                below.append({path.split(b"/")[1] if path.count(b"/") > 1 else b"" for path in found})
+            else:
+                source.notes["folders_without_images"].append(shown(os.fsdecode(entry.name)))
+        elif _is_image(entry.name) or _holds_image(entry.path):
+            loose.append(shown(os.fsdecode(entry.name)))
         else:
             source.other_files += 1
+    source.notes["images_beside_the_folders"] += loose
     if not names:
         blocked = source.notes["unreadable_folders"]
-        hint = (f"it holds {loose} images, but no folder for each identity" if loose else
+        hint = (f"it holds {len(loose)} images, but no folder for each identity" if loose else
                 f"{len(blocked)} folders cannot be listed (e.g. {blocked[0]})" if blocked else
                 "it holds no images in a folder for each identity")
         raise UserError(f"{folder}: {hint}; expected {os.path.basename(folder)}/<identity>/*.jpg")
-    source.other_files += loose
+    _check_depth(folder, names, below)
     return source.finish(names)
+
+
+def _check_depth(folder: str, names: list[str], below: list[set[bytes]]) -> None:
+    """UserError, or a warning where it is less sure, for a folder above the one with the identities: every identity
+    there holds only folders of images. CFP's identities do too, but the same folders each."""
+    if any(b"" in parts for parts in below):
+        return
+    inside = set().union(*below)
+    inner = os.path.join(folder, min(names, key=natural))
+    hint = (f"{folder}: every identity there holds only folders of images ({shown(names[0])}/"
+            f"{shown(os.fsdecode(min(below[0])))}/...); if those are the identities, give {shown(inner)} instead")
+    if {name.lower() for name in names} <= SPLITS or len(names) == 1 and len(inside) > 2:
+        raise UserError(hint)
+    if len(inside) > max(len(parts) for parts in below) and len(inside) > len(names):
+        log.warning("%s", hint)
 
 
 def is_image_name(name: str) -> bool:
@@ -172,6 +199,20 @@ def is_image_name(name: str) -> bool:
 def _is_image(name: bytes) -> bool:
     dot = name.rfind(b".")
     return dot > 0 and name[dot:].lower() in ENDINGS
+
+
+def _holds_image(path: bytes) -> bool:
+    """Whether a file whose name says nothing begins as an image does: .jfif, or no ending at all."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return stat.S_ISREG(os.fstat(handle).st_mode) and kind_of(os.read(handle, 64)) is not None
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
 
 
 def _by_name(path: bytes) -> tuple[str, bytes]:
@@ -212,7 +253,7 @@ def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[t
                 source.notes["link_loops"].append(shown(os.fsdecode(entry.path)))
             else:
                 found += _images_below(entry.path, relative + name + b"/", source, here)
-        elif _is_image(name):
+        elif _is_image(name) or _holds_image(entry.path):
             found.append(relative + name)
         else:
             others += 1

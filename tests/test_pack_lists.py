@@ -113,14 +113,14 @@ def test_tables(tmp_path, text):
     ("a.csv", "path,la\0bel\n", "line 1 is"), ("a.csv", "", "line 1 is ''"),
     ("a.csv", "path,name\nx,y\n", "line 1 is 'path,name', not a first line"),
     ("a.csv", "path,label\n", "holds no rows"), ("a.csv", "path,label\na.jpg,1\nb.jpg\n", "line 3 has 1 columns"),
-    ("a.csv", "path,label\na.jpg,\n", "line 2 lacks the label"),
+    ("a.csv", "path,label\na.jpg,\n", "line 2 lacks the identity"),
     ("a.csv", "path,label\n,1\n", "line 2 lacks the path"),
     ("a.csv", "path,label\na.jpg,-1\n", "line 2 has the label -1"),
     ("a.csv", "path,label\n\"" + "x" * 200000, "line 2"),
-    ("a.csv", "path,label\n\"a\nb\n", "line "), ("a.lst", "x" * 100000, "line 1 is longer than 65536 bytes"),
+    ("a.csv", "path,label\n\"a\nb\n", "line "), ("a.lst", "x" * 100000, "line 1 is longer than 65536 characters"),
     ("a.lst", "0\ta\t1\t2\n", "line 1 has 4 columns, not 3, 7 or 17"),
     ("a.lst", "1\ta\t1\n0\ta\t1\t1\t1\tx\t1\n", "line 2 has a box"), ("a.lst", "2\ta\t1\n", "line 1 begins with '2'"),
-    ("a.lst", "1\ta\0b\t1\n", "line 1 is not"), ("a.lst", "3\t1.0\tx/a.jpg\n", "im2rec's"),
+    ("a.lst", "1\ta\0b\t1\n", "line 1 is not"), ("a.lst", "3\t-1\tx/a.jpg\n", "line 1 has the label -1"),
     ("a.txt", "1\ta\t1\n", ".lst")])
 def test_a_faulty_list_or_table_is_named_by_line(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)

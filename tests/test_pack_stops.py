@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from recordio_cases import command, drawn_faces, picture, write_image
-from test_processes import wait_for
+from waiting import wait_until
 
 from common.errors import UserError
 from recordio_tools.records import staging
@@ -61,14 +61,14 @@ def test_a_pack_that_is_stopped(tmp_path, number, status, line):
     before = contents(out)
     source = slow_list(tmp_path)
     with start(source, out, "--resize", "--workers", 2) as process:
-        assert wait_for(lambda: half_made(out) and len(session(process.pid)) >= 4)
+        assert wait_until(lambda: half_made(out) and len(session(process.pid)) >= 4)
         if number == "a worker":
             os.kill(max(session(process.pid)), signal.SIGKILL)  # the last that was started
         else:
             process.send_signal(number)
         said = process.communicate(timeout=600)[1]
         assert process.returncode == status and line in said and "Traceback" not in said
-        assert wait_for(lambda: not session(process.pid))
+        assert wait_until(lambda: not session(process.pid))
     after = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     assert after == before
     left = [path.name for path in out.iterdir() if path.is_dir()]
@@ -79,7 +79,7 @@ def test_a_pack_that_is_stopped(tmp_path, number, status, line):
 def test_a_new_folder_appears_whole_or_not_at_all(tmp_path):
     source = slow_list(tmp_path)
     with start(source, tmp_path / "a/b/out", "--resize") as process:
-        assert wait_for(lambda: half_made(tmp_path / "a/b"))
+        assert wait_until(lambda: half_made(tmp_path / "a/b"))
         assert not (tmp_path / "a/b/out").exists()
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=600)

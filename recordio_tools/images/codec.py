@@ -4,7 +4,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from recordio_tools.images.formats import MOST_SCANS, has_many_scans
+from recordio_tools.images.formats import MOST_SCANS, has_many_scans, orientation_of
 
 
 class ImageError(ValueError):
@@ -18,8 +18,9 @@ REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_RED
 def decode(data: bytes, reduced: int = 1) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an encoded image; ImageError where it is none.
 
-    Grayscale and CMYK become RGB, 16-bit values keep their upper eight bits, an alpha channel is dropped, and an EXIF
-    orientation is applied: the same pixels as `mx.image.imdecode` and `ImageRecordIter` see. reduced: 2, 4 or 8 for a
+    Grayscale and CMYK become RGB, 16-bit values keep their upper eight bits, an alpha channel is dropped: the same
+    pixels as `mx.image.imdecode` and `ImageRecordIter` see, but that an EXIF orientation is applied here (of JPEG, PNG,
+    TIFF and WebP), and is not there. reduced: 2, 4 or 8 for a
     JPEG of so many times shorter sides, rounded up, which takes a half to a quarter of the time.
     """
     return cv2.cvtColor(decode_bgr(data, reduced), cv2.COLOR_BGR2RGB)
@@ -31,13 +32,27 @@ def decode_bgr(data: bytes, reduced: int = 1) -> np.ndarray:
         raise ImageError("is empty")
     if data.startswith(b"\xff\xd8") and has_many_scans(data):
         raise ImageError(f"has more than {MOST_SCANS} scans, each of which takes as long as an image")
+    # OpenCV turns a JPEG or TIFF by its EXIF, a PNG if the chunk comes early, a WebP not at all.
+    turned = orientation_of(data) if data[:4] in (b"RIFF", b"\x89PNG") else 1
+    flags = REDUCED[reduced] if turned == 1 else REDUCED[reduced] | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), REDUCED[reduced])
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise ImageError(f"does not decode ({error.err})") from None
     if image is None:
         raise ImageError("is no image that OpenCV reads")
-    return image
+    return upright(image, turned) if turned != 1 else image
+
+
+def upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """(H, W, C) as it is meant to be seen, of pixels stored with an EXIF orientation from 1 to 8."""
+    if orientation in (5, 6, 7, 8):
+        image = image.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:

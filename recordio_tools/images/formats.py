@@ -8,7 +8,12 @@ from typing import Callable
 
 SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"BM", "BMP"), (b"II*\0", "TIFF"),
               (b"MM\0*", "TIFF"), (b"\0\0\0\x0cjP  ", "JPEG 2000"), (b"\xff\x4f\xff\x51", "JPEG 2000"),
-              (b"GIF8", "GIF"))
+              (b"GIF8", "GIF"), (b"\xff\x0a", "JPEG XL"), (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"))
+AVIF = frozenset([b"avif", b"avis"])
+HEIF = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"miaf"])
+ANIMATED = "animated WebP"
+UNREADABLE = frozenset(["GIF", "HEIC", "AVIF", "JPEG XL", ANIMATED])  # kinds that are told apart and not read
+MOST_CHUNKS = 1000  # of a PNG or WebP that are looked at for its EXIF
 NO_CONTENT = frozenset([0x01, *range(0xd0, 0xd8)])
 FRAMES = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
 SCAN = b"\xff\xda"  # the marker that begins one
@@ -46,8 +51,9 @@ def kind_of(data: bytes) -> str | None:
     """'JPEG', 'PNG', 'WebP', ... by the first bytes; None for anything unknown."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"avif"):
-        return "AVIF" if data[8:12] == b"avif" else "HEIC"
+    if data[4:8] == b"ftyp" and (data[8:12] in AVIF or data[8:12] in HEIF):
+        brands = {data[at:at + 4] for at in range(8, min(int.from_bytes(data[:4], "big"), 256, len(data)), 4)}
+        return "AVIF" if brands & AVIF else "HEIC"
     if re.match(rb"P[1-6][\s#]", data):
         return "PNM"
     return next((kind for signature, kind in SIGNATURES if data.startswith(signature)), None)
@@ -113,6 +119,31 @@ def read_header(data: bytes) -> JpegHeader:
     return JpegHeader(height, width, components, orientation, -1, frame)
 
 
+def orientation_of(data: bytes) -> int:
+    """The EXIF orientation, 1 (upright) to 8, of a JPEG, PNG or WebP; 1 for anything else."""
+    kind = kind_of(data)
+    if kind == "JPEG":
+        return read_header(data).orientation
+    if kind == "PNG":
+        return _orientation(_chunk(data, 8, b"eXIf", ">I4s", 12, 1))
+    if kind == "WebP" and data[12:16] == b"VP8X" and data[20:21] and data[20] & 0x08:
+        exif = _chunk(data, 12, b"EXIF", "<4sI", 8, 2)
+        return _orientation(exif[6:] if exif.startswith(b"Exif\0\0") else exif)
+    return 1
+
+
+def _chunk(data: bytes, at: int, name: bytes, form: str, frame: int, even: int) -> bytes:
+    """The content of the first chunk of a name: `form` has its length and name, `frame` bytes are not content."""
+    for _ in range(MOST_CHUNKS):
+        if at + 8 > len(data):
+            break
+        length, found = sorted(struct.unpack_from(form, data, at), key=lambda part: isinstance(part, bytes))
+        if found == name:
+            return data[at + 8:at + 8 + length]
+        at += frame + length + (length % even if even > 1 else 0)
+    return b""
+
+
 def _orientation(tiff: bytes) -> int:
     value = _tags(tiff).get(0x0112, 1)
     return value if 1 <= value <= 8 else 1
@@ -155,7 +186,8 @@ def _jpeg(data: bytes) -> Description:
 def _png(data: bytes) -> Description:
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     alpha = colour in (4, 6) or b"tRNS" in data[:4096]
-    return Description("PNG", height, width, _odd(gray=colour in (0, 4), alpha=alpha, deep=depth == 16))
+    return Description("PNG", height, width, _odd(gray=colour in (0, 4), alpha=alpha, deep=depth == 16,
+                                                  turned=orientation_of(data) != 1))
 
 
 def _bmp(data: bytes) -> Description:
@@ -174,7 +206,8 @@ def _webp(data: bytes) -> Description:
     chunk = data[12:16]
     if chunk == b"VP8X":
         width, height = (1 + int.from_bytes(data[at:at + 3], "little") for at in (24, 27))
-        return Description("WebP", height, width, _odd(alpha=bool(data[20] & 0x10)))
+        return Description(ANIMATED if data[20] & 0x02 else "WebP", height, width,
+                           _odd(alpha=bool(data[20] & 0x10), turned=orientation_of(data) != 1))
     if chunk == b"VP8L":
         bits = struct.unpack_from("<I", data, 21)[0]
         return Description("WebP", 1 + (bits >> 14 & 0x3fff), 1 + (bits & 0x3fff), _odd(alpha=bool(bits >> 28 & 1)))

@@ -12,13 +12,15 @@ import numpy as np
 from common.environment import MAX_PIXELS
 from common.errors import UserError
 from common.files import PathLike
+from common.name_lookup import NameLookup
 from recordio_tools.images.alignment import align
 from recordio_tools.images.codec import ImageError, decode_bgr, encode_bgr
-from recordio_tools.images.formats import Description, describe, has_many_scans, is_cut_off
+from recordio_tools.images.formats import UNREADABLE, Description, describe, has_many_scans, is_cut_off
 
 BLOCK = 1 << 16
 MOST_BYTES = 1 << 28  # of an image file
 STRIP = 8  # of an image that is many times as long as wide only the middle is scaled: its length would grow too
+MOST_GROWN = 8  # times that --resize enlarges an image: of 112 pixels from 14 there is nothing to recognise
 MARGIN = 44  # pixels that InsightFace adds to a box, half of them on each side
 NAMES = {errno.ENOENT: "missing", errno.EISDIR: "a folder", errno.ELOOP: "broken link", errno.ENXIO: "no regular file"}
 WAYS_OUT = "align the faces first, or give --resize or --image-size"
@@ -35,7 +37,7 @@ class Unusable(ValueError):
 @dataclass(frozen=True)
 class Wanted:
     """height, width in pixels; quality of JPEGs made here; resize: scale other sizes instead of refusing them;
-    any_kind: copy every image of the right size, not only plain JPEGs."""
+    any_kind: copy PNG, BMP and TIFF of the right size too, not only plain JPEGs."""
 
     height: int
     width: int
@@ -70,11 +72,17 @@ def prepare(path: PathLike, wanted: Wanted) -> Prepared:
         raise WrongSize(f"{path}: {error}; {WAYS_OUT}") from None
 
 
-def read_file(path: PathLike) -> bytes:
-    """The bytes of a regular file, of MOST_BYTES at most; Unusable for anything else. Never waits for a pipe."""
+def read_file(path: PathLike, lookup: NameLookup | None = None) -> bytes:
+    """The bytes of a regular file, of MOST_BYTES at most; Unusable for anything else. Never waits for a pipe.
+
+    lookup: finds a file that is not there under this very name.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        found = lookup.find(os.fsdecode(path)) if lookup is not None and isinstance(error, FileNotFoundError) else None
+        if found is not None and not os.path.islink(path):
+            return read_file(found)
         number = getattr(error, "errno", None)
         if number == errno.ENOENT and os.path.islink(path):
             raise Unusable("broken link") from None
@@ -123,6 +131,10 @@ def treat(data: bytes, wanted: Wanted, face: list[float] | None = None) -> Prepa
             return Prepared(data, "", "copied", told.kind, odd)
         change = "converted"
     elif wanted.resize:
+        grown = max(wanted.height / image.shape[0], wanted.width / image.shape[1])
+        if grown > MOST_GROWN:
+            raise Unusable("too small to be a face")
+        odd = (*odd, "enlarged more than twice") if grown > 2 else odd
         image, change = fit(image, wanted.height, wanted.width), "resized"
     else:
         raise WrongSize(f"is {image.shape[0]}x{image.shape[1]} (height x width), not {wanted.height}x{wanted.width}")
@@ -133,8 +145,9 @@ def examine(data: bytes) -> Description:
     """What the header says of an image that may be decoded; Unusable for any other bytes."""
     told = describe(data)
     if told is None or not told.height * told.width:
-        raise Unusable("no image" if told is None or told.kind not in ("GIF", "HEIC", "AVIF") else
-                       f"{told.kind}, which is not read")
+        raise Unusable("no image" if told is None or told.kind not in UNREADABLE else f"{told.kind}, which is not read")
+    if told.kind in UNREADABLE:
+        raise Unusable(f"{told.kind}, which is not read")
     if told.height * told.width > MAX_PIXELS or told.kind == "JPEG" and has_many_scans(data):
         raise Unusable("too large")
     if is_cut_off(data):
@@ -143,8 +156,8 @@ def examine(data: bytes) -> Description:
 
 
 def _can_be_copied(data: bytes, told: Description, wanted: Wanted) -> bool:
-    if wanted.any_kind:
-        return True
+    if wanted.any_kind and told.kind in ("PNG", "BMP", "TIFF"):  # what mx.image.imdecode decodes, and does not turn
+        return "rotated by EXIF" not in told.odd
     return (told.kind == "JPEG" and not set(told.odd) - {"grayscale"}
             and len(data) <= 4 * (1 << 16) + 6 * wanted.height * wanted.width)
 

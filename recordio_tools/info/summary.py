@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import collections
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Iterable
@@ -13,10 +14,12 @@ from recordio_tools.errors import DataError
 from recordio_tools.images.codec import ImageError, decode
 from recordio_tools.images.formats import kind_of, read_header
 from recordio_tools.info import histogram
+from recordio_tools.records.dataset import check_end
 from recordio_tools.records.identities import read_identities
 from recordio_tools.records.parts import RecordParts, open_records
 from recordio_tools.records.property import read_property
 
+log = logging.getLogger(__name__)
 SAMPLE = 1000  # images, from all over a file, whose kind and size are looked at
 FOLDS = 10
 EXTREMES = 3  # identities with most and with fewest images that are named
@@ -38,6 +41,10 @@ def summarise(path: Path) -> Summary:
 def _rec(path: Path) -> Summary:
     beside = path.with_name("property")
     with open_records(path) as file:
+        try:
+            check_end(file)
+        except DataError as error:
+            log.warning("%s", error)
         heads = file.heads()
         images = np.flatnonzero(heads.has_image)
         headers = int((heads.readable & ~heads.has_image).sum())

@@ -8,6 +8,7 @@ from typing import Sequence
 
 import numpy as np
 
+from common.name_lookup import NameLookup
 from recordio_tools.images.formats import read_header
 from recordio_tools.images.plain_jpeg import KnownHeaders
 from recordio_tools.images.prepare import BLOCK, Prepared, Unusable, Wanted, WrongSize, read_file, treat
@@ -47,7 +48,7 @@ class Preparer:
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._known = KnownHeaders()
+        self._known, self._lookup = KnownHeaders(), NameLookup()
 
     def __call__(self, entries: Sequence[bytes | None]) -> Batch:
         """None stands for a file that crashed a process."""
@@ -71,7 +72,7 @@ class Preparer:
         if entry is None:
             raise Unusable(CRASHES)
         path, face = geometry(entry) if b"\0" in entry else (entry, None)
-        data = read_file(path)
+        data = read_file(path, self._lookup)
         known = self._known.recognise(data) if face is None and len(data) < BLOCK else None
         if known is not None:
             return data, known, hash(data)

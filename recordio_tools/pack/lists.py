@@ -1,38 +1,44 @@
 """Lists of images to pack: InsightFace's `.lst`, and tables in CSV. Read line by line, with the line of every fault."""
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 from pathlib import Path
-from typing import BinaryIO, Iterator
 
 from common.errors import UserError
 from common.files import PathLike
+from common.tables import header, read_table
+from common.text_files import read_lines
 from recordio_tools.sources import Source, is_image_name, shown
 
 LST_FORM = "aligned TAB path TAB label [TAB box, 4 numbers [TAB landmarks, 10 numbers: x1..x5 y1..y5]]"
 CSV_FORM = "a first line that names the columns: path or image, and identity or label"
-LONGEST = 1 << 16  # bytes of a line
-PATHS, IDENTITIES = ("path", "image", "file"), ("identity", "label")
+PATHS = ("image", "file", "filename", "filepath", "image_path")
+IDENTITIES = ("label", "person", "subject", "class", "id")
 
 
 def from_lst(path: PathLike, root: PathLike) -> Source:
     """An InsightFace list; the names of its identities are its labels, numbers in numerical order, before others.
 
-    A relative image path is taken from `root`. Of lines with flag 1 nothing behind the label is looked at; those with
+    A relative image path is taken from `root`. Lists of im2rec with one label (number TAB label TAB path) are read as
+    well. Of lines with flag 1 nothing behind the label is looked at; those with
     flag 0 keep it, for `geometry`. UserError names the line that is none.
     """
-    source, groups = Source(str(path), _root(root)), _Groups()
-    for number, line in _lines(path):
+    source, groups, im2rec = Source(str(path), _root(root)), _Groups(), False
+    for number, text in read_lines(path, "list of images"):
+        line = text.encode("utf-8", "surrogateescape")
         fields = line.strip().split(b"\t")
         fields = [part if place == 1 else part.strip() for place, part in enumerate(fields)]  # paths as they are
         if len(fields) < 3 or not fields[1] or not fields[2] or b"\0" in line:
             raise UserError(f"{path}: line {number} is not {LST_FORM}")
-        if _is_im2rec(fields):
-            raise UserError(f"{path}: line {number} is not InsightFace's but im2rec's (number TAB label TAB path); "
-                            f"the form is {LST_FORM}")
+        of_im2rec = _is_im2rec(fields)  # number TAB label TAB path
+        if of_im2rec and source.images and not im2rec:
+            raise UserError(f"{path}: line {number} is not InsightFace's but im2rec's (number TAB label TAB path), as "
+                            "the lines before it are not; a list has one form")
+        if of_im2rec:
+            im2rec = True
+            source.add(groups[_label(fields[1], f"{path}: line {number}")], fields[-1])
+            continue
         if fields[0] not in (b"0", b"1"):
             raise UserError(f"{path}: line {number} begins with {fields[0][:20].decode('utf-8', 'replace')!r}, not "
                             f"with 1 (aligned) or 0; the form is {LST_FORM}")
@@ -58,34 +64,15 @@ def from_csv(path: PathLike, root: PathLike) -> Source:
     A relative image path is taken from `root`. UserError names the line that is unusable.
     """
     source, groups = Source(str(path), _root(root)), _Groups()
-    text = (line.decode("utf-8", "surrogateescape") for _, line in _lines(path, blank=True))
-    first = next(text, "")
-    separator = max(",;\t", key=first.count)
-    try:
-        columns = [name.strip().lower() for name in next(csv.reader([first.lstrip("\ufeff")], delimiter=separator), [])]
-    except csv.Error:  # a zero byte
-        columns = []
-    image, identity = (next((columns.index(name) for name in names if name in columns), None)
-                       for names in (PATHS, IDENTITIES))
-    if image is None or identity is None:
-        raise UserError(f"{path}: line 1 is {shown(first.strip())[:60]!r}, not {CSV_FORM}")
-    rows = csv.reader(text, delimiter=separator)
-    while True:
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            raise UserError(f"{path}: line {rows.line_num + 1} is no row of a table ({error})") from None
-        if row is None:
-            break
-        if not any(row):
-            continue
-        where = f"{path}: line {rows.line_num + 1}"
-        if len(row) != len(columns):
-            raise UserError(f"{where} has {len(row)} columns, line 1 has {len(columns)}")
-        entry = row[image].strip().encode("utf-8", "surrogateescape")
-        if not entry or not row[identity].strip() or b"\0" in entry:
-            raise UserError(f"{where} lacks the {columns[image] if not entry else columns[identity]}")
-        source.add(groups[_label(row[identity].strip().encode("utf-8", "surrogateescape"), where)], entry)
+    columns = {"path": PATHS, "identity": IDENTITIES}
+    if len(header(path, columns, CSV_FORM)) < len(columns):
+        number, first = next(read_lines(path))
+        raise UserError(f"{path}: line {number} is {shown(first.strip())[:60]!r}, not {CSV_FORM}")
+    for row in read_table(path, columns, CSV_FORM):
+        entry = row["path"].encode("utf-8", "surrogateescape")
+        if not entry or not row["identity"] or b"\0" in entry:
+            raise UserError(f"{row.where} lacks the {'path' if not entry else 'identity'}")
+        source.add(groups[_label(row["identity"].encode("utf-8", "surrogateescape"), row.where)], entry)
     if not source.images:
         raise UserError(f"{path}: holds no rows; it begins with {CSV_FORM}")
     return source.finish(groups.names)
@@ -115,6 +102,8 @@ class _Groups:
 def _label(field: bytes, where: str) -> str:
     """The name that a label gives: 007 and 7 are one number; anything that is no number is a name as it stands."""
     text = field.decode("utf-8", "surrogateescape")
+    if re.fullmatch(r"\d{1,15}\.0*", text, re.ASCII):  # im2rec writes labels as real numbers
+        text = text.partition(".")[0]
     if re.fullmatch(r"\d{1,18}", text, re.ASCII):
         return str(int(text))
     if re.fullmatch(r"-\d+(\.0*)?", text, re.ASCII):
@@ -124,31 +113,9 @@ def _label(field: bytes, where: str) -> str:
 
 def _is_im2rec(fields: list[bytes]) -> bool:
     number = re.compile(rb"[-+]?\d+(\.\d*)?(e[-+]?\d+)?")
-    return bool(fields[0].isdigit() and number.fullmatch(fields[1]) and is_image_name(os.fsdecode(fields[-1]))
-                and not is_image_name(os.fsdecode(fields[1])))
+    return bool(fields[0].isdigit() and len(fields) == 3 and number.fullmatch(fields[1])
+                and is_image_name(os.fsdecode(fields[-1])) and not is_image_name(os.fsdecode(fields[1])))
 
 
 def _root(root: PathLike) -> bytes:
     return os.path.join(os.fsencode(Path(root)), b"")
-
-
-def _lines(path: PathLike, blank: bool = False) -> Iterator[tuple[int, bytes]]:
-    """(number, line) of a text file, LONGEST bytes at most; blank: those without content too."""
-    try:
-        with open(path, "rb", buffering=1 << 20) as stream:
-            yield from _numbered(stream, path, blank)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _numbered(stream: BinaryIO | io.BufferedReader, path: PathLike, blank: bool) -> Iterator[tuple[int, bytes]]:
-    number = 0
-    while True:
-        line = stream.readline(LONGEST)
-        if not line:
-            return
-        number += 1
-        if len(line) == LONGEST:
-            raise UserError(f"{path}: line {number} is longer than {LONGEST} bytes; this is no list of images")
-        if blank or line.strip():
-            yield number, line

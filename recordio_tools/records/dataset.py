@@ -61,14 +61,17 @@ def _checked(record_file: Records, property_path: Path, fewest: int) -> FaceData
     heads = record_file.heads()
     _check_frames(record_file, heads)
     has_header = _check_headers(record_file, heads)
+    check_end(record_file)
     images = np.flatnonzero(heads.has_image)
     if not len(images):
         raise DataError(f"{record_file.rec_path}: is empty, it holds no image records")
     keys, labels = record_file.keys[images], heads.label[images, 0]
     told = read_property(property_path) if property_path.is_file() else None
     headers = int((~heads.has_image).sum()) - 1 if has_header else None
-    labels = _check_labels(record_file, keys, labels, told.num_classes if told else headers)
-    classes = int(labels.max()) + 1 if headers is None else headers
+    labels = _check_labels(record_file, keys, labels, told.num_classes if told else None)
+    classes = int(labels.max()) + 1  # of the image records: whatever headers say, these are what trains
+    if headers is not None and headers > classes and (not told or told.num_classes == headers):
+        classes = headers  # the last identities have no image left
     height, width = _image_size(record_file, keys, told)
     if told and told.num_classes != classes:
         raise DataError(f"{property_path}: says {told.num_classes} identities, the records have {classes}; "
@@ -96,6 +99,25 @@ def _check_frames(record_file: Records, heads: Heads) -> None:
         position = int(cut[0])
         raise DataError(f"{record_file.place(position)}: is truncated, it goes to byte {heads.end[position]} and the "
                         f"file has {limits[position]}; {CHECK}")
+
+
+def check_end(record_file: Records) -> None:
+    """DataError where records lie behind the last one that an index knows: what a download leaves that was cut off.
+
+    Two reads, whatever the size of the file.
+    """
+    for part in record_file.parts if isinstance(record_file, RecordParts) else [record_file]:
+        if part.idx_path is None or not len(part.offsets):
+            continue
+        try:
+            _, end = part.content_at(int(part.offsets.max()))
+            follows, _ = framing.part(part.bytes_at(end, framing.FRAME.size))
+        except framing.FramingError:  # a damaged record is found when it is read; zeros at the end are no record
+            continue
+        if follows is not None and end < part.size:
+            raise DataError(f"{part.idx_path}: ends with the record before byte {end} of {part.rec_path.name}, which "
+                            f"goes on to byte {part.size}; the index is cut off or of another rec: remove it, and the "
+                            "file is read through instead")
 
 
 def _check_headers(record_file: Records, heads: Heads) -> bool:

@@ -1,11 +1,15 @@
-"""The `property` file beside a `train.rec`: one line, `num_classes,height,width`."""
+"""The `property` file beside a `train.rec`: `num_classes,height,width`, and perhaps a second line, the images."""
 from __future__ import annotations
 
-from pathlib import Path
+import itertools
+import re
 from typing import NamedTuple
 
+from common.errors import UserError
 from common.files import PathLike, write_atomic
+from common.text_files import read_lines
 from recordio_tools.errors import DataError
+from recordio_tools.sources import shown
 
 
 class Property(NamedTuple):
@@ -17,17 +21,20 @@ class Property(NamedTuple):
 
 
 def read_property(path: PathLike) -> Property:
-    """Read the file; DataError where it is not three positive numbers."""
+    """Read the first line; DataError where it is not three positive numbers.
+
+    InsightFace's RecBuilder writes the number of images in a second line; whatever stands behind the first is not
+    looked at.
+    """
     try:
-        text = Path(path).read_bytes()[:1000].decode("utf-8", "replace").strip()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    try:
-        numbers = [int(word) for word in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 3 or min(numbers) < 1 or max(numbers) > 1 << 40:
-        raise DataError(f"{path}: is {text[:40]!r}, not `num_classes,height,width`, e.g. 10575,112,112")
+        lines = [line for _, line in itertools.islice(read_lines(path, "property"), 1)]
+    except UserError as error:
+        raise DataError(str(error)) from None
+    text = lines[0].strip() if lines else ""
+    words = [word.strip() for word in text.split(",")]
+    numbers = [int(word) for word in words if re.fullmatch(r"[0-9]{1,12}", word)]
+    if len(words) != 3 or len(numbers) != 3 or min(numbers) < 1:
+        raise DataError(f"{path}: is {shown(text[:40])!r}, not `num_classes,height,width`, e.g. 10575,112,112")
     return Property(*numbers)
 
 

@@ -1,0 +1,59 @@
+"""Lines of text files as people have them: with a byte order mark or without, UTF-8 or UTF-16, any line ends."""
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import stat
+from typing import IO, Iterator
+
+from common.errors import UserError
+from common.files import PathLike
+
+LONGEST = 1 << 16  # characters of a line
+MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+
+@contextlib.contextmanager
+def open_text(path: PathLike) -> Iterator[IO[str]]:
+    """The file as text, every line end as a newline; UserError where it cannot be read or is no regular file.
+
+    UTF-8 unless a byte order mark, or the zero bytes of the first two letters, tell UTF-16. Bytes that are no UTF-8
+    are kept as surrogates, so that names of files come back as they are.
+    """
+    try:
+        with open(path, "rb", 1 << 20, opener=_regular) as raw:
+            head = raw.read(4)
+            raw.seek(0)
+            encoding = next((name for mark, name in MARKS if head.startswith(mark)), "utf-8")
+            if encoding == "utf-8" and len(head) == 4 and head.count(b"\0") == 2:
+                encoding = "utf-16-le" if head[1::2] == b"\0\0" else "utf-16-be" if head[::2] == b"\0\0" else encoding
+            errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
+            with io.TextIOWrapper(raw, encoding, errors) as stream:
+                yield stream
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def read_lines(path: PathLike, what: str = "list", blank: bool = False) -> Iterator[tuple[int, str]]:
+    """(number from 1, line without its end); lines of white space only where `blank`. UserError for a line that is
+    longer than any line of a `what`."""
+    with open_text(path) as stream:
+        number = 0
+        while True:
+            line = stream.readline(LONGEST)
+            if not line:
+                return
+            number += 1
+            if len(line) == LONGEST and not line.endswith("\n"):
+                raise UserError(f"{path}: line {number} is longer than {LONGEST} characters; this is no {what}")
+            if blank or line.strip():
+                yield number, line.rstrip("\n")
+
+
+def _regular(path: PathLike, flags: int) -> int:
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer must not hang
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(0, "no regular file")
+    return handle
