@@ -8,6 +8,8 @@ from small_runs import SIZE, rows, start, train
 from small_sets import write_training_set, write_verification_set
 
 from common.errors import UserError
+from training.config import Config
+from training.validation import open_targets
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def test_resuming_a_finished_run_does_nothing(data, finished):
     assert not (finished / "model-0004.params").exists()
 
 
-@pytest.mark.parametrize("ckpt, numbers", [(0, []), (1, [1, 2]), (3, [3])])
+@pytest.mark.parametrize("ckpt, numbers", [(0, []), (1, [1, 2]), (2, [1, 2, 3]), (3, [1])])
 def test_which_checkpoints_are_kept(data, tmp_path, ckpt, numbers, monkeypatch):
     accuracies = iter([0.8, 0.7, 0.75])
 
@@ -98,6 +100,26 @@ def test_which_checkpoints_are_kept(data, tmp_path, ckpt, numbers, monkeypatch):
     assert train(data, tmp_path, "--max-steps", 3, "--verbose", 1, "--ckpt", ckpt) == 0
     saved = sorted(int(path.name[6:10]) for path in tmp_path.glob("model-*.params"))
     assert saved == numbers
+    progress = json.loads((tmp_path / "state" / "000000003" / "state.json").read_text())["progress"]
+    assert progress["saves"] == len(numbers) and progress["best_number"] == (1 if ckpt else 0)
+
+
+def test_only_the_best_is_kept_as_number_1(data, tmp_path):
+    assert train(data, tmp_path / "two", "--max-steps", 4, "--verbose", 1, "--ckpt", 2) == 0
+    assert train(data, tmp_path / "three", "--max-steps", 2, "--verbose", 1, "--ckpt", 3) == 0
+    assert train(data, tmp_path / "three", "--max-steps", 4, "--verbose", 1, "--ckpt", 3, "--resume") == 0
+    accuracies = [row["accuracy"] for row in rows(tmp_path / "two", "verification")]
+    best = accuracies.index(max(accuracies)) + 1
+    assert [path.name for path in (tmp_path / "three").glob("*.params")] == ["model-0001.params"]
+    expected, got = (mx.nd.load(str(tmp_path / name)) for name in (f"two/model-{best:04d}.params",
+                                                                   "three/model-0001.params"))
+    assert all((got[name].asnumpy() == value.asnumpy()).all() for name, value in expected.items())
+
+
+@pytest.mark.parametrize("ckpt, saved", [(0, []), (1, ["model-0001.params"]), (3, ["model-0001.params"])])
+def test_the_end_is_saved_without_a_target(data, tmp_path, ckpt, saved):
+    assert train(data, tmp_path, "--max-steps", 2, "--verbose", 1, "--ckpt", ckpt, "--target", "none") == 0
+    assert [path.name for path in tmp_path.glob("*.params")] == saved
 
 
 def test_two_devices_take_half_of_the_batch_each(data, tmp_path):
@@ -131,6 +153,39 @@ def test_an_embedding_size_the_checkpoint_does_not_have(data, finished, tmp_path
 def test_targets_by_name_and_by_path(data, tmp_path):
     assert train(data, tmp_path, "--max-steps", 1, "--target", f"lfw,{data / 'other.bin'}") == 0
     assert [row["target"] for row in rows(tmp_path, "verification")] == ["lfw", "other"]
+
+
+def targets(data_dir, text):
+    return [target.name for target in open_targets(Config(data_dir=str(data_dir), target=text), (SIZE, SIZE))]
+
+
+@pytest.mark.parametrize("text, names", [
+    ("", ["lfw"]), (" ", ["lfw"]), ("none", []), (" none ", []), ("lfw, other", ["lfw", "other"]),
+    (" other ,lfw,", ["other", "lfw"]), ("lfw,lfw", ["lfw"]), ("lfw,lfw.bin", ["lfw"]), ("other.bin", ["other"])])
+@pytest.mark.parametrize("inside", [".", "train.rec"])
+def test_what_target_may_say(data, text, names, inside):
+    assert targets(data / inside, text) == names
+
+
+def test_two_sets_of_one_name_are_told_apart(data, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_verification_set(tmp_path / name / "lfw.bin", pairs=20, first=200, size=SIZE)
+    flags = ["--target", f"lfw,{tmp_path / 'a' / 'lfw.bin'},{tmp_path / 'b' / 'lfw.bin'}", "--verbose", 1]
+    assert train(data, tmp_path / "run", "--max-steps", 1, *flags) == 0
+    assert [row["target"] for row in rows(tmp_path / "run", "verification")] == [f"{data.name}/lfw", "a/lfw", "b/lfw"]
+
+
+@pytest.mark.parametrize("text, words", [("cfp_fp", "--target cfp_fp: .*holds lfw, other"), (",", "names no set"),
+                                         ("lfw,none", "--target none"), ("no/where.bin", "no/where.bin")])
+def test_a_target_that_does_not_exist_is_named(data, text, words):
+    with pytest.raises(UserError, match=words):
+        targets(data, text)
+
+
+def test_the_records_themselves_may_be_named_as_the_data(data, tmp_path):
+    assert train(data / "train.rec", tmp_path, "--max-steps", 1) == 0
+    assert [row["target"] for row in rows(tmp_path, "verification")] == ["lfw"]
 
 
 def test_dry_run_says_what_would_be_done_and_leaves_nothing(tmp_path, capsys):

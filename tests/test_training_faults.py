@@ -220,7 +220,7 @@ class Full:
 @pytest.mark.parametrize("what", [name for name in vars(Full) if name.startswith("for_")])
 def test_every_file_may_find_the_disk_full(data, tmp_path, what, monkeypatch, caplog):
     caplog.set_level("INFO")  # as the command does, so that there are lines for log.txt
-    flags = ["--frequent", 1, "--verbose", 1, "--ckpt", 3]
+    flags = ["--frequent", 1, "--verbose", 1, "--ckpt", 2]
     assert train(data, tmp_path, *flags, "--max-steps", 1) == 0
     checkpoint = (tmp_path / "model-0001.params").read_bytes()
     with monkeypatch.context() as patched:
@@ -231,4 +231,5 @@ def test_every_file_may_find_the_disk_full(data, tmp_path, what, monkeypatch, ca
     assert [path.name for path in generations(tmp_path / "state")][-1] == "000000001"
     assert train(data, tmp_path, *flags, "--max-steps", 3, "--resume") == 0
     assert [row["step"] for row in rows(tmp_path, "verification")] == [1, 2, 3]
-    assert sorted(path.name for path in tmp_path.glob("*model-*")) == ["model-0003.params", "model-symbol.json"]
+    assert sorted(path.name for path in tmp_path.glob("*model-*")) == [
+        "model-0001.params", "model-0002.params", "model-0003.params", "model-symbol.json"]

@@ -159,16 +159,18 @@ def test_a_damaged_newest_state_costs_steps_and_nothing_else(data, tmp_path, who
     same(wholes["cpu:0"], tmp_path)
 
 
-def test_only_the_newest_checkpoint_is_left_whatever_was_killed(data, tmp_path, monkeypatch):
-    from training.loop import Loop
-    flags = [*FLAGS, "--ckpt", 3, "--verbose", 2, "--max-steps", 4, "--resume"]
+def test_the_best_checkpoint_is_the_same_whatever_was_killed(data, tmp_path, monkeypatch):
+    from training.saving.state import States
+    flags = [*FLAGS, "--ckpt", 3, "--verbose", 2, "--max-steps", 6, "--resume"]
+    assert train(data, tmp_path / "whole", *flags) == 0
     with monkeypatch.context() as patched:
-        patched.setattr(Loop, "_remove_replaced", lambda self: die() if self.progress.step == 4 else None)
+        save = States.save  # a kill between the checkpoint and the state
+        patched.setattr(States, "save", lambda states, progress, arrays:
+                        die() if progress.step == 4 else save(states, progress, arrays))
         with pytest.raises(Stop):
-            train(data, tmp_path, *flags)
-    assert len(list(tmp_path.glob("model-*.params"))) == 2
-    assert train(data, tmp_path, *flags) == 0
-    assert [path.name for path in tmp_path.glob("model-*.params")] == ["model-0002.params"]
+            train(data, tmp_path / "killed", *flags)
+    assert train(data, tmp_path / "killed", *flags) == 0
+    same(tmp_path / "whole", tmp_path / "killed")
 
 
 def wait_for_step(process, folder, step):

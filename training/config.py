@@ -105,7 +105,8 @@ class Config:
     verbose: int = option(2000, "verify every so many steps; 0: at the end only", group="watching")
     frequent: int = option(20, "log every so many steps", group="watching")
     ckpt: int = option(1, "0 keep no checkpoint, 1 save when the target is best so far, 2 save at every "
-                       "verification, 3 keep only the newest; the end of training is saved unless 0",
+                       "verification, 3 save when best, always as number 1, so that only the best is kept; the end of "
+                       "training is saved as well, unless 0 or 3 (3: unless there is no target)",
                        choices=(0, 1, 2, 3), group="watching")
     best_metric: str = option("accuracy", "what makes a checkpoint best, on the last of the targets",
                               choices=("accuracy", "tpr", "eer", "auc"), group="watching")

@@ -21,7 +21,7 @@ from training.reporting.pictures import roc_picture
 from training.reporting.runlog import RunLog
 from training.reporting.watch import Symptoms, Watch
 from training.reporting.window import Window
-from training.saving.checkpoint import checkpoint_path, save_checkpoint
+from training.saving.checkpoint import save_checkpoint
 from training.saving.state import Progress, States
 from training.schedule import Schedule
 from training.signals import Signals, Stopped
@@ -71,7 +71,6 @@ class Loop:
         progress = self.progress
         self.window.start(progress.window if self.first else {"steps": progress.window.get("steps", 0)})
         self.save_state()
-        self._remove_replaced()
         self.signals.orderly()
         while True:
             stop, save = self.workers.any(self.signals.asked, self._save_is_due())
@@ -161,11 +160,10 @@ class Loop:
             self._log_result(result)
         progress.verified_step = progress.step
         better = self._is_best(results)
-        if self.first and (config.ckpt in (2, 3) or (config.ckpt == 1 and (better or last))):
+        if self.first and (_is_kept(config.ckpt, better, last, bool(self.targets))):
             self._save_checkpoint(arguments, auxiliary, better)
         self._changed = True
         self.save_state()
-        self._remove_replaced()
         self.window.start()
 
     def _verify(self, arguments: dict[str, Any], auxiliary: dict[str, Any]) -> list[VerificationResult] | None:
@@ -192,17 +190,12 @@ class Loop:
     def _save_checkpoint(self, arguments: dict[str, Any], auxiliary: dict[str, Any], better: bool) -> None:
         progress, prefix = self.progress, self.config.prefix
         self.runlog.check()
-        path = save_checkpoint(prefix, progress.saves + 1, self.model.symbol, arguments, auxiliary)
-        progress.replaced = progress.saves if self.config.ckpt == 3 else 0
-        progress.saves += 1
+        number = 1 if self.config.ckpt == 3 else progress.saves + 1
+        path = save_checkpoint(prefix, number, self.model.symbol, arguments, auxiliary)
+        progress.saves, progress.replaced = max(progress.saves, number), 0
         if better:
-            progress.best_number = progress.saves
+            progress.best_number = number
         log.info("saved %s%s", path, ", the best so far" if better else "")
-
-    def _remove_replaced(self) -> None:
-        # Only after the state that knows its successor, so that no kill leaves a run without a checkpoint.
-        if self.first and self.progress.replaced:
-            checkpoint_path(self.config.prefix, self.progress.replaced).unlink(missing_ok=True)
 
     def _log_result(self, result: VerificationResult) -> None:
         self.runlog.verification(result_row(result, self.progress.step), roc_picture(result), result.embeddings)
@@ -232,6 +225,12 @@ class Loop:
             check_finite(part, self.progress.step)
         self.progress.lengths, self.progress.window = self.runlog.sync(), self.window.state()
         self.states.save(self.progress, arrays)
+
+
+def _is_kept(ckpt: int, better: bool, last: bool, verified: bool) -> bool:
+    """Whether --ckpt keeps a checkpoint: of the best so far, of the end; verified: there is something to be best at."""
+    at_the_end = last and (ckpt in (1, 2) or (ckpt == 3 and not verified))
+    return at_the_end or ckpt == 2 or (ckpt in (1, 3) and better)
 
 
 def duration(seconds: float) -> str:

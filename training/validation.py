@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import mxnet as mx
@@ -14,11 +15,12 @@ from training.config import Config
 log = logging.getLogger(__name__)
 DEFAULT_TARGETS = ("lfw", "cfp_fp", "agedb_30")
 FPR = 0.001
+NONE = "none"
 
 
 def open_targets(config: Config, image_size: tuple[int, int]) -> list[VerificationSet]:
     """The verification sets of --target, read and checked; UserError for one that does not exist or does not fit."""
-    sets = []
+    sets: list[VerificationSet] = []
     for path in _paths(config):
         target = VerificationSet(path)
         if tuple(target.image_size) != tuple(image_size):
@@ -26,26 +28,60 @@ def open_targets(config: Config, image_size: tuple[int, int]) -> list[Verificati
                             f"network takes {image_size[0]}x{image_size[1]}")
         sets.append(target)
     if not sets:
-        log.info("no verification: %s", "--target none" if config.target == "none" else
-                 f"{config.data_dir} holds none of {', '.join(name + '.bin' for name in DEFAULT_TARGETS)}")
+        log.info("no verification: %s", "--target none" if config.target.strip() == NONE else
+                 f"{_folder(config)} holds none of {', '.join(name + '.bin' for name in DEFAULT_TARGETS)}")
+    _tell_apart(sets)
     return sets
 
 
+def _folder(config: Config) -> Path:
+    """Where the sets lie: --data-dir, or beside the records that it names."""
+    path = Path(config.data_dir)
+    return path if path.is_dir() else path.parent
+
+
 def _paths(config: Config) -> list[Path]:
-    folder = Path(config.data_dir)
-    if config.target == "none":
+    """The files of --target, each once, in its order."""
+    folder, text = _folder(config), config.target.strip()
+    if text == NONE:
         return []
-    if not config.target:
+    if not text:
         return [path for path in (folder / f"{name}.bin" for name in DEFAULT_TARGETS) if path.is_file()]
-    paths = []
-    for name in config.target.split(","):
-        path = Path(name) if name.endswith(".bin") else folder / f"{name}.bin"
-        if not path.is_file():
-            there = sorted(item.stem for item in folder.glob("*.bin"))
-            raise UserError(f"--target {name}: there is no {path}; "
-                            + (f"{folder} holds {', '.join(there)}" if there else f"{folder} holds no .bin file"))
-        paths.append(path)
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError(f"--target {config.target!r}: names no set; lfw,cfp_fp for example, or none")
+    paths: list[Path] = []
+    for name in names:
+        path = _find(name, folder)
+        if any(os.path.samefile(path, other) for other in paths):
+            log.info("--target names %s twice; it is verified once", path)
+        else:
+            paths.append(path)
     return paths
+
+
+def _find(name: str, folder: Path) -> Path:
+    """The file of a set that --target names; UserError with those that there are."""
+    tried = [Path(name), folder / name] if name.endswith(".bin") else [folder / f"{name}.bin"]
+    for path in tried:
+        if path.is_file():
+            return path
+    there = sorted(item.stem for item in folder.glob("*.bin"))
+    raise UserError(f"--target {name}: there is no {tried[0]}; "
+                    + (f"{folder} holds {', '.join(there)}" if there else f"{folder} holds no .bin file"))
+
+
+def _tell_apart(sets: list[VerificationSet]) -> None:
+    """Give sets of one name as many folders of their paths before it as tell them apart, in rows, log and curves."""
+    for name in {target.name for target in sets}:
+        same = [target for target in sets if target.name == name]
+        for depth in range(1, max(len(target.path.absolute().parts) for target in same) if len(same) > 1 else 0):
+            titles = ["/".join((*target.path.absolute().parent.parts[-depth:], name)) for target in same]
+            if len(set(titles)) == len(same):
+                for target, title in zip(same, titles):
+                    target.name = title
+                log.info("several sets are called %s; they are told apart as %s", name, ", ".join(titles))
+                break
 
 
 def verify(symbol: mx.sym.Symbol, arguments: dict[str, mx.nd.NDArray], auxiliary: dict[str, mx.nd.NDArray],

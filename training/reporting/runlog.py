@@ -77,7 +77,7 @@ class RunLog:
     def verification(self, row: dict[str, Any], roc: np.ndarray | None, embeddings: np.ndarray) -> None:
         """A `verification` row, its curves, the ROC picture ((3, H, W) uint8) and a histogram of embedding values."""
         self.row(row)
-        target, step = Path(row["target"]).stem, row["step"]
+        target, step = row["target"], row["step"]
         for name in ("accuracy", "tpr", "eer", "auc", "threshold", "xnorm"):
             self._events.scalar(f"{target}/{name}", row[name], step)
         self._events.histogram(f"{target}/embedding", embeddings, step)

@@ -17,7 +17,7 @@ class Progress:
 
     step: updates made or skipped; position: images taken from the endless order; bad: keys of the records that do not
     decode; skipped: steps whose update was not finite, skipped_in_row: those since the last good one.
-    saves: checkpoints written (NNNN of the newest); replaced: the one that --ckpt 3 then removes; best: the best value
+    saves: checkpoints written (NNNN of the newest); replaced: of older runs, no longer used; best: the best value
     so far of best_of, a metric of a target; best_number: the checkpoint it is in; verified_step: the newest
     verification's.
     lengths: of the files with rows, by name; window: the sums since the last row; warned: warnings already given;
