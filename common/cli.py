@@ -10,6 +10,7 @@ import traceback
 from typing import Callable, NoReturn, Sequence
 
 from common.errors import RunError, UserError
+from common.streams import mend_streams
 
 INTERRUPTED = 130
 
@@ -52,6 +53,7 @@ def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
     stderr.
     FACES_TRACEBACK=1 in the environment shows the traceback of an error as well.
     """
+    mend_streams()
     try:
         status = main(sys.argv[1:]) or 0
     except (UserError, RunError) as error:

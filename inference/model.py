@@ -89,8 +89,8 @@ def _params_path(prefix: str, epoch: int, flag: str) -> Path:
 
 def _read_params(path: Path) -> tuple[Arrays, Arrays]:
     try:
-        with mx.Context("cpu", 0):
-            arrays = mx.nd.load(str(path))
+        with mx.Context("cpu", 0), open(path, "rb") as stream:  # MXNet takes no path with other bytes than UTF-8
+            arrays = mx.nd.load(f"/proc/self/fd/{stream.fileno()}")
     except mx.MXNetError as error:
         raise UserError(f"{path}: is no MXNet parameter file ({_first_line(error)})") from None
     named: tuple[Arrays, Arrays] = ({}, {})

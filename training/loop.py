@@ -62,10 +62,14 @@ class Loop:
                 return self._until_the_end(bar)
         except OSError as error:
             where = error.filename or Path(self.config.prefix).parent
-            raise RunError(f"{where}: {error.strerror or error}; the state of step {self._saved_step} is kept: when "
-                           "that is mended, --resume goes on from there") from None
+            raise RunError(f"{where}: {error.strerror or error}; {self._what_is_left()}") from None
         finally:
             bar.close()
+
+    def _what_is_left(self) -> str:
+        if self.states.newest is not None and not self.states.newest.is_dir():
+            return f"the state of step {self._saved_step} is gone as well, so that the run has to begin anew"
+        return f"the state of step {self._saved_step} is kept: when that is mended, --resume goes on from there"
 
     def _until_the_end(self, bar: tqdm) -> int:
         progress = self.progress

@@ -49,15 +49,15 @@ class EventFile:
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """A point of the curve `tag`."""
-        self._add(event_pb2.Event(step=step, summary=scalar_summary(tag, float(value))))
+        self._add(event_pb2.Event(step=step, summary=scalar_summary(_clean(tag), float(value))))
 
     def histogram(self, tag: str, values: np.ndarray, step: int, bins: int = 64) -> None:
         """The distribution of `values`, of any shape."""
-        self._add(event_pb2.Event(step=step, summary=histogram_summary(tag, values, bins)))
+        self._add(event_pb2.Event(step=step, summary=histogram_summary(_clean(tag), values, bins)))
 
     def image(self, tag: str, image: np.ndarray, step: int) -> None:
         """A picture, (3, H, W) uint8."""
-        self._add(event_pb2.Event(step=step, summary=image_summary(tag, image)))
+        self._add(event_pb2.Event(step=step, summary=image_summary(_clean(tag), image)))
 
     def sync(self) -> int:
         """Flush to the disk; the length."""
@@ -73,3 +73,8 @@ class EventFile:
         length = struct.pack("<Q", len(content))
         self._file.append(length + struct.pack("<I", masked_crc32c(length)) + content
                           + struct.pack("<I", masked_crc32c(content)))
+
+
+def _clean(tag: str) -> str:
+    """What mxboard would make of a tag, without its notice on the screen: letters, digits and -_./ stay."""
+    return re.sub(r"[^-/\w.]", "_", tag).encode("utf-8", "replace").decode("utf-8")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,9 +20,11 @@ def roc_picture(result: VerificationResult) -> np.ndarray:
     axes.step(np.maximum(fpr, 0.5 / result.pairs), tpr, where="post", color="#2a6f97")
     axes.axvline(1e-3, color="#999999", linewidth=0.8, linestyle=":")
     axes.set(xscale="log", xlabel="false positive rate", ylabel="true positive rate", ylim=(0, 1.01),
-             title=f"{result.name}: TPR {result.tpr:.3f} at FPR 0.1%")
+             title=f"{_plain(result.name)}: TPR {result.tpr:.3f} at FPR 0.1%")
     axes.grid(alpha=0.25)
-    canvas.draw()
+    with warnings.catch_warnings():  # of letters that the font lacks
+        warnings.simplefilter("ignore")
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].transpose(2, 0, 1).copy()
 
 
@@ -29,3 +32,8 @@ def roc_picture(result: VerificationResult) -> np.ndarray:
 def _canvas() -> FigureCanvasAgg:
     """One for all pictures: matplotlib remembers the size of 4,096 texts, each canvas's on its own."""
     return FigureCanvasAgg(Figure(figsize=(5, 4), dpi=80, tight_layout=True))
+
+
+def _plain(name: str) -> str:
+    """A name as matplotlib takes it: no formula, and only what is text."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8").replace("$", r"\$")

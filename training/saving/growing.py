@@ -46,9 +46,10 @@ class GrowingFile:
             raise OSError(errno.ENOENT, "was removed while the run was writing it", str(self.path)) from None
         if (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
             raise OSError(errno.ESTALE, "was replaced while the run was writing it", str(self.path))
-        if mine.st_size != self.size:
+        if mine.st_size < self.size:
             raise OSError(errno.EIO, f"has {mine.st_size} bytes instead of the {self.size} that the run wrote",
                           str(self.path))
+        self.size = mine.st_size  # what somebody added stays
 
     def sync(self) -> int:
         """Flush to the disk; the length."""
