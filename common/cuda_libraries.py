@@ -50,6 +50,8 @@ def missing(folder: Path) -> list[str]:
 
 def explain(message: str) -> str | None:
     """What to do about the loader's `message`, in one sentence; None where it is not about a library of a GPU wheel."""
+    if re.search(r"undefined symbol: cu[A-Z]", message):  # those of the driver itself are named so
+        return f"NVIDIA's driver is too old for MXNet's GPU wheel ({message[-80:]}): install 450.80 or newer"
     found = re.search(r"(lib[\w-]+)\.so[\w.]*", message)
     if not found:
         return None

@@ -47,7 +47,7 @@ def check_environment() -> None:
                         "pip install --force-reinstall --no-deps opencv-python-headless==4.8.1.78") from None
     try:
         import mxnet  # noqa: F401
-    except (ImportError, OSError, AttributeError) as error:
+    except (ImportError, OSError, AttributeError, RuntimeError) as error:  # the last where its library is gone
         raise UserError(cuda_libraries.explain(_one_line(error)) or
                         f"MXNet does not load ({_one_line(error)}); `make venv` installs it for the CPU, "
                         "`make venv GPU=cu117` for a GPU") from None

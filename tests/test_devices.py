@@ -120,6 +120,16 @@ def test_the_gpu_wheel_without_a_gpu_says_why(gpus, monkeypatch, caplog, library
     assert parse_devices("cpu:0") == [mx.cpu(0)] and not caplog.records
 
 
+def test_gpus_that_cannot_be_counted_are_told_in_one_line(gpus, monkeypatch, caplog):
+    def fail():
+        raise mx.MXNetError("x\nCheck failed: e == cudaSuccess: CUDA driver version is insufficient for CUDA runtime "
+                            "version")
+    gpus(0, with_cuda=False)
+    monkeypatch.setattr(mx.context, "num_gpus", fail)
+    assert parse_devices("") == [mx.cpu(0)]
+    assert caplog.messages == ["no GPU is used: NVIDIA's driver is too old for CUDA 11, which needs 450.80 or newer"]
+
+
 def test_the_cpu_wheel_beside_a_gpu_says_which_to_install(gpus, monkeypatch, tmp_path, caplog):
     gpus(0, with_cuda=False)
     monkeypatch.setattr(devices, "GPU_NODE", str(tmp_path))

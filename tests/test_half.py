@@ -8,6 +8,7 @@ from mxnet import autograd
 
 import symbols
 from common.errors import RunError, UserError
+from symbols.fast import accelerate
 from symbols.gluon_net import embedding_block
 from symbols.gnap import gnap_symbol
 from symbols.half import half_precision
@@ -133,3 +134,14 @@ def test_the_scale_halves_on_overflow_and_doubles_after_many_good_steps():
         scale.after(False)
     with pytest.raises(RunError, match="overflow at a loss scale of 1"):
         scale.after(False)
+
+
+@pytest.mark.parametrize("network, head", [("y1", "GNAP"), ("r18", "GNAP"), ("r18", "E")])
+def test_the_form_that_steps_around_prelu_is_in_float16_as_the_plain_one_is(network, head):
+    def in_float32(symbol):
+        types, nodes = types_of(half_precision(symbol))
+        return [node["name"] for node in nodes if node["op"] in ("Convolution", "FullyConnected", "BatchNorm", "add_n",
+                                                                 "elemwise_add")
+                and types[f"{node['name']}_output"] == np.float32]
+    plain = symbols.build(network, 128, head)
+    assert in_float32(accelerate(plain, (1, 3, 112, 112))) == in_float32(plain)

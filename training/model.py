@@ -52,9 +52,9 @@ class Model:
 
     symbol: what checkpoints hold. shapes: of its parameters and auxiliary states, by name. network: what runs, `block`
     or its form in less memory; PReLU is in its fast form on CPUs, and on GPUs that give slopes a wrong gradient: exact,
-    and with the same parameters. scale: of the
-    loss, where that is in float16; the parameters are float32 all the same. workers: those that train it, this one
-    among them. ValueError where there is no such network, or it does not take images of image_size.
+    and with the same parameters. scale: of the loss, where that is in float16; the parameters are float32 all the same.
+    workers: those that train it, this one among them. ValueError where there is no such network, or it does not take
+    images of image_size.
     """
 
     def __init__(self, config: Config, image_size: tuple[int, int], num_classes: int,
