@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
-from typing import Iterator, Union
+from typing import BinaryIO, Iterator, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
 
@@ -42,3 +43,28 @@ def fsync(path: PathLike) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def open_regular(path: PathLike) -> BinaryIO:
+    """`path`, or what it links to, opened for reading where it is a regular file.
+
+    ValueError, without the path, where it is a pipe, a device or a folder, which may have no end; OSError where it
+    cannot be opened.
+    """
+    handle = -1
+    if stat.S_ISREG(os.stat(path).st_mode):  # before it is opened, which some devices take for an order
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if handle < 0 or not stat.S_ISREG(os.fstat(handle).st_mode):
+        if handle >= 0:
+            os.close(handle)
+        raise ValueError("is no regular file")
+    return os.fdopen(handle, "rb")
+
+
+def read_regular(path: PathLike, most: int) -> bytes:
+    """What is in the regular file `path`; ValueError where it is none or holds more than `most` bytes."""
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > most:
+            raise ValueError(f"holds {size} bytes, more than the {most} that such a file can need")
+        return stream.read(size)  # and no more: files of /proc have a size of 0 and may have no end

@@ -9,6 +9,7 @@ import numpy as np
 
 from common.environment import threads
 from common.errors import UserError
+from inference.cost import check_cost
 from inference.lanes import open_lanes, partition
 from symbols.fast import flatten_inputs
 from symbols.folding import fold
@@ -133,4 +134,8 @@ def check_parameters(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArra
         if tuple(given[name].shape) != tuple(shapes[name]):
             raise UserError(f"the network does not take images of {size}: its {name} is of shape {given[name].shape}, "
                             f"such images need {tuple(shapes[name])}")
+    try:
+        check_cost(symbol, data_shape)
+    except ValueError as error:
+        raise UserError(f"the network is none for faces of {size}: {error}") from None
     return int(np.prod(shapes[symbol.list_outputs()[0]][1:]))

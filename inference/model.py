@@ -1,15 +1,21 @@
-"""Loads a checkpoint for inference: symbol cut at the embedding, parameters that fit it."""
+"""Loads a checkpoint for inference: symbol cut at the embedding, parameters that fit it.
+
+It may be a stranger's. Whoever wants a checkpoint's files takes them from here (`load_model`, `read_symbol`,
+`read_parameters`), never from MXNet's own loaders, which believe what they read.
+"""
 from __future__ import annotations
 
 import difflib
-import json
 from pathlib import Path
 from typing import Dict
 
 import mxnet as mx
 
 from common.errors import UserError
+from common.files import open_regular, read_regular
 from common.quiet import quiet
+from inference.graph_file import LARGEST_FILE, checked_graph
+from inference.param_file import ParameterFile
 from symbols.graph import fixed_gammas
 
 Arrays = Dict[str, mx.nd.NDArray]
@@ -55,31 +61,36 @@ def cut(symbol: mx.sym.Symbol, layer: str, source: str = "the symbol") -> mx.sym
 
 
 def read_symbol(prefix: str, flag: str) -> mx.sym.Symbol:
-    """The symbol of PREFIX-symbol.json; UserError naming `flag` where there is none, or it is none."""
+    """The symbol of PREFIX-symbol.json, whoever made it: `graph_file` says what it may hold.
+
+    UserError naming `flag` where there is none, or it is none.
+    """
     path = Path(f"{prefix}-symbol.json")
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{flag} {prefix}: there is no {path}")
     try:
-        text = path.read_text(encoding="utf-8")
-        if not isinstance(json.loads(text).get("nodes"), list):
-            raise ValueError("no nodes")
+        graph = checked_graph(read_regular(path, LARGEST_FILE).decode("utf-8"))
         with quiet():  # two lines for each symbol of an older version, that it was upgraded
-            return mx.sym.load_json(text)
-    except (ValueError, AttributeError, OSError, mx.MXNetError) as error:
-        raise UserError(f"{path}: is no MXNet symbol ({_first_line(error)})") from None
+            return mx.sym.load_json(graph)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: is no MXNet symbol of a face network ({_reason(error)})") from None
+    except mx.MXNetError:
+        raise UserError(f"{path}: is no MXNet symbol of a face network (MXNet does not read it)") from None
 
 
 def read_parameters(prefix: str, epoch: int, flag: str) -> tuple[Arrays, Arrays]:
     """Arguments and auxiliary states of PREFIX-NNNN.params by name, in host memory, as they stand in the file.
 
-    UserError naming `flag` where there is no such file, or it is no checkpoint.
+    Every array is dense and of the size that its header says; whether names and shapes are those of a network is for
+    the caller to compare before it binds them (`embedder.check_parameters`). UserError naming `flag` where there is no
+    such file, or it is no checkpoint.
     """
     return _read_params(_params_path(prefix, epoch, flag))
 
 
 def _params_path(prefix: str, epoch: int, flag: str) -> Path:
     path = Path(f"{prefix}-{epoch:04d}.params")
-    if path.is_file():
+    if path.exists():
         return path
     stem = f"{path.name[:-len('.params')].rpartition('-')[0]}-"
     there = sorted(item.name for item in path.parent.glob("*.params") if item.name.startswith(stem))
@@ -88,20 +99,24 @@ def _params_path(prefix: str, epoch: int, flag: str) -> Path:
 
 
 def _read_params(path: Path) -> tuple[Arrays, Arrays]:
-    try:
-        with mx.Context("cpu", 0), open(path, "rb") as stream:  # MXNet takes no path with other bytes than UTF-8
-            arrays = mx.nd.load(f"/proc/self/fd/{stream.fileno()}")
-    except mx.MXNetError as error:
-        raise UserError(f"{path}: is no MXNet parameter file ({_first_line(error)})") from None
     named: tuple[Arrays, Arrays] = ({}, {})
-    for name, value in arrays.items() if isinstance(arrays, dict) else ():
+    try:
+        with open_regular(path) as stream:
+            file = ParameterFile(stream)
+            arguments = [name for name in file.entries if name.startswith("arg:")]
+            arrays = file.read_all() if arguments else {}
+    except (ValueError, OSError, MemoryError) as error:
+        raise UserError(f"{path}: is no MXNet parameter file ({_reason(error)})") from None
+    for name, value in arrays.items():
         kind, colon, bare = name.partition(":")
-        if colon and kind in ("arg", "aux"):
+        if colon and bare and kind in ("arg", "aux"):
             named[kind == "aux"][bare] = value
     if not named[0]:
         raise UserError(f"{path}: holds no parameters named arg:..., so it is no checkpoint")
     return named
 
 
-def _first_line(error: BaseException) -> str:
-    return " ".join(str(error).split("Stack trace")[0].split())[:120]
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "out of memory" if isinstance(error, MemoryError) else " ".join(str(error).split())[:200]

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 
 import mxnet as mx
 
@@ -17,9 +18,9 @@ def infer_shapes(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> dict[str
         with contextlib.redirect_stdout(io.StringIO()):  # MXNet prints its arguments before it raises
             arguments, outputs, auxiliary = internals.infer_shape(data=data_shape)
     except mx.MXNetError as error:
-        reason = " ".join(str(error).split("Error in operator ")[-1].split("Stack trace")[0].split())
-        raise ValueError(f"the network does not take images of {data_shape[2]}x{data_shape[3]} (at {reason[:150]})"
-                         ) from None
+        layer = re.search(r"Error in operator (.*?): \[", str(error), re.DOTALL)
+        at = f" (at layer {layer[1][:150]})" if layer else ""
+        raise ValueError(f"the network does not take images of {data_shape[2]}x{data_shape[3]}{at}") from None
     if outputs is None:
         raise ValueError("the network's shapes do not follow from its input's")
     shapes = dict(zip(internals.list_outputs(), outputs))

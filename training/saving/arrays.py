@@ -14,11 +14,10 @@ from typing import BinaryIO, Iterator, Mapping
 import mxnet as mx
 import numpy as np
 
+from inference.param_file import LIST_MAGIC, TYPES, V2, ParameterFile
 from training.saving.plain_files import open_plain
 
-LIST_MAGIC = 0x112
-ARRAY_MAGIC = 0xF993FAC9
-TYPES = {"float32": 0, "float64": 1, "float16": 2, "uint8": 3, "int32": 4, "int8": 5, "int64": 6}
+NUMBERS = {name: number for number, name in TYPES.items()}
 CPU = 1
 
 
@@ -44,12 +43,11 @@ def read_arrays(path: Path, digest: str, most: int | None = None) -> dict[str, m
             raise ValueError("is larger than the arrays of this network can be")
         if _digest(stream) != digest:
             raise ValueError("is damaged")
+        stream.seek(0)
         try:
-            with mx.Context("cpu", 0):  # by the descriptor: the very file that was looked at, whatever its path's bytes
-                found = mx.nd.load(f"/proc/self/fd/{stream.fileno()}")
-        except mx.MXNetError:
-            raise ValueError("holds no arrays") from None
-    return found if isinstance(found, dict) else {}
+            return ParameterFile(stream).read_all()
+        except ValueError as error:
+            raise ValueError(f"holds no arrays: {error}") from None
 
 
 def file_digest(path: str | Path) -> str:
@@ -69,8 +67,8 @@ def _pieces(arrays: Mapping[str, mx.nd.NDArray]) -> Iterator[bytes | memoryview]
     yield struct.pack("<QQQ", LIST_MAGIC, 0, len(arrays))
     for value in arrays.values():
         array = np.ascontiguousarray(value.asnumpy())
-        yield struct.pack(f"<Iii{array.ndim}q", ARRAY_MAGIC, 0, array.ndim, *array.shape)
-        yield struct.pack("<iii", CPU, 0, TYPES[array.dtype.name])
+        yield struct.pack(f"<Iii{array.ndim}q", V2, 0, array.ndim, *array.shape)
+        yield struct.pack("<iii", CPU, 0, NUMBERS[array.dtype.name])
         yield memoryview(array).cast("B")
     yield struct.pack("<Q", len(arrays))
     for name in arrays:

@@ -10,6 +10,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import PathLike
+from inference.cost import check_cost
 from inference.model import read_parameters, read_symbol
 from symbols.fast import flatten_inputs, for_devices
 from symbols.shapes import infer_shapes, parameter_names
@@ -66,6 +67,7 @@ def load(folder: PathLike, name: str, devices: Sequence[mx.Context], shape: tupl
     arguments, _ = read_parameters(prefix, EPOCH, flag)
     try:
         shapes = infer_shapes(symbol, (1, shape[2], shape[0], shape[1]))
+        check_cost(symbol, (1, shape[2], shape[0], shape[1]))
     except ValueError as error:
         raise UserError(f"{flag} {folder}: {name}: {error}") from None
     given = [tuple(shapes[output][1:]) for output in symbol.list_outputs()]

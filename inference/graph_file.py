@@ -1,0 +1,166 @@
+"""Reads a graph, PREFIX-symbol.json, that may be anybody's: what MXNet is given is written anew from what was checked.
+
+MXNet runs any operator that a graph names, with the attributes and numbers it has: some of them call what an address in
+the file points to, or write where a wrong number leads. Here each node is one of `operators.OPERATORS`, each number
+leads to something that exists, and all else is left out.
+"""
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from inference import attributes as rules
+from inference.operators import OPERATORS, Operator
+
+LARGEST_FILE = 32 << 20
+MOST_NODES, MOST_INPUTS, MOST_HEADS, LONGEST_NAME = 10_000, 256, 1000, 500
+VARIABLE = "null"
+# Of nodes and variables, for optimizers and devices: nothing of a result depends on them.
+HINT = re.compile(r"__\w+__|(\w+_)?(lr_mult|wd_mult|ctx_group|force_mirroring|mirror_stage)", re.ASCII)
+KEPT = {"__lr_mult__": rules.number(), "__wd_mult__": rules.number(), "__dtype__": rules.integer(0, 7),
+        "__shape__": rules.integers(None, 0, 1 << 24, empty=True)}
+BEFORE_STATES = 900  # MXNet 0.9 is the first whose graphs name the states of BatchNorm
+STATES = 2
+NEWEST = 20_000
+
+
+def checked_graph(text: str) -> str:
+    """The graph in `text`, rewritten as JSON for `mx.sym.load_json`; ValueError, in a few words, where it is none that
+    a face network can have."""
+    try:
+        source = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    nodes = source.get("nodes") if isinstance(source, dict) else None
+    if not isinstance(nodes, list) or not nodes:
+        raise ValueError("no nodes")
+    if len(nodes) > MOST_NODES:
+        raise ValueError(f"it has {len(nodes)} nodes, more than {MOST_NODES}")
+    version = _version(source)
+    written: list[dict[str, Any]] = []
+    outputs: list[int] = []
+    for number, node in enumerate(nodes):
+        checked, count = _node(node, number, written, outputs, version)
+        written.append(checked)
+        outputs.append(count)
+    variables = [number for number, node in enumerate(written) if node["op"] == VARIABLE]
+    names = [written[number]["name"] for number in variables]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two variables are called {twice}")
+    heads = source.get("heads")
+    if not isinstance(heads, list) or not 1 <= len(heads) <= MOST_HEADS:
+        raise ValueError("no heads")
+    graph = {"nodes": written, "arg_nodes": variables, "heads": [_entry(head, len(written), outputs) for head in heads]}
+    if version is not None:
+        graph["attrs"] = {"mxnet_version": ["int", version]}
+    return json.dumps(graph)
+
+
+def _version(source: dict[str, Any]) -> int | None:
+    attrs = source.get("attrs")
+    version = attrs.get("mxnet_version") if isinstance(attrs, dict) else None
+    if isinstance(version, list) and len(version) == 2 and type(version[1]) is int and 0 <= version[1] <= NEWEST:
+        return version[1]
+    return None
+
+
+def _node(node: Any, number: int, before: list[dict[str, Any]], outputs: list[int],
+          version: int | None) -> tuple[dict[str, Any], int]:
+    """The node as it is given to MXNet, and how many outputs it has."""
+    if not isinstance(node, dict):
+        raise ValueError(f"node {number} is no node")
+    op, name, inputs = node.get("op"), node.get("name"), node.get("inputs")
+    if not (isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and "\0" not in name and _encodes(name)):
+        raise ValueError(f"node {number} has no name that can be")
+    if not isinstance(inputs, list) or len(inputs) > MOST_INPUTS:
+        raise ValueError(f"node {name} has no list of inputs")
+    entries = [_entry(entry, number, outputs) for entry in inputs]
+    attributes = _attributes(node, name)
+    if op == VARIABLE:
+        if entries:
+            raise ValueError(f"variable {name} has inputs")
+        return _written(VARIABLE, name, [], _hints(attributes, name)), 1
+    operator = OPERATORS.get(op) if isinstance(op, str) else None
+    if operator is None:
+        raise ValueError(f"{name} is of the operator {str(op)[:60]}, which no face network needs")
+    try:
+        checked = _of_operator(operator, attributes)
+        counts = operator.inputs(checked)
+        if operator.states is not None and (version or 0) < BEFORE_STATES:
+            counts = (*counts, counts[0] - STATES)
+        if len(entries) not in counts:
+            raise ValueError(f"takes {' or '.join(map(str, counts))} inputs, not {len(entries)}")
+        if operator.states is not None and any(before[entry[0]]["op"] != VARIABLE
+                                               for entry in entries[operator.states:]):
+            raise ValueError("has parameters that are computed")
+        operator.check(checked)
+        return _written(op, name, entries, checked), operator.outputs(checked)
+    except ValueError as error:
+        raise ValueError(f"{op} {name} {error}") from None
+
+
+def _written(op: str, name: str, inputs: list[list[int]], attributes: dict[str, str]) -> dict[str, Any]:
+    node: dict[str, Any] = {"op": op, "name": name, "inputs": inputs}
+    return {**node, "attrs": attributes} if attributes else node
+
+
+def _entry(entry: Any, nodes: int, outputs: list[int]) -> list[int]:
+    """[node, output, 0] where both exist among the `nodes` so far; later ones would make a circle."""
+    if not (isinstance(entry, list) and 2 <= len(entry) <= 3 and all(type(value) is int for value in entry)
+            and 0 <= entry[0] < nodes and 0 <= entry[1] < outputs[entry[0]] and 0 <= entry[-1] < 1 << 31):
+        raise ValueError(f"{str(entry)[:40]} leads to no node before node {nodes}")
+    return [*entry[:2], entry[2] if len(entry) > 2 else 0]
+
+
+def _attributes(node: dict[str, Any], name: str) -> dict[str, str]:
+    """All of them, as they are called in graphs of any age."""
+    found: dict[str, str] = {}
+    for key in ("param", "attr", "attrs"):
+        given = node.get(key, {})
+        if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+            raise ValueError(f"{name} has attributes that are no text")
+        found.update(given)
+    return found
+
+
+def _of_operator(operator: Operator, attributes: dict[str, str]) -> dict[str, str]:
+    checked = {}
+    for key, text in attributes.items():
+        rule = operator.attributes.get(key)
+        if rule is None:
+            if HINT.fullmatch(key):
+                continue
+            raise ValueError(f"has the unknown attribute {key[:40]}")
+        try:
+            value = rule(text)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"has {key} {text[:40]}, which {error}") from None
+        if value is not None:
+            checked[key] = value
+    missing = [key for key in operator.needs if key not in checked]
+    if missing:
+        raise ValueError(f"lacks {missing[0]}")
+    return checked
+
+
+def _hints(attributes: dict[str, str], name: str) -> dict[str, str]:
+    """What a variable says of itself; operators' attributes that scripts left on it are dropped."""
+    kept = {}
+    for key, rule in KEPT.items():
+        if key in attributes:
+            try:
+                value = rule(attributes[key])
+            except (ValueError, OverflowError) as error:
+                raise ValueError(f"variable {name} has {key} {attributes[key][:40]}, which {error}") from None
+            if value is not None:
+                kept[key] = value
+    return kept
+
+
+def _encodes(name: str) -> bool:
+    try:
+        return bool(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
