@@ -204,7 +204,7 @@ BAD = {
     "no device": (["--devices", "gpu:7"], "gpu"),
     "no checkpoint": (["--pretrained", "nowhere/model,1"], "nowhere/model-0001.params"),
     "no network": (["--network", "r19"], "r19"),
-    "a head too large for the map": (["--version-output", "GDC"], "conv_6dw7_7"),
+    "a head too large for the map": (["--version-output", "GDC"], "y1 makes one of 2x2 of the 32x32 images"),
     "no place to write": (["--prefix", "/proc/nowhere/model"], "/proc/nowhere"),
     "another size": (["--image-size", "96,96"], "96,96"),
 }

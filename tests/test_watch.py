@@ -10,13 +10,39 @@ HEALTHY = Symptoms(epoch=5, cosine=0.4, similarity=0.05, data_wait=0.02, margin_
 
 
 @pytest.mark.parametrize("change, words", [
-    ({"similarity": 0.99}, "collapsed"), ({"data_wait": 0.6}, "waits for images 60%"), ({"cosine": 0.001}, "cosine")])
+    ({"similarity": 0.99}, "collapsed"), ({"cosine": 0.96, "accuracy": 0.0, "similarity": 0.5}, "collapsed"),
+    ({"data_wait": 0.6}, "waits for images 60%"), ({"cosine": 0.001}, "cosine")])
 def test_each_symptom_warns_once_after_three_rows(change, words):
     watch = Watch([], {})
     ill = replace(HEALTHY, **change)
     given = [watch.look(ill) for _ in range(6)]
     assert [len(warnings) for warnings in given] == [0, 0, 1, 0, 0, 0]
     assert words in given[2][0] and "--" in given[2][0]
+
+
+def test_a_collapse_is_told_once_with_its_signs_its_cause_and_the_flags_that_help():
+    watch = Watch([], {})
+    ill = replace(HEALTHY, cosine=0.96, accuracy=0.0, similarity=0.97, norm=12.3, rate=0.05, linear_rate=0.0125)
+    told = [warning for _ in range(6) for warning in watch.look(ill)]
+    assert len(told) == 1 and "\n" not in told[0]
+    for words in ("0.96", "0.0000", "12.3", "0.05 is 4 times", "0.0125", "--lr 0.0125", "--warmup", "--clip-gradient",
+                  "--margin-warmup", "--margin-m", "--loss-type 0", "--pretrained"):
+        assert words in told[0], words
+
+
+def test_a_collapse_at_the_linear_rules_rate_does_not_blame_the_rate():
+    watch = Watch([], {})
+    ill = replace(HEALTHY, cosine=0.96, accuracy=0.0, rate=0.0125, linear_rate=0.0125, margin_loss=False)
+    told = [warning for _ in range(3) for warning in watch.look(ill)][0]
+    assert "linear rule" not in told and "a lower --lr" in told and "--margin" not in told
+
+
+@pytest.mark.parametrize("cosine, accuracy", [(0.96, 1.0), (0.9, 0.3), (0.3, 0.0), (0.02, 0.0), (0.7, 0.02)])
+def test_a_training_that_begins_or_goes_well_has_not_collapsed(cosine, accuracy):
+    watch = Watch([], {})
+    assert not any(watch.look(replace(HEALTHY, cosine=cosine, accuracy=accuracy, epoch=1)) for _ in range(9))
+    watch = Watch([], {})  # by a margin that takes the own class's cosine below those of strangers
+    assert not any(watch.look(replace(HEALTHY, cosine=0.9, accuracy=0.0, moved=-0.1)) for _ in range(9))
 
 
 def test_a_passing_symptom_and_a_healthy_run_are_silent():

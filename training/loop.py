@@ -46,6 +46,7 @@ class Loop:
         self.states, self.signals, self.workers = states, signals, model.workers
         self.first = self.workers.rank == 0
         self.rate = schedule.scheduler()
+        self.linear_rate = config.linear_rate(config.total_batch(len(model.devices), model.workers.number))
         self.watch = Watch(progress.warned, progress.symptoms)
         self.guard = Guard(progress, config.on_nan == "skip")
         self.window = Window()
@@ -147,7 +148,9 @@ class Loop:
         log.info("%s", f"step {progress.step}/{self.schedule.end} epoch {epoch:.2f} loss {row['loss']:.4f} accuracy "
                 f"{row['accuracy']:.4f} cosine {row['cosine']:.4f} lr {row['lr']:g} {row['samples_per_s']:.1f} "
                 f"images/s waiting {row['data_wait']:.0%} left {duration(left)}")
-        symptoms = Symptoms(epoch, row["cosine"], summary["similarity"], row["data_wait"], self.config.loss_type != 0)
+        moved = self.model.head.layer.margin(mx.nd.array([row["cosine"]])).asscalar()
+        symptoms = Symptoms(epoch, row["cosine"], summary["similarity"], row["data_wait"], self.config.loss_type != 0,
+                            row["accuracy"], moved, summary["norm"], self.schedule.base_lr, self.linear_rate)
         for warning in self.watch.look(symptoms):
             log.warning("warning: %s", warning)
 

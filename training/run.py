@@ -13,13 +13,13 @@ import numpy as np
 from common.devices import parse_devices
 from common.errors import UserError
 from recordio_tools.records.dataset import FaceDataset, open_dataset
-from training.arguments import parse_image_size
 from training.cluster.joining import join
 from training.cluster.workers import Workers
 from training.config import Config
 from training.data.augmentation import Augmentation
 from training.data.loader import BatchLoader, choose_images
 from training.description import describe
+from training.image_size import check_image_size
 from training.loop import Loop
 from training.model import Model, set_momentum
 from training.precision import check_precision
@@ -114,9 +114,10 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
 
 def _image_size(config: Config, dataset: FaceDataset) -> tuple[int, int]:
     packed = (dataset.height, dataset.width)
-    if config.image_size and parse_image_size(config.image_size) != packed:
-        raise UserError(f"--image-size {config.image_size}: the records of {config.data_dir} are "
-                        f"{packed[0]},{packed[1]}; pack them at the size you want")
+    try:
+        check_image_size(config, packed)
+    except ValueError:
+        pass  # there is no such network, which building it tells
     return packed
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 COLLAPSED = 0.95  # mean cosine between the embeddings of different images of a batch
+CLOSE, MISSED = 0.8, 0.05  # cosine to the own class, and accuracy: so close to one's own and never the closest
+ABOVE_STRANGERS = 0.3  # cosine that no other class has where people are told apart
+TOO_FAST = 1.5  # times the rate of the linear rule, from which on that is named as a cause
 INPUT_BOUND = 0.3  # share of the time spent waiting for images
 STUCK = 0.02  # plain cosine to the own class
 STUCK_EPOCHS = 3.0
@@ -14,13 +17,23 @@ ROWS = 3  # a warning needs this many rows in a row
 
 @dataclass(frozen=True)
 class Symptoms:
-    """What a window of steps showed: similarity is the mean cosine between embeddings of different identities."""
+    """What a window of steps showed, and the rate it was trained with.
+
+    similarity: mean cosine between embeddings of different identities; accuracy: of the classifier, with the margin,
+    and moved: what the margin makes of the cosine; norm: mean length of the embeddings; rate: the schedule's, and
+    linear_rate: what the linear rule gives for the batch.
+    """
 
     epoch: float
     cosine: float
     similarity: float
     data_wait: float
     margin_loss: bool
+    accuracy: float = 1.0
+    moved: float = 1.0
+    norm: float = 1.0
+    rate: float = 0.0
+    linear_rate: float = 0.1
 
 
 class Watch:
@@ -45,10 +58,7 @@ class Watch:
 
 def _signs(seen: Symptoms) -> dict[str, tuple[bool, str]]:
     return {
-        "collapsed": (seen.similarity > COLLAPSED,
-                      f"embeddings have collapsed: those of different people have a mean cosine of "
-                      f"{seen.similarity:.3f}; a lower --lr, a --warmup, or softmax first (--loss-type 0, then "
-                      "--pretrained) usually mends it"),
+        "collapsed": (_is_collapsed(seen), _collapse(seen)),
         "input-bound": (seen.data_wait > INPUT_BOUND,
                         f"training waits for images {seen.data_wait:.0%} of the time; more --workers, a faster disk, "
                         "or images packed at the network's size would speed it up"),
@@ -56,6 +66,31 @@ def _signs(seen: Symptoms) -> dict[str, tuple[bool, str]]:
                   f"after {seen.epoch:.1f} epochs the cosine to the own class is still {seen.cosine:.3f}; try a "
                   "smaller --margin-m or --lr, a --warmup, or --pretrained"),
     }
+
+
+def _is_collapsed(seen: Symptoms) -> bool:
+    """Whether everybody looks like everybody: to each other, or all classes to all embeddings.
+
+    Where the cosine to the own class is high and the classifier is still never right, the other classes are as near:
+    weights and embeddings point one way together. In a training that only begins the cosine is low as well, and with a
+    large margin it is `moved` below those of strangers, so that a low accuracy says nothing.
+    """
+    return seen.similarity > COLLAPSED or (seen.cosine > CLOSE and seen.moved > ABOVE_STRANGERS
+                                           and seen.accuracy < MISSED)
+
+
+def _collapse(seen: Symptoms) -> str:
+    """The signs together, the likely cause, and the flags that help."""
+    times = seen.rate / seen.linear_rate if seen.linear_rate else 0.0
+    lower = f"--lr {seen.linear_rate:.3g}" if times > TOO_FAST else "a lower --lr"
+    cause = (f"; the rate {seen.rate:g} is {times:.2g} times what the linear rule gives for this batch, "
+             f"{seen.linear_rate:.3g}" if times > TOO_FAST else "")
+    softer = ", --margin-warmup, a smaller --margin-m" if seen.margin_loss else ""
+    first = ", or softmax first (--loss-type 0, then --pretrained)" if seen.margin_loss else ""
+    return (f"the training has collapsed: all faces look alike to it (cosine to the own class {seen.cosine:.2f} at an "
+            f"accuracy of {seen.accuracy:.4f}; between different people {seen.similarity:.2f}; embedding norm "
+            f"{seen.norm:.3g}){cause}. It seldom recovers: begin again with {lower}, a --warmup, "
+            f"--clip-gradient{softer}{first}")
 
 
 def mean_similarity(embedding: np.ndarray, labels: np.ndarray) -> float:
