@@ -9,6 +9,7 @@ import sys
 import traceback
 from typing import Callable, NoReturn, Sequence
 
+from common.cuda_libraries import explain
 from common.errors import RunError, UserError
 from common.streams import mend_streams
 
@@ -62,7 +63,9 @@ def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except OSError as error:
-        status = _tell(prog, error, 1)
+        # MXNet's GPU wheel loads where it is first imported, which is not everywhere behind the environment's check.
+        unloadable = explain(str(error)) if error.errno is None else None
+        status = _tell(prog, UserError(unloadable), 2) if unloadable else _tell(prog, error, 1)
     except MemoryError:
         status = _tell(prog, RunError("out of memory; a smaller batch needs less"), 1)
     except Exception as error:
