@@ -65,6 +65,7 @@ def test_what_is_no_name_at_all(name):
     ("localhost slots=2", "127.0.0.1"), ("box slots=2", "127.0.0.1"), ("node2 slots=2", "127.0.0.1"),
     ("box\nnode2", f"{OUTSIDE} 10.7.0.2"), ("node2\nbox", f"10.7.0.2 {OUTSIDE}"), ("both\nnode2", "10.7.0.4 10.7.0.2"),
     ("alpha\nbeta", "127.0.0.2 127.0.0.3"), ("box address=10.7.0.5\nnode2", "10.7.0.5 10.7.0.2"),
+    ("bob@node2\nnode3", "10.7.0.2 10.7.0.3"),
     ("node2 address=node3\nbox address=10.7.0.1", "10.7.0.3 10.7.0.1"), ("box address=node2", "10.7.0.2")])
 def test_hosts_get_the_addresses_that_they_reach_each_other_by(names, tmp_path, lines, expected):
     (tmp_path / "hosts").write_text(lines)

@@ -172,7 +172,8 @@ def test_a_failure_behind_ssh_names_its_host_and_ends_all(tmp_path, fake_ssh):
 
 @pytest.mark.parametrize("text, words", [
     ("", "names no host"), ("alpha slots=none", "line 1"), ("alpha\nbeta gpus=2", "line 2"),
-    ("alpha slots=0", "line 1"), ("-oProxyCommand=x", "line 1"), ("localhost\nbeta", "cannot reach localhost")])
+    ("alpha slots=0", "line 1"), ("al\x1b[31mpha", "line 1"), ("alpha\0", "line 1"), ("alpha slots=²", "line 1"),
+    ("alpha address=", "line 1"), ("-oProxyCommand=x", "line 1"), ("localhost\nbeta", "cannot reach localhost")])
 def test_a_bad_hosts_file_is_named(tmp_path, text, words):
     (tmp_path / "hosts").write_text(text)
     with pytest.raises(UserError, match=words):
@@ -187,7 +188,15 @@ def test_more_workers_than_slots():
 @pytest.mark.parametrize("flags, words", [
     (["-n", "0", "--", "true"], "at least one worker"), (["-n", "2"], "no command"),
     (["-n", "2", "--hosts", "nowhere", "--", "true"], "--hosts nowhere"),
-    (["-n", "2", "--env", "A", "--", "true"], "NAME=VALUE")])
-def test_wrong_flags_are_one_line_and_2(flags, words):
+    (["-n", "2", "--env", "A", "--", "true"], "NAME=VALUE"), (["-n", "2", "--env", "é=1", "--", "true"], "NAME=VALUE"),
+    (["-n", "2", "--hosts", "/dev/zero", "--", "true"], "no list of hosts"),
+    (["-n", "2", "--grace", "nan", "--", "true"], "--grace nan"),
+    (["-n", "2", "--ssh-port", "-1", "--", "true"], "65535"),
+    (["-n", "1", "--hosts", "HOSTS", "--ssh", "'x", "--", "true"], "--ssh 'x: No closing quotation"),
+    (["-n", "1", "--hosts", "HOSTS", "--ssh", "/no/ssh", "--", "true"], "--ssh /no/ssh: there is no such command"),
+    (["-n", "1", "--env", "PS_VERBOSE=x", "--", "true"], "PS_VERBOSE=x: must be a whole number")])
+def test_wrong_flags_are_one_line_and_2(tmp_path, flags, words):
+    (tmp_path / "hosts").write_text("alpha address=127.0.0.2\n")
+    flags = [str(tmp_path / "hosts") if flag == "HOSTS" else flag for flag in flags]
     done = subprocess.run([*LAUNCH, *flags], cwd=REPO, capture_output=True, text=True)
     assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1

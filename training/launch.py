@@ -5,7 +5,9 @@ import errno
 import logging
 import os
 import random
+import re
 import shlex
+import shutil
 import socket
 
 from common.cli import Parser, run, setup_logging
@@ -67,12 +69,17 @@ def main(argv: list[str]) -> int:
         raise UserError(f"--port {options.port}: must be from 1 to 65535")
     if not options.command:
         raise UserError("no command: write it after --, as in -- python train_softmax.py --kvstore dist_sync ...")
+    if not 0 <= options.ssh_port < 65536:
+        raise UserError(f"--ssh-port {options.ssh_port}: must be from 1 to 65535")
+    if not 0 <= options.grace < float("inf"):
+        raise UserError(f"--grace {options.grace}: must be seconds, 0 or more")
     extra = dict(item.partition("=")[::2] for item in options.env)
-    if not all(name.isidentifier() for name in extra) or not all("=" in item for item in options.env):
+    if not all(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*=.*", item, re.DOTALL) for item in options.env):
         raise UserError(f"--env {' '.join(options.env)}: expected NAME=VALUE")
     check_numbers({**os.environ, **extra})
     hosts = reachable(read_hosts(options.hosts) if options.hosts else [Host()])
-    ssh = shlex.split(options.ssh) + (["-p", str(options.ssh_port)] if options.ssh_port else [])
+    ssh = parse_ssh(options.ssh) if any(host.name for host in hosts) else []
+    ssh += ["-p", str(options.ssh_port)] if options.ssh_port else []
     setup_logging()
     for left in range(DRAWS - 1, -1, -1):
         port, kept = choose_port(hosts[0], options.port)
@@ -88,6 +95,17 @@ def main(argv: list[str]) -> int:
         finally:
             if kept:
                 kept.close()
+
+
+def parse_ssh(text: str) -> list[str]:
+    """The words of --ssh. UserError where the first is no command."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"--ssh {text}: {error}") from None
+    if not words or not shutil.which(words[0]):
+        raise UserError(f"--ssh {text}: there is no such command on this machine")
+    return words
 
 
 def choose_port(host: Host, wanted: int) -> tuple[int, socket.socket | None]:

@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from common.errors import UserError
 from training.cluster.addresses import LOOPBACK, is_loopback, is_this_machine, own_address, resolve
+
+LARGEST = 1 << 20  # bytes of a hosts file
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Host:
     """A machine: its name for ssh (empty: this one), how many workers it takes, what the others reach it by.
 
     address: as it was written, or nothing, until `reachable` has made an IPv4 address of it. written: the name that
-    stands in the file.
+    stands in the file, without a user for ssh.
     """
 
     name: str = ""
@@ -30,9 +31,13 @@ def read_hosts(path: str) -> list[Host]:
     line, for anything else.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        with open(path, "rb") as stream:
+            content = stream.read(LARGEST + 1)
+        lines = content.decode("utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
         raise UserError(f"--hosts {path}: cannot be read ({getattr(error, 'strerror', None) or 'no text'})") from None
+    if len(content) > LARGEST:
+        raise UserError(f"--hosts {path}: larger than {LARGEST} bytes, so it is no list of hosts")
     hosts = []
     for number, line in enumerate(lines, 1):
         name, *settings = line.partition("#")[0].split() or [""]
@@ -50,9 +55,10 @@ def _host(name: str, settings: list[str], where: str) -> Host:
     values = dict(item.partition("=")[::2] for item in settings)
     slots, given = values.pop("slots", "1"), "address" in values
     address = values.pop("address", "")
-    if values or name.startswith("-") or (given and not address) or not re.fullmatch("0*[1-9][0-9]{0,3}", slots):
+    if (values or not (name + address).isprintable() or name.startswith("-") or (given and not address)
+            or not re.fullmatch("0*[1-9][0-9]{0,3}", slots)):
         raise UserError(f"{where}: expected NAME [slots=N] [address=A], as in `node1 slots=2`")
-    return Host("" if is_this_machine(name) else name, int(slots), address, name)
+    return Host("" if is_this_machine(name) else name, int(slots), address, name.rpartition("@")[2])
 
 
 def reachable(hosts: list[Host]) -> list[Host]:
