@@ -100,6 +100,20 @@ def test_a_resumed_run_that_ends_elsewhere_does_not_hold(monkeypatch, tmp_path):
     assert not holds and "not bit for bit" in detail
 
 
+@pytest.mark.parametrize("holds", [True, False])
+def test_the_cost_of_stepping_around_is_measured_on_gpus_that_need_it(monkeypatch, holds):
+    def train(name, devices, quick, dtype="float32", form=None):
+        asked.append((dtype, bool(form) and form("plain", (), [])))
+        return None, "1.0 images/s"
+    asked = []
+    monkeypatch.setattr(speed, "training", train)
+    monkeypatch.setattr(speed, "reading", lambda quick: (None, ""))
+    monkeypatch.setattr(speed, "slope_gradients_hold", lambda device: holds)
+    rows = list(speed.rows([mx.gpu(0)], True))
+    assert asked == [("float32", False), ("float16", False)] + ([] if holds else [("float32", "plain")])
+    assert any("own PReLU" in row.what for row in rows) != holds
+
+
 PROCESS = """#!/bin/sh
 echo "$NVIDIA_TF32_OVERRIDE $*" >> {folder}/asked
 echo 'some library says something'

@@ -1,7 +1,7 @@
 """The network and its classification head on every device, and the optimizer over both."""
 from __future__ import annotations
 
-from typing import Mapping
+from typing import Callable, Mapping
 
 import mxnet as mx
 import numpy as np
@@ -53,12 +53,13 @@ class Model:
     symbol: what checkpoints hold. shapes: of its parameters and auxiliary states, by name. network: what runs, `block`
     or its form in less memory; PReLU is in its fast form on CPUs, and on GPUs that give slopes a wrong gradient: exact,
     and with the same parameters. scale: of the loss, where that is in float16; the parameters are float32 all the same.
-    workers: those that train it, this one among them. ValueError where there is no such network, or it does not take
-    images of image_size.
+    workers: those that train it, this one among them. form: which graph runs, of the plain one.
+    ValueError where there is no such network, or it does not take images of image_size.
     """
 
     def __init__(self, config: Config, image_size: tuple[int, int], num_classes: int,
-                 devices: list[mx.Context], workers: Workers | None = None) -> None:
+                 devices: list[mx.Context], workers: Workers | None = None,
+                 form: Callable[..., mx.sym.Symbol] = for_training) -> None:
         self.workers = workers or Workers(config.kvstore)
         self.devices, self.image_size, self.accumulate = devices, image_size, config.accumulate
         self.clip_gradient = config.clip_gradient
@@ -66,7 +67,7 @@ class Model:
         shapes = infer_shapes(self.symbol, (1, 3, *image_size))
         self.shapes = {name: shapes[name] for name in parameter_names(self.symbol)}
         self.scale = LossScale() if config.dtype == "float16" else None
-        runs = for_training(self.symbol, (1, 3, *image_size), devices)
+        runs = form(self.symbol, (1, 3, *image_size), devices)
         runs = half_precision(runs) if self.scale else runs
         self.block = embedding_block(runs)
         self.head = build_head(config, num_classes, devices, self.workers)
