@@ -83,6 +83,8 @@ def train(monkeypatch, data, folder, *flags):
 
 @pytest.mark.parametrize("flags", [["--fc7-parallel"], ["--fc7-parallel", "--partial-fc", 0.5],
                                    ["--partial-fc", 0.5, "--accumulate", 2],
+                                   ["--margin-warmup", 5, "--clip-gradient", 0.5],
+                                   ["--fc7-parallel", "--partial-fc", 0.5, "--margin-warmup", 5, "--clip-gradient", 1],
                                    ["--fc7-parallel", "--partial-fc", 0.3, "--accumulate", 2, "--loss-type", 0]],
                          ids=lambda flags: " ".join(map(str, flags)))
 def test_a_resumed_run_ends_bit_for_bit_as_the_run_that_was_never_stopped(monkeypatch, data, tmp_path, flags):

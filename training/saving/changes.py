@@ -63,7 +63,9 @@ def check_same_run(theirs: Mapping[str, Any], mine: Mapping[str, Any], path: Pat
 
 def _way_out(refused: list[Change], mine: Mapping[str, Any], saves: int) -> str:
     names = {change.name for change in refused}
-    back = "go on with what the state was of, or begin a new run with another --prefix"
+    flags = " ".join(f"{change.title()} {change.there}" for change in refused if change.name != "data")
+    data = "the data it began with" if "data" in names else ""
+    back = f"go on with {' and '.join(filter(None, [flags, data]))}, or begin a new run with another --prefix"
     prefix = str(mine.get("prefix", ""))
     if names & set(TRUNK) or not saves or not checkpoint_path(prefix, saves).is_file():
         return back
