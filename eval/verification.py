@@ -1,6 +1,7 @@
 """Verifies a model on a set of pairs: embeddings with mirror images, scores, the paper's numbers."""
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,14 @@ from eval import metrics
 from eval.scores import check_components, held_out, mean_norm, normalise, pair_scores, projected_scores
 from inference.embedder import Embedder
 from recordio_tools.bins.binfile import read_bin
+from recordio_tools.bins.odd_pairs import find_odd_pairs
 from recordio_tools.errors import DataError
 from recordio_tools.images.codec import ImageError, decode
 from recordio_tools.images.formats import is_cut_off, kind_of, read_header
 from recordio_tools.parallel import ordered_map
 from recordio_tools.progress import progress
+
+log = logging.getLogger(__name__)
 
 
 class VerificationSet:
@@ -44,6 +48,9 @@ class VerificationSet:
             metrics.check_pairs(self.same, folds)
         except UserError as error:
             raise UserError(f"{self.path}: {error}") from None
+        odd = str(find_odd_pairs(self.order, self.same))
+        if odd:
+            log.warning("%s: %s; such pairs say nothing of a model", self.path, odd)
         self.image_size = self._size(0)
         for number in range(1, len(self.images)):
             size = self._size(number)

@@ -126,7 +126,7 @@ def test_other_kinds_of_images_are_stored_as_they_are_and_resized_when_told(face
     ([row for row in rows_of(60) if not row[2]], "all 30 pairs are different pairs"),
     (sorted(rows_of(60), key=lambda row: row[2]), "fold 1 of 10 holds 6 different pairs"),
     ([*rows_of(20), ["a", "b", "perhaps"]], "line 22 is not left,right"),
-    ([*rows_of(20), ["a", "b"]], "line 22 is not left,right"),
+    ([*rows_of(20), ["a", "b"]], "line 22 has 2 columns"),
     ([*rows_of(20), ["person0/0.jpg", "nobody/1.jpg", 1]], "line 22: there is no image .*nobody/1.jpg; see --images")])
 def test_a_table_that_cannot_be_scored(faces, tmp_path, rows, message):
     path = table(tmp_path / "p.csv", rows)
@@ -143,9 +143,9 @@ def test_a_named_fold_of_one_class(faces, tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [
-    (b"left;right;same\n", "no column left"), (b"", "no column left, right, same"),
+    (b"left;right;same\n", "0 pairs"), (b"", "line 1 is '', not a first line left,right,same"),
     (b"left,right\na,b\n", "column same"),
-    (b"\xff\xfe\x00", "no CSV in UTF-8")])
+    (b"\xff\xfe\x00", "line 1 is")])
 def test_a_table_that_is_none(faces, tmp_path, content, message):
     (tmp_path / "p.csv").write_bytes(content)
     status, line = command("pairs", "csv", "--pairs", tmp_path / "p.csv", "--images", faces, "--out", tmp_path / "x")

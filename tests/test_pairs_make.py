@@ -12,6 +12,7 @@ from small_sets import write_training_set
 
 from common.errors import UserError
 from recordio_tools.bins.binfile import read_bin
+from recordio_tools.bins.odd_pairs import find_odd_pairs
 from recordio_tools.pairs.drawing import draw_pairs
 
 
@@ -110,11 +111,11 @@ def test_real_faces_make_a_set_that_scores_as_one(shared_data, tmp_path):
 def test_refusals_write_nothing(people, tmp_path):
     write_image(tmp_path / "mixed/a/1.jpg", picture(1))
     for name, number in itertools.product("abcd", (2, 3, 4)):
-        write_image(tmp_path / f"mixed/{name}/{number}.jpg", picture(number, 48, 48))
+        write_image(tmp_path / f"mixed/{name}/{number}.jpg", picture(10 * ord(name) + number, 48, 48))
     (tmp_path / "broken/a").mkdir(parents=True)
     for name in "abcd":
-        write_image(tmp_path / f"broken/{name}/1.jpg", picture(1))
-        (tmp_path / f"broken/{name}/2.jpg").write_bytes(b"no image")
+        write_image(tmp_path / f"broken/{name}/1.jpg", picture(ord(name)))
+        (tmp_path / f"broken/{name}/2.jpg").write_bytes(b"no image" + name.encode())
     for argv, message in (((people, "--pairs", 6), "fewer than the 10 folds"),
                           ((people, "--pairs", 50), "multiple of 20"),
                           ((people, "--pairs", 6000), "ask for fewer --pairs"),
@@ -125,3 +126,16 @@ def test_refusals_write_nothing(people, tmp_path):
         status, line = command("pairs", "make", *argv, "--out", tmp_path / "x.bin", "--csv", tmp_path / "x.csv")
         assert status == 2 and message in line, line
     assert not (tmp_path / "x.bin").exists() and not (tmp_path / "x.csv").exists()
+
+
+def test_copies_of_an_image_are_not_drawn(tmp_path, caplog):
+    for name, number in itertools.product("abcdef", range(4)):
+        write_image(tmp_path / f"faces/{name}/{number}.jpg", picture(10 * ord(name) + number))
+        write_image(tmp_path / f"faces/{name}/copy{number}.jpg", picture(10 * ord(name) + number))
+        write_image(tmp_path / f"faces/{name}/shared.jpg", picture(5))
+    assert command("pairs", "make", tmp_path / "faces", "--pairs", 24, "--folds", 2, "--out",
+                   tmp_path / "x.bin") == (0, "")
+    assert "30 images are copies of others" in caplog.text
+    images, same = read_bin(tmp_path / "x.bin")
+    assert not str(find_odd_pairs([images.index(image) for image in images], same))
+    assert (tmp_path / "faces/a/shared.jpg").read_bytes() not in images

@@ -9,8 +9,15 @@ import numpy as np
 
 from common.files import PathLike, atomic_path
 from recordio_tools.bins import safe_pickle
-from recordio_tools.bins.pickled_arrays import Array, Refused
+from recordio_tools.bins.pickled_arrays import Array, Refused, whole_numbers
 from recordio_tools.errors import DataError
+from recordio_tools.images.formats import kind_of
+from recordio_tools.records.framing import MAGIC_BYTES
+
+OTHERS = ((b"PK\x03\x04", "a zip archive"), (b"\x1f\x8b", "gzip-compressed; unpack it first"),
+          (b"BZh", "bzip2-compressed; unpack it first"), (b"\xfd7zXZ\0", "xz-compressed; unpack it first"),
+          (MAGIC_BYTES, "a .rec file"), (b"\x93NUMPY", "a numpy array"), (b"\x89HDF", "an HDF5 file"),
+          (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself"))
 
 
 def write_bin(path: PathLike, images: Sequence[bytes], same: Sequence[bool]) -> None:
@@ -64,6 +71,10 @@ def read_values(path: Path) -> tuple[list[Any], np.ndarray]:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if not content:
         raise BinFault(f"{path}: is empty", 0)
+    other = _other_kind(content)
+    if other:
+        raise BinFault(f"{path}: is {other}, no verification set; expected a pickle of (list of images, list of bool)",
+                       0)
     try:
         found = safe_pickle.load(content)
     except Refused as error:
@@ -71,6 +82,20 @@ def read_values(path: Path) -> tuple[list[Any], np.ndarray]:
     if type(found) not in (tuple, list) or len(found) != 2 or type(found[0]) not in (tuple, list):
         raise BinFault(f"{path}: is no verification set; expected a pickle of (list of images, list of bool)", 0)
     return list(found[0]), _same(path, found[1])
+
+
+def _other_kind(content: bytes) -> str:
+    """What a file is that cannot be a pickle, or ""."""
+    kind = kind_of(content)
+    if kind and not content.startswith(b"BM"):  # which a pickle's opcodes may be as well
+        return f"an image ({kind})"
+    for start, what in OTHERS:
+        if content.startswith(start):
+            return what
+    head = content[:512].lstrip().lower()
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page, perhaps of a download that needs a login"
+    return "" if content[0] in safe_pickle.OPCODE_NAMES else "no pickle"
 
 
 def count_fault(images: int, pairs: int) -> str:
@@ -92,10 +117,13 @@ def image_bytes(value: Any) -> bytes | str:
 
 
 def _same(path: Path, values: Any) -> np.ndarray:
-    if type(values) is Array:
-        values = list(values.data) if len(values.shape) == 1 else None
+    if type(values) is Array:  # (n,), or the (n, 1) of a column
+        values = whole_numbers(values) if len(values.data) and max(values.shape, default=0) * int(
+            values.dtype[1:]) == len(values.data) else None
     if type(values) not in (tuple, list):
         raise BinFault(f"{path}: is no verification set; expected a list of bool after the images", 0)
+    values = [whole_numbers(value)[0] if type(value) is Array and len(value.data) == int(value.dtype[1:]) else value
+              for value in values]  # an array of one value, numpy.array(True)
     for number, value in enumerate(values):
         if type(value) not in (bool, int) or value not in (0, 1):
             raise BinFault(f"{path}: pair {number} (from 0) is marked neither same nor different; expected a bool", 0)

@@ -1,6 +1,7 @@
 """What the globals of strings' and numpy arrays' pickles stand for, as data: no numpy object is made here."""
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ for _core in ("numpy.core", "numpy._core"):  # numpy 1, numpy 2
                     f"{_core}.numeric._frombuffer": FROMBUFFER})
 LONGEST_CODE = 20  # characters of a dtype's code or an encoding's name
 MOST_AXES = 32  # numpy's own limit
+WHOLE = re.compile(r"[|<>=]?(b1|[iu][1248])")  # dtypes of truth values and whole numbers
 
 
 class Refused(ValueError):
@@ -31,7 +33,7 @@ class Global(NamedTuple):
 
 @dataclass
 class Array:
-    """What a pickled numpy array holds: dtype 'u1' or 'b1', shape, and its bytes in C order."""
+    """What a pickled numpy array holds: dtype ('u1', 'b1', 'i8', ...), shape, and its bytes, of either order."""
 
     dtype: str = ""
     shape: tuple[int, ...] = ()
@@ -39,7 +41,7 @@ class Array:
 
 
 class Dtype(NamedTuple):
-    """A dtype's code, 'u1' or 'b1'."""
+    """A dtype's code, without a byte order: 'u1', 'b1', 'i8', ..."""
 
     code: str
 
@@ -60,7 +62,7 @@ def fill(array: Array, data: Any, dtype: Any, shape: Any) -> Array:
         if type(length) is not int or not 0 <= length <= len(data):
             raise ValueError
         size = min(size * length, len(data) + 1)
-    if size != len(data):
+    if size * int(dtype.code[1:]) != len(data):
         raise ValueError
     array.dtype, array.shape, array.data = dtype.code, shape, data
     return array
@@ -81,16 +83,26 @@ def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
 
 
 def _dtype(code: Any, align: Any, copy: Any) -> Dtype:
-    code = text_of(code)
-    if code not in ("u1", "|u1", "b1", "|b1"):
-        raise Refused(f"holds a numpy array of type {code!r}; an encoded image is one of uint8 ('u1')")
-    return Dtype(code[-2:])
+    found = WHOLE.fullmatch(text_of(code))
+    if not found:
+        raise Refused(f"holds a numpy array of type {text_of(code)!r}; an encoded image is one of uint8 ('u1'), and "
+                      "same is of bool or whole numbers")
+    return Dtype(found.group(1))
 
 
-def _scalar(dtype: Any, data: Any) -> bool:
-    if dtype != Dtype("b1") or type(data) is not bytes or len(data) != 1:
+def whole_numbers(array: Array) -> list[int | None]:
+    """The values of an array: 0, 1, or None for any other. Either byte order, which 0 and 1 tell themselves."""
+    size = int(array.dtype[1:])
+    ones = (b"\1" + bytes(size - 1), bytes(size - 1) + b"\1")
+    parts = (array.data[at:at + size] for at in range(0, len(array.data), size))
+    return [0 if not any(part) else 1 if part in ones else None for part in parts]
+
+
+def _scalar(dtype: Any, data: Any) -> int | None:
+    if type(dtype) is not Dtype or type(data) is not bytes or len(data) != int(dtype.code[1:]):
         raise TypeError
-    return data != b"\0"
+    value = whole_numbers(Array(dtype.code, (), data))[0]
+    return bool(value) if dtype.code == "b1" and data in (b"\0", b"\1") else value
 
 
 CONSTRUCTORS = {BYTES: _empty_bytes, RECONSTRUCT: _reconstruct, FROMBUFFER: _frombuffer, DTYPE: _dtype, SCALAR: _scalar}

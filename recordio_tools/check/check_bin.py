@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from recordio_tools.bins.binfile import BinFault, count_fault, image_bytes, read_values
+from recordio_tools.bins.odd_pairs import find_odd_pairs
 from recordio_tools.check.survey import Examined, examine_image
 from recordio_tools.errors import DataError
+from recordio_tools.images.formats import unlike_in_mxnet
 from recordio_tools.parallel import ordered_map
 from recordio_tools.progress import progress
 from recordio_tools.records.faults import FileReport
@@ -28,13 +30,13 @@ class CheckedBin:
     same: np.ndarray
 
 
-def check_bin(path: Path, workers: int) -> FileReport:
+def check_bin(path: Path, workers: int, folds: int = FOLDS) -> FileReport:
     """Check a `.bin`: the pickle, the pairs and folds, every image; a fault's `record` is the image's number from 0."""
-    return examine_bin(path, workers).report
+    return examine_bin(path, workers, folds).report
 
 
-def examine_bin(path: Path, workers: int) -> CheckedBin:
-    """Check a `.bin`, for what is to be done with it."""
+def examine_bin(path: Path, workers: int, folds: int = FOLDS) -> CheckedBin:
+    """Check a `.bin`, for what is to be done with it; folds: as many as verification will make."""
     report = FileReport(str(path))
     try:
         values, same = read_values(path)
@@ -59,7 +61,9 @@ def examine_bin(path: Path, workers: int) -> CheckedBin:
                        None if known else places.of(number), number, file="bin")
     if expected:
         report.holds.update(height=expected[0], width=expected[1])
-    _check_pairs(same, len(images), places, report)
+    _check_pairs(same, len(images), places, report, folds)
+    _note_odd_pairs(images, same, places, report)
+    _note_kinds(images, report)
     usable = np.array([not one.kind for one in found], bool) & np.array(sizes, bool)
     return CheckedBin(report, images, usable, same)
 
@@ -98,23 +102,40 @@ class _Places:
         return place if place >= 0 else None
 
 
-def _check_pairs(same: np.ndarray, images: int, places: _Places, report: FileReport) -> None:
+def _note_odd_pairs(images: list[bytes | None], same: np.ndarray, places: _Places, report: FileReport) -> None:
+    if len(images) != 2 * len(same) or None in images:
+        return
+    numbers: dict[bytes, int] = {}
+    found = find_odd_pairs([numbers.setdefault(image, len(numbers)) for image in images], same)
+    for what, pairs in found.kinds:
+        for pair in pairs:
+            report.add("odd-pair", f"pair {pair} (from 0): {what}", places.of(2 * pair), 2 * pair, file="bin")
+
+
+def _note_kinds(images: list[bytes | None], report: FileReport) -> None:
+    for number, image in enumerate(images):
+        told = image and unlike_in_mxnet(image)
+        if told:
+            report.add("other-readers", f"image {number} (from 0): {told}", None, number, file="bin")
+
+
+def _check_pairs(same: np.ndarray, images: int, places: _Places, report: FileReport, folds: int) -> None:
     if images != 2 * len(same):
         report.add("pair-count", f"holds {count_fault(images, len(same))}", places.of(min(images, 2 * len(same))),
                    file="bin")
-    if len(same) < FOLDS:
-        report.add("few-pairs", f"{len(same)} pairs are fewer than the {FOLDS} folds of verification", places.of(0),
-                   file="bin")
+    if len(same) < folds:
+        report.add("few-pairs", f"{len(same)} pairs are fewer than the {folds} folds of verification (--folds)",
+                   places.of(0), file="bin")
         return
-    for number, start, part in one_class_folds(same):
-        report.add("one-class-fold", f"fold {number} of {FOLDS} holds {len(part)} "
+    for number, start, part in one_class_folds(same, folds):
+        report.add("one-class-fold", f"fold {number} of {folds} holds {len(part)} "
                    f"{'same' if part.all() else 'different'} pairs and no others", places.of(2 * start), 2 * start,
                    file="bin")
 
 
-def one_class_folds(same: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
+def one_class_folds(same: np.ndarray, folds: int = FOLDS) -> list[tuple[int, int, np.ndarray]]:
     """(number from 1, first pair, values) of each fold of same pairs only, or of different pairs only."""
-    parts = np.array_split(same, FOLDS)
+    parts = np.array_split(same, folds)
     starts = np.cumsum([0, *map(len, parts)]).tolist()
     return [(number, start, part) for number, (start, part) in enumerate(zip(starts, parts), 1)
             if len(part) > 1 and part.all() == part.any()]

@@ -9,7 +9,7 @@ import numpy as np
 
 from recordio_tools.check.layout import Part, add_all, check_labels, check_records, find_headers
 from recordio_tools.check.same_images import note_same_images
-from recordio_tools.check.survey import IMAGE_KINDS, Records, survey
+from recordio_tools.check.survey import IMAGE_KINDS, UNLIKE, Records, survey
 from recordio_tools.errors import DataError
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.index import IndexFault, index_beside, keys_of, place_of_entry, read_index
@@ -72,6 +72,10 @@ def _check_part(path: Path, workers: int) -> Part:
             offset, message = records.first[kind]
             key = records.key[np.searchsorted(records.offset, offset)]
             report.add(kind, message, offset, int(key), int((records.kind == number).sum()))
+    if UNLIKE in records.first:
+        offset, message = records.first[UNLIKE]
+        key = records.key[np.searchsorted(records.offset, offset)]
+        report.add(UNLIKE, message, offset, int(key), int(records.unlike.sum()))
     return Part(records, find_headers(records), report)
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from common.interrupts import stoppable
-from recordio_tools.arguments import add_workers
+from recordio_tools.arguments import add_workers, at_least
 from recordio_tools.check.check_bin import examine_bin
 from recordio_tools.check.check_rec import check_set
 from recordio_tools.check.repair import check_out, lines, repair
@@ -35,6 +35,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--repair", type=Path, metavar="OUT",
                         help="write what can be saved to a new folder: a sound train.rec, train.idx, property, and "
                              "repair-report.json, which says what was lost")
+    parser.add_argument("--folds", type=at_least(2), default=10, metavar="N",
+                        help="folds that verification will make of a .bin: each needs pairs of both kinds")
     add_workers(parser)
     parser.set_defaults(run=run)
 
@@ -54,7 +56,7 @@ def _check(args: argparse.Namespace) -> int:
     checked = [check_set(paths, args.workers, complete) for paths, complete in sets]
     checked_bins = []
     for name in bins:
-        checked_bins.append(examine_bin(name, args.workers))
+        checked_bins.append(examine_bin(name, args.workers, args.folds))
         if not args.repair:
             checked_bins[-1].images.clear()
     reports = [report for one in checked for report in one.reports] + [one.report for one in checked_bins]

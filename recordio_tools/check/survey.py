@@ -8,7 +8,7 @@ from typing import Iterator, NamedTuple
 import numpy as np
 
 from recordio_tools.images.codec import ImageError, decode_bgr
-from recordio_tools.images.formats import is_cut_off
+from recordio_tools.images.formats import is_cut_off, unlike_in_mxnet
 from recordio_tools.parallel import ordered_map
 from recordio_tools.progress import meter
 from recordio_tools.records.faults import FileReport
@@ -18,12 +18,13 @@ from recordio_tools.records.scanning import APART, Block, blocks
 
 MOST = (1 << 16) - 1
 IMAGE_KINDS = ("", "undecodable", "cut-off-image")
+UNLIKE = "other-readers"  # of the notes
 SLICE = 64  # records that a thread takes at a time
 LARGEST_IMAGE = 1 << 26  # bytes; a lying length may claim half a gigabyte
 SAMPLE = 48  # bytes of an image's middle and of its end that tell it from others, with its length
 
 
-RESULT = np.dtype([("kind", np.uint8), ("size", np.uint16, (2,)), ("sample", np.int64)])
+RESULT = np.dtype([("kind", np.uint8), ("size", np.uint16, (2,)), ("sample", np.int64), ("unlike", bool)])
 
 
 @dataclass
@@ -31,7 +32,8 @@ class Records:
     """The sound records of one `.rec`, in the file's order: arrays with one entry a record, as in `scanning.Block`.
 
     key int64, -1 where the index has none, which `check_rec` fills in; image: where there is one. For those: kind
-    uint8, an index into IMAGE_KINDS; size uint16 (N, 2), height and width, 0 for what does not decode; sample int64.
+    uint8, an index into IMAGE_KINDS; size uint16 (N, 2), height and width, 0 for what does not decode; sample int64;
+    unlike: bool, one that MXNet's readers see otherwise.
     first: the first image of each kind of fault, its offset and what is wrong. astray, int64 (M, 2): key and offset of
     the index's entries that lead to no sound record, which `check_rec` fills in too.
     """
@@ -46,6 +48,7 @@ class Records:
     kind: np.ndarray
     size: np.ndarray
     sample: np.ndarray
+    unlike: np.ndarray
     first: dict[str, tuple[int, str]]
     key: np.ndarray
     astray: np.ndarray
@@ -85,8 +88,8 @@ def survey(raw: RawFile, known: np.ndarray | None, workers: int, report: FileRep
                 first.setdefault(kind, place)
     found = np.concatenate(results)
     return Records(*(np.concatenate(column) for column in zip(*columns)), kind=found["kind"].copy(),
-                   size=found["size"].copy(), sample=found["sample"].copy(), first=first, key=np.full(len(found), -1),
-                   astray=np.empty((0, 2), np.int64))
+                   size=found["size"].copy(), sample=found["sample"].copy(), unlike=found["unlike"].copy(),
+                   first=first, key=np.full(len(found), -1), astray=np.empty((0, 2), np.int64))
 
 
 def _examine_slice(raw: RawFile, work: tuple[Block, range]) -> tuple[np.ndarray, dict[str, tuple[int, str]]]:
@@ -98,7 +101,7 @@ def _examine_slice(raw: RawFile, work: tuple[Block, range]) -> tuple[np.ndarray,
     for place, has_image, start, length, skip in zip(positions, block.has_image[part].tolist(),
                                                      block.start[part].tolist(), block.length[part].tolist(), skipped):
         if not has_image:
-            rows.append((0, (0, 0), 0))
+            rows.append((0, (0, 0), 0, False))
             continue
         offset = int(block.offset[place])
         if length > LARGEST_IMAGE:
@@ -109,10 +112,13 @@ def _examine_slice(raw: RawFile, work: tuple[Block, range]) -> tuple[np.ndarray,
             found = examine_image(image)
         if found.kind:
             first.setdefault(found.kind, (offset, found.message))
+        unlike = unlike_in_mxnet(image)
+        if unlike:
+            first.setdefault(UNLIKE, (offset, unlike))
         middle = len(image) // 2
         height, width = found.size or (0, 0)
         rows.append((IMAGE_KINDS.index(found.kind), (min(height, MOST), min(width, MOST)),
-                     hash((len(image), image[middle:middle + SAMPLE], image[-SAMPLE:]))))
+                     hash((len(image), image[middle:middle + SAMPLE], image[-SAMPLE:])), bool(unlike)))
     return np.array(rows, RESULT), first
 
 

@@ -86,6 +86,16 @@ def is_cut_off(data: bytes) -> bool:
     return False
 
 
+def unlike_in_mxnet(data: bytes) -> str:
+    """How mx.image.imdecode and MXNet's iterators see an image otherwise than it is meant, or ""."""
+    kind = kind_of(data)
+    if kind not in ("JPEG", "PNG", "BMP", "TIFF", None):
+        return f"{kind}, which MXNet's own readers do not decode"
+    if orientation_of(data) != 1:
+        return "MXNet's own readers do not turn it as its EXIF says"
+    return ""
+
+
 def has_many_scans(data: bytes, begin: int = 0, end: int | None = None) -> bool:
     """Whether data[begin:end], a JPEG, may have more than MOST_SCANS scans, by the markers in it."""
     return data.count(SCAN, begin, end) > MOST_SCANS

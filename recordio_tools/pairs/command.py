@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from recordio_tools.pairs.lists import Pair, read_cfp, read_csv, read_lfw
 from recordio_tools.pairs.making import make_pairs
 from recordio_tools.pairs.verification_sets import write_set
 
+log = logging.getLogger(__name__)
 DESCRIPTION = """\
-Make a verification set (.bin) of the pairs that a protocol names. Images are stored as they are.
+Make a verification set (.bin) of the pairs that a protocol names. Upright JPEG, PNG, BMP and TIFF files are stored as
+they are, others as upright JPEGs, since not every reader of a .bin decodes or turns them.
 
   python -m recordio_tools pairs lfw --images lfw/ --pairs pairs.txt --out data/lfw.bin
   python -m recordio_tools pairs cfp --images cfp/ --protocol cfp/Protocol --kind FP --out data/cfp_fp.bin
@@ -110,9 +113,15 @@ def _make(args: argparse.Namespace) -> int:
 def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
     wanted = Wanted(*args.image_size, quality=args.quality, resize=args.resize, any_kind=True)
     with stoppable(), writing(Path(args.out)):
-        count, images = write_set(pairs, what, Path(args.out), wanted, args.folds, args.workers)
+        written = write_set(pairs, what, Path(args.out), wanted, args.folds, args.workers)
     same = sum(pair.same for pair in pairs)
-    print(f"{count} pairs ({same} same, {count - same} different) of {images} images in {args.out}")
+    print(f"{written.pairs} pairs ({same} same, {written.pairs - same} different) of {written.images} images in "
+          f"{args.out}")
+    for change, count in written.changes.items() if set(written.changes) != {"copied"} else ():
+        print(f"  {change:<52}{count:>10}")
+    for kind, numbers in written.odd.kinds:
+        log.warning("%s: %d times %s, first in %s; such pairs say nothing of a model: correct the list", what,
+                    len(numbers), kind, pairs[numbers[0]].where.rpartition(": ")[2])
     return 0
 
 

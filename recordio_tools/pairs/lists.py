@@ -1,7 +1,6 @@
 """The pairs that a verification protocol asks for: LFW's pairs file, CFP's Protocol folder, a CSV. No image is read."""
 from __future__ import annotations
 
-import csv
 import itertools
 import os
 import re
@@ -9,9 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
+from common.name_lookup import NameLookup
+from common.tables import header, read_table
+from common.text_files import read_lines
 from recordio_tools.sources import EXTENSIONS, natural
 
 NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+KAGGLE = re.compile(r"name\s*,\s*imagenum1\s*,\s*(imagenum2|name)")  # the first line of the table on Kaggle
+CSV = {"left": ("image1", "first", "path1", "a"), "right": ("image2", "second", "path2", "b"),
+       "same": ("issame", "is_same", "label", "match"), "fold": ("split",)}
+CSV_FORM = "a first line left,right,same[,fold]"
 TRUTH = {**dict.fromkeys(["1", "true", "yes", "same"], True), **dict.fromkeys(["0", "false", "no", "different"], False)}
 
 
@@ -32,16 +38,19 @@ def read_lfw(images: Path, pairs: Path) -> list[Pair]:
     The image is images/NAME/NAME_0001.jpg (or .png, ...). A first line `folds pairs` or `pairs` must hold.
     """
     lines = _lines(pairs)
-    found, suffix = [], {}
+    found, lookup = [], _LfwImages(images)
     promised = _lfw_promise(lines[0][1]) if lines else None
-    for number, line in lines if promised is None else lines[1:]:
-        fields = line.split("\t") if "\t" in line else line.split()
+    named = bool(lines) and KAGGLE.match(lines[0][1].lower()) is not None
+    for number, line in lines if promised is None and not named else lines[1:]:
+        fields = line.split("," if named else "\t") if named or "\t" in line else line.split()
         fields = [field.strip() for field in fields]
+        fields = fields[:-1] if named and len(fields) == 4 and not fields[-1] else fields
         names = fields[:1] * 2 if len(fields) == 3 else fields[0::2]
         numbers = fields[1:] if len(fields) == 3 else fields[1::2]
         if len(fields) not in (3, 4) or not all(map(NUMBER.fullmatch, numbers)):
-            raise UserError(f"{pairs}: line {number} is neither `name n m` (same) nor `name n other m` (different)")
-        left, right = (_lfw_image(images, name, int(word), suffix) for name, word in zip(names, numbers))
+            raise UserError(f"{pairs}: line {number} is neither `name n m` (same) nor `name n other m` (different), "
+                            "as LFW's pairs.txt has them, nor a row of a table name,imagenum1,imagenum2,")
+        left, right = (lookup.find(name, int(word)) for name, word in zip(names, numbers))
         found.append(Pair(left, right, len(fields) == 3, f"{pairs}: line {number}"))
     if promised is not None and len(found) != promised:
         raise UserError(f"{pairs}: line 1 promises {promised} pairs, the file has {len(found)}; is it whole?")
@@ -55,14 +64,20 @@ def _lfw_promise(line: str) -> int | None:
     return 2 * int(numbers.group(1)) * int(numbers.group(2) or 1)
 
 
-def _lfw_image(images: Path, name: str, number: int, suffix: dict[str, str]) -> Path:
-    stem = images / name / f"{name}_{number:04d}"
-    candidates = [suffix["last"]] if "last" in suffix else []
-    for ending in itertools.chain(candidates, sorted(EXTENSIONS)):
-        if os.path.isfile(f"{stem}{ending}"):  # False too for a name that no file can have
-            suffix["last"] = ending
-            return stem.with_name(stem.name + ending)
-    return stem.with_name(stem.name + suffix.get("last", ".jpg"))
+class _LfwImages:
+    """images/NAME/NAME_0001.jpg, or another ending, its case and the name's Unicode form aside."""
+
+    def __init__(self, images: Path) -> None:
+        self._images, self._ending, self._lookup = images, ".jpg", NameLookup()
+
+    def find(self, name: str, number: int) -> Path:
+        stem = self._images / name / f"{name}_{number:04d}"
+        for ending in dict.fromkeys([self._ending, *sorted(EXTENSIONS)]):
+            found = self._lookup.find(f"{stem}{ending}")
+            if found is not None and os.path.isfile(found):
+                self._ending = ending
+                return Path(found)
+        return Path(f"{stem}{self._ending}")
 
 
 def read_cfp(protocol: Path, kind: str, splits: list[int] | None, images: Path | None) -> list[Pair]:
@@ -131,32 +146,18 @@ def read_csv(path: Path, images: Path | None) -> list[Pair]:
     Relative paths are taken from `images`, or from the table's own folder. same: 1/0, true/false, yes/no.
     """
     root = path.parent if images is None else images
-    found = []
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream, skipinitialspace=True)
-            missing = [name for name in ("left", "right", "same") if name not in (table.fieldnames or [])]
-            if missing:
-                raise UserError(f"{path}: line 1 has no column {', '.join(missing)}; it must be left,right,same[,fold]")
-            for row in table:
-                where = f"{path}: line {table.line_num}"
-                same = TRUTH.get((row["same"] or "").strip().lower())
-                if not row["left"] or not row["right"] or same is None or None in row:
-                    raise UserError(f"{where} is not left,right,same[,fold] with same 1 or 0")
-                fold = (row.get("fold") or "").strip()
-                found.append(Pair(root / row["left"], root / row["right"], same, where, fold))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: is no CSV in UTF-8 ({error})") from None
+    missing = sorted(set(CSV) - {"fold"} - header(path, CSV, CSV_FORM))
+    if missing:
+        raise UserError(f"{path}: line 1 has no column {', '.join(missing)}; it must be left,right,same[,fold]")
+    found, lookup = [], NameLookup()
+    for row in read_table(path, CSV, CSV_FORM):
+        same = TRUTH.get(row["same"].lower())
+        if not row["left"] or not row["right"] or same is None:
+            raise UserError(f"{row.where} is not left,right,same[,fold] with same 1 or 0")
+        left, right = (Path(lookup.find(root / row[side]) or root / row[side]) for side in ("left", "right"))
+        found.append(Pair(left, right, same, row.where, row["fold"]))
     return sorted(found, key=lambda pair: natural(pair.fold))
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is no text in UTF-8") from None
-    return [(number, line.strip("\r")) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    return list(read_lines(path, "list of pairs"))

@@ -1,8 +1,13 @@
 """`pairs make`: pairs drawn from a packed set, or from folders of images, to a `.bin` and a table of what was drawn."""
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import logging
 import os
 from pathlib import Path
+
+import numpy as np
 
 from common.errors import UserError
 from common.files import write_atomic
@@ -16,6 +21,7 @@ from recordio_tools.progress import progress
 from recordio_tools.records.identities import csv_bytes
 from recordio_tools.unpack.unpacking import ending
 
+log = logging.getLogger(__name__)
 COLUMNS = ("left", "right", "same", "fold")
 
 
@@ -31,6 +37,7 @@ def make_pairs(path: Path, out: Path, table: Path | None, pairs: int, folds: int
     if path.suffix == ".bin":
         raise UserError(f"{path}: is a verification set already; pairs are drawn from a packed set or image folders")
     with open_faces(path) as faces:
+        faces = _without_copies(faces, workers)
         chosen = [place for place, images in enumerate(faces.images) if len(images) >= min_images]
         counts = [len(faces.images[place]) for place in chosen]
         drawn = draw_pairs(counts, pairs, folds, seed, str(path))
@@ -40,6 +47,34 @@ def make_pairs(path: Path, out: Path, table: Path | None, pairs: int, folds: int
         if table:
             write_atomic(table, csv_bytes(COLUMNS, _rows(faces, drawn, sides, images)))
     return len({identity for identity, _ in images}), len(images)
+
+
+def _without_copies(faces: Faces, workers: int) -> Faces:
+    """The faces less all copies of an image: of one identity's the first stays; one that several have tells nothing of
+    who it is, and goes everywhere."""
+    def digest(number: int) -> bytes:
+        try:
+            return hashlib.blake2b(faces.read(number), digest_size=16).digest()
+        except (OSError, UserError):
+            return b"%d" % number  # told where it is drawn
+
+    numbers = np.concatenate([np.asarray(images) for images in faces.images]).tolist()
+    owners = np.repeat(np.arange(len(faces.images)), [len(images) for images in faces.images]).tolist()
+    first: dict[bytes, int] = {}
+    shared, kept = set(), []
+    contents = list(progress(ordered_map(digest, numbers, workers), len(numbers), "look for copies"))
+    for content, owner in zip(contents, owners):
+        if first.setdefault(content, owner) != owner:
+            shared.add(content)
+    seen: set[bytes] = set()
+    for content in contents:
+        kept.append(content not in shared and content not in seen)
+        seen.add(content)
+    if all(kept):
+        return faces
+    log.warning("%s: %d images are copies of others, and are not drawn", faces.path, kept.count(False))
+    flags = np.split(np.array(kept), np.cumsum([len(images) for images in faces.images])[:-1])
+    return dataclasses.replace(faces, images=[np.asarray(images)[flag] for images, flag in zip(faces.images, flags)])
 
 
 def _load(faces: Faces, sides: list[tuple[int, int]], workers: int) -> dict[tuple[int, int], bytes]:

@@ -1,19 +1,25 @@
 """Pairs to a `.bin`: every fold can be scored, every image is there, decodes and has the one size."""
 from __future__ import annotations
 
+import collections
 import functools
 import itertools
+import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import UserError
 from recordio_tools.bins.binfile import write_bin
-from recordio_tools.images.prepare import Wanted, prepare
+from recordio_tools.bins.odd_pairs import OddPairs, find_odd_pairs
+from recordio_tools.images.prepare import Prepared, Wanted, prepare
 from recordio_tools.pairs.lists import Pair
 from recordio_tools.parallel import ordered_map
 from recordio_tools.progress import progress
+
+log = logging.getLogger(__name__)
 
 
 def check_folds(pairs: list[Pair], what: str, folds: int) -> None:
@@ -39,25 +45,55 @@ def check_folds(pairs: list[Pair], what: str, folds: int) -> None:
                             "others; mix the two, or balance the folds")
 
 
-def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: int, workers: int) -> tuple[int, int]:
-    """Write the `.bin`, left, right, left, ..., and return the numbers of pairs and of different image files.
+@dataclass(frozen=True)
+class Written:
+    """pairs; images: different files; changes: how many of those were 'copied', 'converted' to an upright JPEG, ...;
+    odd: pairs that tell nothing, or contradict each other."""
+
+    pairs: int
+    images: int
+    changes: dict[str, int]
+    odd: OddPairs
+
+
+def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: int, workers: int) -> Written:
+    """Write the `.bin`, left, right, left, ...
 
     UserError names the line of the list and the image for one that is missing, broken or of another size.
     """
     check_folds(pairs, what, folds)
+    warn_of_unequal_folds(pairs, what, folds)
     lines: dict[Path, str] = {}
     for pair in pairs:
         lines.setdefault(pair.left, pair.where)
         lines.setdefault(pair.right, pair.where)
     work = functools.partial(_load, wanted=wanted)
-    images = {path: data for (path, _), data in
+    loaded = {path: data for (path, _), data in
               zip(lines.items(), progress(ordered_map(work, lines.items(), workers), len(lines), "pairs"))}
-    ordered = [images[path] for pair in pairs for path in (pair.left, pair.right)]
-    write_bin(out, ordered, [pair.same for pair in pairs])
-    return len(pairs), len(images)
+    ordered = [loaded[path].image for pair in pairs for path in (pair.left, pair.right)]
+    same = [pair.same for pair in pairs]
+    write_bin(out, ordered, same)
+    changes = collections.Counter(one.change + (", turned by EXIF" if "rotated by EXIF" in one.odd else "")
+                                  for one in loaded.values())
+    numbers: dict[bytes, int] = {}
+    odd = find_odd_pairs([numbers.setdefault(image, len(numbers)) for image in ordered], same)
+    return Written(len(pairs), len(loaded), dict(sorted(changes.items())), odd)
 
 
-def _load(item: tuple[Path, str], wanted: Wanted) -> bytes:
+def warn_of_unequal_folds(pairs: list[Pair], what: str, folds: int) -> None:
+    """Log where the list's folds are not those that verification will cut, which are equal stretches of its order."""
+    named = [len(list(members)) for _, members in itertools.groupby(pairs, key=lambda pair: pair.fold)]
+    cut = [len(part) for part in np.array_split(np.arange(len(pairs)), folds)]
+    if any(pair.fold for pair in pairs) and named != cut:
+        log.warning("%s: its folds have %s pairs, verification cuts %s in this order; the accuracy is then over other "
+                    "folds than the list's", what, _some(named), _some(cut))
+
+
+def _some(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:5])) + (f", ... ({len(numbers)} folds)" if len(numbers) > 5 else "")
+
+
+def _load(item: tuple[Path, str], wanted: Wanted) -> Prepared:
     path, where = item
     if not os.path.isfile(path):
         raise UserError(f"{where}: there is no image {path}; see --images")
@@ -67,4 +103,4 @@ def _load(item: tuple[Path, str], wanted: Wanted) -> bytes:
         raise UserError(f"{where}: {error}") from None
     if result.image is None:
         raise UserError(f"{where}: {path}: {result.reason}")
-    return result.image
+    return result

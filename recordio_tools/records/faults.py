@@ -30,6 +30,8 @@ KINDS = {
     "one-class-fold": "a fold of same pairs only, or of different pairs only",
 }
 NOTES = {
+    "odd-pair": "a pair of an image with itself, one that is there twice, or same and different at once",
+    "other-readers": "an image that MXNet's own readers do not decode, or do not turn as its EXIF says",
     "same-image": "one image under two labels",
     "label-width": "records with different numbers of labels, which ImageRecordIter does not read",
 }
