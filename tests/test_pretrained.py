@@ -105,6 +105,14 @@ def test_the_same_folder_begun_anew_with_its_own_checkpoint_keeps_the_layer(data
     np.testing.assert_array_equal(begin(data, folder, folder, "--overwrite"), head(done, 2))
 
 
+def test_a_checkpoint_in_float16_is_taken(data, done, tmp_path):
+    import shutil
+    copy = shutil.copytree(done, tmp_path / "copy")
+    arrays = {name: value.astype("float16") for name, value in mx.nd.load(str(copy / "model-0002.params")).items()}
+    write_arrays(copy / "model-0002.params", arrays)
+    np.testing.assert_array_equal(begin(data, copy, tmp_path / "run"), head(done, 2))
+
+
 @pytest.mark.parametrize("network, likely", [(["--network", "r50", "--version-output", "E"], "--network y1"),
                                              (["--network", "r18"], "--network y1"),
                                              (["--network", "y2"], "--network y1")])

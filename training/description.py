@@ -66,6 +66,10 @@ def _notes(config: Config, total_batch: int) -> list[str]:
         lines.append(f"note: --lr is used as given: {config.lr:g} is {config.lr / linear:.3g} times the {linear:.3g} "
                      f"that the linear rule gives for a total batch of {total_batch} ({LINEAR_RATE:g} for "
                      f"{SCHEDULE_BATCH})")
+    if config.lr_mode != "step" and not (config.max_steps or config.total_steps) and (
+            config.end_epoch == Config.end_epoch):
+        lines.append(f"warning: --lr-mode {config.lr_mode} falls over the whole training, and how long that is nobody "
+                     f"has said ({config.end_epoch} epochs); give --max-steps or --end-epoch")
     if config.ce_loss:
         lines.append("note: --ce-loss is always on: the loss in the log is the cross-entropy")
     if config.margin_warmup and config.loss_type != SOFTMAX:

@@ -64,7 +64,7 @@ def _signs(seen: Symptoms) -> dict[str, tuple[bool, str]]:
                         "or images packed at the network's size would speed it up"),
         "stuck": (seen.margin_loss and seen.epoch > STUCK_EPOCHS and seen.cosine < STUCK,
                   f"after {seen.epoch:.1f} epochs the cosine to the own class is still {seen.cosine:.3f}; try a "
-                  "smaller --margin-m or --lr, a --warmup, or --pretrained"),
+                  "smaller --margin-m or --lr, a --warmup, a --margin-warmup, or --pretrained"),
     }
 
 

@@ -83,6 +83,7 @@ def _renamed(loaded: Mapping[str, mx.nd.NDArray], shapes: Shapes) -> dict[str, m
     given = {}
     for name, value in loaded.items():
         new_name = ALIASES.get(name, name)
+        value = value if value.dtype == np.float32 else value.astype(np.float32)  # some are published in float16
         given[new_name if name not in shapes and new_name in shapes else name] = value
     return given
 
