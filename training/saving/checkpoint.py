@@ -1,7 +1,6 @@
 """MXNet checkpoints of the embedding: PREFIX-symbol.json and PREFIX-NNNN.params, written whole or not at all."""
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 from typing import Mapping
 
@@ -15,13 +14,6 @@ from training.saving.arrays import write_arrays
 def checkpoint_path(prefix: str, number: int) -> Path:
     """PREFIX-NNNN.params."""
     return Path(f"{prefix}-{number:04d}.params")
-
-
-def old_checkpoints(prefix: str) -> list[Path]:
-    """The PREFIX-NNNN.params there are."""
-    name = Path(prefix).name
-    return [path for path in sorted(Path(prefix).parent.glob(f"{glob.escape(name)}-*.params"))
-            if path.stem[len(name) + 1:].isdigit()]
 
 
 def save_checkpoint(prefix: str, number: int, symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],
