@@ -105,6 +105,15 @@ def size(text: str) -> str:
     return text if text == "None" else str(_bounded(_whole(text), -LARGEST, LARGEST))
 
 
+def places(text: str) -> str:
+    """Places on several axes, each a number or None."""
+    inner = text.strip().strip("()[]")
+    words = [word.strip() for word in inner.split(",") if word.strip()]
+    if not 1 <= len(words) <= 8:
+        raise ValueError(f"has {len(words)} numbers")
+    return f"({', '.join(size(word) for word in words)},)"
+
+
 def _whole(text: str) -> int:
     if not WHOLE.fullmatch(text.strip()):
         raise ValueError("is no whole number")

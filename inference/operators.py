@@ -22,6 +22,7 @@ from inference.attributes import (
     integers,
     number,
     permutation,
+    places,
     reshaping,
     size,
 )
@@ -148,6 +149,7 @@ OPERATORS: dict[str, Operator] = {
     "expand_dims": Operator(_takes(1), {"axis": integer(-6, 6)}, ("axis",)),
     "batch_dot": Operator(_takes(2), {"transpose_a": flag, "transpose_b": flag, "forward_stype": exactly("None")}),
     "broadcast_like": Operator(_takes(2), {"lhs_axes": axes, "rhs_axes": axes}),
+    "slice": Operator(_takes(1), {"begin": places, "end": places, "step": exactly("()", "[]")}, ("begin", "end")),
     "slice_axis": Operator(_takes(1), {"axis": integer(-6, 6), "begin": size, "end": size}, ("axis", "begin", "end")),
     "MakeLoss": Operator(_takes(1), {"grad_scale": number(), "valid_thresh": number(),
                                      "normalization": among("null", "batch", "valid")}),

@@ -10,7 +10,8 @@ then global average pooling. The mean of (2) is of the image alone, so an embedd
 in the batch. A feature of zero norm has no direction: its weight is 0.
 
 How it is computed: the channel sum is a 1x1 convolution with ones, and (3) with the pooling is one product of the map
-(C, HW) with the weights (HW, 1), so that no second map is ever made.
+(C, HW) with the weights (HW, 1), so that no second map is ever made. Every number takes the type of the data, so that a
+network can be cast, and every operator is one that `mx.onnx` exports.
 """
 from __future__ import annotations
 
@@ -44,13 +45,17 @@ def norm_aware_pooling(F: Any, data: Any, channels: int, reweight: bool = True, 
     _check_mean_over(mean_over)
     if not reweight:
         return F.Flatten(F.Pooling(data, global_pool=True, kernel=(1, 1), pool_type="avg"))
-    squares = F.Convolution(F.square(data), F.ones((1, channels, 1, 1)), num_filter=1, kernel=(1, 1), no_bias=True)
+    corner = F.slice(data, begin=(0, 0, 0, 0), end=(1, channels, 1, 1))
+    squares = F.Convolution(F.square(data), F.ones_like(corner), num_filter=1, kernel=(1, 1), no_bias=True)
     norms = F.reshape(F.sqrt(squares + TINY), (0, -1, 1))  # (1), (N, HW, 1)
-    mean = F.mean(norms, axis=1 if mean_over == "image" else (0, 1), keepdims=True)  # (2), (N or 1, 1, 1)
-    relative = F.broadcast_div(norms, mean)
+    ones, over = F.ones_like(norms), 1 if mean_over == "image" else (0, 1)
+    # Sums, since mx.onnx writes a mean in a form that the newest operator set no longer has.
+    mean = F.sum(norms, axis=over, keepdims=True) / F.sum(ones, axis=over, keepdims=True)  # (2), (N or 1, 1, 1)
+    # float16 holds no TINY: a map of zeros has no mean there.
+    relative = F.broadcast_div(norms, F.broadcast_add(mean, mean == 0))
     # From here on operators of numbers, not of arrays: those start a thread for each core, however small the arrays.
-    weights = (relative >= NO_NORM) / F.maximum(relative, NO_NORM)
-    positions = F.sum(F.ones_like(norms), axis=1, keepdims=True)  # HW, for the average
+    weights = (relative > NO_NORM) / F.maximum(relative, NO_NORM)
+    positions = F.sum(ones, axis=1, keepdims=True)  # HW, for the average
     pooled = F.batch_dot(F.reshape(data, (0, 0, -1)), weights)  # the sum over positions of (3), (N, C, 1)
     return F.Flatten(F.broadcast_div(pooled, positions))
 

@@ -249,3 +249,14 @@ def test_shapes_of_another_network_are_refused_before_it_is_bound(tmp_path):
     loaded = load_model(str(tmp_path / "x"), 1)
     with pytest.raises(UserError, match="conv_weight is of shape"):
         check_parameters(*loaded, (1, 3, *SIZE))
+
+
+def test_gnap_as_it_was_written_before_is_still_read():
+    data = mx.sym.Variable("data")
+    norms = mx.sym.sqrt(mx.sym.Convolution(mx.sym.square(data), mx.sym.ones((1, 3, 1, 1)), num_filter=1, kernel=(1, 1),
+                                           no_bias=True) + 1e-30)
+    relative = mx.sym.broadcast_div(norms, mx.sym.mean(norms, axis=1, keepdims=True))
+    old = (relative >= 1e-6) / mx.sym.maximum(relative, 1e-6)
+    assert {"_ones", "_greater_equal_scalar"} <= {node["op"] for node in json.loads(old.tojson())["nodes"]}
+    read = json.loads(mx.sym.load_json(checked_graph(old.tojson())).tojson())
+    assert [node["op"] for node in read["nodes"]] == [node["op"] for node in json.loads(old.tojson())["nodes"]]

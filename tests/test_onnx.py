@@ -1,0 +1,117 @@
+"""Every head leaves through mx.onnx and gives in onnxruntime what MXNet gives; it can be cast to other types."""
+from __future__ import annotations
+
+import json
+
+import mxnet as mx
+import numpy as np
+import onnxruntime
+import pytest
+
+import symbols
+from symbols import fresnet
+from symbols.gnap import GNAP
+from symbols.onnx_export import to_onnx
+
+HEADS = ("E", "FC", "GDC", "GAP", "GNAP")
+CASES = [*((network, head, 16) for network in ("y1", "r18") for head in HEADS), ("y1", "GNAP", 512),
+         ("r18", "GNAP", 32), ("r18", "GNAP", 40)]
+SHAPE = (1, 3, 112, 112)
+
+
+def drawn(symbol, shape=SHAPE, seed=1):
+    """Parameters as a trained network might have them, by name, as numpy: maps stay of the size of 1."""
+    random = np.random.RandomState(seed)
+    arguments, _, states = symbol.infer_shape(data=shape)
+    values = {}
+    for name, own in (*zip(symbol.list_arguments(), arguments), *zip(symbol.list_auxiliary_states(), states)):
+        if name.endswith("_weight"):
+            values[name] = random.normal(0, np.sqrt(2 / np.prod(own[1:])), own)
+        elif name != "data":
+            low, high = ((-0.2, 0.2) if name.endswith(("beta", "mean", "bias")) else
+                         (0.1, 0.4) if "relu" in name else (0.6, 1.4))
+            values[name] = random.uniform(low, high, own)
+    return values
+
+
+def by_mxnet(symbol, values, images, dtype="float32"):
+    given = {name: mx.nd.array(value, dtype=dtype) for name, value in values.items()}
+    states = {name: given.pop(name) for name in symbol.list_auxiliary_states()}
+    given["data"] = mx.nd.array(images, dtype=dtype)
+    bound = symbol.bind(mx.cpu(), given, aux_states=states, grad_req="null")
+    return bound.forward(is_train=False)[0].asnumpy()
+
+
+def by_onnxruntime(symbol, values, shape=SHAPE):
+    model = to_onnx(symbol, {name: mx.nd.array(value) for name, value in values.items()}, shape)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return lambda images: session.run(None, {"data": images})[0]
+
+
+def images(count, seed=0):
+    return np.random.RandomState(seed).randint(0, 256, (count, *SHAPE[1:])).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch):
+    """LResNet with few channels: the exporter writes millions of numbers one by one."""
+    monkeypatch.setattr(fresnet, "STEM", 8)
+    monkeypatch.setattr(fresnet, "FILTERS", (8, 16, 16, 32))
+
+
+@pytest.mark.parametrize("network, head, emb_size", CASES)
+def test_onnxruntime_gives_the_same(network, head, emb_size):
+    symbol = symbols.build(network, emb_size, head)
+    values = drawn(symbol)
+    run = by_onnxruntime(symbol, values)
+    for count in (1, 3):
+        found, expected = run(images(count)), by_mxnet(symbol, values, images(count))
+        assert found.shape == (count, emb_size)
+        assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("head, emb_size", [(head, 16) for head in HEADS] + [("GNAP", 40)])
+def test_a_network_can_be_cast(head, emb_size):
+    symbol = symbols.build("r18", emb_size, head)
+    types = dict.fromkeys(("data", *(name for name in symbol.list_arguments() if name.endswith("weight"))), np.float16)
+    assert symbol.infer_type(**types)[1] == [np.float16]  # MXNet's CPU multiplies no float16 matrices
+    values = drawn(symbol)
+    double = by_mxnet(symbol, values, images(2), "float64")
+    assert double.dtype == np.float64
+    single = by_mxnet(symbol, values, images(2))
+    assert np.linalg.norm(double - single) < 1e-5 * np.linalg.norm(double)
+
+
+@pytest.mark.parametrize("reweight", [True, False])
+def test_the_block_can_be_cast(reweight, dtype="float64"):
+    maps = np.random.RandomState(3).normal(0, 1, (2, 6, 4, 4))
+    maps[1] = 0
+    outputs = []
+    for kind in ("float32", dtype):
+        block = GNAP(6, first_bn=False, reweight=reweight)
+        block.initialize()
+        block.cast(kind)
+        block.hybridize()
+        outputs.append(block(mx.nd.array(maps, dtype=kind)).asnumpy())
+    assert outputs[1].dtype == np.dtype(dtype)
+    assert np.allclose(*outputs, rtol=1e-2, atol=1e-2) and (outputs[1][1] == 0).all()
+
+
+@pytest.mark.parametrize("mean_over", ["image", "batch"])
+def test_the_block_leaves_too(tmp_path, mean_over):
+    maps = np.random.RandomState(3).normal(0, 1, (3, 6, 4, 4)).astype(np.float32)
+    maps[1, :, 2] = 0
+    block = GNAP(6, mean_over=mean_over)
+    block.initialize()
+    block.hybridize()
+    expected = block(mx.nd.array(maps)).asnumpy()
+    block.export(str(tmp_path / "block"))
+    symbol, arguments, states = mx.model.load_checkpoint(str(tmp_path / "block"), 0)
+    found = by_onnxruntime(symbol, {**arguments, **states}, (1, 6, 4, 4))(maps)
+    assert np.allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_gnap_has_no_constants_of_its_own():
+    nodes = json.loads(symbols.build("y1", 128, "GNAP").tojson())["nodes"]
+    assert not {"_ones", "_zeros", "_greater_equal_scalar"} & {node["op"] for node in nodes}
+    assert not any("dtype" in node.get("attrs", {}) for node in nodes)
