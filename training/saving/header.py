@@ -69,6 +69,9 @@ def _identity(content: Any) -> dict[str, Any]:
     for item in dataclasses.fields(Config):
         if item.name in content and item.name != "devices" and not _is_like(content[item.name], item.default):
             raise ValueError(f"identity has no usable {item.name}")
+    for name in ("network", "image_size", "version_output", "version_act", "devices", "lr_steps"):  # told to the user
+        if isinstance(content.get(name), str) and not content[name].isprintable():
+            raise ValueError(f"identity has no usable {name}")
     return content
 
 
