@@ -161,7 +161,7 @@ def from_folder(folder: PathLike) -> Source:
                 below.append({path.split(b"/")[1] if path.count(b"/") > 1 else b"" for path in found})
             else:
                 source.notes["folders_without_images"].append(shown(os.fsdecode(entry.name)))
-        elif _is_image(entry.name) or _holds_image(entry.path):
+        elif _is_image(entry.name) or holds_image(entry.path):
             loose.append(shown(os.fsdecode(entry.name)))
         else:
             source.other_files += 1
@@ -201,7 +201,7 @@ def _is_image(name: bytes) -> bool:
     return dot > 0 and name[dot:].lower() in ENDINGS
 
 
-def _holds_image(path: bytes) -> bool:
+def holds_image(path: bytes) -> bool:
     """Whether a file whose name says nothing begins as an image does: .jfif, or no ending at all."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -253,7 +253,7 @@ def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[t
                 source.notes["link_loops"].append(shown(os.fsdecode(entry.path)))
             else:
                 found += _images_below(entry.path, relative + name + b"/", source, here)
-        elif _is_image(name) or _holds_image(entry.path):
+        elif _is_image(name) or holds_image(entry.path):
             found.append(relative + name)
         else:
             others += 1

@@ -18,7 +18,7 @@ from common.files import write_atomic
 from recordio_tools.align.landmark_table import Journal, Row
 from recordio_tools.align.photographs import Listing, Picture, crop_names, read_photograph, read_picture
 from recordio_tools.align.report import FOUND, GIVEN, MISSED, RELAXED, SKIPPED, Report
-from recordio_tools.images.alignment import align
+from recordio_tools.images.alignment import align, misfit
 from recordio_tools.images.codec import encode_jpeg
 from recordio_tools.images.formats import is_cut_off, read_header
 from recordio_tools.images.prepare import Unusable, fit
@@ -190,8 +190,15 @@ def _write(crops: Crops, rows: Mapping[str, Row], item: tuple[_Read, Row | None]
 
 
 def _warped(image: np.ndarray, row: Row, crops: Crops) -> np.ndarray:
+    points = row.array()
+    fault = misfit(points) if row.found not in KINDS else ""
+    middle = points.mean(axis=0)
+    if not fault and not ((middle >= 0) & (middle < image.shape[1::-1])).all():
+        fault = "landmarks outside the image"
+    if fault:
+        raise Unusable(fault)
     try:
-        return align(image, row.array(), crops.height, crops.width)
+        return align(image, points, crops.height, crops.width)
     except ValueError:
         raise Unusable("landmarks of no face") from None
 

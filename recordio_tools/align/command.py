@@ -11,7 +11,7 @@ from common.environment import check_environment
 from common.errors import RunError, UserError
 from common.interrupts import stoppable
 from recordio_tools.align.aligning import GOES_ON, REPORT, TABLE, Crops, align_by_detector, align_by_table
-from recordio_tools.align.landmark_table import read_table
+from recordio_tools.align.landmark_table import check_fit, match_names, read_table
 from recordio_tools.align.photographs import Listing, list_photographs
 from recordio_tools.align.report import Report
 from recordio_tools.arguments import add_workers, at_least, image_size
@@ -94,7 +94,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, settings: dict) -> Report:
     rows = read_table(args.landmarks, source)
+    check_fit(rows, args.landmarks)
     listing = list_photographs(source, out)
+    rows = match_names(rows, listing.images)
     unknown = len(set(rows) - set(listing.images))
     if unknown:
         log.warning("%s: %d of its %d rows name no photograph below %s", args.landmarks, unknown, len(rows), source)

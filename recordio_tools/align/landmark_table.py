@@ -6,19 +6,24 @@ stand for path too, left_eye_x and so on for x1. Columns score and found are opt
 """
 from __future__ import annotations
 
+import collections
 import csv
 import io
+import itertools
 import math
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from common.errors import UserError
 from common.files import PathLike, write_atomic
+from common.name_lookup import canonical_path
+from common.text_files import open_text
+from recordio_tools.images.alignment import HELP, misfit
 from recordio_tools.sources import natural, shown
 
 POINTS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
@@ -28,6 +33,7 @@ PARTS = (("left_eye",), ("right_eye",), ("nose",), ("mouth_left", "left_mouth"),
 ALIASES = {**dict.fromkeys(LIKE_PATH, "path"), **{f"{name}_{axis}": f"{axis}{number}" for number, names in
                                                   enumerate(PARTS, 1) for name in names for axis in "xy"}}
 NUMBER = re.compile(r"[+-]?\d+\.?\d*(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+ENOUGH = 5  # wrong rows of which most may be said that the table is meant otherwise
 FARTHEST = 1e6  # pixels; a landmark further away is no landmark
 
 
@@ -65,27 +71,48 @@ def read_table(path: PathLike, root: PathLike) -> dict[str, Row]:
     return rows
 
 
+def check_fit(rows: Mapping[str, Row], path: PathLike) -> None:
+    """UserError where most rows' points are no face's: the table is then meant otherwise."""
+    faults = collections.Counter(misfit(row.array()) for row in rows.values())
+    wrong = len(rows) - faults.pop("", 0)
+    if wrong >= ENOUGH and 2 * wrong > len(rows):
+        fault, count = faults.most_common(1)[0]
+        raise UserError(f"{path}: {count} of its {len(rows)} rows have {fault}; {HELP[fault]}")
+
+
+def match_names(rows: Mapping[str, Row], names: Sequence[str]) -> dict[str, Row]:
+    """The rows by the names of `names` that they mean: Unicode forms, the ending's case and backslashes aside."""
+    known = set(names)
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(canonical_path(name), []).append(name)
+    matched = {}
+    for given, row in rows.items():
+        parts = canonical_path(given).split("/")
+        ends = ["/".join(parts[first:]) for first in range(len(parts) if "\\" in given else 1)]
+        found = next((alike[end] for end in ends if end in alike), [])
+        matched[given if given in known or len(found) != 1 else found[0]] = row
+    return matched
+
+
 def _rows(path: PathLike) -> Iterator[tuple[int, str, Row | str]]:
     """Line, path and row, or what is wrong with it."""
     try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+        with open_text(path) as stream:
             first = stream.readline(1 << 16)
             separator = max(",;\t", key=first.count)
             names = _columns(path, next(csv.reader([first], delimiter=separator), []))
             lines_before = 1
             if names is None:
-                stream.seek(0)
                 names, lines_before = COLUMNS[:first.count(separator) + 1], 0
             places = [names.index(name) if name in names else len(names) for name in COLUMNS]
-            table = csv.reader(stream, delimiter=separator)
+            table = csv.reader(stream if lines_before else itertools.chain([first], stream), delimiter=separator)
             for fields in table:
                 if any(field.strip() for field in fields):
                     values = [*(field.strip() for field in fields), *[""] * (len(names) + 1 - len(fields))]
                     name, *points = [values[place] for place in places[:11]]
                     yield (lines_before + table.line_num, name,
                            _row(len(names) != len(fields), name, points, values, places))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except csv.Error as error:
         raise UserError(f"{path}: is no CSV ({error})") from None
 

@@ -12,7 +12,7 @@ from common.errors import UserError
 from common.files import PathLike
 from recordio_tools.images.codec import REDUCED, ImageError, decode
 from recordio_tools.images.prepare import Unusable, examine, read_file
-from recordio_tools.sources import is_image_name, natural, shown
+from recordio_tools.sources import holds_image, is_image_name, natural, shown
 
 
 @dataclass
@@ -57,7 +57,8 @@ def list_photographs(folder: PathLike, leave_out: PathLike) -> Listing:
         for name in names:
             if not name.startswith("."):
                 relative = os.path.relpath(os.path.join(base, name), folder)
-                (found.images if is_image_name(name) else found.others).append(relative)
+                image = is_image_name(name) or holds_image(os.fsencode(os.path.join(base, name)))
+                (found.images if image else found.others).append(relative)
     for paths in (found.images, found.others):
         paths.sort(key=lambda path: (natural(path), path))
     if not found.images:

@@ -13,7 +13,7 @@ from common.environment import MAX_PIXELS
 from common.errors import UserError
 from common.files import PathLike
 from common.name_lookup import NameLookup
-from recordio_tools.images.alignment import align
+from recordio_tools.images.alignment import align, misfit
 from recordio_tools.images.codec import ImageError, decode_bgr, encode_bgr
 from recordio_tools.images.formats import UNREADABLE, Description, describe, has_many_scans, is_cut_off
 
@@ -168,6 +168,9 @@ def _cut_face(image: np.ndarray, face: list[float], wanted: Wanted) -> tuple[np.
         points = np.array(face[4:]).reshape(2, 5).T
         if not ((points.max(0) > 0) & (points.min(0) < (width, height))).all():
             raise Unusable("landmarks outside the image")
+        fault = misfit(points)
+        if fault:
+            raise Unusable(fault)
         try:
             return align(image, points, wanted.height, wanted.width), "warped by landmarks"
         except ValueError:

@@ -1,19 +1,24 @@
 """Lists of images to pack: InsightFace's `.lst`, and tables in CSV. Read line by line, with the line of every fault."""
 from __future__ import annotations
 
+import collections
 import os
 import re
 from pathlib import Path
+
+import numpy as np
 
 from common.errors import UserError
 from common.files import PathLike
 from common.tables import header, read_table
 from common.text_files import read_lines
+from recordio_tools.images.alignment import HELP, misfit
 from recordio_tools.sources import Source, is_image_name, shown
 
 LST_FORM = "aligned TAB path TAB label [TAB box, 4 numbers [TAB landmarks, 10 numbers: x1..x5 y1..y5]]"
 CSV_FORM = "a first line that names the columns: path or image, and identity or label"
 PATHS = ("image", "file", "filename", "filepath", "image_path")
+ENOUGH = 5  # wrong faces of which most may be said that the list is meant otherwise
 IDENTITIES = ("label", "person", "subject", "class", "id")
 
 
@@ -25,6 +30,7 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
     flag 0 keep it, for `geometry`. UserError names the line that is none.
     """
     source, groups, im2rec = Source(str(path), _root(root)), _Groups(), False
+    faults: collections.Counter = collections.Counter()  # of landmarks
     for number, text in read_lines(path, "list of images"):
         line = text.encode("utf-8", "surrogateescape")
         fields = line.strip().split(b"\t")
@@ -49,10 +55,17 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
         if len(fields) not in (3, 7, 17):
             raise UserError(f"{path}: line {number} has {len(fields)} columns, not 3, 7 or 17: {LST_FORM}")
         try:
-            list(map(float, fields[3:]))
+            numbers = list(map(float, fields[3:]))
         except ValueError:
             raise UserError(f"{path}: line {number} has a box or landmarks that are no numbers: {LST_FORM}") from None
+        if len(numbers) == 14:
+            faults[misfit(np.array(numbers[4:]).reshape(2, 5).T)] += 1
         source.add(groups[label], fields[1] + b"\0" + b"\t".join(fields[3:]))
+    marked = sum(faults.values())
+    wrong = marked - faults.pop("", 0)
+    if wrong >= ENOUGH and 2 * wrong > marked:
+        fault, count = faults.most_common(1)[0]
+        raise UserError(f"{path}: {count} of its {marked} faces have {fault}; {HELP[fault]}")
     if not source.images:
         raise UserError(f"{path}: is empty; each line is {LST_FORM}")
     return source.finish(groups.names)

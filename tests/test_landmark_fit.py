@@ -1,0 +1,75 @@
+"""Landmarks that cannot be a face's: told by their fit to the template, counted, and a table of them refused."""
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from recordio_cases import command, picture, write_image
+
+from recordio_tools.images.alignment import COINCIDE, NO_FACE, TEMPLATE, TOO_SMALL, misfit, similarity
+
+FACE = TEMPLATE * 2.3 + (80, 40)
+PROFILE = np.array([(60.0, 80), (78, 80), (46, 108), (62, 136), (76, 137)])
+WRONG = {"sides swapped": FACE[[1, 0, 2, 4, 3]], "x and y swapped": FACE[:, ::-1],
+         "y from below": FACE * [1, -1] + [0, 400], "mirrored": FACE * [-1, 1] + [500, 0],
+         "mouth above": FACE[[3, 4, 2, 0, 1]] * [1, 1]}
+
+
+def residual(points):
+    """By numpy's own least squares."""
+    rows = np.concatenate([np.array([[x, -y, 1, 0], [y, x, 0, 1]]) for x, y in points])
+    fitted, *_ = np.linalg.lstsq(rows, TEMPLATE.ravel(), rcond=None)
+    return np.sqrt(((rows @ fitted - TEMPLATE.ravel()).reshape(5, 2) ** 2).sum(1).mean())
+
+
+@pytest.mark.parametrize("angle", [0, 30, 90, 180])
+def test_faces_fit_however_they_are_turned(angle):
+    turn = np.radians(angle)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    assert misfit(FACE @ rotation.T + 1000) == "" and misfit(PROFILE @ rotation.T + 1000) == ""
+
+
+@pytest.mark.parametrize("points", WRONG.values(), ids=WRONG.keys())
+def test_points_in_another_order_do_not(points):
+    assert residual(points) > 20 and misfit(points) == NO_FACE
+    matrix = similarity(points, TEMPLATE)
+    rest = points @ matrix[:, :2].T + matrix[:, 2] - TEMPLATE
+    assert np.sqrt((rest ** 2).sum(1).mean()) == pytest.approx(residual(points))
+
+
+def test_parts_of_the_picture_and_points_that_coincide():
+    assert misfit(FACE / 500) == TOO_SMALL and misfit(np.full((5, 2), 7.0)) == COINCIDE
+    assert misfit(np.full((5, 2), np.nan)) == COINCIDE
+
+
+def write(folder, rows):
+    for number in range(len(rows)):
+        write_image(folder / f"src/{number}.png", picture(number, 400, 500))
+    (folder / "l.csv").write_text("path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\n" + "".join(
+        f"{number}.PNG," + ",".join(f"{value:.3f}" for value in np.ravel(points)) + "\n"
+        for number, points in enumerate(rows)))
+    return "align", folder / "src", folder / "out", "--landmarks", folder / "l.csv"
+
+
+def test_some_are_counted_and_named(tmp_path):
+    assert command(*write(tmp_path, [FACE] * 4 + [FACE[[1, 0, 2, 4, 3]], FACE / 500, FACE + 2000])) == (0, "")
+    report = json.loads((tmp_path / "out/align-report.json").read_text())
+    assert report["landmarks_given"] == 4
+    assert report["files_skipped"] == {NO_FACE: ["4.png"], TOO_SMALL: ["5.png"],
+                                       "landmarks outside the image": ["6.png"]}
+
+
+@pytest.mark.parametrize("points, words", [(FACE[[1, 0, 2, 4, 3]], "left and right"),
+                                           (FACE / 500, "instead of pixels")])
+def test_a_table_of_them_is_refused(tmp_path, points, words):
+    status, line = command(*write(tmp_path, [points] * 6 + [FACE]))
+    assert status == 2 and "l.csv: 6 of its 7 rows" in line and words in line and not (tmp_path / "out").exists()
+
+
+def test_a_list_of_them_is_refused(tmp_path):
+    write_image(tmp_path / "a.png", picture(1, 400, 500))
+    numbers = "\t".join(f"{value:.2f}" for value in (FACE / 500).T.ravel())
+    (tmp_path / "a.lst").write_text("".join(f"0\ta.png\t{label}\t0\t0\t9\t9\t{numbers}\n" for label in range(6)))
+    status, line = command("pack", tmp_path / "a.lst", tmp_path / "out")
+    assert status == 2 and "a.lst: 6 of its 6 faces" in line and "instead of pixels" in line
