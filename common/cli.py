@@ -11,6 +11,7 @@ from typing import Callable, NoReturn, Sequence
 
 from common.cuda_libraries import explain
 from common.errors import RunError, UserError
+from common.foreign import ShownFormatter, shown
 from common.streams import mend_streams
 
 INTERRUPTED = 130
@@ -35,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
+        self.exit(2, f"{self.prog}: {shown(message)} (--help lists the flags)\n")
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -102,6 +103,9 @@ def setup_logging(verbose: bool = False) -> None:
     """Log to stderr, one line a message, without a time stamp: what a person at a terminal reads."""
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(message)s",
                         stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        if type(handler.formatter) is logging.Formatter and type(handler) is logging.StreamHandler:
+            handler.setFormatter(ShownFormatter("%(message)s"))
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 
@@ -120,5 +124,5 @@ def engine_failure(error: Exception) -> str:
 def _tell(prog: str, error: BaseException, status: int) -> int:
     if os.environ.get("FACES_TRACEBACK"):
         traceback.print_exc()
-    print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"{prog}: {shown(' '.join(str(error).split()))}", file=sys.stderr)
     return status

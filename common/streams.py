@@ -4,6 +4,8 @@ from __future__ import annotations
 import os
 import sys
 
+from common.foreign import ShownStream
+
 
 def mend_streams() -> None:
     """Open what was closed, so that no file of ours takes its number; what a stream cannot encode gets backslashes.
@@ -21,3 +23,5 @@ def mend_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if getattr(stream, "errors", "") == "strict" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if not isinstance(sys.stdout, ShownStream):  # stderr has the log and the errors, and a progress bar that moves
+        sys.stdout = ShownStream(sys.stdout)

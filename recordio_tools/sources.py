@@ -16,6 +16,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import PathLike
+from common.foreign import shown
 from recordio_tools.images.formats import kind_of
 from recordio_tools.progress import progress
 
@@ -130,12 +131,6 @@ def _digits(found: re.Match[str]) -> str:
 def readable(name: str) -> str:
     """A name as UTF-8 can hold it: bytes that are no text, which a file name may have, as escapes."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def shown(name: str) -> str:
-    """A name as it can be printed on a line: what would move the cursor, or turn the line round, as escapes."""
-    return re.sub("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]",
-                  lambda found: found.group().encode("unicode_escape").decode(), readable(name))
 
 
 def from_folder(folder: PathLike) -> Source:

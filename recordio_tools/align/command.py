@@ -9,13 +9,13 @@ from pathlib import Path
 
 from common.environment import check_environment
 from common.errors import RunError, UserError
+from common.foreign import shown
 from common.interrupts import stoppable
 from recordio_tools.align.aligning import GOES_ON, REPORT, TABLE, Crops, align_by_detector, align_by_table
 from recordio_tools.align.landmark_table import check_fit, match_names, read_table
 from recordio_tools.align.photographs import Listing, list_photographs
 from recordio_tools.align.report import Report
 from recordio_tools.arguments import add_workers, at_least, image_size
-from recordio_tools.sources import shown
 
 log = logging.getLogger(__name__)
 RULES = ("balanced", "largest", "central", "score")  # of mtcnn.finding.choose, which needs MXNet to load

@@ -21,10 +21,11 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import PathLike, write_atomic
+from common.foreign import shown
 from common.name_lookup import canonical_path
 from common.text_files import open_text
 from recordio_tools.images.alignment import HELP, misfit
-from recordio_tools.sources import natural, shown
+from recordio_tools.sources import natural
 
 POINTS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
 COLUMNS = ["path", *POINTS, "score", "found"]

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Iterator
 
-from recordio_tools.sources import shown
+from common.foreign import shown
 
 NAMED = 1000  # files named in the report, for each kind
 FOUND, RELAXED, GIVEN, MISSED, SKIPPED = "found", "found_relaxed", "landmarks_given", "not_found", "skipped"

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from common.errors import RunError, UserError
+from common.foreign import shown
 from recordio_tools.data_files import data_files
 from recordio_tools.info import histogram
 from recordio_tools.info.summary import Summary, summarise
-from recordio_tools.sources import shown
 
 DESCRIPTION = """\
 Tell what training sets and verification sets hold: images, identities and how many images they have,

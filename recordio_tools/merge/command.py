@@ -10,6 +10,7 @@ import numpy as np
 
 from common import cli
 from common.errors import UserError
+from common.foreign import shown
 from common.interrupts import stoppable
 from recordio_tools.arguments import add_workers, at_least
 from recordio_tools.errors import writing
@@ -20,7 +21,6 @@ from recordio_tools.merge.merging import REPORT, check_enough, describe, merge, 
 from recordio_tools.merge.plan import Match, Plan, check_sizes
 from recordio_tools.merge.similarity import best_matches, pairs_above
 from recordio_tools.records.dataset import open_dataset
-from recordio_tools.sources import shown
 
 log = logging.getLogger(__name__)
 SHOWN = 10  # matches and unknown rows on the screen

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from common.errors import UserError
 from common.files import PathLike, write_atomic
+from common.foreign import shown
 from common.text_files import read_lines
 from recordio_tools.errors import DataError
-from recordio_tools.sources import shown
 
 
 class Property(NamedTuple):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError
+from common.foreign import ShownFormatter
 from training.saving.names import LOG_BEGINNING
 from training.saving.plain_files import open_plain
 
@@ -21,7 +22,7 @@ class LogFile(logging.FileHandler):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, mode="a", encoding="utf-8")
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(message)s"))
         # Whatever the level: by this line a later run knows the file as one of a run.
         self.handle(logging.LogRecord(__name__, logging.INFO, __file__, 0, "%sprocess %d", (LOG_BEGINNING, os.getpid()),
                                       None))

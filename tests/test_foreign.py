@@ -1,0 +1,41 @@
+"""Text from elsewhere reaches terminal and log as escapes."""
+from __future__ import annotations
+
+import io
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from common.foreign import ShownFormatter, ShownStream, shown
+
+HOSTILE = "a\x1b]0;owned\x07b\x9b2J\r\u202ec"
+ESCAPED = r"a\x1b]0;owned\x07b\x9b2J\r\u202ec"
+
+
+def test_one_line():
+    assert shown(HOSTILE) == ESCAPED and shown("a\nb\tc") == r"a\nb\tc"
+    assert shown("Zoë 李.jpg") == "Zoë 李.jpg" and shown("\udcff") == r"\xff"
+
+
+def test_the_log():
+    record = logging.LogRecord("x", logging.INFO, "", 0, "%s: %d of %.1f\nour line",
+                               (HOSTILE + "\nforged", 3, 2.5), None)
+    assert ShownFormatter("%(message)s").format(record) == ESCAPED + r"\nforged: 3 of 2.5" + "\nour line"
+    assert record.args[0].endswith("\nforged")
+    plain = logging.LogRecord("x", logging.INFO, "", 0, "%(a)s " + HOSTILE, ({"a": 1},), None)
+    assert ShownFormatter("%(message)s").format(plain) == "1 " + ESCAPED
+
+
+def test_the_output():
+    stream = io.StringIO()
+    print(HOSTILE, file=ShownStream(stream))
+    assert stream.getvalue() == ESCAPED + "\n" and not ShownStream(stream).isatty()
+
+
+@pytest.mark.parametrize("argv", [["check", "no\x1b[2Jthing"], ["check", "x", "--no\x1b[2Jflag"]])
+def test_a_command(argv):
+    done = subprocess.run([sys.executable, "-m", "recordio_tools", *argv], capture_output=True)
+    assert done.returncode in (1, 2) and b"\x1b" not in done.stdout + done.stderr
+    assert rb"\x1b[2J" in done.stdout + done.stderr
