@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,14 @@ import numpy as np
 
 from common.environment import usable_cores
 from common.errors import UserError
+from common.tables import header, read_table
 from recordio_tools.errors import DataError
 from recordio_tools.faces import open_faces
 from recordio_tools.images.codec import ImageError, decode
 from recordio_tools.parallel import ordered_map
 
-MOST_GROUP_ROWS = 100_000_000
+COLUMNS = {"path": ("key", "image", "file"), "group": ()}
+GROUPS_FORM = "the columns path (or key) and group"
 
 
 @dataclass(frozen=True)
@@ -78,17 +79,9 @@ def open_face_set(path: Path) -> Iterator[FaceSet]:
 def read_groups(path: Path, names: list[str]) -> np.ndarray:
     """(N,) the group of each image by a CSV of `path` or `key` and `group`, "" where it has none; UserError where the
     table is none or names no image of the set."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            rows = csv.DictReader(stream)
-            columns = [name.strip().lower() for name in rows.fieldnames or []]
-            key = next((name for name in ("path", "key") if name in columns), None)
-            if key is None or "group" not in columns:
-                raise UserError(f"{path}: expected the columns path (or key) and group, found {', '.join(columns)}")
-            rows.fieldnames = columns
-            given = {row[key]: row["group"] or "" for row in rows if row[key]}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
+    if header(path, COLUMNS, GROUPS_FORM) != set(COLUMNS):
+        raise UserError(f"{path}: expected {GROUPS_FORM}")
+    given = {row["path"]: row["group"] for row in read_table(path, COLUMNS, GROUPS_FORM)}
     groups = np.array([given.get(name, "") for name in names])
     if not (groups != "").any():
         raise UserError(f"{path}: names none of the set's images; its first is {names[0]}")

@@ -13,7 +13,7 @@ from recordio_tools.merge import merging
 @pytest.mark.parametrize("rows, message", [
     ("label\n0\n", "line 2: gives a label without its set"), ("image\n5\n", "line 2: gives an image without its set"),
     ("set,label\na,x\n", "line 2: label 'x' is no whole number"), ("set,image\na,face\n", "line 2: image 'face' is no"),
-    ("name\nAnn\n", "line 1 names none of the columns"), ("", "line 1 names none"),
+    ("name\nAnn\n", "not a first line that names the columns"), ("", "line 1 is"),
     ("set,identity\na,\n", "line 2: names neither"),
     (None, "there is no such file|cannot be read")])
 def test_tables_that_are_none(two, tmp_path, rows, message):

@@ -18,7 +18,7 @@ from recordio_tools.faces import names_in, open_faces, packed_faces
 from recordio_tools.merge import exclusions
 from recordio_tools.merge.identity_means import MeanEmbedder, Model
 from recordio_tools.merge.merging import REPORT, check_enough, describe, merge, write_matches
-from recordio_tools.merge.plan import Match, Plan, check_sizes
+from recordio_tools.merge.plan import Match, Plan, check_sizes, name_key
 from recordio_tools.merge.similarity import best_matches, pairs_above
 from recordio_tools.records.dataset import open_dataset
 
@@ -217,6 +217,14 @@ def _tell(plan: Plan, report: dict, args: argparse.Namespace, matches: Path | No
               f"{entry['identities_taken']} of {entry['identities']} identities")
     for reason, entry in report["removed"].items():
         print(f"  left out, {reason}: {entry['identities']} identities, {entry['images']} images")
-    for name in ("images_excluded", "identities_joined", "repeated_images_left_out"):
+    shared = report.get("images_of_several_identities", {"count": 0})
+    if shared["count"]:
+        first = shared["identities"][0]
+        way = ("--same-name join" if len(set(map(name_key, first["names"]))) == 1 and args.same_name == "keep" else
+               "--duplicates join (or drop) with --model")
+        log.warning("%d images stand under several identities, byte for byte, e.g. %d of %s; %s makes one of such "
+                    "identities, --exclude takes one out", shared["count"], first["images"],
+                    shown(" and ".join(first["names"][:3])), way)
+    for name in ("images_excluded", "identities_joined", "repeated_images_left_out", "unusable_images_left_out"):
         if report.get(name):
             print(f"  {name.replace('_', ' ')}: {report[name]}")

@@ -1,15 +1,16 @@
 """The table of `merge --exclude`: identities and images to leave out."""
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from common.errors import UserError
+from common.tables import header, read_table
 from recordio_tools.merge.plan import Plan, find_source, name_key
 
+FORM = "a first line that names the columns: identity, or label (with set), or image"
 COLUMNS = ("set", "label", "identity", "image")
 
 
@@ -90,21 +91,13 @@ def _key(text: str, where: str) -> int | None:
 
 
 def _rows(path: Path) -> list[tuple[str, dict[str, str]]]:
+    columns = {"set": (), "label": (), "identity": (), "image": (), "action": ()}
+    if not {"identity", "label", "image"} & header(path, columns, FORM):
+        raise UserError(f"{path}: line 1 names none of the columns identity, label (with set) and image")
     rows = []
-    try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
-            table = csv.DictReader(stream, skipinitialspace=True)
-            if not {"identity", "label", "image"} & set(table.fieldnames or []):
-                raise UserError(f"{path}: line 1 names none of the columns identity, label (with set) and image")
-            for line in table:
-                where = f"{path}: line {table.line_num}"
-                row = {name: (line.get(name) or "").strip() for name in COLUMNS}
-                if not row["identity"] and not row["label"] and not row["image"]:
-                    raise UserError(f"{where}: names neither an identity nor a label nor an image")
-                if line.get("action") != "joined":  # a row of matches.csv whose people were one, and stayed
-                    rows.append((where, row))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except csv.Error as error:
-        raise UserError(f"{path}: is no CSV ({error})") from None
+    for row in read_table(path, columns, FORM):
+        if not row["identity"] and not row["label"] and not row["image"]:
+            raise UserError(f"{row.where}: names neither an identity nor a label nor an image")
+        if row["action"] != "joined":  # a row of matches.csv whose people were one, and stayed
+            rows.append((row.where, {name: row[name] for name in COLUMNS}))
     return rows

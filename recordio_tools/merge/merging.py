@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import write_atomic
 from recordio_tools.faces import Faces
+from recordio_tools.merge.contents import Contents, Examiner
 from recordio_tools.merge.plan import Plan
 from recordio_tools.parallel import ordered_map
 from recordio_tools.progress import meter
@@ -43,13 +43,15 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
     report = describe(plan, groups)
     with staged_set(out) as folder:
         with RecordWriter(folder / MAIN) as writer:
-            counts = _write_records(writer, plan, groups, workers, plain)
+            counts, contents = _write_records(writer, plan, groups, workers, plain, image_size)
+        shared = contents.shared(lambda label: plan.title(groups[label][0]))
         sources = [dict.fromkeys(plan.sets[plan.identities[number].source].path for number in group)
                    for group in groups]
         rows = [(plan.title(group[0]), count, "; ".join(paths))
                 for group, count, paths in zip(groups, counts, sources)]
         images = sum(counts)
-        report.update(repeated_images_left_out=report["images"] - images, images=images, **details)
+        report.update(repeated_images_left_out=contents.repeated, unusable_images_left_out=contents.unusable,
+                      images=images, images_of_several_identities=shared, **details)
         write_property(folder / "property", Property(len(groups), *image_size))
         write_atomic(folder / "identities.csv", identity_table(rows, ("source",)))
         text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
@@ -57,18 +59,27 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
     return report
 
 
-def _write_records(writer: RecordWriter, plan: Plan, groups: list[list[int]], workers: int, plain: bool) -> list[int]:
-    """All records of the set; returns the number of images of each identity."""
+def _write_records(writer: RecordWriter, plan: Plan, groups: list[list[int]], workers: int, plain: bool,
+                   image_size: tuple[int, int]) -> tuple[list[int], Contents]:
+    """All records of the set; returns the number of images of each identity, and what was seen of their contents.
+
+    UserError where no image of an identity can be used.
+    """
     placeholder = framing.pack([0, 0], 0)
     if not plain:
         writer.write(0, placeholder)
-    counts, repeats = np.zeros(len(groups), np.int64), _Repeats(groups)
-    with contextlib.closing(_records(plan, groups, workers)) as records:
-        for copied, labels in records:
-            copied, labels = repeats.leave_out(copied, labels)
+    counts, contents = np.zeros(len(groups), np.int64), Contents(groups)
+    with contextlib.closing(_records(plan, groups, workers, Examiner(image_size))) as records:
+        for copied, labels, digests in records:
+            copied, labels = contents.choose(copied, labels, digests)
             copied.stamp(labels, writer.count)
             writer.extend(copied.framed, copied.lengths.tolist())
             np.add.at(counts, labels, 1)
+    if not counts.all():
+        number = groups[int(np.argmin(counts))][0]
+        raise UserError(f"{plan.sets[plan.identities[number].source].path}: no image of {plan.title(number)} decodes "
+                        "and is of the set's size; python -m recordio_tools check IN --repair OUT makes a sound set of "
+                        "it, or leave it out by --exclude")
     if not plain:
         headers, ends = writer.count, (np.cumsum(counts) + 1).tolist()
         for span in zip([1, *ends], ends):
@@ -78,7 +89,7 @@ def _write_records(writer: RecordWriter, plan: Plan, groups: list[list[int]], wo
             log.warning("%d records: header records hold record numbers as float32, which is exact up to %d only; "
                         "readers that trust the labels in the image records, as ours, are not concerned", writer.count,
                         EXACT)
-    return counts.tolist()
+    return counts.tolist(), contents
 
 
 def check_enough(plan: Plan, groups: list[list[int]]) -> None:
@@ -120,18 +131,24 @@ def write_matches(plan: Plan, path: Path) -> None:
     write_atomic(path, csv_bytes(MATCH_COLUMNS, rows))
 
 
-def _records(plan: Plan, groups: list[list[int]], workers: int) -> Iterator[tuple[Copied, np.ndarray]]:
-    """The records of all groups in order, some at a time, read a little ahead; and their labels, int64."""
+def _records(plan: Plan, groups: list[list[int]], workers: int,
+             examine: Examiner) -> Iterator[tuple[Copied, np.ndarray, list[bytes]]]:
+    """The records of all groups in order, some at a time, read a little ahead; their labels, int64, and digests."""
     members = [(label, plan.identities[number]) for label, group in enumerate(groups) for number in group]
     sizes = [len(identity.images) for _, identity in members]
     keys = np.concatenate([identity.images for _, identity in members])
     labels = np.repeat([label for label, _ in members], sizes)
     sources = np.repeat([identity.source for _, identity in members], sizes)
     spans = [slice(start, start + CHUNK) for start in range(0, len(keys), CHUNK)]
-    work = ordered_map(lambda span: _copy(plan.sets, sources[span], keys[span]), spans, workers, chunk=1)
-    with contextlib.closing(work), meter(len(keys), "merge", " images") as bar:
-        for span, copied in zip(spans, work):
-            yield copied, labels[span]
+
+    def work(span: slice) -> tuple[Copied, list[bytes]]:
+        copied = _copy(plan.sets, sources[span], keys[span])
+        return copied, [examine(record) for record in copied.pieces()]
+
+    done = ordered_map(work, spans, workers, chunk=1)
+    with contextlib.closing(done), meter(len(keys), "merge", " images") as bar:
+        for span, (copied, digests) in zip(spans, done):
+            yield copied, labels[span], digests
             bar.update(len(labels[span]))
 
 
@@ -141,30 +158,3 @@ def _copy(sets: Sequence[Faces], sources: np.ndarray, keys: np.ndarray) -> Copie
     parts = [sets[sources[places[0]]].copy(keys[places]) for places in stretches]
     return parts[0] if len(parts) == 1 else Copied(bytearray().join(part.framed for part in parts),
                                                    np.concatenate([part.lengths for part in parts]))
-
-
-class _Repeats:
-    """Of an identity that is made of several, images that are equal byte for byte count once."""
-
-    def __init__(self, groups: list[list[int]]) -> None:
-        self._several = np.array([len(group) > 1 for group in groups])
-        self._label, self._seen = -1, set()
-
-    def leave_out(self, copied: Copied, labels: np.ndarray) -> tuple[Copied, np.ndarray]:
-        """What is left of some records and of their labels, which do not fall from call to call."""
-        several = self._several[labels]
-        if not several.any():
-            return copied, labels
-        pieces, kept = copied.pieces(), []
-        for place, (label, check) in enumerate(zip(labels.tolist(), several.tolist())):
-            if check and not self._is_new(label, pieces[place]):
-                continue
-            kept.append(place)
-        return Copied(bytearray().join(pieces[place] for place in kept), copied.lengths[kept]), labels[kept]
-
-    def _is_new(self, label: int, record: memoryview) -> bool:
-        if label != self._label:
-            self._label, self._seen = label, set()
-        before = len(self._seen)
-        self._seen.add(hashlib.sha1(record).digest())
-        return len(self._seen) > before

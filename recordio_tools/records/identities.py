@@ -4,10 +4,13 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 from pathlib import Path
 from typing import Iterable, Sequence
 
+from common.errors import UserError
 from common.files import PathLike
+from common.text_files import open_text
 from recordio_tools.errors import DataError
 
 
@@ -18,18 +21,20 @@ def read_identities(path: PathLike) -> dict[int, str]:
     """
     found: dict[int, str] = {}
     try:
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        with open_text(path) as stream:
             table = csv.DictReader(stream)
             if not {"label", "identity"} <= set(table.fieldnames or []):
                 raise DataError(f"{path}: line 1 is not label,identity[,images]")
             for row in table:
                 label, name = (row["label"] or "").strip(), row["identity"] or ""
-                if not label.isdecimal() or len(label) > 12 or int(label) in found:
+                if not re.fullmatch("[0-9]{1,12}", label) or int(label) in found:
                     raise DataError(f"{path}: line {table.line_num}: {label[:20]!r} is no label, or one that stands "
                                     "there already")
                 found[int(label)] = name
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except DataError:
+        raise
+    except UserError as error:
+        raise DataError(str(error)) from None
     except csv.Error as error:
         raise DataError(f"{path}: is no CSV ({error})") from None
     return found
