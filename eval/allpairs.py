@@ -57,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_set_flags(parser)
     parser.add_argument("--fpr", type=fpr_list, default="1e-2,1e-3,1e-4,1e-5", metavar="RATE[,RATE...]",
                         help="false positive rates at which TPR is told")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there too, by model")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers there too, by model and set")
     parser.add_argument("--embeddings", metavar="DIR", help="keep each checkpoint's embeddings there, as .npz files "
                         "that --model takes")
     parser.add_argument("--audit", metavar="FILE.csv",
@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
         results.append(_score(model.text, embedded.embeddings, labels, people, (left, right), args.fpr, bootstrap))
     print(table(results))
     if args.json:
-        write_atomic(args.json, json.dumps({result.model: _row(result, results[0], args) for result in results},
-                                           indent=1) + "\n")
+        write_atomic(args.json, json.dumps({result.model: {args.set: _row(result, results[0], args)} for result in
+                                            results}, indent=1) + "\n")
     if args.audit:
         _write_review(args.audit, made[0].embeddings, labels, people, names)
     return 0

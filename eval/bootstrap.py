@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eval.all_pairs import AllPairs
+from eval.metrics import crossing
 from eval.operating_points import SLACK
 
 RESAMPLES = 1000
@@ -106,3 +107,18 @@ def pairs_tpr(cosines: np.ndarray, same: np.ndarray, target: float, resamples: n
     genuine, tail = cosines[same][rising], cosines[~same][falling]
     return np.array([weighted_tpr(genuine, drawn[same][rising], tail, drawn[~same][falling],
                                   float(drawn[~same].sum()), target) for drawn in resamples])
+
+
+def pairs_curve_rates(scores: np.ndarray, same: np.ndarray, resamples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(resamples,) EER and AUC of (pairs,) squared distances, as `metrics` has them; resamples: (R, pairs)."""
+    order = np.argsort(scores, kind="stable")
+    scores, same = scores[order], np.asarray(same, bool)[order]
+    last = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)
+    eers, areas = np.full(len(resamples), np.nan), np.full(len(resamples), np.nan)
+    for number, drawn in enumerate(resamples):
+        weight = drawn[order]
+        positives, negatives = np.cumsum(weight * same)[last], np.cumsum(weight * ~same)[last]
+        if positives[-1] and negatives[-1]:
+            fpr, tpr = np.append(0, negatives / negatives[-1]), np.append(0, positives / positives[-1])
+            eers[number], areas[number] = crossing(fpr, tpr), np.trapz(tpr, fpr)
+    return eers, areas

@@ -81,6 +81,18 @@ def tpr_at_fpr(scores: np.ndarray, same: np.ndarray, target: float) -> float:
     return float(positives[point] / positives[-1])
 
 
+def point_at_fpr(scores: np.ndarray, same: np.ndarray, target: float) -> tuple[float, float, float, int]:
+    """Of the operating point that `tpr_at_fpr` tells the TPR of: TPR, threshold, FPR, and the false accepts behind it.
+
+    The threshold lies midway between the last score that is accepted and the first that is not.
+    """
+    positives, negatives, thresholds = _counts(scores, same)
+    point = int(np.searchsorted(negatives, target * negatives[-1] * (1 + 1e-9), side="right")) - 1
+    edges = np.concatenate([[min(0.0, thresholds[1])], thresholds[1:], [max(4.0, thresholds[-1])]])
+    return (float(positives[point] / positives[-1]), float(edges[point] + edges[point + 1]) / 2,
+            float(negatives[point] / negatives[-1]), int(negatives[point]))
+
+
 def eer(scores: np.ndarray, same: np.ndarray) -> float:
     """Equal error rate: where FPR and FNR = 1 - TPR cross, linear between the two neighbouring operating points."""
     fpr, tpr, _ = roc_curve(scores, same)

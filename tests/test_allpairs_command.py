@@ -39,7 +39,7 @@ def run(place, *flags, models=("1",)):
     argv = ["allpairs", "--model", *(f"{place}/net,{model}" if model.isdigit() else model for model in models),
             "--fpr", "0.1,0.02", "--bootstrap", "50", "--json", str(out), "--devices", "cpu:0", *map(str, flags)]
     assert main(argv) == 0
-    return json.loads(out.read_text())
+    return {model: row for model, rows in json.loads(out.read_text()).items() for row in rows.values()}
 
 
 def test_groups_models_embeddings_and_the_review_list(place, tmp_path, capsys):
@@ -126,6 +126,6 @@ def test_the_pretrained_model_on_frontal_against_profile(shared_data, tmp_path):
     weights = shared_data / "weights" / "mobilefacenet-y1-ms1m"
     assert main(["allpairs", "--model", f"{weights},0", "--set", str(people), "--between", "frontal,profile", "--json",
                  str(tmp_path / "out.json"), "--embeddings", str(tmp_path), "--bootstrap", "20", "--fpr", "1e-2"]) == 0
-    (row,) = json.loads((tmp_path / "out.json").read_text()).values()
+    ((row,),) = (rows.values() for rows in json.loads((tmp_path / "out.json").read_text()).values())
     assert (row["genuine"], row["impostors"]) == (8 * 10 * 4, 8 * 10 * 4 * 7)
     assert 0.4 < row["tpr_at_fpr"]["0.01"] <= 1 and row["false_accepts"]["0.01"] == 22

@@ -12,6 +12,7 @@ from sklearn.preprocessing import normalize
 
 from common.errors import RunError, UserError
 from eval import metrics
+from eval.bootstrap import draw_resamples, pairs_curve_rates
 from eval.scores import held_out, mean_norm, normalise, pair_scores, projected_scores
 
 
@@ -160,3 +161,19 @@ def test_the_reference_embeddings_give_the_reference_scores(reference, shared_re
     expected = np.load(reference / "scores_y1_cfp_fp.npz")
     assert np.array_equal(found["same"], expected["same"])
     assert pair_scores(found["E"]) == pytest.approx(expected["score"], abs=1e-6)
+
+
+@pytest.mark.parametrize("scores, same", CASES)
+def test_the_point_behind_a_tpr(scores, same):
+    for target in (0.5, 0.1, 0.01, 1e-4):
+        tpr, threshold, fpr, accepts = metrics.point_at_fpr(scores, same, target)
+        assert tpr == metrics.tpr_at_fpr(scores, same, target) == (scores[same] < threshold).mean()
+        assert accepts == (scores[~same] < threshold).sum() and fpr == accepts / (~same).sum() <= target
+
+
+def test_resampled_curves_are_those_of_the_pairs_drawn():
+    scores, same = draw(3, 60, True)
+    resamples = draw_resamples(60, 20, 1)
+    for drawn, equal, area in zip(resamples, *pairs_curve_rates(scores, same, resamples)):
+        written = np.repeat(scores, drawn), np.repeat(same, drawn)
+        assert equal == pytest.approx(metrics.eer(*written)) and area == pytest.approx(metrics.auc(*written))

@@ -75,7 +75,7 @@ def test_a_curve_begins_with_the_aligned_set(place, tmp_path, capsys):  # noqa: 
     assert "shift 3" in capsys.readouterr().out
     main(["allpairs", "--model", f"{place}/net,1", "--set", f"{place}/faces", "--fpr", "0.1", "--between",
           "frontal,profile", "--json", str(tmp_path / "all.json"), "--bootstrap", "20", "--devices", "cpu:0"])
-    (row,) = json.loads((tmp_path / "all.json").read_text()).values()
+    ((row,),) = (rows.values() for rows in json.loads((tmp_path / "all.json").read_text()).values())
     assert row["tpr_at_fpr"]["0.1"] == curve[0]["tpr"] and row["interval"]["0.1"] == curve[0]["interval"]
 
 

@@ -62,7 +62,8 @@ def expected_row(place, name="faces", flip=True):
 def run(place, *flags):
     command = ["verify", "--model", f"{place}/net,0", "--json", f"{place}/out.json", "--devices", "cpu:0", *flags]
     assert main(command) == 0
-    return json.loads((place / "out.json").read_text())
+    (rows,) = json.loads((place / "out.json").read_text()).values()
+    return rows
 
 
 @pytest.mark.parametrize("flip", [True, False])
@@ -97,8 +98,8 @@ def test_pca_and_folds_are_passed_on(place):
 
 def test_a_rate_finer_than_the_set_is_told(place, caplog):
     run(place, "--bins", f"{place}/faces.bin", "--fpr", "0.1,1e-3")
-    assert [record.message for record in caplog.records if "false positive" in record.message] == [
-        "faces: has 25 different pairs, so TPR at FPR 0.001 is the TPR without any false positive"]
+    assert [record.message for record in caplog.records if "false accept" in record.message] == [
+        "faces: has 25 different pairs, so TPR at FPR 0.001 is not given: no false accept is allowed"]
 
 
 def write(path, images, same):
@@ -158,7 +159,7 @@ def test_a_model_that_diverged_is_a_failure_of_the_run(place):
 
 
 @pytest.mark.parametrize("flags, said", [
-    (["--model", "{}/net,7"], "net-0007.params"), (["--model", "{}/net"], "expected PREFIX,EPOCH"),
+    (["--model", "{}/net,7"], "net-0007.params"), (["--model", "{}/none"], "expected PREFIX,EPOCH"),
     (["--bins", "{}/none.bin"], "no such file"), (["--bins", "{}/net-symbol.json"], "net-symbol.json"),
     (["--devices", "gpu:9"], "gpu:9 is not there"), (["--folds", "51"], "50 pairs are fewer than 51 folds"),
     (["--layer", "fc2"], "--layer fc2"), (["--pca", "17"], "--pca 17: 1 to 16"), (["--json", "{}"], "is a folder")])
@@ -195,3 +196,34 @@ def test_pretrained_model_on_lfw(shared_data, tmp_path):
                          for view in (pixels(images), pixels(images)[:, :, ::-1])))
     assert np.allclose(result.scores, ((unit[0::2] - unit[1::2]) ** 2).sum(1), atol=1e-4)
     assert result.accuracy >= 0.9 and result.auc > 0.98 and 0 < result.threshold < 3
+
+
+def test_false_accepts_thresholds_intervals_and_differences(place, capsys):
+    symbol = small_symbol(16)
+    arguments, auxiliary = draw_parameters(symbol, (SIZE, SIZE), seed=2)
+    mx.model.save_checkpoint(str(place / "net"), 5, symbol, arguments, auxiliary)
+    assert main(["verify", "--model", f"{place}/net,0|5", "--bins", f"{place}/faces.bin", "--fpr", "0.2,0.01", "--json",
+                 f"{place}/two.json", "--devices", "cpu:0", "--bootstrap", "200"]) == 0
+    (one, first), (two, second) = json.loads((place / "two.json").read_text()).items()
+    assert (one, two) == (f"{place}/net,0", f"{place}/net,5")
+    first, second = first["faces"], second["faces"]
+    assert first["false_accepts"] == {"0.2": 5, "0.01": 0} and first["thresholds"]["0.01"]["tpr"] is None
+    images, same = pickle.loads((place / "faces.bin").read_bytes())
+    loaded = mx.model.load_checkpoint(str(place / "net"), 0)
+    unit = normalize(sum(forward(*loaded, view) for view in (pixels(images), pixels(images)[:, :, ::-1])))
+    scores, same = ((unit[0::2] - unit[1::2]) ** 2).sum(1), np.array(same)
+    point = first["thresholds"]["0.2"]
+    assert (scores[~same] < point["threshold"]).sum() == 5 and point["fpr"] == 5 / 25
+    assert (scores[same] < point["threshold"]).mean() == pytest.approx(first["tpr_at_fpr"]["0.2"])
+    assert point["cosine"] == pytest.approx(1 - point["threshold"] / 2)
+    for name in ("0.2", "eer", "auc"):
+        low, high = first["interval"][name]
+        value = first["tpr_at_fpr"][name] if name == "0.2" else first[name]
+        assert low <= value <= high
+    assert "difference" not in first
+    change = second["difference"]["0.2"]
+    assert change["to"] == one and change["value"] == pytest.approx(second["tpr_at_fpr"]["0.2"]
+                                                                    - first["tpr_at_fpr"]["0.2"])
+    assert 0 <= change["other_sign"] <= 1 and change["interval"][0] <= change["interval"][1]
+    table = capsys.readouterr().out
+    assert f"~{100 * first['tpr_at_fpr']['0.2']:.2f} (5)" in table and f"{two}:" in table

@@ -1,0 +1,60 @@
+"""What stands behind the rates of a verification set: false accepts, thresholds, intervals, differences."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+
+from eval import metrics
+from eval.bootstrap import draw_resamples, interval, pairs_curve_rates, pairs_tpr, share_of_other_sign
+from eval.operating_points import OperatingPoint
+from eval.verification import VerificationResult
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """points: by FPR; draws: by the name of the rate (`0.001`, `eer`, `auc`), its values on the resamples."""
+
+    points: list[OperatingPoint]
+    draws: dict[str, np.ndarray]
+
+    def as_row(self, first: Statistics | None = None, first_name: str = "", ours: VerificationResult | None = None,
+               theirs: VerificationResult | None = None) -> dict[str, object]:
+        """For JSON; first: of the model that differences are to, with both results."""
+        row: dict[str, object] = {
+            "false_accepts": {f"{point.fpr_target:g}": point.false_accepts for point in self.points},
+            "thresholds": {f"{point.fpr_target:g}": point.as_row() for point in self.points}}
+        if self.draws:
+            limits = {name: interval(draws) for name, draws in self.draws.items()}
+            row["interval"] = {name: [one.low, one.high] for name, one in limits.items()}
+        if first is not None and ours is not None and theirs is not None and self.draws:
+            differences = {}
+            for name, draws in self.draws.items():
+                change = _rate(ours, name) - _rate(theirs, name)
+                apart = interval(draws - first.draws[name])
+                differences[name] = {"to": first_name, "value": change, "interval": [apart.low, apart.high],
+                                     "other_sign": share_of_other_sign(change, draws - first.draws[name])}
+            row["difference"] = differences
+        return row
+
+
+def statistics(result: VerificationResult, fpr: Sequence[float], resamples: int, seed: int) -> Statistics:
+    """Over pairs: a `.bin` does not tell whose images they are. resamples: 0 for no intervals."""
+    points = []
+    impostors = int((~result.same).sum())
+    for target in fpr:
+        tpr, threshold, achieved, accepts = metrics.point_at_fpr(result.scores, result.same, target)
+        points.append(OperatingPoint(target, tpr if accepts or target * impostors >= 1 else None, 1 - threshold / 2,
+                                     achieved, accepts, impostors))
+    if not resamples:
+        return Statistics(points, {})
+    drawn = draw_resamples(len(result.same), resamples, seed)
+    cosines = 1 - result.scores / 2
+    draws = {f"{target:g}": pairs_tpr(cosines, result.same, target, drawn) for target in fpr}
+    draws["eer"], draws["auc"] = pairs_curve_rates(result.scores, result.same, drawn)
+    return Statistics(points, draws)
+
+
+def _rate(result: VerificationResult, name: str) -> float:
+    return getattr(result, name) if name in ("eer", "auc") else result.tprs[float(name)]
