@@ -68,7 +68,7 @@ def measure(what: str, files: list[str], folder: Path, bare: Callable, workers: 
 
     def ours() -> None:
         source = from_folder(folder / what)
-        report = pack(source, folder / "out", Wanted(112, 112, resize=what == "resize"), Selection(), workers)
+        report = pack(source, folder / "out", Wanted(112, 112, resize=what == "resize"), Selection(), workers, True)
         if report.images != len(files):
             raise SystemExit(f"pack took {report.images} of {len(files)} images, so there is nothing to compare")
 
@@ -107,7 +107,8 @@ def print_parts(faces: Path, folder: Path, repeats: int) -> None:
     parts = {"bare: open, read, close": lambda: each(read_all), "bare: that, and write": bare,
              "pack: list and sort": lambda: from_folder(faces),
              "pack, worker: read, compare, frame": lambda: each(Preparer(wanted)),
-             "pack, main process: number, index, write": lambda: pack(source, folder / "out", wanted, Selection(), 2)}
+             "pack, main process: number, index, write": lambda: pack(source, folder / "out", wanted, Selection(),
+                                                                             2, True)}
     for what, part in parts.items():
         spent = []
         for _ in range(repeats + 1):

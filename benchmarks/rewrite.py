@@ -60,7 +60,8 @@ def main() -> None:
 
 def measure(command: str, folder: Path, args: argparse.Namespace, bare: Callable[[], None]) -> None:
     """Time a command, warm and cold, against its bare side."""
-    words = {"unpack": [folder / "set", folder / "out"], "merge": [folder / "out", folder / "set"]}[command]
+    words = {"unpack": [folder / "set", folder / "out"],
+             "merge": [folder / "out", folder / "set", "--overwrite"]}[command]
 
     def ours() -> None:
         with contextlib.redirect_stdout(io.StringIO()):

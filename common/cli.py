@@ -93,7 +93,7 @@ def at_least(least: int, most: int = 1 << 40) -> Callable[[str], int]:
 def parse_checkpoint_name(text: str, flag: str) -> tuple[str, int]:
     """`runs/a/model,3` as (`runs/a/model`, 3)."""
     prefix, comma, number = text.rpartition(",")
-    if not comma or not prefix.strip() or not number.strip().isdigit():
+    if not comma or not prefix.strip() or not re.fullmatch("[0-9]{1,9}", number.strip()):
         raise UserError(f"{flag} {text}: expected PREFIX,EPOCH as in runs/a/model,3 for runs/a/model-symbol.json and "
                         "runs/a/model-0003.params")
     return prefix.strip(), int(number)

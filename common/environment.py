@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 from common import cuda_libraries
@@ -62,6 +63,10 @@ def set_threads() -> None:
     Temporary arrays are as large as the largest map, and all CPU devices share them: with one, no two devices would
     compute at a time, which `inference.lanes` needs; more than there are cores are in nobody's use. MXNet keeps 4.
     """
+    told = os.environ.get("OMP_NUM_THREADS", "1")
+    if not re.fullmatch(r"\s*[1-9][0-9]{0,4}\s*(,\s*[1-9][0-9]{0,4}\s*)*", told):
+        raise UserError(f"OMP_NUM_THREADS={told[:20]!r} is no number of threads; unset it, or set it to the cores, "
+                        f"{usable_cores()}")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     os.environ.setdefault("MXNET_CPU_TEMP_COPY", str(min(threads(), MOST_TEMPORARY)))
@@ -84,7 +89,7 @@ def usable_cores() -> int:
 def threads() -> int:
     """OpenMP's threads, as OMP_NUM_THREADS says; the cores where that says nothing."""
     told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return int(told) if told.isdigit() and int(told) else usable_cores()
+    return int(told) if re.fullmatch("[0-9]{1,9}", told) and int(told) else usable_cores()
 
 
 def _version(name: str) -> tuple[int, ...]:
@@ -92,7 +97,7 @@ def _version(name: str) -> tuple[int, ...]:
         text = metadata.version(name)
     except metadata.PackageNotFoundError:
         raise UserError(f"the package {name} is not installed; {INSTALL}") from None
-    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+    return tuple(int(part) for part in text.split(".")[:2] if re.fullmatch("[0-9]{1,9}", part))
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,39 +1,119 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and nobody else's."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
+import shutil
 import stat
+import sys
+import tempfile
 from pathlib import Path
 from typing import BinaryIO, Iterator, Union
 
+from common.errors import UserError
+
+LONGEST = 100  # characters of a file's name in that of its temporary file
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)  # file systems that know none
+OPEN_FILE = re.compile(r"/dev/(stdin|stdout|stderr|fd/.*)|/proc/[^/]+/fd/")
 PathLike = Union[str, "os.PathLike[str]"]
 
 
 @contextlib.contextmanager
-def atomic_path(path: PathLike) -> Iterator[Path]:
+def atomic_path(path: PathLike, replace: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to the disk and rename it into place.
 
-    When the block raises, the temporary file is removed and what stood at `path` stays as it was.
+    When the block raises, the temporary file is removed and what stood at `path` stays as it was. A link stays one: its
+    target is written. What is replaced keeps its permissions. A device, a pipe or an open stream (/dev/stdout) is
+    written into instead. replace: otherwise UserError where a file is there already, or is when the work is done.
     """
     path = Path(path)
+    if _is_stream(path):
+        with _into_stream(path) as temporary:
+            yield temporary
+        return
+    check_new_file(path, replace)
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    handle, name = tempfile.mkstemp(".tmp", f".{path.name[:LONGEST]}.", path.parent)
+    os.close(handle)
+    temporary = Path(name)
     try:
+        os.chmod(temporary, _mode(path))
         yield temporary
         fsync(temporary)
-        os.replace(temporary, path)
+        if replace:
+            os.replace(temporary, path)
+        else:
+            move_new(temporary, path)
         fsync(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
 
 
-def write_atomic(path: PathLike, content: str | bytes) -> None:
-    """Write text (UTF-8) or bytes to `path` so that a reader never sees half of it."""
+def check_new_file(path: PathLike, replace: bool) -> None:
+    """UserError where `path` is a folder, or, unless it may be replaced, a file that is there."""
+    if os.path.isdir(path):
+        raise UserError(f"{path}: is a folder; expected a file to write")
+    if not replace and os.path.exists(path) and not _is_stream(Path(path)):
+        raise UserError(f"{path}: is there already; name another file, or --overwrite replaces it")
+
+
+def move_new(source: PathLike, target: PathLike) -> None:
+    """Rename a file to a name that must be free; UserError where something has come to be there meanwhile."""
+    try:
+        os.link(source, target)  # which, other than a rename, replaces nothing
+    except FileExistsError:
+        raise UserError(f"{target}: something else was written there meanwhile; name another file, or --overwrite "
+                        "replaces it") from None
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if os.path.lexists(target):
+            raise UserError(f"{target}: something else was written there meanwhile") from None
+        os.rename(source, target)
+        return
+    os.unlink(source)
+
+
+def write_atomic(path: PathLike, content: str | bytes, replace: bool = True) -> None:
+    """Write text (UTF-8) or bytes to `path` so that a reader never sees half of it; `replace` as for atomic_path."""
     data = content.encode("utf-8") if isinstance(content, str) else content
-    with atomic_path(path) as temporary:
+    with atomic_path(path, replace) as temporary:
         temporary.write_bytes(data)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether `path` is something to write into: no regular file, or the name of an open one."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or bool(OPEN_FILE.match(os.path.abspath(path)))
+
+
+@contextlib.contextmanager
+def _into_stream(path: Path) -> Iterator[Path]:
+    """Yield a temporary file elsewhere; on success its content is written to the end of what is at `path`."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / "content"
+        yield temporary
+        with contextlib.suppress(AttributeError, ValueError):
+            sys.stdout.flush()
+        with open(temporary, "rb") as content, open(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as stream:
+            shutil.copyfileobj(content, stream)
+
+
+def _mode(path: Path) -> int:
+    """The permissions of what is there, or those of a new file."""
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except OSError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
 
 
 def fsync(path: PathLike) -> None:

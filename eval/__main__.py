@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from common import cli
 from common.environment import check_environment
+from common.interrupts import stoppable
 
 PROG = "python -m eval"
 DESCRIPTION = """\
@@ -26,7 +27,8 @@ def main(argv: list[str]) -> int | None:
     robustness.add_parser(subparsers)
     args = parser.parse_args(argv)
     cli.setup_logging()
-    return args.run(args)
+    with stoppable():
+        return args.run(args)
 
 
 if __name__ == "__main__":

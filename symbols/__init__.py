@@ -23,7 +23,7 @@ def build(network: str, emb_size: int = 512, version_output: str = "E", version_
     if network in MOBILEFACENETS:
         return fmobilefacenet.get_symbol(emb_size, version_output, version_act, bn_mom, MOBILEFACENETS[network],
                                          **head_options)
-    if network[:1] == "r" and network[1:].isdigit() and int(network[1:]) in fresnet.UNITS:
+    if network[:1] == "r" and network[1:].isascii() and network[1:].isdigit() and int(network[1:]) in fresnet.UNITS:
         return fresnet.get_symbol(emb_size, int(network[1:]), version_output, version_input, version_unit, version_se,
                                   version_act, bn_mom, **head_options)
     names = [*(f"r{depth}" for depth in fresnet.UNITS), *MOBILEFACENETS]

@@ -151,7 +151,7 @@ def test_names_of_a_packed_set_and_of_a_folder(two, tmp_path):
     assert names(tmp_path / "out") == ["Ann", "Bob Roy", "Dee", "ann", "bob_roy"]
     rows = list(csv.DictReader(open(tmp_path / "out/matches.csv")))
     assert [(row["identity"], row["other_identity"], row["action"]) for row in rows] == [("Cy", "CY", "removed")]
-    status, line = command("merge", tmp_path / "out", *two, "--exclude-names-of",
+    status, line = command("merge", tmp_path / "out", *two, "--overwrite", "--exclude-names-of",
                            write_training_set(tmp_path / "nameless"))
     assert status == 2 and "has no identities.csv" in line
 

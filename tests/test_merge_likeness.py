@@ -140,7 +140,7 @@ def test_the_same_pictures_are_found_in_every_kind_of_set(checkpoint, tmp_path):
     near_one = ("--model", f"{checkpoint},3", "--threshold", 0.99999, "--batch-size", 3, "--devices", "cpu")
     for others, left in (([folder], ["Ann", "Cy", "Dee", "Eva"]), ([bob], ["Ann", "Cy", "Dee", "Eva"]),
                          ([tmp_path / "x.bin"], ["Bob", "Eva"]), ([folder, tmp_path / "x.bin"], None)):
-        status, line = command("merge", tmp_path / "out", data, "--overlap-with", *others, *near_one)
+        status, line = command("merge", tmp_path / "out", data, "--overwrite", "--overlap-with", *others, *near_one)
         if left is None:
             assert status == 2 and "1 of 5 identities would be left" in line
             continue
@@ -157,16 +157,17 @@ def test_duplicates_are_joined_or_dropped_and_joined_ones_leave_together(checkpo
     one = packed(tmp_path / "a", {"Ann": [1, 2], "Bob": [3, 4]})
     other = packed(tmp_path / "b", {"Bo": [3, 4], "Dee": [6], "Ann": [50], "Eva": [8], "Fay": [9]})
     likeness = ("--model", f"{checkpoint},3", "--threshold", 0.99999, "--devices", "cpu")
-    assert command("merge", tmp_path / "out", one, other, "--duplicates", "join", *likeness) == (0, "")
+    assert command("merge", tmp_path / "out", one, other, "--overwrite", "--duplicates", "join", *likeness) == (0, "")
     assert kept(tmp_path / "out") == ["Ann", "Bob", "Ann", "Dee", "Eva", "Fay"]
     report = json.loads((tmp_path / "out/merge-report.json").read_text())
     assert (report["identities_joined"], report["repeated_images_left_out"]) == (1, 2)
-    assert command("merge", tmp_path / "out", one, other, "--duplicates", "drop", *likeness) == (0, "")
+    assert command("merge", tmp_path / "out", one, other, "--overwrite", "--duplicates", "drop", *likeness) == (0, "")
     assert kept(tmp_path / "out") == ["Ann", "Bob", "Ann", "Dee", "Eva", "Fay"]
     report = json.loads((tmp_path / "out/merge-report.json").read_text())
     assert report["removed"] == {"resembles an earlier one": {"identities": 1, "images": 2}}
     folder = folder_of(tmp_path / "ref", {"x": [50]})  # the other Ann's face, so both Anns go
-    assert command("merge", tmp_path / "out", one, other, "--same-name", "join", "--overlap-with", folder,
+    assert command("merge", tmp_path / "out", one, other, "--overwrite", "--same-name", "join",
+                   "--overlap-with", folder,
                    *likeness) == (0, "")
     assert kept(tmp_path / "out") == ["Bob", "Bo", "Dee", "Eva", "Fay"]
 

@@ -32,7 +32,7 @@ def test_what_cannot_be_joined_is_told_before_anything_is_written(two, tmp_path)
     out, duplicates = tmp_path / "out", ("--duplicates", "join", "--model")
     for argv, message in (((out, two[0], wide), "its images are 112x96, those of"), ((two[0], *two), "lies in OUT"),
                           ((out, two[0], two[0] / "train.rec"), "is given twice"), ((out, bad, two[0]), "truncated"),
-                          ((out, tmp_path / "none"), "no such file"), ((two[0] / "property", two[1]), "is a file"),
+                          ((out, tmp_path / "none"), "no such file"), ((two[0] / "property", two[1]), "is no folder"),
                           ((out, *two, "--overlap-with", two[1]), "--model PREFIX,EPOCH"),
                           ((out, *two, "--model", "a,0"), "what is it to compare"),
                           ((out, *two, *duplicates, "a,0", "--threshold", "50"), "is between"),
@@ -68,10 +68,10 @@ def test_what_is_cut_short_leaves_the_old_set(two, tmp_path, monkeypatch, failur
     monkeypatch.setattr(merging.RecordWriter, where, fail)
     for target in ("old", "new"):
         if isinstance(failure, OSError):
-            status, line = command("merge", tmp_path / target, *two)
+            status, line = command("merge", tmp_path / target, *two, "--overwrite")
             assert status == 1 and "the disk is full; what was there before was not touched" in line
         else:
             with pytest.raises(KeyboardInterrupt):
-                command("merge", tmp_path / target, *two)
+                command("merge", tmp_path / target, *two, "--overwrite")
     assert {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
     assert not (tmp_path / "new").exists()

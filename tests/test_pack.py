@@ -216,6 +216,6 @@ def test_a_failing_disk_leaves_the_old_set_alone(tmp_path, monkeypatch):
         return extend(self, framed, lengths)
 
     monkeypatch.setattr(packing.RecordWriter, "extend", full)
-    status, line = command("pack", faces, tmp_path / "out")
+    status, line = command("pack", faces, tmp_path / "out", "--overwrite")
     assert status == 1 and "the disk is full" in line
     assert contents(tmp_path / "out") == before

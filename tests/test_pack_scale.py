@@ -34,7 +34,7 @@ def test_the_same_bytes_for_any_number_of_processes(many, tmp_path, flags, monke
     found = []
     for workers, few in ((1, 2000), (2, 10), (5, 10), (3, 1 << 40)):
         monkeypatch.setattr(packing, "FEW", few)
-        assert command("pack", many, tmp_path / "out", "--workers", workers, *flags)[0] == 0
+        assert command("pack", many, tmp_path / "out", "--workers", workers, "--overwrite", *flags)[0] == 0
         found.append({path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()})
     assert all(other == found[0] for other in found[1:])
     report = json.loads(found[0]["pack-report.json"])

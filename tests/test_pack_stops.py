@@ -29,8 +29,8 @@ def slow_list(folder, lines=200_000):
 
 
 def start(*argv):
-    return subprocess.Popen([sys.executable, "-m", "recordio_tools", "pack", *map(str, argv)], start_new_session=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-m", "recordio_tools", "pack", *map(str, argv), "--overwrite"],
+                            start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def session(leader):
@@ -61,7 +61,7 @@ def test_a_pack_that_is_stopped(tmp_path, number, status, line):
     before = contents(out)
     source = slow_list(tmp_path)
     with start(source, out, "--resize", "--workers", 2) as process:
-        assert wait_until(lambda: half_made(out) and len(session(process.pid)) >= 4)
+        assert wait_until(lambda: half_made(out) and len(session(process.pid)) >= 4, process)
         if number == "a worker":
             os.kill(max(session(process.pid)), signal.SIGKILL)  # the last that was started
         else:
@@ -73,13 +73,13 @@ def test_a_pack_that_is_stopped(tmp_path, number, status, line):
     assert after == before
     left = [path.name for path in out.iterdir() if path.is_dir()]
     assert len(left) == (number == signal.SIGKILL)
-    assert command("pack", faces, out)[0] == 0 and contents(out) == before  # which clears away what was left
+    assert command("pack", faces, out, "--overwrite")[0] == 0 and contents(out) == before  # clears away the rest
 
 
 def test_a_new_folder_appears_whole_or_not_at_all(tmp_path):
     source = slow_list(tmp_path)
     with start(source, tmp_path / "a/b/out", "--resize") as process:
-        assert wait_until(lambda: half_made(tmp_path / "a/b"))
+        assert wait_until(lambda: half_made(tmp_path / "a/b"), process)
         assert not (tmp_path / "a/b/out").exists()
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=600)
@@ -110,7 +110,7 @@ def test_a_machine_that_stops_between_two_renames_leaves_no_mixture(tmp_path, mo
         monkeypatch.setattr(staging.os, "replace", step("replace"))
         monkeypatch.setattr(staging.Path, "unlink", step("unlink"))
         try:
-            staging._switch(tmp_path / f"staged{limit}", tmp_path / f"out{limit}")
+            staging._switch(tmp_path / f"staged{limit}", tmp_path / f"out{limit}", True)
             whole = True
         except InterruptedError:
             whole = False
@@ -140,7 +140,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_set(tmp_path):
     try:
         assert command("pack", drawn_faces(tmp_path / "faces"), disk / "out")[0] == 0
         before = contents(disk / "out")
-        status, line = command("pack", drawn_faces(tmp_path / "faces", 20, 10), disk / "out")
+        status, line = command("pack", drawn_faces(tmp_path / "faces", 20, 10), disk / "out", "--overwrite")
         assert status == 1 and line.endswith("the disk is full; nothing of a set there was replaced")
         assert contents(disk / "out") == before
         status, line = command("pack", tmp_path / "faces", disk / "other")

@@ -113,9 +113,9 @@ def test_other_kinds_of_images_are_stored_as_they_are_and_resized_when_told(face
     assert command("pairs", "csv", *flags)[0] == 0
     assert read_bin(tmp_path / "x.bin")[0][0] == (faces / "person0/0.png").read_bytes()
     write_image(faces / "person1/1.jpg", picture(4, 150, 150))
-    status, line = command("pairs", "csv", *flags)
+    status, line = command("pairs", "csv", *flags, "--overwrite")
     assert status == 2 and re.search(r"p.csv: line 3: .*person1/1.jpg: is 150x150 .*--resize", line)
-    assert command("pairs", "csv", *flags, "--resize")[0] == 0
+    assert command("pairs", "csv", *flags, "--resize", "--overwrite")[0] == 0
     stored, _ = read_bin(tmp_path / "x.bin")
     assert stored[3].startswith(b"\xff\xd8\xff") and stored[3] != (faces / "person1/1.jpg").read_bytes()
 

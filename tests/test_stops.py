@@ -34,9 +34,10 @@ cli.run(__main__.main, "tools")
 """
 COMMANDS = {
     "unpack a set": "unpack set OUT --overwrite", "unpack a bin": "unpack x.bin OUT --overwrite",
-    "merge": "merge OUT set", "repair": "check set --repair new", "repair a bin": "check x.bin --repair new",
-    "check": "check set x.bin", "pairs csv": "pairs csv --pairs x/pairs.csv --out OUT/x.bin",
-    "pairs make": "pairs make set --out OUT/x.bin --pairs 60 --folds 2 --csv OUT/drawn.csv"}
+    "merge": "merge OUT set --overwrite", "repair": "check set --repair new",
+    "repair a bin": "check x.bin --repair new",
+    "check": "check set x.bin", "pairs csv": "pairs csv --pairs x/pairs.csv --out OUT/x.bin --overwrite",
+    "pairs make": "pairs make set --overwrite --out OUT/x.bin --pairs 60 --folds 2 --csv OUT/drawn.csv"}
 DONE = {"unpack a set": "unpack old OUT", "unpack a bin": "unpack old.bin OUT", "merge": "merge OUT old"}
 
 
@@ -144,14 +145,14 @@ def test_what_a_killed_run_left_behind_goes_with_the_next(data, tmp_path):
 
 def test_what_was_there_comes_back_where_the_new_cannot_take_its_place(data, tmp_path, monkeypatch):
     assert command("unpack", data / "old", tmp_path / "out") == (0, "")
-    before, replace = tree(tmp_path), os.replace
+    before, rename = tree(tmp_path), os.rename
 
     def refuse(source, target):
         if str(source).endswith(".tmp") and str(target).endswith("out"):
             raise PermissionError(1, "Operation not permitted")
-        replace(source, target)
+        rename(source, target)
 
-    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(os, "rename", refuse)
     status, line = command("unpack", data / "old", tmp_path / "out", "--overwrite")
     assert status == 1 and line.endswith("cannot be written (Operation not permitted); what was there before was not "
                                          "touched")

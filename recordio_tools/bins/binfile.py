@@ -20,15 +20,16 @@ OTHERS = ((b"PK\x03\x04", "a zip archive"), (b"\x1f\x8b", "gzip-compressed; unpa
           (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself"))
 
 
-def write_bin(path: PathLike, images: Sequence[bytes], same: Sequence[bool]) -> None:
+def write_bin(path: PathLike, images: Sequence[bytes], same: Sequence[bool], replace: bool = True) -> None:
     """Write a verification set, whole or not at all.
 
     images: encoded images, left, right, left, ... of the pairs; same: one truth value a pair. Protocol 2, so that
     Python 2 reads it, and Python 3 with and without encoding='bytes'. ValueError where the counts do not fit.
+    replace: otherwise UserError where `path` is there already.
     """
     if len(images) != 2 * len(same):
         raise ValueError(f"{len(images)} images are not two for each of {len(same)} pairs")
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+    with atomic_path(path, replace) as temporary, open(temporary, "wb") as file:
         pickle.dump(([bytes(image) for image in images], [bool(value) for value in same]), file, protocol=2)
 
 

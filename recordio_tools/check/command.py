@@ -35,6 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--repair", type=Path, metavar="OUT",
                         help="write what can be saved to a new folder: a sound train.rec, train.idx, property, and "
                              "repair-report.json, which says what was lost")
+    parser.add_argument("--overwrite", action="store_true", help="replace an OUT that --repair wrote")
     parser.add_argument("--folds", type=at_least(2), default=10, metavar="N",
                         help="folds that verification will make of a .bin: each needs pairs of both kinds")
     add_workers(parser)
@@ -52,7 +53,7 @@ def _check(args: argparse.Namespace) -> int:
     sets = record_sets([name for name in names if name.suffix != ".bin"])
     bins = [name for name in names if name.suffix == ".bin"]
     if args.repair:
-        check_out(args.repair, sets, bins)
+        check_out(args.repair, sets, bins, args.overwrite)
     checked = [check_set(paths, args.workers, complete) for paths, complete in sets]
     checked_bins = []
     for name in bins:
@@ -64,7 +65,7 @@ def _check(args: argparse.Namespace) -> int:
     if not args.json:
         for report in reports:
             _tell(report)
-    repaired = repair(checked, checked_bins, args.repair) if args.repair else None
+    repaired = repair(checked, checked_bins, args.repair, args.overwrite) if args.repair else None
     if args.json:
         print(json.dumps({"sound": sound, "files": [report.as_dict() for report in reports],
                           **({"repair": repaired} if repaired else {})}, indent=1))

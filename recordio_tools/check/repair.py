@@ -13,20 +13,17 @@ from recordio_tools.check.check_rec import Checked
 from recordio_tools.check.repair_bin import repair_bin
 from recordio_tools.check.repair_rec import repair_set
 from recordio_tools.data_files import RecordSet
-from recordio_tools.new_folder import new_folder
+from recordio_tools.new_folder import check_free, new_folder
 
 REPORT = "repair-report.json"
 
 
-def check_out(out: Path, sets: Sequence[RecordSet], bins: Sequence[Path]) -> None:
+def check_out(out: Path, sets: Sequence[RecordSet], bins: Sequence[Path], overwrite: bool = False) -> None:
     """UserError, before any work, where the repaired files cannot all be written to `out`."""
     sources = [path for found in sets for path in found.paths] + list(bins)
     if any(os.path.realpath(path.parent) == os.path.realpath(out) for path in sources):
         raise UserError(f"--repair {out}: is the folder of the data itself, which is never changed; name a new folder")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--repair {out}: is a file; OUT is a folder to write to")
-    if out.is_dir() and any(out.iterdir()):
-        raise UserError(f"--repair {out}: is not empty; name a new folder")
+    check_free(out, overwrite, REPORT)
     if len(sets) > 1:
         raise UserError(f"--repair {out}: there are {len(sets)} training sets ({sets[0].paths[0]}, {sets[1].paths[0]}"
                         f"{', ...' if len(sets) > 2 else ''}), and a folder holds one; repair them one by one")
@@ -38,9 +35,9 @@ def check_out(out: Path, sets: Sequence[RecordSet], bins: Sequence[Path]) -> Non
             raise UserError(f"--repair {out}: there are {names.count(name)} files {name}; repair them one by one")
 
 
-def repair(sets: Sequence[Checked], bins: Sequence[CheckedBin], out: Path) -> dict:
+def repair(sets: Sequence[Checked], bins: Sequence[CheckedBin], out: Path, overwrite: bool = False) -> dict:
     """Write the sets and repair-report.json, which is returned; all or nothing. RunError where nothing can be saved."""
-    with new_folder(out) as folder:
+    with new_folder(out, overwrite, REPORT) as folder:
         report = {"training_sets": [repair_set(checked, folder) for checked in sets],
                   "verification_sets": [repair_bin(checked, folder / Path(checked.report.path).name)
                                         for checked in bins],

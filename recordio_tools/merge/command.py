@@ -21,6 +21,7 @@ from recordio_tools.merge.merging import REPORT, check_enough, describe, merge, 
 from recordio_tools.merge.plan import Match, Plan, check_sizes, name_key
 from recordio_tools.merge.similarity import best_matches, pairs_above
 from recordio_tools.records.dataset import open_dataset
+from recordio_tools.records.staging import check_no_set
 
 log = logging.getLogger(__name__)
 SHOWN = 10  # matches and unknown rows on the screen
@@ -84,6 +85,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--matches", metavar="FILE.csv", help="write the pairs of identities that were found to be one "
                                                               "(default: OUT/matches.csv, nothing in a dry run)")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and write no set")
+    parser.add_argument("--overwrite", action="store_true", help="replace the set that is in OUT")
     add_workers(parser)
     parser.set_defaults(run=run)
 
@@ -99,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
             datasets.append(open_dataset(name, fewest=1))
             stack.enter_context(datasets[-1].record_file)
         _check_places(out, args.sets, [dataset.record_file.rec_path for dataset in datasets])
+        if not args.dry_run:
+            check_no_set(out, args.overwrite)
         image_size = check_sizes([(name, dataset.height, dataset.width)
                                   for name, dataset in zip(args.sets, datasets)])
         plan = Plan([packed_faces(name, dataset) for name, dataset in zip(args.sets, datasets)])
@@ -117,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
             report = {**describe(plan, plan.output()), **details}
         else:
             with writing(out):
-                report = merge(plan, out, image_size, args.plain, args.workers, details)
+                report = merge(plan, out, image_size, args.plain, args.workers, details, args.overwrite)
     _tell(plan, report, args, matches)
     return 0
 
@@ -141,8 +145,6 @@ def _matches_path(args: argparse.Namespace, out: Path) -> Path | None:
 
 
 def _check_places(out: Path, names: list[str], paths: list[Path]) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file; OUT is a folder to write to")
     places = [path.resolve() for path in paths]
     for name, place in zip(names, places):
         if place.parent == out.resolve():

@@ -32,7 +32,8 @@ MATCH_COLUMNS = ("set", "label", "identity", "images", "other_set", "other_label
                  "similarity", "action")
 
 
-def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, workers: int, details: dict) -> dict:
+def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, workers: int, details: dict,
+          overwrite: bool = False) -> dict:
     """Write the set and return the report, `details` among it.
 
     Images of an identity that several make up are taken once where they are equal byte for byte. UserError, and
@@ -41,7 +42,7 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
     groups = plan.output()
     check_enough(plan, groups)
     report = describe(plan, groups)
-    with staged_set(out) as folder:
+    with staged_set(out, overwrite) as folder:
         with RecordWriter(folder / MAIN) as writer:
             counts, contents = _write_records(writer, plan, groups, workers, plain, image_size)
         shared = contents.shared(lambda label: plan.title(groups[label][0]))

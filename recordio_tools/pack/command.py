@@ -4,7 +4,6 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
-import os
 from pathlib import Path
 
 from common.errors import RunError, UserError
@@ -15,6 +14,7 @@ from recordio_tools.pack.lists import from_csv, from_lst
 from recordio_tools.pack.packing import pack
 from recordio_tools.pack.report import Report
 from recordio_tools.pack.selection import Selection
+from recordio_tools.records.staging import check_no_set
 from recordio_tools.sources import Source, from_folder
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help="identities, and the images of each, in an order drawn by --seed, not sorted; the images "
                              "of an identity stay together, as the format wants it: training shuffles them itself")
     parser.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="of --max-images and --shuffle")
+    parser.add_argument("--overwrite", action="store_true", help="replace the set that is in OUT")
     add_workers(parser)
     parser.set_defaults(run=run)
 
@@ -73,15 +74,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Pack, and tell what became of the files."""
     out = Path(args.out)
-    if os.path.lexists(out) and not out.is_dir():
-        raise UserError(f"{out}: is no folder; OUT is a folder to write to")
+    check_no_set(out, args.overwrite)
     wanted = Wanted(*args.image_size, quality=args.quality, resize=args.resize)
     selection = Selection(args.min_images, args.max_images or 0, args.shuffle, args.seed, args.skip_wrong_size,
                           args.duplicates == "drop")
     with stoppable():
         source = _source(args)
         try:
-            report = pack(source, out, wanted, selection, args.workers)
+            report = pack(source, out, wanted, selection, args.workers, args.overwrite)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             why = "the disk is full" if full else f"cannot be written ({error.strerror})"

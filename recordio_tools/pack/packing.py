@@ -33,16 +33,17 @@ FEW = 500  # images for which it does not pay to start a process
 TASK_BYTES, MOST_FILES = 1 << 18, 64  # of a task for a worker
 
 
-def pack(source: Source, out: Path, wanted: Wanted, selection: Selection, workers: int) -> Report:
+def pack(source: Source, out: Path, wanted: Wanted, selection: Selection, workers: int,
+         overwrite: bool = False) -> Report:
     """Write the set to the folder `out` and return the report; the bytes do not depend on `workers`.
 
     UserError where fewer than two identities are left, or an image has another size and that is not allowed for;
-    nothing is written then.
+    nothing is written then. overwrite: replace a set that is in `out`.
     """
     size = typical_size(source)
     warn_of_little_space(source, out, min(size, wanted.height * wanted.width) if wanted.resize else size)
     report = Report(found=source.images, other_files=source.other_files, notes=dict(source.notes))
-    with staged_set(out) as folder:
+    with staged_set(out, overwrite) as folder:
         with RecordWriter(folder / "train.rec") as writer:
             task = max(1, min(MOST_FILES, TASK_BYTES // max(size, 1)))
             with contextlib.closing(_batches(source, wanted, selection, workers, task)) as batches:

@@ -74,6 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     make.add_argument("--min-images", type=at_least(1), default=1, metavar="K",
                       help="draw from identities with so many images")
     make.add_argument("--csv", metavar="FILE.csv", help="write what was drawn: left,right,same,fold")
+    make.add_argument("--overwrite", action="store_true", help="replace files that are there already")
     add_workers(make)
     make.set_defaults(run=_make)
     for kind, run in ((lfw, _lfw), (cfp, _cfp), (table, _csv)):
@@ -83,6 +84,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         kind.add_argument("--resize", action="store_true", help="scale images of another size (JPEG, --quality)")
         kind.add_argument("--quality", type=at_least(1, 100), default=95, help="of JPEGs that --resize makes")
         kind.add_argument("--folds", type=at_least(2), default=10, help="folds that verification will make")
+        kind.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
         add_workers(kind)
         kind.set_defaults(run=run)
 
@@ -104,7 +106,7 @@ def _make(args: argparse.Namespace) -> int:
     out, table = Path(args.out), Path(args.csv) if args.csv else None
     with stoppable(), writing(out):
         identities, images = make_pairs(Path(args.source), out, table, args.pairs, args.folds, args.seed,
-                                        args.min_images, args.workers)
+                                        args.min_images, args.workers, args.overwrite)
     print(f"{args.pairs} pairs ({args.pairs // 2} same, {args.pairs // 2} different), {args.folds} folds, of {images} "
           f"images of {identities} identities in {out}")
     return 0
@@ -113,7 +115,8 @@ def _make(args: argparse.Namespace) -> int:
 def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
     wanted = Wanted(*args.image_size, quality=args.quality, resize=args.resize, any_kind=True)
     with stoppable(), writing(Path(args.out)):
-        written = write_set(pairs, what, Path(args.out), wanted, args.folds, args.workers)
+        written = write_set(pairs, what, Path(args.out), wanted, args.folds, args.workers,
+                            args.overwrite)
     same = sum(pair.same for pair in pairs)
     print(f"{written.pairs} pairs ({same} same, {written.pairs - same} different) of {written.images} images in "
           f"{args.out}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
-from common.files import write_atomic
+from common.files import check_new_file, write_atomic
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.check.survey import examine_image
 from recordio_tools.faces import Faces, open_faces
@@ -26,12 +26,14 @@ COLUMNS = ("left", "right", "same", "fold")
 
 
 def make_pairs(path: Path, out: Path, table: Path | None, pairs: int, folds: int, seed: int, min_images: int,
-               workers: int) -> tuple[int, int]:
+               workers: int, overwrite: bool = False) -> tuple[int, int]:
     """Write the `.bin`, and the table where that is asked for; returns the numbers of identities and images used.
 
     UserError where the set cannot give so many pairs, or a drawn image does not decode, is cut off or has another size
     than the first.
     """
+    for path_to_write in filter(None, (out, table)):
+        check_new_file(path_to_write, overwrite)
     if pairs < folds:
         raise UserError(f"--pairs {pairs}: are fewer than the {folds} folds")
     if path.suffix == ".bin":
@@ -43,9 +45,9 @@ def make_pairs(path: Path, out: Path, table: Path | None, pairs: int, folds: int
         drawn = draw_pairs(counts, pairs, folds, seed, str(path))
         sides = [(chosen[one], number) for pair in drawn for one, number in (pair.left, pair.right)]
         images = _load(faces, list(dict.fromkeys(sides)), workers)
-        write_bin(out, [images[side] for side in sides], [pair.same for pair in drawn])
+        write_bin(out, [images[side] for side in sides], [pair.same for pair in drawn], overwrite)
         if table:
-            write_atomic(table, csv_bytes(COLUMNS, _rows(faces, drawn, sides, images)))
+            write_atomic(table, csv_bytes(COLUMNS, _rows(faces, drawn, sides, images)), overwrite)
     return len({identity for identity, _ in images}), len(images)
 
 

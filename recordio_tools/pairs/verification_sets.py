@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.files import check_new_file
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.bins.odd_pairs import OddPairs, find_odd_pairs
 from recordio_tools.images.prepare import Prepared, Wanted, prepare
@@ -56,11 +57,13 @@ class Written:
     odd: OddPairs
 
 
-def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: int, workers: int) -> Written:
+def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: int, workers: int,
+              overwrite: bool = False) -> Written:
     """Write the `.bin`, left, right, left, ...
 
     UserError names the line of the list and the image for one that is missing, broken or of another size.
     """
+    check_new_file(out, overwrite)
     check_folds(pairs, what, folds)
     warn_of_unequal_folds(pairs, what, folds)
     lines: dict[Path, str] = {}
@@ -72,7 +75,7 @@ def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: in
               zip(lines.items(), progress(ordered_map(work, lines.items(), workers), len(lines), "pairs"))}
     ordered = [loaded[path].image for pair in pairs for path in (pair.left, pair.right)]
     same = [pair.same for pair in pairs]
-    write_bin(out, ordered, same)
+    write_bin(out, ordered, same, overwrite)
     changes = collections.Counter(one.change + (", turned by EXIF" if "rotated by EXIF" in one.odd else "")
                                   for one in loaded.values())
     numbers: dict[bytes, int] = {}

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     check_free(out, args.overwrite, REPORT)
     pairs = one_data_file(source).suffix == ".bin"
     with stoppable():
-        report = (unpack_bin if pairs else unpack_rec)(source, out, args.workers)
+        report = (unpack_bin if pairs else unpack_rec)(source, out, args.workers, args.overwrite)
     if pairs:
         print(f"{report['pairs']} pairs of {report['images']} different images in {out / PAIRS}")
     else:

@@ -30,13 +30,13 @@ HEAD = 64  # bytes of an image that tell its kind
 UNKNOWN = ".unknown"  # no image file; `pack` passes over the ending
 
 
-def unpack_rec(path: Path, out: Path, workers: int) -> dict:
+def unpack_rec(path: Path, out: Path, workers: int, overwrite: bool = False) -> dict:
     """Write OUT/<identity>/<record key>.jpg, unpack.lst, identities.csv and the report, which is returned.
 
     The lists name images label by label, in the index's order. UserError where the set is not sound enough to train on.
     """
     dataset = open_dataset(path, fewest=1)
-    with dataset.record_file, new_folder(out) as folder:
+    with dataset.record_file, new_folder(out, overwrite, REPORT) as folder:
         present, owner, counts = np.unique(dataset.labels, return_inverse=True, return_counts=True)
         labels = present.tolist()
         known = names_beside(dataset.record_file.rec_path)
@@ -60,14 +60,14 @@ def unpack_rec(path: Path, out: Path, workers: int) -> dict:
     return report
 
 
-def unpack_bin(path: Path, out: Path, workers: int) -> dict:
+def unpack_bin(path: Path, out: Path, workers: int, overwrite: bool = False) -> dict:
     """Write OUT/images/000000.jpg, ..., each different image once, OUT/pairs.csv, which names the pairs in their order
     (left,right,same), and the report, which is returned."""
     images, same = read_bin(path)
     places: dict[bytes, int] = {}
     order = [places.setdefault(image, len(places)) for image in images]
     width = max(len(str(len(places) - 1)), 6)
-    with new_folder(out) as folder:
+    with new_folder(out, overwrite, REPORT) as folder:
         (folder / "images").mkdir()
         names = [f"images/{number:0{width}d}{ending(kind_of(image))}" for image, number in places.items()]
         work = functools.partial(_write_images, str(folder))

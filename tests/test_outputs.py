@@ -1,0 +1,155 @@
+"""What a command writes destroys nothing: neither what is there, nor what comes meanwhile, nor devices and links."""
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+from conftest import REPO
+from recordio_cases import command, drawn_faces
+from small_sets import write_training_set, write_verification_set
+
+from common.errors import UserError
+from common.files import atomic_path, write_atomic
+from recordio_tools import new_folder
+from recordio_tools.records import staging
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    drawn_faces(folder / "faces", 4, 3)
+    write_training_set(folder / "set", 3, 2)
+    write_verification_set(folder / "x.bin", pairs=12)
+    (folder / "p.csv").write_text("left,right,same\nperson0/0.jpg,person0/1.jpg,1\nperson0/0.jpg,person1/1.jpg,0\n"
+                                  "person1/0.jpg,person1/1.jpg,1\nperson2/0.jpg,person1/1.jpg,0\n")
+    return folder
+
+
+def commands(data, out):
+    """The arguments of every command that makes a folder or a file at `out`."""
+    return {"pack": ("pack", data / "faces", out), "merge": ("merge", out, data / "set"),
+            "unpack": ("unpack", data / "set", out), "unpack a bin": ("unpack", data / "x.bin", out),
+            "repair": ("check", data / "set", "--repair", out),
+            "pairs csv": ("pairs", "csv", "--pairs", data / "p.csv", "--images", data / "faces", "--folds", 2, "--out",
+                          out / "x.bin"),
+            "pairs make": ("pairs", "make", data / "faces", "--pairs", 4, "--folds", 2, "--out", out / "x.bin")}
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["pack", "merge", "unpack", "unpack a bin", "repair", "pairs csv", "pairs make"])
+def test_what_is_there_is_refused_and_replaced_when_told(data, tmp_path, name):
+    out = tmp_path / "out"
+    out.mkdir()  # an empty folder is no hindrance
+    argv = commands(data, out)[name]
+    good = (1,) if name == "repair" else (0,)  # a sound set needs no repair, and check says 0
+    assert command(*argv)[0] in (0, *good)
+    before = tree(out)
+    status, line = command(*argv)
+    assert status == 2 and "--overwrite" in line and str(out) in line and tree(out) == before
+    assert command(*argv, "--overwrite")[0] in (0, *good)
+    assert set(tree(out)) == set(before)
+
+
+@pytest.mark.parametrize("name", ["pack", "merge", "unpack", "repair", "pairs csv", "pairs make"])
+def test_what_appears_meanwhile_stays(data, tmp_path, monkeypatch, name):
+    out = tmp_path / "out"
+    mine = out / ("x.bin" if name.startswith("pairs") else "train.rec" if name in ("pack", "merge") else "thesis.txt")
+
+    def appear(*args):
+        out.mkdir(exist_ok=True)
+        mine.write_bytes(b"mine")
+
+    for module, function in ((staging, "fsync"), (new_folder.os, "sync"), (os, "link")):
+        original = getattr(module, function)
+        monkeypatch.setattr(module, function, lambda *args, original=original: (appear(), original(*args))[1])
+    status, line = command(*commands(data, out)[name])
+    assert status in (1, 2) and "\n" not in line and mine.read_bytes() == b"mine"
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir() if path.name != "out"] == []
+    assert list(tree(out)) == [mine.name]
+
+
+def test_two_commands_into_one_folder(data, tmp_path):
+    argv = [sys.executable, "-m", "recordio_tools", *map(str, commands(data, tmp_path / "out")["pack"])]
+    running = [subprocess.Popen(argv, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+               for _ in range(2)]
+    said = [process.communicate()[1] for process in running]
+    assert sorted(process.returncode for process in running) == [0, 2], said
+    assert command("check", tmp_path / "out") == (0, "") and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_link_stays_one_and_what_it_names_is_replaced_with_its_permissions(tmp_path):
+    target, link = tmp_path / "deep/target.json", tmp_path / "link.json"
+    target.parent.mkdir()
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    write_atomic(link, "new")
+    assert link.is_symlink() and target.read_text() == "new" and stat.S_IMODE(target.stat().st_mode) == 0o640
+    target.unlink()
+    write_atomic(link, "again")  # through a link to nothing
+    assert link.is_symlink() and target.read_text() == "again"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "link.json", "target.json"]
+
+
+def test_devices_and_pipes_are_written_into(tmp_path):
+    write_atomic("/dev/null", "x")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    pipe, got = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+    reader.start()
+    write_atomic(pipe, "through")
+    reader.join()
+    assert got == ["through"] and stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@pytest.mark.parametrize("where", ["pipe", "file"])
+def test_an_open_stream_is_written_to(tmp_path, name, where):
+    code = f"print('before'); from common.files import write_atomic; write_atomic({name!r}, 'content')"
+    if where == "pipe":
+        out = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True).stdout
+    else:
+        with open(tmp_path / "out.txt", "w") as stream:
+            subprocess.run([sys.executable, "-c", code], cwd=REPO, stdout=stream, check=True)
+        out = (tmp_path / "out.txt").read_text()
+    assert out == "before\ncontent"
+
+
+def test_temporary_files_are_new_and_unpredictable(tmp_path, monkeypatch):
+    names = set()
+    for _ in range(5):
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.write_text("x")
+            names.add(temporary.name)
+            assert not os.path.islink(temporary)
+    assert len(names) == 5 and os.listdir(tmp_path) == ["a.txt"]
+    with pytest.raises(UserError, match="is there already"), atomic_path(tmp_path / "a.txt", replace=False):
+        pass
+    with pytest.raises(UserError, match="meanwhile"), atomic_path(tmp_path / "b.txt", replace=False) as temporary:
+        temporary.write_text("ours")
+        (tmp_path / "b.txt").write_text("theirs")
+    assert (tmp_path / "b.txt").read_text() == "theirs" and len(os.listdir(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("value", ["abc", "-3", "0", "\u00b2", "1e3", "99999999"])
+def test_bad_numbers_of_threads_are_one_line(value):
+    done = subprocess.run([sys.executable, "train_softmax.py", "--data-dir", "x"], cwd=REPO, capture_output=True,
+                          text=True, env={**os.environ, "OMP_NUM_THREADS": value})
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "OMP_NUM_THREADS" in done.stderr
+
+
+def test_json_to_the_screen(data, tmp_path):
+    done = subprocess.run([sys.executable, "-m", "recordio_tools", "check", str(data / "set"), "--json"], cwd=REPO,
+                          capture_output=True, text=True)
+    assert json.loads(done.stdout)["sound"]
