@@ -35,6 +35,10 @@ def check_cost(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> None:
     work = 0
     nodes = json.loads(to_json(symbol))["nodes"]
     for node in nodes:
+        if node["op"] == "LeakyReLU" and len(node["inputs"]) > 1:
+            slope, out = _shape_of(nodes[node["inputs"][1][0]], shapes), shapes[f"{node['name']}_output"]
+            if len(slope) != 1 or slope[0] not in (1, *out[1:2]):
+                raise ValueError(f"{node['name']} has a slope of shape {slope} for maps of {out[1:]}")
         if node["op"] in PRODUCTS:
             out = shapes[f"{node['name']}_output"]
             weight = _shape_of(nodes[node["inputs"][1][0]], shapes)

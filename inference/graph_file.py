@@ -6,6 +6,7 @@ leads to something that exists, and all else is left out.
 """
 from __future__ import annotations
 
+import collections
 import json
 import re
 from typing import Any
@@ -23,6 +24,8 @@ KEPT = {"__lr_mult__": rules.number(), "__wd_mult__": rules.number(), "__dtype__
 BEFORE_STATES = 900  # MXNet 0.9 is the first whose graphs name the states of BatchNorm
 STATES = 2
 NEWEST = 20_000
+WITH_PARAMETERS = ("LeakyReLU", "Convolution", "FullyConnected", "Deconvolution")  # behind their first input
+FORMS = ("Cast", "cast", "Reshape", "reshape", "identity", "_copy", "L2Normalization")
 
 
 def checked_graph(text: str) -> str:
@@ -45,10 +48,10 @@ def checked_graph(text: str) -> str:
         written.append(checked)
         outputs.append(count)
     variables = [number for number, node in enumerate(written) if node["op"] == VARIABLE]
-    names = [written[number]["name"] for number in variables]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"two variables are called {twice}")
+    names = collections.Counter(node["name"] for node in written)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:  # parameters, layers and their shapes are known by their names
+        raise ValueError(f"two nodes are called {twice[0]}")
     heads = source.get("heads")
     if not isinstance(heads, list) or not 1 <= len(heads) <= MOST_HEADS:
         raise ValueError("no heads")
@@ -95,10 +98,20 @@ def _node(node: Any, number: int, before: list[dict[str, Any]], outputs: list[in
         if operator.states is not None and any(before[entry[0]]["op"] != VARIABLE
                                                for entry in entries[operator.states:]):
             raise ValueError("has parameters that are computed")
+        roots = [_root(before, entry[0]) for entry in entries[1:]] if op in WITH_PARAMETERS else []
+        if "data" in roots or op == "LeakyReLU" and None in roots:  # GNAP's channel sum has weights that are computed
+            raise ValueError("has parameters that are no parameters")
         operator.check(checked)
         return _written(op, name, entries, checked), operator.outputs(checked)
     except ValueError as error:
         raise ValueError(f"{op} {name} {error}") from None
+
+
+def _root(nodes: list[dict[str, Any]], number: int) -> str | None:
+    """The variable that a node is, or is another form of; None where it is computed otherwise."""
+    while nodes[number]["op"] in FORMS:
+        number = nodes[number]["inputs"][0][0]
+    return nodes[number]["name"] if nodes[number]["op"] == VARIABLE else None
 
 
 def _written(op: str, name: str, inputs: list[list[int]], attributes: dict[str, str]) -> dict[str, Any]:

@@ -260,3 +260,27 @@ def test_gnap_as_it_was_written_before_is_still_read():
     assert {"_ones", "_greater_equal_scalar"} <= {node["op"] for node in json.loads(old.tojson())["nodes"]}
     read = json.loads(mx.sym.load_json(checked_graph(old.tojson())).tojson())
     assert [node["op"] for node in read["nodes"]] == [node["op"] for node in json.loads(old.tojson())["nodes"]]
+
+
+@pytest.mark.parametrize("operator", ["LeakyReLU", "Convolution", "FullyConnected"])
+def test_the_images_are_no_parameter(operator):
+    data = mx.sym.Variable("data")
+    network = {"LeakyReLU": lambda: mx.sym.LeakyReLU(data, gamma=mx.sym.Variable("slope"), act_type="prelu"),
+               "Convolution": lambda: mx.sym.Convolution(data, mx.sym.Variable("slope"), kernel=(1, 1), num_filter=3,
+                                                         no_bias=True),
+               "FullyConnected": lambda: mx.sym.FullyConnected(data, mx.sym.Variable("slope"), num_hidden=4,
+                                                               no_bias=True)}[operator]()
+    graph = json.loads(network.tojson())
+    assert checked_graph(json.dumps(graph))
+    node = next(node for node in graph["nodes"] if node["op"] == operator)
+    node["inputs"][1] = node["inputs"][0]  # MXNet computes with whatever stands there, and does not come to an end
+    with pytest.raises(ValueError, match="no parameters"):
+        checked_graph(json.dumps(graph))
+
+
+def test_two_nodes_of_one_name_are_refused():
+    graph = json.loads(small_symbol(16).tojson())
+    operators = [node for node in graph["nodes"] if node["op"] != "null"]
+    operators[1]["name"] = operators[0]["name"]
+    with pytest.raises(ValueError, match="two nodes are called"):
+        checked_graph(json.dumps(graph))

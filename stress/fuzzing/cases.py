@@ -10,10 +10,10 @@ import numpy as np
 
 from recordio_tools.records import framing
 from recordio_tools.records.recordio import RecordFile
-from stress.fuzzing import pickles, pictures
+from stress.fuzzing import checkpoints, pickles, pictures
 from stress.fuzzing.mutations import NUMBERS, mutate, mutate_text
 
-KINDS = ("rec", "idx", "bin", "lst", "csv", "image")
+KINDS = ("rec", "idx", "bin", "lst", "csv", "image", "model")
 IDENTITIES, IMAGES = 4, 3
 FACES, SOUND = "faces", "sound"  # the folder of sound images that lists name, and a sound set of them
 
@@ -225,5 +225,6 @@ def _image(corpus: Corpus, chance: random.Random) -> Case:
                           "landmarks.csv": _landmark_table(["a/x.jpg", "a/y.jpg", "b/z.jpg"])})
 
 
-MAKERS = {"rec": _rec, "idx": _idx, "bin": _bin, "lst": _lst, "csv": _csv, "image": _image}
+MAKERS = {"model": lambda corpus, chance: Case("model", checkpoints.mutated(chance)),
+          "rec": _rec, "idx": _idx, "bin": _bin, "lst": _lst, "csv": _csv, "image": _image}
 
