@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import shutil
@@ -111,9 +112,15 @@ def _mode(path: Path) -> int:
     try:
         return stat.S_IMODE(os.stat(path).st_mode)
     except OSError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
+        return new_mode()
+
+
+@functools.lru_cache(maxsize=None)
+def new_mode() -> int:
+    """The permissions of a new file; asked for once, since the answer takes setting the mask of all threads."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def fsync(path: PathLike) -> None:

@@ -4,26 +4,29 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import hashlib
 import itertools
+import json
 import os
-import threading
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 
-from common.errors import RunError
-from common.files import write_atomic
+from common.errors import RunError, UserError
+from common.files import new_mode, write_atomic
 from recordio_tools.align.landmark_table import Journal, Row
 from recordio_tools.align.photographs import Listing, Picture, crop_names, read_photograph, read_picture
 from recordio_tools.align.report import FOUND, GIVEN, MISSED, RELAXED, SKIPPED, Report
 from recordio_tools.images.alignment import align, misfit
 from recordio_tools.images.codec import encode_jpeg
 from recordio_tools.images.formats import is_cut_off, read_header
-from recordio_tools.images.prepare import Unusable, fit
+from recordio_tools.images.prepare import Unusable, fit, read_file
 from recordio_tools.parallel import ordered_map
 from recordio_tools.progress import progress
+from recordio_tools.sources import shown
 
 if TYPE_CHECKING:  # that one needs MXNet, which landmarks from a table do not
     from recordio_tools.align.mtcnn.finding import Found
@@ -34,6 +37,8 @@ GROUP = 16  # photographs that the networks look at together
 AHEAD = 8  # photographs that a thread takes at a time: three times as many for each thread are read ahead
 NAME_FAULTS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 KINDS = {"detected": FOUND, "relaxed": RELAXED}
+# Of the settings: what does not change a crop. The landmarks are looked at themselves.
+WITHOUT_EFFECT = frozenset(["source", "out", "workers", "devices", "overwrite", "landmarks"])
 GOES_ON = "the crops there are whole, and the same command goes on from them"
 
 
@@ -87,7 +92,7 @@ def align_by_detector(source: Path, out: Path, listing: Listing, find: Find, lon
     goes on from there.
     """
     return _run(source, out, listing, functools.partial(_read, longest), functools.partial(_search, find), crops,
-                workers, settings)
+                workers, settings, lambda name: None)
 
 
 def align_by_table(source: Path, out: Path, listing: Listing, rows: Mapping[str, Row], crops: Crops, workers: int,
@@ -96,26 +101,30 @@ def align_by_table(source: Path, out: Path, listing: Listing, rows: Mapping[str,
     def look_up(read: Iterable[_Read]) -> Iterator[tuple[_Read, Row | None]]:
         return ((one, rows.get(one.job.name)) for one in read)
 
-    return _run(source, out, listing, _Read, look_up, crops, workers, settings)
+    return _run(source, out, listing, _Read, look_up, crops, workers, settings, rows.get)
 
 
 def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read],
          search: Callable[[Iterable[_Read]], Iterator[tuple[_Read, Row | None]]], crops: Crops, workers: int,
-         settings: dict) -> Report:
+         settings: dict, given: Callable[[str], Row | None]) -> Report:
     report = Report(settings, notes={"other_files": listing.others, "unreadable_folders": listing.unreadable_folders})
     jobs = [_Job(name, os.path.join(source, name), os.path.join(out, crop))
             for name, crop in zip(listing.images, crop_names(listing.images))]
     try:
+        _remove_leftovers(out)
         journal = Journal(out / TABLE)
+        made_of = MadeOf(settings, given)
         try:
-            begun = ordered_map(functools.partial(_begin, journal.rows, crops, read), jobs, workers, AHEAD)
+            report.notes["crops_of_photographs_that_are_gone"] = _remove_gone(journal, jobs, listing, out)
+            begun = ordered_map(functools.partial(_begin, journal.rows, crops, read, made_of), jobs, workers, AHEAD)
             written = ordered_map(functools.partial(_write, crops, dict(journal.rows)), search(begun), workers, AHEAD)
             for outcome in progress(written, len(jobs), "align"):
                 report.add(outcome.job.name, outcome.kind, outcome.reason)
                 report.done_before += outcome.done
                 report.centre_crops += outcome.kind == MISSED and crops.keep_missed
                 if not outcome.done:
-                    journal.add(outcome.job.name, outcome.row)
+                    row = outcome.row
+                    journal.add(outcome.job.name, row and replace(row, made_of=made_of(outcome.job)))
         finally:
             journal.close()
         write_atomic(out / REPORT, report.as_json())
@@ -126,8 +135,56 @@ def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read
     return report
 
 
-def _begin(rows: Mapping[str, Row], crops: Crops, read: Callable[[_Job], _Read], job: _Job) -> _Read:
-    if not crops.overwrite and job.name in rows and _is_crop(job.target, crops):
+class MadeOf:
+    """Tells by a digest whether a crop would be made of the same photograph, settings and given landmarks again."""
+
+    def __init__(self, settings: dict, given: Callable[[str], Row | None]) -> None:
+        kept = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
+        self._settings, self._given = json.dumps(kept, sort_keys=True, default=str).encode(), given
+
+    def __call__(self, job: _Job) -> str:
+        """Of a photograph; "" where it cannot be read."""
+        row = self._given(job.name)
+        try:
+            content = read_file(job.source)
+        except Unusable:
+            return ""
+        return hashlib.blake2b(b"\0".join([self._settings, ",".join(row.points if row else ()).encode(), content]),
+                               digest_size=8).hexdigest()
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Halves of crops that a killed run left behind."""
+    for path in out.rglob(".align-*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _remove_gone(journal: Journal, jobs: Sequence[_Job], listing: Listing, out: Path) -> list[str]:
+    """Remove the crops of photographs that an earlier run had and that are no more; their names.
+
+    UserError where none of its photographs is here: they are of another SRC. Nothing goes while folders of SRC cannot
+    be listed.
+    """
+    names, targets = {job.name for job in jobs}, {job.target for job in jobs}
+    gone = [name for name in journal.rows if name not in names]
+    if gone and len(gone) == len(journal.rows):
+        raise UserError(f"{out}: holds crops of {len(gone)} other photographs (e.g. {shown(gone[0])}), none of which "
+                        "is in SRC; name another OUT")
+    if listing.unreadable_folders:
+        return []
+    for name in gone:
+        target = os.path.join(out, os.path.splitext(name)[0] + ".jpg")
+        if target not in targets:
+            _remove(target)
+        journal.add(name, None)
+    return gone
+
+
+def _begin(rows: Mapping[str, Row], crops: Crops, read: Callable[[_Job], _Read], made_of: MadeOf,
+           job: _Job) -> _Read:
+    if not crops.overwrite and job.name in rows and _is_crop(job.target, crops) and (
+            rows[job.name].made_of == made_of(job)):
         return _Read(job, done=True)
     return read(job)
 
@@ -207,11 +264,13 @@ def _put(path: str, data: bytes) -> None:
     """Write a file that is whole or not there. It is not forced to the disk: `_is_crop` sees what a power failure
     spoiled, and a million waits for the disk are saved."""
     folder = os.path.dirname(path)
-    temporary = os.path.join(folder, f".align-{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         os.makedirs(folder, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(".tmp", ".align-", folder)
         try:
-            Path(temporary).write_bytes(data)
+            with open(handle, "wb") as stream:
+                stream.write(data)
+            os.chmod(temporary, new_mode())
             os.replace(temporary, path)
         finally:
             with contextlib.suppress(OSError):

@@ -2,7 +2,7 @@
 
 The columns are path, then x1,y1 to x5,y5: left eye, right eye, nose, left and right corner of the mouth as the image
 shows them, in pixels of the upright photograph. A first line may name them, in any order; image, file, filename or name
-stand for path too, left_eye_x and so on for x1. Columns score and found are optional; others are passed over.
+stand for path too, left_eye_x and so on for x1. Columns score, found and made_of are optional; others are passed over.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from recordio_tools.images.alignment import HELP, misfit
 from recordio_tools.sources import natural
 
 POINTS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
-COLUMNS = ["path", *POINTS, "score", "found"]
+COLUMNS = ["path", *POINTS, "score", "found", "made_of"]
 LIKE_PATH = ("image", "file", "filename", "name")
 PARTS = (("left_eye",), ("right_eye",), ("nose",), ("mouth_left", "left_mouth"), ("mouth_right", "right_mouth"))
 ALIASES = {**dict.fromkeys(LIKE_PATH, "path"), **{f"{name}_{axis}": f"{axis}{number}" for number, names in
@@ -41,11 +41,13 @@ FARTHEST = 1e6  # pixels; a landmark further away is no landmark
 @dataclass(frozen=True)
 class Row:
     """points: ten numbers as text, x1, y1, ..., so that a table written and read again is the same to the last digit;
-    score: of the detector, or ""; found: how."""
+    score: of the detector, or ""; found: how; made_of: a digest of the photograph and the settings that a crop was made
+    of, or ""."""
 
     points: tuple[str, ...]
     score: str = ""
     found: str = "given"
+    made_of: str = ""
 
     @staticmethod
     def of(points: np.ndarray, score: float, found: str) -> Row:
@@ -140,7 +142,7 @@ def _row(ragged: bool, name: str, points: list[str], values: list[str], places: 
             value = math.nan
         if not abs(value) < FARTHEST:
             return f"{column} is {shown(text)[:20]!r}, not a number of pixels"
-    return Row(tuple(points), values[places[11]], values[places[12]] or "given")
+    return Row(tuple(points), values[places[11]], values[places[12]] or "given", values[places[13]])
 
 
 class Journal:
@@ -181,5 +183,5 @@ class Journal:
 def _text(rows: list[tuple[str, Row]]) -> str:
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows(
-        [name, *row.points, row.score, row.found] for name, row in rows)
+        [name, *row.points, row.score, row.found, row.made_of] for name, row in rows)
     return stream.getvalue()

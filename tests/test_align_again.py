@@ -1,0 +1,99 @@
+"""align into a folder that holds crops already: they are those of the photographs and the settings of now."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+from recordio_cases import command, picture, write_image
+
+from recordio_tools.images.alignment import TEMPLATE
+
+FACE = TEMPLATE * 2.3 + (80, 40)
+
+
+@pytest.fixture
+def work(tmp_path):
+    """(the command, SRC, OUT) of six photographs of three people, aligned once."""
+    for number in range(6):
+        write_image(tmp_path / f"src/p{number // 2}/{number}.png", picture(number, 400, 500))
+    write_points(tmp_path)
+    argv = "align", tmp_path / "src", tmp_path / "out", "--landmarks", tmp_path / "l.csv"
+    assert command(*argv) == (0, "")
+    return argv, tmp_path / "src", tmp_path / "out"
+
+
+def write_points(folder, shift=0):
+    rows = [[f"p{number // 2}/{number}.png", *(f"{value + shift * (number == 3):.3f}" for value in FACE.ravel())]
+            for number in range(6)]
+    (folder / "l.csv").write_text("path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\n" + "\n".join(map(",".join, rows)))
+
+
+def crops(out):
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*.jpg")}
+
+
+def report(out):
+    return json.loads((out / "align-report.json").read_text())
+
+
+def afresh(argv, out):
+    """The crops that the same command makes in a new folder."""
+    new = out.with_name("new")
+    shutil.rmtree(new, ignore_errors=True)
+    assert command(*(new if word == out else word for word in argv)) == (0, "")
+    return crops(new)
+
+
+def test_nothing_changed_nothing_is_done_again(work):
+    argv, _, out = work
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
+    assert command(*argv) == (0, "") and report(out)["done_before"] == 6
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")} == times
+
+
+def test_crops_of_photographs_that_are_gone_go_and_are_told(work, caplog):
+    argv, source, out = work
+    (source / "p1/2.png").unlink()
+    (out / "p1/mine.txt").write_text("not a crop")
+    assert command(*argv) == (0, "")
+    assert sorted(crops(out)) == sorted(afresh(argv, out)) and "p1/2.jpg" not in crops(out)
+    assert report(out)["notes"]["crops_of_photographs_that_are_gone"]["first"] == ["p1/2.png"]
+    assert "p1/2.png" in caplog.text and (out / "p1/mine.txt").exists()
+    assert "p1/2.png" not in (out / "landmarks.csv").read_text()
+
+
+def test_another_photograph_in_its_place_is_cut_again_whatever_its_date(work):
+    argv, source, out = work
+    status = (source / "p0/0.png").stat()
+    write_image(source / "p0/0.png", picture(77, 400, 500))
+    os.utime(source / "p0/0.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    before = crops(out)
+    assert command(*argv) == (0, "") and report(out)["done_before"] == 5
+    assert crops(out) == afresh(argv, out) and crops(out)["p0/0.jpg"] != before["p0/0.jpg"]
+
+
+def test_other_landmarks_and_other_settings_leave_no_mixture(work, tmp_path):
+    argv, _, out = work
+    write_points(tmp_path, 9)
+    assert command(*argv) == (0, "") and report(out)["done_before"] == 5 and crops(out) == afresh(argv, out)
+    assert command(*argv, "--quality", "60") == (0, "") and report(out)["done_before"] == 0
+    assert crops(out) == afresh((*argv, "--quality", "60"), out)
+
+
+def test_the_crops_of_another_source_are_not_touched(work, tmp_path):
+    argv, source, out = work
+    source.rename(tmp_path / "other")
+    write_image(source / "q/9.png", picture(9, 400, 500))
+    (tmp_path / "l.csv").write_text("path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\nq/9.png," + ",".join(
+        f"{value:.3f}" for value in FACE.ravel()) + "\n")
+    before = crops(out)
+    status, line = command(*argv)
+    assert status == 2 and "holds crops of 6 other photographs" in line and crops(out) == before
+
+
+def test_what_a_killed_run_left_is_cleared_away(work):
+    argv, _, out = work
+    (out / "p0/.align-abc123.tmp").write_bytes(b"half")
+    assert command(*argv) == (0, "") and not list(out.rglob(".*"))
