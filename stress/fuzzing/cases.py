@@ -10,10 +10,10 @@ import numpy as np
 
 from recordio_tools.records import framing
 from recordio_tools.records.recordio import RecordFile
-from stress.fuzzing import checkpoints, pickles, pictures
+from stress.fuzzing import checkpoints, pickles, pictures, run_folders
 from stress.fuzzing.mutations import NUMBERS, mutate, mutate_text
 
-KINDS = ("rec", "idx", "bin", "lst", "csv", "image", "model")
+KINDS = ("rec", "idx", "bin", "lst", "csv", "image", "model", "run")
 IDENTITIES, IMAGES = 4, 3
 FACES, SOUND = "faces", "sound"  # the folder of sound images that lists name, and a sound set of them
 
@@ -226,5 +226,6 @@ def _image(corpus: Corpus, chance: random.Random) -> Case:
 
 
 MAKERS = {"model": lambda corpus, chance: Case("model", checkpoints.mutated(chance)),
+          "run": lambda corpus, chance: Case("run", run_folders.mutated(chance)),
           "rec": _rec, "idx": _idx, "bin": _bin, "lst": _lst, "csv": _csv, "image": _image}
 

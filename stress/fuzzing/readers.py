@@ -18,7 +18,7 @@ from recordio_tools.pack.batches import Preparer
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.parts import open_records
 from recordio_tools.records.recordio import RecordFile
-from stress.fuzzing import checkpoints
+from stress.fuzzing import checkpoints, run_folders
 from stress.fuzzing.cases import FACES, SOUND
 
 READ, REFUSED = "read", "refused"
@@ -151,10 +151,14 @@ def _of_model(folder: Path) -> Iterator[tuple[str, Reader]]:
     yield "eval", lambda: checkpoints.read(folder)
 
 
+def _of_run(folder: Path) -> Iterator[tuple[str, Reader]]:
+    yield "resume", lambda: run_folders.read(folder)
+
+
 READERS: dict[str, Callable[[Path], Iterator[tuple[str, Reader]]]] = {
     "set": _of_set, "bin": _of_bin, "lst": _of_list("faces.lst"), "table": _of_list("faces.csv"), "pairs": _of_pairs,
     "lfw": _of_lfw, "cfp": _of_cfp, "exclude": _of_exclusions, "landmarks": _of_landmarks,
-    "image": _of_image, "model": _of_model}
+    "image": _of_image, "model": _of_model, "run": _of_run}
 
 
 def quiet() -> None:
