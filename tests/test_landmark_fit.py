@@ -14,6 +14,8 @@ PROFILE = np.array([(60.0, 80), (78, 80), (46, 108), (62, 136), (76, 137)])
 WRONG = {"sides swapped": FACE[[1, 0, 2, 4, 3]], "x and y swapped": FACE[:, ::-1],
          "y from below": FACE * [1, -1] + [0, 400], "mirrored": FACE * [-1, 1] + [500, 0],
          "mouth above": FACE[[3, 4, 2, 0, 1]] * [1, 1]}
+ODD = {"mouth corners swapped": FACE[[0, 1, 2, 4, 3]], "eyes swapped": FACE[[1, 0, 2, 3, 4]],
+       "on one line": FACE[:, :1] * [1, 0.5] + [0, 20]}
 
 
 def residual(points):
@@ -36,6 +38,11 @@ def test_points_in_another_order_do_not(points):
     matrix = similarity(points, TEMPLATE)
     rest = points @ matrix[:, :2].T + matrix[:, 2] - TEMPLATE
     assert np.sqrt((rest ** 2).sum(1).mean()) == pytest.approx(residual(points))
+
+
+@pytest.mark.parametrize("points", ODD.values(), ids=ODD.keys())
+def test_points_that_fit_nearly_and_are_out_of_order(points):
+    assert misfit(points) == NO_FACE
 
 
 def test_parts_of_the_picture_and_points_that_coincide():

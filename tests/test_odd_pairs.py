@@ -97,11 +97,11 @@ def zipped():
 
 
 @pytest.mark.parametrize("content, what", [
-    (zipped(), "a zip archive"), (gzip.compress(b"x"), "gzip-compressed; unpack it first"),
+    (zipped(), "a zip archive"), (gzip.compress(b"x", mtime=0), "gzip-compressed; unpack it first"),
     (b"<!DOCTYPE html><html>", "a web page"), (b"\x0a\x23\xd7\xce\0\0\0\0", "a .rec file"),
     (cv2.imencode(".jpg", picture(1))[1].tobytes(), "an image (JPEG)"), (b"\x93NUMPY\1\0", "a numpy array"),
     (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"), (b"\0" * 64, "no pickle"),
-    (b"", "is empty")])
+    (b"", "is empty")], ids=["zip", "gzip", "html", "rec", "jpeg", "npy", "lfs", "zeros", "empty"])
 def test_files_that_are_no_pickle_are_told_as_what_they_are(tmp_path, content, what):
     (tmp_path / "x.bin").write_bytes(content)
     with pytest.raises(DataError, match="x.bin") as caught:
@@ -133,3 +133,14 @@ def test_lfw_pairs_as_a_table(tmp_path):
     assert read_bin(tmp_path / "x.bin")[1].tolist() == [True, False, True, False]
     assert command("check", tmp_path / "x.bin", "--folds", 2) == (0, "")
     assert command("check", tmp_path / "x.bin")[0] == 1
+
+
+def test_pairs_that_the_folders_contradict(tmp_path, caplog):
+    faces = drawn_faces(tmp_path / "faces", 4, 6)
+    rows = [f"person{number % 4}/{number // 4}.jpg,person{(number + number % 2) % 4}/{(number // 4 + 1) % 6}.jpg,"
+            f"{1 - number % 2}" for number in range(24)]
+    rows[4], rows[7] = rows[4][:-1] + "0", rows[7][:-1] + "1"
+    (tmp_path / "p.csv").write_text("left,right,same\n" + "\n".join(rows))
+    assert command("pairs", "csv", "--pairs", tmp_path / "p.csv", "--images", faces, "--out", tmp_path / "x.bin",
+                   "--folds", 2) == (0, "")
+    assert "1 pairs marked same are of two people's folders, 1 marked different of one" in caplog.text

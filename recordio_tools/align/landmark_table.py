@@ -34,7 +34,7 @@ PARTS = (("left_eye",), ("right_eye",), ("nose",), ("mouth_left", "left_mouth"),
 ALIASES = {**dict.fromkeys(LIKE_PATH, "path"), **{f"{name}_{axis}": f"{axis}{number}" for number, names in
                                                   enumerate(PARTS, 1) for name in names for axis in "xy"}}
 NUMBER = re.compile(r"[+-]?\d+\.?\d*(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
-ENOUGH = 5  # wrong rows of which most may be said that the table is meant otherwise
+ENOUGH = 2  # wrong rows of which most may be said that the table is meant otherwise
 FARTHEST = 1e6  # pixels; a landmark further away is no landmark
 
 

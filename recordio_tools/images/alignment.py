@@ -13,7 +13,8 @@ SMALLEST = 12.0  # pixels that a crop's side is in the photograph
 NO_FACE = "landmarks that fit no face"
 TOO_SMALL = "landmarks of a face of less than 12 pixels"
 COINCIDE = "landmarks that coincide"
-HELP = {NO_FACE: "are left and right as the image shows them, and x before y?",
+HELP = {NO_FACE: "are left and right as the image shows them, x before y, and the columns in the order that is "
+        "expected (x1,y1,...,x5,y5 in a table, x1..x5 y1..y5 in a .lst)?",
         TOO_SMALL: "are they in parts of the picture instead of pixels?", COINCIDE: "is a face missing there?"}
 LONGEST_SIDE = (1 << 15) - 2  # of an image that OpenCV warps
 
@@ -63,7 +64,22 @@ def misfit(points: np.ndarray) -> str:
     if np.hypot(*matrix[0, :2]) > 112 / SMALLEST:
         return TOO_SMALL
     rest = np.asarray(points) @ matrix[:, :2].T + matrix[:, 2] - TEMPLATE
-    return NO_FACE if np.sqrt((rest ** 2).sum(axis=1).mean()) > WORST_FIT else ""
+    if np.sqrt((rest ** 2).sum(axis=1).mean()) > WORST_FIT:
+        return NO_FACE
+    return "" if _is_in_order(np.asarray(points, np.float64) * np.hypot(*matrix[0, :2])) else NO_FACE
+
+
+def _is_in_order(points: np.ndarray) -> bool:
+    """Whether eyes and mouth, in pixels of the crop, point the same way and do not lie on one line.
+
+    A profile's eyes may be close together, or a little past each other, so short distances say nothing.
+    """
+    eyes, mouth = points[1] - points[0], points[4] - points[3]
+    long_enough = min(np.hypot(*eyes), np.hypot(*mouth)) > 10
+    if long_enough and eyes @ mouth < -0.5 * np.hypot(*eyes) * np.hypot(*mouth):
+        return False
+    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    return bool(spread[1] > 0.05 * spread[0])
 
 
 def align(image: np.ndarray, points: np.ndarray, height: int = 112, width: int = 112) -> np.ndarray:

@@ -223,7 +223,7 @@ def _tell(plan: Plan, report: dict, args: argparse.Namespace, matches: Path | No
     if shared["count"]:
         first = shared["identities"][0]
         way = ("--same-name join" if len(set(map(name_key, first["names"]))) == 1 and args.same_name == "keep" else
-               "--duplicates join (or drop) with --model")
+               "--duplicates join (or drop) with --model, or --same-name join where names are given and equal,")
         log.warning("%d images stand under several identities, byte for byte, e.g. %d of %s; %s makes one of such "
                     "identities, --exclude takes one out", shared["count"], first["images"],
                     shown(" and ".join(first["names"][:3])), way)

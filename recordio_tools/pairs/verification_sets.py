@@ -66,6 +66,10 @@ def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: in
     check_new_file(out, overwrite)
     check_folds(pairs, what, folds)
     warn_of_unequal_folds(pairs, what, folds)
+    across, within = count_unlike_folders(pairs)
+    if across or within:
+        log.warning("%s: %d pairs marked same are of two people's folders, %d marked different of one; correct the "
+                    "list, or the folders", what, across, within)
     lines: dict[Path, str] = {}
     for pair in pairs:
         lines.setdefault(pair.left, pair.where)
@@ -81,6 +85,22 @@ def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: in
     numbers: dict[bytes, int] = {}
     odd = find_odd_pairs([numbers.setdefault(image, len(numbers)) for image in ordered], same)
     return Written(len(pairs), len(loaded), dict(sorted(changes.items())), odd)
+
+
+def count_unlike_folders(pairs: list[Pair]) -> tuple[int, int]:
+    """How many same pairs are of two people's folders, and different ones of one, where images lie in such folders.
+
+    (0, 0) where they do not: images beside each other, or more such pairs than others.
+    """
+    sides = [(os.path.abspath(pair.left), os.path.abspath(pair.right)) for pair in pairs]
+    top = os.path.commonpath([path for both in sides for path in both])
+    parts = [tuple(os.path.relpath(path, top).split(os.sep) for path in both) for both in sides]
+    if any(len(part) < 2 for both in parts for part in both):
+        return 0, 0
+    alike = np.array([left[0] == right[0] for left, right in parts])
+    same = np.array([pair.same for pair in pairs])
+    across, within = int((same & ~alike).sum()), int((~same & alike).sum())
+    return (across, within) if 2 * (across + within) < len(pairs) else (0, 0)
 
 
 def warn_of_unequal_folds(pairs: list[Pair], what: str, folds: int) -> None:
