@@ -27,7 +27,7 @@ lint: $(STAMP)
 	@$(PY) -m ruff check .
 
 test: lint
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadfile
 
 torture: $(STAMP)
 	@$(PY) -m stress.endurance.torture
