@@ -1,13 +1,17 @@
 """Where the real data is, and the threads the tests may use."""
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
 import pytest
 
-from common.environment import check_environment
+from common.environment import check_environment, usable_cores
 
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # several processes share the cores
+    share = usable_cores() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(share, 1)))
 check_environment()
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would the commands that they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,3 +44,11 @@ def reference():
 def shared_reference():
     """Where the repository's reference values come from; it holds embeddings of real faces beside them."""
     return _folder("reference")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """What a test prints may hold file names that are no text; pytest-xdist sends text alone."""
+    outcome = yield
+    report = outcome.get_result()
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
