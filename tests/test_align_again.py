@@ -97,3 +97,16 @@ def test_what_a_killed_run_left_is_cleared_away(work):
     argv, _, out = work
     (out / "p0/.align-abc123.tmp").write_bytes(b"half")
     assert command(*argv) == (0, "") and not list(out.rglob(".*"))
+
+
+def test_a_table_that_names_files_outside_of_the_folder_removes_none(work, tmp_path):
+    argv, _, out = work
+    for name in ("thesis.jpg", "deep/other.jpg"):
+        write_image(tmp_path / name, picture(5))
+    (out / "link").symlink_to(tmp_path / "deep")
+    numbers = ",".join(f"{value:.3f}" for value in FACE.ravel())
+    with open(out / "landmarks.csv", "a") as stream:
+        for name in ("../thesis.png", str(tmp_path / "thesis.png"), "link/other.png"):
+            stream.write(f"{name},{numbers},,given,\n")
+    assert command(*argv) == (0, "")
+    assert (tmp_path / "thesis.jpg").exists() and (tmp_path / "deep/other.jpg").exists()

@@ -175,7 +175,8 @@ def _remove_gone(journal: Journal, jobs: Sequence[_Job], listing: Listing, out: 
         return []
     for name in gone:
         target = os.path.join(out, os.path.splitext(name)[0] + ".jpg")
-        if target not in targets:
+        inside = os.path.realpath(os.path.dirname(target))  # a table may name anything: only what lies in OUT goes
+        if target not in targets and (inside + os.sep).startswith(os.path.realpath(out) + os.sep):
             _remove(target)
         journal.add(name, None)
     return gone
