@@ -12,6 +12,7 @@ import numpy as np
 from common.environment import usable_cores
 from common.errors import UserError
 from common.tables import header, read_table
+from eval.batches import stacked
 from recordio_tools.errors import DataError
 from recordio_tools.faces import open_faces
 from recordio_tools.images.codec import ImageError, decode
@@ -38,6 +39,9 @@ class FaceSet:
 
         DataError for an image that does not decode or has another size.
         """
+        return stacked(self._images(image_size, digest), size)
+
+    def _images(self, image_size: tuple[int, int], digest: hashlib._Hash) -> Iterator[np.ndarray]:
         def one(number: int) -> tuple[bytes, np.ndarray]:
             data = self.read(number)
             try:
@@ -45,18 +49,12 @@ class FaceSet:
             except ImageError as error:
                 raise DataError(f"{self.path}: {self.names[number]} {error}") from None
 
-        batch: list[np.ndarray] = []
         for number, (content, image) in enumerate(ordered_map(one, range(len(self.names)), usable_cores())):
             if image.shape[:2] != image_size:
                 raise DataError(f"{self.path}: {self.names[number]} is {image.shape[0]}x{image.shape[1]}, the model "
                                 f"takes {image_size[0]}x{image_size[1]}; align cuts faces out of photographs")
             digest.update(f"{self.names[number]}\0{self.labels[number]}\0".encode("utf-8", "surrogateescape") + content)
-            batch.append(image)
-            if len(batch) == size:
-                yield np.stack(batch)
-                batch = []
-        if batch:
-            yield np.stack(batch)
+            yield image
 
 
 @contextlib.contextmanager

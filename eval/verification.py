@@ -13,6 +13,7 @@ from common.environment import usable_cores
 from common.errors import UserError
 from common.files import PathLike
 from eval import metrics
+from eval.batches import stacked
 from eval.scores import check_components, held_out, mean_norm, normalise, pair_scores, projected_scores
 from inference.embedder import Embedder
 from recordio_tools.bins.binfile import read_bin
@@ -63,14 +64,7 @@ class VerificationSet:
         decoded = ordered_map(self._decode, range(len(self.images)), usable_cores())
         if show_progress:
             decoded = progress(decoded, len(self.images), self.name)
-        batch: list[np.ndarray] = []
-        for image in decoded:
-            batch.append(image)
-            if len(batch) == size:
-                yield np.stack(batch)
-                batch = []
-        if batch:
-            yield np.stack(batch)
+        return stacked(decoded, size)
 
     def _decode(self, number: int) -> np.ndarray:
         try:
