@@ -12,6 +12,7 @@ from typing import Callable, NoReturn, Sequence
 from common.cuda_libraries import explain
 from common.errors import RunError, UserError
 from common.foreign import ShownFormatter, shown
+from common.interrupts import stoppable
 from common.streams import mend_streams
 
 INTERRUPTED = 130
@@ -30,6 +31,9 @@ class Parser(argparse.ArgumentParser):
         """As argparse does, but an empty argument is an error: as a path it would be the current folder."""
         given = sys.argv[1:] if args is None else list(args)
         for before, word in zip(["", *given], given):
+            flag, equals, value = word.partition("=")
+            if flag.startswith("--") and equals and not value.strip():
+                self.error(f"{flag} is empty; is a variable of the shell unset?")
             if not word.strip():
                 name = before if before.startswith("-") else "an argument"
                 self.error(f"{name} is empty; is a variable of the shell unset?")
@@ -57,7 +61,8 @@ def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
     """
     mend_streams()
     try:
-        status = main(sys.argv[1:]) or 0
+        with stoppable():  # SIGTERM and SIGHUP end every command as Ctrl-C does
+            status = main(sys.argv[1:]) or 0
     except (UserError, RunError) as error:
         status = _tell(prog, error, error.exit_status)
     except BrokenPipeError:

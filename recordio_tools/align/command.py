@@ -12,7 +12,7 @@ from common.errors import RunError, UserError
 from common.foreign import shown
 from common.interrupts import stoppable
 from recordio_tools.align.aligning import GOES_ON, REPORT, TABLE, Crops, align_by_detector, align_by_table
-from recordio_tools.align.landmark_table import check_fit, match_names, read_table
+from recordio_tools.align.landmark_table import check_fit, is_journal, match_names, read_table
 from recordio_tools.align.photographs import Listing, list_photographs
 from recordio_tools.align.report import Report
 from recordio_tools.arguments import add_workers, at_least, image_size
@@ -124,6 +124,9 @@ def _check_folders(source: Path, out: Path) -> None:
     inside, outside = os.path.realpath(source), os.path.realpath(out)
     if inside == outside or inside.startswith(outside + os.sep):
         raise UserError(f"{out}: holds SRC, so crops would lie among photographs; name another OUT")
+    there = sorted(os.listdir(out)) if out.is_dir() else []
+    if there and not is_journal(out / TABLE):
+        raise UserError(f"{out}: holds {shown(there[0])}, and no {TABLE} of an align; name another OUT")
 
 
 def _thresholds(text: str) -> tuple[float, ...]:

@@ -20,7 +20,7 @@ from typing import Iterator, Mapping, Sequence
 import numpy as np
 
 from common.errors import UserError
-from common.files import PathLike, write_atomic
+from common.files import PathLike, open_regular, write_atomic
 from common.foreign import shown
 from common.name_lookup import canonical_path
 from common.text_files import open_text
@@ -29,6 +29,7 @@ from recordio_tools.sources import natural
 
 POINTS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
 COLUMNS = ["path", *POINTS, "score", "found", "made_of"]
+JOURNAL_COLUMNS = ["path", *POINTS, "score", "found"]  # since the first version
 LIKE_PATH = ("image", "file", "filename", "name")
 PARTS = (("left_eye",), ("right_eye",), ("nose",), ("mouth_left", "left_mouth"), ("mouth_right", "right_mouth"))
 ALIASES = {**dict.fromkeys(LIKE_PATH, "path"), **{f"{name}_{axis}": f"{axis}{number}" for number, names in
@@ -143,6 +144,16 @@ def _row(ragged: bool, name: str, points: list[str], values: list[str], places: 
         if not abs(value) < FARTHEST:
             return f"{column} is {shown(text)[:20]!r}, not a number of pixels"
     return Row(tuple(points), values[places[11]], values[places[12]] or "given", values[places[13]])
+
+
+def is_journal(path: Path) -> bool:
+    """Whether a file begins as the table of an align does, of this version or an older one."""
+    try:
+        with open_regular(path) as stream:
+            first = stream.readline(1000).decode("utf-8", "replace").strip()
+    except (OSError, ValueError):
+        return False
+    return first.split(",")[:len(JOURNAL_COLUMNS)] == JOURNAL_COLUMNS
 
 
 class Journal:

@@ -5,6 +5,7 @@ import dataclasses
 import multiprocessing
 import multiprocessing.connection
 import os
+import re
 import resource
 import shutil
 import signal
@@ -149,14 +150,15 @@ def _work(connection: multiprocessing.connection.Connection, folder: Path,
         bound = size + 3 * limits.memory * MEBIBYTE  # address space, of which threads and arenas reserve much
         resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    base = _peak()
     while True:
         try:
             ticket = connection.recv()
         except (EOFError, OSError):
             return
         shutil.rmtree(folder, ignore_errors=True)
-        outcome = run_case(make(ticket), folder)
+        case = make(ticket)
+        base = _restart_peak()
+        outcome = run_case(case, folder)
         outcome.memory = _peak() - base
         if outcome.memory > limits.memory:
             outcome.failures.append(("memory", f"{outcome.memory} MiB"))
@@ -164,7 +166,25 @@ def _work(connection: multiprocessing.connection.Connection, folder: Path,
         connection.send(outcome)
 
 
+def _restart_peak() -> int:
+    """Begin the peak of this process anew where the system can (Linux), and return it in MiB.
+
+    Without that a process that once held more, or whose parent did, could take up as much again unseen.
+    """
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+    return _peak()
+
+
 def _peak() -> int:
     """The peak resident memory of this process in MiB."""
+    try:
+        found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    if found:
+        return int(found[1]) // 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // MEBIBYTE if sys.platform == "darwin" else peak // 1024
