@@ -25,11 +25,11 @@ import numpy as np
 
 from benchmarks.harness import in_processes, machine, speed_ratio, take_turns
 from common.environment import usable_cores
-from recordio_tools.images.prepare import Wanted
+from images.prepare import Wanted
+from images.sources import from_folder
 from recordio_tools.pack.batches import Preparer
 from recordio_tools.pack.packing import pack
 from recordio_tools.pack.selection import Selection
-from recordio_tools.sources import from_folder
 
 BATCH = 64  # files that the bare side reads before it writes
 

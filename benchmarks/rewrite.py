@@ -23,13 +23,13 @@ from typing import Callable, Sequence
 from benchmarks.harness import in_processes, machine, speed_ratio, take_turns
 from benchmarks.pack import draw
 from common.environment import usable_cores
+from images.prepare import Wanted
+from images.sources import from_folder
 from recordio_tools.__main__ import main as tools
-from recordio_tools.images.prepare import Wanted
 from recordio_tools.pack.packing import pack
 from recordio_tools.pack.selection import Selection
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.framing import FRAME, HEADER
-from recordio_tools.sources import from_folder
 
 BLOCK = 1 << 20
 HEAD = FRAME.size + HEADER.size  # in front of each image of a set that `pack` wrote

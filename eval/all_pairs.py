@@ -14,7 +14,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from common.environment import usable_cores
-from recordio_tools.parallel import ordered_map
+from common.parallel import ordered_map
 
 BLOCK = 2048  # images a side of a block
 CODES = 1 << 16  # of the histogram: code = 32767 cosine + 32768; 0 is for pairs that do not count

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common.files import write_atomic
+from common.progress import meter
 from eval.all_pairs import CODES, AllPairs, Side, count_pairs, score_all_pairs
 from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_set_flags, fpr_list
 from eval.bootstrap import PeopleBootstrap, interval, share_of_other_sign
@@ -21,7 +22,6 @@ from eval.metrics import crossing, eer
 from eval.models import parse_models
 from eval.operating_points import OperatingPoint, allowed, operating_point
 from eval.set_embeddings import choose_sides, embeddings_of
-from recordio_tools.progress import meter
 
 log = logging.getLogger(__name__)
 EXACT = 1 << 22  # impostor pairs up to which all their scores are kept, and the EER is exact

@@ -10,13 +10,12 @@ from typing import Callable, Iterator
 import numpy as np
 
 from common.environment import usable_cores
-from common.errors import UserError
+from common.errors import DataError, UserError
+from common.parallel import ordered_map
 from common.tables import header, read_table
 from eval.batches import stacked
-from recordio_tools.errors import DataError
+from images.codec import ImageError, decode
 from recordio_tools.faces import open_faces
-from recordio_tools.images.codec import ImageError, decode
-from recordio_tools.parallel import ordered_map
 
 COLUMNS = {"path": ("key", "image", "file"), "group": ()}
 GROUPS_FORM = "the columns path (or key) and group"

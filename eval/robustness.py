@@ -13,6 +13,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_atomic
+from common.progress import meter
 from eval.all_pairs import Side, score_all_pairs
 from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_set_flags, fpr_list
 from eval.bootstrap import PeopleBootstrap, interval
@@ -21,7 +22,6 @@ from eval.misalignment import BORDERS, Misalignment, misalign
 from eval.models import ModelName, embed_batches, parse_models
 from eval.operating_points import OperatingPoint, allowed, operating_point, rates_above
 from eval.set_embeddings import choose_sides, image_size, open_embedder
-from recordio_tools.progress import meter
 
 SPARE = 4  # times the impostor scores that the FPR needs, for resamples that need more
 DESCRIPTION = """\

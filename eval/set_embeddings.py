@@ -10,14 +10,14 @@ import numpy as np
 
 from common.devices import parse_devices
 from common.errors import UserError
+from common.progress import meter
 from eval.all_pairs import Side, count_pairs
 from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
 from eval.face_sets import FaceSet
 from eval.models import ModelName, checkpoint_digest, embed_batches
+from images.codec import ImageError, decode
 from inference.embedder import Embedder
 from inference.model import load_model
-from recordio_tools.images.codec import ImageError, decode
-from recordio_tools.progress import meter
 
 log = logging.getLogger(__name__)
 

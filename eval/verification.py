@@ -10,19 +10,18 @@ from typing import Iterator, Sequence
 import numpy as np
 
 from common.environment import usable_cores
-from common.errors import UserError
+from common.errors import DataError, UserError
 from common.files import PathLike
+from common.parallel import ordered_map
+from common.progress import progress
 from eval import metrics
 from eval.batches import stacked
 from eval.scores import check_components, held_out, mean_norm, normalise, pair_scores, projected_scores
+from images.codec import ImageError, decode
+from images.formats import is_cut_off, kind_of, read_header
 from inference.embedder import Embedder
 from recordio_tools.bins.binfile import read_bin
 from recordio_tools.bins.odd_pairs import find_odd_pairs
-from recordio_tools.errors import DataError
-from recordio_tools.images.codec import ImageError, decode
-from recordio_tools.images.formats import is_cut_off, kind_of, read_header
-from recordio_tools.parallel import ordered_map
-from recordio_tools.progress import progress
 
 log = logging.getLogger(__name__)
 

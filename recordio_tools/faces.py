@@ -10,6 +10,7 @@ from typing import Callable, Iterator, Sequence
 import numpy as np
 
 from common.errors import UserError
+from images.sources import from_folder
 from recordio_tools.bins.binfile import read_bin
 from recordio_tools.folder_names import folder_names
 from recordio_tools.groups import Groups
@@ -17,7 +18,6 @@ from recordio_tools.records.copying import Copied, copy_images
 from recordio_tools.records.dataset import FaceDataset, open_dataset
 from recordio_tools.records.identities import names_beside
 from recordio_tools.records.parts import list_sets
-from recordio_tools.sources import from_folder
 from recordio_tools.unpack.unpacking import RESERVED
 
 

@@ -5,7 +5,7 @@ import os
 import unicodedata
 from typing import Iterable, Sequence
 
-from recordio_tools.sources import natural
+from images.sources import natural
 
 LONGEST = 200  # bytes; file systems take 255
 

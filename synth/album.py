@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from recordio_tools.images import alignment
+from images import alignment
 from synth import landmarks, photograph, protocol, seeds, shot
 from synth.identity import draw_person
 from synth.model import model_of

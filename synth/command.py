@@ -5,8 +5,8 @@ import argparse
 import time
 from pathlib import Path
 
+from common.arguments import at_least, image_size
 from common.environment import usable_cores
-from recordio_tools.arguments import at_least, image_size
 from synth.generate import generate
 
 DESCRIPTION = """\

@@ -14,7 +14,7 @@ from typing import Iterator
 import cv2
 
 from common.errors import RunError, UserError
-from recordio_tools.progress import progress
+from common.progress import progress
 from synth import protocol, seeds
 from synth.album import COLUMNS, Album, Settings, albums, draw_album
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from recordio_cases import command, picture, write_image
 
-from recordio_tools.images.alignment import TEMPLATE
+from images.alignment import TEMPLATE
 
 FACE = TEMPLATE * 2.3 + (80, 40)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recordio_tools.images import alignment
+from images import alignment
 
 
 def test_similarity_recovers_a_known_transform():

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from foreign_pickles import PICKLES
 
+from common.errors import DataError
 from recordio_tools.bins.binfile import read_bin, write_bin
-from recordio_tools.errors import DataError
 from stress.fuzzing import pickles
 
 IMAGES = [b"\xff\xd8abc", b"x" * 300, b"\x00\n'\\\x80", b"\xff\xd8abc"]

@@ -4,7 +4,7 @@ import pytest
 from recordio_cases import picture
 from small_sets import jpeg
 
-from recordio_tools.errors import DataError
+from common.errors import DataError
 from recordio_tools.records import framing
 from recordio_tools.records.copying import copy_images, read_images
 from recordio_tools.records.parts import open_records

@@ -9,9 +9,9 @@ from small_nets import draw_parameters, forward, small_symbol
 from common.cli import parse_checkpoint_name
 from common.errors import UserError
 from eval.scores import normalise
+from images.codec import decode
 from inference.embedder import Embedder
 from inference.model import load_model
-from recordio_tools.images.codec import decode
 from symbols.fast import flatten_inputs
 from symbols.graph import fixed_gammas
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from small_sets import draw, jpeg
 
-from recordio_tools.images.codec import decode
-from recordio_tools.images.plain_jpeg import MOST_KNOWN, MOST_LOOKS, FewScans
+from images.codec import decode
+from images.plain_jpeg import MOST_KNOWN, MOST_LOOKS, FewScans
 from recordio_tools.records import framing
 from recordio_tools.records.dataset import open_dataset
 from training.data.augmentation import Augmentation

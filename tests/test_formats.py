@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from recordio_cases import picture
 
-from recordio_tools.images.codec import decode
-from recordio_tools.images.formats import describe, read_header
-from recordio_tools.images.plain_jpeg import KnownHeaders
+from images.codec import decode
+from images.formats import describe, read_header
+from images.plain_jpeg import KnownHeaders
 
 
 def encoded(suffix, image, *flags):

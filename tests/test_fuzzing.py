@@ -12,7 +12,7 @@ from conftest import SHARED
 from recordio_cases import command, drawn_faces, picture
 from small_sets import jpeg, write_training_set
 
-from recordio_tools.images.alignment import TEMPLATE, align
+from images.alignment import TEMPLATE, align
 from recordio_tools.records import framing
 from recordio_tools.records.writer import RecordWriter
 from stress.fuzzing import cases, pickles, readers

@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
-from recordio_tools.images.codec import decode
+from images.codec import decode
 
 
 def test_decode_agrees_with_opencv_and_says_what_is_wrong(shared_data):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from recordio_cases import command, picture, write_image
 
-from recordio_tools.images.alignment import COINCIDE, NO_FACE, TEMPLATE, TOO_SMALL, misfit, similarity
+from images.alignment import COINCIDE, NO_FACE, TEMPLATE, TOO_SMALL, misfit, similarity
 
 FACE = TEMPLATE * 2.3 + (80, 40)
 PROFILE = np.array([(60.0, 80), (78, 80), (46, 108), (62, 136), (76, 137)])

@@ -12,10 +12,10 @@ from scipy.sparse.csgraph import connected_components
 from small_nets import draw_parameters, forward, small_symbol
 
 from common.errors import UserError
+from images.codec import decode
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.faces import faces_of_pairs, open_faces
 from recordio_tools.groups import Groups
-from recordio_tools.images.codec import decode
 from recordio_tools.merge import similarity
 from recordio_tools.merge.identity_means import MeanEmbedder, Model
 

@@ -13,11 +13,11 @@ import pytest
 from recordio_cases import command, drawn_faces, picture, write_image
 from test_real_data import stored
 
+from common.errors import DataError
 from eval.verification import VerificationSet
 from recordio_tools.bins.binfile import read_bin, write_bin
 from recordio_tools.bins.odd_pairs import find_odd_pairs
 from recordio_tools.check.check_bin import check_bin
-from recordio_tools.errors import DataError
 
 
 def test_pairs_that_are_odd():

@@ -13,10 +13,9 @@ from conftest import REPO
 from recordio_cases import command, drawn_faces
 from small_sets import write_training_set, write_verification_set
 
+from common import new_folder, staging
 from common.errors import UserError
 from common.files import atomic_path, write_atomic
-from recordio_tools import new_folder
-from recordio_tools.records import staging
 
 
 @pytest.fixture(scope="module")

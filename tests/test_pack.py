@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from recordio_cases import command, drawn_faces, picture, real_faces, write_image
 
-from recordio_tools.images.codec import decode
-from recordio_tools.images.prepare import fit
+from images.codec import decode
+from images.prepare import fit
+from images.sources import natural
 from recordio_tools.pack import packing
 from recordio_tools.records.dataset import open_dataset
-from recordio_tools.sources import natural
 
 
 def contents(folder):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from recordio_cases import command, drawn_faces, picture, write_image
 
-from recordio_tools.images.alignment import TEMPLATE
-from recordio_tools.images.codec import decode, encode_jpeg
+from images.alignment import TEMPLATE
+from images.codec import decode, encode_jpeg
 from recordio_tools.records.dataset import open_dataset
 
 

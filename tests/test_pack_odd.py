@@ -13,7 +13,7 @@ import pytest
 from recordio_cases import command, drawn_faces, picture, write_image
 
 from common.environment import MAX_PIXELS
-from recordio_tools.images import prepare
+from images import prepare
 from recordio_tools.pack import batches
 from recordio_tools.records.dataset import open_dataset
 

@@ -10,8 +10,8 @@ import pytest
 from recordio_cases import command, drawn_faces, picture, write_image
 from waiting import wait_until
 
+from common import staging
 from common.errors import UserError
-from recordio_tools.records import staging
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.property import read_property
 

@@ -16,8 +16,8 @@ from small_sets import write_training_set
 from common.name_lookup import NameLookup, canonical_path
 from common.tables import read_table
 from common.text_files import read_lines
-from recordio_tools.images.codec import decode, upright
-from recordio_tools.images.formats import describe, kind_of, orientation_of
+from images.codec import decode, upright
+from images.formats import describe, kind_of, orientation_of
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.property import read_property
 

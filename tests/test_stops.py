@@ -15,7 +15,8 @@ REPO = Path(__file__).resolve().parent.parent
 SLOW = """
 import sys, time
 from common import cli
-from recordio_tools import __main__, progress
+from recordio_tools import __main__
+from common import progress
 class Slow(progress.tqdm):
     def __iter__(self):
         for item in super().__iter__():

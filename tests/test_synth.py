@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from images import alignment
 from recordio_tools.__main__ import main
-from recordio_tools.images import alignment
 from recordio_tools.pairs.lists import read_cfp, read_lfw
 from synth import features, landmarks, model, photograph, protocol, seeds, shot
 from synth.generate import generate

@@ -17,16 +17,16 @@ import numpy as np
 
 from common.errors import RunError, UserError
 from common.files import new_mode, write_atomic
+from common.parallel import ordered_map
+from common.progress import progress
+from images.alignment import align, misfit
+from images.codec import encode_jpeg
+from images.formats import is_cut_off, read_header
+from images.prepare import Unusable, fit, read_file
+from images.sources import shown
 from recordio_tools.align.landmark_table import Journal, Row
 from recordio_tools.align.photographs import Listing, Picture, crop_names, read_photograph, read_picture
 from recordio_tools.align.report import FOUND, GIVEN, MISSED, RELAXED, SKIPPED, Report
-from recordio_tools.images.alignment import align, misfit
-from recordio_tools.images.codec import encode_jpeg
-from recordio_tools.images.formats import is_cut_off, read_header
-from recordio_tools.images.prepare import Unusable, fit, read_file
-from recordio_tools.parallel import ordered_map
-from recordio_tools.progress import progress
-from recordio_tools.sources import shown
 
 if TYPE_CHECKING:  # that one needs MXNet, which landmarks from a table do not
     from recordio_tools.align.mtcnn.finding import Found

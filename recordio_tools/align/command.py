@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 
+from common.arguments import add_workers, at_least, image_size
 from common.environment import check_environment
 from common.errors import RunError, UserError
 from common.foreign import shown
@@ -15,7 +16,6 @@ from recordio_tools.align.aligning import GOES_ON, REPORT, TABLE, Crops, align_b
 from recordio_tools.align.landmark_table import check_fit, is_journal, match_names, read_table
 from recordio_tools.align.photographs import Listing, list_photographs
 from recordio_tools.align.report import Report
-from recordio_tools.arguments import add_workers, at_least, image_size
 
 log = logging.getLogger(__name__)
 RULES = ("balanced", "largest", "central", "score")  # of mtcnn.finding.choose, which needs MXNet to load

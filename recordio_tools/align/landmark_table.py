@@ -24,8 +24,8 @@ from common.files import PathLike, open_regular, write_atomic
 from common.foreign import shown
 from common.name_lookup import canonical_path
 from common.text_files import open_text
-from recordio_tools.images.alignment import HELP, misfit
-from recordio_tools.sources import natural
+from images.alignment import HELP, misfit
+from images.sources import natural
 
 POINTS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
 COLUMNS = ["path", *POINTS, "score", "found", "made_of"]

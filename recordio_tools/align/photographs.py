@@ -11,9 +11,9 @@ import numpy as np
 from common.errors import UserError
 from common.files import PathLike
 from common.foreign import shown
-from recordio_tools.images.codec import REDUCED, ImageError, decode
-from recordio_tools.images.prepare import Unusable, examine, read_file
-from recordio_tools.sources import holds_image, is_image_name, natural
+from images.codec import REDUCED, ImageError, decode
+from images.prepare import Unusable, examine, read_file
+from images.sources import holds_image, is_image_name, natural
 
 
 @dataclass

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import DataError
+from common.parallel import ordered_map
+from common.progress import progress
+from images.formats import unlike_in_mxnet
 from recordio_tools.bins.binfile import BinFault, count_fault, image_bytes, read_values
 from recordio_tools.bins.odd_pairs import find_odd_pairs
 from recordio_tools.check.survey import Examined, examine_image
-from recordio_tools.errors import DataError
-from recordio_tools.images.formats import unlike_in_mxnet
-from recordio_tools.parallel import ordered_map
-from recordio_tools.progress import progress
 from recordio_tools.records.faults import FileReport
 
 FOLDS = 10

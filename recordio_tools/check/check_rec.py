@@ -7,10 +7,10 @@ from typing import Sequence
 
 import numpy as np
 
+from common.errors import DataError
 from recordio_tools.check.layout import Part, add_all, check_labels, check_records, find_headers
 from recordio_tools.check.same_images import note_same_images
 from recordio_tools.check.survey import IMAGE_KINDS, UNLIKE, Records, survey
-from recordio_tools.errors import DataError
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.index import IndexFault, index_beside, keys_of, place_of_entry, read_index
 from recordio_tools.records.property import Property, read_property

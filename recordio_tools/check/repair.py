@@ -8,12 +8,12 @@ from typing import Sequence
 
 from common.errors import UserError
 from common.files import write_atomic
+from common.new_folder import check_free, new_folder
 from recordio_tools.check.check_bin import CheckedBin
 from recordio_tools.check.check_rec import Checked
 from recordio_tools.check.repair_bin import repair_bin
 from recordio_tools.check.repair_rec import repair_set
 from recordio_tools.data_files import RecordSet
-from recordio_tools.new_folder import check_free, new_folder
 
 REPORT = "repair-report.json"
 

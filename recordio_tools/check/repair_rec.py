@@ -6,12 +6,11 @@ from typing import Iterator, NamedTuple
 
 import numpy as np
 
-from common.errors import RunError
+from common.errors import DataError, RunError
 from common.files import write_atomic
+from common.progress import progress
 from recordio_tools.check.check_rec import Checked, common_size
 from recordio_tools.check.survey import IMAGE_KINDS
-from recordio_tools.errors import DataError
-from recordio_tools.progress import progress
 from recordio_tools.records import framing
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.identities import identity_table, read_identities

@@ -7,10 +7,10 @@ from typing import Iterator, NamedTuple
 
 import numpy as np
 
-from recordio_tools.images.codec import ImageError, decode_bgr
-from recordio_tools.images.formats import is_cut_off, unlike_in_mxnet
-from recordio_tools.parallel import ordered_map
-from recordio_tools.progress import meter
+from common.parallel import ordered_map
+from common.progress import meter
+from images.codec import ImageError, decode_bgr
+from images.formats import is_cut_off, unlike_in_mxnet
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.framing import HEADER, FramingError
 from recordio_tools.records.raw import RawFile

@@ -9,10 +9,10 @@ from typing import Callable, Iterable
 
 import numpy as np
 
+from common.errors import DataError
+from images.codec import ImageError, decode
+from images.formats import kind_of, read_header
 from recordio_tools.bins.binfile import read_bin
-from recordio_tools.errors import DataError
-from recordio_tools.images.codec import ImageError, decode
-from recordio_tools.images.formats import kind_of, read_header
 from recordio_tools.info import histogram
 from recordio_tools.records.dataset import check_end
 from recordio_tools.records.identities import read_identities

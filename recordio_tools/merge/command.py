@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from common import cli
-from common.errors import UserError
+from common.arguments import add_workers, at_least
+from common.errors import UserError, writing
 from common.foreign import shown
 from common.interrupts import stoppable
-from recordio_tools.arguments import add_workers, at_least
-from recordio_tools.errors import writing
+from common.staging import check_no_set
 from recordio_tools.faces import names_in, open_faces, packed_faces
 from recordio_tools.merge import exclusions
 from recordio_tools.merge.identity_means import MeanEmbedder, Model
@@ -21,7 +21,6 @@ from recordio_tools.merge.merging import REPORT, check_enough, describe, merge, 
 from recordio_tools.merge.plan import Match, Plan, check_sizes, name_key
 from recordio_tools.merge.similarity import best_matches, pairs_above
 from recordio_tools.records.dataset import open_dataset
-from recordio_tools.records.staging import check_no_set
 
 log = logging.getLogger(__name__)
 SHOWN = 10  # matches and unknown rows on the screen

@@ -12,10 +12,10 @@ import numpy as np
 
 from common.environment import check_environment, usable_cores
 from common.errors import UserError
+from common.parallel import ordered_map
+from common.progress import progress
+from images.codec import ImageError, decode
 from recordio_tools.faces import Faces
-from recordio_tools.images.codec import ImageError, decode
-from recordio_tools.parallel import ordered_map
-from recordio_tools.progress import progress
 
 log = logging.getLogger(__name__)
 

@@ -12,17 +12,17 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_atomic
+from common.parallel import ordered_map
+from common.progress import meter
+from common.staging import MAIN, staged_set
 from recordio_tools.faces import Faces
 from recordio_tools.merge.contents import Contents, Examiner
 from recordio_tools.merge.plan import Plan
-from recordio_tools.parallel import ordered_map
-from recordio_tools.progress import meter
 from recordio_tools.records import framing
 from recordio_tools.records.copying import Copied
 from recordio_tools.records.identities import csv_bytes, identity_table
 from recordio_tools.records.property import Property, write_property
 from recordio_tools.records.ranges import EXACT
-from recordio_tools.records.staging import MAIN, staged_set
 from recordio_tools.records.writer import RecordWriter
 
 log = logging.getLogger(__name__)

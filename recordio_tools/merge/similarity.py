@@ -6,7 +6,7 @@ from typing import Iterator
 import numpy as np
 
 from common.errors import UserError
-from recordio_tools.progress import progress
+from common.progress import progress
 
 BLOCK = 2048  # a block of cosines takes 16 MiB
 MOST_MATCHES = 1_000_000

@@ -9,9 +9,9 @@ from typing import Sequence
 import numpy as np
 
 from common.name_lookup import NameLookup
-from recordio_tools.images.formats import read_header
-from recordio_tools.images.plain_jpeg import KnownHeaders
-from recordio_tools.images.prepare import BLOCK, Prepared, Unusable, Wanted, WrongSize, read_file, treat
+from images.formats import read_header
+from images.plain_jpeg import KnownHeaders
+from images.prepare import BLOCK, Prepared, Unusable, Wanted, WrongSize, read_file, treat
 from recordio_tools.pack.lists import geometry
 from recordio_tools.records import framing
 

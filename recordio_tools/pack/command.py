@@ -6,16 +6,16 @@ import errno
 import logging
 from pathlib import Path
 
+from common.arguments import add_workers, at_least, image_size
 from common.errors import RunError, UserError
 from common.interrupts import stoppable
-from recordio_tools.arguments import add_workers, at_least, image_size
-from recordio_tools.images.prepare import Wanted
+from common.staging import check_no_set
+from images.prepare import Wanted
+from images.sources import Source, from_folder
 from recordio_tools.pack.lists import from_csv, from_lst
 from recordio_tools.pack.packing import pack
 from recordio_tools.pack.report import Report
 from recordio_tools.pack.selection import Selection
-from recordio_tools.records.staging import check_no_set
-from recordio_tools.sources import Source, from_folder
 
 log = logging.getLogger(__name__)
 DESCRIPTION = """\

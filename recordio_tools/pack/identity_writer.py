@@ -5,13 +5,13 @@ import itertools
 from typing import Sequence
 
 from common.errors import UserError
-from recordio_tools.images.prepare import Unusable, read_file
+from images.prepare import Unusable, read_file
+from images.sources import Source
 from recordio_tools.pack.batches import WRONG_SIZE, Batch, put_headers
 from recordio_tools.pack.duplicates import Prints
 from recordio_tools.pack.report import Report
 from recordio_tools.pack.selection import Selection
 from recordio_tools.records.writer import RecordWriter
-from recordio_tools.sources import Source
 
 WRONG = 100  # images of another size, after which it is plain that the flags are wrong
 

@@ -13,8 +13,8 @@ from common.files import PathLike
 from common.foreign import shown
 from common.tables import header, read_table
 from common.text_files import read_lines
-from recordio_tools.images.alignment import HELP, misfit
-from recordio_tools.sources import Source, is_image_name
+from images.alignment import HELP, misfit
+from images.sources import Source, is_image_name
 
 LST_FORM = "aligned TAB path TAB label [TAB box, 4 numbers [TAB landmarks, 10 numbers: x1..x5 y1..y5]]"
 CSV_FORM = "a first line that names the columns: path or image, and identity or label"

@@ -11,7 +11,11 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_atomic
-from recordio_tools.images.prepare import Wanted
+from common.parallel import ordered_map
+from common.progress import meter
+from common.staging import staged_set
+from images.prepare import Wanted
+from images.sources import Source
 from recordio_tools.pack.batches import Batch, Preparer
 from recordio_tools.pack.duplicates import Prints
 from recordio_tools.pack.identity_writer import IdentityWriter, check_sizes, same_file
@@ -19,14 +23,10 @@ from recordio_tools.pack.processes import process_map
 from recordio_tools.pack.report import Report
 from recordio_tools.pack.selection import Selection
 from recordio_tools.pack.space import typical_size, warn_of_little_space
-from recordio_tools.parallel import ordered_map
-from recordio_tools.progress import meter
 from recordio_tools.records import framing
 from recordio_tools.records.identities import identity_table
 from recordio_tools.records.property import Property, write_property
-from recordio_tools.records.staging import staged_set
 from recordio_tools.records.writer import RecordWriter
-from recordio_tools.sources import Source
 
 log = logging.getLogger(__name__)
 FEW = 500  # images for which it does not pay to start a process

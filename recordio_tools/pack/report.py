@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Iterator
 
-from recordio_tools.sources import readable
+from images.sources import readable
 
 NAMED = 1000  # files named in the report, for each reason
 

@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass
 from typing import Sequence
 
-from recordio_tools.sources import Source
+from images.sources import Source
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from recordio_tools.sources import Source
+from images.sources import Source
 
 log = logging.getLogger(__name__)
 SAMPLE = 200  # files whose sizes tell what the others take

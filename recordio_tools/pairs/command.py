@@ -6,11 +6,10 @@ import logging
 import re
 from pathlib import Path
 
-from common.errors import UserError
+from common.arguments import add_workers, at_least, image_size
+from common.errors import UserError, writing
 from common.interrupts import stoppable
-from recordio_tools.arguments import add_workers, at_least, image_size
-from recordio_tools.errors import writing
-from recordio_tools.images.prepare import Wanted
+from images.prepare import Wanted
 from recordio_tools.pairs.lists import Pair, read_cfp, read_csv, read_lfw
 from recordio_tools.pairs.making import make_pairs
 from recordio_tools.pairs.verification_sets import write_set

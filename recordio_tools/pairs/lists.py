@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.name_lookup import NameLookup
 from common.tables import header, read_table
 from common.text_files import read_lines
-from recordio_tools.sources import EXTENSIONS, natural
+from images.sources import EXTENSIONS, natural
 
 NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 KAGGLE = re.compile(r"name\s*,\s*imagenum1\s*,\s*(imagenum2|name)")  # the first line of the table on Kaggle

@@ -11,13 +11,13 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import check_new_file, write_atomic
+from common.parallel import ordered_map
+from common.progress import progress
+from images.formats import kind_of
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.check.survey import examine_image
 from recordio_tools.faces import Faces, open_faces
-from recordio_tools.images.formats import kind_of
 from recordio_tools.pairs.drawing import Drawn, draw_pairs
-from recordio_tools.parallel import ordered_map
-from recordio_tools.progress import progress
 from recordio_tools.records.identities import csv_bytes
 from recordio_tools.unpack.unpacking import ending
 

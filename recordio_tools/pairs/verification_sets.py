@@ -13,12 +13,12 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import check_new_file
+from common.parallel import ordered_map
+from common.progress import progress
+from images.prepare import Prepared, Wanted, prepare
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.bins.odd_pairs import OddPairs, find_odd_pairs
-from recordio_tools.images.prepare import Prepared, Wanted, prepare
 from recordio_tools.pairs.lists import Pair
-from recordio_tools.parallel import ordered_map
-from recordio_tools.progress import progress
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import DataError
 from common.files import PathLike
-from recordio_tools.errors import DataError
-from recordio_tools.images.codec import ImageError, decode
+from images.codec import ImageError, decode
 from recordio_tools.records import framing
 from recordio_tools.records.parts import RecordParts, Records, open_records
 from recordio_tools.records.property import Property, read_property

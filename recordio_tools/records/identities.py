@@ -8,10 +8,9 @@ import re
 from pathlib import Path
 from typing import Iterable, Sequence
 
-from common.errors import UserError
+from common.errors import DataError, UserError
 from common.files import PathLike
 from common.text_files import open_text
-from recordio_tools.errors import DataError
 
 
 def read_identities(path: PathLike) -> dict[int, str]:

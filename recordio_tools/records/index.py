@@ -7,8 +7,8 @@ from typing import BinaryIO, Iterator
 
 import numpy as np
 
+from common.errors import DataError
 from common.files import PathLike
-from recordio_tools.errors import DataError
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.raw import RawFile
 from recordio_tools.records.scanning import blocks

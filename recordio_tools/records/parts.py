@@ -14,9 +14,8 @@ from typing import Iterable, Iterator, Union
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import DataError, UserError
 from common.files import PathLike
-from recordio_tools.errors import DataError
 from recordio_tools.records.index import LARGEST
 from recordio_tools.records.raw import Heads, RawFile
 from recordio_tools.records.recordio import Record, RecordFile

@@ -5,11 +5,10 @@ import itertools
 import re
 from typing import NamedTuple
 
-from common.errors import UserError
+from common.errors import DataError, UserError
 from common.files import PathLike, write_atomic
 from common.foreign import shown
 from common.text_files import read_lines
-from recordio_tools.errors import DataError
 
 
 class Property(NamedTuple):

@@ -8,8 +8,8 @@ from types import TracebackType
 
 import numpy as np
 
+from common.errors import DataError
 from common.files import PathLike
-from recordio_tools.errors import DataError
 from recordio_tools.records import framing
 from recordio_tools.records.framing import FRAME, HEADER, FramingError, padded
 

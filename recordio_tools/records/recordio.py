@@ -9,8 +9,8 @@ from typing import Iterable
 
 import numpy as np
 
+from common.errors import DataError
 from common.files import PathLike
-from recordio_tools.errors import DataError
 from recordio_tools.records import framing
 from recordio_tools.records.framing import FRAME, HEADER, FramingError
 from recordio_tools.records.index import build_index, index_beside, read_index

@@ -5,10 +5,10 @@ import argparse
 import logging
 from pathlib import Path
 
+from common.arguments import add_workers
 from common.interrupts import stoppable
-from recordio_tools.arguments import add_workers
+from common.new_folder import check_free
 from recordio_tools.data_files import one_data_file
-from recordio_tools.new_folder import check_free
 from recordio_tools.unpack.unpacking import PAIRS, REPORT, unpack_bin, unpack_rec
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from common.interrupts import stoppable
 
 limit_images()
 
-from recordio_tools.progress import progress  # noqa: E402
+from common.progress import progress  # noqa: E402
 from stress.fuzzing.cases import KINDS, Case, load_corpus, make_case  # noqa: E402
 from stress.fuzzing.runner import Limits, Outcome, run_all  # noqa: E402
 

@@ -9,11 +9,11 @@ from typing import Callable, Iterator
 import cv2
 
 from common.errors import RunError, UserError
+from images.codec import ImageError, decode
+from images.formats import is_cut_off, kind_of, read_header
+from images.prepare import Wanted
 from recordio_tools import __main__ as tools
 from recordio_tools.bins.binfile import read_bin
-from recordio_tools.images.codec import ImageError, decode
-from recordio_tools.images.formats import is_cut_off, kind_of, read_header
-from recordio_tools.images.prepare import Wanted
 from recordio_tools.pack.batches import Preparer
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.parts import open_records

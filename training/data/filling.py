@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from common.errors import RunError, UserError
-from recordio_tools.images.codec import decode_bgr
-from recordio_tools.images.formats import is_cut_off
-from recordio_tools.images.plain_jpeg import FewScans
+from images.codec import decode_bgr
+from images.formats import is_cut_off
+from images.plain_jpeg import FewScans
 from recordio_tools.records.dataset import FaceDataset
 from recordio_tools.records.framing import image_in
 from training.data.augmentation import Augmentation

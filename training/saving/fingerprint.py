@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import UserError
-from recordio_tools.errors import DataError
+from common.errors import DataError, UserError
 from recordio_tools.records.dataset import FaceDataset
 from recordio_tools.records.identities import names_beside
 

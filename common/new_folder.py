@@ -8,11 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Iterator
 
-from common.errors import UserError
+from common.errors import UserError, writing
 from common.files import PathLike, fsync
 from common.interrupts import undisturbed
-from recordio_tools.errors import writing
-from recordio_tools.records.staging import work_folder
+from common.staging import work_folder
 
 
 def check_free(out: PathLike, overwrite: bool, mark: str) -> None:

@@ -13,9 +13,9 @@ from common.environment import MAX_PIXELS
 from common.errors import UserError
 from common.files import PathLike
 from common.name_lookup import NameLookup
-from recordio_tools.images.alignment import align, misfit
-from recordio_tools.images.codec import ImageError, decode_bgr, encode_bgr
-from recordio_tools.images.formats import UNREADABLE, Description, describe, has_many_scans, is_cut_off
+from images.alignment import align, misfit
+from images.codec import ImageError, decode_bgr, encode_bgr
+from images.formats import UNREADABLE, Description, describe, has_many_scans, is_cut_off
 
 BLOCK = 1 << 16
 MOST_BYTES = 1 << 28  # of an image file

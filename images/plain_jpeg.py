@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 
-from recordio_tools.images.formats import JpegHeader, has_many_scans, read_header
+from images.formats import JpegHeader, has_many_scans, read_header
 
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # in compressed data only stuffed zeros and restarts follow 0xff
 MOST_HEADERS, LONGEST_HEADER = 32, 4096

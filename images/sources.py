@@ -17,8 +17,8 @@ import numpy as np
 from common.errors import UserError
 from common.files import PathLike
 from common.foreign import shown
-from recordio_tools.images.formats import kind_of
-from recordio_tools.progress import progress
+from common.progress import progress
+from images.formats import kind_of
 
 log = logging.getLogger(__name__)
 EXTENSIONS = frozenset([".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".jp2", ".ppm",

@@ -4,7 +4,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from recordio_tools.images.formats import MOST_SCANS, has_many_scans, orientation_of
+from images.formats import MOST_SCANS, has_many_scans, orientation_of
 
 
 class ImageError(ValueError):
