@@ -28,6 +28,12 @@ import cv2
 import mxnet as mx
 import numpy as np
 
+from align.aligning import TABLE, Crops, align_by_detector
+from align.landmark_table import Row, read_table
+from align.mtcnn.detector import Detector, Search
+from align.mtcnn.finding import find
+from align.photographs import list_photographs
+from align.report import Report
 from benchmarks.harness import machine, take_turns
 from common.cli import parse_checkpoint_name
 from common.environment import usable_cores
@@ -35,12 +41,6 @@ from eval.metrics import THRESHOLDS, accuracy_10fold, auc, fold_bounds, tpr_at_f
 from eval.scores import normalise
 from inference.embedder import Embedder
 from inference.model import load_model
-from recordio_tools.align.aligning import TABLE, Crops, align_by_detector
-from recordio_tools.align.landmark_table import Row, read_table
-from recordio_tools.align.mtcnn.detector import Detector, Search
-from recordio_tools.align.mtcnn.finding import find
-from recordio_tools.align.photographs import list_photographs
-from recordio_tools.align.report import Report
 from recordio_tools.pairs.lists import read_cfp
 
 BATCH = 40

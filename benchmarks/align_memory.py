@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from align.photographs import list_photographs
 from benchmarks.harness import machine, peak_memory
 from common.environment import usable_cores
-from recordio_tools.align.photographs import list_photographs
 
 SIZES = ((4000, 3000), (3000, 4000))  # width, height
 

@@ -9,9 +9,9 @@ from common.errors import UserError
 from common.quiet import silence_libraries
 
 PROG = "python -m recordio_tools"
-COMMANDS = {name: f"recordio_tools.{name}.command" for name in ("pack", "align", "pairs", "check", "info", "unpack",
-                                                                "merge")}
-COMMANDS["synth"] = "synth.command"
+COMMANDS = {"pack": "recordio_tools.pack", "align": "align", "pairs": "recordio_tools.pairs",
+            "check": "recordio_tools.check", "info": "recordio_tools.info", "unpack": "recordio_tools.unpack",
+            "merge": "recordio_tools.merge", "synth": "synth"}
 DESCRIPTION = """\
 Make, check, join and describe training sets (.rec) and verification sets (.bin).
 
@@ -27,8 +27,8 @@ def build_parser() -> cli.Parser:
     """The parser of all commands; each leaves its function in `run`."""
     parser = cli.Parser(prog=PROG, description=DESCRIPTION)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in COMMANDS.values():
-        importlib.import_module(module).add_parser(subparsers)
+    for room in COMMANDS.values():
+        importlib.import_module(f"{room}.command").add_parser(subparsers)
     return parser
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from align.landmark_table import COLUMNS, read_table
+from align.photographs import crop_names, read_picture
 from common.errors import RunError, UserError
 from images.alignment import TEMPLATE, align, similarity
 from images.codec import REDUCED
 from recordio_tools.__main__ import main
-from recordio_tools.align.landmark_table import COLUMNS, read_table
-from recordio_tools.align.photographs import crop_names, read_picture
 
 POINTS = np.array([(60, 70), (110, 68), (86, 100), (64, 130), (104, 128)], float)
 RANDOM = np.random.RandomState(3)

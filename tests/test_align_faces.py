@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from recordio_cases import command
 
+from align.landmark_table import read_table
+from align.photographs import list_photographs
 from benchmarks.align import BATCH, all_pairs, distances, embed, interval, judged
 from eval.metrics import accuracy_10fold
 from inference.embedder import Embedder
 from inference.model import load_model
-from recordio_tools.align.landmark_table import read_table
-from recordio_tools.align.photographs import list_photographs
 
 # What a camera stores for each orientation that EXIF has.
 SIDEWAYS = {2: lambda image: image[:, ::-1], 3: lambda image: image[::-1, ::-1], 4: lambda image: image[::-1],

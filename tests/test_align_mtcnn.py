@@ -4,11 +4,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recordio_tools.align.mtcnn.boxes import corrected, squared, suppress
-from recordio_tools.align.mtcnn.detector import Face
-from recordio_tools.align.mtcnn.finding import choose
-from recordio_tools.align.mtcnn.patches import cut, without_mirrors
-from recordio_tools.align.mtcnn.pyramid import STRIDE, WINDOW, lay_out, paint, read, scales
+from align.mtcnn.boxes import corrected, squared, suppress
+from align.mtcnn.detector import Face
+from align.mtcnn.finding import choose
+from align.mtcnn.patches import cut, without_mirrors
+from align.mtcnn.pyramid import STRIDE, WINDOW, lay_out, paint, read, scales
 
 RANDOM = np.random.RandomState(8)
 

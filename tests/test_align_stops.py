@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from recordio_cases import command, picture, write_image
 
-from recordio_tools.align.landmark_table import COLUMNS, read_table
+from align.landmark_table import COLUMNS, read_table
 
 POINTS = np.array([(160, 170), (310, 168), (236, 250), (164, 330), (304, 328)], float)
 
@@ -26,7 +26,7 @@ STOPPED = """
 import itertools, os
 from common import cli
 from recordio_tools import __main__
-from recordio_tools.align import aligning
+from align import aligning
 encode, numbers = aligning.encode_jpeg, itertools.count(1)
 def encode_and_stop(*arguments):
     if next(numbers) == 31:

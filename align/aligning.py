@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Mapping, O
 
 import numpy as np
 
+from align.landmark_table import Journal, Row
+from align.photographs import Listing, Picture, crop_names, read_photograph, read_picture
+from align.report import FOUND, GIVEN, MISSED, RELAXED, SKIPPED, Report
 from common.errors import RunError, UserError
 from common.files import new_mode, write_atomic
 from common.parallel import ordered_map
@@ -24,12 +27,9 @@ from images.codec import encode_jpeg
 from images.formats import is_cut_off, read_header
 from images.prepare import Unusable, fit, read_file
 from images.sources import shown
-from recordio_tools.align.landmark_table import Journal, Row
-from recordio_tools.align.photographs import Listing, Picture, crop_names, read_photograph, read_picture
-from recordio_tools.align.report import FOUND, GIVEN, MISSED, RELAXED, SKIPPED, Report
 
 if TYPE_CHECKING:  # that one needs MXNet, which landmarks from a table do not
-    from recordio_tools.align.mtcnn.finding import Found
+    from align.mtcnn.finding import Found
 
 Find = Callable[[Sequence[np.ndarray]], "List[Optional[Found]]"]
 REPORT, TABLE = "align-report.json", "landmarks.csv"

@@ -7,15 +7,15 @@ import logging
 import os
 from pathlib import Path
 
+from align.aligning import GOES_ON, REPORT, TABLE, Crops, align_by_detector, align_by_table
+from align.landmark_table import check_fit, is_journal, match_names, read_table
+from align.photographs import Listing, list_photographs
+from align.report import Report
 from common.arguments import add_workers, at_least, image_size
 from common.environment import check_environment
 from common.errors import RunError, UserError
 from common.foreign import shown
 from common.interrupts import stoppable
-from recordio_tools.align.aligning import GOES_ON, REPORT, TABLE, Crops, align_by_detector, align_by_table
-from recordio_tools.align.landmark_table import check_fit, is_journal, match_names, read_table
-from recordio_tools.align.photographs import Listing, list_photographs
-from recordio_tools.align.report import Report
 
 log = logging.getLogger(__name__)
 RULES = ("balanced", "largest", "central", "score")  # of mtcnn.finding.choose, which needs MXNet to load
@@ -105,9 +105,9 @@ def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, s
 
 def _by_detector(args: argparse.Namespace, source: Path, out: Path, crops: Crops, settings: dict) -> Report:
     check_environment()
+    from align.mtcnn.detector import Detector, Search
+    from align.mtcnn.finding import find
     from common.devices import parse_devices  # these load MXNet
-    from recordio_tools.align.mtcnn.detector import Detector, Search
-    from recordio_tools.align.mtcnn.finding import find
 
     detector = Detector(args.detector, parse_devices(args.devices))
     listing: Listing = list_photographs(source, out)

@@ -8,11 +8,11 @@ from typing import Iterator, Sequence
 import mxnet as mx
 import numpy as np
 
+from align.mtcnn import pyramid
+from align.mtcnn.boxes import corrected, squared, suppress
+from align.mtcnn.networks import Network, load
+from align.mtcnn.patches import MIRRORED, cut, with_mirrors, without_mirrors
 from common.files import PathLike
-from recordio_tools.align.mtcnn import pyramid
-from recordio_tools.align.mtcnn.boxes import corrected, squared, suppress
-from recordio_tools.align.mtcnn.networks import Network, load
-from recordio_tools.align.mtcnn.patches import MIRRORED, cut, with_mirrors, without_mirrors
 
 CANVAS = 512  # side of the first network's canvases, in pixels
 MOST = 1000  # boxes of a copy, and of a photograph, that go on to the next stage: bounds the work on a picture of noise

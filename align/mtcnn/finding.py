@@ -7,7 +7,7 @@ from typing import Sequence
 import cv2
 import numpy as np
 
-from recordio_tools.align.mtcnn.detector import Detector, Face, Search
+from align.mtcnn.detector import Detector, Face, Search
 
 RELAXED_THRESHOLDS = (0.5, 0.6, 0.6)
 RELAXED_FACTOR = 0.8
