@@ -9,7 +9,7 @@ from common import cuda_libraries, environment
 from common.cuda_libraries import NEEDED, PACKAGES, explain, link
 from common.errors import UserError
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 from training.arguments import parse_config
 from training.run import run
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 SIZE = 32
 SMALL = ["--preset", "mobilefacenet++", "--per-batch-size", "8", "--lr", "0.02", "--frequent", "2", "--workers", "1",
          "--devices", "cpu:0"]

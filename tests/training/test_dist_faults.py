@@ -11,7 +11,7 @@ import training.step
 from training.arguments import parse_config
 from training.run import run
 
-FAULTY = "tests/faulty_worker.py"
+FAULTY = "tests/helpers/faulty_worker.py"
 
 
 @pytest.fixture(scope="module")

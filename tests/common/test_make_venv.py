@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 PYTHON = """#!/bin/sh
 case "$1 $2" in
     "-c import sys; print"*) echo "$0" ;;

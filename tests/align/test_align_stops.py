@@ -20,7 +20,7 @@ POINTS = np.array([(160, 170), (310, 168), (236, 250), (164, 330), (304, 328)], 
 
 
 COUNT = 400
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 # The command sends itself a signal with the crop of this number: some are there then, and more are still to be made.
 STOPPED = """
 import itertools, os

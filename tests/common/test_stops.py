@@ -10,7 +10,7 @@ import pytest
 from recordio_cases import command, drawn_faces
 from small_sets import write_training_set, write_verification_set
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 # Where a progress bar counts the first images, this is told, and the work stands still.
 SLOW = """
 import sys, time

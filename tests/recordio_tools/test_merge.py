@@ -16,7 +16,7 @@ from small_sets import jpeg, write_training_set
 from recordio_tools.merge import merging
 from recordio_tools.records.dataset import open_dataset
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 
 
 def contents(folder):

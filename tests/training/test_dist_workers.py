@@ -11,8 +11,8 @@ from waiting import HANG
 
 from training.cluster.addresses import reserve
 
-REPO = Path(__file__).resolve().parent.parent
-CASES = [sys.executable, str(REPO / "tests" / "worker_cases.py")]
+REPO = Path(__file__).resolve().parents[2]
+CASES = [sys.executable, str(REPO / "tests" / "helpers" / "worker_cases.py")]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
 SILENCE = "3"  # seconds that no thread of a living process is without a core, however busy the machine
 SAID = {"worker 1 is not like worker 0: --lr 0.1 there, 0.2 here",

@@ -21,7 +21,7 @@ from waiting import wait_until
 from training.arguments import parse_config
 from training.run import run
 
-FAULTY = "tests/faulty_worker.py"
+FAULTY = "tests/helpers/faulty_worker.py"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 import mxnet as mx
 from waiting import HANG, wait_until
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 SMALL = ["--preset", "mobilefacenet++", "--emb-size", "32", "--per-batch-size", "4", "--lr", "0.02", "--frequent", "2",
          "--workers", "1", "--devices", "cpu:0", "--ckpt", "2"]
 LAUNCH = [sys.executable, "-m", "training.launch", "-n", "2", "--"]

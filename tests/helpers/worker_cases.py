@@ -1,4 +1,4 @@
-"""What the processes of tests/test_dist_workers.py run, by name: each of two workers checks what it gets."""
+"""What the processes of tests/training/test_dist_workers.py run, by name: each of two workers checks what it gets."""
 from __future__ import annotations
 
 import os

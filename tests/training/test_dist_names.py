@@ -10,9 +10,9 @@ from launched_runs import Launched
 from listening import addresses
 from waiting import wait_until
 
-REPO = Path(__file__).resolve().parent.parent
-PYTHONPATH = f"{REPO}/tests/named:{REPO}:{REPO}/tests"
-CASES = "tests/worker_cases.py"
+REPO = Path(__file__).resolve().parents[2]
+PYTHONPATH = f"{REPO}/tests/helpers/named:{REPO}:{REPO}/tests/helpers"
+CASES = "tests/helpers/worker_cases.py"
 
 
 def fake_ssh(folder, run):

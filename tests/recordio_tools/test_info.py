@@ -13,7 +13,7 @@ from small_sets import jpeg, write_training_set, write_verification_set
 
 from recordio_tools.info import histogram
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 
 
 def test_the_real_training_set(shared_data, capsys):
