@@ -54,26 +54,22 @@ def test_a_killed_worker_is_told_and_does_not_hang():
 
 
 CHILD = """
-import sys, time, os
-sys.path.insert(0, {tests!r})
-import test_processes
+import os, signal
 from recordio_tools.pack.processes import process_map
-if __name__ == "__main__":
-    for pid in process_map(test_processes.report_and_wait, range(100), 2):
-        pass
-"""
-
-
 def report_and_wait(number):
     with open(os.environ["PIDS"], "a", encoding="utf-8") as stream:
-        stream.write(f"{os.getpid()}\n")
+        stream.write(f"{os.getpid()}\\n")
     signal.pause()
+if __name__ == "__main__":
+    for pid in process_map(report_and_wait, range(100), 2):
+        pass
+"""
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_their_parent(tmp_path, number):
     script = tmp_path / "child.py"
-    script.write_text(CHILD.format(tests=os.path.dirname(__file__)))
+    script.write_text(CHILD)
     environment = {**os.environ, "PIDS": str(tmp_path / "pids"), "PYTHONPATH": os.getcwd()}
     with subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.DEVNULL) as process:
         pids = tmp_path / "pids"
