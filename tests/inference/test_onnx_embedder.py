@@ -1,0 +1,103 @@
+"""ONNX files embed as numpy computes them: batches of any length, mirror images, pixels fed as their makers mean."""
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from small_onnx import by_numpy, small_onnx
+
+from common.errors import UserError
+from inference.onnx_embedder import OnnxEmbedder
+from inference.onnx_file import feeds_raw_pixels, read_onnx
+
+SIZE = (12, 10)
+
+
+def draw(count, seed=0):
+    return np.random.RandomState(seed).randint(0, 256, (count, *SIZE, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("batch", ["N", 1, 4])
+@pytest.mark.parametrize("flip", [False, True])
+def test_embeddings_are_those_of_numpy(tmp_path, batch, flip):
+    _, weight = small_onnx(tmp_path / "a.onnx", batch=batch)
+    embedder = OnnxEmbedder(tmp_path / "a.onnx", batch_size=23)
+    assert (embedder.image_size, embedder.dimension, embedder.batch_size) == (SIZE, 5, 23)
+    images = draw(30)
+    parts = list(embedder.embed(iter([images[:23], images[23:]]), flip))
+    assert [part.shape for part in parts] == [(1 + flip, 23, 5), (1 + flip, 7, 5)]
+    found = np.concatenate(parts, axis=1)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[0], by_numpy(weight, images), rtol=1e-4, atol=1e-4)
+    if flip:
+        np.testing.assert_allclose(found[1], by_numpy(weight, images[:, :, ::-1]), rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_that_does_not_normalise_is_fed_as_insightface_feeds_it(tmp_path):
+    _, weight = small_onnx(tmp_path / "a.onnx", names=("Conv_1", "Conv_2"))
+    found = np.concatenate([part[0] for part in OnnxEmbedder(tmp_path / "a.onnx").embed([draw(3)])])
+    np.testing.assert_allclose(found, by_numpy(weight, draw(3), 127.5, 1 / 127.5), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("names, raw", [
+    (["Sub_0", "Mul_1"], True), (["_minusscalar0", "_mulscalar0"], True), (["Mul", "Conv", "Sub"], True),
+    (["Sub_0", "Conv_0"], False), (["net_Sub", "net_Mul"], False), (["Conv"] * 7 + ["Sub", "Mul"], False),
+    (["bn_data", "conv0"], True), (["a", "b", "c", "bn_data"], False), ([], False)])
+def test_whether_pixels_go_in_as_they_are(names, raw):
+    assert feeds_raw_pixels(names) is raw
+
+
+def test_the_bytes_and_their_digest(tmp_path):
+    model, _ = small_onnx(tmp_path / "a.onnx")
+    content = (tmp_path / "a.onnx").read_bytes()
+    assert read_onnx(tmp_path / "a.onnx").sha256 == hashlib.sha256(content).hexdigest()
+    assert np.array_equal(*(next(OnnxEmbedder(source).embed([draw(2)])) for source in (content, tmp_path / "a.onnx")))
+
+
+def refused(path, text, **settings):
+    with pytest.raises(UserError, match=text) as told:
+        OnnxEmbedder(path, **settings)
+    assert "\n" not in str(told.value) and str(path) in str(told.value)
+
+
+def test_what_is_no_such_network_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "a.onnx"
+    refused(path, "no such file")
+    refused(tmp_path, "regular file")
+    path.write_bytes(b"\x08\x07 not a protobuf \xff")
+    refused(path, "no ONNX file")
+    path.write_bytes(b"")
+    refused(path, "no nodes")
+    small_onnx(path, outputs=2)
+    refused(path, "1 inputs and 2 outputs")
+    small_onnx(path)
+    refused(path, "takes images of 12x10, not of 112x112", image_size=(112, 112))
+    model, _ = small_onnx()
+    model.opset_import.append(helper.make_opsetid("my.domain", 1))
+    path.write_bytes(model.SerializeToString())
+    refused(path, "operators of my.domain")
+
+
+def test_weights_in_other_files_are_refused(tmp_path):
+    model, _ = small_onnx()
+    tensor = model.graph.initializer[2]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../elsewhere")
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    refused(tmp_path / "a.onnx", "in other files")
+
+
+def test_an_open_image_size_has_to_be_given_and_to_fit(tmp_path):
+    model, weight = small_onnx()
+    for axis, name in ((2, "height"), (3, "width")):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    path = tmp_path / "a.onnx"
+    path.write_bytes(model.SerializeToString())
+    refused(path, "leaves the size of its images open")
+    refused(path, "does not compute it for 1 images of 16x16", image_size=(16, 16))
+    found = next(OnnxEmbedder(path, image_size=SIZE).embed([draw(2)]))[0]
+    np.testing.assert_allclose(found, by_numpy(weight, draw(2)), rtol=1e-4, atol=1e-4)
