@@ -11,6 +11,7 @@ Measure face recognition models on sets of pairs, or on all pairs of a labelled 
 
   python -m eval verify --model runs/a/model,3 --bins data/lfw.bin data/cfp_fp.bin
   python -m eval allpairs --model runs/a/model,3 --set cfp/Data/Images --between frontal,profile
+  python -m eval table runs/a runs/b
 
 COMMAND --help tells more of each."""
 
@@ -18,13 +19,14 @@ COMMAND --help tells more of each."""
 def main(argv: list[str]) -> int | None:
     """Run one command; returns its exit status."""
     check_environment()
-    from eval import allpairs, robustness, verify  # mxnet, which the line above has made sure of
+    from eval import allpairs, robustness, table, verify  # mxnet, which the line above has made sure of
 
     parser = cli.Parser(prog=PROG, description=DESCRIPTION)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     verify.add_parser(subparsers)
     allpairs.add_parser(subparsers)
     robustness.add_parser(subparsers)
+    table.add_parser(subparsers)
     args = parser.parse_args(argv)
     cli.setup_logging()
     with stoppable():
