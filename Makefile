@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 .PHONY: help venv demo test fuzz torture soak lint clean
 help:
 	@echo "make demo   draw posed faces, pack, train MobileFaceNet++, verify: the whole road, under 10 minutes"
-	@echo "make test   ruff and the tests, under 10 minutes"
+	@echo "make test   ruff, mypy and the tests, under 10 minutes"
 	@echo "make fuzz   10,000 mutated files for every reader, a few minutes"
 	@echo "make venv   the environment alone, in $(VENV); for GPUs: make venv GPU=cu117, and back: GPU=none"
-	@echo "make lint   ruff alone"
+	@echo "make lint   ruff and mypy alone"
 	@echo "make torture kill a real run 50 times, resume it each time, compare its end: some 6 minutes"
 	@echo "make soak   train thousands of steps and watch the memory: some 10 minutes"
 	@echo "make clean  remove the environment and what the demo made"
@@ -17,7 +17,7 @@ help:
 # The kind of an environment, for CPUs or for GPUs, stays what it is unless `make venv GPU=...` says otherwise.
 venv:
 	@sh scripts/make_venv.sh $(VENV) "$(GPU)" "$(origin GPU)"
-$(STAMP): requirements.txt requirements-gpu.txt scripts/make_venv.sh
+$(STAMP): requirements.txt $(wildcard requirements-dev.txt) requirements-gpu.txt scripts/make_venv.sh
 	@sh scripts/make_venv.sh $(VENV) "$(if $(filter command,$(firstword $(origin GPU))),$(GPU))" "$(origin GPU)"
 
 demo: $(STAMP)
@@ -25,6 +25,7 @@ demo: $(STAMP)
 
 lint: $(STAMP)
 	@$(PY) -m ruff check .
+	@$(PY) -m mypy
 
 test: lint
 	@$(PY) -m pytest -n 2 --dist loadfile

@@ -16,7 +16,7 @@ except ImportError:  # before 3.8, which check_environment refuses
 MOST_TEMPORARY = 4  # MXNet's own number
 MAX_PIXELS = 1 << 26  # of one image; a few bytes can promise gigabytes of pixels
 INSTALL = "run `make venv`, or pip install --no-deps -r requirements.txt, and use that environment"
-PACKAGES = ("numpy", "protobuf", "mxboard", "gluoncv", "scikit-learn", "matplotlib", "tqdm")
+PACKAGES = ("numpy", "protobuf", "mxboard", "gluoncv", "matplotlib", "tqdm")  # that every training imports
 
 
 def check_environment() -> None:

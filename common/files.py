@@ -10,8 +10,9 @@ import shutil
 import stat
 import sys
 import tempfile
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Iterator, Union
+from typing import Iterator, Union
 
 from common.errors import UserError
 
@@ -132,7 +133,7 @@ def fsync(path: PathLike) -> None:
         os.close(handle)
 
 
-def open_regular(path: PathLike) -> BinaryIO:
+def open_regular(path: PathLike) -> BufferedReader:
     """`path`, or what it links to, opened for reading where it is a regular file.
 
     ValueError, without the path, where it is a pipe, a device or a folder, which may have no end; OSError where it

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Callable
+from typing import Callable, TypeVar
 
 Rule = Callable[[str], "str | None"]
+Number = TypeVar("Number", int, float)
 WHOLE = re.compile(r"-?\d{1,12}L?", re.ASCII)
 LARGEST = 1 << 24
 SPLIT_AXIS = -4  # of Reshape: what follows are the two axes that one becomes
@@ -15,7 +16,7 @@ SPLIT_AXIS = -4  # of Reshape: what follows are the two axes that one becomes
 def integer(least: int, most: int) -> Rule:
     """A whole number."""
     def rule(text: str) -> str:
-        return str(_bounded(_whole(text), least, most))
+        return str(_within(_whole(text), least, most))
     return rule
 
 
@@ -27,7 +28,7 @@ def integers(length: int | None, least: int, most: int, empty: bool = False) -> 
             return None
         if len(found) != length and (length is not None or not 1 <= len(found) <= 8):
             raise ValueError(f"has {len(found)} numbers")
-        return _written([_bounded(value, least, most) for value in found])
+        return _written([_within(value, least, most) for value in found])
     return rule
 
 
@@ -36,7 +37,7 @@ def number(least: float = -1e30, most: float = 1e30) -> Rule:
     def rule(text: str) -> str:
         if not (len(text) < 64 and text.isascii() and math.isfinite(float(text)) and "_" not in text):
             raise ValueError("is no number")
-        _bounded(float(text), least, most)
+        _within(float(text), least, most)
         return text.strip()
     return rule
 
@@ -62,7 +63,7 @@ def dropped(text: str) -> None:
     """Of no account."""
 
 
-def flag(text: str) -> str:
+def flag(text: str) -> str | None:
     """Yes or no."""
     return among("True", "False", "true", "false", "1", "0")(text)
 
@@ -71,7 +72,7 @@ def axes(text: str) -> str | None:
     """Axes: a number, several, or none."""
     if text in ("None", "()", "[]"):
         return None if text == "None" else text
-    return _written(_distinct([_bounded(value, -6, 6) for value in _tuple(text)]))
+    return _written(_distinct([_within(value, -6, 6) for value in _tuple(text)]))
 
 
 def permutation(text: str) -> str:
@@ -88,7 +89,7 @@ def reshaping(text: str) -> str:
     if not 1 <= len(found) <= 8:
         raise ValueError(f"has {len(found)} numbers")
     while at < len(found):
-        _bounded(found[at], SPLIT_AXIS, LARGEST)
+        _within(found[at], SPLIT_AXIS, LARGEST)
         if found[at] == SPLIT_AXIS:
             two = found[at + 1:at + 3]
             if len(two) < 2 or any(value == 0 or value < -1 for value in two) or two == [-1, -1]:
@@ -102,7 +103,7 @@ def reshaping(text: str) -> str:
 
 def size(text: str) -> str:
     """A place on an axis, or None: its end."""
-    return text if text == "None" else str(_bounded(_whole(text), -LARGEST, LARGEST))
+    return text if text == "None" else str(_within(_whole(text), -LARGEST, LARGEST))
 
 
 def places(text: str) -> str:
@@ -120,7 +121,7 @@ def _whole(text: str) -> int:
     return int(text.strip().rstrip("L"))
 
 
-def _bounded(value: float, least: float, most: float) -> float:
+def _within(value: Number, least: float, most: float) -> Number:
     if not least <= value <= most:
         raise ValueError(f"is not from {least:g} to {most:g}")
     return value

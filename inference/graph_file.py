@@ -102,7 +102,7 @@ def _node(node: Any, number: int, before: list[dict[str, Any]], outputs: list[in
         if "data" in roots or op == "LeakyReLU" and None in roots:  # GNAP's channel sum has weights that are computed
             raise ValueError("has parameters that are no parameters")
         operator.check(checked)
-        return _written(op, name, entries, checked), operator.outputs(checked)
+        return _written(str(op), name, entries, checked), operator.outputs(checked)
     except ValueError as error:
         raise ValueError(f"{op} {name} {error}") from None
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import BinaryIO, NamedTuple, Tuple
+from io import BufferedReader
+from typing import NamedTuple, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -50,7 +51,7 @@ class ParameterFile:
     names. ValueError where it is not such a file, or is damaged.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BufferedReader) -> None:
         self._stream, self._size = stream, os.fstat(stream.fileno()).st_size
         magic, _, count = self._unpack("<QQQ")
         if magic != LIST_MAGIC:
@@ -75,7 +76,7 @@ class ParameterFile:
         entry = self.entries[name]
         array = np.empty(entry.shape, entry.dtype)
         self._stream.seek(entry.offset)
-        if self._stream.readinto(memoryview(array.reshape(-1)).cast("B")) != entry.nbytes:
+        if self._stream.readinto(array.reshape(-1).data.cast("B")) != entry.nbytes:
             raise ValueError("it ends early")
         return array
 
@@ -119,7 +120,7 @@ class ParameterFile:
         if not 0 < length <= LONGEST_NAME:
             raise ValueError(f"the name of an array is said to have {length} bytes")
         try:
-            name = self._unpack(f"<{length}s")[0].decode("utf-8")
+            name = self._unpack(f"<{length}s")[0].decode("utf-8")  # type: ignore[attr-defined]
         except UnicodeDecodeError:
             raise ValueError("the name of an array is not UTF-8") from None
         if "\0" in name:

@@ -34,8 +34,11 @@ esac
 if [ -n "$present" ] && [ "$present" != "$wanted" ]; then
     [ "$told" = "command line" ] || fail "$venv is an environment for $present, and GPU=$gpu from the surroundings would replace it; say so with make venv GPU=$gpu, or unset GPU to keep it"
 fi
-files=requirements.txt
-[ "$wanted" = cpu ] || files="requirements.txt requirements-gpu.txt"
+# What a user needs, and what the tests need, which may be missing where only the product is handed on.
+dev=
+[ ! -e requirements-dev.txt ] || dev=requirements-dev.txt
+files="requirements.txt $dev"
+[ "$wanted" = cpu ] || files="$files requirements-gpu.txt"
 list() { cat $files | sed 's/ *#.*//; /^$/d'; } # what is installed; the stamp holds it, so that only a change of it counts
 if [ "$present" = "$wanted" ] && [ -e "$stamp" ]; then
     if list | cmp -s - "$stamp" || { [ ! -s "$stamp" ] && [ -z "$(find $files -newer "$stamp")" ]; }; then
@@ -80,11 +83,11 @@ trap 'exit 130' INT TERM
 "$python" -m venv "$venv"
 install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$@"; }
 if [ "$wanted" = cpu ]; then
-    install -r requirements.txt || fail "the packages of requirements.txt could not be installed (see above), and $venv is as it was; the network or the package index is the usual cause; run make venv again"
+    install -r requirements.txt ${dev:+-r $dev} || fail "the packages of requirements.txt could not be installed (see above), and $venv is as it was; the network or the package index is the usual cause; run make venv again"
 else
     echo "environment: the wheel and the CUDA libraries are some 2.5 GB to fetch, and 4 GB on the disk"
     grep -v '^mxnet==' requirements.txt > "$venv/requirements.txt"
-    install -r "$venv/requirements.txt" "mxnet-$wanted==1.9.1" -r requirements-gpu.txt || fail "MXNet's wheel for $wanted or the CUDA libraries could not be installed (see above), and $venv is as it was; the network, the package index or a full disk is the usual cause; run make venv GPU=$wanted again"
+    install -r "$venv/requirements.txt" "mxnet-$wanted==1.9.1" -r requirements-gpu.txt ${dev:+-r $dev} || fail "MXNet's wheel for $wanted or the CUDA libraries could not be installed (see above), and $venv is as it was; the network, the package index or a full disk is the usual cause; run make venv GPU=$wanted again"
     if [ "$wanted" = cu110 ]; then
         ln -sf /usr/local/cuda-11.0/lib64/libcusolver.so.10 /usr/local/cuda-11.0/lib64/libnvrtc.so.11.0 "$venv"/lib/python3*/site-packages/mxnet/
     fi

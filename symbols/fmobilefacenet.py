@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Sequence
 
 import mxnet as mx
+from mxnet.symbol import Symbol
 
 from symbols.gnap import batch_norm
 from symbols.symbol_utils import BN_EPS_MXNET, activation, get_fc1, normalise_input
 
 LAST = 512
-Symbol = mx.sym.Symbol
 
 
 def get_symbol(emb_size: int, version_output: str = "GDC", version_act: str = "prelu", bn_mom: float = 0.9,

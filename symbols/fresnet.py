@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 import mxnet as mx
+from mxnet.symbol import Symbol
 
 from symbols.gnap import batch_norm
 from symbols.symbol_utils import activation, get_fc1, normalise_input
@@ -19,7 +20,6 @@ UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 49: (3, 4, 14, 3), 50: (3, 4, 14, 3
          160: (3, 24, 49, 3), 200: (3, 24, 36, 3), 269: (3, 30, 48, 8)}
 STEM = 64
 FILTERS = (64, 128, 256, 512)
-Symbol = mx.sym.Symbol
 
 
 def get_symbol(emb_size: int, num_layers: int, version_output: str = "E", version_input: int = 1,

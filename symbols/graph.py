@@ -36,7 +36,8 @@ def rewrite(symbol: mx.sym.Symbol, replace: Callable[[Graph, Node], Entry | None
     """`symbol` with nodes replaced: replace(graph, node) adds others and returns the entry that stands for the node's
     output, or returns None to keep it (it may change it)."""
     source = json.loads(to_json(symbol))
-    graph, place = Graph(), []
+    graph = Graph()
+    place: list[Entry] = []
     for node in source["nodes"]:
         node["inputs"] = [_moved(place, entry) for entry in node["inputs"]]
         entry = replace(graph, node)

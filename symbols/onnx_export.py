@@ -8,6 +8,7 @@ from typing import Mapping
 import mxnet as mx
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from symbols.graph import fixed_gammas, prelu_slopes
 
@@ -28,8 +29,8 @@ def to_onnx(symbol: mx.sym.Symbol, parameters: Mapping[str, mx.nd.NDArray], data
         model = onnx.load(path)
     stored = {value.name: value for value in model.graph.initializer}
     for name in set(prelu_slopes(symbol)):
-        array = onnx.numpy_helper.to_array(stored[name]).reshape(-1, 1, 1)
-        stored[name].CopyFrom(onnx.numpy_helper.from_array(array, name))
+        array = numpy_helper.to_array(stored[name]).reshape(-1, 1, 1)
+        stored[name].CopyFrom(numpy_helper.from_array(array, name))
     for listed in [value for value in model.graph.input if value.name in stored]:
         model.graph.input.remove(listed)
     for value in (*model.graph.input, *model.graph.output):

@@ -51,10 +51,11 @@ def choose_cuts(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> Cuts:
 def cut(symbol: mx.sym.Symbol, places: tuple[int, ...]) -> list[mx.sym.Symbol]:
     """The segments of `symbol`, each a network from `data` to one output, the output of one the data of the next."""
     source = json.loads(symbol.tojson())
-    segments, before = [], None
+    segments: list[mx.sym.Symbol] = []
+    before: int | None = None
     for last in (*places, source["heads"][0][0]):
         graph = Graph()
-        moved = {} if before is None else {before: graph.add("null", DATA, [])[0]}
+        moved: dict[int, int] = {} if before is None else {before: graph.add("null", DATA, [])[0]}
         head = [_copy(source["nodes"], last, graph, moved), 0, 0]
         written = {"nodes": graph.nodes, "heads": [head], "attrs": source["attrs"],
                    "arg_nodes": [number for number, node in enumerate(graph.nodes) if node["op"] == "null"]}

@@ -4,12 +4,12 @@ from __future__ import annotations
 from typing import Any, Callable
 
 import mxnet as mx
+from mxnet.symbol import Symbol
 
 from symbols.gnap import batch_norm, gnap_symbol
 
 PRELU_SLOPE = 0.25
 BN_EPS_MXNET = 1e-3  # MXNet's default, with which the ecosystem's MobileFaceNet was trained, its depthwise head too
-Symbol = mx.sym.Symbol
 
 
 def normalise_input() -> Symbol:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 import mxnet as mx
 
@@ -74,9 +75,10 @@ def head_memory(config: Config, num_classes: int, devices: int) -> int:
 def compare_heads(config: Config, num_classes: int, devices: int) -> str:
     """The classification layer's memory in each of its layouts, for the log."""
     rate = config.partial_fc if config.partial_fc < 1 else 0.1
-    layouts = {"whole": dict(fc7_parallel=False, partial_fc=1.0), "--fc7-parallel": dict(fc7_parallel=True,
-               partial_fc=1.0), f"--partial-fc {rate:g}": dict(fc7_parallel=False, partial_fc=rate),
-               "both": dict(fc7_parallel=True, partial_fc=rate)}
+    layouts: dict[str, dict[str, Any]] = {
+        "whole": dict(fc7_parallel=False, partial_fc=1.0), "--fc7-parallel": dict(fc7_parallel=True, partial_fc=1.0),
+        f"--partial-fc {rate:g}": dict(fc7_parallel=False, partial_fc=rate),
+        "both": dict(fc7_parallel=True, partial_fc=rate)}
     return ", ".join(f"{name} {head_memory(replace(config, **flags), num_classes, devices) / 2 ** 30:.2f} GiB"
                      for name, flags in layouts.items())
 
@@ -87,5 +89,5 @@ def _planned(symbol: mx.sym.Symbol, shape: tuple[int, ...]) -> int:
     for images in (1, 1 + PLANNED):
         requests = {name: "null" if name == "data" else "write" for name in symbol.list_arguments()}
         bound = symbol.simple_bind(mx.cpu(), data=(images, *shape[1:]), grad_req=requests)
-        allotted.append(int(re.search(r"Total (\d+) MB allocated", bound.debug_str()).group(1)))
+        allotted.append(int(re.findall(r"Total (\d+) MB allocated", bound.debug_str())[0]))
     return (allotted[1] - allotted[0]) * 2 ** 20 // PLANNED

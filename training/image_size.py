@@ -35,4 +35,5 @@ def _last_map(config: Config, size: tuple[int, int]) -> tuple[int, int]:
     """Height and width of the network's last feature map for images of `size`; ValueError for no such network."""
     symbol = symbols.build(config.network, config.emb_size, "GAP", config.version_input, config.version_unit,
                            config.version_se, config.version_act)
-    return infer_shapes(symbol, (1, 3, *size))["bn1_output"][2:]
+    _, _, height, width = infer_shapes(symbol, (1, 3, *size))["bn1_output"]
+    return height, width

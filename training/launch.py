@@ -81,7 +81,9 @@ def main(argv: list[str]) -> int:
     ssh = parse_ssh(options.ssh) if any(host.name for host in hosts) else []
     ssh += ["-p", str(options.ssh_port)] if options.ssh_port else []
     setup_logging()
-    for left in range(DRAWS - 1, -1, -1):
+    left = DRAWS
+    while True:
+        left -= 1
         port, kept = choose_port(hosts[0], options.port)
         drawn = {} if options.port else {DRAWN: "1"}
         roles = plan(options.command, hosts, options.num_workers, options.num_servers or len(hosts), port, ssh,

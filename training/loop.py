@@ -131,18 +131,18 @@ class Loop:
         if not self.window.sums["steps"]:
             return
         self.window.join(self.workers)
-        if self.first:
-            self._log_window(bar)
+        if self.runlog:
+            self._log_window(bar, self.runlog)
         self.window.start()
         self._changed = True
 
-    def _log_window(self, bar: tqdm) -> None:
+    def _log_window(self, bar: tqdm, runlog: RunLog) -> None:
         progress, summary = self.progress, self.window.summary()
         epoch = progress.position / self.schedule.images
         row = {"kind": "train", "step": progress.step, "epoch": epoch, "loss": summary["loss"],
                "accuracy": summary["accuracy"], "cosine": summary["cosine"], "lr": self.trainer.learning_rate,
                "samples_per_s": summary["samples_per_s"], "data_wait": summary["data_wait"], "time": time.time()}
-        self.runlog.train(row, summary["norm"])
+        runlog.train(row, summary["norm"])
         bar.set_postfix_str(f"loss {row['loss']:.3f} acc {row['accuracy']:.3f} cos {row['cosine']:.3f}")
         left = (self.schedule.end - progress.step) * summary["seconds_per_step"]
         log.info("%s", f"step {progress.step}/{self.schedule.end} epoch {epoch:.2f} loss {row['loss']:.4f} accuracy "
@@ -160,15 +160,17 @@ class Loop:
         self.guard.settle()
         self._flush_window(tqdm(disable=True))
         arguments, auxiliary = self.model.network_arrays()
-        results = self._verify(arguments, auxiliary) if self.first else []
-        if any(self.workers.any(results is None)):  # for which the other workers have waited
-            return  # stopped by a signal: a resumed run verifies this step first
-        for result in results:
-            self._log_result(result)
+        results = self._verify(arguments, auxiliary) if self.runlog else []
+        stopped = any(self.workers.any(results is None))  # for which the other workers have waited
+        if stopped or results is None:
+            return  # by a signal: a resumed run verifies this step first
         progress.verified_step = progress.step
         better = self._is_best(results)
-        if self.first and (_is_kept(config.ckpt, better, last, bool(self.targets))):
-            self._save_checkpoint(arguments, auxiliary, better)
+        if self.runlog:
+            for result in results:
+                self._log_result(result, self.runlog)
+            if _is_kept(config.ckpt, better, last, bool(self.targets)):
+                self._save_checkpoint(arguments, auxiliary, better, self.runlog)
         self._changed = True
         self.save_state()
         self.window.start()
@@ -194,9 +196,10 @@ class Loop:
         progress.best, progress.best_of = float(value), best_of
         return True
 
-    def _save_checkpoint(self, arguments: dict[str, Any], auxiliary: dict[str, Any], better: bool) -> None:
+    def _save_checkpoint(self, arguments: dict[str, Any], auxiliary: dict[str, Any], better: bool,
+                         runlog: RunLog) -> None:
         progress, prefix = self.progress, self.config.prefix
-        self.runlog.check()
+        runlog.check()
         number = 1 if self.config.ckpt == 3 else progress.saves + 1
         path = save_checkpoint(prefix, number, self.model.symbol, arguments, auxiliary)
         progress.saves, progress.replaced = max(progress.saves, number), 0
@@ -204,8 +207,8 @@ class Loop:
             progress.best_number = number
         log.info("saved %s%s", path, ", the best so far" if better else "")
 
-    def _log_result(self, result: VerificationResult) -> None:
-        self.runlog.verification(result_row(result, self.progress.step), roc_picture(result), result.embeddings)
+    def _log_result(self, result: VerificationResult, runlog: RunLog) -> None:
+        runlog.verification(result_row(result, self.progress.step), roc_picture(result), result.embeddings)
         log.info("step %d %s: accuracy %.4f +- %.4f, TPR at FPR 0.1%% %.4f, EER %.4f, AUC %.4f, XNorm %.3f (%d pairs, "
                  "%.1f s)", self.progress.step, result.name, result.accuracy, result.accuracy_std, result.tpr,
                  result.eer, result.auc, result.xnorm, result.pairs, result.seconds)
@@ -223,14 +226,15 @@ class Loop:
         self.guard.settle()
         net = self.model.state_arrays()
         self.window.join(self.workers)
-        if self.first:
-            self._write_state({"net": net, "head": self.model.head_arrays(), "momentum": momentum_arrays(self.trainer)})
+        if self.runlog:
+            self._write_state({"net": net, "head": self.model.head_arrays(),
+                               "momentum": momentum_arrays(self.trainer)}, self.runlog)
         self._saved_at, self._saved_step, self._changed = time.monotonic(), self.progress.step, False
 
-    def _write_state(self, arrays: dict[str, dict[str, mx.nd.NDArray]]) -> None:
+    def _write_state(self, arrays: dict[str, dict[str, mx.nd.NDArray]], runlog: RunLog) -> None:
         for part in arrays.values():
             check_finite(part, self.progress.step)
-        self.progress.lengths, self.progress.window = self.runlog.sync(), self.window.state()
+        self.progress.lengths, self.progress.window = runlog.sync(), self.window.state()
         self.states.save(self.progress, arrays)
 
 

@@ -33,7 +33,7 @@ class StepResult:
     embeddings: list[mx.nd.NDArray]
     keys: np.ndarray
     labels: np.ndarray
-    finite: mx.nd.NDArray | None = None
+    finite: mx.nd.NDArray = None
     applied: bool = False
 
     def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

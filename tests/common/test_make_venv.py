@@ -24,7 +24,8 @@ esac
 def make(tmp_path):
     """make("GPU=cu117", GPU="from the surroundings"): a make in a folder of its own; the finished process."""
     (tmp_path / "scripts").mkdir()
-    for name in ("Makefile", "scripts/make_venv.sh", "requirements.txt", "requirements-gpu.txt"):
+    for name in ("Makefile", "scripts/make_venv.sh", "requirements.txt", "requirements-dev.txt",
+                 "requirements-gpu.txt"):
         shutil.copy(REPO / name, tmp_path / name)
     (tmp_path / "python").write_text(PYTHON)
     (tmp_path / "python").chmod(0o755)
@@ -59,7 +60,8 @@ def test_a_gpu_environment_has_the_wheel_and_the_libraries_and_stays_one(make, t
 
 def test_a_cpu_environment_is_the_default_and_stays_one(make, tmp_path):
     assert make().returncode == 0 and kind(tmp_path) == ["mxnet"]
-    assert installed(tmp_path).split("install ")[1].split()[-2:] == ["-r", "requirements.txt"]
+    assert installed(tmp_path).split("install ")[1].split()[-4:] == ["-r", "requirements.txt",
+                                                                     "-r", "requirements-dev.txt"]
     assert make(GPU="0").returncode == 0 and not installed(tmp_path)  # a device's number, for another program
 
 

@@ -1,7 +1,7 @@
 """Workers that Horovod has started and whose gradients it adds up (--kvstore horovod)."""
 from __future__ import annotations
 
-from typing import Union
+from typing import Any, Union
 
 import mxnet as mx
 from mxnet.kvstore import KVStoreBase
@@ -38,7 +38,7 @@ class AllreduceStore(KVStoreBase):
 
     type = "horovod"
 
-    def __init__(self, hvd: object) -> None:
+    def __init__(self, hvd: Any) -> None:
         self._hvd = hvd
 
     @property

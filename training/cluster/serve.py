@@ -55,7 +55,7 @@ def refusing() -> Callable[[int, int | None, int | None], None]:
     Our workers send none: that sums are to wait for all, and the end, are handled inside MXNet. MXNet's own function
     unpickles an optimizer here, that is, runs what a peer wants to be run.
     """
-    said = []
+    said: list[int] = []
 
     def refuse(command: int, body: int | None, _: int | None) -> None:
         if not said:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import BinaryIO, Iterator
+from typing import BinaryIO, Iterator, cast
 
 from training.cluster.roles import Role
 from training.cluster.variables import TAKEN, PortTaken
@@ -26,14 +26,16 @@ class Process:
     """A role that runs: its lines come out prefixed, its group of processes takes signals."""
 
     def __init__(self, role: Role) -> None:
-        self.role, self.threads = role, []
+        self.role = role
+        self.threads: list[threading.Thread] = []
         self._process = subprocess.Popen(role.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          stderr=subprocess.PIPE, start_new_session=True)
+        self._orders = cast(BinaryIO, self._process.stdin)
 
     def pass_output_on(self, lock: threading.Lock) -> None:
         """Start the threads that write its lines to this process's own output."""
-        for source, sink in ((self._process.stdout, sys.stdout.buffer), (self._process.stderr, sys.stderr.buffer)):
-            thread = threading.Thread(target=_pass_on, args=(source, sink, self.role.name, lock), daemon=True)
+        for source, sink in ((self._process.stdout, sys.stdout), (self._process.stderr, sys.stderr)):
+            thread = threading.Thread(target=_pass_on, args=(source, sink.buffer, self.role.name, lock), daemon=True)
             thread.start()
             self.threads.append(thread)
 
@@ -45,15 +47,15 @@ class Process:
     def send(self, name: str) -> None:
         """Send the signal `name` (INT, TERM, KILL) to the group."""
         with contextlib.suppress(OSError, ValueError):  # it has just ended
-            self._process.stdin.write(name.encode() + b"\n")
-            self._process.stdin.flush()
+            self._orders.write(name.encode() + b"\n")
+            self._orders.flush()
 
     def bury(self) -> None:
         """Make sure that nothing of the group is left on this machine."""
         with contextlib.suppress(OSError):
             os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(OSError, ValueError):
-            self._process.stdin.close()  # behind ssh, this is what ends the group
+            self._orders.close()  # behind ssh, this is what ends the group
 
 
 def _pass_on(source: BinaryIO, sink: BinaryIO, name: str, lock: threading.Lock) -> None:
@@ -107,7 +109,8 @@ def _watch(processes: list[Process], signals: _Signals, grace: float) -> int:
     workers = [process for process in processes if process.role.kind == "worker"]
     deadline = early = None
     while True:
-        ended = {process: process.status() for process in processes if process.status() is not None}
+        now = [(process, process.status()) for process in processes]
+        ended = {process: status for process, status in now if status is not None}
         failed = [process for process, status in ended.items() if status not in (0, STOPPED)]
         if any(process.role.kind == "scheduler" and ended[process] == TAKEN for process in failed):
             raise PortTaken("the scheduler's port is taken; --port names another")

@@ -38,7 +38,8 @@ class Filler:
         mirrored: bool (n,). Returns which images stand there now, (n,), others in the place of some that do not decode,
         and for the keys of those what is wrong. RunError where a hundred in a row do not decode.
         """
-        used, faults = index.copy(), {}
+        used = index.copy()
+        faults: dict[int, str] = {}
         for row in self._fill_shortly(rows, index, mirrored, position):
             used[row] = self._fill_at_length(rows[row], int(index[row]), bool(mirrored[row]), position + row, faults)
         return used, faults

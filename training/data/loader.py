@@ -59,7 +59,8 @@ class BatchLoader:
         self._order = EndlessOrder(len(chosen), seed)
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._batches: queue.Queue = queue.Queue(maxsize=ahead)
-        self._stop, self._failed = threading.Event(), None
+        self._stop = threading.Event()
+        self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._produce, args=(position,), name="batches", daemon=True)
         cv2.setNumThreads(1)  # the pool is the parallelism
         self._thread.start()

@@ -47,4 +47,4 @@ def coins(seed: int, start: int, count: int) -> np.ndarray:
 @functools.lru_cache(maxsize=8)
 def _start(seed: int) -> np.uint64:
     """Where the counter of a seed begins; kept, since a RandomState takes as long as decoding an image."""
-    return np.random.RandomState([seed, 2]).randint(1 << 63, dtype=np.uint64)
+    return np.uint64(np.random.RandomState([seed, 2]).randint(1 << 63, dtype=np.uint64))

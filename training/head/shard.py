@@ -49,7 +49,10 @@ class Shard:
         self.request = "add" if accumulate else "write"
         self.arrays: dict[str, mx.nd.NDArray] = {}
         self.gradients: dict[str, mx.nd.NDArray] = {}
-        self._numbers = self._rows = self._inverse = self._taking = None
+        self._numbers: np.ndarray | None = None  # of the rows that take part; _rows: the same on the device
+        self._rows: mx.nd.NDArray | None = None
+        self._taking: dict[str, mx.nd.NDArray] = {}
+        self._inverse: mx.nd.NDArray = None
 
     def put(self, whole: Mapping[str, mx.nd.NDArray]) -> None:
         """Take this shard's rows of whole arrays; what is not given is 0 where there was nothing."""

@@ -43,7 +43,8 @@ class RunLog:
             log.warning("%s in %s: shorter than when the state was saved; rows are missing there", ", ".join(shorter),
                         folder)
         self._metrics = GrowingFile(folder / METRICS)
-        self._folder, self._first_step, self._opened = folder, first_step, None
+        self._folder, self._first_step = folder, first_step
+        self._opened: EventFile | None = None
 
     @property
     def _events(self) -> EventFile:
@@ -53,7 +54,7 @@ class RunLog:
 
     def sync(self) -> dict[str, int]:
         """Flush rows and events to the disk; the length of every file that holds some, by name."""
-        events = {self._opened.path.name: self._opened.sync()} if self._opened else {}
+        events: dict[str, int] = {self._opened.path.name: self._opened.sync()} if self._opened else {}
         return {**self._lengths, METRICS: self._metrics.sync(), **events}
 
     def check(self) -> None:

@@ -26,7 +26,8 @@ class Window:
         """Forget what was added, begin with `sums` where there are any, and begin to count time."""
         self.sums = {name: (sums or {}).get(name, 0) for name in SUMS}
         self._shape = {name: (sums or {}).get(name, math.nan) for name in SHAPE}
-        self._began, self._last = time.perf_counter(), None
+        self._began = time.perf_counter()
+        self._last: StepResult | None = None
 
     def add(self, loss: np.ndarray, cosine: np.ndarray, hit: np.ndarray, waited: float, result: StepResult) -> None:
         """Count a step: per-image losses, cosines and hits, and the seconds spent waiting for its images."""

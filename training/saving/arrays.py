@@ -69,7 +69,7 @@ def _pieces(arrays: Mapping[str, mx.nd.NDArray]) -> Iterator[bytes | memoryview]
         array = np.ascontiguousarray(value.asnumpy())
         yield struct.pack(f"<Iii{array.ndim}q", V2, 0, array.ndim, *array.shape)
         yield struct.pack("<iii", CPU, 0, NUMBERS[array.dtype.name])
-        yield memoryview(array).cast("B")
+        yield array.data.cast("B")
     yield struct.pack("<Q", len(arrays))
     for name in arrays:
         encoded = name.encode("utf-8")

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Iterable, Iterator, Mapping
+from typing import Any, Iterable, Iterator, Mapping
 
 import symbols
 from symbols.fresnet import UNITS
@@ -35,7 +35,7 @@ def looks_like(given: Shapes) -> str:
     return flags if best >= LIKE else ""
 
 
-def _candidates(given: Shapes) -> Iterator[dict[str, object]]:
+def _candidates(given: Shapes) -> Iterator[dict[str, Any]]:
     """Settings of the networks that have as many units as `given`, the usual ones first."""
     act = {} if any(name.endswith("_gamma") and "relu" in name for name in given) else {"version_act": "relu"}
     units = [len({name.split("_")[1] for name in given if re.match(rf"stage{stage}_unit\d", name)})

@@ -74,8 +74,8 @@ def _fc7(prefix: str, number: int, given: Arrays, identity: Mapping[str, Any],
             fc7 = {name: given[name] for name in HEAD_ARRAYS if name in given and len(given[name]) == shape[0]}
             return fc7, "taken from the checkpoint, whose classes must be this set's: it has as many"
         return {}, f"drawn anew: that in the checkpoint is {given['fc7_weight'].shape}, not {tuple(shape)}"
-    fc7, told = head_beside(prefix, number, identity, shape)
-    return fc7, told if fc7 else f"drawn anew: {told}"
+    beside, told = head_beside(prefix, number, identity, shape)
+    return dict(beside), told if beside else f"drawn anew: {told}"
 
 
 def _renamed(loaded: Mapping[str, mx.nd.NDArray], shapes: Shapes) -> dict[str, mx.nd.NDArray]:

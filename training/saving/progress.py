@@ -78,8 +78,9 @@ def _fits(name: str, value: Any) -> bool:
     if name == "warned":
         return isinstance(value, list) and len(value) <= 1000 and all(map(_is_text, value))
     if name in ("lengths", "window", "symptoms"):
-        fits = _is_number if name == "window" else is_whole
-        return isinstance(value, dict) and all(_is_text(key) and fits(item) for key, item in value.items()) and (
+        return isinstance(value, dict) and all(
+            _is_text(key) and (_is_number(item) if name == "window" else is_whole(item))
+            for key, item in value.items()) and (
             name != "lengths" or all(map(is_growing, value)))
     return is_whole(value)
 

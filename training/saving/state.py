@@ -169,8 +169,10 @@ def remove_states(folder: Path) -> None:
 
 
 def _number(path: Path) -> tuple[int, int]:
-    step, repeat = GENERATION.fullmatch(path.name).groups()
-    return int(step), int(repeat or 0)
+    found = GENERATION.fullmatch(path.name)
+    if not found:
+        raise ValueError("has no name of a state")
+    return int(found[1]), int(found[2] or 0)
 
 
 def shown(error: BaseException) -> str:

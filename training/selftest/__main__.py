@@ -90,7 +90,7 @@ def in_own_process(part: str, devices: list, quick: bool) -> Iterator:
     with subprocess.Popen(command + (["--quick"] if quick else []), stdout=subprocess.PIPE, text=True,
                           env=surroundings) as process:
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 if line.startswith("{"):
                     row = Row.from_json(line)
                     last = row.what

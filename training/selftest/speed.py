@@ -4,6 +4,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Callable, Iterator, Sequence
 
@@ -39,14 +40,14 @@ def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
     """A row a preset, float16 where the devices have it, and reading."""
     named = ", ".join(f"{device.device_type}:{device.device_id}" for device in devices)
     for name in SMALL if quick else PRESETS:
-        yield guarded(f"{name}, {named}", lambda name=name: training(name, devices, quick))
+        yield guarded(f"{name}, {named}", partial(training, name, devices, quick))
     if devices[0].device_type == "gpu":
         for name in SMALL if quick else ("mobilefacenet++", "lresnet18e-gnap"):
-            yield guarded(f"{name}, float16, {named}", lambda name=name: training(name, devices, quick, "float16"))
+            yield guarded(f"{name}, float16, {named}", partial(training, name, devices, quick, "float16"))
         if not all(slope_gradients_hold(device) for device in devices):  # what stepping around costs
             for name in SMALL if quick else ("mobilefacenet++", "lresnet18e-gnap"):
                 yield guarded(f"{name}, MXNet's own PReLU (wrong slopes, never trained so), {named}",
-                              lambda name=name: training(name, devices, quick, form=lambda symbol, *_: symbol))
+                              partial(training, name, devices, quick, form=lambda symbol, *_: symbol))
     yield guarded(f"reading alone, {usable_cores()} cores", lambda: reading(quick))
 
 
