@@ -1,4 +1,5 @@
-"""Every head leaves through mx.onnx and gives in onnxruntime what MXNet gives; it can be cast to other types."""
+"""Every head leaves as ONNX, ours and `mx.onnx`'s, and gives in onnxruntime what MXNet gives; it can be cast to other
+types."""
 from __future__ import annotations
 
 import json
@@ -7,6 +8,7 @@ import mxnet as mx
 import numpy as np
 import onnxruntime
 import pytest
+from mx_onnx import traced_onnx
 
 import symbols
 from symbols import fresnet
@@ -42,8 +44,8 @@ def by_mxnet(symbol, values, images, dtype="float32"):
     return bound.forward(is_train=False)[0].asnumpy()
 
 
-def by_onnxruntime(symbol, values, shape=SHAPE):
-    model = to_onnx(symbol, {name: mx.nd.array(value) for name, value in values.items()}, shape)
+def by_onnxruntime(symbol, values, shape=SHAPE, convert=to_onnx):
+    model = convert(symbol, {name: mx.nd.array(value) for name, value in values.items()}, shape)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {"data": images})[0]
 
@@ -68,6 +70,16 @@ def test_onnxruntime_gives_the_same(network, head, emb_size):
         found, expected = run(images(count)), by_mxnet(symbol, values, images(count))
         assert found.shape == (count, emb_size)
         assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("network, head, emb_size", [("r18", "E", 16), ("r18", "GAP", 16), ("y1", "GDC", 16),
+                                                     ("y1", "GNAP", 16), ("r18", "GNAP", 40)])
+def test_mxnets_exporter_takes_it_too(network, head, emb_size):
+    symbol = symbols.build(network, emb_size, head)
+    values = drawn(symbol)
+    found = by_onnxruntime(symbol, values, convert=traced_onnx)(images(2))
+    expected = by_mxnet(symbol, values, images(2))
+    assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("head, emb_size", [(head, 16) for head in HEADS] + [("GNAP", 40)])
@@ -97,8 +109,9 @@ def test_the_block_can_be_cast(reweight, dtype="float64"):
     assert np.allclose(*outputs, rtol=1e-2, atol=1e-2) and (outputs[1][1] == 0).all()
 
 
+@pytest.mark.parametrize("convert", [to_onnx, traced_onnx])
 @pytest.mark.parametrize("mean_over", ["image", "batch"])
-def test_the_block_leaves_too(tmp_path, mean_over):
+def test_the_block_leaves_too(tmp_path, mean_over, convert):
     maps = np.random.RandomState(3).normal(0, 1, (3, 6, 4, 4)).astype(np.float32)
     maps[1, :, 2] = 0
     block = GNAP(6, mean_over=mean_over)
@@ -107,7 +120,7 @@ def test_the_block_leaves_too(tmp_path, mean_over):
     expected = block(mx.nd.array(maps)).asnumpy()
     block.export(str(tmp_path / "block"))
     symbol, arguments, states = mx.model.load_checkpoint(str(tmp_path / "block"), 0)
-    found = by_onnxruntime(symbol, {**arguments, **states}, (1, 6, 4, 4))(maps)
+    found = by_onnxruntime(symbol, {**arguments, **states}, (1, 6, 4, 4), convert)(maps)
     assert np.allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 

@@ -1,0 +1,45 @@
+"""Finds a part of a graph that some function writes, such as GNAP, whatever its nodes are called."""
+from __future__ import annotations
+
+import ast
+import json
+from typing import Any
+
+import mxnet as mx
+
+from symbols.graph import Entry, Node, to_json
+
+HOLE = "hole"  # the variable of a pattern that stands for anything
+
+
+def match(nodes: list[Node], number: int, pattern: mx.sym.Symbol) -> Entry | None:
+    """The entry that stands where `pattern`, a symbol of one output, has its variable HOLE, if `pattern` without that
+    is what computes the first output of node `number`; else None."""
+    source = json.loads(to_json(pattern))
+    found: dict[int, Entry] = {}
+    todo: list[tuple[Entry, Entry]] = [([number, 0, 0], source["heads"][0])]
+    while todo:
+        ours, theirs = todo.pop()
+        node, wanted = nodes[ours[0]], source["nodes"][theirs[0]]
+        if wanted["op"] == "null":
+            if wanted["name"] != HOLE or found.setdefault(0, ours)[:2] != ours[:2]:
+                return None
+            continue
+        same = (node["op"] == wanted["op"] and ours[1] == theirs[1] and len(node["inputs"]) == len(wanted["inputs"])
+                and _values(node) == _values(wanted))
+        if not same:
+            return None
+        todo += list(zip(node["inputs"], wanted["inputs"]))
+    return found.get(0)
+
+
+def _values(node: Node) -> dict[str, Any]:
+    """A node's attributes, however their text is written; hints to optimizers and devices left out."""
+    return {name: _value(text) for name, text in node.get("attrs", {}).items() if not name.startswith("__")}
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
