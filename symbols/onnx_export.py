@@ -107,8 +107,8 @@ class _Export:
         if node["op"] == "null":
             if name != INPUT and name not in self.parameters:
                 raise ValueError(f"{name} has no value")
-            array = self.parameters.get(name)
-            self.values[number, 0] = self.data if name == INPUT else Value(name, array.shape, None, array)
+            self.values[number, 0] = self.data if name == INPUT else Value(
+                name, self.parameters[name].shape, None, self.parameters[name])
             return
         if number in self.gnap:
             entry, over = self.gnap[number]

@@ -6,7 +6,7 @@ ValueError, in a few words, where a node has attributes that ONNX cannot say.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Callable, List, Union
+from typing import Any, Callable, List, Union
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def _filled(number: float) -> Operator:
     return lambda node: Value("", node.outputs[0][0], None, np.full(node.outputs[0][0], number, np.float32))
 
 
-def _reduction(op: str) -> Operator:
+def _reduction(op: str) -> Callable[[Context], Value]:
     def written(node: Context) -> Value:
         data, axes = node.inputs[0], node.get("axis")
         count = len(data.shape)
@@ -84,7 +84,7 @@ def _reduction(op: str) -> Operator:
         if data.constant is not None and not data.name:
             if data.batch in chosen and op in ("ReduceSum", "ReduceProd"):
                 raise ValueError("counts the images of a batch")
-            reduce = {"ReduceSum": np.sum, "ReduceMean": np.mean, "ReduceMax": np.max, "ReduceMin": np.min}[op]
+            reduce: Any = {"ReduceSum": np.sum, "ReduceMean": np.mean, "ReduceMax": np.max, "ReduceMin": np.min}[op]
             result = np.asarray(reduce(data.constant, axis=tuple(sorted(chosen)), keepdims=keep), np.float32)
             return Value("", result.shape, node.outputs[0][1], result)
         return node.value(node.add(op, node.names(), axes=sorted(chosen), keepdims=int(keep)))

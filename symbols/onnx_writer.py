@@ -114,7 +114,9 @@ class Context:
 
     def name_of(self, value: Value) -> str:
         """What a value is called; a computed constant is written first."""
-        return value.name or self.writer.constant(f"{self.name}_constant", value.constant)
+        if value.name or value.constant is None:
+            return value.name
+        return self.writer.constant(f"{self.name}_constant", value.constant)
 
     def number(self, value: float, suffix: str = "number") -> str:
         """A constant of one number."""
