@@ -40,6 +40,7 @@ def _values(node: Node) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        return ast.literal_eval(text)
+        value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value  # an axis, and a tuple of it

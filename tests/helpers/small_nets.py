@@ -32,3 +32,19 @@ def forward(symbol, arguments, auxiliary, images):
     data = mx.nd.array(images.transpose(0, 3, 1, 2).astype(np.float32))
     bound = symbol.bind(mx.cpu(), {**arguments, "data": data}, aux_states=dict(auxiliary), grad_req="null")
     return bound.forward(is_train=False)[0].asnumpy()
+
+
+def draw_trained(symbol, shape, seed=1):
+    """Arguments and states in one, as a trained network might have them, with maps of the size of 1: fixed gammas that
+    are not 1, slopes that are negative or above 1. shape: of `data`."""
+    random = np.random.RandomState(seed)
+    arguments, _, states = symbol.infer_shape(data=shape)
+    values = {}
+    for name, own in (*zip(symbol.list_arguments(), arguments), *zip(symbol.list_auxiliary_states(), states)):
+        if name.endswith("_weight"):
+            values[name] = random.normal(0, np.sqrt(2 / np.prod(own[1:])), own)
+        elif name != "data":
+            low, high = ((-0.3, 1.3) if "relu" in name else
+                         (0.5, 1.5) if name.endswith(("gamma", "var")) else (-0.2, 0.2))
+            values[name] = random.uniform(low, high, own)
+    return {name: mx.nd.array(value) for name, value in values.items()}

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from small_nets import draw_trained
 
 import symbols
 from symbols import fresnet
@@ -14,21 +15,6 @@ from symbols.gnap import norm_aware_pooling
 from symbols.onnx_export import to_onnx
 
 SHAPE = (1, 3, 112, 112)
-
-
-def drawn(symbol, shape=SHAPE, seed=1):
-    """Arguments and states by name: fixed gammas are not 1, slopes negative and above 1."""
-    random = np.random.RandomState(seed)
-    arguments, _, states = symbol.infer_shape(data=shape)
-    values = {}
-    for name, own in (*zip(symbol.list_arguments(), arguments), *zip(symbol.list_auxiliary_states(), states)):
-        if name.endswith("_weight"):
-            values[name] = random.normal(0, np.sqrt(2 / np.prod(own[1:])), own)
-        elif name != "data":
-            low, high = ((-0.3, 1.3) if "relu" in name else
-                         (0.5, 1.5) if name.endswith(("gamma", "var")) else (-0.2, 0.2))
-            values[name] = random.uniform(low, high, own)
-    return {name: mx.nd.array(value) for name, value in values.items()}
 
 
 def by_mxnet(symbol, values, images):
@@ -61,7 +47,7 @@ def narrow(monkeypatch):
                                                      ("r18", "E", 16), ("r18", "GAP", 32), ("r18", "GNAP", 40)])
 def test_the_graph_is_plain_and_opencv_reads_it(network, head, emb_size):
     symbol = symbols.build(network, emb_size, head)
-    values = drawn(symbol)
+    values = draw_trained(symbol, SHAPE)
     model = to_onnx(symbol, values, SHAPE)
     onnx.checker.check_model(model, full_check=True)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 11)]
@@ -159,7 +145,7 @@ def test_an_operator_gives_what_mxnet_gives(name):
     shape = (1, 4, 6, 6)
     symbol = VARIANTS[name](mx.sym.Variable("data"))
     symbol = mx.sym.Flatten(symbol) if len(symbol.infer_shape(data=shape)[1][0]) > 2 else symbol
-    values = drawn(symbol, shape)
+    values = draw_trained(symbol, shape)
     model = to_onnx(symbol, values, shape)
     onnx.checker.check_model(model)
     given = np.random.RandomState(3).normal(0, 1, (3, *shape[1:])).astype(np.float32)
@@ -181,7 +167,7 @@ def test_what_has_no_form_in_onnx_is_named():
 
 def test_a_network_that_does_not_normalise_is_not_normalised_by_insightface_either():
     symbol = mx.sym.FullyConnected(mx.sym.Flatten(mx.sym.Variable("data")), num_hidden=4, name="fc1")
-    values = drawn(symbol, (1, 3, 8, 8))
+    values = draw_trained(symbol, (1, 3, 8, 8))
     model = to_onnx(symbol, values, (1, 3, 8, 8))
     assert [node.name[:3] for node in model.graph.node[:2]] == ["Sub", "Mul"]
     given = images(2, (1, 3, 8, 8))

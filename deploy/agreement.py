@@ -1,0 +1,144 @@
+"""Whether a model that leaves still gives the embeddings it gave: on random images, and on verification sets."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Protocol, Sequence
+
+import mxnet as mx
+import numpy as np
+
+from common.errors import RunError
+from eval.pair_statistics import statistics
+from eval.verification import VerificationResult, VerificationSet, numbers, verify_set
+from eval.verify import table
+
+BATCHES = (1, 3, 8)  # a model that is right for one image alone is a known fault of exporters
+LARGEST = 1e-4  # difference that is rounding
+DEPENDS = 1e-3  # difference by which an embedding depends on its neighbours in the batch
+Run = Callable[[np.ndarray], np.ndarray]  # (n, 3, H, W) float32, 0 to 255, to (n, D)
+
+
+class Embeds(Protocol):
+    """What `inference.embedder.Embedder` and its like have in common."""
+
+    image_size: tuple[int, int]
+    batch_size: int
+    dimension: int
+
+    def embed(self, batches: object, flip: bool = False) -> object:
+        """Yield the embeddings of batches."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between the embeddings of two models.
+
+    relative: the largest |a - b| of an image's vectors, in lengths of a. absolute: the largest of one number.
+    cosine: the smallest between the two of an image. images: how many were compared. alone: whether an image's
+    embedding is the same in any batch.
+    """
+
+    relative: float
+    absolute: float
+    cosine: float
+    images: int
+    alone: bool = True
+
+    def as_row(self) -> dict[str, object]:
+        """For JSON."""
+        return {"images": self.images, "batches": list(BATCHES), "largest_relative_difference": self.relative,
+                "largest_difference": self.absolute, "smallest_cosine": self.cosine,
+                "independent_of_batch": self.alone}
+
+    def __str__(self) -> str:
+        return (f"largest difference {self.absolute:.1e} ({self.relative:.1e} of an embedding's length), smallest "
+                f"cosine {self.cosine:.7f}")
+
+
+def plain_mxnet(symbol: mx.sym.Symbol, arguments: dict[str, mx.nd.NDArray],
+                auxiliary: dict[str, mx.nd.NDArray]) -> Run:
+    """A plain forward pass of MXNet's on a CPU, with nothing of this project between."""
+    def run(images: np.ndarray) -> np.ndarray:
+        bound = symbol.bind(mx.cpu(), {**arguments, "data": mx.nd.array(images, ctx=mx.cpu())},
+                            aux_states=dict(auxiliary), grad_req="null")
+        return bound.forward(is_train=False)[0].asnumpy().reshape(len(images), -1)
+    return run
+
+
+def plain_onnx(content: bytes) -> Run:
+    """onnxruntime on a CPU, fed raw pixels."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})[0]
+
+
+def difference(expected: np.ndarray, found: np.ndarray) -> Difference:
+    """Between (n, D) embeddings. RunError where those that are expected are not finite."""
+    expected, found = np.asarray(expected, np.float64), np.asarray(found, np.float64)
+    if not np.isfinite(expected).all():
+        raise RunError("the model's own embeddings hold NaN or infinity: it has diverged; take an earlier epoch")
+    if found.shape != expected.shape or not np.isfinite(found).all():
+        return Difference(np.inf, np.inf, -1.0, len(expected))
+    lengths = np.maximum(np.linalg.norm(expected, axis=1), 1e-30)
+    apart = np.linalg.norm(found - expected, axis=1)
+    cosines = (expected * found).sum(axis=1) / (lengths * np.maximum(np.linalg.norm(found, axis=1), 1e-30))
+    return Difference(float((apart / lengths).max()), float(np.abs(found - expected).max()),
+                      float(min(cosines.min(), 1.0)), len(expected))
+
+
+def compare(expected: Run, found: Run, image_size: tuple[int, int]) -> Difference:
+    """On drawn images in batches of each of BATCHES."""
+    parts, alone = [], True
+    for count in BATCHES:
+        images = draw_images(count, image_size, seed=count)
+        theirs = expected(images)
+        parts.append((theirs, found(images)))
+        if count > 1:
+            alone = alone and difference(expected(images[1:2]), theirs[1:2]).relative < DEPENDS
+    made = difference(np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts]))
+    return Difference(made.relative, made.absolute, made.cosine, made.images, alone)
+
+
+def draw_images(count: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
+    """(n, 3, H, W) float32 of whole numbers from 0 to 255: noise and coarse patterns, and a black and a white one."""
+    random = np.random.RandomState(seed)
+    images = random.randint(0, 256, (count, 3, *size)).astype(np.float32)
+    coarse = random.randint(0, 256, (count, 3, -(-size[0] // 8), -(-size[1] // 8))).astype(np.float32)
+    coarse = coarse.repeat(8, axis=2).repeat(8, axis=3)[:, :, :size[0], :size[1]]
+    images[1::2] = coarse[1::2]
+    images[6:7], images[7:8] = 0, 255
+    return images
+
+
+@dataclass(frozen=True)
+class SetScores:
+    """A verification set scored by a model before and after; results by name, in the order in which they are told."""
+
+    name: str
+    results: dict[str, VerificationResult]
+    difference: Difference
+
+    def table(self, fpr: Sequence[float]) -> str:
+        """A row for each."""
+        return table({f"{self.name}, {name}": result for name, result in self.results.items()},
+                     {f"{self.name}, {name}": statistics(result, fpr, 0, 0).points
+                      for name, result in self.results.items()})
+
+    def as_row(self, fpr: Sequence[float]) -> dict[str, object]:
+        """For JSON."""
+        return {"difference": {key: value for key, value in self.difference.as_row().items()
+                               if key in ("images", "largest_difference", "smallest_cosine")},
+                **{name: {**numbers(result), **statistics(result, fpr, 0, 0).as_row()}
+                   for name, result in self.results.items()}}
+
+
+def score_set(target: VerificationSet, embedders: dict[str, Embeds], fpr: Sequence[float]) -> SetScores:
+    """Every embedder's row for a set; the difference is of the last to the first, of unit embeddings."""
+    results = {name: verify_set(embedder, target, fpr, show_progress=True)  # type: ignore[arg-type]
+               for name, embedder in embedders.items()}
+    first, *_, last = results.values()
+    return SetScores(target.name, results, difference(first.embeddings, last.embeddings))

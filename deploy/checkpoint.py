@@ -1,0 +1,85 @@
+"""A checkpoint that is to leave, anybody's: cut at its embedding, all in float32."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict
+
+import mxnet as mx
+
+from common.errors import UserError
+from eval.models import checkpoint_digest
+from inference.embedder import check_parameters
+from inference.model import load_model, read_symbol
+from symbols.graph import Entry, Graph, Node, rewrite
+
+EMBEDDING = "fc1"  # what networks of the ecosystem call it
+FLOATS = ("float16", "float32", "float64")
+CASTS = ("Cast", "cast")
+CLASSIFIERS = ("softmax", "Softmax")
+Arrays = Dict[str, mx.nd.NDArray]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """name: as it was given. sha256: of its symbol's bytes, then its parameters'. layer: the embedding's. dimension:
+    its length. image_size: (H, W) that it is to embed."""
+
+    name: str
+    sha256: str
+    layer: str
+    symbol: mx.sym.Symbol
+    arguments: Arrays
+    auxiliary: Arrays
+    image_size: tuple[int, int]
+    dimension: int
+
+    @property
+    def parameters(self) -> Arrays:
+        """Arguments and auxiliary states."""
+        return {**self.arguments, **self.auxiliary}
+
+    @property
+    def count(self) -> int:
+        """How many numbers its parameters are."""
+        return sum(int(value.size) for value in self.parameters.values())
+
+
+def open_checkpoint(prefix: str, epoch: int, image_size: tuple[int, int], layer: str | None = None) -> Checkpoint:
+    """The checkpoint up to `layer`, by default fc1, or what it gives where it has no layer of that name.
+
+    What was trained or cast in float16 becomes float32, which is what CPUs compute. UserError where it is no
+    checkpoint, has no such layer, or takes no images of image_size.
+    """
+    name = f"{prefix},{epoch}"
+    layer = layer or _embedding(prefix)
+    symbol, arguments, auxiliary = load_model(prefix, epoch, layer)
+    symbol = _in_float32(symbol)
+    arguments, auxiliary = ({key: value.astype("float32") for key, value in arrays.items()}
+                            for arrays in (arguments, auxiliary))
+    try:
+        dimension = check_parameters(symbol, arguments, auxiliary, (1, 3, *image_size))
+    except UserError as error:
+        raise UserError(f"--model {name}: {error}; --image-size H,W says what it takes") from None
+    return Checkpoint(name, checkpoint_digest(prefix, epoch), layer, symbol, arguments, auxiliary, image_size,
+                      dimension)
+
+
+def _embedding(prefix: str) -> str:
+    """The name of the layer whose output is the embedding."""
+    symbol = read_symbol(prefix, "--model")
+    if f"{EMBEDDING}_output" in symbol.get_internals().list_outputs():
+        return EMBEDDING
+    outputs = symbol.list_outputs()
+    if len(outputs) > 1 or any(word in outputs[0] for word in CLASSIFIERS):
+        raise UserError(f"{prefix}-symbol.json: has no layer {EMBEDDING} and gives {', '.join(outputs[:4])}; --layer "
+                        "NAME says which layer is the embedding")
+    return outputs[0]
+
+
+def _in_float32(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
+    """Without casts between kinds of floats, and without variables that say what kind they are."""
+    def replace(graph: Graph, node: Node) -> Entry | None:
+        if node["op"] == "null":
+            node.get("attrs", {}).pop("__dtype__", None)
+        return node["inputs"][0] if node["op"] in CASTS and node["attrs"]["dtype"] in FLOATS else None
+    return rewrite(symbol, replace)

@@ -1,0 +1,104 @@
+"""What goes with a model that leaves: a card, X.json, and the folder that InsightFace's Python package loads."""
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Sequence
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from common.errors import UserError
+from common.new_folder import new_folder
+from deploy.agreement import Difference, SetScores
+from inference.onnx_file import parse_onnx
+
+MANIFEST = "manifest.json"
+FLIP = ("the embeddings of an image and of its mirror image are summed, then L2-normalised; a pair's score is the "
+        "squared L2 distance")
+ALIGNMENT = ("faces turned, scaled and cut out by five landmarks to ArcFace's template for 112x112 (eyes near (38, 52) "
+             "and (74, 52))")
+LIBRARIES = ("mxnet", "onnx", "onnxruntime")
+
+
+def normalisation(model: onnx.ModelProto) -> dict[str, Any]:
+    """What the graph does to pixels before its first layer, as far as that is a subtraction and a multiplication."""
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    value, mean, scale = model.graph.input[0].name, 0.0, 1.0
+    for op in ("Sub", "Mul"):
+        taking = [node for node in model.graph.node if value in node.input]
+        if len(taking) != 1 or taking[0].op_type != op or taking[0].input[1] not in stored:
+            break
+        number = stored[taking[0].input[1]]
+        if number.size != 1:
+            break
+        mean, scale = (float(number.reshape(())), scale) if op == "Sub" else (mean, float(number.reshape(())))
+        value = taking[0].output[0]
+    return {"inside": (mean, scale) != (0.0, 1.0), "mean": mean, "scale": scale,
+            "formula": f"(x - {mean:g}) * {scale:g}", "feed": "RGB pixels from 0 to 255 as they are"}
+
+
+def make_card(name: str, content: bytes, source: dict[str, Any], check: Difference, scores: Sequence[SetScores],
+              fpr: Sequence[float]) -> dict[str, Any]:
+    """The card of an ONNX file of these bytes. source: the model that it was made of, with its sha256."""
+    model, told = onnx.load_model_from_string(content), parse_onnx(content)
+    return {
+        "format": "ONNX", "file": name, "sha256": told.sha256, "bytes": len(content),
+        "opset": model.opset_import[0].version, "nodes": len(model.graph.node), "model": source,
+        "input": {"name": told.input, "type": "float32", "shape": ["N", 3, *(told.image_size or ())], "colour": "RGB",
+                  "range": [0, 255], "alignment": ALIGNMENT},
+        "output": {"name": told.output, "type": "float32", "shape": ["N", told.dimension], "normalised": False},
+        "normalisation": normalisation(model), "flip": FLIP,
+        "batch": "any" if check.alone else "one image at a time: an embedding depends on the others in its batch",
+        "check": {"against": source["name"], **check.as_row()},
+        "scores": {one.name: one.as_row(fpr) for one in scores},
+        "versions": {name: _version(name) for name in LIBRARIES}}
+
+
+def write_insightface(folder: Path, name: str, content: bytes, card: dict[str, Any], overwrite: bool) -> None:
+    """Write the folder of a model package: the ONNX file, `manifest.json` and the card.
+
+    Its name is the model's. InsightFace's `get_model` takes the .onnx file, its newer package and its server the
+    manifest (version 2), whose preprocessing "embedded" says that pixels go in as they are.
+    """
+    size = card["input"]["shape"][2:]
+    manifest = {"manifest_version": 2, "model_id": folder.name, "display_name": folder.name,
+                "tasks": {"recognition": {
+                    "file": f"{name}.onnx", "sha256": hashlib.sha256(content).hexdigest(), "input_size": size,
+                    "embedding_dimension": card["output"]["shape"][1], "preprocessing": "embedded"}},
+                "license": "MODEL.LICENSE"}
+    with new_folder(folder, overwrite, MANIFEST) as temporary:
+        (temporary / f"{name}.onnx").write_bytes(content)
+        (temporary / f"{name}.json").write_text(as_json(card), encoding="utf-8")
+        (temporary / MANIFEST).write_text(as_json(manifest), encoding="utf-8")
+
+
+def check_model_name(folder: Path, image_size: tuple[int, int]) -> None:
+    """UserError where InsightFace's loaders would not take the folder's name or images of this size."""
+    name = Path(folder).absolute().name
+    if not name or not name[0].isalnum() or not all(letter.isalnum() or letter in "._-" for letter in name) \
+            or not name.isascii() or len(name) > 128:
+        raise UserError(f"--insightface {folder}: its last part is the model's name: letters, digits, dots, hyphens "
+                        "and underscores, as in ~/.insightface/models/mine")
+    if image_size != (112, 112):
+        raise UserError(f"--insightface {folder}: InsightFace knows a recognition model by images of 112x112, not of "
+                        f"{image_size[0]}x{image_size[1]}; leave the flag out")
+
+
+def as_json(content: dict[str, Any]) -> str:
+    """Text of a JSON file."""
+    return json.dumps(content, indent=1, default=_plain) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
