@@ -96,7 +96,11 @@ def crop_names(paths: Sequence[str]) -> list[str]:
 
 def read_photograph(path: PathLike) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an image file, upright; Unusable with the reason."""
-    data = read_file(path)
+    return photograph_of(read_file(path))
+
+
+def photograph_of(data: bytes) -> np.ndarray:
+    """The same of an image file's content."""
     examine(data)
     return _decoded(data, 1)
 
@@ -106,7 +110,11 @@ def read_picture(path: PathLike, longest: int) -> Picture:
 
     A JPEG that is at least twice as large is decoded to a half, a quarter or an eighth of its size to begin with.
     """
-    data = read_file(path)
+    return picture_of(read_file(path), longest)
+
+
+def picture_of(data: bytes, longest: int) -> Picture:
+    """The same of an image file's content."""
     told = examine(data)
     longer = max(told.height, told.width)
     reduced = max((part for part in REDUCED if longer >= part * longest), default=1) if told.kind == "JPEG" else 1

@@ -6,7 +6,6 @@ names (N,) text; labels (N,) int64 where they are known; meta, JSON as text: `mo
 """
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from common.files import PathLike, write_atomic
+from common.files import PathLike, atomic_path
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,13 @@ class Embeddings:
 
 
 def save_embeddings(path: PathLike, made: Embeddings) -> None:
-    """Write `path`, whole or not at all."""
-    arrays = {"embeddings": made.embeddings.astype(np.float32), "norms": made.norms.astype(np.float32),
+    """Write `path`, whole or not at all; embeddings that lie on the disk are not read into memory at once."""
+    arrays = {"embeddings": made.embeddings.astype(np.float32, copy=False), "norms": made.norms.astype(np.float32),
               "names": made.names.astype(str), "meta": np.array(json.dumps(made.meta, sort_keys=True))}
     if made.labels is not None:
         arrays["labels"] = made.labels.astype(np.int64)
-    stream = io.BytesIO()
-    np.savez(stream, **arrays)
-    write_atomic(path, stream.getvalue())
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, **arrays)
 
 
 def load_embeddings(path: PathLike) -> Embeddings:

@@ -1,8 +1,8 @@
-"""One face for each photograph: searched for as it is, then less strictly, and chosen among several."""
+"""The faces of photographs: searched for as they are, then less strictly; one of several, or all."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Sequence
+from typing import Callable, List, Sequence
 
 import cv2
 import numpy as np
@@ -15,6 +15,9 @@ MARGIN = 0.25  # added on each side for the second search, in longer sides: a fa
 GRAY = (127, 127, 127)
 SMALL = 200  # longer side, in pixels, to which smaller photographs are enlarged for the second search ...
 MOST_ENLARGED = 8  # ... at most so many times
+
+
+Keep = Callable[[Sequence[Face], "tuple[int, int]"], List[Face]]
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,39 @@ def find(detector: Detector, photographs: Sequence[np.ndarray], search: Search, 
     rule: see `choose`. relax: where nothing is found, search again with lower thresholds and a finer pyramid, with a
     margin around the photograph, a small one enlarged.
     """
-    faces = [choose(some, photograph.shape[:2], rule)
+    def chosen(faces: Sequence[Face], size: tuple[int, int]) -> list[Face]:
+        face = choose(faces, size, rule)
+        return [] if face is None else [face]
+
+    return [faces[0] if faces else None for faces in _search_twice(detector, photographs, search, relax, chosen)]
+
+
+def find_all(detector: Detector, photographs: Sequence[np.ndarray], search: Search, relax: bool = True
+             ) -> list[list[Found]]:
+    """Every face of each photograph, the largest first; `relax` as for `find`."""
+    def largest_first(faces: Sequence[Face], size: tuple[int, int]) -> list[Face]:
+        return sorted(faces, key=lambda face: (-float((face.box[2:] - face.box[:2]).prod()), -face.score))
+
+    return _search_twice(detector, photographs, search, relax, largest_first)
+
+
+def _search_twice(detector: Detector, photographs: Sequence[np.ndarray], search: Search, relax: bool, keep: Keep
+          ) -> list[list[Found]]:
+    """What `keep` takes of the faces in each photograph of a size, (height, width)."""
+    faces = [keep(some, photograph.shape[:2])
              for some, photograph in zip(detector.detect(photographs, search), photographs)]
-    empty = [number for number, face in enumerate(faces) if face is None] if relax else []
+    empty = [number for number, some in enumerate(faces) if not some] if relax else []
     if empty:
         second = replace(search, thresholds=tuple(map(min, search.thresholds, RELAXED_THRESHOLDS)),
                          factor=max(search.factor, RELAXED_FACTOR))
         views = [_View(photographs[number]) for number in empty]
         for number, view, some in zip(empty, views, detector.detect([view.picture for view in views], second)):
-            faces[number] = choose([view.back(face) for face in some], photographs[number].shape[:2], rule)
-    there = [number for number, face in enumerate(faces) if face is not None]
-    points = detector.place_points([photographs[number] for number in there], [faces[number] for number in there])
-    found: list[Found | None] = [None] * len(faces)
-    for number, places in zip(there, points):
-        found[number] = Found(replace(faces[number], points=places), number in empty)
+            faces[number] = keep([view.back(face) for face in some], photographs[number].shape[:2])
+    there = [(number, face) for number, some in enumerate(faces) for face in some]
+    points = detector.place_points([photographs[number] for number, _ in there], [face for _, face in there])
+    found: list[list[Found]] = [[] for _ in faces]
+    for (number, face), places in zip(there, points):
+        found[number].append(Found(replace(face, points=places), number in empty))
     return found
 
 

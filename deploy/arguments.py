@@ -1,0 +1,67 @@
+"""Flags that several commands have."""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from common.arguments import at_least, image_size
+from common.errors import UserError
+from common.files import write_atomic
+
+STDOUT = "-"
+
+
+def add_model_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
+    """Which model, and how images are embedded."""
+    parser.add_argument("--model", required=True, metavar="M", help="PREFIX,EPOCH, as runs/a/model,3 for "
+                        "runs/a/model-symbol.json and runs/a/model-0003.params; or X.onnx")
+    parser.add_argument("--layer", default="fc1", metavar="NAME",
+                        help="the layer of a checkpoint whose output is the embedding")
+    parser.add_argument("--devices", metavar="LIST", help="cpu:0,cpu:1 or gpu:0,gpu:1 (default: all GPUs, else the "
+                        "CPU; an ONNX file is run on the CPU)")
+    parser.add_argument("--batch-size", type=at_least(1, 4096), default=batch_size, metavar="N",
+                        help="images a step, over all devices together")
+    parser.add_argument("--no-flip", action="store_true", help="leave the mirror images out")
+
+
+def add_face_flags(parser: argparse.ArgumentParser) -> None:
+    """Where faces are in images."""
+    parser.add_argument("--detector", metavar="MODELDIR", help="images are photographs: find the faces with "
+                        "InsightFace's MTCNN, the checkpoints det1 to det4 in this folder. Without it they are "
+                        "aligned crops, as `recordio_tools align` makes them")
+    parser.add_argument("--min-face", type=at_least(12, 10000), default=40, metavar="PIXELS",
+                        help="smallest face looked for, in photographs of 1024 pixels or scaled down to that")
+    parser.add_argument("--image-size", type=image_size, metavar="H,W", help="size of the crops in pixels (default: "
+                        "what the model was trained on, else that of the images; 112,112 with --detector)")
+
+
+def add_json_flag(parser: argparse.ArgumentParser) -> None:
+    """A JSON file, or JSON instead of the text."""
+    parser.add_argument("--json", nargs="?", const=STDOUT, metavar="FILE",
+                        help="write the result there as JSON; without FILE, to standard output instead of the text")
+
+
+def check_json_file(path: str | None) -> None:
+    """UserError where what is there is no JSON: a photograph that the command line meant as its next argument."""
+    if path is None or path == STDOUT:
+        return
+    if Path(path).is_dir():
+        raise UserError(f"--json {path}: is a folder; expected a file to write")
+    if Path(path).is_file():
+        with open(path, "rb") as stream:
+            begin = stream.read(1)
+        if begin not in (b"", b"{", b"["):
+            raise UserError(f"--json {path}: is there and is no JSON file; name another, or put --json at the end for "
+                            "standard output")
+
+
+def write_json(path: str, told: Any) -> None:
+    """To the file, or to standard output."""
+    text = json.dumps(told, indent=1) + "\n"
+    if path == STDOUT:
+        sys.stdout.write(text)
+    else:
+        write_atomic(path, text)

@@ -1,0 +1,101 @@
+"""`compare`: do two images show the same person?"""
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from common.errors import UserError
+from deploy.arguments import STDOUT, add_face_flags, add_json_flag, add_model_flags, check_json_file, write_json
+from deploy.models import read_model
+from deploy.photographs import FaceFinder, Photograph
+from deploy.thresholds import Threshold, add_threshold_flags, choose_threshold
+
+SAME, DIFFERENT, NO_FACE = 0, 3, 4
+DESCRIPTION = """\
+Compare two images, and say whether they show the same person.
+
+  python -m deploy compare --model runs/a/model,3 one.jpg other.jpg --threshold 1.2
+  python -m deploy compare --model runs/a/model,3 one.jpg other.jpg --detector mtcnn/ --fpr 1e-3 --scores lfw.csv
+
+The score is the squared L2 distance of the embeddings (0: equal; 2: unrelated), image and mirror image added and
+normalised; the cosine is 1 - score / 2. Below the threshold two faces are taken for one person's. FILE.csv has the
+scores of pairs by `eval verify --scores`: it gives the threshold for an FPR, or the FPR of a threshold.
+With --detector every face of A is compared with every face of B, and the nearest two decide; since that is the best of
+several tries, strangers pass as often as the FPR times the pairs, at most.
+
+Exit status: 0 the same, or no threshold was given; 3 different; 4 no face was found in one of them; 1 a failure;
+2 unusable arguments or images; 130 stopped by a signal."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """The command's flags."""
+    parser = subparsers.add_parser("compare", help="do two images show the same person?", description=DESCRIPTION)
+    parser.add_argument("images", nargs=2, metavar=("A.jpg", "B.jpg"), help="two images")
+    add_model_flags(parser, 8)
+    add_face_flags(parser)
+    add_threshold_flags(parser)
+    add_json_flag(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare, tell, and answer by the exit status."""
+    check_json_file(args.json)
+    threshold = choose_threshold(args)
+    model = read_model(args.model, args.layer)
+    left, right = FaceFinder(args, model, args.images).photographs()
+    for photograph in (left, right):
+        if photograph.reason and not photograph.without_face:
+            raise UserError(unusable(photograph, args.detector))
+    scores = np.square(left.unit[:, None] - right.unit[None]).sum(axis=2)
+    answer = {"model": {"name": model.name, "sha256": model.sha256}, "flip": not args.no_flip,
+              "images": [left.as_json(), right.as_json()], "threshold": threshold and threshold.as_json(),
+              **_answer(scores, threshold)}
+    if args.json:
+        write_json(args.json, answer)
+    if args.json != STDOUT:
+        print(_text(left, right, scores, threshold))
+    if not scores.size:
+        return NO_FACE
+    return SAME if answer["same"] in (True, None) else DIFFERENT
+
+
+def unusable(photograph: Photograph, detector: str | None) -> str:
+    """One line on an image that cannot be used."""
+    if photograph.reason.startswith("is ") and not detector:
+        return f"{photograph.name}: {photograph.reason}; --detector MODELDIR cuts faces out of photographs"
+    return f"{photograph.name}: cannot be used: {photograph.reason}"
+
+
+def _answer(scores: np.ndarray, threshold: Threshold | None) -> dict[str, Any]:
+    def same(score: float) -> bool | None:
+        return None if threshold is None else bool(score < threshold.score)
+
+    pairs = [{"faces": [row, column], "score": float(scores[row, column]),
+              "cosine": float(1 - scores[row, column] / 2), "same": same(scores[row, column])}
+             for row, column in np.ndindex(scores.shape)]
+    best = min(pairs, key=lambda pair: pair["score"]) if pairs else {}
+    return {"score": best.get("score"), "cosine": best.get("cosine"), "same": best.get("same"), "pairs": pairs}
+
+
+def _text(left: Photograph, right: Photograph, scores: np.ndarray, threshold: Threshold | None) -> str:
+    missing = [photograph.name for photograph in (left, right) if photograph.reason]
+    if missing:
+        return "\n".join(f"{name}: no face found" for name in missing)
+    lines = []
+    if scores.size > 1:
+        lines = [f"{left.face(row)} - {right.face(column)}: score {scores[row, column]:.4f}, cosine "
+                 f"{1 - scores[row, column] / 2:.4f}" for row, column in np.ndindex(scores.shape)]
+    best = float(scores.min())
+    told = f"score {best:.4f}, cosine {1 - best / 2:.4f}"
+    if threshold is None:
+        return "\n".join([*lines, f"{told}; no threshold was given, so nothing is decided"])
+    several = "" if scores.size == 1 else f", the nearest of {scores.size} pairs of faces"
+    lines.append(f"{'same' if best < threshold.score else 'different'}: {told}{several}")
+    lines.append(str(threshold))
+    if scores.size > 1 and threshold.fpr is not None:
+        lines.append(f"strangers' photographs with {scores.size} pairs of faces pass at a rate of at most "
+                     f"{100 * min(threshold.fpr * scores.size, 1):.3g}%")
+    return "\n".join(lines)

@@ -1,0 +1,51 @@
+"""What the flags say of crops: their size, and whether a detector cuts them out."""
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import Any
+
+from align.cutting import FaceCutter
+from common.devices import parse_devices
+from common.errors import UserError
+from deploy.image_sets import ImageSet
+from deploy.models import Embeds, ModelFile
+from deploy.reading import common_size
+
+log = logging.getLogger(__name__)
+SIZE = (112, 112)
+
+
+def crop_size(args: argparse.Namespace, model: ModelFile, images: ImageSet) -> tuple[int, int]:
+    """(H, W) of the crops that the model is given: what the flags, the model or the images say."""
+    known = args.image_size or model.image_size
+    if known or args.detector:
+        return known or SIZE
+    size = common_size(images) or SIZE
+    if size != SIZE and images.size is None:
+        log.warning("%s: the images are taken for aligned crops of %dx%d; --detector MODELDIR cuts faces out of "
+                    "photographs", images.path, *size)
+    return size
+
+
+def open_embedder(args: argparse.Namespace, model: ModelFile, size: tuple[int, int]) -> Embeds:
+    """The model for crops of `size`, as the flags say; UserError where it takes none such."""
+    try:
+        return model.embedder(args.devices, args.batch_size, size)
+    except UserError as error:
+        if args.detector or args.image_size or size == model.image_size or str(error).startswith("--devices"):
+            raise
+        raise UserError(f"{error}; --detector MODELDIR cuts faces out of photographs, in the size that --image-size "
+                        "says") from None
+
+
+def open_cutter(args: argparse.Namespace, size: tuple[int, int], select: str) -> FaceCutter | None:
+    """What cuts faces out, None where images are crops."""
+    if not args.detector:
+        return None
+    return FaceCutter(args.detector, parse_devices(args.devices), select, size, args.min_face)
+
+
+def alignment(cutter: FaceCutter | None, size: tuple[int, int]) -> dict[str, Any]:
+    """How images became crops, for `meta`."""
+    return {"image_size": list(size), **(cutter.describe() if cutter else {"detector": "none, aligned crops"})}

@@ -1,0 +1,171 @@
+"""`embed`: images, a folder, a packed set, a `.bin` or photographs to an embeddings file."""
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from align.cutting import ALL
+from common.environment import usable_cores
+from common.errors import RunError, UserError
+from common.files import check_new_file, write_atomic
+from common.parallel import ordered_map
+from common.progress import meter
+from deploy import journal as journals
+from deploy.arguments import add_face_flags, add_model_flags
+from deploy.cropping import alignment, crop_size, open_cutter, open_embedder
+from deploy.embedding import embed_images
+from deploy.image_sets import ImageSet, open_images
+from deploy.journal import Journal, Row
+from deploy.models import Embeds, ModelFile, read_model
+from deploy.reading import Reader, content_digest, crop_reader, face_reader
+from deploy.versions import versions
+from eval.embedding_file import Embeddings, save_embeddings
+from recordio_tools.records.identities import csv_bytes
+
+log = logging.getLogger(__name__)
+COLUMNS = ("path", "label", "reason")
+SELECT = ("balanced", "largest", "central", "score", ALL)
+NAMED = 3  # images that are named on the screen; the list has all
+DESCRIPTION = """\
+Write the embeddings of SRC to an .npz file: of image files, a folder, a packed set (.rec or its folder) or a .bin.
+
+  python -m deploy embed --model runs/a/model,3 faces/ --out faces.npz
+  python -m deploy embed --model runs/a/model,3 photographs/ --out gallery.npz --detector mtcnn/
+  python -m deploy search --model runs/a/model,3 gallery.npz who.jpg --detector mtcnn/
+
+A folder of folders is one by identity, and so is a packed set: labels say who is who. The file holds embeddings
+(N, D), those of the image and its mirror image added and normalised; norms before; names; labels where they are known;
+meta, JSON with the sha256 of model and set. `eval` takes it as --model X.npz.
+
+An image that cannot be decoded, or has no face for the detector, is left out, named, and listed in X.failures.csv
+(path, label, reason), which `eval` takes as --failures. A stopped command leaves X.npz.partial, and the same command
+goes on from there: to the same file, if model, flags and images are the same; from the first image that changed.
+
+Exit status: 0 written, also where some images were left out; 1 a failure, or no image gave an embedding; 2 unusable
+arguments or data, before any work; 130 stopped by a signal."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """The command's flags."""
+    parser = subparsers.add_parser("embed", help="images to an embeddings file", description=DESCRIPTION)
+    parser.add_argument("source", nargs="+", metavar="SRC", help="a folder, a packed set, a .bin, or image files")
+    parser.add_argument("--out", required=True, metavar="X.npz", help="the file to write")
+    add_model_flags(parser, 64)
+    add_face_flags(parser)
+    parser.add_argument("--select", choices=SELECT, default="balanced", help="of several faces in a photograph: the "
+                        "best by area less twice the squared distance from the centre (balanced), the largest, the "
+                        "most central, the one of best score; or all, each with an embedding, named PATH#1, PATH#2, "
+                        "... and without labels")
+    parser.add_argument("--no-labels", action="store_true", help="folders are no identities: leave labels out")
+    parser.add_argument("--overwrite", action="store_true", help="replace X.npz if it is there")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Embed what is not embedded yet, write the files, say what was left out."""
+    out = Path(args.out)
+    if out.suffix != ".npz":
+        raise UserError(f"--out {args.out}: expected a name that ends in .npz")
+    folder, failures = journals.partial_folder(out), out.with_suffix(".failures.csv")
+    check_new_file(out, args.overwrite)
+    check_new_file(failures, args.overwrite or folder.is_dir())
+    model = read_model(args.model, args.layer)
+    with open_images(args.source, not args.no_labels and args.select != ALL) as images:
+        size = crop_size(args, model, images)
+        cutter = open_cutter(args, size, args.select)
+        reader = face_reader(images, cutter) if cutter else crop_reader(images, size)
+        embedder = open_embedder(args, model, size)
+        making = {"model": model.sha256, "layer": model.layer, "flip": not args.no_flip,
+                  "alignment": alignment(cutter, size), "labels": images.labels is not None}
+        with Journal(folder, making, embedder.dimension, anew=args.overwrite) as journal:
+            try:
+                _go_on(journal, images, reader, embedder, not args.no_flip)
+                count = _write(out, failures, journal, images, args, model, making)
+            except KeyboardInterrupt:
+                log.warning("%s: keeps %d of %d images; the same command goes on from there", folder,
+                            len(journal.rows), len(images))
+                raise
+            finally:
+                begun = bool(journal.rows)
+                missed = [row for row in journal.rows if row.reason]
+            journals.remove(folder)
+        _tell(missed, failures)
+    if not count:
+        raise RunError(f"{args.source[0]}: none of its {len(images)} images gave an embedding; {failures} says why"
+                       if begun else f"{args.source[0]}: holds no images")
+    print(f"{count} embeddings of {len(images)} images in {out}, {embedder.dimension}-d, by {model.name}")
+    return 0
+
+
+def _go_on(journal: Journal, images: ImageSet, reader: Reader, embedder: Embeds, flip: bool) -> None:
+    """Embed the images that the journal lacks."""
+    done = _still_the_same(journal, images, embedder.batch_size)
+    if done:
+        log.info("%s: goes on behind %d of %d images", journal.folder, done, len(images))
+    with meter(len(images), "embed", "images") as bar:
+        bar.update(done)
+        for ready in embed_images(embedder, reader(range(done, len(images))), flip):
+            rows = [Row(images.names[one.image.number], one.image.sha256.hex(), one.norms.tolist(), one.image.reason)
+                    for one in ready]
+            journal.add(rows, np.concatenate([one.unit for one in ready]))
+            bar.update(len(rows))
+
+
+def _still_the_same(journal: Journal, images: ImageSet, batch_size: int) -> int:
+    """How many of the images in the journal are still the set's first ones; the others are forgotten.
+
+    It begins again with a batch, so that all batches are those of a command that was never stopped.
+    """
+    rows = journal.rows[:len(images)]
+    digests = ordered_map(lambda number: content_digest(images, number).hex(), range(len(rows)), usable_cores())
+    same = 0
+    for row, digest, name in zip(rows, digests, images.names):
+        if row.name != name or row.sha256 != digest:
+            log.warning("%s: has changed since; embedding goes on from there", name)
+            break
+        same += 1
+    if same < len(images):
+        faces = np.cumsum([0, *(len(row.norms) for row in rows[:same])])
+        same = int(np.flatnonzero(faces % batch_size == 0)[-1])
+    journal.keep(same)
+    return same
+
+
+def _write(out: Path, failures: Path, journal: Journal, images: ImageSet, args: argparse.Namespace, model: ModelFile,
+           making: dict[str, Any]) -> int:
+    """Write both files; how many embeddings."""
+    digest, names, labels, norms, missed = hashlib.sha256(), [], [], [], []
+    numbered = bool(args.detector) and args.select == ALL
+    for number, row in enumerate(journal.rows):
+        digest.update(images.identity(number) + bytes.fromhex(row.sha256))
+        label = -1 if images.labels is None else int(images.labels[number])
+        faces = len(row.norms)
+        names += [f"{row.name}#{face + 1}" if numbered else row.name for face in range(faces)]
+        labels += [label] * faces
+        norms += row.norms
+        if row.reason:
+            missed.append((row.name, images.people[label] if images.people else "", row.reason))
+    if missed or failures.exists():
+        write_atomic(failures, csv_bytes(COLUMNS, missed))
+    if not names:
+        return 0
+    meta = {"model": {"name": model.name, "sha256": model.sha256},
+            "set": {"path": images.path, "sha256": digest.hexdigest(), "images": len(images), "failures": len(missed)},
+            "layer": model.layer, "flip": making["flip"], "alignment": making["alignment"], "versions": versions()}
+    if images.people:
+        meta["people"] = images.people
+    save_embeddings(out, Embeddings(journal.embeddings(), np.array(norms), np.array(names),
+                                    None if images.labels is None else np.array(labels), meta))
+    return len(names)
+
+
+def _tell(missed: list[Row], failures: Path) -> None:
+    for row in missed[:NAMED]:
+        log.warning("%s: %s", row.name, row.reason)
+    if missed:
+        log.warning("%d images have no embedding; all are in %s", len(missed), failures)

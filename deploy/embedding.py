@@ -1,0 +1,72 @@
+"""Images to embeddings, in a stream: of each face that of the image and that of its mirror image, added, normalised."""
+from __future__ import annotations
+
+import collections
+from dataclasses import dataclass
+from typing import Iterable, Iterator
+
+import numpy as np
+
+from common.errors import RunError
+from deploy.models import Embeds
+from deploy.reading import ReadImage
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """image: what was read, without its crops. unit: (faces, D) float32, normalised; norms: (faces,) before.
+    boxes, scores: of its faces by the detector, None where the image is a crop."""
+
+    image: ReadImage
+    unit: np.ndarray
+    norms: np.ndarray
+    boxes: list[tuple[float, ...] | None]
+    scores: list[float | None]
+
+
+def embed_images(embedder: Embeds, images: Iterable[ReadImage], flip: bool) -> Iterator[list[Embedded]]:
+    """The images in order, a few at a time, whenever the embeddings of a batch are there.
+
+    Faces fill batches whatever images they are of, so an image comes when all of its faces are done. RunError for
+    embeddings that are not finite.
+    """
+    waiting: collections.deque[tuple[ReadImage, list, list]] = collections.deque()
+
+    def batches() -> Iterator[np.ndarray]:
+        crops: list[np.ndarray] = []
+        for image in images:
+            faces = image.faces
+            waiting.append((ReadImage(image.number, image.sha256, [], image.reason), [face.box for face in faces],
+                            [face.score for face in faces]))
+            for face in faces:
+                crops.append(face.crop)
+                if len(crops) == embedder.batch_size:
+                    yield np.stack(crops)
+                    crops = []
+        if crops:
+            yield np.stack(crops)
+
+    done = np.zeros((0, embedder.dimension), np.float32)
+    for views in embedder.embed(batches(), flip):
+        done = np.concatenate([done, views.sum(axis=0)])
+        ready, done = _ready(waiting, done)
+        if ready:
+            yield ready
+    ready, _ = _ready(waiting, done)
+    if ready:
+        yield ready
+
+
+def _ready(waiting: collections.deque, done: np.ndarray) -> tuple[list[Embedded], np.ndarray]:
+    """The images whose faces are all among the sums `done`, (n, D), and the sums that remain."""
+    ready: list[Embedded] = []
+    first = 0
+    while waiting and first + len(waiting[0][1]) <= len(done):
+        image, boxes, scores = waiting.popleft()
+        sums = done[first:first + len(boxes)]
+        first += len(boxes)
+        norms = np.linalg.norm(sums, axis=1)
+        if not np.isfinite(norms).all():
+            raise RunError(f"image {image.number} (from 0): the model gives embeddings that are not finite")
+        ready.append(Embedded(image, sums / np.where(norms == 0, 1, norms)[:, None], norms, boxes, scores))
+    return ready, done[first:]

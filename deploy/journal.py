@@ -1,0 +1,199 @@
+"""What a long embedding has done so far, on the disk beside its result, so that it goes on after whatever stopped it.
+
+X.npz.partial/ holds rows.jsonl, a first line that says what is being made, then a line for each image, and
+embeddings.f32, the embeddings of their faces one behind the other. A line comes after the numbers it speaks of and has
+their checksum, so that what a kill or a power failure left half written is seen, and made again.
+"""
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import stat
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO, Iterator, NamedTuple, Sequence
+
+import numpy as np
+
+from common.errors import UserError
+
+ROWS, VALUES = "rows.jsonl", "embeddings.f32"
+KIND = "embeddings in the making"
+LONGEST_LINE = 1 << 24
+
+
+class Row(NamedTuple):
+    """An image that was done. name: its name in the set. sha256: of its content, as hexadecimal digits. norms: of its
+    faces' embeddings before normalising. reason: why there is no face, or ""."""
+
+    name: str
+    sha256: str
+    norms: list[float]
+    reason: str = ""
+
+
+class Journal:
+    """The images done so far, in order; a context that keeps other processes out.
+
+    folder: X.npz.partial. making: what decides every embedding (model, flip, alignment, ...), JSON; dimension: D.
+    anew: throw embeddings of another making away. rows: what earlier processes did and is whole. UserError where the
+    folder holds something else, embeddings of another making, or is being written by another process.
+    """
+
+    def __init__(self, folder: Path, making: dict[str, Any], dimension: int, anew: bool = False) -> None:
+        self.folder, self._dimension = folder, dimension
+        self.rows: list[Row] = []
+        self.faces = 0
+        check_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lines, self._values = _open(folder / ROWS), _open(folder / VALUES)
+        try:
+            _lock(self._lines)
+        except BlockingIOError:
+            self.close()
+            raise UserError(f"{folder}: another process is making these embeddings") from None
+        first = json.dumps({"kind": KIND, "dimension": dimension, **making}, sort_keys=True).encode() + b"\n"
+        found = self._lines.readline(LONGEST_LINE)
+        if found.endswith(b"\n") and found != first and not anew:
+            what = difference(found, first)
+            self.close()
+            raise UserError(f"{folder}: holds a beginning of other embeddings ({what}); give the flags of then, "
+                            "another --out, or --overwrite to begin anew")
+        if found != first:
+            self._lines.seek(0)
+            self._lines.truncate()
+            self._lines.write(first)
+            self._lines.flush()
+        self._read()
+
+    def _read(self) -> None:
+        """Take the rows that are whole, and cut off what is behind them."""
+        self._values.seek(0)
+        place = self._lines.tell()
+        for line in iter(lambda: self._lines.readline(LONGEST_LINE), b""):
+            row = self._whole(line)
+            if row is None:
+                break
+            self.rows.append(row)
+            self.faces += len(row.norms)
+            place += len(line)
+        self._cut(place)
+
+    def _whole(self, line: bytes) -> Row | None:
+        try:
+            told = json.loads(line) if line.endswith(b"\n") else None
+            row = Row(str(told["name"]), bytes.fromhex(told["sha256"]).hex(), [float(norm) for norm in told["norms"]],
+                      str(told["reason"]))
+            values = self._values.read(4 * self._dimension * len(row.norms))
+            return row if zlib.crc32(values) == told["crc32"] else None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+    def add(self, rows: Sequence[Row], embeddings: np.ndarray) -> None:
+        """Append images and the (n, D) float32 embeddings of all their faces, in order."""
+        lines, first = [], 0
+        for row in rows:
+            values = np.ascontiguousarray(embeddings[first:first + len(row.norms)], np.float32).tobytes()
+            first += len(row.norms)
+            lines.append(json.dumps({**row._asdict(), "crc32": zlib.crc32(values)}).encode() + b"\n")
+        self._values.write(np.ascontiguousarray(embeddings, np.float32).tobytes())
+        self._values.flush()
+        self._lines.write(b"".join(lines))
+        self._lines.flush()
+        self.rows += rows
+        self.faces += first
+
+    def keep(self, count: int) -> None:
+        """Forget all images but the first `count`."""
+        self._lines.seek(0)
+        for _ in range(count + 1):
+            self._lines.readline()
+        del self.rows[count:]
+        self.faces = sum(len(row.norms) for row in self.rows)
+        self._cut(self._lines.tell())
+
+    def _cut(self, place: int) -> None:
+        self._lines.seek(place)
+        self._lines.truncate()
+        self._values.seek(4 * self._dimension * self.faces)
+        self._values.truncate()
+
+    def embeddings(self) -> np.ndarray:
+        """(faces, D) float32, on the disk."""
+        if not self.faces:
+            return np.zeros((0, self._dimension), np.float32)
+        return np.memmap(self.folder / VALUES, np.float32, "r", shape=(self.faces, self._dimension))
+
+    def close(self) -> None:
+        """Let others write."""
+        self._values.close()
+        self._lines.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def partial_folder(out: Path) -> Path:
+    """Where the journal of X.npz lies."""
+    return out.with_name(out.name + ".partial")
+
+
+def remove(folder: Path) -> None:
+    """Remove a journal, and nothing that is none."""
+    if os.path.lexists(folder):
+        check_folder(folder)
+        shutil.rmtree(folder)
+
+
+def difference(found: bytes, wanted: bytes) -> str:
+    """Which entries of two first lines differ."""
+    with contextlib.suppress(ValueError, RecursionError):
+        old, new = dict(_entries(json.loads(found))), dict(_entries(json.loads(wanted)))
+        unlike = [name for name in {**new, **old} if old.get(name) != new.get(name)]
+        if unlike:
+            name = unlike[0]
+            return f"{name} {str(old.get(name))[:40]}, now {str(new.get(name))[:40]}"
+    return "of another kind"
+
+
+def _entries(told: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in told.items():
+        if isinstance(value, dict):
+            yield from _entries(value, f"{before}{name} ")
+        else:
+            yield before + name, value
+
+
+def check_folder(folder: Path) -> None:
+    """UserError where `folder` is there and is not a journal's alone: regular files of its names, no links."""
+    if not os.path.lexists(folder):
+        return
+    if folder.is_symlink() or not folder.is_dir():
+        raise UserError(f"{folder}: is in the way; embeddings in the making are kept there")
+    for entry in os.scandir(folder):
+        if entry.name not in (ROWS, VALUES) or not entry.is_file(follow_symlinks=False):
+            raise UserError(f"{folder}: holds {entry.name}, which no embedding made; it is in the way")
+
+
+def _lock(stream: BinaryIO) -> None:
+    """BlockingIOError where another process has it; nothing on file systems without locks."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass
+
+
+def _open(path: Path) -> BinaryIO:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise UserError(f"{path}: is no regular file; it is in the way")
+    return os.fdopen(handle, "r+b")

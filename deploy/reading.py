@@ -1,0 +1,123 @@
+"""Numbered images to the faces that a network embeds: aligned crops as they are, or faces cut out of photographs."""
+from __future__ import annotations
+
+import collections
+import functools
+import hashlib
+import itertools
+from dataclasses import dataclass, field
+from typing import Callable, Iterable, Iterator
+
+import numpy as np
+
+from align.cutting import CutFace, FaceCutter
+from align.mtcnn.finding import Found
+from align.photographs import Picture
+from common.environment import usable_cores
+from common.errors import UserError
+from common.parallel import ordered_map
+from deploy.image_sets import ImageSet
+from images.codec import ImageError, decode
+from images.prepare import Unusable, examine
+
+GROUP = 16  # photographs that the detector looks at together
+AHEAD = 8  # photographs that a thread takes at a time
+SAMPLE = 21  # images that tell the size of a set's
+NOT_FOUND = "no face found"
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """number: of the image in its set. sha256: of its content, b"" where that could not be had. faces: those in it,
+    none where reason says why."""
+
+    number: int
+    sha256: bytes = b""
+    faces: list[CutFace] = field(default_factory=list)
+    reason: str = ""
+
+
+Reader = Callable[[Iterable[int]], Iterator[ReadImage]]
+
+
+def content_digest(images: ImageSet, number: int) -> bytes:
+    """sha256 of an image's content, b"" where that cannot be had."""
+    try:
+        return hashlib.sha256(images.read(number)).digest()
+    except Unusable:
+        return b""
+
+
+def crop_reader(images: ImageSet, size: tuple[int, int]) -> Reader:
+    """Of images that are aligned crops of `size`, (H, W); another size is a reason."""
+    def one(number: int) -> ReadImage:
+        sha256 = b""
+        try:
+            data = images.read(number)
+            sha256 = hashlib.sha256(data).digest()
+            examine(data)
+            crop = decode(data)
+        except Unusable as error:
+            return ReadImage(number, sha256, reason=str(error))
+        except ImageError:
+            return ReadImage(number, sha256, reason="no image")
+        if crop.shape[:2] != size:
+            return ReadImage(number, sha256, reason="is {}x{}, not {}x{}".format(*crop.shape[:2], *size))
+        return ReadImage(number, sha256, [CutFace(crop)])
+
+    return lambda numbers: ordered_map(one, numbers, usable_cores())
+
+
+def face_reader(images: ImageSet, cutter: FaceCutter) -> Reader:
+    """Of photographs; one without a face has a reason. A few are in memory at a time."""
+    def look(number: int) -> tuple[ReadImage, bytes, Picture | None]:
+        sha256 = b""
+        try:
+            data = images.read(number)
+            sha256 = hashlib.sha256(data).digest()
+            return ReadImage(number, sha256), data, cutter.picture(data)
+        except Unusable as error:
+            return ReadImage(number, sha256, reason=str(error)), b"", None
+
+    def search(looked: Iterator[tuple[ReadImage, bytes, Picture | None]]
+               ) -> Iterator[tuple[ReadImage, bytes, Picture | None, list[Found]]]:
+        for group in iter(lambda: list(itertools.islice(looked, GROUP)), []):
+            found = iter(cutter.find([picture for _, _, picture in group if picture is not None]))
+            for image, data, picture in group:
+                yield image, data, picture, next(found) if picture is not None else []
+
+    def cut(searched: tuple[ReadImage, bytes, Picture | None, list[Found]]) -> ReadImage:
+        image, data, picture, found = searched
+        if picture is None:
+            return image
+        try:
+            faces = cutter.crops(data, picture, found)
+        except Unusable as error:
+            return ReadImage(image.number, image.sha256, reason=str(error))
+        return ReadImage(image.number, image.sha256, faces, "" if faces else NOT_FOUND)
+
+    mapped = functools.partial(ordered_map, workers=usable_cores(), chunk=AHEAD)
+    return lambda numbers: mapped(cut, search(mapped(look, numbers)))
+
+
+def common_size(images: ImageSet) -> tuple[int, int] | None:
+    """(H, W) of a set's images: what a packed set says, else that of most of some of them; None where none of these can
+    be decoded. UserError where they are of many sizes, as photographs are."""
+    if images.size is not None:
+        return images.size
+    sizes: collections.Counter = collections.Counter()
+    for number in np.unique(np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int)).tolist():
+        try:
+            data = images.read(number)
+            examine(data)
+            sizes[decode(data).shape[:2]] += 1
+        except (Unusable, ImageError):
+            continue
+    if not sizes:
+        return None
+    size, count = sizes.most_common(1)[0]
+    if 2 * count <= sum(sizes.values()) and len(sizes) > 2:
+        raise UserError(f"{images.path}: its images are of {len(sizes)} sizes, so they are no aligned crops; "
+                        "--detector MODELDIR cuts the faces out of photographs, --image-size H,W takes the crops of "
+                        "one size")
+    return size

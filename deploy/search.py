@@ -1,0 +1,160 @@
+"""`search`: whose are the faces of photographs, among a gallery of embeddings?"""
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import Any
+
+import numpy as np
+
+from common.cli import at_least
+from common.errors import UserError
+from common.foreign import shown
+from common.progress import progress
+from deploy.arguments import STDOUT, add_face_flags, add_json_flag, add_model_flags, check_json_file, write_json
+from deploy.compare import unusable
+from deploy.models import ModelFile, read_model
+from deploy.photographs import FaceFinder
+from deploy.thresholds import Threshold, add_threshold_flags, choose_threshold
+from eval.embedding_file import Embeddings, load_embeddings
+
+log = logging.getLogger(__name__)
+FOUND, FAILED, NOBODY, NO_FACE = 0, 1, 3, 4
+ALIGNING = ("detector", "sha256", "image_size", "longest", "min_face", "factor", "thresholds")  # but not `select`
+DESCRIPTION = """\
+Find the nearest images of a gallery, made by `embed` with the same model, for every face of some photographs.
+
+  python -m deploy search --model runs/a/model,3 gallery.npz who.jpg --top 5
+  python -m deploy search --model runs/a/model,3 gallery.npz group.jpg --detector mtcnn/ --fpr 1e-4 --scores lfw.csv
+
+Scores and thresholds are those of `compare`. With a threshold only images below it are shown; a stranger is below it
+for about the FPR times the images of the gallery, so a large gallery needs a low FPR.
+
+Exit status: 0 somebody was found (without a threshold: some face was searched); 3 nobody is near enough; 4 no face was
+found in any photograph; 1 a failure, or a photograph could not be read (the others were searched all the same);
+2 unusable arguments or gallery; 130 stopped by a signal."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """The command's flags."""
+    parser = subparsers.add_parser("search", help="the nearest of a gallery", description=DESCRIPTION)
+    parser.add_argument("gallery", metavar="GALLERY.npz", help="embeddings, by `embed`")
+    parser.add_argument("photographs", nargs="+", metavar="PHOTO", help="images to search with")
+    parser.add_argument("--top", type=at_least(1), default=5, metavar="K", help="show so many of the nearest")
+    add_model_flags(parser, 8)
+    add_face_flags(parser)
+    add_threshold_flags(parser)
+    add_json_flag(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search with every face of every photograph."""
+    check_json_file(args.json)
+    threshold = choose_threshold(args)
+    model = read_model(args.model, args.layer)
+    gallery = load_embeddings(args.gallery)
+    check_gallery(args.gallery, gallery, model, not args.no_flip)
+    finder = FaceFinder(args, model, args.photographs, _gallery_size(gallery))
+    if gallery.embeddings.shape[1] != finder.dimension:
+        raise UserError(f"{args.gallery}: its embeddings are {gallery.embeddings.shape[1]}-d, the model's "
+                        f"{finder.dimension}-d")
+    if differently_aligned(gallery.meta.get("alignment"), finder.alignment):
+        log.warning("%s: its images were aligned in another way than these, which moves scores: %s", args.gallery,
+                    "it was made of aligned crops" if args.detector else "it was made with --detector")
+    told, found, faces, failed = [], False, 0, False
+    watched = progress(finder.photographs(), len(args.photographs), "search", "photographs")
+    for photograph in watched:
+        results = [nearest(unit, gallery, args.top, threshold) for unit in photograph.unit]
+        faces += len(results)
+        found = found or any(results)
+        failed = failed or bool(photograph.reason and not photograph.without_face)
+        row = photograph.as_json()
+        for face, matches in zip(row["faces"], results):
+            face["matches"] = matches
+        told.append(row)
+        if photograph.reason:
+            log.warning("%s", unusable(photograph, args.detector) if not photograph.without_face
+                        else f"{photograph.name}: no face found")
+        if args.json != STDOUT:
+            for number, matches in enumerate(results):
+                print(f"{photograph.face(number)}:" + ("" if matches else " nobody is near enough"))
+                print("".join(_line(match) for match in matches), end="", flush=True)
+    if threshold is not None and args.json != STDOUT:
+        print(_note(threshold, len(gallery.embeddings)))
+    if args.json:
+        write_json(args.json, {"model": {"name": model.name, "sha256": model.sha256}, "gallery": args.gallery,
+                               "threshold": threshold and threshold.as_json(), "photographs": told})
+    return FAILED if failed else FOUND if found else NOBODY if faces else NO_FACE
+
+
+def check_gallery(path: str, gallery: Embeddings, model: ModelFile, flip: bool) -> None:
+    """UserError where another model, another layer or another use of mirror images made the gallery."""
+    told = gallery.meta.get("model")
+    sha256 = told.get("sha256") if isinstance(told, dict) else None
+    if not isinstance(sha256, str):
+        raise UserError(f"{path}: does not say which model made it, so its distances to this one's mean nothing; "
+                        "`deploy embed` makes a gallery that says it")
+    if sha256 != model.sha256:
+        raise UserError(f"{path}: was made by another model, {shown(told.get('name', ''))[:80]} of sha256 "
+                        f"{shown(sha256)[:12]}; {model.name} is {model.sha256[:12]}: give that model, or embed the "
+                        "gallery anew")
+    if gallery.meta.get("layer", model.layer) != model.layer:
+        raise UserError(f"{path}: holds the outputs of layer {shown(gallery.meta['layer'])[:40]}; give --layer "
+                        f"{shown(gallery.meta['layer'])[:40]}")
+    if gallery.meta.get("flip", True) != flip:
+        raise UserError(f"{path}: was made {'without' if flip else 'with'} mirror images; "
+                        f"{'give' if flip else 'leave out'} --no-flip")
+    if not len(gallery.embeddings):
+        raise UserError(f"{path}: holds no embeddings")
+
+
+def nearest(unit: np.ndarray, gallery: Embeddings, top: int, threshold: Threshold | None) -> list[dict[str, Any]]:
+    """The `top` images nearest to a face, (D,), nearest first, equals in the gallery's order; those below the
+    threshold alone, where there is one."""
+    cosines = gallery.embeddings @ unit.astype(np.float32)
+    top = min(top, len(cosines))
+    least = np.partition(cosines, len(cosines) - top)[len(cosines) - top]
+    chosen = np.flatnonzero(cosines >= least)
+    chosen = chosen[np.argsort(-cosines[chosen], kind="stable")][:top]
+    scores = np.square(gallery.embeddings[chosen] - unit).sum(axis=1)
+    people = gallery.meta.get("people")
+    found = []
+    for number, score in zip(chosen.tolist(), scores.tolist()):
+        if threshold is not None and not score < threshold.score:
+            continue
+        match = {"name": str(gallery.names[number]), "score": score, "cosine": 1 - score / 2}
+        if gallery.labels is not None:
+            label = int(gallery.labels[number])
+            match["label"] = label
+            if isinstance(people, list) and 0 <= label < len(people):
+                match["person"] = str(people[label])
+        found.append(match)
+    return found
+
+
+def differently_aligned(gallery: Any, ours: dict[str, Any]) -> bool:
+    """Whether the gallery's crops came about in another way than the photographs'; False where it does not say."""
+    if not isinstance(gallery, dict):
+        return False
+    return any(gallery.get(name) != ours.get(name) for name in ALIGNING)
+
+
+def _gallery_size(gallery: Embeddings) -> tuple[int, int] | None:
+    told = gallery.meta.get("alignment")
+    size = told.get("image_size") if isinstance(told, dict) else None
+    if isinstance(size, list) and len(size) == 2 and all(type(side) is int and 0 < side < 10000 for side in size):
+        return size[0], size[1]
+    return None
+
+
+def _line(match: dict[str, Any]) -> str:
+    person = f"{shown(match['person'])}, " if "person" in match else ""
+    return f"  score {match['score']:.4f}  cosine {match['cosine']:.4f}  {person}{shown(match['name'])}\n"
+
+
+def _note(threshold: Threshold, images: int) -> str:
+    if threshold.fpr is None:
+        return str(threshold)
+    return (f"{threshold}; of a gallery of {images} images, about {threshold.fpr * images:.2g} are below it for a "
+            "face of nobody in it")
