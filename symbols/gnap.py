@@ -15,7 +15,8 @@ network can be cast, and every operator is one that `mx.onnx` exports.
 """
 from __future__ import annotations
 
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Mapping
 
 import mxnet as mx
 from mxnet import gluon
@@ -23,6 +24,10 @@ from mxnet import gluon
 BN_EPS = 2e-5
 TINY = 1e-30  # keeps the gradient of the square root finite; far below any square that float32 maps hold
 NO_NORM = 1e-6  # of the mean norm: what is shorter is rounding of a zero feature
+# The block with one part taken away or changed, as the options of `gnap_symbol`: which part does the work?
+VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
+    "paper": {}, "no-first-bn": {"first_bn": False}, "no-reweighting": {"reweight": False},
+    "learned-gamma": {"learned_gamma": True}, "batch-mean": {"mean_over": "batch"}})
 
 
 def gnap_symbol(data: mx.sym.Symbol, channels: int, bn_mom: float = 0.9, first_bn: bool = True, reweight: bool = True,

@@ -46,6 +46,11 @@ class Config:
     emb_size: int = option(512, "dimensions of the embedding", group="network")
     version_output: str = option("E", "how the last feature map becomes the embedding",
                                  choices=("E", "FC", "GDC", "GAP", "GNAP"), group="network")
+    gnap_variant: str = option("paper", "GNAP with one part left out or changed: no BatchNorm before it, no "
+                               "reweighting of the local features, that BatchNorm's gamma learned, or the mean norm "
+                               "taken over the batch, as in InsightFace's script",
+                               choices=("paper", "no-first-bn", "no-reweighting", "learned-gamma", "batch-mean"),
+                               group="network")
     version_input: int = option(1, "LResNet: 0 7x7 stride 2 and pooling, 1 3x3 stride 1", choices=(0, 1),
                                 group="network")
     version_unit: int = option(3, "LResNet: the residual unit", group="network")

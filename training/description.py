@@ -92,6 +92,8 @@ def without_effect(config: Config, model: Model, verified: bool) -> list[str]:
                 found.setdefault(because, []).append(f"--{name.replace('_', '-')} {getattr(config, name)}")
     if config.network.startswith("y"):
         unused(f"--network {config.network}", "version_input", "version_unit", "version_se")
+    if config.version_output != "GNAP":
+        unused(f"--version-output {config.version_output}", "gnap_variant")
     if "pre_fc1_weight" not in model.shapes:
         unused(f"--version-output {config.version_output} with this --emb-size", "emb_wd_mult")
     unused(f"{LOSSES[config.loss_type]}, --loss-type {config.loss_type}", *UNUSED_BY_LOSS[config.loss_type])

@@ -10,6 +10,7 @@ from mxnet import autograd, gluon
 import symbols
 from symbols.fast import for_training
 from symbols.gluon_net import embedding_block
+from symbols.gnap import VARIANTS
 from symbols.graph import fixed_gammas
 from symbols.half import half_precision
 from symbols.shapes import infer_shapes, parameter_names
@@ -30,7 +31,8 @@ def build_symbol(config: Config) -> mx.sym.Symbol:
     """The plain embedding symbol, as it is saved: the ecosystem's names and operators."""
     return symbols.build(config.network, emb_size=config.emb_size, version_output=config.version_output,
                          version_input=config.version_input, version_unit=config.version_unit,
-                         version_se=config.version_se, version_act=config.version_act, bn_mom=config.bn_mom)
+                         version_se=config.version_se, version_act=config.version_act, bn_mom=config.bn_mom,
+                         **(VARIANTS[config.gnap_variant] if config.version_output == "GNAP" else {}))
 
 
 def build_head(config: Config, num_classes: int, devices: list[mx.Context],

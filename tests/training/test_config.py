@@ -4,8 +4,11 @@ import dataclasses
 import pytest
 
 from common.errors import UserError
+from symbols.gnap import VARIANTS
+from symbols.graph import fixed_gammas
 from training.arguments import build_parser, flag_fields, parse_config
 from training.config import Config
+from training.model import build_symbol
 from training.presets import PRESETS
 
 DATA = ["--data-dir", "x"]
@@ -94,3 +97,22 @@ def test_help_names_every_flag_of_the_contract():
 def test_the_configuration_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().lr = 1
+
+
+def test_the_variants_of_gnap_are_those_that_the_block_has():
+    field = next(field for field in dataclasses.fields(Config) if field.name == "gnap_variant")
+    assert field.metadata["choices"] == tuple(VARIANTS) and VARIANTS[field.default] == {}
+
+
+@pytest.mark.parametrize("variant, first, gamma_fixed", [
+    ("paper", True, True), ("no-first-bn", False, None), ("learned-gamma", True, False), ("batch-mean", True, True)])
+def test_a_variant_of_gnap_is_what_is_trained(variant, first, gamma_fixed):
+    symbol = build_symbol(parse_config([*DATA, "--preset", "mobilefacenet++", "--gnap-variant", variant]))
+    assert ("bn6f_gamma" in symbol.list_arguments()) == first
+    assert first is False or ("bn6f_gamma" in fixed_gammas(symbol)) == gamma_fixed
+
+
+def test_a_variant_of_gnap_is_none_of_another_head():
+    config = parse_config([*DATA, "--preset", "mobilefacenet", "--gnap-variant", "no-first-bn"])
+    assert build_symbol(config).list_arguments() == build_symbol(parse_config(
+        [*DATA, "--preset", "mobilefacenet"])).list_arguments()

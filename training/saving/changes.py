@@ -11,7 +11,7 @@ from training.saving.checkpoint import checkpoint_path
 
 # The arrays of a state fit these alone. TRUNK: another one's checkpoint would not fit either.
 TRUNK = ("network", "version_input", "version_unit", "version_se", "version_act")
-NETWORK = (*TRUNK, "version_output", "emb_size", "image_size")
+NETWORK = (*TRUNK, "version_output", "gnap_variant", "emb_size", "image_size")
 DATA = ("data", "images_filter")
 # What says where things lie, or how the run is begun, and is no change of the run.
 ELSEWHERE = frozenset(("preset", "from_preset", "data_dir", "prefix", "pretrained", "pretrained_partial", "resume",
