@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections
 import csv
 import io
-import itertools
 import math
 import os
 import re
@@ -19,21 +18,23 @@ from typing import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from common import tables
 from common.errors import UserError
 from common.files import PathLike, open_regular, write_atomic
 from common.foreign import shown
 from common.name_lookup import canonical_path
-from common.text_files import open_text
 from images.alignment import HELP, misfit
 from images.sources import natural
 
 POINTS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
 COLUMNS = ["path", *POINTS, "score", "found", "made_of"]
 JOURNAL_COLUMNS = ["path", *POINTS, "score", "found"]  # since the first version
-LIKE_PATH = ("image", "file", "filename", "name")
-PARTS = (("left_eye",), ("right_eye",), ("nose",), ("mouth_left", "left_mouth"), ("mouth_right", "right_mouth"))
-ALIASES = {**dict.fromkeys(LIKE_PATH, "path"), **{f"{name}_{axis}": f"{axis}{number}" for number, names in
-                                                  enumerate(PARTS, 1) for name in names for axis in "xy"}}
+PARTS = (("left_eye", "lefteye"), ("right_eye", "righteye"), ("nose",), ("mouth_left", "left_mouth", "leftmouth"),
+         ("mouth_right", "right_mouth", "rightmouth"))
+NAMES = {**dict.fromkeys(COLUMNS, ()), "path": ("image", "file", "filename", "name", "image_path", "image_id"),
+         **{f"{axis}{number}": [f"{name}_{axis}" for name in names] for number, names in enumerate(PARTS, 1)
+            for axis in "xy"}}
+FORM = "a first line that names the columns " + ",".join(COLUMNS[:11])
 NUMBER = re.compile(r"[+-]?\d+\.?\d*(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 ENOUGH = 2  # wrong rows of which most may be said that the table is meant otherwise
 FARTHEST = 1e6  # pixels; a landmark further away is no landmark
@@ -63,15 +64,15 @@ class Row:
 def read_table(path: PathLike, root: PathLike) -> dict[str, Row]:
     """The rows by path, relative to `root`; UserError names the line that is unusable, or names a path again."""
     rows: dict[str, Row] = {}
-    lines: dict[str, int] = {}
+    lines: dict[str, str] = {}
     root = os.path.abspath(root)
-    for number, name, row in _rows(path):
+    for where, name, row in _rows(path):
         if isinstance(row, str):
-            raise UserError(f"{path}: line {number}: {row}")
+            raise UserError(f"{where}: {row}")
         name = os.path.normpath(os.path.relpath(name, root) if os.path.isabs(name) else name)
         if name in rows:
-            raise UserError(f"{path}: line {number}: {shown(name)} stands in line {lines[name]} already")
-        rows[name], lines[name] = row, number
+            raise UserError(f"{where}: {shown(name)} stands in {lines[name]} already")
+        rows[name], lines[name] = row, where.rpartition(": ")[2]
     return rows
 
 
@@ -99,51 +100,29 @@ def match_names(rows: Mapping[str, Row], names: Sequence[str]) -> dict[str, Row]
     return matched
 
 
-def _rows(path: PathLike) -> Iterator[tuple[int, str, Row | str]]:
-    """Line, path and row, or what is wrong with it."""
-    try:
-        with open_text(path) as stream:
-            first = stream.readline(1 << 16)
-            separator = max(",;\t", key=first.count)
-            names = _columns(path, next(csv.reader([first], delimiter=separator), []))
-            lines_before = 1
-            if names is None:
-                names, lines_before = COLUMNS[:first.count(separator) + 1], 0
-            places = [names.index(name) if name in names else len(names) for name in COLUMNS]
-            table = csv.reader(stream if lines_before else itertools.chain([first], stream), delimiter=separator)
-            for fields in table:
-                if any(field.strip() for field in fields):
-                    values = [*(field.strip() for field in fields), *[""] * (len(names) + 1 - len(fields))]
-                    name, *points = [values[place] for place in places[:11]]
-                    yield (lines_before + table.line_num, name,
-                           _row(len(names) != len(fields), name, points, values, places))
-    except csv.Error as error:
-        raise UserError(f"{path}: is no CSV ({error})") from None
+def _rows(path: PathLike, ragged: bool = False) -> Iterator[tuple[str, str, Row | str]]:
+    """`FILE: line N`, path and row, or what is wrong with it; ragged: pass over rows of another length."""
+    for row in tables.read_table(path, NAMES, FORM, _unnamed, COLUMNS[:11], ragged):
+        yield row.where, row["path"], _row(row)
 
 
-def _columns(path: PathLike, first: list[str]) -> list[str] | None:
-    """What the first line calls the columns, in our words; None where it is a row already, its points numbers."""
-    if 11 <= len(first) <= len(COLUMNS) and all(NUMBER.fullmatch(field.strip()) for field in first[1:11]):
-        return None
-    names = [name.strip().lower() for name in first]
-    names = [ALIASES.get(name, name) if ALIASES.get(name) not in names else name for name in names]
-    missing = [name for name in COLUMNS[:11] if name not in names]
-    if missing:
-        raise UserError(f"{path}: line 1 names no column {', '.join(missing[:3])}; expected {','.join(COLUMNS[:11])}")
-    return names
+def _unnamed(fields: Sequence[str]) -> Sequence[str] | None:
+    """The columns of a table whose first line is a row already, its points numbers."""
+    is_row = 11 <= len(fields) <= len(COLUMNS) and all(NUMBER.fullmatch(field) for field in fields[1:11])
+    return COLUMNS[:len(fields)] if is_row else None
 
 
-def _row(ragged: bool, name: str, points: list[str], values: list[str], places: list[int]) -> Row | str:
-    if ragged or not name or "\0" in name:
-        return f"does not hold the columns that line 1 names, {','.join(COLUMNS[:11])}"
-    for column, text in zip(POINTS, points):
+def _row(row: tables.Row) -> Row | str:
+    if not row["path"] or "\0" in row["path"]:
+        return "names no file"
+    for column in POINTS:
         try:
-            value = float(text)
+            value = float(row[column])
         except ValueError:
             value = math.nan
         if not abs(value) < FARTHEST:
-            return f"{column} is {shown(text)[:20]!r}, not a number of pixels"
-    return Row(tuple(points), values[places[11]], values[places[12]] or "given", values[places[13]])
+            return f"{column} is '{shown(row[column])[:20]}', not a number of pixels"
+    return Row(tuple(row[column] for column in POINTS), row["score"], row["found"] or "given", row["made_of"])
 
 
 def is_journal(path: Path) -> bool:
@@ -166,7 +145,7 @@ class Journal:
         self.path = path
         self.rows: dict[str, Row] = {}
         if path.exists():
-            self.rows = {name: row for _, name, row in _rows(path) if isinstance(row, Row)}
+            self.rows = {name: row for _, name, row in _rows(path, ragged=True) if isinstance(row, Row)}
         path.parent.mkdir(parents=True, exist_ok=True)
         self._write_all()  # a last line that was cut short must not stay before what is added
         self._stream = open(path, "a", newline="", encoding="utf-8", errors="surrogateescape")

@@ -1,5 +1,5 @@
-"""Files that a list names otherwise than the disk does: in another Unicode form, with another ending's case, or as
-Windows writes paths."""
+"""Files that a list names otherwise than the disk does: in another Unicode form or encoding, with another ending's
+case, or as Windows writes paths."""
 from __future__ import annotations
 
 import os
@@ -11,9 +11,17 @@ from common.files import PathLike
 DRIVE = re.compile(r"^(?:[A-Za-z]:|\\\\[^\\]+\\[^\\]+)?[\\/]*")
 
 
+def as_text(name: str) -> str:
+    """A name whose bytes are no UTF-8 (surrogates, in Python) read as Windows' code page 1252, as lists are written
+    there; every other name as it is."""
+    if name.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in name):
+        return name
+    return name.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+
+
 def canonical(name: str) -> str:
     """A file's name in one Unicode form (NFC), its ending in small letters; equal for names that look equal."""
-    stem, dot, ending = unicodedata.normalize("NFC", name).rpartition(".")
+    stem, dot, ending = unicodedata.normalize("NFC", as_text(name)).rpartition(".")
     return f"{stem}.{ending.lower()}" if dot else ending
 
 

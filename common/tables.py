@@ -1,15 +1,20 @@
-"""Tables in text, whoever wrote them: comma, semicolon or tab, quotes, byte order marks, capitals in line 1."""
+"""Tables in text, whoever wrote them: any separator, quotes, byte order marks, names of columns in any spelling."""
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
-from typing import Iterator, Mapping, Sequence
+from typing import Callable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from common.errors import UserError
 from common.files import PathLike
+from common.foreign import shown
 from common.text_files import read_lines
 
-SEPARATORS = ",;\t"
+SEPARATORS = ",;\t"  # and blanks, where the first line has none of these
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line
+Columns = Mapping[str, Sequence[str]]
+Unnamed = Callable[[Sequence[str]], Optional[Sequence[str]]]
 
 
 @dataclass(frozen=True)
@@ -23,42 +28,38 @@ class Row:
         return self.values[name]
 
 
-def read_table(path: PathLike, columns: Mapping[str, Sequence[str]], form: str,
-               unnamed: Sequence[str] | None = None) -> Iterator[Row]:
-    """The rows of a table that has a first line with names.
+class _Layout(NamedTuple):
+    """line: number of the first line; text: its beginning; fields: what it holds; places: of the columns that
+    were asked for; has_names: whether it names them, else it is a row."""
 
-    columns: what is asked for, and the other names it goes by; names are compared without capitals, blanks around them
-    and with a dash for an underscore. Columns that nobody asked for are passed over, and so are empty rows. unnamed:
-    the columns, in order, of a table whose first line names nothing that is asked for; else that is a UserError with
-    `form`. Which columns must be there the caller asks `header`. A row of another length than line 1 is a UserError.
+    line: int
+    text: str
+    separator: str
+    fields: list[str]
+    places: dict[str, int]
+    has_names: bool
+
+
+def read_table(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | None = None,
+               required: Sequence[str] = (), ragged: bool = False, exact: bool = False) -> Iterator[Row]:
+    """The rows of a table whose first line names its columns.
+
+    columns: what is asked for, and the other names it goes by; names are compared in small letters, a blank or a dash
+    like an underscore. Columns that nobody asked for are passed over, and so are empty rows. unnamed: given the fields
+    of a first line that names nothing, it returns the columns in their order where that line can only be a row, else
+    None. UserError with `form` for a first line that is neither, or that lacks one of the columns `required`; for a row
+    of another length than the first line, which is passed over where `ragged`. exact: fields keep blanks around them.
     """
     lines = read_lines(path, "table", blank=True)
-    number, first = next(((number, line) for number, line in lines if line.strip()), (1, ""))
-    separator = max(SEPARATORS, key=first.count)
-    names = [_plain(name) for name in _split(first, separator, f"{path}: line {number}", form)]
-    places = _places(names, columns)
-    if not places:
-        if unnamed is None:
-            raise UserError(f"{path}: line {number} is {first.strip()[:60]!r}, not {form}")
-        places = {name: place for place, name in enumerate(unnamed[:len(names)])}
-        yield _row(f"{path}: line {number}", [part.strip() for part in _split(first, separator, "", form)], places,
-                   columns)
-    yield from _rows(path, lines, separator, len(names), number, places, columns)
-
-
-def header(path: PathLike, columns: Mapping[str, Sequence[str]], form: str) -> set[str]:
-    """Which of `columns` the first line names; UserError where it names none of them."""
-    number, first = next(read_lines(path, "table"), (1, ""))
-    separator = max(SEPARATORS, key=first.count)
-    found = _places([_plain(name) for name in _split(first, separator, f"{path}: line {number}", form)], columns)
-    if not found:
-        raise UserError(f"{path}: line {number} is {first.strip()[:60]!r}, not {form}")
-    return set(found)
-
-
-def _rows(path: PathLike, lines: Iterator[tuple[int, str]], separator: str, width: int, number: int,
-          places: dict[str, int], columns: Mapping[str, Sequence[str]]) -> Iterator[Row]:
-    table = csv.reader((line + "\n" for _, line in lines), delimiter=separator, skipinitialspace=True)
+    layout = _layout(path, lines, columns, form, unnamed)
+    missing = [name for name in required if name not in layout.places]
+    if missing:
+        raise UserError(f"{path}: line {layout.line} is '{shown(layout.text)}', not {form}; it has no column "
+                        + ", ".join(missing[:3]))
+    if not layout.has_names:
+        yield _row(f"{path}: line {layout.line}", layout.fields, layout.places, columns)
+    number, width = layout.line, len(layout.fields)
+    table = csv.reader((line + "\n" for _, line in lines), delimiter=layout.separator, skipinitialspace=not exact)
     while True:
         try:
             fields = next(table, None)
@@ -66,21 +67,58 @@ def _rows(path: PathLike, lines: Iterator[tuple[int, str]], separator: str, widt
             raise UserError(f"{path}: line {number + table.line_num} is no row of a table ({error})") from None
         if fields is None:
             return
-        fields = [field.strip() for field in fields]
-        if not any(fields):
+        if not any(map(str.strip, fields)):
             continue
+        fields = fields if exact else list(map(str.strip, fields))
         where = f"{path}: line {number + table.line_num}"
         if len(fields) != width and (len(fields) < width or any(fields[width:])):
+            if ragged:
+                continue
             raise UserError(f"{where} has {len(fields)} columns, line {number} has {width}")
-        yield _row(where, fields, places, columns)
+        yield _row(where, fields, layout.places, columns)
 
 
-def _row(where: str, fields: list[str], places: dict[str, int], columns: Mapping[str, Sequence[str]]) -> Row:
+def header(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | None = None) -> set[str]:
+    """Which of `columns` the table has; UserError where it has none of them."""
+    return set(_layout(path, read_lines(path, "table", blank=True), columns, form, unnamed).places)
+
+
+def _layout(path: PathLike, lines: Iterator[tuple[int, str]], columns: Columns, form: str, unnamed: Unnamed | None
+            ) -> _Layout:
+    lines = ((number, line) for number, line in lines if line.strip())
+    number, first = next(lines, (1, ""))
+    told = SEPARATOR_LINE.fullmatch(first)
+    if told:
+        number, first = next(lines, (number + 1, ""))
+        separators = [told.group(1)]
+    else:
+        separators = sorted(SEPARATORS, key=first.count, reverse=True)
+        if not any(map(first.count, SEPARATORS)):
+            separators = [separators[0], *([" "] if " " in first.strip() else [])]
+    text = first.strip()[:60]
+    try:
+        split = {separator: list(map(str.strip, next(csv.reader(
+            [first.strip() if separator == " " else first], delimiter=separator, skipinitialspace=True), [])))
+            for separator in separators}
+    except (csv.Error, TypeError):  # a zero byte; a separator that csv does not take
+        split = {}
+    places = {separator: _places(list(map(_plain, fields)), columns) for separator, fields in split.items()}
+    best = max(places, key=lambda separator: len(places[separator]), default="")
+    if places and places[best]:
+        return _Layout(number, text, best, split[best], places[best], True)
+    for separator, fields in split.items() if unnamed and first.strip() else ():
+        names = unnamed(fields)
+        if names is not None:
+            return _Layout(number, text, separator, fields, {name: place for place, name in enumerate(names)}, False)
+    raise UserError(f"{path}: line {number} is '{shown(text)}', not {form}")
+
+
+def _row(where: str, fields: list[str], places: dict[str, int], columns: Columns) -> Row:
     return Row(where, {name: fields[places[name]] if name in places and places[name] < len(fields) else ""
                        for name in columns})
 
 
-def _places(names: list[str], columns: Mapping[str, Sequence[str]]) -> dict[str, int]:
+def _places(names: list[str], columns: Columns) -> dict[str, int]:
     found = {}
     for name, others in columns.items():
         place = next((names.index(other) for other in (name, *others) if other in names), None)
@@ -90,11 +128,4 @@ def _places(names: list[str], columns: Mapping[str, Sequence[str]]) -> dict[str,
 
 
 def _plain(name: str) -> str:
-    return name.strip().strip("\ufeff").strip().lower().replace("-", "_")
-
-
-def _split(line: str, separator: str, where: str, form: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-    except csv.Error:  # a zero byte
-        raise UserError(f"{where} is {line[:60]!r}, not {form}") from None
+    return re.sub(r"[\s-]+", "_", name.strip().strip("\ufeff").strip().lower())

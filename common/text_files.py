@@ -25,14 +25,25 @@ def open_text(path: PathLike) -> Iterator[IO[str]]:
         with open(path, "rb", 1 << 20, opener=_regular) as raw:
             head = raw.read(4)
             raw.seek(0)
-            encoding = next((name for mark, name in MARKS if head.startswith(mark)), "utf-8")
-            if encoding == "utf-8" and len(head) == 4 and head.count(b"\0") == 2:
-                encoding = "utf-16-le" if head[1::2] == b"\0\0" else "utf-16-be" if head[::2] == b"\0\0" else encoding
+            encoding = _encoding(head)
             errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
             with io.TextIOWrapper(raw, encoding, errors) as stream:
                 yield stream
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _encoding(head: bytes) -> str:
+    """By the first four bytes of a file."""
+    encoding = next((name for mark, name in MARKS if head.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and len(head) == 4 and head.count(b"\0") == 2:
+        encoding = "utf-16-le" if head[1::2] == b"\0\0" else "utf-16-be" if head[::2] == b"\0\0" else encoding
+    return encoding
+
+
+def decode_text(content: bytes) -> str:
+    """The text of a whole file, in the encodings of `open_text`; ValueError for bytes that are none of them."""
+    return content.decode(_encoding(content[:4]))
 
 
 def read_lines(path: PathLike, what: str = "list", blank: bool = False) -> Iterator[tuple[int, str]]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
+from typing import Collection, Sequence
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def exclude(plan: Plan, path: Path) -> list[str]:
         by_name.setdefault(name_key(identity.name) or identity.name, []).append(number)
         by_label[identity.source, identity.label] = number
     unknown = []
-    for where, row in _rows(path):
+    for where, row in _rows(path, by_name):
         source = _source(plan, row, where)
         key = _key(row["image"], where)
         if source is None and row["set"]:
@@ -90,12 +91,16 @@ def _key(text: str, where: str) -> int | None:
     return int(stem)
 
 
-def _rows(path: Path) -> list[tuple[str, dict[str, str]]]:
+def _rows(path: Path, names: Collection[str]) -> list[tuple[str, dict[str, str]]]:
+    """The table's rows; its first line may also be one of the `names` alone, as in a list of names."""
+    def unnamed(fields: Sequence[str]) -> Sequence[str] | None:
+        return ["identity"] if len(fields) == 1 and (name_key(fields[0]) or fields[0]) in names else None
+
     columns = {"set": (), "label": (), "identity": (), "image": (), "action": ()}
-    if not {"identity", "label", "image"} & header(path, columns, FORM):
+    if not {"identity", "label", "image"} & header(path, columns, FORM, unnamed):
         raise UserError(f"{path}: line 1 names none of the columns identity, label (with set) and image")
     rows = []
-    for row in read_table(path, columns, FORM):
+    for row in read_table(path, columns, FORM, unnamed):
         if not row["identity"] and not row["label"] and not row["image"]:
             raise UserError(f"{row.where}: names neither an identity nor a label nor an image")
         if row["action"] != "joined":  # a row of matches.csv whose people were one, and stayed

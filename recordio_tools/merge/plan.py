@@ -10,6 +10,7 @@ from typing import Iterable, Sequence
 import numpy as np
 
 from common.errors import UserError
+from common.name_lookup import as_text
 from recordio_tools.faces import Faces
 from recordio_tools.groups import Groups
 
@@ -137,7 +138,7 @@ class Plan:
 def name_key(name: str) -> str:
     """Equal for names that mean the same: case, spaces, underscores, hyphens and full stops aside; "" where the name is
     only a number, which says nothing outside its own set."""
-    text = unicodedata.normalize("NFKC", name).casefold()
+    text = unicodedata.normalize("NFKC", as_text(name)).casefold()
     text = re.sub(r"[\s_.\-]+", " ", text).strip()
     return "" if text.replace(" ", "").isdecimal() else text
 

@@ -5,13 +5,13 @@ import collections
 import os
 import re
 from pathlib import Path
+from typing import Sequence
 
 import numpy as np
 
 from common.errors import UserError
 from common.files import PathLike
-from common.foreign import shown
-from common.tables import header, read_table
+from common.tables import read_table
 from common.text_files import read_lines
 from images.alignment import HELP, misfit
 from images.sources import Source, is_image_name
@@ -73,16 +73,14 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
 
 
 def from_csv(path: PathLike, root: PathLike) -> Source:
-    """A table with a line of column names; other columns are passed over. Separated by comma, semicolon or tab.
+    """A table with the columns path and identity, which its first line names unless it is a row of these two; other
+    columns are passed over.
 
     A relative image path is taken from `root`. UserError names the line that is unusable.
     """
     source, groups = Source(str(path), _root(root)), _Groups()
     columns = {"path": PATHS, "identity": IDENTITIES}
-    if len(header(path, columns, CSV_FORM)) < len(columns):
-        number, first = next(read_lines(path))
-        raise UserError(f"{path}: line {number} is {shown(first.strip())[:60]!r}, not {CSV_FORM}")
-    for row in read_table(path, columns, CSV_FORM):
+    for row in read_table(path, columns, CSV_FORM, _unnamed, tuple(columns)):
         entry = row["path"].encode("utf-8", "surrogateescape")
         if not entry or not row["identity"] or b"\0" in entry:
             raise UserError(f"{row.where} lacks the {'path' if not entry else 'identity'}")
@@ -90,6 +88,11 @@ def from_csv(path: PathLike, root: PathLike) -> Source:
     if not source.images:
         raise UserError(f"{path}: holds no rows; it begins with {CSV_FORM}")
     return source.finish(groups.names)
+
+
+def _unnamed(fields: Sequence[str]) -> Sequence[str] | None:
+    images = list(map(is_image_name, fields))
+    return {(True, False): ("path", "identity"), (False, True): ("identity", "path")}.get(tuple(images))
 
 
 def geometry(entry: bytes) -> tuple[bytes, list[float] | None]:

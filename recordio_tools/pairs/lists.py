@@ -6,12 +6,13 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Sequence
 
 from common.errors import UserError
 from common.name_lookup import NameLookup
-from common.tables import header, read_table
+from common.tables import read_table
 from common.text_files import read_lines
-from images.sources import EXTENSIONS, natural
+from images.sources import EXTENSIONS, is_image_name, natural
 
 NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 KAGGLE = re.compile(r"name\s*,\s*imagenum1\s*,\s*(imagenum2|name)")  # the first line of the table on Kaggle
@@ -146,17 +147,19 @@ def read_csv(path: Path, images: Path | None) -> list[Pair]:
     Relative paths are taken from `images`, or from the table's own folder. same: 1/0, true/false, yes/no.
     """
     root = path.parent if images is None else images
-    missing = sorted(set(CSV) - {"fold"} - header(path, CSV, CSV_FORM))
-    if missing:
-        raise UserError(f"{path}: line 1 has no column {', '.join(missing)}; it must be left,right,same[,fold]")
     found, lookup = [], NameLookup()
-    for row in read_table(path, CSV, CSV_FORM):
+    for row in read_table(path, CSV, CSV_FORM, _unnamed, ("left", "right", "same")):
         same = TRUTH.get(row["same"].lower())
         if not row["left"] or not row["right"] or same is None:
             raise UserError(f"{row.where} is not left,right,same[,fold] with same 1 or 0")
         left, right = (Path(lookup.find(root / row[side]) or root / row[side]) for side in ("left", "right"))
         found.append(Pair(left, right, same, row.where, row["fold"]))
     return sorted(found, key=lambda pair: natural(pair.fold))
+
+
+def _unnamed(fields: Sequence[str]) -> Sequence[str] | None:
+    is_row = len(fields) in (3, 4) and all(map(is_image_name, fields[:2])) and fields[2].lower() in TRUTH
+    return tuple(CSV)[:len(fields)] if is_row else None
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

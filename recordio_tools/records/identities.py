@@ -10,33 +10,41 @@ from typing import Iterable, Sequence
 
 from common.errors import DataError, UserError
 from common.files import PathLike
-from common.text_files import open_text
+from common.foreign import shown
+from common.tables import read_table
+
+COLUMNS = {"label": ("class", "id", "index", "class_id"), "identity": ("name", "person", "subject")}
+FORM = "a first line that names the columns label and identity"
+LABEL = re.compile("[0-9]{1,12}")
 
 
 def read_identities(path: PathLike) -> dict[int, str]:
-    """Label to name, of a table with the columns label,identity; DataError names the line that is none.
+    """Label to name, of a table with the columns label and identity; DataError names the line that is none.
 
-    A name keeps bytes that are no UTF-8, as `pack` wrote them.
+    A name keeps its blanks, and bytes that are no UTF-8, as `pack` wrote them.
     """
     found: dict[int, str] = {}
     try:
-        with open_text(path) as stream:
-            table = csv.DictReader(stream)
-            if not {"label", "identity"} <= set(table.fieldnames or []):
-                raise DataError(f"{path}: line 1 is not label,identity[,images]")
-            for row in table:
-                label, name = (row["label"] or "").strip(), row["identity"] or ""
-                if not re.fullmatch("[0-9]{1,12}", label) or int(label) in found:
-                    raise DataError(f"{path}: line {table.line_num}: {label[:20]!r} is no label, or one that stands "
-                                    "there already")
-                found[int(label)] = name
+        for row in read_table(path, COLUMNS, FORM, _unnamed, tuple(COLUMNS), exact=True):
+            label = row["label"].strip()
+            if not LABEL.fullmatch(label) or int(label) in found:
+                raise DataError(f"{row.where}: '{shown(label[:20])}' is no label, or one that stands there already")
+            found[int(label)] = row["identity"]
     except DataError:
         raise
     except UserError as error:
         raise DataError(str(error)) from None
-    except csv.Error as error:
-        raise DataError(f"{path}: is no CSV ({error})") from None
     return found
+
+
+def _unnamed(fields: Sequence[str]) -> Sequence[str] | None:
+    """The columns of a table that begins with a row: a number beside a name, or the label 0."""
+    numbers = [bool(LABEL.fullmatch(field)) for field in fields]
+    if len(fields) == 2 or len(fields) == 3 and numbers[2]:
+        if numbers[0] and (not numbers[1] or fields[0] == "0" != fields[1]):
+            return "label", "identity"
+        return ("identity", "label") if numbers[1] and not numbers[0] else None
+    return None
 
 
 def names_beside(rec_path: Path) -> dict[int, str]:

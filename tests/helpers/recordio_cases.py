@@ -8,6 +8,7 @@ import numpy as np
 
 from common.errors import RunError, UserError
 from recordio_tools.__main__ import main
+from recordio_tools.records.dataset import open_dataset
 
 
 def command(*argv):
@@ -60,3 +61,10 @@ def drawn_faces(folder, identities=3, images=2, **size):
         for index in range(images):
             write_image(folder / f"person{identity}" / f"{index}.jpg", picture(100 * identity + index, **size))
     return folder
+
+
+def packed_images(folder):
+    """The image files' bytes in a packed set, in its order."""
+    dataset = open_dataset(folder)
+    with dataset.record_file:
+        return [dataset.record_file.read(key).content for key in dataset.keys.tolist()]

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
+from common.text_files import decode_text
 from training.cluster.addresses import LOOPBACK, is_loopback, is_this_machine, own_address, resolve
 
 LARGEST = 1 << 20  # bytes of a hosts file
@@ -33,7 +34,7 @@ def read_hosts(path: str) -> list[Host]:
     try:
         with open(path, "rb") as stream:
             content = stream.read(LARGEST + 1)
-        lines = content.decode("utf-8-sig").splitlines()
+        lines = decode_text(content).splitlines()
     except (OSError, ValueError) as error:
         raise UserError(f"--hosts {path}: cannot be read ({getattr(error, 'strerror', None) or 'no text'})") from None
     if len(content) > LARGEST:

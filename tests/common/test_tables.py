@@ -1,0 +1,111 @@
+"""One reader of tables: what people's spreadsheets and scripts write, with and without a first line of names."""
+import csv
+import io
+
+import pytest
+from recordio_cases import command, drawn_faces, packed_images
+
+from common.errors import UserError
+from common.name_lookup import NameLookup
+from common.tables import read_table
+from recordio_tools.records.identities import identity_table, read_identities
+from training.cluster.hosts import read_hosts
+
+ROWS = [("a b.jpg", "Ann"), ("c.jpg", "J\u00f6rg")]
+COLUMNS = {"path": ("image_path",), "identity": ("label",)}
+
+
+@pytest.mark.parametrize("text", [
+    "sep=;\nImage Path;x;LABEL\na b.jpg;1,5;Ann\nc.jpg;;J\u00f6rg\n",
+    "\"sep=\t\"\nlabel\tpath\nAnn\ta b.jpg\nJ\u00f6rg\tc.jpg\n",
+    "image-path,Identity\na b.jpg,Ann\nc.jpg,J\u00f6rg", "\n\nPATH  label\n\"a b.jpg\"   Ann\nc.jpg J\u00f6rg  \n",
+    ",image path,label\r\n0,a b.jpg,Ann\r\n1,c.jpg,J\u00f6rg\r\n"],
+    ids=["sep and semicolons", "sep and tabs", "dashes", "blanks", "an index column"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_as_spreadsheets_write_them(tmp_path, text, encoding):
+    (tmp_path / "t").write_bytes(text.encode(encoding))
+    rows = list(read_table(tmp_path / "t", COLUMNS, "two columns"))
+    assert [(row["path"], row["identity"]) for row in rows] == ROWS
+    numbers = [int(row.where.rpartition(" ")[2]) for row in rows]
+    lines = text.replace("\r\n", "\n").split("\n")
+    assert all(row["identity"] in lines[number - 1] for number, row in zip(numbers, rows))
+
+
+def test_a_first_line_that_is_no_text_is_shown_without_escapes(tmp_path):
+    (tmp_path / "t").write_bytes(b"\x1b[2J\xff\xfe\x00x\n")
+    with pytest.raises(UserError) as caught:
+        list(read_table(tmp_path / "t", COLUMNS, "two columns"))
+    assert "not two columns" in str(caught.value) and "\\x1b[2J" in str(caught.value)
+    assert "\x1b" not in str(caught.value) and "\udcff" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [
+    "p0/0.jpg,a\np1/0.jpg,b\n", "b p1/0.jpg\na p0/0.jpg\n", "sep=;\na;p0/0.jpg\nb;p1/0.jpg\n"])
+def test_pack_takes_a_table_without_a_first_line(tmp_path, text):
+    drawn_faces(tmp_path, 2, 1)
+    for number in range(2):
+        (tmp_path / f"person{number}").rename(tmp_path / f"p{number}")
+    (tmp_path / "t.csv").write_text(text)
+    assert command("pack", tmp_path / "t.csv", tmp_path / "out")[0] == 0
+    assert packed_images(tmp_path / "out") == [(tmp_path / f"p{number}/0.jpg").read_bytes() for number in range(2)]
+    assert read_identities(tmp_path / "out/identities.csv") == {0: "a", 1: "b"}
+    (tmp_path / "t.csv").write_text("p0/0.jpg,p1/0.jpg\n")  # either may be the path
+    status, line = command("pack", tmp_path / "t.csv", tmp_path / "no")
+    assert status == 2 and "t.csv: line 1 is 'p0/0.jpg,p1/0.jpg', not a first line" in line
+
+
+def test_pairs_without_a_first_line(tmp_path):
+    drawn_faces(tmp_path, 3, 2)
+    (tmp_path / "p.csv").write_text("person0/0.jpg;person0/1.jpg;1\nperson0/0.jpg;person1/1.jpg;0\n"
+                                    "person1/0.jpg;person1/1.jpg;1\nperson2/0.jpg;person1/1.jpg;0\n")
+    assert command("pairs", "csv", "--pairs", tmp_path / "p.csv", "--folds", 2, "--out", tmp_path / "x.bin")[0] == 0
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("Identity;Label\nAnn;0\nBob;2\n", {0: "Ann", 2: "Bob"}), ("0,Ann\n1,Bob\n", {0: "Ann", 1: "Bob"}),
+    ("0\t0001\t7\n1\t0002\t5\n", {0: "0001", 1: "0002"}), ("Ann,1\nBob,0\n", {1: "Ann", 0: "Bob"}),
+    ("sep=,\nname,class\n Ann,0\n", {0: " Ann"})])
+def test_identities_of_any_table(tmp_path, text, expected):
+    (tmp_path / "identities.csv").write_bytes(text.encode("utf-16"))
+    assert read_identities(tmp_path / "identities.csv") == expected
+    names = [" a", "b;c", "d,\"e\"", "J\u00f6\udcff"]
+    (tmp_path / "identities.csv").write_bytes(identity_table((name, 1) for name in names))
+    assert list(read_identities(tmp_path / "identities.csv").values()) == names
+
+
+@pytest.mark.parametrize("text", [
+    "Ann,Bob\n", "3,4\n5,6\n", "label,identity\nx,Ann\n", "label,identity\n0,a\n0,b\n", ""])
+def test_identities_that_are_none(tmp_path, text):
+    (tmp_path / "identities.csv").write_text(text)
+    with pytest.raises(UserError, match="identities.csv"):
+        read_identities(tmp_path / "identities.csv")
+
+
+def test_a_list_of_names_alone_excludes_them(tmp_path):
+    drawn_faces(tmp_path / "faces", 4, 1)
+    assert command("pack", tmp_path / "faces", tmp_path / "set")[0] == 0
+    (tmp_path / "x.csv").write_text("Person1\n\nperson3\n")
+    assert command("merge", tmp_path / "out", tmp_path / "set", "--exclude", tmp_path / "x.csv")[0] == 0
+    assert list(read_identities(tmp_path / "out/identities.csv").values()) == ["person0", "person2"]
+
+
+def test_lists_in_code_page_1252_name_files_in_unicode(tmp_path):
+    (tmp_path / "Jos\u00e9 M\u00fcller").mkdir()
+    (tmp_path / "Jos\u00e9 M\u00fcller/1.JPG").write_bytes(b"x")
+    written = "Jos\u00e9 M\u00fcller/1.jpg".encode("cp1252")
+    found = NameLookup().find(tmp_path / written.decode("utf-8", "surrogateescape"))
+    assert found == str(tmp_path / "Jos\u00e9 M\u00fcller/1.JPG")
+    table = io.StringIO()
+    csv.writer(table).writerows([["path", "identity"], ["fa\u00e7ade/0.jpg", "a"], ["fa\u00e7ade/1.jpg", "b"]])
+    (tmp_path / "t.csv").write_bytes(table.getvalue().encode("cp1252"))
+    drawn_faces(tmp_path, 1, 2)
+    (tmp_path / "person0").rename(tmp_path / "fa\u00e7ade")
+    assert command("pack", tmp_path / "t.csv", tmp_path / "out")[0] == 0
+    assert packed_images(tmp_path / "out") == [
+        (tmp_path / f"fa\u00e7ade/{number}.jpg").read_bytes() for number in range(2)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig", "utf-8"])
+def test_hosts_saved_by_a_windows_editor(tmp_path, encoding):
+    (tmp_path / "hosts").write_bytes("node1 slots=2\r\n# none\r\nnode2\r\n".encode(encoding))
+    assert [(host.name, host.slots) for host in read_hosts(str(tmp_path / "hosts"))] == [("node1", 2), ("node2", 1)]
