@@ -1,9 +1,15 @@
-"""Values that several commands' flags take."""
+"""Flags that several commands take, with one meaning and one default."""
 from __future__ import annotations
 
 import argparse
+import math
+from pathlib import Path
 
 from common.cli import at_least
+from common.errors import UserError
+
+MODEL_HELP = ("PREFIX,EPOCH, as runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params; PREFIX,1|2|3 "
+              "or PREFIX for several or all epochs; X.onnx; X.npz, embeddings made before")
 
 
 def fpr_list(text: str) -> list[float]:
@@ -17,24 +23,78 @@ def fpr_list(text: str) -> list[float]:
     return rates
 
 
+def distance(text: str) -> float:
+    """The argparse type of a threshold: a squared distance of normalised embeddings, 0 to 4."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is no squared distance from 0 to 4; of a cosine c it is 2 - 2 c")
+    return value
+
+
+def add_model_flag(parser: argparse.ArgumentParser) -> None:
+    """--model."""
+    parser.add_argument("--model", required=True, nargs="+", metavar="M", help=MODEL_HELP)
+
+
 def add_set_flags(parser: argparse.ArgumentParser) -> None:
     """--model, --set and the groups of its images."""
-    parser.add_argument("--model", required=True, nargs="+", metavar="M",
-                        help="PREFIX,EPOCH; PREFIX,1|2|3 or PREFIX for several or all epochs; X.npz, embeddings")
+    add_model_flag(parser)
     parser.add_argument("--set", required=True, metavar="SET", help="a packed set, or a folder of folders by identity")
     parser.add_argument("--between", metavar="A,B", help="only pairs of an image of group A with one of group B")
-    parser.add_argument("--groups", metavar="FILE.csv", help="the group of each image: path or key, group")
+    parser.add_argument("--groups", metavar="FILE.csv", help="the group of each image: path or key, group "
+                        "(default: the folders inside the identities' folders)")
 
 
-def add_embedding_flags(parser: argparse.ArgumentParser) -> None:
-    """How images are embedded."""
+def add_embedding_flags(parser: argparse.ArgumentParser, keep: bool = False) -> None:
+    """How images are embedded; keep: also where embeddings are kept."""
     parser.add_argument("--no-flip", action="store_true", help="leave the mirror images out")
-    parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N", help="images a step")
-    parser.add_argument("--devices", metavar="LIST", help="cpu:0 or gpu:0,gpu:1 (default: all GPUs, else the CPU)")
+    parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
+                        help="images a step, over all devices together")
+    parser.add_argument("--devices", metavar="LIST", help="cpu:0 or gpu:0,gpu:1 (default: all visible GPUs, else the "
+                        "CPU); ONNX files run on the CPU")
     parser.add_argument("--layer", default="fc1", metavar="NAME", help="the layer whose output is the embedding")
+    if keep:
+        parser.add_argument("--embeddings", metavar="DIR", help="keep embeddings there, as .npz files that --model "
+                            "takes too; those that are there of the same model and set are not made again")
+
+
+def add_rate_flags(parser: argparse.ArgumentParser, fpr: str, source: str) -> None:
+    """Where rates are wanted; source: what --threshold-from takes."""
+    parser.add_argument("--json", metavar="FILE", help="write the numbers there too, by model and set")
+    parser.add_argument("--fpr", type=fpr_list, default=fpr, metavar="RATE[,RATE...]",
+                        help="false positive rates at which TPR is given; the first is the JSON's tpr")
+    fixed = parser.add_mutually_exclusive_group()
+    fixed.add_argument("--threshold", type=distance, metavar="X",
+                       help="give the rates at this squared distance too")
+    fixed.add_argument("--threshold-from", metavar="SET", help="give the rates too at the thresholds that have each "
+                       f"--fpr on this set: {source}")
+    parser.add_argument("--failures", metavar="FILE", help="faces that could not be had, counted as errors beside the "
+                        "rates without them: a list of images, a table, or align-report.json")
+
+
+def add_pca_flags(parser: argparse.ArgumentParser, fitted: str) -> None:
+    """--pca and --folds; fitted: on what the projection is."""
+    parser.add_argument("--pca", type=at_least(1), metavar="N",
+                        help=f"project embeddings on N principal components, fitted {fitted}")
+    parser.add_argument("--folds", type=at_least(2), default=10, metavar="N", help="folds of the accuracy and of --pca")
 
 
 def add_bootstrap_flags(parser: argparse.ArgumentParser) -> None:
     """The resamples of intervals."""
     parser.add_argument("--bootstrap", type=at_least(0), default=1000, metavar="N", help="resamples; 0: no intervals")
     parser.add_argument("--seed", type=at_least(0, 2 ** 32 - 1), default=0, metavar="N", help="of the resamples")
+
+
+def check_outputs(args: argparse.Namespace, files: tuple[str, ...] = (), folders: tuple[str, ...] = ()) -> None:
+    """UserError, before any work, where a file to write is a folder, or a folder to write into a file."""
+    for name in files:
+        path = getattr(args, name, None)
+        if path and Path(path).is_dir():
+            raise UserError(f"--{name} {path}: is a folder; expected a file to write")
+    for name in folders:
+        path = getattr(args, name, None)
+        if path and Path(path).exists() and not Path(path).is_dir():
+            raise UserError(f"--{name} {path}: is a file; expected a folder to write into")

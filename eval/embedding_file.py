@@ -1,8 +1,13 @@
 """Embeddings on disk, with what they are of: `X.npz`, made once and read by every command.
 
 Arrays: embeddings (N, D) float32, image and mirror image added, normalised; norms (N,) float32, before normalising;
-names (N,) text; labels (N,) int64 where they are known; meta, JSON as text: `model` and `set` with their sha256,
-`layer`, `flip`, versions.
+view_norms (N,) float32, the mean length of an image's embedding and its mirror image's, whose mean is XNorm; names (N,)
+text; labels (N,) int64 where they are known; meta, JSON as text: `model` and `set` with their sha256, `layer`, `flip`,
+`alignment` where it is known, `versions`.
+
+names are paths below a folder by identity, keys of a packed set, or the places, from 0, of a `.bin`'s images, left,
+right, left, ... The sha256 of a `.bin` is that of the file; of a labelled set `FaceSet.digest`; of a model that of its
+files' bytes, the symbol's first.
 """
 from __future__ import annotations
 
@@ -27,11 +32,17 @@ class Embeddings:
     names: np.ndarray
     labels: np.ndarray | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    view_norms: np.ndarray | None = None
+
+    def digest_of(self, what: str) -> str | None:
+        """sha256 of the `model` or the `set` that they are of, None where the file does not say."""
+        told = self.meta.get(what)
+        found = told.get("sha256") if isinstance(told, dict) else None
+        return found if isinstance(found, str) else None
 
     def unlike(self, other: Embeddings) -> str:
         """Why the two must not be compared image by image, or ""."""
-        for what, ours, theirs in (("set", self.meta.get("set", {}).get("sha256"),
-                                    other.meta.get("set", {}).get("sha256")),
+        for what, ours, theirs in (("set", self.digest_of("set"), other.digest_of("set")),
                                    ("flip", self.meta.get("flip"), other.meta.get("flip"))):
             if ours != theirs:
                 return f"they are of another {what}: {ours} and {theirs}"
@@ -44,6 +55,8 @@ def save_embeddings(path: PathLike, made: Embeddings) -> None:
               "names": made.names.astype(str), "meta": np.array(json.dumps(made.meta, sort_keys=True))}
     if made.labels is not None:
         arrays["labels"] = made.labels.astype(np.int64)
+    if made.view_norms is not None:
+        arrays["view_norms"] = made.view_norms.astype(np.float32)
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, **arrays)
 
@@ -56,7 +69,7 @@ def load_embeddings(path: PathLike) -> Embeddings:
         with np.load(path, allow_pickle=False) as stored:
             if not isinstance(stored, np.lib.npyio.NpzFile):
                 raise ValueError("one array alone")
-            arrays = {name: stored[name] for name in ("embeddings", "norms", "names", "labels", "meta")
+            arrays = {name: stored[name] for name in ("embeddings", "norms", "names", "labels", "meta", "view_norms")
                       if name in stored.files}
         meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
         embeddings = arrays["embeddings"]
@@ -72,8 +85,8 @@ def load_embeddings(path: PathLike) -> Embeddings:
     count = len(embeddings)
     norms = arrays.get("norms", np.linalg.norm(embeddings, axis=1))
     names = arrays.get("names", np.array([str(number) for number in range(count)]))
-    labels = arrays.get("labels")
-    for name, array in (("norms", norms), ("names", names), ("labels", labels)):
+    labels, view_norms = arrays.get("labels"), arrays.get("view_norms")
+    for name, array in (("norms", norms), ("names", names), ("labels", labels), ("view_norms", view_norms)):
         if array is not None and array.shape != (count,):
             raise UserError(f"{path}: {name} is of shape {array.shape}, embeddings are {count}")
     if labels is not None and labels.dtype.kind not in "iu":
@@ -82,4 +95,4 @@ def load_embeddings(path: PathLike) -> Embeddings:
     if count and abs(lengths[lengths > 0] - 1).max(initial=0) > 1e-3:
         raise UserError(f"{path}: embeddings are not normalised; divide each by its length")
     return Embeddings(embeddings.astype(np.float32), norms, names.astype(str), labels,
-                      meta if isinstance(meta, dict) else {})
+                      meta if isinstance(meta, dict) else {}, view_norms)

@@ -40,6 +40,20 @@ class FaceSet:
         """
         return stacked(self._images(image_size, digest), size)
 
+    def digest(self, step: Callable[[int], object] = lambda images: None) -> str:
+        """sha256 over every image's name, label and the sha256 of its bytes, as `batches` feeds it; step: told of each
+        image that was read."""
+        digest = hashlib.sha256()
+        contents = ordered_map(lambda number: hashlib.sha256(self.read(number)).digest(), range(len(self.names)),
+                               usable_cores())
+        for number, content in enumerate(contents):
+            digest.update(self._entry(number, content))
+            step(1)
+        return digest.hexdigest()
+
+    def _entry(self, number: int, content: bytes) -> bytes:
+        return f"{self.names[number]}\0{self.labels[number]}\0".encode("utf-8", "surrogateescape") + content
+
     def _images(self, image_size: tuple[int, int], digest: hashlib._Hash) -> Iterator[np.ndarray]:
         def one(number: int) -> tuple[bytes, np.ndarray]:
             data = self.read(number)
@@ -52,7 +66,7 @@ class FaceSet:
             if image.shape[:2] != image_size:
                 raise DataError(f"{self.path}: {self.names[number]} is {image.shape[0]}x{image.shape[1]}, the model "
                                 f"takes {image_size[0]}x{image_size[1]}; align cuts faces out of photographs")
-            digest.update(f"{self.names[number]}\0{self.labels[number]}\0".encode("utf-8", "surrogateescape") + content)
+            digest.update(self._entry(number, content))
             yield image
 
 

@@ -38,6 +38,12 @@ def accuracy_10fold(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> tu
     equals. scores may be (folds, pairs): row f, the scores that fold f is judged by, where the scoring itself is
     fitted on the other folds.
     """
+    accuracies, thresholds = fold_accuracies(scores, same, folds)
+    return float(accuracies.mean()), float(accuracies.std()), float(thresholds.mean())
+
+
+def fold_accuracies(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """(folds,) accuracy of each fold and the threshold that it was judged at, as for `accuracy_10fold`."""
     same = np.asarray(same, bool)
     check_pairs(same, folds)
     # A pair counts as the same person from the first threshold above its score on.
@@ -51,8 +57,7 @@ def accuracy_10fold(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> tu
         test = _correct(first[fold, np.arange(len(same))], same, fold, folds)
         correct = _correct(first.ravel(), np.tile(same, folds), np.repeat(np.arange(folds), len(same)), folds)
     best = np.argmax(correct - test, axis=1)
-    accuracies, thresholds = test[np.arange(folds), best] / sizes, THRESHOLDS[best]
-    return float(accuracies.mean()), float(accuracies.std()), float(thresholds.mean())
+    return test[np.arange(folds), best] / sizes, THRESHOLDS[best]
 
 
 def _correct(first: np.ndarray, same: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:

@@ -1,55 +1,78 @@
-"""What `--model` may name: a checkpoint, several of one run, or embeddings made before."""
+"""What `--model` may name: a checkpoint, several of one run, an ONNX file, or embeddings made before."""
 from __future__ import annotations
 
 import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterable, Sequence
 
 import numpy as np
 
 from common.errors import UserError
+from common.files import PathLike
 
 CHUNK = 1 << 20
+FORMS = "PREFIX,EPOCH, PREFIX,1|2|3, PREFIX for all epochs, X.onnx or X.npz"
 
 
 @dataclass(frozen=True)
 class ModelName:
-    """One model: a checkpoint's prefix and epoch, or the path of an embeddings file. text: as tables show it."""
+    """One model: a checkpoint's prefix and epoch, or the path of an ONNX or an embeddings file. text: as tables show
+    it."""
 
     text: str
     prefix: str = ""
     epoch: int = 0
     embeddings: str = ""
+    onnx: str = ""
+
+    @property
+    def stem(self) -> str:
+        """What files made of it are called after: `model-0003`."""
+        return f"{Path(self.prefix).name}-{self.epoch:04d}" if self.prefix else Path(self.onnx or self.embeddings).stem
 
 
 def parse_models(texts: Sequence[str], flag: str = "--model") -> list[ModelName]:
-    """`PREFIX,EPOCH`; `PREFIX,1|2|3` several epochs and `PREFIX` all of them, as in InsightFace's script; `X.npz`."""
+    """`PREFIX,EPOCH`; `PREFIX,1|2|3` several epochs and `PREFIX` all of them, as in InsightFace's script; `X.onnx`;
+    `X.npz`. UserError for anything else, and for a model that is named twice."""
     models: list[ModelName] = []
     for text in texts:
         if text.endswith(".npz"):
             models.append(ModelName(text, embeddings=text))
-            continue
-        prefix, comma, epochs = text.rpartition(",")
-        if comma and not re.fullmatch(r"\s*[0-9]{1,9}(\|[0-9]{1,9})*\s*", epochs):
-            raise UserError(f"{flag} {text}: expected PREFIX,EPOCH, PREFIX,1|2|3, PREFIX for all epochs, or X.npz")
-        numbers = [int(part) for part in epochs.split("|")] if comma else _epochs(text)
-        if not numbers:
-            raise UserError(f"{flag} {text}: there is no {text}-NNNN.params; expected PREFIX,EPOCH as in "
-                            "runs/a/model,3")
-        models += [ModelName(f"{prefix or text},{number}", prefix or text, number) for number in numbers]
+        elif text.endswith(".onnx"):
+            models.append(ModelName(text, onnx=text))
+        else:
+            models += _checkpoints(text, flag)
+    for number, model in enumerate(models):
+        if model in models[:number]:
+            raise UserError(f"{flag} {model.text}: is named twice; leave one out")
     return models
 
 
-def checkpoint_digest(prefix: str, epoch: int) -> str:
-    """sha256 of a checkpoint: of its symbol's bytes, then its parameters'."""
+def _checkpoints(text: str, flag: str) -> list[ModelName]:
+    prefix, comma, epochs = text.rpartition(",")
+    if comma and not re.fullmatch(r"\s*[0-9]{1,9}(\|[0-9]{1,9})*\s*", epochs):
+        raise UserError(f"{flag} {text}: expected {FORMS}")
+    numbers = [int(part) for part in epochs.split("|")] if comma else _epochs(text)
+    if not numbers:
+        raise UserError(f"{flag} {text}: there is no {text}-NNNN.params; expected PREFIX,EPOCH as in runs/a/model,3")
+    return [ModelName(f"{prefix or text},{number}", prefix or text, number) for number in numbers]
+
+
+def file_digest(*paths: PathLike) -> str:
+    """sha256 of the bytes of files, one after the other."""
     digest = hashlib.sha256()
-    for path in (f"{prefix}-symbol.json", f"{prefix}-{epoch:04d}.params"):
+    for path in paths:
         with open(path, "rb") as stream:
             for piece in iter(lambda: stream.read(CHUNK), b""):
                 digest.update(piece)
     return digest.hexdigest()
+
+
+def checkpoint_digest(prefix: str, epoch: int) -> str:
+    """sha256 of a checkpoint: of its symbol's bytes, then its parameters'."""
+    return file_digest(f"{prefix}-symbol.json", f"{prefix}-{epoch:04d}.params")
 
 
 def _epochs(prefix: str) -> list[int]:
@@ -58,13 +81,27 @@ def _epochs(prefix: str) -> list[int]:
     return sorted(int(match.group(1)) for match in found if match)
 
 
-def embed_batches(embedder: Any, batches: Any, flip: bool, step: Callable[[int], object]) -> tuple[np.ndarray, ...]:
-    """(N, D) float32 unit embeddings and (N,) their lengths before; step: told how many images each batch had."""
-    units, norms = [], []
+def embed_views(embedder: Any, batches: Iterable[np.ndarray], flip: bool,
+                step: Callable[[int], object] = lambda images: None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N, D) float32 unit embeddings; (N,) their lengths before; (N,) the mean length of an image's embedding and its
+    mirror image's before they are added, whose mean is XNorm.
+
+    embedder: `inference.embedder.Embedder` or `inference.onnx_embedder.OnnxEmbedder`. step: told how many images each
+    batch had.
+    """
+    units, norms, view_norms = [], [], []
     for views in embedder.embed(batches, flip):
         added = views.sum(axis=0)
         length = np.linalg.norm(added, axis=1)
         units.append(added / np.where(length == 0, 1, length)[:, None])
         norms.append(length)
+        view_norms.append(np.linalg.norm(views, axis=-1).mean(axis=0))
         step(len(length))
-    return np.concatenate(units).astype(np.float32), np.concatenate(norms).astype(np.float32)
+    return (np.concatenate(units).astype(np.float32), np.concatenate(norms).astype(np.float32),
+            np.concatenate(view_norms).astype(np.float32))
+
+
+def embed_batches(embedder: Any, batches: Iterable[np.ndarray], flip: bool,
+                  step: Callable[[int], object] = lambda images: None) -> tuple[np.ndarray, np.ndarray]:
+    """The first two of `embed_views`."""
+    return embed_views(embedder, batches, flip, step)[:2]

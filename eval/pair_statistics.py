@@ -9,7 +9,7 @@ import numpy as np
 from eval import metrics
 from eval.bootstrap import draw_resamples, interval, pairs_curve_rates, pairs_tpr, share_of_other_sign
 from eval.operating_points import OperatingPoint
-from eval.verification import VerificationResult
+from eval.verification import VerificationResult, fold_numbers
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,10 @@ class Statistics:
         return row
 
 
-def statistics(result: VerificationResult, fpr: Sequence[float], resamples: int, seed: int) -> Statistics:
-    """Over pairs: a `.bin` does not tell whose images they are. resamples: 0 for no intervals."""
+def statistics(result: VerificationResult, fpr: Sequence[float], resamples: int, seed: int,
+               accuracy: bool = False) -> Statistics:
+    """Over pairs: a `.bin` does not tell whose images they are. resamples: 0 for no intervals. folds: those of the
+    accuracy, for an interval of it as well."""
     points = []
     impostors = int((~result.same).sum())
     for target in fpr:
@@ -53,8 +55,20 @@ def statistics(result: VerificationResult, fpr: Sequence[float], resamples: int,
     cosines = 1 - result.scores / 2
     draws = {f"{target:g}": pairs_tpr(cosines, result.same, target, drawn) for target in fpr}
     draws["eer"], draws["auc"] = pairs_curve_rates(result.scores, result.same, drawn)
+    if accuracy:
+        draws["accuracy"] = accuracy_draws(result, drawn)
     return Statistics(points, draws)
 
 
+def accuracy_draws(result: VerificationResult, drawn: np.ndarray) -> np.ndarray:
+    """(R,) the accuracy on resamples (R, pairs), each pair judged at the threshold that its fold was judged at."""
+    folds = len(result.fold_thresholds)
+    fold = fold_numbers(result.pairs, folds)
+    right = ((result.scores < result.fold_thresholds[fold]) == result.same).astype(np.float64)
+    shares = [drawn[:, fold == one] @ right[fold == one] / np.maximum(drawn[:, fold == one].sum(axis=1), 1)
+              for one in range(folds)]
+    return np.mean(shares, axis=0)
+
+
 def _rate(result: VerificationResult, name: str) -> float:
-    return getattr(result, name) if name in ("eer", "auc") else result.tprs[float(name)]
+    return getattr(result, name) if name in ("eer", "auc", "accuracy") else result.tprs[float(name)]

@@ -4,20 +4,18 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-from pathlib import Path
 
 import numpy as np
 
-from common.devices import parse_devices
 from common.errors import UserError
 from common.progress import meter
 from eval.all_pairs import Side, count_pairs
-from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
+from eval.embedding_file import Embeddings, load_embeddings
+from eval.embedding_store import meta_of, stored, write_stored
 from eval.face_sets import FaceSet
-from eval.models import ModelName, checkpoint_digest, embed_batches
+from eval.models import ModelName, embed_views
+from eval.opening import AnyEmbedder, EmbeddingSettings, OpenModel
 from images.codec import ImageError, decode
-from inference.embedder import Embedder
-from inference.model import load_model
 
 log = logging.getLogger(__name__)
 
@@ -47,35 +45,55 @@ def choose_sides(args: argparse.Namespace, labels: np.ndarray,
 
 
 def embeddings_of(model: ModelName, faces: FaceSet, args: argparse.Namespace) -> Embeddings:
-    """Those of a model for every image of the set, made now or read from its file; UserError where they are unlike."""
+    """Those of a model for every image of the set: made now, or read from its file or the folder of --embeddings;
+    UserError where they are unlike."""
+    settings = EmbeddingSettings.of(args)
     if model.embeddings:
-        made = load_embeddings(model.embeddings)
-        if not np.array_equal(made.names, np.array(faces.names)):
-            raise UserError(f"--model {model.text}: holds {len(made.names)} embeddings of other images than --set "
-                            f"{args.set}, which has {len(faces.names)}")
-        if made.meta.get("flip", True) == args.no_flip:
-            raise UserError(f"--model {model.text}: was made {'with' if args.no_flip else 'without'} mirror images; "
-                            f"{'leave out' if args.no_flip else 'give'} --no-flip")
-        return made
-    embedder = open_embedder(model, args, image_size(faces))
-    digest = hashlib.sha256()
+        return _read(model, faces, settings)
+    opened = OpenModel(model, settings)
+    digest = ""
+    if settings.keep:
+        with meter(len(faces.names), f"{faces.path}: sha256", "images") as bar:
+            digest = faces.digest(bar.update)
+        found = stored(opened, digest, settings)
+        if found is not None and np.array_equal(found.names, np.array(faces.names)):
+            return found
+    embedder = opened.embedder(image_size(faces))
+    seen = hashlib.sha256()
     with meter(len(faces.names), model.text, "images") as bar:
-        unit, norms = embed_batches(embedder, faces.batches(embedder.batch_size, embedder.image_size, digest),
-                                    not args.no_flip, bar.update)
-    meta = {"model": {"name": model.text, "sha256": checkpoint_digest(model.prefix, model.epoch)},
-            "set": {"path": faces.path, "sha256": digest.hexdigest()}, "layer": args.layer, "flip": not args.no_flip}
-    made = Embeddings(unit, norms, np.array(faces.names), faces.labels, meta)
-    if getattr(args, "embeddings", None):
-        place = Path(args.embeddings) / f"{Path(model.prefix).name}-{model.epoch:04d}-{digest.hexdigest()[:8]}.npz"
-        save_embeddings(place, made)
-        log.info("%s: embeddings in %s", model.text, place)
+        unit, norms, views = embed_views(embedder, faces.batches(embedder.batch_size, embedder.image_size, seen),
+                                         settings.flip, bar.update)
+    made = Embeddings(unit, norms, np.array(faces.names), faces.labels,
+                      meta_of(opened, faces.path, seen.hexdigest(), settings), views)
+    if settings.keep:
+        write_stored(opened, made, settings)
     return made
 
 
-def open_embedder(model: ModelName, args: argparse.Namespace, size: tuple[int, int]) -> Embedder:
-    """A checkpoint ready to embed images of `size` as the flags say."""
-    return Embedder(*load_model(model.prefix, model.epoch, args.layer), parse_devices(args.devices), args.batch_size,
-                    size)
+def _read(model: ModelName, faces: FaceSet, settings: EmbeddingSettings) -> Embeddings:
+    made = load_embeddings(model.embeddings)
+    if not np.array_equal(made.names, np.array(faces.names)):
+        raise UserError(f"--model {model.text}: holds {len(made.names)} embeddings of other images than --set "
+                        f"{faces.path}, which has {len(faces.names)}")
+    if made.meta.get("flip", settings.flip) != settings.flip:
+        raise UserError(f"--model {model.text}: was made {'without' if settings.flip else 'with'} mirror images; "
+                        f"{'give' if settings.flip else 'leave out'} --no-flip")
+    told = made.digest_of("set")
+    if told is None:
+        log.warning("%s: does not say of which set it is; names and their order are those of %s", model.text,
+                    faces.path)
+    else:
+        with meter(len(faces.names), f"{faces.path}: sha256", "images") as bar:
+            ours = faces.digest(bar.update)
+        if told != ours:
+            raise UserError(f"--model {model.text}: is of other images than --set {faces.path} holds now, though of "
+                            "the same names; make it anew")
+    return made
+
+
+def open_embedder(model: ModelName, args: argparse.Namespace, size: tuple[int, int]) -> AnyEmbedder:
+    """A checkpoint or an ONNX file ready to embed images of `size` as the flags say."""
+    return OpenModel(model, EmbeddingSettings.of(args)).embedder(size)
 
 
 def image_size(faces: FaceSet) -> tuple[int, int]:

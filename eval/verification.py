@@ -16,7 +16,8 @@ from common.parallel import ordered_map
 from common.progress import progress
 from eval import metrics
 from eval.batches import stacked
-from eval.scores import check_components, held_out, mean_norm, normalise, pair_scores, projected_scores
+from eval.models import embed_views, file_digest
+from eval.scores import check_components, held_out, pair_scores, projected_scores
 from images.codec import ImageError, decode
 from images.formats import is_cut_off, kind_of, read_header
 from inference.embedder import Embedder
@@ -40,6 +41,7 @@ class VerificationSet:
         self.path = Path(path)
         self.name = self.path.name[:-len(".bin")] if self.path.name.endswith(".bin") else self.path.name
         every, self.same = read_bin(self.path)
+        self._digest = ""
         places: dict[bytes, int] = {}
         self.order = np.array([places.setdefault(image, len(places)) for image in every])
         self.images = list(places)
@@ -57,6 +59,13 @@ class VerificationSet:
             if size != self.image_size:
                 raise DataError(f"{self._where(number)} is {size[0]}x{size[1]}, the first is "
                                 f"{self.image_size[0]}x{self.image_size[1]}; a set has one size")
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the file."""
+        if not self._digest:
+            self._digest = file_digest(self.path)
+        return self._digest
 
     def batches(self, size: int, show_progress: bool = False) -> Iterator[np.ndarray]:
         """Yield `images` in order, (n, H, W, 3) uint8 RGB with n up to `size`, decoded by threads just ahead."""
@@ -91,8 +100,9 @@ class VerificationResult:
     """What a model scores on a set; rates and accuracies from 0 to 1.
 
     tpr: at FPR fpr_target; tprs: at every FPR asked for. threshold: the mean of the folds' (squared L2 distance).
-    xnorm: the mean length of the embeddings before normalisation, mirror images included. roc: FPR and TPR, every
-    operating point. scores, same: (pairs,). embeddings: (2 * pairs, D), mirror images added, normalised.
+    xnorm: the mean length of the embeddings before normalisation, mirror images included; NaN where it is not known.
+    roc: FPR and TPR, every operating point. scores, same: (pairs,). embeddings: (2 * pairs, D), normalised.
+    fold_thresholds: (folds,) the threshold that each fold was judged at.
     """
 
     name: str
@@ -111,14 +121,21 @@ class VerificationResult:
     scores: np.ndarray = field(repr=False)
     same: np.ndarray = field(repr=False)
     embeddings: np.ndarray = field(repr=False)
+    fold_thresholds: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False)
 
 
 def numbers(result: VerificationResult) -> dict[str, object]:
     """The numbers of a result that JSON takes, as both metrics.jsonl and `verify --json` name them."""
     return {"target": result.name, "pairs": result.pairs, "accuracy": result.accuracy,
             "accuracy_std": result.accuracy_std, "tpr": result.tpr, "fpr_target": result.fpr_target,
-            "eer": result.eer, "auc": result.auc, "threshold": result.threshold, "xnorm": result.xnorm,
+            "eer": result.eer, "auc": result.auc, "threshold": result.threshold,
+            "xnorm": result.xnorm if np.isfinite(result.xnorm) else None,
             "seconds": result.seconds}
+
+
+def fold_numbers(pairs: int, folds: int) -> np.ndarray:
+    """(pairs,) the fold of each pair, from 0."""
+    return np.repeat(np.arange(folds), np.diff(metrics.fold_bounds(pairs, folds)))
 
 
 def verify_set(embedder: Embedder, target: VerificationSet, fpr: Sequence[float] = (1e-3,), flip: bool = True,
@@ -136,9 +153,9 @@ def verify_set(embedder: Embedder, target: VerificationSet, fpr: Sequence[float]
     if pca:
         check_components(pca, embedder.dimension, len(target.same), target.folds)
     batches = target.batches(embedder.batch_size, show_progress)
-    views = np.concatenate(list(embedder.embed(batches, flip)), axis=1)[:, target.order]
-    embeddings = normalise(views.sum(axis=0))
-    return score_set(target.name, embeddings, target.same, mean_norm(views), fpr, target.folds, pca, began)
+    unit, _, view_norms = embed_views(embedder, batches, flip)
+    xnorm = float(view_norms[target.order].mean(dtype=np.float64))
+    return score_set(target.name, unit[target.order], target.same, xnorm, fpr, target.folds, pca, began)
 
 
 def score_set(name: str, embeddings: np.ndarray, same: np.ndarray, xnorm: float, fpr: Sequence[float] = (1e-3,),
@@ -153,10 +170,10 @@ def score_set(name: str, embeddings: np.ndarray, same: np.ndarray, xnorm: float,
         scores = held_out(by_fold)
     else:
         by_fold = scores = pair_scores(embeddings)
-    accuracy, std, threshold = metrics.accuracy_10fold(by_fold, same, folds)
+    accuracies, thresholds = metrics.fold_accuracies(by_fold, same, folds)
     tprs = {target: metrics.tpr_at_fpr(scores, same, target) for target in fpr}
     false_rates, true_rates, _ = metrics.roc_curve(scores, same)
     return VerificationResult(
-        name, len(same), accuracy, std, tprs[fpr[0]], fpr[0], tprs, metrics.eer(scores, same),
-        metrics.auc(scores, same), threshold, xnorm, time.perf_counter() - began, (false_rates, true_rates), scores,
-        same, embeddings)
+        name, len(same), float(accuracies.mean()), float(accuracies.std()), tprs[fpr[0]], fpr[0], tprs,
+        metrics.eer(scores, same), metrics.auc(scores, same), float(thresholds.mean()), xnorm,
+        time.perf_counter() - began, (false_rates, true_rates), scores, same, embeddings, thresholds)

@@ -5,24 +5,32 @@ import argparse
 import json
 import logging
 from pathlib import Path
+from typing import Any, Mapping, Sequence
 
-from common.cli import at_least
-from common.devices import parse_devices
-from common.errors import UserError
 from common.files import write_atomic
-from eval.arguments import add_bootstrap_flags, fpr_list
+from eval.arguments import (
+    add_bootstrap_flags,
+    add_embedding_flags,
+    add_model_flag,
+    add_pca_flags,
+    add_rate_flags,
+    check_outputs,
+)
+from eval.best_epoch import best_epochs
+from eval.failures import read_failures
 from eval.models import ModelName, parse_models
-from eval.operating_points import OperatingPoint
-from eval.pair_statistics import Statistics, statistics
-from eval.verification import VerificationResult, VerificationSet, numbers, verify_set
-from inference.embedder import Embedder
-from inference.model import load_model
+from eval.opening import EmbeddingSettings
+from eval.pair_scoring import ScoredSet, ScoringSettings, score_models
+from eval.score_file import write_scores
+from eval.verification import VerificationSet
+from eval.verify_table import fixed_table, interval_table, table
 
 log = logging.getLogger(__name__)
 DESCRIPTION = """\
-Score a checkpoint on verification sets and print one row for each.
+Score models on verification sets and print one row for each.
 
   python -m eval verify --model runs/a/model,3 --bins data/lfw.bin data/cfp_fp.bin --json scores.json
+  python -m eval verify --model runs/a/model,3 other.onnx --bins data/cfp_fp.bin --threshold-from data/lfw.bin
 
 The embeddings of an image and its mirror image are added and normalised; a pair's score is the squared L2 distance.
   accuracy  over 10 consecutive folds, each at the threshold that is best on the others (grid 0..4, step 0.01)
@@ -31,113 +39,98 @@ The embeddings of an image and its mirror image are added and normalised; a pair
   XNorm     mean length of the embeddings before normalisation
 
 A TPR with fewer than 10 false accepts behind it is marked ~, with their number: chance decides it, and allpairs helps.
---json has, by model and set, false accepts, thresholds, 95% intervals over pairs, differences to the first model."""
+--json has, by model and set, false accepts, thresholds, 95% intervals over pairs, differences to the first model.
+--threshold X, or --threshold-from of another set, gives the rates somebody sees who chose the threshold beforehand."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
-    parser = subparsers.add_parser("verify", help="score a model on sets of pairs", description=DESCRIPTION)
-    parser.add_argument("--model", required=True, nargs="+", metavar="M",
-                        help="PREFIX,EPOCH, as runs/a/model,3 for runs/a/model-symbol.json and "
-                             "runs/a/model-0003.params; PREFIX,1|2|3 or PREFIX for several or all epochs")
+    parser = subparsers.add_parser("verify", help="score models on sets of pairs", description=DESCRIPTION)
+    add_model_flag(parser)
     parser.add_argument("--bins", required=True, nargs="+", metavar="FILE.bin", help="verification sets")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there too, by model and set")
-    parser.add_argument("--fpr", type=fpr_list, default="1e-3", metavar="RATE[,RATE...]",
-                        help="false positive rates at which TPR is told; the first is the JSON's tpr")
-    parser.add_argument("--no-flip", action="store_true", help="leave the mirror images out")
-    parser.add_argument("--pca", type=at_least(1), metavar="N",
-                        help="project embeddings on N principal components, fitted on the other folds")
-    parser.add_argument("--folds", type=at_least(2), default=10, metavar="N", help="folds of the accuracy")
-    parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
-                        help="images a step, over all devices together")
-    parser.add_argument("--devices", metavar="LIST",
-                        help="cpu:0 or gpu:0,gpu:1 (default: all visible GPUs, else the CPU)")
-    parser.add_argument("--layer", default="fc1", metavar="NAME", help="the layer whose output is the embedding")
+    add_rate_flags(parser, "1e-3", "a .bin")
+    parser.add_argument("--scores", metavar="DIR", help="write each pair's score to DIR/SET.csv; of several models, to "
+                        "DIR/MODEL/SET.csv")
+    add_pca_flags(parser, "on the other folds")
+    add_embedding_flags(parser, keep=True)
     add_bootstrap_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Verify, print the tables, write the JSON file."""
-    if args.json and Path(args.json).is_dir():
-        raise UserError(f"--json {args.json}: is a folder; expected a file to write")
+    """Verify, print the tables, write the files."""
+    check_outputs(args, ("json",), ("scores", "embeddings"))
     models = parse_models(args.model)
-    for model in models:
-        if model.embeddings:
-            raise UserError(f"--model {model.text}: pairs are embedded from their images, so a checkpoint is needed")
-    devices = parse_devices(args.devices)
-    loaded = [load_model(model.prefix, model.epoch, args.layer) for model in models]
-    sets = [VerificationSet(path, args.folds) for path in args.bins]
-    names = _names(sets)
+    embedding = EmbeddingSettings.of(args)
+    failures = read_failures(args.failures) if args.failures else None
+    sets = open_sets(args.bins, args.folds)
+    source = VerificationSet(args.threshold_from, args.folds) if args.threshold_from else None
+    scoring = ScoringSettings(args.fpr, args.pca or 0, args.folds, args.bootstrap, args.seed, args.threshold, source,
+                              failures)
     for target in sets:
         _warn_of_few_pairs(target, args.fpr)
-    rows: dict[str, dict[str, object]] = {}
-    first: dict[str, tuple[VerificationResult, Statistics]] = {}
-    for model, parts in zip(models, loaded):
-        results = _verify(model, parts, sets, names, devices, args)
+    found: dict[str, dict[str, ScoredSet]] = {}
+    folders = score_folders(models)
+    for model, by_set in score_models(models, sets, embedding, scoring):
         if len(models) > 1:
             print(f"{model.text}:")
-        print(table({name: result for name, (result, _) in results.items()},
-                    {name: found.points for name, (_, found) in results.items()}))
-        rows[model.text] = {}
-        for name, (result, found) in results.items():
-            origin = first.setdefault(name, (result, found))
-            difference = () if origin[0] is result else (origin[1], models[0].text, result, origin[0])
-            rows[model.text][name] = {**as_row(result), **found.as_row(*difference), "model": model.text,
-                                      "layer": args.layer, "flip": not args.no_flip, "pca": args.pca,
-                                      "folds": args.folds, "bootstrap": args.bootstrap, "seed": args.seed}
+        print("\n".join(_told(by_set)), flush=True)
+        limits = interval_table(by_set)
+        if limits:
+            log.info("%s", limits)
+        found[model.text] = by_set
+        if args.scores:
+            for name, scored in by_set.items():
+                write_scores(Path(args.scores) / folders[model.text] / f"{name.replace('/', '_')}.csv",
+                             scored.scores(embedding, scoring))
+    rows = json_rows(found, {"layer": args.layer, "flip": not args.no_flip, "pca": args.pca, "folds": args.folds,
+                             "bootstrap": args.bootstrap, "seed": args.seed})
+    for best in best_epochs(models, {text: {name: scored.result.accuracy for name, scored in by_set.items()}
+                                     for text, by_set in found.items()}):
+        print(best)
+        rows[best.model][best.chosen_on]["best"] = best.as_row()
     if args.json:
         write_atomic(args.json, json.dumps(rows, indent=1) + "\n")
     return 0
 
 
-def _verify(model: ModelName, parts: tuple, sets: list[VerificationSet], names: list[str], devices: list,
-            args: argparse.Namespace) -> dict[str, tuple[VerificationResult, Statistics]]:
-    """A model's result on every set, and what stands behind it."""
-    embedders: dict[tuple[int, int], Embedder] = {}
-    results = {}
-    for name, target in zip(names, sets):
-        if target.image_size not in embedders:
-            try:
-                embedders[target.image_size] = Embedder(*parts, devices, args.batch_size, target.image_size)
-            except UserError as error:
-                raise UserError(f"{target.path} with --model {model.text}: {error}") from None
-        result = verify_set(embedders[target.image_size], target, args.fpr, not args.no_flip, args.pca or 0,
-                            show_progress=True)
-        results[name] = result, statistics(result, args.fpr, args.bootstrap, args.seed)
-    return results
-
-
-def as_row(result: VerificationResult) -> dict[str, object]:
-    """What --json says of a set; tpr_at_fpr is keyed by the rate as text, `0.001`."""
-    return {**numbers(result), "tpr_at_fpr": {f"{rate:g}": value for rate, value in result.tprs.items()}}
-
-
-def table(results: dict[str, VerificationResult], points: dict[str, list[OperatingPoint]]) -> str:
-    """Aligned columns, a row for each set; rates in percent. A TPR with few false accepts behind it has a ~ and their
-    number, one with none is a dash."""
-    fprs = list(next(iter(results.values())).tprs)
-    rows = [["set", "pairs", "accuracy %", "+-", *(f"TPR@FPR={100 * rate:g}%" for rate in fprs), "EER %", "AUC %",
-             "XNorm", "threshold", "seconds"]]
-    for name, result in results.items():
-        rows.append([name, str(result.pairs), f"{100 * result.accuracy:.2f}", f"{100 * result.accuracy_std:.2f}",
-                     *map(_tpr, points[name]), f"{100 * result.eer:.2f}",
-                     f"{100 * result.auc:.3f}", f"{result.xnorm:.2f}", f"{result.threshold:.3f}",
-                     f"{result.seconds:.1f}"])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width
-                                                           in zip(row[1:], widths[1:]))]).rstrip() for row in rows)
-
-
-def _tpr(point: OperatingPoint) -> str:
-    if point.tpr is None:
-        return "-"
-    return f"~{100 * point.tpr:.2f} ({point.false_accepts})" if point.few else f"{100 * point.tpr:.2f}"
-
-
-def _names(sets: list[VerificationSet]) -> list[str]:
+def open_sets(paths: Sequence[str], folds: int) -> list[VerificationSet]:
+    """The sets of --bins, those of one name called by their paths; UserError for one that is none."""
+    sets = [VerificationSet(path, folds) for path in paths]
     names = [target.name for target in sets]
-    return [name if names.count(name) == 1 else str(target.path) for name, target in zip(names, sets)]
+    for target, name in zip(sets, names):
+        if names.count(name) > 1:
+            target.name = str(target.path)
+    return sets
+
+
+def score_folders(models: Sequence[ModelName]) -> dict[str, str]:
+    """Where in --scores each model's files go, by its text: "" for one model, else a name for each that tells them
+    apart."""
+    if len(models) == 1:
+        return {models[0].text: ""}
+    stems = [model.stem for model in models]
+    plain = {model.text: model.text.replace("/", "_").replace(",", "-").lstrip("._") or "model" for model in models}
+    return {model.text: stem if stems.count(stem) == 1 else plain[model.text] for model, stem in zip(models, stems)}
+
+
+def json_rows(found: Mapping[str, Mapping[str, ScoredSet]], settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By model and set the row, what is behind it, and the difference to the first model that was scored on the set."""
+    rows: dict[str, dict[str, Any]] = {}
+    first: dict[str, tuple[str, ScoredSet]] = {}
+    for model, by_set in found.items():
+        rows[model] = {}
+        for name, scored in by_set.items():
+            origin, theirs = first.setdefault(name, (model, scored))
+            difference = () if theirs is scored else (theirs.statistics, origin, scored.result, theirs.result)
+            rows[model][name] = {**scored.as_row(), **scored.statistics.as_row(*difference), "model": model, **settings}
+    return rows
+
+
+def _told(by_set: Mapping[str, ScoredSet]) -> list[str]:
+    fixed = fixed_table({name: scored.fixed for name, scored in by_set.items()})
+    lost = [f"{name}: {scored.readings}" for name, scored in by_set.items() if scored.readings]
+    return [table(by_set), *([fixed] if fixed else []), *lost]
 
 
 def _warn_of_few_pairs(target: VerificationSet, rates: list[float]) -> None:

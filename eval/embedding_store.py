@@ -1,0 +1,67 @@
+"""A folder of embeddings files, so that a model embeds a set once, whichever commands ask for it."""
+from __future__ import annotations
+
+import hashlib
+import logging
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
+from eval.opening import LAYER, EmbeddingSettings, OpenModel
+
+log = logging.getLogger(__name__)
+PACKAGES = ("mxnet", "numpy", "opencv-python-headless", "onnxruntime")
+
+
+def meta_of(model: OpenModel, path: str, set_digest: str, settings: EmbeddingSettings) -> dict[str, Any]:
+    """What an embeddings file says of itself."""
+    return {"model": {"name": model.name.text, "sha256": model.digest}, "set": {"path": path, "sha256": set_digest},
+            "layer": settings.layer, "flip": settings.flip, "versions": _versions()}
+
+
+def place_of(model: OpenModel, set_digest: str, settings: EmbeddingSettings) -> Path:
+    """The file in `settings.keep`, whose name tells model, set and manner apart."""
+    if settings.keep is None:
+        raise ValueError("there is no folder of embeddings")
+    manner = "" if settings.layer == LAYER else "-" + hashlib.sha256(settings.layer.encode()).hexdigest()[:4]
+    return settings.keep / (f"{model.name.stem}-{model.digest[:8]}-{set_digest[:8]}{manner}"
+                            f"{'' if settings.flip else '-noflip'}.npz")
+
+
+def stored(model: OpenModel, set_digest: str, settings: EmbeddingSettings) -> Embeddings | None:
+    """What the folder has for this model, set, layer and flip; None where it has nothing, or something unusable."""
+    path = place_of(model, set_digest, settings)
+    if not path.exists():
+        return None
+    try:
+        found = load_embeddings(path)
+    except UserError as error:
+        log.warning("%s; it is made anew", error)
+        return None
+    told = (found.digest_of("model"), found.digest_of("set"), found.meta.get("layer"), found.meta.get("flip"))
+    if told != (model.digest, set_digest, settings.layer, settings.flip):
+        log.warning("%s: is of another model, set, layer or flip than its name says; it is made anew", path)
+        return None
+    log.info("%s: embeddings of %s", model.name.text, path)
+    return found
+
+
+def write_stored(model: OpenModel, made: Embeddings, settings: EmbeddingSettings) -> None:
+    """Put embeddings into the folder."""
+    path = place_of(model, made.digest_of("set") or "", settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_embeddings(path, made)
+    log.info("%s: embeddings in %s", model.name.text, path)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

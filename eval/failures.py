@@ -1,0 +1,133 @@
+"""Faces that could not be had: not found by the detector, not decodable. Who leaves them out of a set looks better."""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import PathLike, read_regular
+from common.tables import header, read_table
+from common.text_files import read_lines
+from eval.metrics import accuracy_10fold, check_pairs, tpr_at_fpr
+
+PAIR_COLUMNS = {"left": (), "right": (), "same": ("issame", "is_same")}
+IMAGE_COLUMNS = {"path": ("key", "image", "file", "name", "filename")}
+FORM = "a list of images, a table with path or left,right,same, or align-report.json"
+TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "-1": False}
+
+
+@dataclass(frozen=True)
+class Failures:
+    """images: what they are called in the set or would be; pairs: same or not, of each pair that is not in the set
+    because one of its images could not be had."""
+
+    path: str
+    images: list[str]
+    pairs: list[bool]
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Rates without the lost pairs, and with them as errors: a lost genuine pair is one that is refused, and no lost
+    pair is judged rightly. FPR is that of the pairs that could be compared."""
+
+    lost_genuine: int
+    lost_impostors: int
+    without: dict[str, float | None]
+    counted: dict[str, float | None]
+
+    def as_row(self) -> dict[str, object]:
+        """For JSON."""
+        return {"lost_genuine": self.lost_genuine, "lost_impostors": self.lost_impostors, "without": self.without,
+                "counted": self.counted}
+
+    def __str__(self) -> str:
+        rates = "; ".join(f"{name} {_percent(self.without[name])} without, {_percent(self.counted[name])} counted"
+                          for name in self.without)
+        return (f"{self.lost_genuine} pairs of one person and {self.lost_impostors} of two could not be compared; as "
+                f"errors: {rates}")
+
+
+def read_failures(path: PathLike) -> Failures:
+    """The list in a file; UserError where it is none, or names nothing."""
+    path = Path(path)
+    if path.suffix == ".json":
+        found = Failures(str(path), _of_report(path), [])
+    else:
+        found = _of_text(path)
+    if not found.images and not found.pairs:
+        raise UserError(f"{path}: names no image; expected {FORM}")
+    return found
+
+
+def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr: list[float], folds: int) -> Readings:
+    """Of (pairs,) squared distances of a `.bin`, whose images go by their places; UserError where the list names
+    others, or nothing is left."""
+    lost = np.zeros(len(same), bool)
+    for name in failures.images:
+        if not (name.isascii() and name.isdigit() and int(name) < 2 * len(same)):
+            raise UserError(f"--failures {failures.path}: {name[:60]!r} is no image of a .bin; they go by their "
+                            f"places, 0 to {2 * len(same) - 1}, and pairs that are not in it by left,right,same")
+        lost[int(name) // 2] = True
+    kept, kind = ~lost, np.asarray(same, bool)
+    try:
+        check_pairs(kind[kept], folds)
+    except UserError as error:
+        raise UserError(f"--failures {failures.path}: without these, {error}") from None
+    given = np.array(failures.pairs, bool)
+    lost_genuine, lost_impostors = int((lost & kind).sum() + given.sum()), int((lost & ~kind).sum() + (~given).sum())
+    genuine, pairs = int((kept & kind).sum()), int(kept.sum())
+    impostors = pairs - genuine
+    without: dict[str, float | None] = {"accuracy": accuracy_10fold(scores[kept], kind[kept], folds)[0]}
+    for target in fpr:
+        enough = target * impostors * (1 + 1e-9) >= 1
+        without[f"{target:g}"] = tpr_at_fpr(scores[kept], kind[kept], target) if enough else None
+    over = {"accuracy": (pairs, lost_genuine + lost_impostors)}
+    return Readings(lost_genuine, lost_impostors, without, {
+        name: counted(value, *over.get(name, (genuine, lost_genuine))) for name, value in without.items()})
+
+
+def counted(rate: float | None, pairs: int, lost: int) -> float | None:
+    """A rate over `pairs` when `lost` more of them count as errors."""
+    return None if rate is None else rate * pairs / (pairs + lost)
+
+
+def _of_report(path: Path) -> list[str]:
+    try:
+        told = json.loads(read_regular(path, 1 << 28).decode("utf-8"))
+        missed, skipped = list(told["files_not_found"]), dict(told["files_skipped"])
+        names = [*missed, *(name for files in skipped.values() for name in files)]
+        count = int(told["not_found"]) + int(told["skipped"])
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: is no report of align; expected {FORM}") from None
+    if len(names) < count:
+        raise UserError(f"{path}: names only the first {len(names)} of {count} photographs; give a list of all")
+    return [str(name) for name in names]
+
+
+def _of_text(path: Path) -> Failures:
+    lines = [line.strip() for _, line in read_lines(path, "list of failures")]
+    first = lines[0].lower() if lines else ""
+    plain = {name.strip().strip('"') for name in first.replace(";", ",").replace("\t", ",").split(",")}
+    if "same" in plain or "left" in plain:
+        if header(path, PAIR_COLUMNS, FORM) != set(PAIR_COLUMNS):
+            raise UserError(f"{path}: line 1 is {lines[0][:60]!r}; expected {FORM}")
+        pairs = []
+        for row in read_table(path, PAIR_COLUMNS, FORM):
+            if row["same"].lower() not in TRUTH:
+                raise UserError(f"{row.where}: same is {row['same'][:20]!r}, not 1 or 0")
+            pairs.append(TRUTH[row["same"].lower()])
+        return Failures(str(path), [], pairs)
+    if plain & {name for names in ({"path"}, IMAGE_COLUMNS["path"]) for name in names}:
+        return Failures(str(path), list(dict.fromkeys(row["path"] for row in read_table(path, IMAGE_COLUMNS, FORM)
+                                                      if row["path"])), [])
+    return Failures(str(path), list(dict.fromkeys(line for line in lines if line)), [])
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.2f}%"

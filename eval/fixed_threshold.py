@@ -1,0 +1,86 @@
+"""Rates of pairs at a threshold that was not chosen on them: given, or chosen on another set."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import beta
+
+from eval.bootstrap import LEVEL, interval
+from eval.metrics import check_pairs
+from eval.operating_points import FEW
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """What happens at a squared distance below which pairs are accepted.
+
+    chosen_on: the set and fpr_target the FPR there that the threshold is of; "" and None where it was given. fpr: as
+    achieved here. limits of rates: 95%, None without resamples.
+    """
+
+    threshold: float
+    tpr: float
+    fpr: float
+    false_accepts: int
+    genuine: int
+    impostors: int
+    tpr_limits: tuple[float, float] | None = None
+    fpr_limits: tuple[float, float] | None = None
+    chosen_on: str = ""
+    fpr_target: float | None = None
+
+    @property
+    def cosine(self) -> float:
+        """The same threshold, as a cosine above which pairs are accepted."""
+        return 1 - self.threshold / 2
+
+    @property
+    def accuracy(self) -> float:
+        """The share of pairs that is judged rightly."""
+        right = self.tpr * self.genuine + self.impostors - self.false_accepts
+        return right / (self.genuine + self.impostors)
+
+    def as_row(self) -> dict[str, object]:
+        """For JSON."""
+        row: dict[str, object] = {
+            "threshold": self.threshold, "cosine": self.cosine, "tpr": self.tpr, "fpr": self.fpr,
+            "false_accepts": self.false_accepts, "few": self.false_accepts < FEW, "genuine": self.genuine,
+            "impostors": self.impostors, "accuracy": self.accuracy}
+        if self.fpr_target is not None:
+            row.update(chosen_on=self.chosen_on, fpr_target=self.fpr_target)
+        if self.tpr_limits and self.fpr_limits:
+            row["interval"] = {"tpr": list(self.tpr_limits), "fpr": list(self.fpr_limits)}
+        return row
+
+
+def rates_below(scores: np.ndarray, same: np.ndarray, threshold: float, resamples: np.ndarray | None = None,
+                chosen_on: str = "", fpr_target: float | None = None) -> FixedPoint:
+    """Of (pairs,) squared distances; resamples: (R, pairs) how often each pair is drawn. UserError where one kind of
+    pairs is missing."""
+    same = np.asarray(same, bool)
+    check_pairs(same, 2)
+    accepted = np.asarray(scores) < threshold
+    genuine, impostors = int(same.sum()), int((~same).sum())
+    accepts, false_accepts = int((accepted & same).sum()), int((accepted & ~same).sum())
+    tpr_limits = fpr_limits = None
+    if resamples is not None and len(resamples):
+        drawn = resamples.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            draws = [(drawn @ (accepted & kind)) / (drawn @ kind.astype(np.float64)) for kind in (same, ~same)]
+        tpr_limits = limits_of(draws[0], accepts, genuine)
+        fpr_limits = limits_of(draws[1], false_accepts, impostors)
+    return FixedPoint(threshold, accepts / genuine, false_accepts / impostors, false_accepts, genuine, impostors,
+                      tpr_limits, fpr_limits, chosen_on, fpr_target)
+
+
+def limits_of(draws: np.ndarray, count: int, total: int) -> tuple[float, float]:
+    """The percentile interval of a rate's draws. Where none or all of the pairs passed every resample says the same,
+    so the far end is Clopper and Pearson's instead: 3.7 / total away."""
+    found = interval(draws)
+    low, high = found.low, found.high
+    if count == 0:
+        high = max(high, float(beta.ppf((1 + LEVEL) / 2, 1, total)))
+    if count == total:
+        low = min(low, float(beta.ppf((1 - LEVEL) / 2, total, 1)))
+    return low, high

@@ -1,0 +1,84 @@
+"""Models ready to embed images, whatever holds them: a checkpoint in MXNet, an ONNX file in onnxruntime."""
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Union
+
+import mxnet as mx
+
+from common.devices import parse_devices
+from common.errors import UserError
+from eval.models import ModelName, checkpoint_digest
+from inference.embedder import Embedder
+from inference.model import load_model
+from inference.onnx_embedder import OnnxEmbedder
+from inference.onnx_file import read_onnx
+
+log = logging.getLogger(__name__)
+LAYER = "fc1"
+AnyEmbedder = Union[Embedder, OnnxEmbedder]
+
+
+@dataclass(frozen=True)
+class EmbeddingSettings:
+    """How images are embedded. layer: whose output is the embedding. flip: mirror images are added. batch_size: images
+    a step, over all devices together. devices: as `--devices` writes them, None for all GPUs, else the CPU. keep: a
+    folder of embeddings files, read where they are of the same model, set, layer and flip, and written where not."""
+
+    layer: str = LAYER
+    flip: bool = True
+    batch_size: int = 64
+    devices: str | None = None
+    keep: Path | None = None
+
+    @staticmethod
+    def of(args: argparse.Namespace) -> EmbeddingSettings:
+        """What `arguments.add_embedding_flags` parsed."""
+        folder = getattr(args, "embeddings", None)
+        return EmbeddingSettings(args.layer, not args.no_flip, args.batch_size, args.devices,
+                                 Path(folder) if folder else None)
+
+    def contexts(self) -> list[mx.Context]:
+        """The devices; UserError for those that are not there."""
+        return parse_devices(self.devices)
+
+
+class OpenModel:
+    """A model whose files are read and checked; its network is built for each size of image that is asked for.
+
+    digest: sha256 of its files. UserError where it is no network that embeds images, or its files are not there.
+    """
+
+    def __init__(self, name: ModelName, settings: EmbeddingSettings) -> None:
+        if name.embeddings:
+            raise ValueError(f"{name.text} holds embeddings, and is no network")
+        self.name, self.settings = name, settings
+        self._embedders: dict[tuple[int, int], AnyEmbedder] = {}
+        self._devices = settings.contexts()
+        if name.onnx:
+            self._onnx = read_onnx(name.onnx)
+            if settings.layer not in (LAYER, self._onnx.output):
+                raise UserError(f"--layer {settings.layer}: {name.text} is an ONNX file with one output, "
+                                f"{self._onnx.output}; leave --layer out")
+            self.digest = self._onnx.sha256
+            raw = (self._onnx.mean, self._onnx.scale) == (0.0, 1.0)
+            log.info("%s: RGB pixels go in %s, by the names of its first nodes as InsightFace's loader has it",
+                     name.text, "as they are, 0 to 255" if raw else "as (x - 127.5) / 127.5")
+        else:
+            self._parts = load_model(name.prefix, name.epoch, settings.layer)
+            self.digest = checkpoint_digest(name.prefix, name.epoch)
+
+    def embedder(self, image_size: tuple[int, int]) -> AnyEmbedder:
+        """Ready for images of (H, W); UserError where the network does not take them."""
+        if image_size not in self._embedders:
+            self._embedders[image_size] = (
+                OnnxEmbedder(self._onnx, self.settings.batch_size, image_size) if self.name.onnx
+                else Embedder(*self._parts, self._devices, self.settings.batch_size, image_size))
+        return self._embedders[image_size]
+
+    def close(self) -> None:
+        """Give up the networks that were built; they are built anew where they are asked for."""
+        self._embedders.clear()

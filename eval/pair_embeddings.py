@@ -1,0 +1,82 @@
+"""Embeddings of a set of pairs: made now, or read from a file, which is of this set, model and manner or refused."""
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from common.errors import UserError
+from eval.embedding_file import Embeddings, load_embeddings
+from eval.embedding_store import meta_of, stored, write_stored
+from eval.models import ModelName, embed_views
+from eval.opening import EmbeddingSettings, OpenModel
+from eval.verification import VerificationSet
+
+log = logging.getLogger(__name__)
+
+
+def read_pair_embeddings(model: ModelName, target: VerificationSet, settings: EmbeddingSettings,
+                         given: Embeddings | None = None) -> Embeddings:
+    """Those of an embeddings file, a row for each place of the set, left, right, left, ...
+
+    given: the file's contents, where they are read already. UserError where it is of another set (by sha256, where
+    the file tells one) or manner, or does not have every image.
+    """
+    made = load_embeddings(model.embeddings) if given is None else given
+    digest = made.digest_of("set")
+    if digest is not None and digest != target.digest:
+        raise UserError(f"--model {model.text}: is of another set than {target.path}: its embeddings are of "
+                        f"{_named(made.meta['set'])}")
+    if made.meta.get("flip", settings.flip) != settings.flip:
+        raise UserError(f"--model {model.text}: was made {'without' if settings.flip else 'with'} mirror images; "
+                        f"{'give' if settings.flip else 'leave out'} --no-flip")
+    rows = _rows(made, target)
+    if rows is None:
+        raise UserError(f"--model {model.text}: holds {len(made.names)} embeddings, and not one for each of the "
+                        f"{len(target.order)} images of {target.path}")
+    if digest is None:
+        log.warning("%s: does not say of which set it is; its %d embeddings are taken for the images of %s, in order",
+                    model.text, len(made.names), target.path)
+    views = None if made.view_norms is None else made.view_norms[rows]
+    return Embeddings(made.embeddings[rows], made.norms[rows], places(target), None, made.meta, views)
+
+
+def embed_pairs(model: OpenModel, target: VerificationSet, settings: EmbeddingSettings) -> Embeddings:
+    """Those that a model gives now, or those of the folder `settings.keep`, a row for each place of the set.
+
+    UserError, naming the set and the model, where the network does not take its images.
+    """
+    found = stored(model, target.digest, settings) if settings.keep else None
+    if found is not None and np.array_equal(found.names, places(target)):
+        return found
+    try:
+        embedder = model.embedder(target.image_size)
+    except UserError as error:
+        raise UserError(f"{target.path} with --model {model.name.text}: {error}") from None
+    made = [array[target.order] for array in
+            embed_views(embedder, target.batches(embedder.batch_size, True), settings.flip)]
+    embeddings = Embeddings(made[0], made[1], places(target), None,
+                            meta_of(model, str(target.path), target.digest, settings), made[2])
+    if settings.keep:
+        write_stored(model, embeddings, settings)
+    return embeddings
+
+
+def places(target: VerificationSet) -> np.ndarray:
+    """(2 * pairs,) the names of a set's images in embeddings files: their places, from 0."""
+    return np.arange(len(target.order)).astype(str)
+
+
+def _rows(made: Embeddings, target: VerificationSet) -> np.ndarray | None:
+    """For each place of the set the row of the file; None where a place has none."""
+    if np.array_equal(made.names, places(target)) or len(made.names) == len(target.order):
+        return np.arange(len(target.order))
+    by_name = {name: row for row, name in enumerate(made.names.tolist())}
+    first = np.unique(target.order, return_index=True)[1]  # an image may stand in the file once for all its places
+    rows = [by_name.get(str(place), by_name.get(str(first[image])))
+            for place, image in enumerate(target.order.tolist())]
+    return None if None in rows else np.array(rows)
+
+
+def _named(told: object) -> str:
+    return str(told.get("path") or told.get("sha256")) if isinstance(told, dict) else "an unknown set"

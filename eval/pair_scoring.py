@@ -1,0 +1,148 @@
+"""Several models on several sets of pairs: everything that `verify` and the report show, computed once."""
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Iterator, Sequence
+
+import numpy as np
+
+from common.errors import UserError
+from eval.bootstrap import draw_resamples
+from eval.embedding_file import Embeddings, load_embeddings
+from eval.failures import Failures, Readings, pairs_readings
+from eval.fixed_threshold import FixedPoint, rates_below
+from eval.metrics import point_at_fpr
+from eval.models import ModelName
+from eval.opening import EmbeddingSettings, OpenModel
+from eval.pair_embeddings import embed_pairs, read_pair_embeddings
+from eval.pair_statistics import Statistics, statistics
+from eval.score_file import PairScores
+from eval.scores import check_components
+from eval.verification import VerificationResult, VerificationSet, fold_numbers, numbers, score_set
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """fpr: where TPR is wanted, the first as a result's `tpr`. pca: components, 0 for none. threshold: squared distance
+    at which rates are wanted too; threshold_from: a set whose thresholds at each of fpr are, by each model."""
+
+    fpr: Sequence[float] = (1e-3,)
+    pca: int = 0
+    folds: int = 10
+    resamples: int = 1000
+    seed: int = 0
+    threshold: float | None = None
+    threshold_from: VerificationSet | None = None
+    failures: Failures | None = None
+
+
+@dataclass(frozen=True)
+class ScoredSet:
+    """One model on one set. fixed: at thresholds that were not chosen on the set itself."""
+
+    result: VerificationResult
+    statistics: Statistics
+    embeddings: Embeddings
+    fixed: list[FixedPoint]
+    readings: Readings | None
+
+    def as_row(self) -> dict[str, Any]:
+        """For JSON; tpr_at_fpr is keyed by the rate as text, `0.001`."""
+        row = {**numbers(self.result), "tpr_at_fpr": {f"{rate:g}": value for rate, value in self.result.tprs.items()},
+               "model_sha256": self.embeddings.digest_of("model"), "set_sha256": self.embeddings.digest_of("set")}
+        if self.fixed:
+            row["at_threshold"] = [point.as_row() for point in self.fixed]
+        if self.readings:
+            row["failures"] = self.readings.as_row()
+        return row
+
+    def scores(self, embedding: EmbeddingSettings, scoring: ScoringSettings) -> PairScores:
+        """What `--scores` writes."""
+        made, result = self.embeddings, self.result
+        meta = {"model": made.meta.get("model"), "set": {"name": result.name, "sha256": made.digest_of("set")},
+                "layer": made.meta.get("layer"), "flip": embedding.flip, "pca": scoring.pca, "folds": scoring.folds}
+        return PairScores(made.names[0::2], made.names[1::2], result.same, result.scores,
+                          fold_numbers(result.pairs, scoring.folds), made.norms[0::2], made.norms[1::2], meta)
+
+
+def score_models(models: Sequence[ModelName], sets: Sequence[VerificationSet], embedding: EmbeddingSettings,
+                 scoring: ScoringSettings) -> Iterator[tuple[ModelName, dict[str, ScoredSet]]]:
+    """Each model with what it scores on each set, by the sets' names.
+
+    Every model's files are read before any image is embedded, and UserError tells what is unusable: a model that is
+    none, embeddings of other sets (an embeddings file is scored on those sets that it is of), too many components.
+    """
+    opened = [load_embeddings(model.embeddings) if model.embeddings else OpenModel(model, embedding)
+              for model in models]
+    for model, source in zip(models, opened):
+        if isinstance(source, Embeddings):
+            _sets_of(model, source, sets, embedding)
+            if scoring.threshold_from is not None:
+                read_pair_embeddings(model, scoring.threshold_from, embedding, source)
+    for model, source in zip(models, opened):
+        chosen = _thresholds(model, source, embedding, scoring)
+        found = {}
+        for target in _sets_of(model, source, sets, embedding) if isinstance(source, Embeddings) else sets:
+            found[target.name] = _score(model, source, target, embedding, scoring, chosen)
+        if isinstance(source, OpenModel):
+            source.close()
+        yield model, found
+
+
+def _sets_of(model: ModelName, given: Embeddings, sets: Sequence[VerificationSet],
+             embedding: EmbeddingSettings) -> list[VerificationSet]:
+    """The sets that an embeddings file is of; UserError where it is of none."""
+    if len(sets) == 1 or given.digest_of("set") is None:
+        for target in sets:
+            read_pair_embeddings(model, target, embedding, given)
+        return list(sets)
+    found = [target for target in sets if target.digest == given.digest_of("set")]
+    for target in found:
+        read_pair_embeddings(model, target, embedding, given)
+    if not found:
+        raise UserError(f"--model {model.text}: is of none of these sets; its embeddings are of "
+                        f"{given.meta['set'].get('path') or given.digest_of('set')}")
+    return found
+
+
+def _embeddings(model: ModelName, source: Any, target: VerificationSet, embedding: EmbeddingSettings) -> Embeddings:
+    if isinstance(source, Embeddings):
+        return read_pair_embeddings(model, target, embedding, source)
+    return embed_pairs(source, target, embedding)
+
+
+def _score(model: ModelName, source: Any, target: VerificationSet, embedding: EmbeddingSettings,
+           scoring: ScoringSettings, chosen: list[tuple[float | None, float]]) -> ScoredSet:
+    began = time.perf_counter()
+    made = _embeddings(model, source, target, embedding)
+    if scoring.pca:
+        check_components(scoring.pca, made.embeddings.shape[1], len(target.same), scoring.folds)
+    result = score_set(target.name, made.embeddings, target.same, xnorm_of(made), scoring.fpr, scoring.folds,
+                       scoring.pca, began)
+    found = statistics(result, scoring.fpr, scoring.resamples, scoring.seed, accuracy=True)
+    drawn = draw_resamples(len(target.same), scoring.resamples, scoring.seed) if chosen and scoring.resamples else None
+    origin = scoring.threshold_from.name if scoring.threshold_from else ""
+    fixed = [rates_below(result.scores, result.same, threshold, drawn, origin, rate) for rate, threshold in chosen]
+    readings = pairs_readings(scoring.failures, result.scores, result.same, list(scoring.fpr), scoring.folds) if (
+        scoring.failures) else None
+    made = replace(made, meta={**made.meta, "set": made.meta.get("set") or {"path": str(target.path)}})
+    return ScoredSet(result, found, made, fixed, readings)
+
+
+def _thresholds(model: ModelName, source: Any, embedding: EmbeddingSettings,
+                scoring: ScoringSettings) -> list[tuple[float | None, float]]:
+    """(FPR it was chosen at, squared distance) of each threshold that is not the set's own."""
+    if scoring.threshold is not None:
+        return [(None, scoring.threshold)]
+    target = scoring.threshold_from
+    if target is None:
+        return []
+    made = _embeddings(model, source, target, embedding)
+    result = score_set(target.name, made.embeddings, target.same, 0.0, scoring.fpr, scoring.folds, scoring.pca)
+    return [(rate, point_at_fpr(result.scores, result.same, rate)[1]) for rate in scoring.fpr]
+
+
+def xnorm_of(made: Embeddings) -> float:
+    """Of all images and mirror images; NaN where the file does not have it."""
+    return float("nan") if made.view_norms is None else float(np.mean(made.view_norms, dtype=np.float64))

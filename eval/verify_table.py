@@ -1,0 +1,79 @@
+"""What `verify` prints: aligned columns, rates in percent, and what they rest on."""
+from __future__ import annotations
+
+from typing import Mapping, Sequence
+
+import numpy as np
+
+from eval.bootstrap import interval
+from eval.fixed_threshold import FixedPoint
+from eval.operating_points import FEW, OperatingPoint
+from eval.pair_scoring import ScoredSet
+
+
+def table(found: Mapping[str, ScoredSet]) -> str:
+    """A row for each set. A TPR with few false accepts behind it has a ~ and their number, one with none is a dash."""
+    fprs = list(next(iter(found.values())).result.tprs)
+    rows = [["set", "pairs", "accuracy %", "+-", *(f"TPR@FPR={100 * rate:g}%" for rate in fprs), "EER %", "AUC %",
+             "XNorm", "threshold", "seconds"]]
+    for name, scored in found.items():
+        result = scored.result
+        rows.append([name, str(result.pairs), f"{100 * result.accuracy:.2f}", f"{100 * result.accuracy_std:.2f}",
+                     *map(marked, scored.statistics.points), f"{100 * result.eer:.2f}", f"{100 * result.auc:.3f}",
+                     f"{result.xnorm:.2f}" if np.isfinite(result.xnorm) else "-", f"{result.threshold:.3f}",
+                     f"{result.seconds:.1f}"])
+    return aligned(rows)
+
+
+def interval_table(found: Mapping[str, ScoredSet]) -> str:
+    """The 95% intervals of every rate, a row for each set; "" without resamples."""
+    names = [*dict.fromkeys(name for scored in found.values() for name in scored.statistics.draws)]
+    if not names:
+        return ""
+    order = ["accuracy", *(name for name in names if name not in ("accuracy", "eer", "auc")), "eer", "auc"]
+    titles = {"accuracy": "accuracy %", "eer": "EER %", "auc": "AUC %"}
+    rows = [["95% interval", *(titles.get(name) or f"TPR@FPR={100 * float(name):g}%" for name in order)]]
+    for title, scored in found.items():
+        cells = []
+        refused = {f"{point.fpr_target:g}" for point in scored.statistics.points if point.tpr is None}
+        for name in order:
+            limits = interval(scored.statistics.draws[name])
+            cells.append("-" if name in refused or not np.isfinite(limits.low)
+                         else f"{100 * limits.low:.2f} to {100 * limits.high:.2f}")
+        rows.append([title, *cells])
+    return aligned(rows)
+
+
+def fixed_table(found: Mapping[str, Sequence[FixedPoint]]) -> str:
+    """Rates at thresholds that were not chosen on the set itself; "" where there are none."""
+    if not any(found.values()):
+        return ""
+    rows = [["at a threshold", "from", "distance", "cosine", "TPR %", "95% interval", "FPR achieved %", "95% interval",
+             "false accepts", "accuracy %"]]
+    for name, points in found.items():
+        for point in points:
+            origin = f"{point.chosen_on} at {100 * point.fpr_target:g}%" if point.fpr_target is not None else "given"
+            rows.append([name, origin, f"{point.threshold:.4f}", f"{point.cosine:.4f}", f"{100 * point.tpr:.2f}",
+                         _limits(point.tpr_limits, 2),
+                         f"{'~' if point.false_accepts < FEW else ''}{100 * point.fpr:.4f}",
+                         _limits(point.fpr_limits, 4), f"{point.false_accepts} of {point.impostors}",
+                         f"{100 * point.accuracy:.2f}"])
+    return aligned(rows)
+
+
+def marked(point: OperatingPoint) -> str:
+    """A TPR in percent, with ~ and their number where few false accepts are behind it."""
+    if point.tpr is None:
+        return "-"
+    return f"~{100 * point.tpr:.2f} ({point.false_accepts})" if point.few else f"{100 * point.tpr:.2f}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width, the first to the left."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width
+                                                           in zip(row[1:], widths[1:]))]).rstrip() for row in rows)
+
+
+def _limits(limits: tuple[float, float] | None, digits: int) -> str:
+    return f"{100 * limits[0]:.{digits}f} to {100 * limits[1]:.{digits}f}" if limits else "-"
