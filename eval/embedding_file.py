@@ -6,8 +6,8 @@ text; labels (N,) int64 where they are known; meta, JSON as text: `model` and `s
 `alignment` where it is known, `versions`.
 
 names are paths below a folder by identity, keys of a packed set, or the places, from 0, of a `.bin`'s images, left,
-right, left, ... The sha256 of a `.bin` is that of the file; of a labelled set `FaceSet.digest`; of a model that of its
-files' bytes, the symbol's first.
+right, left, ... The sha256 of a set is over the name, the label and the sha256 of every image (`FaceSet.digest`,
+`VerificationSet.digest`); that of a model of its files' bytes, the symbol's first.
 """
 from __future__ import annotations
 

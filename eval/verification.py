@@ -1,6 +1,7 @@
 """Verifies a model on a set of pairs: embeddings with mirror images, scores, the paper's numbers."""
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from common.parallel import ordered_map
 from common.progress import progress
 from eval import metrics
 from eval.batches import stacked
-from eval.models import embed_views, file_digest
+from eval.models import embed_views
 from eval.scores import check_components, held_out, pair_scores, projected_scores
 from images.codec import ImageError, decode
 from images.formats import is_cut_off, kind_of, read_header
@@ -62,9 +63,12 @@ class VerificationSet:
 
     @property
     def digest(self) -> str:
-        """sha256 of the file."""
+        """sha256 over the place and the sha256 of the bytes of every image, as `deploy embed` has it of a `.bin`."""
         if not self._digest:
-            self._digest = file_digest(self.path)
+            contents, digest = [hashlib.sha256(image).digest() for image in self.images], hashlib.sha256()
+            for place, image in enumerate(self.order.tolist()):
+                digest.update(f"{place}\0\0".encode() + contents[image])
+            self._digest = digest.hexdigest()
         return self._digest
 
     def batches(self, size: int, show_progress: bool = False) -> Iterator[np.ndarray]:

@@ -13,6 +13,7 @@ from small_onnx import by_numpy, small_onnx
 from small_sets import draw, jpeg, write_verification_set
 
 from common.errors import UserError
+from deploy.__main__ import main as deploy
 from eval.__main__ import main
 from eval.embedding_file import load_embeddings
 from eval.models import parse_models
@@ -214,3 +215,11 @@ def test_images_that_stand_in_the_file_once(place, tmp_path):
                  f"{tmp_path}/b.json"]) == 0
     one, other = (next(iter(json.loads((tmp_path / f"{name}.json").read_text()).values()))["often"] for name in "ab")
     assert rates(one) == rates(other)
+
+
+def test_what_deploy_embeds_is_taken(place, tmp_path):
+    assert deploy(["embed", "--model", f"{place}/net,0", f"{place}/faces.bin", "--out", f"{tmp_path}/x.npz",
+                   "--devices", "cpu:0"]) in (0, None)
+    (own,), (theirs,) = verify(place)[f"{place}/net,0"].values(), read_rows(place, tmp_path / "x.npz")
+    assert rates(own) == rates(theirs) and own["set_sha256"] == theirs["set_sha256"]
+    assert own["model_sha256"] == theirs["model_sha256"]
