@@ -33,8 +33,10 @@ def open_embedder(args: argparse.Namespace, model: ModelFile, size: tuple[int, i
     try:
         return model.embedder(args.devices, args.batch_size, size)
     except UserError as error:
-        if args.detector or args.image_size or size == model.image_size or str(error).startswith("--devices"):
+        if args.image_size or size == model.image_size or str(error).startswith("--devices"):
             raise
+        if args.detector:
+            raise UserError(f"{error}; --image-size H,W says what it takes") from None
         raise UserError(f"{error}; --detector MODELDIR cuts faces out of photographs, in the size that --image-size "
                         "says") from None
 
