@@ -60,8 +60,12 @@ def check_json_file(path: str | None) -> None:
 
 def write_json(path: str, told: Any) -> None:
     """To the file, or to standard output."""
-    text = json.dumps(told, indent=1) + "\n"
     if path == STDOUT:
-        sys.stdout.write(text)
+        sys.stdout.write(json_text(told))
     else:
-        write_atomic(path, text)
+        write_atomic(path, json_text(told))
+
+
+def json_text(told: Any) -> str:
+    """The text of a JSON file."""
+    return json.dumps(told, indent=1) + "\n"

@@ -1,9 +1,7 @@
 """The model of a command: a checkpoint or an ONNX file, read once, known by its sha256."""
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Iterable, Iterator, Protocol
 
 import numpy as np
@@ -11,15 +9,12 @@ import numpy as np
 from common.cli import parse_checkpoint_name
 from common.devices import parse_devices
 from common.errors import UserError
-from common.files import read_regular
+from deploy.run_folder import size_of_run
 from eval.models import checkpoint_digest
 from inference.embedder import Embedder
 from inference.model import load_model
 from inference.onnx_embedder import OnnxEmbedder
 from inference.onnx_file import OnnxModel, read_onnx
-
-CONFIG = "config.json"
-LARGEST_CONFIG = 1 << 24
 
 
 class Embeds(Protocol):
@@ -64,27 +59,4 @@ def read_model(text: str, layer: str) -> ModelFile:
         raise UserError(f"--model {text}: is embeddings made before; give the model, PREFIX,EPOCH or X.onnx")
     prefix, epoch = parse_checkpoint_name(text, "--model")
     parts = load_model(prefix, epoch, layer)
-    return ModelFile(f"{prefix},{epoch}", checkpoint_digest(prefix, epoch), layer, _size_of_run(prefix), parts)
-
-
-def run_config(prefix: str) -> dict[str, Any]:
-    """What the config.json beside a checkpoint says of its training; empty where there is none that can be read, or it
-    is of a run of another prefix."""
-    try:
-        content = json.loads(read_regular(Path(prefix).parent / CONFIG, LARGEST_CONFIG).decode("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    own = isinstance(content, dict) and Path(str(content.get("prefix", ""))).name == Path(prefix).name
-    return content if own else {}
-
-
-def _size_of_run(prefix: str) -> tuple[int, int] | None:
-    resolved = run_config(prefix).get("resolved")
-    size = resolved.get("image_size") if isinstance(resolved, dict) else None
-    if isinstance(size, str):
-        size = size.split(",")
-    try:
-        height, width = (int(length) for length in size)
-    except (TypeError, ValueError):
-        return None
-    return (height, width) if 0 < height < 10000 and 0 < width < 10000 else None
+    return ModelFile(f"{prefix},{epoch}", checkpoint_digest(prefix, epoch), layer, size_of_run(prefix), parts)

@@ -19,7 +19,8 @@ def place(shared_data, tmp_path_factory):
     for person in ("003", "008", "014"):
         (folder / "src" / person).mkdir(parents=True)
         for name in ("01", "02", "03"):
-            (folder / f"src/{person}/{name}.jpg").symlink_to(shared_data / f"cfp_raw/Images/{person}/frontal/{name}.jpg")
+            photograph = shared_data / f"cfp_raw/Images/{person}/frontal/{name}.jpg"
+            (folder / f"src/{person}/{name}.jpg").symlink_to(photograph)
     assert main(["embed", *flags(shared_data), str(folder / "src"), "--out", str(folder / "gallery.npz")]) == 0
     return folder
 

@@ -1,0 +1,141 @@
+"""A card as Markdown. Names and texts in it may be anybody's: they stand there as they are and do nothing."""
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Iterator
+
+from common.foreign import shown
+
+SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&!$])")
+LONGEST = 300  # characters of a name
+
+
+def escaped(text: object) -> str:
+    """Text that Markdown shows as it is: in one line, no markup, no links, no HTML."""
+    return re.sub(r"(?i)(https?|ftp|mailto|www)([:.])", r"\1\\\2", SPECIAL.sub(r"\\\1", shown(text)[:LONGEST]))
+
+
+def as_markdown(card: dict[str, Any]) -> str:
+    """The whole card."""
+    parts = [f"# {escaped(card['model'])}", "A face recognition model: an image of a face to an embedding. Faces of "
+             "one person have embeddings that are near each other.",
+             _table(["file", "bytes", "sha256"], [[escaped(one["file"]), str(one["bytes"]), one["sha256"]]
+                                                  for one in card["files"]]),
+             f"sha256 of the model, as embeddings files name it: {card['sha256']}",
+             "## Network", _table(["", ""], _network(card)),
+             "## Training", *_training(card["training"]),
+             "## Scores", *_scores(card["scores"]), *_list(card["conventions"]),
+             "## Limits", *_list(card["limits"]),
+             "## Consent and terms", *_list(card["consent"]),
+             f"Terms of this model, as whoever hands it on states them: {escaped(card['terms'])}." if card["terms"] else
+             "**No terms were stated** for this model. Those of its training data apply to what is made of them: many "
+             "sets of faces are for research alone. Ask whoever trained it before you use it.",
+             *_inherited(card["training"])]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _network(card: dict[str, Any]) -> Iterator[list[str]]:
+    names = {"network": "network", "version_output": "head", "emb_size": "dimensions"}
+    network = card["network"]
+    for name, what in names.items():
+        if name in network:
+            yield [what, escaped(network[name])]
+    yield ["parameters", f"{network['parameters']:,}"]
+    yield ["multiply-adds an image", f"{network['multiply_adds'] / 1e6:,.0f} million"]
+    given, made = card["input"], card["output"]
+    yield ["input", f"`{given['name']}`, {given['type']} {_shape(given['shape'])}, {given['colour']}, 0 to 255; "
+           f"normalisation: {given['normalisation']}"]
+    yield ["alignment", given["alignment"]]
+    yield ["output", f"{escaped(made['name'])}, {made['type']} {_shape(made['shape'])}, not normalised: add that of "
+           "the mirror image, then divide by the length"]
+
+
+def _training(told: dict[str, Any]) -> Iterator[str]:
+    if told["data"]:
+        yield f"Data: {escaped(told['data'])}"
+    if not told["known"]:
+        yield "No run folder lies beside the checkpoint, so **how and on what it was trained is not known here**."
+        return
+    rows = [["data folder", told["data_dir"]], ["images", told["images"]], ["identities", told["identities"]],
+            ["images in a step", told["total_batch"]], *([name.replace("_", " "), value]
+                                                         for name, value in told["settings"].items()),
+            ["versions", ", ".join(f"{name} {version}" for name, version in told["versions"].items())]]
+    yield _table(["", ""], [[escaped(name), escaped(value)] for name, value in rows if value not in (None, "")])
+    if told["command"]:
+        yield ("The command:" if told["command_recorded"] else
+               "The command, made of the run's configuration, with every flag that was set:")
+        yield "    " + shown(told["command"])
+
+
+def _scores(told: dict[str, Any]) -> Iterator[str]:
+    if not told["rows"]:
+        yield "**None were given.** `python -m eval verify --json` makes them, and `--scores` puts them here."
+        return
+    source = ", ".join(map(escaped, told["source"]))
+    if told["step"] is None:
+        yield f"Of {source}."
+    elif told["of_this_checkpoint"]:
+        yield f"Of the run's verification at step {told['step']}, when this checkpoint was saved ({source})."
+    else:
+        yield (f"Of the run's last verification, at step {told['step']} ({source}); **whether it was of this "
+               "checkpoint is not known**.")
+    rows = []
+    for name, row in told["rows"].items():
+        rows.append([escaped(name), _count(row.get("pairs")), _percent(row.get("accuracy")) + (
+            f" +- {_percent(row['accuracy_std'])}" if "accuracy_std" in row else ""), _tprs(row),
+            _percent(row.get("eer")) + _interval(row, "eer"), _percent(row.get("auc")) + _interval(row, "auc")])
+    yield _table(["set", "pairs", "accuracy %", "TPR %", "EER %", "AUC %"], rows)
+    if told["chosen_on"]:
+        yield (f"The checkpoint may have been kept because it was the best of its run on {escaped(told['chosen_on'])}: "
+               "its score there then flatters it.")
+
+
+def _tprs(row: dict[str, Any]) -> str:
+    given = row.get("tpr_at_fpr")
+    if not isinstance(given, dict):
+        given = {f"{row.get('fpr_target', 1e-3):g}": row.get("tpr")}
+    parts = []
+    for rate, value in given.items():
+        accepts = row.get("false_accepts")
+        accepts = accepts.get(rate) if isinstance(accepts, dict) else accepts
+        few = type(accepts) is int and accepts < 10
+        behind = f" (false accepts: {accepts})" if type(accepts) is int else ""
+        parts.append(f"{'~' if few else ''}{_percent(value)}{_interval(row, rate)} at FPR {escaped(rate)}{behind}")
+    return "; ".join(parts)
+
+
+def _interval(row: dict[str, Any], name: str) -> str:
+    every = row.get("interval")
+    limits = every.get(name) if isinstance(every, dict) else None
+    if not isinstance(limits, list) or len(limits) != 2:
+        return ""
+    return f" [{_percent(limits[0])}, {_percent(limits[1])}]"
+
+
+def _percent(value: Any) -> str:
+    return f"{100 * value:.2f}" if type(value) in (int, float) and math.isfinite(value) else "-"
+
+
+def _count(value: Any) -> str:
+    return str(int(value)) if type(value) in (int, float) and math.isfinite(value) else "-"
+
+
+def _inherited(training: dict[str, Any]) -> Iterator[str]:
+    start = training["settings"].get("pretrained")
+    if start:
+        yield (f"It began from the checkpoint {escaped(start)}: the data, consent and terms of that one apply to it as "
+               "well.")
+
+
+def _shape(shape: list) -> str:
+    return "(" + ", ".join(str(length) for length in shape) + ")"
+
+
+def _list(points: list[str]) -> Iterator[str]:
+    yield "\n".join(f"- {point}" for point in points)
+
+
+def _table(head: list[str], rows: Any) -> str:
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])

@@ -1,0 +1,164 @@
+"""What a checkpoint is, collected for whoever it is handed to: files, network, training, scores, use, limits."""
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Iterable, Sequence
+
+import mxnet as mx
+
+from common.errors import UserError
+from common.files import read_regular
+from deploy.run_folder import command_of, numbers, resolved, run_config, size_of_run, step_of, verifications
+from eval.models import checkpoint_digest
+from inference.embedder import check_parameters
+from inference.model import load_model
+from symbols.count import flops_and_params
+from symbols.graph import to_json
+
+SIZE = (112, 112)
+EVERY = 2  # --ckpt: each verification is saved
+FIRST = 3  # operators among which a normalisation stands
+LARGEST = 1 << 28  # bytes of a JSON file with scores
+NETWORK = ("network", "version_output", "emb_size", "version_input", "version_unit", "version_se", "version_act")
+TRAINING = ("preset", "loss_type", "margin_s", "margin_m", "margin_a", "margin_b", "lr", "lr_mode", "wd", "mom",
+            "dtype", "seed", "rand_mirror", "cutoff", "color", "images_filter", "pretrained", "started", "git_commit")
+COMBINED = 5
+LOSSES = {0: "softmax", 2: "CosFace", 4: "ArcFace", COMBINED: "combined margin"}
+CONVENTIONS = [
+    "the embeddings of an image and its mirror image are summed, then L2-normalised; the score of a pair is the "
+    "squared L2 distance",
+    "accuracy: 10 consecutive folds, each at the threshold of the grid 0..4, step 0.01, that is best on the other "
+    "nine; +- is the standard deviation over the folds",
+    "TPR at an FPR: over all pairs at once, at the largest observed FPR that does not exceed the target, without "
+    "interpolation; ~ marks one with fewer than 10 false accepts behind it, which chance decides",
+    "EER: where FPR and FNR cross; brackets are 95% intervals by percentile bootstrap"]
+LIMITS = [
+    "It tells how alike two faces are, not who somebody is. A score is no probability, and a threshold holds for the "
+    "images, the people and the alignment that it was chosen on: choose yours on pairs of your own kind.",
+    "Of two strangers in N comparisons, some FPR x N pass. Searching a large gallery needs an FPR far below that of "
+    "one comparison, and a person who looks at what is found.",
+    "Rates over a whole set hide groups with more errors: by age, gender, skin, pose, image quality. This card has no "
+    "rates by group unless they stand under scores; measure them (`eval allpairs --groups`) before use.",
+    "Relatives and look-alikes pass more often than strangers. It does not notice photographs of photographs, masks or "
+    "generated faces.",
+    "It expects faces aligned by five landmarks to the template. Badly aligned, turned, covered, small or blurred "
+    "faces cost accuracy (`eval robustness` measures it)."]
+CONSENT = [
+    "Photographs of faces, and embeddings made from them, are personal data; used to identify people they are "
+    "biometric data (in the EU GDPR, article 9; in Illinois BIPA; other places have laws of their own). Whoever uses "
+    "this model needs a legal ground for each person in gallery and photographs, most often their consent.",
+    "Embeddings are not anonymous: faces can be recognised, and roughly restored, from them. Keep them as you would "
+    "keep the photographs, and delete both when a person asks.",
+    "Not for mass surveillance, nor for decisions about people without a person who answers for them."]
+
+
+def make_card(prefix: str, epoch: int, layer: str = "fc1", image_size: tuple[int, int] | None = None,
+              scores: Sequence[str] = (), data: str = "", terms: str = "") -> dict[str, Any]:
+    """The card of a checkpoint, for JSON.
+
+    image_size: (H, W), by default what it was trained on, else 112x112. scores: files by `eval verify --json`; without
+    any, what the run's own verifications say. data, terms: what a person says of the training data, and of consent and
+    terms. UserError where the checkpoint or a file is none, or a file has no scores of this model.
+    """
+    symbol, arguments, auxiliary = load_model(prefix, epoch, layer)
+    config, size = run_config(prefix), image_size or size_of_run(prefix) or SIZE
+    try:
+        dimension = check_parameters(symbol, arguments, auxiliary, (1, 3, *size))
+    except UserError as error:
+        raise UserError(f"--model {prefix},{epoch}: {error}; --image-size H,W says what it takes") from None
+    multiply_adds, parameters = flops_and_params(symbol, (1, 3, *size))
+    return {
+        "model": f"{Path(prefix).name},{epoch}", "sha256": checkpoint_digest(prefix, epoch),
+        "sha256_of": "the bytes of the symbol, then those of the parameters",
+        "files": [_file(Path(name)) for name in (f"{prefix}-symbol.json", f"{prefix}-{epoch:04d}.params")],
+        "network": {**_plain(config, NETWORK), "parameters": parameters,
+                    "multiply_adds": multiply_adds},
+        "training": _training(config, data), "scores": _scores(prefix, epoch, config, scores),
+        "conventions": CONVENTIONS,
+        "input": {"name": "data", "shape": ["N", 3, *size], "type": "float32", "colour": "RGB", "range": [0, 255],
+                  "normalisation": _normalisation(symbol), "alignment": "similarity transform of five landmarks to the "
+                  "112x112 template of ArcFace (`recordio_tools align`)"},
+        "output": {"name": f"{layer}_output", "shape": ["N", dimension], "type": "float32", "normalised": False},
+        "limits": LIMITS, "consent": CONSENT, "terms": terms or None}
+
+
+def _normalisation(symbol: mx.sym.Symbol) -> str:
+    """Whether the network begins with one: foreign ones may not."""
+    operators = [node["op"] for node in json.loads(to_json(symbol))["nodes"] if node["op"] != "null"]
+    if set(operators[:FIRST]) & {"_minus_scalar", "_MinusScalar", "_sub", "_minus", "broadcast_sub", "elemwise_sub",
+                                 "BatchNorm"}:
+        return "inside the network"
+    return "none seen at the network's beginning; ask whoever trained it"
+
+
+def _file(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {"file": path.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _training(config: dict[str, Any], data: str) -> dict[str, Any]:
+    """How it was trained; what nobody says is None."""
+    found = _plain(resolved(config), ("images", "num_classes", "total_batch"))
+    told = _plain(config, TRAINING)
+    if "loss_type" in told:
+        loss = told.pop("loss_type")
+        for name in () if loss == COMBINED else ("margin_a", "margin_b"):
+            told.pop(name, None)
+        told["loss"] = LOSSES.get(loss, "unknown")
+    versions = config.get("versions")
+    devices = resolved(config).get("devices")
+    devices = list(map(str, devices)) if isinstance(devices, list) else None
+    return {"known": bool(config), "data": data or None, "data_dir": Path(str(config.get("data_dir", ""))).name or None,
+            "images": found.get("images"), "identities": found.get("num_classes"),
+            "total_batch": found.get("total_batch"), "devices": devices, "settings": told,
+            "command": command_of(config) or None, "command_recorded": isinstance(config.get("command"), str),
+            "versions": _plain(versions, versions) if isinstance(versions, dict) else {}}
+
+
+def _plain(content: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """What a stranger's JSON says under some names, where that is text or a number."""
+    return {name: content[name] for name in names
+            if isinstance(content.get(name), (str, int, float)) and content[name] != ""}
+
+
+def _scores(prefix: str, epoch: int, config: dict[str, Any], files: Sequence[str]) -> dict[str, Any]:
+    """source: where the numbers are from; step: of the run's verification; rows: by set."""
+    if files:
+        rows: dict[str, Any] = {}
+        for file in files:
+            rows.update(_rows_of(file, prefix, epoch))
+        return {"source": [Path(file).name for file in files], "step": None, "of_this_checkpoint": True, "rows": rows,
+                "chosen_on": None}
+    by_step = verifications(prefix)
+    step = step_of(prefix, epoch)
+    if step is None and config.get("ckpt") == EVERY and 0 < epoch <= len(by_step):
+        step = sorted(by_step)[epoch - 1]
+    known = step in by_step
+    step = step if known else max(by_step, default=None)
+    rows = by_step.get(step, {})
+    chosen = known and config.get("ckpt") in (1, 3) and rows
+    return {"source": ["metrics.jsonl"] if rows else [], "step": step, "of_this_checkpoint": known, "rows": rows,
+            "chosen_on": list(rows)[-1] if chosen else None}
+
+
+def _rows_of(file: str, prefix: str, epoch: int) -> dict[str, Any]:
+    try:
+        content = json.loads(read_regular(file, LARGEST).decode("utf-8"))
+        told = {str(name): rows for name, rows in content.items() if isinstance(rows, dict)}
+    except FileNotFoundError:
+        raise UserError(f"--scores {file}: there is no such file") from None
+    except (OSError, ValueError, RecursionError, AttributeError):
+        raise UserError(f"--scores {file}: is no JSON of `eval verify --json`") from None
+    wanted = f"{Path(prefix).name},{epoch}"
+    own = [name for name in told if name == f"{prefix},{epoch}"] or [name for name in told
+                                                                      if Path(name).name == wanted]
+    if len(own) != 1:
+        raise UserError(f"--scores {file}: has scores of {', '.join(list(told)[:4]) or 'no model'}, not of {wanted}")
+    found = {}
+    for target, row in told[own[0]].items():
+        if isinstance(row, dict):
+            found[str(target)[:200]] = {**numbers(row), **{name: row[name] for name in (
+                "tpr_at_fpr", "false_accepts", "interval", "thresholds") if isinstance(row.get(name), dict)}}
+    return found

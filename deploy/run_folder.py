@@ -1,0 +1,100 @@
+"""What the folder of a run says of a checkpoint, read as data from anybody: how it was trained, and what it scored."""
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from pathlib import Path
+from typing import Any, Iterator
+
+from common.files import open_regular, read_regular
+
+CONFIG, METRICS, LOG = "config.json", "metrics.jsonl", "log.txt"
+LARGEST = 1 << 24  # bytes of config.json
+LONGEST = 1 << 16  # of a line
+STEP = re.compile(r"\bstep (\d{1,12})\b")
+# What is no part of how a model was trained: what config.json adds, and flags that only say how a command begins.
+NO_FLAGS = frozenset(["from_preset", "resolved", "versions", "git_commit", "started", "command", "resume", "overwrite",
+                      "dry_run"])
+
+
+def run_config(prefix: str) -> dict[str, Any]:
+    """config.json beside a checkpoint; empty where there is none that can be read, or it is of a run of another
+    prefix."""
+    try:
+        content = json.loads(read_regular(Path(prefix).parent / CONFIG, LARGEST).decode("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    own = isinstance(content, dict) and Path(str(content.get("prefix", ""))).name == Path(prefix).name
+    return content if own else {}
+
+
+def resolved(config: dict[str, Any]) -> dict[str, Any]:
+    """What a run made of its configuration: images, classes, devices."""
+    found = config.get("resolved")
+    return found if isinstance(found, dict) else {}
+
+
+def size_of_run(prefix: str) -> tuple[int, int] | None:
+    """(H, W) of the images that a checkpoint was trained on; None where nothing says."""
+    size = resolved(run_config(prefix)).get("image_size")
+    if isinstance(size, list) and len(size) == 2 and all(type(side) is int and 0 < side < 10000 for side in size):
+        return size[0], size[1]
+    return None
+
+
+def command_of(config: dict[str, Any]) -> str:
+    """The command line of a run: the one it recorded, else one of its configuration with every flag that was set."""
+    if isinstance(config.get("command"), str):
+        return config["command"]
+    by_preset = str(config.get("from_preset", "")).split(",")
+    words = ["python", "train_softmax.py"]
+    for name, value in config.items():
+        unset = value is False or value == "" or not isinstance(value, (str, int, float))
+        if unset or name in NO_FLAGS or name in by_preset:
+            continue
+        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join(words) if len(words) > 2 else ""
+
+
+def step_of(prefix: str, number: int) -> int | None:
+    """The step at which PREFIX-NNNN.params was saved, by the run's log; None where it does not say."""
+    saved = re.compile(rf"\bsaved .*{re.escape(Path(prefix).name)}-{number:04d}\.params\b")
+    step, found = None, None
+    for line in _lines(Path(prefix).parent / LOG):
+        if saved.search(line):
+            found = step
+        told = STEP.search(line)
+        step = int(told.group(1)) if told else step
+    return found
+
+
+def verifications(prefix: str) -> dict[int, dict[str, dict[str, float]]]:
+    """By step and set, the numbers of each verification of a run; empty where there are none."""
+    found: dict[int, dict[str, dict[str, float]]] = {}
+    for line in _lines(Path(prefix).parent / METRICS):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict) and row.get("kind") == "verification" and type(row.get("step")) is int:
+            found.setdefault(row["step"], {})[str(row.get("target"))[:200]] = {
+                **numbers(row), **{name: row[name] for name in ("interval", "false_accepts")
+                                   if isinstance(row.get(name), (dict, int))}}
+    return found
+
+
+def numbers(row: dict[str, Any]) -> dict[str, float]:
+    """The finite numbers of a row."""
+    return {name: value for name, value in row.items()
+            if type(value) in (int, float) and math.isfinite(value) and name != "step"}
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with open_regular(path) as stream:
+            for line in iter(lambda: stream.readline(LONGEST), b""):
+                yield line.decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return
