@@ -3,10 +3,11 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test fuzz torture soak lint clean
+.PHONY: help venv demo test study fuzz torture soak lint clean
 help:
 	@echo "make demo   draw posed faces, pack, train MobileFaceNet++, verify: the whole road, under 10 minutes"
 	@echo "make test   ruff, mypy and the tests, under 10 minutes"
+	@echo "make study  the paper's systems on real faces: hours, resumable; FAST=1 on drawn faces, in minutes"
 	@echo "make fuzz   10,000 mutated files for every reader, a few minutes"
 	@echo "make venv   the environment alone, in $(VENV); for GPUs: make venv GPU=cu117, and back: GPU=none"
 	@echo "make lint   ruff and mypy alone"
@@ -22,6 +23,11 @@ $(STAMP): requirements.txt $(wildcard requirements-dev.txt) requirements-gpu.txt
 
 demo: $(STAMP)
 	@PYTHON=$(PY) sh scripts/demo.sh
+
+# Scores of a walk through drawn faces are no results: they stay out of docs/.
+study: $(STAMP)
+	@$(PY) -m study run $(if $(FAST),fast --results study-work/fast,real)
+	@$(PY) -m study table $(if $(FAST),fast --results study-work/fast,real)
 
 lint: $(STAMP)
 	@$(PY) -m ruff check .

@@ -1,0 +1,90 @@
+"""What the study trains: systems, seeds and schedule, as data.
+
+All systems of one network share data, batch, schedule and loss, so that they differ in what the paper compares alone:
+the global operator, FasterFC, and the parts of GNAP.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Mapping
+
+
+@dataclass(frozen=True)
+class System:
+    """flags: of train_softmax.py, after the plan's. seeds: how many runs, with the seeds 1, 2, ..."""
+
+    name: str
+    flags: tuple[str, ...]
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """systems: in the order of their rows. flags: of every run. data: `real` (../shared/data) or `drawn`.
+
+    people, images: of a drawn training set. image_size: of a drawn set, in pixels. shifts, rotations: of the
+    misalignment curve, in pixels and degrees. fpr: where TPR is told, the first also on resamples and the curve.
+    """
+
+    name: str
+    systems: tuple[System, ...]
+    flags: tuple[str, ...]
+    data: str = "real"
+    people: int = 0
+    images: int = 0
+    tested: int = 0
+    image_size: int = 112
+    shifts: tuple[float, ...] = (4, 8)
+    rotations: tuple[float, ...] = (15,)
+    fpr: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
+    resamples: int = 1000
+
+    def runs(self) -> list[Run]:
+        """Every run, all systems' first seeds before the second ones: whenever it is stopped, systems are even."""
+        most = max(system.seeds for system in self.systems)
+        return [Run(self, system, seed) for seed in range(1, most + 1) for system in self.systems
+                if seed <= system.seeds]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of the plan."""
+
+    plan: Plan
+    system: System
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its folder and its file of scores."""
+        return f"{self.plan.name}-{self.system.name}-{self.seed}"
+
+    def flags(self) -> list[str]:
+        """Of train_softmax.py: the system's win over the plan's."""
+        return [*self.plan.flags, *self.system.flags, "--seed", str(self.seed)]
+
+
+def _mobilefacenet(name: str, head: str, seeds: int, *more: str) -> System:
+    return System(name, ("--preset", "mobilefacenet++", "--version-output", head, *more), seeds)
+
+
+# The margin and scale, the rate and the length were settled on people held out of the training set: docs/pose-study.md.
+START = ("--per-batch-size", "64", "--margin-s", "16", "--margin-m", "0.1", "--lr", "0.05", "--lr-mode", "cosine",
+         "--warmup", "30")
+MAIN = (_mobilefacenet("gdc-fasterfc", "GDC", 3), _mobilefacenet("fc-fasterfc", "FC", 3),
+        _mobilefacenet("gap-fasterfc", "GAP", 3), _mobilefacenet("gnap-fasterfc", "GNAP", 3))
+PLAIN = (System("gdc", ("--preset", "mobilefacenet"), 2), System("gnap", ("--preset", "mobilefacenet+"), 2))
+PARTS = tuple(_mobilefacenet(f"gnap-{variant}", "GNAP", 2, "--gnap-variant", variant)
+              for variant in ("no-first-bn", "no-reweighting", "learned-gamma", "batch-mean"))
+LRESNET = tuple(System(f"{preset}", ("--preset", preset, "--max-steps", "750"), 2)
+                for preset in ("lresnet18e", "lresnet18e-fasterfc", "lresnet18e-gap", "lresnet18e-gnap"))
+
+PLANS: Mapping[str, Plan] = MappingProxyType({
+    "real": Plan("real", (*MAIN, *PLAIN, *PARTS, *LRESNET), (*START, "--max-steps", "1500")),
+    "drawn": Plan("drawn", MAIN, (*START, "--max-steps", "1500"), data="drawn", people=1500, images=16, tested=200),
+    "fast": Plan("fast", tuple(System(system.name, (*system.flags, "--emb-size", "32"), 1) for system in MAIN[1:]),
+                 ("--per-batch-size", "8", "--margin-s", "16", "--margin-m", "0.1", "--lr", "0.02", "--max-steps", "12",
+                  "--frequent", "4"), data="drawn", people=6, images=8, tested=20, image_size=32, shifts=(2,),
+                 rotations=(), fpr=(1e-1, 1e-2), resamples=50),
+})

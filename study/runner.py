@@ -1,0 +1,167 @@
+"""Goes through a plan: trains what is not finished, scores it, keeps the scores; stopped at any moment, it goes on.
+
+A run that has a file of scores is finished, on whatever machine that was. One that was stopped has a state in its
+folder, and train_softmax.py goes on from there.
+"""
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterable
+
+from common.files import write_atomic
+from study.plan import Run
+
+log = logging.getLogger(__name__)
+REPO = Path(__file__).resolve().parents[1]
+LOWEST = 19  # nice: whoever else works on the machine goes first
+PAUSE = 0.2  # seconds between two looks at the processes
+STOPPED = 130
+RUN_FILES = ("model-0001.params", "model-symbol.json")
+
+
+@dataclass(frozen=True)
+class Places:
+    """work: checkpoints and logs, a folder a run. sets: with train/ and cfp_fp.bin. images: folder of the test people.
+    results: a JSON a run, which is what is committed."""
+
+    work: Path
+    sets: Path
+    images: Path
+    results: Path
+
+    def scores(self, run: Run) -> Path:
+        """Of a finished run."""
+        return self.results / f"{run.name}.json"
+
+
+@dataclass
+class Runner:
+    """Runs several trainings side by side, each in a process of its own with a thread of its own."""
+
+    places: Places
+    jobs: int = 2
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _processes: set[subprocess.Popen] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def go_through(self, runs: Iterable[Run]) -> list[Run]:
+        """Train and score what is not finished; the runs that failed. KeyboardInterrupt, after every training has saved
+        its state, where a signal came."""
+        waiting = [run for run in runs if not self.places.scores(run).exists()]
+        failed: list[Run] = []
+
+        def work() -> None:
+            while not self._stopping.is_set():
+                with self._lock:
+                    if not waiting:
+                        return
+                    run = waiting.pop(0)
+                if not self._finish(run) and not self._stopping.is_set():
+                    failed.append(run)
+
+        threads = [threading.Thread(target=work) for _ in range(min(self.jobs, len(waiting)))]
+        try:
+            for thread in threads:
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                time.sleep(PAUSE)
+        except KeyboardInterrupt:
+            self._stop()
+            raise
+        finally:
+            for thread in threads:
+                thread.join()
+        return failed
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        with self._lock:
+            for process in self._processes:
+                process.terminate()
+        log.info("stopping: the trainings save where they are; the same command goes on")
+
+    def _finish(self, run: Run) -> bool:
+        """Train, or go on training, then score; whether both ended well."""
+        folder = self.places.work / run.name
+        folder.mkdir(parents=True, exist_ok=True)
+        began = time.time()
+        log.info("%s: %s", run.name, "goes on" if _has_state(folder) else "begins")
+        if not _is_trained(folder):
+            status = self._call(train_command(run, self.places, folder), folder / "train.out")
+            if status == 0:
+                write_atomic(folder / "trained", "")
+            else:
+                return self._failed(run, folder / "train.out", status)
+        status = self._call(score_command(run, self.places), folder / "score.out")
+        if status:
+            return self._failed(run, folder / "score.out", status)
+        log.info("%s: finished, %.0f min of this sitting; scores in %s", run.name, (time.time() - began) / 60,
+                 self.places.scores(run))
+        return True
+
+    def _failed(self, run: Run, output: Path, status: int) -> bool:
+        if not self._stopping.is_set():
+            log.warning("%s: ended with exit status %d; %s says why", run.name, status, output)
+        return False
+
+    def _call(self, command: list[object], output: Path) -> int:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
+        with open(output, "ab") as stream:
+            with self._lock:
+                if self._stopping.is_set():
+                    return STOPPED
+                process = subprocess.Popen(list(map(str, command)), stdout=stream, stderr=stream, env=environment,
+                                           cwd=REPO, start_new_session=True, preexec_fn=_give_way)
+                self._processes.add(process)
+            try:
+                return process.wait()
+            finally:
+                with self._lock:
+                    self._processes.discard(process)
+
+
+def train_command(run: Run, places: Places, folder: Path) -> list[object]:
+    """train_softmax.py for a run, which goes on where its folder has a state."""
+    return [sys.executable, REPO / "train_softmax.py", *run.flags(), "--data-dir", places.sets / "train", "--prefix",
+            folder / "model", "--target", "none", "--devices", "cpu:0", "--workers", "1", "--verbose", "0", "--ckpt",
+            "1", "--save-every", "600", "--resume" if _has_state(folder) else "--overwrite"]
+
+
+def score_command(run: Run, places: Places) -> list[object]:
+    """What writes a trained run's file of scores, in a process of its own."""
+    return [sys.executable, "-m", "study", "score", run.plan.name, run.name, "--work", places.work, "--sets",
+            places.sets, "--images", places.images, "--results", places.results]
+
+
+def training_of(folder: Path) -> dict[str, object]:
+    """How a training went, from its run folder: last losses, images a second, versions, command."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    trained = [row for row in rows if row["kind"] == "train"]
+    config = json.loads((folder / "config.json").read_text())
+    last = trained[-1]
+    return {"steps": last["step"], "epochs": round(last["epoch"], 3), "loss": last["loss"],
+            "accuracy": last["accuracy"], "cosine": last["cosine"],
+            "images_per_s": sorted(row["samples_per_s"] for row in trained)[len(trained) // 2],
+            "curve": [[row["step"], round(row["loss"], 4), round(row["accuracy"], 4), round(row["cosine"], 4)]
+                      for row in trained], "versions": config.get("versions"), "num_classes": config.get("num_classes"),
+            "images": config.get("images")}
+
+
+def _has_state(folder: Path) -> bool:
+    return any((folder / "state").glob("*")) if (folder / "state").is_dir() else False
+
+
+def _is_trained(folder: Path) -> bool:
+    return (folder / "trained").exists() and all((folder / name).exists() for name in RUN_FILES)
+
+
+def _give_way() -> None:
+    os.nice(LOWEST)

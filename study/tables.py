@@ -1,0 +1,126 @@
+"""The study's tables from its files of scores: a row a system, the spread over seeds, differences with intervals."""
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+
+from eval.bootstrap import interval, share_of_other_sign
+from study.plan import Plan
+
+Scores = Mapping[str, Any]
+KEYS = ("run", "system", "seed", "plan", "training", "scores")
+
+
+def read_results(folder: Path, plan: Plan) -> dict[str, list[Scores]]:
+    """By system, in the plan's order, the runs that are finished, by seed; ValueError for a file that is none."""
+    found: dict[str, list[Scores]] = defaultdict(list)
+    for path in sorted(folder.glob(f"{plan.name}-*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if any(key not in result for key in KEYS):
+            raise ValueError(f"{path}: is no file of scores of the study")
+        if result["plan"] == plan.name:
+            found[result["system"]].append(result)
+    order = [system.name for system in plan.systems]
+    return {name: sorted(found[name], key=lambda result: result["seed"]) for name in order if found[name]}
+
+
+def rates_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
+    """Markdown: all frontal-profile pairs, frontal-frontal, the protocol's pairs; mean over seeds and their range."""
+    rates = [f"{rate:g}" for rate in plan.fpr]
+    head = ["system", "seeds", *(f"FP TPR at {rate}" for rate in rates), "FP EER", f"FF TPR at {rates[0]}",
+            f"protocol TPR at {rates[0]}", "protocol accuracy"]
+    rows = []
+    for name, runs in results.items():
+        pick = [lambda run, rate=rate: run["scores"]["frontal-profile"]["tpr"][rate] for rate in rates]
+        pick += [lambda run: run["scores"]["frontal-profile"]["eer"],
+                 lambda run: run["scores"]["frontal-frontal"]["tpr"][rates[0]],
+                 lambda run: run["scores"]["protocol"]["tpr"][rates[0]],
+                 lambda run: run["scores"]["protocol"]["accuracy"]]
+        rows.append([name, str(len(runs)), *(_spread([of(run) for run in runs]) for of in pick)])
+    return markdown(head, rows)
+
+
+def differences_table(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: str) -> str:
+    """Markdown: each system's TPR on all frontal-profile pairs less the reference's, by seed and as the mean of the
+    seeds that both have: interval over people on the same resamples, and the share of them with the other sign. Last,
+    how often the protocol's pairs would have given the other order, seed against seed."""
+    rate = f"{plan.fpr[0]:g}"
+    head = ["system", f"TPR at {rate} less {reference}'s", "95% over people", "other sign", "by seed",
+            "protocol's order wrong"]
+    rows = []
+    first = {run["seed"]: run for run in results.get(reference, ())}
+    for name, runs in results.items():
+        both = [(run, first[run["seed"]]) for run in runs if run["seed"] in first]
+        if name == reference or not both:
+            continue
+        draws = np.mean([_draws(ours, rate) - _draws(theirs, rate) for ours, theirs in both], axis=0)
+        by_seed = [_tpr(ours, rate) - _tpr(theirs, rate) for ours, theirs in both]
+        change, limits = float(np.mean(by_seed)), interval(draws)
+        rows.append([name, f"{100 * change:+.2f}", f"{100 * limits.low:+.2f} to {100 * limits.high:+.2f}",
+                     f"{100 * share_of_other_sign(change, draws):.1f}%",
+                     ", ".join(f"{100 * value:+.2f}" for value in by_seed), _protocol_wrong(runs, first, rate, change)])
+    return markdown(head, rows)
+
+
+def misalignment_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
+    """Markdown: what is left of the aligned TPR, mean over seeds, as both images of a pair are moved."""
+    rows, head = [], ["system"]
+    for name, runs in results.items():
+        curves = [run["scores"]["misaligned"] for run in runs]
+        head = ["system", f"aligned TPR at {plan.fpr[0]:g}", *(_moved(point) for point in curves[0][1:])]
+        kept = [[(point["tpr"] or 0) / curve[0]["tpr"] if curve[0]["tpr"] else 0 for point in curve[1:]]
+                for curve in curves]
+        rows.append([name, _spread([curve[0]["tpr"] or 0 for curve in curves]),
+                     *(f"{100 * share:.0f}% left" for share in np.mean(kept, axis=0))])
+    return markdown(head, rows)
+
+
+def positions_table(results: Mapping[str, Sequence[Scores]]) -> str:
+    """Markdown: lengths of local features before the global operator, mean over seeds."""
+    rows = []
+    for name, runs in results.items():
+        groups = [run["scores"]["positions"] for run in runs]
+        rows.append([name, groups[0]["frontal"]["layer"], *(
+            f"{np.mean([group[side][key] for group in groups]):.{digits}f}"
+            for key, digits in (("effective_positions", 1), ("centre_correlation", 2))
+            for side in ("frontal", "profile"))])
+    return markdown(["system", "layer", "effective positions, frontal", "profile", "length with distance from centre, "
+                     "frontal", "profile"], rows)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of text cells."""
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [100 * value for value in values if value is not None]
+    if not known:
+        return "-"
+    mean = f"{np.mean(known):.2f}"
+    return mean if len(known) == 1 else f"{mean} ({min(known):.2f} to {max(known):.2f})"
+
+
+def _tpr(run: Scores, rate: str) -> float:
+    return run["scores"]["frontal-profile"]["tpr"][rate] or 0.0
+
+
+def _draws(run: Scores, rate: str) -> np.ndarray:
+    return np.array(run["scores"]["frontal-profile"]["draws"][rate])
+
+
+def _protocol_wrong(runs: Sequence[Scores], first: Mapping[int, Scores], rate: str, change: float) -> str:
+    """Of all runs against all of the reference: how many have the other order on the protocol's pairs than `change`."""
+    apart = [(ours["scores"]["protocol"]["tpr"][rate] or 0) - (theirs["scores"]["protocol"]["tpr"][rate] or 0)
+             for ours in runs for theirs in first.values()]
+    wrong = sum(value * change < 0 for value in apart) + sum(value == 0 for value in apart) / 2
+    return f"{wrong:g} of {len(apart)}"
+
+
+def _moved(point: Mapping[str, float]) -> str:
+    return f"shift {point['shift']:g} px" if point["shift"] else f"rotated {point['rotate']:g} degrees"

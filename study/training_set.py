@@ -1,0 +1,61 @@
+"""The real training and test sets of the study, made by this project's own commands from the folders of ../shared/data.
+
+Training: `train/` and `more/`, at most MOST images of a person, and LFW's people of two images and more; nobody who is
+in CFP, by name or by likeness, and nobody twice. Testing: CFP's people 001 to 250.
+"""
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import write_atomic
+from recordio_tools.records.dataset import open_dataset
+
+MOST = 110
+MODEL = "weights/mobilefacenet-y1-ms1m,0"
+
+
+def make_real_sets(data: Path, out: Path) -> None:
+    """Write `out`/train, a packed set, and `out`/cfp_fp.bin, once; UserError where `data` does not hold the faces."""
+    for name in ("train", "more", "lfw/images", "lfw/in_cfp.csv", "cfp/Data/Images", "cfp/Protocol", "weights"):
+        if not (data / name).exists():
+            raise UserError(f"{data}: has no {name}; --data names the folder of the study's faces")
+    if not (out / "train" / "train.rec").exists():
+        out.mkdir(parents=True, exist_ok=True)
+        run_command("pack", data / "lfw/images", out / "lfw", "--min-images", 2, "--overwrite")
+        write_atomic(out / "exclude.csv", _left_out(data))
+        run_command("merge", out / "train", data / "train", data / "more", out / "lfw",
+                    "--exclude", out / "exclude.csv", "--overlap-with", data / "cfp/Data/Images",
+                    "--duplicates", "join", "--model", data / MODEL)
+    if not (out / "cfp_fp.bin").exists():
+        run_command("pairs", "cfp", "--images", data / "cfp/Data/Images", "--protocol", data / "cfp/Protocol",
+                    "--kind", "FP", "--splits", "1-5", "--out", out / "cfp_fp.bin")
+
+
+def run_command(*argv: object) -> None:
+    """`python -m recordio_tools ...`, its output on stderr; UserError where it fails."""
+    done = subprocess.run([sys.executable, "-m", "recordio_tools", *map(str, argv)], stdout=2)
+    if done.returncode:
+        raise UserError(f"recordio_tools {argv[0]} ended with exit status {done.returncode}, as said above")
+
+
+def _left_out(data: Path) -> str:
+    """A table for `merge --exclude`: LFW's people that CFP has, and of everybody the images above MOST, drawn."""
+    stream = io.StringIO()
+    rows = csv.writer(stream, lineterminator="\n")
+    rows.writerow(["set", "label", "identity", "image"])
+    with open(data / "lfw/in_cfp.csv", newline="", encoding="utf-8") as table:
+        rows.writerows(["", "", row["identity"], ""] for row in csv.DictReader(table))
+    random = np.random.default_rng(1)
+    for name in ("train", "more"):
+        faces = open_dataset(data / name)
+        for label in range(faces.num_classes):
+            keys = random.permutation(faces.keys[faces.labels == label])
+            rows.writerows([str(data / name), label, "", key] for key in sorted(keys[MOST:].tolist()))
+    return stream.getvalue()

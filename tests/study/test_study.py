@@ -1,0 +1,69 @@
+"""The study from its sets to its tables, and the real training set."""
+import csv
+import io
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from small_sets import jpeg
+
+from common.errors import UserError
+from study import training_set
+from study.__main__ import main
+from study.plan import PLANS
+from synth.protocol import write_cfp
+
+
+@pytest.fixture
+def work(tmp_path):
+    """The study's folder with small pictures where it would draw people, which takes longer than all the rest."""
+    faces, random = tmp_path / "work" / "sets-fast" / "faces", np.random.RandomState(3)
+    people, tested = PLANS["fast"].people, PLANS["fast"].tested
+    kinds = [(faces / "train" / f"{person:04d}", PLANS["fast"].images) for person in range(people)]
+    kinds += [(faces / "cfp/Data/Images" / f"{person:03d}" / kind, count) for person in range(1, tested + 1)
+              for kind, count in (("frontal", 10), ("profile", 4))]
+    for folder, count in kinds:
+        folder.mkdir(parents=True)
+        for number in range(1, count + 1):
+            (folder / f"{number:02d}.jpg").write_bytes(jpeg(random.randint(0, 256, (32, 32, 3)).astype(np.uint8)))
+    write_cfp(faces / "cfp", tested, random)
+    return tmp_path / "work"
+
+
+def test_the_whole_way_to_the_tables(work, tmp_path, capsys):
+    flags = ["--work", str(work), "--results", str(tmp_path / "results")]
+    assert main(["run", "fast", "--only", "gap-fasterfc,gnap-fasterfc", *flags]) == 0
+    results = sorted((tmp_path / "results").iterdir())
+    assert [path.name for path in results] == ["fast-gap-fasterfc-1.json", "fast-gnap-fasterfc-1.json"]
+    result = json.loads(results[1].read_text())
+    assert result["training"]["steps"] == 12 and result["training"]["versions"]["mxnet"]
+    pairs = result["scores"]["frontal-profile"]
+    assert 0 < pairs["eer"] < 1 and len(pairs["draws"]["0.1"]) == 50 and pairs["genuine"] > 0
+    assert result["scores"]["positions"]["profile"]["positions"] == 4
+    written = [path.stat().st_mtime_ns for path in results]
+    assert main(["run", "fast", "--only", "gap-fasterfc,gnap-fasterfc", *flags]) == 0
+    assert [path.stat().st_mtime_ns for path in results] == written
+    capsys.readouterr()
+    assert main(["table", "fast", "--results", str(tmp_path / "results")]) == 0
+    assert capsys.readouterr().out.count("| gnap-fasterfc |") >= 3
+
+
+def test_a_system_that_is_not_in_the_plan_is_told(tmp_path):
+    with pytest.raises(UserError, match="--only x: x is no system of the plan fast"):
+        main(["run", "fast", "--only", "x", "--work", str(tmp_path), "--results", str(tmp_path)])
+
+
+def test_faces_that_are_not_there_are_told(tmp_path):
+    with pytest.raises(UserError, match="has no train; --data names the folder"):
+        main(["run", "real", "--data", str(tmp_path), "--work", str(tmp_path / "w")])
+
+
+def test_nobody_keeps_more_images_than_the_most(shared_data):
+    rows = list(csv.DictReader(io.StringIO(training_set._left_out(shared_data))))
+    out = Counter((row["set"], row["label"]) for row in rows if row["image"])
+    for name in ("train", "more"):
+        faces = training_set.open_dataset(shared_data / name)
+        for label, count in Counter(faces.labels.tolist()).items():
+            assert count - out[str(shared_data / name), str(label)] == min(count, training_set.MOST)
+    assert sum(bool(row["identity"]) for row in rows) > 100

@@ -1,0 +1,52 @@
+"""The study's tables against numbers by hand."""
+import json
+
+import pytest
+
+from study.plan import PLANS
+from study.tables import differences_table, misalignment_table, rates_table, read_results
+
+PLAN = PLANS["fast"]
+
+
+def write(folder, system, seed, tpr, protocol, draws, moved=0.1):
+    rates = {"0.1": tpr, "0.01": None}
+    pairs = {"tpr": rates, "eer": 0.25, "false_accepts": {}, "draws": {"0.1": draws}}
+    positions = {"layer": "bn1", "effective_positions": 3.0, "centre_correlation": 0.1}
+    scores = {"frontal-profile": pairs, "frontal-frontal": pairs,
+              "protocol": {"tpr": {"0.1": protocol}, "accuracy": 0.6},
+              "misaligned": [{"shift": 0, "rotate": 0, "tpr": tpr}, {"shift": 2, "rotate": 0, "tpr": moved}],
+              "positions": {"frontal": positions, "profile": positions}}
+    (folder / f"fast-{system}-{seed}.json").write_text(json.dumps(
+        {"run": "x", "system": system, "seed": seed, "plan": "fast", "training": {}, "scores": scores}))
+
+
+@pytest.fixture
+def results(tmp_path):
+    write(tmp_path, "gnap-fasterfc", 1, 0.4, 0.3, [0.4, 0.4, 0.4, 0.4])
+    write(tmp_path, "gap-fasterfc", 1, 0.3, 0.35, [0.3, 0.3, 0.3, 0.5], moved=0.15)
+    write(tmp_path, "gap-fasterfc", 2, 0.5, 0.5, [0.5] * 4)
+    return read_results(tmp_path, PLAN)
+
+
+def test_runs_are_in_the_plans_order_and_spread_over_seeds(results):
+    assert list(results) == ["gap-fasterfc", "gnap-fasterfc"]
+    row = rates_table(results, PLAN).splitlines()[2].split(" | ")
+    assert row[:4] == ["| gap-fasterfc", "2", "40.00 (30.00 to 50.00)", "-"]
+
+
+def test_differences_are_of_the_same_seed_and_the_same_resamples(results):
+    row = differences_table(results, PLAN, "gnap-fasterfc").splitlines()[2].split(" | ")
+    assert row[1] == "-10.00" and row[3] == "25.0%" and row[4] == "-10.00"
+    assert row[5] == "2 of 2 |"  # 35 and 50 against 30, where all pairs say less
+
+
+def test_what_is_left_when_crops_move_is_of_the_aligned_rate(results):
+    assert misalignment_table(results, PLAN).splitlines()[2].split(" | ")[1:] == ["40.00 (30.00 to 50.00)",
+                                                                                "35% left |"]
+
+
+def test_a_file_that_is_no_result_is_told(tmp_path):
+    (tmp_path / "fast-x.json").write_text("{}")
+    with pytest.raises(ValueError, match="fast-x.json: is no file of scores"):
+        read_results(tmp_path, PLAN)
