@@ -20,12 +20,14 @@ def main(argv: list[str]) -> int | None:
     """Run one command; returns its exit status."""
     check_environment()
     from eval import allpairs, robustness, table, verify  # mxnet, which the line above has made sure of
+    from eval.report import command as report
 
     parser = cli.Parser(prog=PROG, description=DESCRIPTION)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     verify.add_parser(subparsers)
     allpairs.add_parser(subparsers)
     robustness.add_parser(subparsers)
+    report.add_parser(subparsers)
     table.add_parser(subparsers)
     args = parser.parse_args(argv)
     cli.setup_logging()

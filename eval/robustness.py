@@ -56,9 +56,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
     parser = subparsers.add_parser("robustness", help="rates as the crops are misaligned", description=DESCRIPTION)
     add_set_flags(parser)
-    parser.add_argument("--shift", type=_numbers(0, 1e4), default="0,2,4,8", metavar="N,N...", help="pixels")
-    parser.add_argument("--rotate", type=_numbers(0, 180), default="0", metavar="N,N...", help="degrees")
-    parser.add_argument("--scale", type=_numbers(0.01, 100), default="1", metavar="X,X...", help="factors of the size")
+    parser.add_argument("--shift", type=numbers_from(0, 1e4), default="0,2,4,8", metavar="N,N...", help="pixels")
+    parser.add_argument("--rotate", type=numbers_from(0, 180), default="0", metavar="N,N...", help="degrees")
+    parser.add_argument("--scale", type=numbers_from(0.01, 100), default="1", metavar="X,X...",
+                        help="factors of the size")
     parser.add_argument("--side", choices=("both", "second"), default="both",
                         help="move both images of a pair, or the second alone (of group B, with --between)")
     parser.add_argument("--border", choices=tuple(BORDERS), default="black", help="what comes in at the edges")
@@ -157,7 +158,8 @@ def table(curves: dict[str, list[Setting]], fpr: float) -> str:
     return "\n".join(lines)
 
 
-def _numbers(least: float, most: float) -> Callable[[str], list[float]]:
+def numbers_from(least: float, most: float) -> Callable[[str], list[float]]:
+    """The argparse type of `0,2,4`: numbers from `least` to `most`, each once."""
     def parse(text: str) -> list[float]:
         try:
             values = list(dict.fromkeys(float(part) for part in text.split(",")))

@@ -140,14 +140,14 @@ def _scores(row: Mapping[str, Any], fpr: float, where: str, assumed: Mapping[str
     digest = origin.get("sha256") if isinstance(origin, dict) else row.get("set_sha256")
     if digest:
         conventions["set"] = str(digest)
-    limits = row.get("interval") if isinstance(row.get("interval"), dict) else {}
+    limits = _part(row, "interval")
     rates = {"accuracy": _rate(row.get("accuracy"), limits.get("accuracy"), _number(row.get("accuracy_std"))),
              "eer": _rate(row.get("eer"), limits.get("eer"))}
     return SetScores(pairs, {**rates, "tpr": _tpr(row, fpr, pairs, limits, where)}, conventions)
 
 
 def _tpr(row: Mapping[str, Any], fpr: float, pairs: int, limits: Mapping[str, Any], where: str) -> Rate:
-    by_rate = row.get("tpr_at_fpr") if isinstance(row.get("tpr_at_fpr"), dict) else {}
+    by_rate = _part(row, "tpr_at_fpr")
     key = next((key for key in by_rate if _same(key, fpr)), None)
     if key is not None:
         value = by_rate[key]
@@ -158,7 +158,7 @@ def _tpr(row: Mapping[str, Any], fpr: float, pairs: int, limits: Mapping[str, An
         raise ValueError(f"{where}: has no TPR at FPR {fpr:g}, it has one at {there}; give --fpr, or score again")
     counts = row.get("false_accepts")
     count = next((counts[one] for one in counts if _same(one, fpr)), None) if isinstance(counts, dict) else counts
-    points = row.get("thresholds") if isinstance(row.get("thresholds"), dict) else {}
+    points = _part(row, "thresholds")
     point = next((points[one] for one in points if _same(one, fpr)), None)
     if isinstance(point, dict) and "tpr" in point:
         value = point["tpr"]  # null where no false accept is allowed
@@ -178,6 +178,12 @@ def _rate(value: Any, limits: Any = None, spread: float | None = None, count: in
 def _number(value: Any) -> float | None:
     usable = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if usable else None
+
+
+def _part(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What a row has by FPR or by rate under a name."""
+    found = row.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _same(key: Any, fpr: float) -> bool:

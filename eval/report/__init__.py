@@ -1,0 +1,1 @@
+"""The report of one or several models: a self-contained HTML page."""

@@ -1,0 +1,249 @@
+"""`report`: one HTML page of one or several models."""
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.cli import at_least
+from common.errors import UserError
+from common.files import write_atomic
+from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_model_flag, check_outputs, fpr_list
+from eval.face_sets import open_face_set, read_groups
+from eval.models import ModelName, parse_models
+from eval.pair_statistics import statistics
+from eval.report import labelled_set, misaligned, pair_sets
+from eval.report.embedding import Embedded, ImagePool, set_name
+from eval.report.faces import faces_by_group, faces_of_pairs
+from eval.report.feature_maps import feature_maps
+from eval.report.html import Html, page, paragraph, table, tag
+from eval.report.map_section import map_section
+from eval.robustness import numbers_from
+from eval.set_embeddings import choose_sides, open_embedder
+from eval.verification import VerificationSet, numbers, score_set
+from eval.verify import open_sets
+from inference.model import load_model
+
+log = logging.getLogger(__name__)
+PAGE, NUMBERS = "index.html", "report.json"
+DESCRIPTION = """\
+Write one HTML page that shows what a model is worth, alone or beside others.
+
+  python -m eval report --model runs/a/model,3 runs/b/model,3 --bins data/lfw.bin data/cfp_fp.bin \\
+      --set cfp/Data/Images --between frontal,profile --out report/
+
+OUT/index.html holds everything, pictures too, and asks the network for nothing: the table, ROC curves, histograms of
+scores, the hardest pairs, all pairs of --set and its rates by pose, rates as crops are misaligned, and maps of local
+features on faces: their norms, GNAP's weights, and what average pooling would weigh. Beside every figure stands a table
+of its numbers. OUT/report.json has the numbers. Without --set, what needs people or poses is left out.
+The page shows faces of the sets: it is as personal as they are."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is reported on: sets of pairs, with the place of their images in the pool, and a labelled set."""
+
+    sets: list[VerificationSet]
+    places: list[np.ndarray]
+    pool: ImagePool
+    faces: labelled_set.LabelledSet | None
+    face_places: np.ndarray
+    people: int
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """The command's flags."""
+    parser = subparsers.add_parser("report", help="one HTML page of one or several models", description=DESCRIPTION)
+    add_model_flag(parser)
+    parser.add_argument("--bins", nargs="+", default=[], metavar="FILE.bin", help="verification sets")
+    parser.add_argument("--set", metavar="SET", help="a packed set, or a folder of folders by identity")
+    parser.add_argument("--between", metavar="A,B", help="all pairs of an image of group A with one of group B")
+    parser.add_argument("--groups", metavar="FILE.csv", help="the group of each image of --set: path or key, group")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write the page to")
+    parser.add_argument("--title", default="Face recognition report", help="the page's heading")
+    parser.add_argument("--fpr", type=fpr_list, default="1e-3,1e-2", metavar="RATE[,RATE...]",
+                        help="false positive rates of TPR; the first is that of thresholds, poses and curves")
+    parser.add_argument("--folds", type=at_least(2), default=10, metavar="N", help="folds of the accuracy")
+    parser.add_argument("--shift", type=numbers_from(0, 1e4), default="0,2,4,8", metavar="N,N...", help="pixels")
+    parser.add_argument("--rotate", type=numbers_from(0, 180), default="0,5,10", metavar="N,N...", help="degrees")
+    parser.add_argument("--scale", type=numbers_from(0.01, 100), default="0.9,1,1.1", metavar="X,X...",
+                        help="factors of the size")
+    parser.add_argument("--misaligned", type=at_least(0), default=700, metavar="N",
+                        help="images, of whole people, or pairs to misalign; 0: leave that part out")
+    parser.add_argument("--hardest", type=at_least(0, 200), default=6, metavar="N",
+                        help="hardest pairs of each kind to show; 0: none")
+    parser.add_argument("--faces", type=at_least(0, 50), default=3, metavar="N",
+                        help="faces of each pose to show maps of; 0: leave that part out")
+    add_embedding_flags(parser)
+    add_bootstrap_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Embed, score, write the page."""
+    began = time.perf_counter()
+    if not args.bins and not args.set:
+        raise UserError("there is nothing to report on: give --bins FILE.bin, --set SET, or both")
+    check_outputs(args, folders=("out",))
+    models = parse_models(args.model)
+    for model in models:
+        if model.embeddings:
+            raise UserError(f"--model {model.text}: the report shows images and moves them, so a checkpoint is needed")
+    if args.set:
+        with open_face_set(Path(args.set)) as faces:
+            groups = read_groups(Path(args.groups), faces.names) if args.groups else faces.folders
+            sides = choose_sides(args, faces.labels, groups)
+            known = labelled_set.LabelledSet(set_name(args.set), faces.labels, groups, sides,
+                                             args.between.replace(",", " against ") if args.between else "")
+            inputs = _gather(args, known, faces.read, faces.names, len(faces.people))
+            text, rows = _report(models, inputs, args)
+    else:
+        text, rows = _report(models, _gather(args, None, None, [], 0), args)
+    place = Path(args.out) / PAGE
+    write_atomic(place, text.encode("utf-8", "backslashreplace"))
+    write_atomic(Path(args.out) / NUMBERS, json.dumps(rows, indent=1) + "\n")
+    print(f"{place} ({len(text) / 1e6:.1f} MB, {time.perf_counter() - began:.0f} s); the numbers: "
+          f"{Path(args.out) / NUMBERS}")
+    return 0
+
+
+def _gather(args: argparse.Namespace, faces: labelled_set.LabelledSet | None, read: Any, names: list[str],
+            people: int) -> Inputs:
+    """The sets, read and checked, and one pool of their images."""
+    pool, sets = ImagePool(), open_sets(args.bins, args.folds)
+    places = [np.array([pool.add(partial(target.images.__getitem__, number),
+                                 f"{target.path}: image {number} of its different ones")
+                        for number in range(len(target.images))]) for target in sets]
+    face_places = np.array([pool.add(partial(read, number), f"{args.set}: {name}")
+                            for number, name in enumerate(names)], np.int64)
+    return Inputs(sets, places, pool, faces, face_places, people)
+
+
+def _report(models: list[ModelName], inputs: Inputs, args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The page and the numbers behind it."""
+    height, width = inputs.pool.image(0).shape[:2]
+    embedders = [open_embedder(model, args, (height, width)) for model in models]
+    names = short_names([model.text for model in models])
+    embedded = [inputs.pool.embed(embedder, not args.no_flip, model.text) for embedder, model in zip(embedders, models)]
+    sections: list[tuple[str, Html]] = []
+    rows: dict[str, dict[str, Any]] = {model.text: {} for model in models}
+
+    def add(title: str, part: Html) -> None:
+        sections.append((title, part))
+
+    sets = [_score(target, places, inputs.pool, embedded, args) for target, places in zip(inputs.sets, inputs.places)]
+    if sets:
+        add("Table", pair_sets.table_section(sets, names))
+        add("ROC", pair_sets.roc_section(sets, names))
+        add("Scores", pair_sets.histogram_section(sets, names))
+        if args.hardest:
+            add("Hardest pairs", pair_sets.hardest_section(sets, names, args.hardest))
+    for target in sets:
+        for model, scored in zip(models, target.scored):
+            rows[model.text][target.name] = {
+                **numbers(scored.result), **scored.statistics.as_row(),
+                "tpr_at_fpr": {f"{rate:g}": value for rate, value in scored.result.tprs.items()},
+                "set_sha256": target.target.digest, "flip": not args.no_flip, "folds": args.folds, "pca": None,
+                "layer": args.layer, "bootstrap": args.bootstrap, "seed": args.seed}
+    if inputs.faces is not None:
+        units = [one.unit[inputs.face_places] for one in embedded]
+        bootstrap = labelled_set.people_bootstrap(inputs.faces, inputs.people, args.bootstrap, args.seed)
+        found = [labelled_set.score(inputs.faces, unit, name, bootstrap) for unit, name in zip(units, names)]
+        add("All pairs", labelled_set.all_pairs_section(inputs.faces, names, found))
+        add("Rates by pose", labelled_set.pose_section(inputs.faces, names, units, inputs.people, args.fpr[0],
+                                                       args.bootstrap, args.seed))
+        for model, made in zip(models, found):
+            rows[model.text][f"all pairs of {args.set}"] = {
+                "eer": made.eer, "thresholds": {f"{point.fpr_target:g}": point.as_row() for point in made.points}}
+    if args.misaligned:
+        sample = _sample(inputs, args)
+        settings = misaligned.settings_of({"shift": args.shift, "rotate": args.rotate, "scale": args.scale})
+        curves = [misaligned.measure(sample, embedder, settings, not args.no_flip, args.seed, name)
+                  for embedder, name in zip(embedders, names)]
+        add("Misaligned crops", misaligned.misaligned_section(sample, settings, names, curves, args.fpr[0]))
+        for model, curve in zip(models, curves):
+            rows[model.text]["misaligned"] = [
+                {"shift": how.shift, "rotate": how.rotate, "scale": how.scale, **point.as_row(), "interval": limits}
+                for how, (point, limits) in zip(settings, curve)]
+    if args.faces:
+        add("Local features", _maps(models, names, inputs, args))
+    return page(args.title, _intro(models, names, inputs, args), sections, _footer()), rows
+
+
+def _score(target: VerificationSet, places: np.ndarray, pool: ImagePool, embedded: list[Embedded],
+           args: argparse.Namespace) -> pair_sets.PairSet:
+    scored = []
+    for one in embedded:
+        order = places[target.order]
+        result = score_set(target.name, one.unit[order], target.same, float(one.view_norms[order].mean()), args.fpr,
+                           target.folds)
+        scored.append(pair_sets.Scored(result, statistics(result, args.fpr, args.bootstrap, args.seed, accuracy=True)))
+    return pair_sets.PairSet(target.name, target, scored, lambda number: pool.image(int(places[number])))
+
+
+def _sample(inputs: Inputs, args: argparse.Namespace) -> misaligned.Sample:
+    if inputs.faces is not None:
+        places = inputs.face_places
+        return misaligned.sample_of_set(inputs.faces.labels, inputs.faces.sides,
+                                        lambda number: inputs.pool.image(int(places[number])), inputs.faces.name,
+                                        args.fpr[0], args.misaligned, args.bootstrap, args.seed)
+    target, places = inputs.sets[-1], inputs.places[-1]
+    return misaligned.sample_of_pairs(target.order, target.same, lambda number: inputs.pool.image(int(places[number])),
+                                      target.name, args.fpr[0], args.misaligned, args.bootstrap, args.seed)
+
+
+def _maps(models: list[ModelName], names: list[str], inputs: Inputs, args: argparse.Namespace) -> Html:
+    """Faces by pose where the set tells it, else the sides of the last set of pairs."""
+    groups = faces_by_group(inputs.faces, inputs.pool, inputs.face_places, args.faces) if inputs.faces else []
+    if not groups and inputs.sets:
+        target, places = inputs.sets[-1], inputs.places[-1]
+        groups = faces_of_pairs(target.order, target.same, lambda number: inputs.pool.image(int(places[number])),
+                                args.faces)
+    if not groups:
+        return map_section([], names, ["no pose is known of the set's images"] * len(names))
+    found: list[Any] = []
+    for model in models:
+        if not model.prefix:
+            found.append("only checkpoints show what is inside")
+            continue
+        try:
+            parts = load_model(model.prefix, model.epoch, args.layer)
+            found.append([feature_maps(*parts, group.images) for group in groups])
+        except ValueError as error:
+            found.append(str(error))
+    return map_section(groups, names, found)
+
+
+def _intro(models: list[ModelName], names: list[str], inputs: Inputs, args: argparse.Namespace) -> Html:
+    rows = [[name, model.text] for name, model in zip(names, models)]
+    sets = [f"{target.name} ({len(target.same)} pairs)" for target in inputs.sets]
+    if inputs.faces is not None:
+        sets.append(f"{inputs.faces.name} ({len(inputs.faces.labels)} images of {inputs.people} people)")
+    mirror = "Embeddings are of the image alone" if args.no_flip else (
+        "Embeddings of an image and its mirror image are added")
+    return tag("div", paragraph(f"On {', '.join(sets)}. {mirror} and normalised; a pair's score is the squared "
+                                "distance, 2 - 2 cosine."), table(["model", "checkpoint"], rows))
+
+
+def _footer() -> Html:
+    return paragraph("Written by python -m eval report. This page holds pictures of faces and asks the network for "
+                     "nothing. Faces are personal data: share it as you would share them.")
+
+
+def short_names(texts: list[str], most: int = 36) -> list[str]:
+    """Names that a table's column can hold: the last parts of the paths, as many as tell them apart."""
+    for parts in (2, 3, 4):
+        names = ["/".join(text.split("/")[-parts:]) for text in texts]
+        if len(set(names)) == len(set(texts)):
+            break
+    else:
+        names = [f"{number + 1}: {name}" for number, name in enumerate(names)]
+    return [name if len(name) <= most else "..." + name[-most + 3:] for name in names] if len(
+        {name[-most + 3:] for name in names}) == len(names) else names

@@ -1,0 +1,210 @@
+"""`python -m eval report`: the page, the numbers in it, and how a browser shows it."""
+from __future__ import annotations
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import cv2
+import mxnet as mx
+import numpy as np
+import pytest
+from browser import browse, find_browser
+from small_nets import draw_parameters, forward, small_symbol
+from small_sets import draw, jpeg, write_verification_set
+
+from common.errors import UserError
+from eval.__main__ import main
+from eval.report.feature_maps import FeatureMaps, feature_maps, find_layer
+from eval.report.html import escape, table, tag
+from symbols.gnap import norm_aware_pooling
+from symbols.symbol_utils import get_fc1, normalise_input
+
+SIZE = 48
+EVIL = "<b>&\"'x"
+
+
+def gnap_symbol(dimension=6):
+    body = mx.sym.Convolution(normalise_input(), name="conv", num_filter=8, kernel=(5, 5), stride=(8, 8))
+    return get_fc1(body, dimension, "GNAP", input_channel=8)
+
+
+def save(folder, name, symbol, seed):
+    arguments, auxiliary = draw_parameters(symbol, (SIZE, SIZE), seed)
+    mx.model.save_checkpoint(str(folder / name), 1, symbol, arguments, auxiliary)
+    return f"{folder / name},1"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Two checkpoints, two sets of pairs and a folder by identity with poses; one name needs escaping."""
+    folder = tmp_path_factory.mktemp("report")
+    save(folder, "gnap", gnap_symbol(), 1)
+    save(folder, f"plain{EVIL}", small_symbol(), 2)
+    write_verification_set(folder / f"{EVIL}.bin", pairs=40, size=SIZE)
+    write_verification_set(folder / "more.bin", pairs=30, size=SIZE, first=50)
+    for person in range(6):
+        for pose, numbers in (("frontal", range(3)), ("profile", range(3, 5))):
+            (folder / "faces" / f"{person:03d}" / pose).mkdir(parents=True)
+            for number in numbers:
+                (folder / "faces" / f"{person:03d}" / pose / f"{number}.jpg").write_bytes(
+                    jpeg(draw(300 + person, number, SIZE)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(place):
+    """The folder of a report of both models on everything."""
+    out = place / "out"
+    assert main(["report", "--model", f"{place}/gnap,1", f"{place}/plain{EVIL},1", "--bins", f"{place}/{EVIL}.bin",
+                 f"{place}/more.bin", "--set", f"{place}/faces", "--between", "frontal,profile", "--out", str(out),
+                 "--fpr", "0.05,0.1", "--bootstrap", "20", "--devices", "cpu:0", "--shift", "0,3", "--rotate", "0",
+                 "--scale", "1", "--faces", "2", "--hardest", "2"]) == 0
+    return out
+
+
+class Page(HTMLParser):
+    """What a page holds: text, tags with their attributes, and whether every tag is closed."""
+
+    VOID = {"meta", "link", "img", "br", "path", "use", "circle"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text, self._open, self.unbalanced = [], [], [], []
+        self.feed(text)
+        self.unbalanced += self._open
+
+    def handle_starttag(self, name, attributes):
+        self.tags.append((name, dict(attributes)))
+        if name not in self.VOID:
+            self._open.append(name)
+
+    def handle_startendtag(self, name, attributes):
+        self.tags.append((name, dict(attributes)))
+
+    def handle_endtag(self, name):
+        if name not in self.VOID and (not self._open or self._open.pop() != name):
+            self.unbalanced.append(name)
+
+    def handle_data(self, text):
+        self.text.append(text)
+
+
+def test_the_page_has_its_parts_and_asks_nobody(made):
+    text = (made / "index.html").read_text()
+    page = Page(text)
+    assert not page.unbalanced
+    headings = re.findall("<h2>(.*?)</h2>", text)
+    assert headings == ["Table", "ROC", "Scores", "Hardest pairs", "All pairs", "Rates by pose", "Misaligned crops",
+                        "Local features"]
+    assert "script" not in {name for name, _ in page.tags}
+    for name, attributes in page.tags:
+        for key in ("src", "href", "srcset", "data", "action", "xlink:href"):
+            assert attributes.get(key, "#").startswith(("data:", "#")), (name, attributes)
+    assert not re.findall(r"url\((?!#)", text) and "@import" not in text
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    named = {attributes["xlink:href"][1:] for _, attributes in page.tags if "xlink:href" in attributes}
+    assert named <= set(ids)  # the markers of every chart are there
+    assert len(re.findall("<figure>", text)) == len(re.findall('<div class="numbers">', text)) > 10
+
+
+def test_foreign_names_stay_text(made):
+    text = (made / "index.html").read_text()
+    assert EVIL not in text and "<b>" not in text
+    assert any(EVIL in part for part in Page(text).text)  # as it is called, once it is read
+
+
+def test_every_picture_decodes(made):
+    pictures = [attributes for name, attributes in Page((made / "index.html").read_text()).tags if name == "img"]
+    assert len(pictures) > 30
+    for attributes in pictures:
+        data = np.frombuffer(base64.b64decode(attributes["src"].split(",", 1)[1]), np.uint8)
+        height, width = cv2.imdecode(data, cv2.IMREAD_COLOR).shape[:2]
+        assert (int(attributes["width"]), int(attributes["height"])) == (width, height) and attributes["alt"]
+
+
+def test_its_numbers_are_those_of_verify(place, made):
+    main(["verify", "--model", f"{place}/gnap,1", "--bins", f"{place}/more.bin", "--fpr", "0.05,0.1", "--json",
+          f"{place}/verify.json", "--bootstrap", "20", "--devices", "cpu:0"])
+    expected = json.loads((place / "verify.json").read_text())[f"{place}/gnap,1"]["more"]
+    found = json.loads((made / "report.json").read_text())[f"{place}/gnap,1"]["more"]
+    for name in ("accuracy", "eer", "auc", "threshold", "xnorm", "tpr_at_fpr", "false_accepts", "interval"):
+        assert found[name] == pytest.approx(expected[name], abs=1e-5), name
+    text = re.sub("<[^>]*>", " ", (made / "index.html").read_text())
+    assert f"{100 * expected['accuracy']:.2f}" in text and f"{100 * expected['eer']:.2f}" in text
+
+
+@pytest.mark.skipif(find_browser() is None, reason="no Chromium is here to look at the page (Debian: chromium)")
+def test_a_browser_shows_it_on_phone_desktop_and_paper(made, tmp_path):
+    with browse(tmp_path) as tab:
+        for width, dark, paper in ((390, False, False), (1280, True, False), (760, False, True)):
+            tab.open(made / "index.html", width, dark=dark, paper=paper)
+            assert tab.value("document.documentElement.scrollWidth") <= width
+            assert tab.value("[...document.querySelectorAll('body *')].filter(one => !one.closest('.scroll, svg') && "
+                             "one.getBoundingClientRect().right > innerWidth + 1).length") == 0
+            assert tab.value("[...document.images].filter(one => !one.complete || !one.naturalWidth).length") == 0
+            back = tab.value("getComputedStyle(document.body).backgroundColor")
+            assert (sum(map(int, re.findall(r"\d+", back)[:3])) < 200) == dark
+        assert tab.complaints == []
+        assert {address.split(":")[0] for address in tab.requests} <= {"file", "data", "about"}
+
+
+def test_a_report_of_pairs_alone_moves_and_maps_their_images(place, tmp_path):
+    main(["report", "--model", f"{place}/gnap,1", "--bins", f"{place}/more.bin", "--out", str(tmp_path), "--fpr", "0.1",
+          "--bootstrap", "0", "--devices", "cpu:0", "--shift", "2", "--rotate", "0", "--scale", "1", "--faces", "1",
+          "--hardest", "0"])
+    headings = re.findall("<h2>(.*?)</h2>", (tmp_path / "index.html").read_text())
+    assert headings == ["Table", "ROC", "Scores", "Misaligned crops", "Local features"]
+
+
+@pytest.mark.parametrize("words, says", [
+    (["--model", "M"], "nothing to report on"),
+    (["--model", "x.npz", "--bins", "B"], "a checkpoint is needed"),
+    (["--model", "M", "--bins", "B", "--out", "B"], "is a file")])
+def test_what_cannot_be_reported_is_told_before_work(place, tmp_path, words, says):
+    named = {"M": f"{place}/gnap,1", "B": f"{place}/more.bin"}
+    with pytest.raises(UserError, match=says):
+        main(["report", "--out", str(tmp_path / "o"), *(named.get(word, word) for word in words)])
+
+
+def test_maps_are_equations_one_to_three(tmp_path):
+    symbol = gnap_symbol()
+    arguments, auxiliary = draw_parameters(symbol, (SIZE, SIZE), 4)
+    arguments["bn6f_gamma"][:] = 1
+    images = np.random.RandomState(1).randint(0, 256, (19, SIZE, SIZE, 3)).astype(np.uint8)
+    maps = feature_maps(symbol, arguments, auxiliary, list(images))
+    features = forward(symbol.get_internals()["bn6f_output"], arguments, auxiliary, images).astype(np.float64)
+    assert maps.gnap and maps.layer == "bn6f" and maps.norms.shape == (19, *features.shape[2:])
+    for image in range(len(images)):
+        norms = [[np.linalg.norm(features[image, :, row, column]) for column in range(features.shape[3])]
+                 for row in range(features.shape[2])]
+        np.testing.assert_allclose(maps.norms[image], norms, rtol=1e-4)
+    pooled = norm_aware_pooling(mx.nd, mx.nd.array(features), features.shape[1]).asnumpy()
+    np.testing.assert_allclose((features * maps.weights[:, None]).mean(axis=(2, 3)), pooled, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(maps.shares.sum(axis=(1, 2)), 1)
+    np.testing.assert_allclose(maps.norms * maps.weights, maps.norms.mean(axis=(1, 2), keepdims=True)
+                               * np.ones_like(maps.norms))  # behind GNAP all lengths are equal
+
+
+def test_a_feature_without_norm_has_no_weight():
+    maps = FeatureMaps(np.array([[[0.0, 2.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]]), "x", True)
+    np.testing.assert_allclose(maps.weights[0], [[0, 0.5], [1, 1]])
+    assert not maps.weights[1].any() and not maps.shares[1].any()
+
+
+def test_the_layer_is_the_last_map_before_the_head():
+    assert find_layer(small_symbol(), (SIZE, SIZE)) == "conv2_output"
+    body = mx.sym.Convolution(normalise_input(), name="conv", num_filter=4, kernel=(7, 7), stride=(7, 7))
+    assert find_layer(get_fc1(body, 4, "GAP", input_channel=4), (SIZE, SIZE)) == "bn1_output"
+    flat = mx.sym.FullyConnected(mx.sym.Flatten(mx.sym.Variable("data")), num_hidden=3, name="fc1")
+    with pytest.raises(ValueError, match="no feature map"):
+        find_layer(flat, (SIZE, SIZE))
+
+
+def test_html_escapes_all_but_html():
+    assert tag("p", "a<b>", title='"x"') == '<p title="&quot;x&quot;">a&lt;b&gt;</p>'
+    assert escape(escape("<")) == "&lt;"
+    assert "<th scope=\"row\">&lt;r&gt;</th><td>1 &amp; 2</td>" in table(["h"], [["<r>", "1 & 2"]])
+    assert "\x1b" not in escape("\x1b[31m")
