@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 
 from align.aligning import GOES_ON, REPORT, TABLE, Crops, align_by_detector, align_by_table
-from align.landmark_table import check_fit, is_journal, match_names, read_table
+from align.landmark_fit import check_faces, check_places
+from align.landmark_table import is_journal, match_names, read_table
 from align.photographs import Listing, list_photographs
 from align.report import Report
 from common.arguments import add_workers, at_least, image_size
@@ -94,12 +95,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, settings: dict) -> Report:
     rows = read_table(args.landmarks, source)
-    check_fit(rows, args.landmarks)
+    check_faces(rows, args.landmarks)
     listing = list_photographs(source, out)
     rows = match_names(rows, listing.images)
     unknown = len(set(rows) - set(listing.images))
     if unknown:
         log.warning("%s: %d of its %d rows name no photograph below %s", args.landmarks, unknown, len(rows), source)
+    check_places(rows, args.landmarks, source, listing.images)
     return align_by_table(source, out, listing, rows, crops, args.workers, settings)
 
 

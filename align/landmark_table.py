@@ -6,7 +6,6 @@ stand for path too, left_eye_x and so on for x1. Columns score, found and made_o
 """
 from __future__ import annotations
 
-import collections
 import csv
 import io
 import math
@@ -23,7 +22,6 @@ from common.errors import UserError
 from common.files import PathLike, open_regular, write_atomic
 from common.foreign import shown
 from common.name_lookup import canonical_path
-from images.alignment import HELP, misfit
 from images.sources import natural
 
 POINTS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
@@ -36,7 +34,6 @@ NAMES = {**dict.fromkeys(COLUMNS, ()), "path": ("image", "file", "filename", "na
             for axis in "xy"}}
 FORM = "a first line that names the columns " + ",".join(COLUMNS[:11])
 NUMBER = re.compile(r"[+-]?\d+\.?\d*(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
-ENOUGH = 2  # wrong rows of which most may be said that the table is meant otherwise
 FARTHEST = 1e6  # pixels; a landmark further away is no landmark
 
 
@@ -74,15 +71,6 @@ def read_table(path: PathLike, root: PathLike) -> dict[str, Row]:
             raise UserError(f"{where}: {shown(name)} stands in {lines[name]} already")
         rows[name], lines[name] = row, where.rpartition(": ")[2]
     return rows
-
-
-def check_fit(rows: Mapping[str, Row], path: PathLike) -> None:
-    """UserError where most rows' points are no face's: the table is then meant otherwise."""
-    faults = collections.Counter(misfit(row.array()) for row in rows.values())
-    wrong = len(rows) - faults.pop("", 0)
-    if wrong >= ENOUGH and 2 * wrong > len(rows):
-        fault, count = faults.most_common(1)[0]
-        raise UserError(f"{path}: {count} of its {len(rows)} rows have {fault}; {HELP[fault]}")
 
 
 def match_names(rows: Mapping[str, Row], names: Sequence[str]) -> dict[str, Row]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from common.errors import DataError
 from common.files import PathLike, atomic_path
+from common.foreign import shown
 from images.formats import kind_of
 from recordio_tools.bins import safe_pickle
 from recordio_tools.bins.pickled_arrays import Array, Refused, whole_numbers
@@ -123,9 +124,27 @@ def _same(path: Path, values: Any) -> np.ndarray:
             values.dtype[1:]) == len(values.data) else None
     if type(values) not in (tuple, list):
         raise BinFault(f"{path}: is no verification set; expected a list of bool after the images", 0)
-    values = [whole_numbers(value)[0] if type(value) is Array and len(value.data) == int(value.dtype[1:]) else value
-              for value in values]  # an array of one value, numpy.array(True)
+    values = list(map(_truth, values))
     for number, value in enumerate(values):
         if type(value) not in (bool, int) or value not in (0, 1):
-            raise BinFault(f"{path}: pair {number} (from 0) is marked neither same nor different; expected a bool", 0)
+            raise BinFault(f"{path}: pair {number} (from 0) is marked {_found(value)}, neither same nor different; "
+                           "expected a bool, or 0 or 1", 0)
     return np.array(values, dtype=bool)
+
+
+def _truth(value: Any) -> Any:
+    """What stands for a truth value: itself, or the only one of a list or of an array."""
+    if type(value) in (tuple, list) and len(value) == 1:
+        value = value[0]
+    if type(value) is Array and len(value.data) == int(value.dtype[1:]):  # numpy.array(True)
+        return whole_numbers(value)[0]
+    return value
+
+
+def _found(value: Any) -> str:
+    """What a value is, for a message."""
+    if value is None or type(value) in (bool, int, float):
+        return repr(value)[:30]
+    if type(value) in (str, bytes):
+        return f"'{shown(value[:20] if type(value) is str else value[:20].decode('latin-1'))}' (text)"
+    return "by an array" if type(value) is Array else f"by a {type(value).__name__}"

@@ -30,7 +30,7 @@ LONGEST_NAME = 200
 
 
 def load(data: bytes) -> Any:
-    """The object in a pickle, of list, tuple, None, bool, int, str, bytes and Array; Refused otherwise.
+    """The object in a pickle, of list, tuple, None, bool, int, float, str, bytes and Array; Refused otherwise.
 
     Python 2 strings and bytearrays come as bytes, numpy.bool_ as bool.
     """
@@ -190,6 +190,7 @@ def _table() -> dict[int, Callable[[_Reader], Any]]:
         "NEWTRUE": lambda r: r.push(True), "NEWFALSE": lambda r: r.push(False),
         "INT": _Reader.text_int, "LONG": _Reader.text_int, "BININT": lambda r: r.push(r.number("<i")),
         "BININT1": lambda r: r.push(r.number("<B")), "BININT2": lambda r: r.push(r.number("<H")),
+        "BINFLOAT": lambda r: r.push(r.number(">d")), "FLOAT": lambda r: r.push(float(r.line(LONGEST_NUMBER))),
         "LONG1": lambda r: r.push(int.from_bytes(r.take(r.number("<B")), "little", signed=True)),
         "STRING": _Reader.text_string, "BINSTRING": lambda r: r.push(r.take(r.number("<i"))),
         "UNICODE": lambda r: r.push(r.line().decode("raw-unicode-escape")),

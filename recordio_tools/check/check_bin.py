@@ -124,7 +124,7 @@ def _check_pairs(same: np.ndarray, images: int, places: _Places, report: FileRep
         report.add("pair-count", f"holds {count_fault(images, len(same))}", places.of(min(images, 2 * len(same))),
                    file="bin")
     if len(same) < folds:
-        report.add("few-pairs", f"{len(same)} pairs are fewer than the {folds} folds of verification (--folds)",
+        report.add("few-pairs", f"{len(same)} pairs are fewer than the {folds} folds of verification",
                    places.of(0), file="bin")
         return
     for number, start, part in one_class_folds(same, folds):

@@ -25,6 +25,8 @@ im2rec. Every kind of fault is counted, and its first place named. --repair copi
 byte, to a new set with labels without gaps and new headers; the data itself is never changed.
 Exit status: 0 all sound, 1 not (also when it was repaired), 2 where a PATH is no such data."""
 
+FOLDS_HINT = "; if it is to be verified in another number of folds, say so by --folds"
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
@@ -81,7 +83,8 @@ def _tell(report: FileReport) -> None:
             f"{holds.get('images', 0)} images of {holds.get('identities', 0)} identities")
     print(f"{report.path}: {'sound' if report.sound else 'NOT sound'}: {what}{size}")
     for fault in report.ordered():
-        print(f"  {fault.kind:<15}{fault.count:>10}  {_first(fault)}{fault.message}")
+        hint = FOLDS_HINT if fault.kind in ("few-pairs", "one-class-fold") else ""
+        print(f"  {fault.kind:<15}{fault.count:>10}  {_first(fault)}{fault.message}{hint}")
     for note in report.notes.values():
         print(f"  note: {note.kind:<15}{note.count:>4}  {_first(note)}{note.message}")
 

@@ -14,8 +14,8 @@ from images.codec import ImageError, decode
 from images.formats import kind_of, read_header
 from recordio_tools.bins.binfile import read_bin
 from recordio_tools.info import histogram
-from recordio_tools.records.dataset import check_end
 from recordio_tools.records.identities import read_identities
+from recordio_tools.records.index_gaps import check_index, index_warnings
 from recordio_tools.records.parts import RecordParts, open_records
 from recordio_tools.records.property import read_property
 
@@ -42,10 +42,12 @@ def _rec(path: Path) -> Summary:
     beside = path.with_name("property")
     with open_records(path) as file:
         try:
-            check_end(file)
+            check_index(file)
         except DataError as error:
             log.warning("%s", error)
         heads = file.heads()
+        for warning in index_warnings(file, heads):
+            log.warning("%s", warning)
         images = np.flatnonzero(heads.has_image)
         headers = int((heads.readable & ~heads.has_image).sum())
         labels, counts = np.unique(heads.label[images, 0], return_counts=True)

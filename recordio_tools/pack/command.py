@@ -109,6 +109,12 @@ def _tell(report: Report, out: Path) -> None:
             log.warning("left out, %s: %s", reason, name)
         if report.skipped[reason] > 3:
             log.warning("left out, %s: %d more, see %s", reason, report.skipped[reason] - 3, out / "pack-report.json")
+    lost = [name for name, count in report.small if not count]
+    for name in lost[:3]:
+        log.warning("identity left out, none of its files can be used: %s", name)
+    if len(lost) > 3:
+        log.warning("identities left out, none of their files can be used: %d more, see %s", len(lost) - 3,
+                    out / "pack-report.json")
     for kind, names in sorted(report.notes.items()):
         for name in names[:3]:
             log.warning("%s: %s", kind.replace("_", " "), name)

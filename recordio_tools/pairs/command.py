@@ -12,7 +12,7 @@ from common.interrupts import stoppable
 from images.prepare import Wanted
 from recordio_tools.pairs.lists import Pair, read_cfp, read_csv, read_lfw
 from recordio_tools.pairs.making import make_pairs
-from recordio_tools.pairs.verification_sets import write_set
+from recordio_tools.pairs.verification_sets import UnfitFolds, write_set
 
 log = logging.getLogger(__name__)
 DESCRIPTION = """\
@@ -114,8 +114,12 @@ def _make(args: argparse.Namespace) -> int:
 def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
     wanted = Wanted(*args.image_size, quality=args.quality, resize=args.resize, any_kind=True)
     with stoppable(), writing(Path(args.out)):
-        written = write_set(pairs, what, Path(args.out), wanted, args.folds, args.workers,
-                            args.overwrite)
+        try:
+            written = write_set(pairs, what, Path(args.out), wanted, args.folds, args.workers, args.overwrite)
+        except UnfitFolds as error:
+            named = any(pair.fold for pair in pairs)
+            raise UserError(f"{error}, or leave the column fold out" if named else
+                            f"{error}, or give verification's number of folds, --folds (now {args.folds})") from None
     same = sum(pair.same for pair in pairs)
     print(f"{written.pairs} pairs ({same} same, {written.pairs - same} different) of {written.images} images in "
           f"{args.out}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Sequence
 
 from common.errors import UserError
+from common.foreign import shown
 from common.name_lookup import NameLookup
 from common.tables import read_table
 from common.text_files import read_lines
@@ -151,7 +152,9 @@ def read_csv(path: Path, images: Path | None) -> list[Pair]:
     for row in read_table(path, CSV, CSV_FORM, _unnamed, ("left", "right", "same")):
         same = TRUTH.get(row["same"].lower())
         if not row["left"] or not row["right"] or same is None:
-            raise UserError(f"{row.where} is not left,right,same[,fold] with same 1 or 0")
+            why = (f"same is '{shown(row['same'][:30])}', not 1 or 0, true or false, yes or no" if same is None else
+                   "a path is missing")
+            raise UserError(f"{row.where} is not left,right,same[,fold]: {why}")
         left, right = (Path(lookup.find(root / row[side]) or root / row[side]) for side in ("left", "right"))
         found.append(Pair(left, right, same, row.where, row["fold"]))
     return sorted(found, key=lambda pair: natural(pair.fold))

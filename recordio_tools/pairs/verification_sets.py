@@ -23,14 +23,17 @@ from recordio_tools.pairs.lists import Pair
 log = logging.getLogger(__name__)
 
 
+class UnfitFolds(UserError):
+    """Pairs that do not fill so many folds with both kinds; fewer folds may do."""
+
+
 def check_folds(pairs: list[Pair], what: str, folds: int) -> None:
     """UserError where the pairs cannot be scored in `folds` consecutive folds, or where a fold has one class only.
 
     Folds that the list names are looked at as they are named, else the consecutive ones that verification will make.
     """
     if len(pairs) < folds:
-        raise UserError(f"{what}: {len(pairs)} pairs are fewer than the {folds} folds of verification; "
-                        "add pairs, or see --folds")
+        raise UnfitFolds(f"{what}: {len(pairs)} pairs are fewer than the {folds} folds of verification; add pairs")
     same = np.array([pair.same for pair in pairs])
     if same.all() or not same.any():
         raise UserError(f"{what}: all {len(pairs)} pairs are {'same' if same.all() else 'different'} pairs; "
@@ -42,8 +45,8 @@ def check_folds(pairs: list[Pair], what: str, folds: int) -> None:
         groups = [(f"fold {number} of {folds}", part) for number, part in enumerate(np.array_split(same, folds), 1)]
     for name, part in groups:
         if len(part) > 1 and part.all() == part.any():
-            raise UserError(f"{what}: {name} holds {len(part)} {'same' if part.all() else 'different'} pairs and no "
-                            "others; mix the two, or balance the folds")
+            raise UnfitFolds(f"{what}: {name} holds {len(part)} {'same' if part.all() else 'different'} pairs and no "
+                             "others; mix the two, or balance the folds")
 
 
 @dataclass(frozen=True)

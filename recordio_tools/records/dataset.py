@@ -5,6 +5,7 @@ numbers wide), what `pack` writes, and plain `im2rec` files with neither headers
 """
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from common.errors import DataError
 from common.files import PathLike
 from images.codec import ImageError, decode
 from recordio_tools.records import framing
+from recordio_tools.records.index_gaps import check_index, index_warnings
 from recordio_tools.records.parts import RecordParts, Records, open_records
 from recordio_tools.records.property import Property, read_property
 from recordio_tools.records.ranges import EXACT, is_range
 from recordio_tools.records.raw import Heads
 
+log = logging.getLogger(__name__)
 CHECK = "python -m recordio_tools check lists all faults"
 TRIES = 20  # images to decode in search of one that tells the size
 
@@ -61,7 +64,9 @@ def _checked(record_file: Records, property_path: Path, fewest: int) -> FaceData
     heads = record_file.heads()
     _check_frames(record_file, heads)
     has_header = _check_headers(record_file, heads)
-    check_end(record_file)
+    check_index(record_file)
+    for warning in index_warnings(record_file, heads):
+        log.warning("%s", warning)
     images = np.flatnonzero(heads.has_image)
     if not len(images):
         raise DataError(f"{record_file.rec_path}: is empty, it holds no image records")
@@ -99,25 +104,6 @@ def _check_frames(record_file: Records, heads: Heads) -> None:
         position = int(cut[0])
         raise DataError(f"{record_file.place(position)}: is truncated, it goes to byte {heads.end[position]} and the "
                         f"file has {limits[position]}; {CHECK}")
-
-
-def check_end(record_file: Records) -> None:
-    """DataError where records lie behind the last one that an index knows: what a download leaves that was cut off.
-
-    Two reads, whatever the size of the file.
-    """
-    for part in record_file.parts if isinstance(record_file, RecordParts) else [record_file]:
-        if part.idx_path is None or not len(part.offsets):
-            continue
-        try:
-            _, end = part.content_at(int(part.offsets.max()))
-            follows, _ = framing.part(part.bytes_at(end, framing.FRAME.size))
-        except framing.FramingError:  # a damaged record is found when it is read; zeros at the end are no record
-            continue
-        if follows is not None and end < part.size:
-            raise DataError(f"{part.idx_path}: ends with the record before byte {end} of {part.rec_path.name}, which "
-                            f"goes on to byte {part.size}; the index is cut off or of another rec: remove it, and the "
-                            "file is read through instead")
 
 
 def _check_headers(record_file: Records, heads: Heads) -> bool:

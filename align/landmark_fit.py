@@ -1,0 +1,75 @@
+"""Whether a table of landmarks is meant as it is read: before any work, and only where it is unmistakable that not."""
+from __future__ import annotations
+
+import collections
+import logging
+import os
+from typing import Mapping, Sequence
+
+import numpy as np
+
+from align.landmark_table import Row
+from common.errors import UserError
+from common.files import PathLike
+from images.alignment import HELP, misfit
+from images.formats import describe, orientation_of
+from images.prepare import Unusable, read_file
+
+log = logging.getLogger(__name__)
+ENOUGH = 2  # wrong rows of which most may be said that the table is meant otherwise
+MANY = 10  # faces that do not all stand in one quarter of their photographs by chance
+SAMPLE = 100  # photographs whose sizes are looked at
+CORNER = "the upper left quarter of their photographs"
+
+
+def check_faces(rows: Mapping[str, Row], path: PathLike) -> None:
+    """UserError where most rows' points are no face's."""
+    faults = collections.Counter(misfit(row.array()) for row in rows.values())
+    wrong = len(rows) - faults.pop("", 0)
+    if wrong >= ENOUGH and 2 * wrong > len(rows):
+        fault, count = faults.most_common(1)[0]
+        raise UserError(f"{path}: {count} of its {len(rows)} rows have {fault}; {HELP[fault]}")
+
+
+def check_places(rows: Mapping[str, Row], path: PathLike, source: PathLike, names: Sequence[str]) -> None:
+    """UserError where most faces lie outside their photographs, or so many in one quarter of them that the points can
+    only be parts of a hundred, or of copies of half the size; where there are few, that is logged.
+
+    names: the photographs below `source`.
+    """
+    names = [name for name in names if name in rows]
+    chosen = [names[place] for place in np.unique(np.linspace(0, len(names) - 1, min(SAMPLE, len(names))).astype(int))]
+    found = [(rows[name].array(), size) for name, size in ((name, _size(os.path.join(source, name))) for name in chosen)
+             if size is not None]
+    if not found:
+        return
+    points, sizes = (np.array(part, np.float64) for part in zip(*found))  # (N, 5, 2), (N, 2)
+    middles = points.mean(axis=1)
+    outside = np.flatnonzero(~((middles >= 0) & (middles < sizes)).all(axis=1))
+    if 2 * len(outside) > len(found):
+        (x, y), (width, height) = middles[outside[0]], sizes[outside[0]]
+        raise UserError(f"{path}: {len(outside)} of {len(found)} faces that were looked at lie outside their "
+                        f"photographs, e.g. at {x:.0f},{y:.0f} in {width:.0f}x{height:.0f} pixels (width x height); "
+                        "the points must be in pixels of the upright photograph itself")
+    if len(found) < ENOUGH or not (points < sizes[:, None] / 2).all():
+        return
+    percent = points.max() <= 100 and (points >= 0).all() and sizes.min() > 100
+    meant = "in percent of the picture, or " if percent else ""
+    text = (f"{path}: all {len(found)} faces that were looked at lie in {CORNER}; are the points {meant}of copies of "
+            "half the size? They must be in pixels of the upright photograph itself")
+    if len(found) >= MANY:
+        raise UserError(text)
+    log.warning("%s", text)
+
+
+def _size(path: str) -> tuple[int, int] | None:
+    """(width, height) of an image file as it is seen upright, by its header."""
+    try:
+        data = read_file(path)
+    except Unusable:
+        return None
+    told = describe(data)
+    if told is None or not told.height * told.width:
+        return None
+    turned = orientation_of(data) >= 5
+    return (told.height, told.width) if turned else (told.width, told.height)

@@ -1,0 +1,80 @@
+"""Landmark tables in the wrong units are refused before any work; right ones are taken, also of turned photographs."""
+import csv
+import logging
+import struct
+
+import numpy as np
+import pytest
+from recordio_cases import command, picture, write_image
+
+from images.alignment import TEMPLATE
+
+SIZE = 240, 300  # height, width of the photographs
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Twelve photographs, and the points of a face of half the height in the middle of each, shifted a little."""
+    points = {}
+    for number in range(12):
+        name = f"p{number % 3}/{number}.jpg"
+        write_image(tmp_path / "src" / name, picture(number, *SIZE))
+        points[name] = TEMPLATE * 1.1 + (80 + 5 * number, 40 + 3 * number)
+    return points
+
+
+def table(path, points):
+    with open(path, "w", newline="") as stream:
+        csv.writer(stream).writerows([name, *np.round(values, 3).ravel()] for name, values in points.items())
+    return path
+
+
+def align(tmp_path, points, out="out"):
+    return command("align", tmp_path / "src", tmp_path / out, "--landmarks", table(tmp_path / "t.csv", points))
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda points: points / 2, "of copies of half the size"),
+    (lambda points: points / SIZE[::-1] * 100, "in percent of the picture"),
+    (lambda points: points / SIZE[::-1], "in parts of the picture"),
+    (lambda points: points * 3, "lie outside their photographs, e.g. at"),
+    (lambda points: points - 500, "lie outside their photographs, e.g. at")],
+    ids=["half", "percent", "parts", "of larger copies", "outside"])
+def test_points_in_other_units_are_refused_before_work(photographs, tmp_path, change, words):
+    assert align(tmp_path, photographs) == (0, "")
+    status, line = align(tmp_path, {name: change(points) for name, points in photographs.items()}, "none")
+    assert status == 2 and words in line and "t.csv: " in line and not (tmp_path / "none").exists()
+
+
+def test_a_few_faces_in_a_corner_are_told_and_done(photographs, tmp_path, caplog):
+    few = {name: points / 2 for name, points in list(photographs.items())[:3]}
+    with caplog.at_level(logging.WARNING):
+        assert align(tmp_path, few)[0] == 0
+    assert "all 3 faces that were looked at lie in the upper left quarter" in caplog.text
+
+
+def test_one_face_outside_its_photograph(photographs, tmp_path):
+    status, line = align(tmp_path, {name: points + 1000 for name, points in list(photographs.items())[:1]})
+    assert status == 2 and "1 of 1 faces" in line and not (tmp_path / "out").exists()
+
+
+def test_a_turned_photograph_is_as_large_as_it_is_seen(tmp_path):
+    """Stored 300 wide and 240 high, seen 240 wide and 300 high: a face at the bottom is inside."""
+    path = write_image(tmp_path / "src/a/1.jpg", picture(1, *SIZE))
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHHI", 0x112, 3, 1, 6, 0, 0)
+    data = path.read_bytes()
+    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
+    low = {"a/1.jpg": TEMPLATE + (60, 182)}
+    assert align(tmp_path, low) == (0, "")
+    path.write_bytes(data)
+    status, line = align(tmp_path, low, "none")
+    assert status == 2 and "in 300x240 pixels" in line
+
+
+def test_celebas_words_for_the_points(photographs, tmp_path):
+    names = [f"{part}_{axis}" for part in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for axis in "xy"]
+    table(tmp_path / "t.csv", photographs)
+    text = (tmp_path / "t.csv").read_text().replace(",", "  ")
+    (tmp_path / "t.txt").write_text("image_id " + " ".join(names) + "\n" + text)
+    assert command("align", tmp_path / "src", tmp_path / "out", "--landmarks", tmp_path / "t.txt") == (0, "")
+    assert len(list((tmp_path / "out").glob("*/*.jpg"))) == 12

@@ -1,0 +1,114 @@
+"""An index that does not know its whole file is told of by every reader, and what pack and pairs lose as well."""
+import json
+import logging
+import pickle
+
+import pytest
+from recordio_cases import command, drawn_faces
+from small_sets import write_training_set
+
+from common.errors import UserError
+from recordio_tools.bins.binfile import read_bin
+from recordio_tools.records.dataset import open_dataset
+from recordio_tools.records.recordio import RecordFile
+
+IMAGE = b"\xff\xd8\xff\xe0image"
+
+
+def cut(lines, how):
+    return {"empty": [], "blank": ["\n", " \n"], "middle": lines[:3] + lines[4:], "first": lines[1:],
+            "beyond": [*lines, "999\t99999999\n"], "last": lines[:-2]}[how]
+
+
+@pytest.mark.parametrize("how, words", [
+    ("empty", "train.idx: is empty, and train.rec holds"), ("blank", "train.idx: is empty"),
+    ("middle", "does not know what lies at byte"), ("first", "does not know what lies at byte 0"),
+    ("beyond", "point beyond train.rec, which ends at byte"), ("last", "ends with the record before byte")])
+@pytest.mark.parametrize("plain", [True, False])
+def test_info_says_what_an_index_lacks(tmp_path, caplog, how, words, plain):
+    folder = write_training_set(tmp_path / "set", 3, 3)
+    if plain:
+        assert command("merge", tmp_path / "plain", folder, "--plain")[0] == 0
+        folder = tmp_path / "plain"
+    whole = RecordFile(folder / "train.rec").offsets
+    lines = (folder / "train.idx").read_text().splitlines(True)
+    (folder / "train.idx").write_text("".join(cut(lines, how)))
+    with caplog.at_level(logging.WARNING):
+        assert command("info", folder)[0] == 0
+        assert words in caplog.text
+        if how == "middle":
+            assert f"at byte {whole[3]} of train.rec" in caplog.text
+        assert command("check", folder)[0] == 1
+    caplog.clear()
+    if how in ("middle", "first"):  # usable, and told
+        with caplog.at_level(logging.WARNING):
+            assert len(open_dataset(folder)) == (8 if plain or how == "middle" else 9)
+        assert words in caplog.text
+    else:
+        with pytest.raises(UserError, match=words if how != "beyond" and plain else "index|idx"):
+            open_dataset(folder)
+    (folder / "train.idx").unlink()
+    assert len(open_dataset(folder)) == 9
+
+
+def test_a_whole_index_in_another_order_is_not_complained_of(tmp_path, caplog):
+    folder = write_training_set(tmp_path / "set", 3, 3)
+    lines = (folder / "train.idx").read_text().splitlines(True)
+    (folder / "train.idx").write_text("".join(reversed(lines)))
+    with caplog.at_level(logging.WARNING):
+        assert command("info", folder)[0] == 0 and len(open_dataset(folder)) == 9
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("same, truth", [
+    ([[1], [0]], [True, False]), ([(True,), [False]], [True, False]), ([1, 0], [True, False])])
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_truth_values_one_by_one_in_lists(tmp_path, same, truth, protocol):
+    (tmp_path / "x.bin").write_bytes(pickle.dumps(([IMAGE] * 4, same), protocol))
+    assert read_bin(tmp_path / "x.bin")[1].tolist() == truth
+
+
+@pytest.mark.parametrize("same, found", [
+    ([1.0, 0.0], "pair 0 (from 0) is marked 1.0,"), ([True, 0.5], "pair 1 (from 0) is marked 0.5,"),
+    (["True", "False"], "marked 'True' (text)"), ([b"\x1b[2J", 1], "marked '\\x1b[2J' (text)"), ([None], "marked None"),
+    ([[1, 0], [0]], "marked by a list"), ([2, 0], "marked 2,")])
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_what_is_no_truth_value_is_said(tmp_path, same, found, protocol):
+    (tmp_path / "x.bin").write_bytes(pickle.dumps(([IMAGE] * 4, same), protocol))
+    with pytest.raises(UserError) as caught:
+        read_bin(tmp_path / "x.bin")
+    assert found in str(caught.value) and "neither same nor different" in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["1.0", "perhaps", ""])
+def test_what_stands_for_same_in_a_table_is_said(tmp_path, word):
+    drawn_faces(tmp_path, 2, 2)
+    (tmp_path / "p.csv").write_text(f"left,right,same\nperson0/0.jpg,person0/1.jpg,{word}\n")
+    status, line = command("pairs", "csv", "--pairs", tmp_path / "p.csv", "--out", tmp_path / "x.bin")
+    assert status == 2 and f"line 2 is not left,right,same[,fold]: same is '{word}', not 1 or 0" in line
+
+
+def test_a_person_without_a_usable_file_is_named(tmp_path, caplog):
+    drawn_faces(tmp_path / "faces", 3, 2)
+    (tmp_path / "faces/nobody").mkdir()
+    (tmp_path / "faces/nobody/1.jpg").write_bytes(b"\xff\xd8\xff text")
+    with caplog.at_level(logging.WARNING):
+        assert command("pack", tmp_path / "faces", tmp_path / "out")[0] == 0
+    assert "identity left out, none of its files can be used: nobody" in caplog.text
+    report = json.loads((tmp_path / "out/pack-report.json").read_text())
+    assert report["identities_left_out"] == [{"identity": "nobody", "images": 0}]
+
+
+def test_folds_of_one_class_name_the_flag_and_it_helps(tmp_path, capsys):
+    drawn_faces(tmp_path, 4, 4)
+    same = [(f"person{n}/{i}.jpg", f"person{n}/{i + 1}.jpg", 1) for n in range(4) for i in range(3)]
+    other = [(f"person{n}/{i}.jpg", f"person{(n + 1) % 4}/{i}.jpg", 0) for n in range(4) for i in range(3)]
+    rows = [row for k in range(0, 12, 6) for row in same[k:k + 6] + other[k:k + 6]]  # 6 same, 6 different, twice
+    (tmp_path / "p.csv").write_text("left,right,same\n" + "".join("{},{},{}\n".format(*row) for row in rows))
+    argv = ("pairs", "csv", "--pairs", tmp_path / "p.csv", "--out", tmp_path / "x.bin")
+    status, line = command(*argv, "--folds", 4)
+    assert status == 2 and "holds 6 same pairs" in line and "--folds (now 4)" in line
+    assert command(*argv, "--folds", 2)[0] == 0
+    assert command("check", tmp_path / "x.bin", "--folds", 4)[0] == 1
+    assert "--folds" in capsys.readouterr().out
+    assert command("check", tmp_path / "x.bin", "--folds", 2)[0] == 0
