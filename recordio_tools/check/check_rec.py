@@ -60,9 +60,12 @@ def _check_part(path: Path, workers: int) -> Part:
     report = FileReport(str(path))
     with RawFile(path) as raw:
         index = index_beside(path)
-        known = _read_index(index, raw.size, report) if index.is_file() else None
+        known = _read_index(index, report) if index.is_file() else None
         records = survey(raw, None if known is None else np.sort(known[1]), workers, report)
         report.holds.update(bytes=raw.size)
+        if known is not None and not len(known[0]) and len(records):
+            report.add("index-file", f"{index}: is empty, and the .rec holds {len(records)} records", 0, file="idx")
+            known = None
         if known is None:
             records.key[records.readable] = keys_of(records.id[records.readable])
         else:
@@ -79,12 +82,9 @@ def _check_part(path: Path, workers: int) -> Part:
     return Part(records, find_headers(records), report)
 
 
-def _read_index(path: Path, size: int, report: FileReport) -> tuple[np.ndarray, np.ndarray] | None:
+def _read_index(path: Path, report: FileReport) -> tuple[np.ndarray, np.ndarray] | None:
     try:
-        keys, offsets = read_index(path)
-        if len(keys) or not size:
-            return keys, offsets
-        report.add("index-file", f"{path}: is empty, and the .rec holds {size} bytes", 0, file="idx")
+        return read_index(path)
     except IndexFault as error:
         report.add("index-file", str(error), error.byte, file="idx", entry=(error.byte, error.line))
     except DataError as error:
