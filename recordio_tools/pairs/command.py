@@ -1,4 +1,4 @@
-"""`pairs lfw|cfp|csv|make`: a verification protocol and its images, or drawn pairs, to a `.bin`."""
+"""`pairs PROTOCOL`: a verification protocol and its images, or drawn pairs, to a `.bin`."""
 from __future__ import annotations
 
 import argparse
@@ -12,6 +12,7 @@ from common.interrupts import stoppable
 from images.prepare import Wanted
 from recordio_tools.pairs.lists import Pair, read_cfp, read_csv, read_lfw
 from recordio_tools.pairs.making import make_pairs
+from recordio_tools.pairs.protocols import read_agedb, read_flagged, read_plain
 from recordio_tools.pairs.verification_sets import UnfitFolds, write_set
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ they are, others as upright JPEGs, since not every reader of a .bin decodes or t
 
   python -m recordio_tools pairs lfw --images lfw/ --pairs pairs.txt --out data/lfw.bin
   python -m recordio_tools pairs cfp --images cfp/ --protocol cfp/Protocol --kind FP --out data/cfp_fp.bin
+  python -m recordio_tools pairs calfw --images calfw/ --pairs pairs_CALFW.txt --out data/calfw.bin
+  python -m recordio_tools pairs agedb --images AgeDB/ --pairs 04_FINAL_protocol_30_years.mat --out data/agedb_30.bin
   python -m recordio_tools pairs csv --pairs mine.csv --out data/mine.bin
   python -m recordio_tools pairs make held_out/ --out data/mine.bin"""
 MAKE = """\
@@ -42,6 +45,32 @@ CFP's Protocol folder: split by split; inside a split same and different pairs a
 of folds is balanced. FF: frontal to frontal, FP: frontal to profile.
 
   python -m recordio_tools pairs cfp --images cfp/ --protocol cfp/Protocol --kind FP --out data/cfp_fp.bin"""
+FLAGGED = """\
+{name}'s list: `image flag`, two lines a pair; flag 0 for two people, any other number for one. The list has
+all same pairs first; fold i takes the i-th tenth of the same and of the different ones, in turn.
+
+  python -m recordio_tools pairs {command} --images {command}/ --pairs pairs_{name}.txt --out data/{command}.bin
+
+The images must be aligned as those that the model was trained on: see align."""
+AGEDB = """\
+AgeDB's protocol of 30 years apart, 04_FINAL_protocol_30_years.mat: split by split, inside a split same and
+different pairs in turn. The image NAME of the protocol is DIR/NAME.jpg, or DIR/03_Protocol_Images/NAME.jpg.
+
+  python -m recordio_tools pairs agedb --images AgeDB/ --pairs 04_FINAL_protocol_30_years.mat \\
+      --out data/agedb_30.bin
+
+The images must be aligned as those that the model was trained on: see align."""
+RFW = """\
+RFW's lists, one for each of its four groups, which are as LFW's but without a first line. Image 1 of NAME is
+DIR/NAME/NAME_0001.jpg.
+
+  python -m recordio_tools pairs rfw --images RFW/data/African --pairs RFW/txts/African/African_pairs.txt \\
+      --out data/rfw_african.bin"""
+LIST = """\
+A list without a first line: `path1 path2 1` for a pair of one person, 0 for two people, in the list's order,
+blanks, tabs or commas between. Paths are relative to --images, or to the list.
+
+  python -m recordio_tools pairs list --images faces/ --pairs mine.txt --out data/mine.bin"""
 CSV = """\
 A table with the columns left,right,same and perhaps fold; same is 1 or 0, the paths are relative to
 --images, or to the table. Pairs come in fold order, inside a fold in the table's order.
@@ -50,9 +79,9 @@ A table with the columns left,right,same and perhaps fold; same is 1 or 0, the p
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Register the command and its three protocols."""
+    """Register the command and its protocols."""
     parser = subparsers.add_parser("pairs", help="a verification protocol to a .bin", description=DESCRIPTION)
-    kinds = parser.add_subparsers(dest="protocol_kind", metavar="lfw|cfp|csv|make", required=True)
+    kinds = parser.add_subparsers(dest="protocol_kind", metavar="PROTOCOL", required=True)
     lfw = kinds.add_parser("lfw", help="LFW's pairs file", description=LFW)
     lfw.add_argument("--images", required=True, metavar="DIR", help="folder with a folder for each name")
     lfw.add_argument("--pairs", required=True, metavar="FILE", help="pairs.txt")
@@ -61,6 +90,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     cfp.add_argument("--protocol", required=True, metavar="DIR", help="Protocol, with Pair_list_F.txt, Split/, ...")
     cfp.add_argument("--kind", required=True, choices=("FF", "FP"))
     cfp.add_argument("--splits", type=_splits, metavar="A-B", help="splits to take, e.g. 1-5 (default: all there are)")
+    others = []
+    for name, told, description, run in (
+            ("calfw", "CALFW's list", FLAGGED.format(name="CALFW", command="calfw"), _flagged),
+            ("cplfw", "CPLFW's list", FLAGGED.format(name="CPLFW", command="cplfw"), _flagged),
+            ("agedb", "AgeDB's protocol", AGEDB, _agedb), ("rfw", "one of RFW's four lists", RFW, _lfw)):
+        other = kinds.add_parser(name, help=told, description=description)
+        other.add_argument("--images", required=True, metavar="DIR", help="folder of the images")
+        other.add_argument("--pairs", required=True, metavar="FILE", help="the protocol's list")
+        others.append((other, run))
+    plain = kinds.add_parser("list", help="a list path1 path2 0|1", description=LIST)
+    plain.add_argument("--images", metavar="DIR", help="root of relative paths (default: the list's folder)")
+    plain.add_argument("--pairs", required=True, metavar="FILE", help="the list")
     table = kinds.add_parser("csv", help="a table left,right,same[,fold]", description=CSV)
     table.add_argument("--images", metavar="DIR", help="root of relative paths (default: the table's folder)")
     table.add_argument("--pairs", required=True, metavar="FILE", help="the table")
@@ -76,7 +117,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     make.add_argument("--overwrite", action="store_true", help="replace files that are there already")
     add_workers(make)
     make.set_defaults(run=_make)
-    for kind, run in ((lfw, _lfw), (cfp, _cfp), (table, _csv)):
+    for kind, run in ((lfw, _lfw), (cfp, _cfp), *others, (plain, _plain), (table, _csv)):
         kind.add_argument("--out", required=True, metavar="X.bin", help="file to write")
         kind.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W",
                           help="the size that every image must have, in pixels")
@@ -95,6 +136,18 @@ def _lfw(args: argparse.Namespace) -> int:
 def _cfp(args: argparse.Namespace) -> int:
     images = None if args.images is None else _folder(args.images)
     return _write(args, read_cfp(Path(args.protocol), args.kind, args.splits, images), args.protocol)
+
+
+def _flagged(args: argparse.Namespace) -> int:
+    return _write(args, read_flagged(_folder(args.images), Path(args.pairs), args.folds), args.pairs)
+
+
+def _agedb(args: argparse.Namespace) -> int:
+    return _write(args, read_agedb(_folder(args.images), Path(args.pairs)), args.pairs)
+
+
+def _plain(args: argparse.Namespace) -> int:
+    return _write(args, read_plain(None if args.images is None else _folder(args.images), Path(args.pairs)), args.pairs)
 
 
 def _csv(args: argparse.Namespace) -> int:
