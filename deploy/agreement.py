@@ -1,7 +1,7 @@
 """Whether a model that leaves still gives the embeddings it gave: on random images, and on verification sets."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Protocol, Sequence
 
 import mxnet as mx
@@ -10,7 +10,7 @@ import numpy as np
 from common.errors import RunError
 from eval.pair_statistics import statistics
 from eval.verification import VerificationResult, VerificationSet, numbers, verify_set
-from eval.verify import table
+from eval.verify_table import aligned, marked
 
 BATCHES = (1, 3, 8)  # a model that is right for one image alone is a known fault of exporters
 LARGEST = 1e-4  # difference that is rounding
@@ -33,13 +33,14 @@ class Embeds(Protocol):
 class Difference:
     """Between the embeddings of two models.
 
-    relative: the largest |a - b| of an image's vectors, in lengths of a. absolute: the largest of one number.
-    cosine: the smallest between the two of an image. images: how many were compared. alone: whether an image's
-    embedding is the same in any batch.
+    relative: the largest |a - b| of an image's vectors, in lengths of a. absolute: the largest of one number; unit: of
+    one number of the vectors at length 1. cosine: the smallest between the two of an image. images: how many were
+    compared. alone: whether an image's embedding is the same in any batch.
     """
 
     relative: float
     absolute: float
+    unit: float
     cosine: float
     images: int
     alone: bool = True
@@ -47,7 +48,8 @@ class Difference:
     def as_row(self) -> dict[str, object]:
         """For JSON."""
         return {"images": self.images, "batches": list(BATCHES), "largest_relative_difference": self.relative,
-                "largest_difference": self.absolute, "smallest_cosine": self.cosine,
+                "largest_difference": self.absolute, "largest_difference_at_length_1": self.unit,
+                "smallest_cosine": self.cosine,
                 "independent_of_batch": self.alone}
 
     def __str__(self) -> str:
@@ -82,12 +84,13 @@ def difference(expected: np.ndarray, found: np.ndarray) -> Difference:
     if not np.isfinite(expected).all():
         raise RunError("the model's own embeddings hold NaN or infinity: it has diverged; take an earlier epoch")
     if found.shape != expected.shape or not np.isfinite(found).all():
-        return Difference(np.inf, np.inf, -1.0, len(expected))
+        return Difference(np.inf, np.inf, np.inf, -1.0, len(expected))
     lengths = np.maximum(np.linalg.norm(expected, axis=1), 1e-30)
     apart = np.linalg.norm(found - expected, axis=1)
-    cosines = (expected * found).sum(axis=1) / (lengths * np.maximum(np.linalg.norm(found, axis=1), 1e-30))
+    unit, other = expected / lengths[:, None], found / np.maximum(np.linalg.norm(found, axis=1), 1e-30)[:, None]
     return Difference(float((apart / lengths).max()), float(np.abs(found - expected).max()),
-                      float(min(cosines.min(), 1.0)), len(expected))
+                      float(np.abs(unit - other).max()), float(min((unit * other).sum(axis=1).min(), 1.0)),
+                      len(expected))
 
 
 def compare(expected: Run, found: Run, image_size: tuple[int, int]) -> Difference:
@@ -100,7 +103,7 @@ def compare(expected: Run, found: Run, image_size: tuple[int, int]) -> Differenc
         if count > 1:
             alone = alone and difference(expected(images[1:2]), theirs[1:2]).relative < DEPENDS
     made = difference(np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts]))
-    return Difference(made.relative, made.absolute, made.cosine, made.images, alone)
+    return replace(made, alone=alone)
 
 
 def draw_images(count: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -116,29 +119,37 @@ def draw_images(count: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SetScores:
-    """A verification set scored by a model before and after; results by name, in the order in which they are told."""
+    """A verification set scored by several forms of a model, by name, in the order in which they are told.
+
+    differences: of the unit embeddings of each to the first's, but of the first.
+    """
 
     name: str
     results: dict[str, VerificationResult]
-    difference: Difference
+    differences: dict[str, Difference]
 
     def table(self, fpr: Sequence[float]) -> str:
-        """A row for each."""
-        return table({f"{self.name}, {name}": result for name, result in self.results.items()},
-                     {f"{self.name}, {name}": statistics(result, fpr, 0, 0).points
-                      for name, result in self.results.items()})
+        """A row for each; a TPR with few false accepts behind it has a ~ and their number."""
+        rows = [[self.name, "pairs", "accuracy %", *(f"TPR@FPR={100 * rate:g}%" for rate in fpr), "EER %", "AUC %",
+                 "seconds"]]
+        for name, result in self.results.items():
+            rows.append([name, str(result.pairs), f"{100 * result.accuracy:.2f}",
+                         *map(marked, statistics(result, fpr, 0, 0).points), f"{100 * result.eer:.2f}",
+                         f"{100 * result.auc:.3f}", f"{result.seconds:.1f}"])
+        return aligned(rows)
 
     def as_row(self, fpr: Sequence[float]) -> dict[str, object]:
         """For JSON."""
-        return {"difference": {key: value for key, value in self.difference.as_row().items()
-                               if key in ("images", "largest_difference", "smallest_cosine")},
+        return {"differences": {name: {"images": apart.images, "largest_difference": apart.absolute,
+                                       "smallest_cosine": apart.cosine} for name, apart in self.differences.items()},
                 **{name: {**numbers(result), **statistics(result, fpr, 0, 0).as_row()}
                    for name, result in self.results.items()}}
 
 
 def score_set(target: VerificationSet, embedders: dict[str, Embeds], fpr: Sequence[float]) -> SetScores:
-    """Every embedder's row for a set; the difference is of the last to the first, of unit embeddings."""
+    """Every embedder's row for a set."""
     results = {name: verify_set(embedder, target, fpr, show_progress=True)  # type: ignore[arg-type]
                for name, embedder in embedders.items()}
-    first, *_, last = results.values()
-    return SetScores(target.name, results, difference(first.embeddings, last.embeddings))
+    first, *others = results
+    return SetScores(target.name, results, {
+        name: difference(results[first].embeddings, results[name].embeddings) for name in others})

@@ -12,9 +12,14 @@ from common.devices import parse_devices
 from common.errors import RunError, UserError, writing
 from common.files import check_new_file, write_atomic
 from common.new_folder import check_free
-from deploy.agreement import LARGEST, Difference, SetScores, compare, plain_mxnet, plain_onnx, score_set
+from deploy import export_report as report
+from deploy.agreement import LARGEST, Difference, Embeds, SetScores, compare, plain_mxnet, plain_onnx, score_set
+from deploy.calibration import read_calibration
 from deploy.checkpoint import Checkpoint, open_checkpoint
+from deploy.eight_bit import quantise
 from deploy.export_card import MANIFEST, as_json, check_model_name, make_card, write_insightface
+from deploy.slim import measure, slim, slim_paths, write_slim
+from deploy.speed import IMAGES, run_rates
 from eval.arguments import fpr_list
 from eval.verification import VerificationSet
 from inference.embedder import Embedder
@@ -23,19 +28,24 @@ from symbols.onnx_export import to_onnx
 
 log = logging.getLogger(__name__)
 SIZE = (112, 112)
-MIB = 1 << 20
+HELD_OUT = 64  # images to judge the 8-bit network on
 DESCRIPTION = """\
 Write a checkpoint as ONNX, for onnxruntime, OpenCV, TensorRT, phones and InsightFace's Python package.
 
   python -m deploy export --model runs/a/model,3 --out a.onnx --bins data/lfw.bin
   python -m deploy export --model runs/a/model,3 --out a.onnx --insightface ~/.insightface/models/mine
+  python -m deploy export --model runs/a/model,3 --out a8.onnx --int8 data/train.rec --bins data/lfw.bin
+  python -m deploy export --model runs/a/model,3 --out runs/a/slim --slim
 
 One input `data`, float32 (N, 3, height, width), RGB from 0 to 255, N free: the network normalises inside. One output,
-the embedding before normalisation; the classification layer stays behind. Opset 11.
+the embedding before normalisation; the classification layer stays behind. Opset 11 (13 with --int8).
 
 Before anything is written, embeddings are compared with MXNet's, on drawn images in batches of 1, 3 and 8 and on
 --bins; where one differs by more than 1e-4 of its length nothing is written (exit status 1). X.json beside X.onnx says
-what the model is, what goes in and comes out, and what it scores."""
+what the model is, what goes in and comes out, and what it scores.
+
+--int8 computes convolutions in 8 bits, by a few hundred images of a packed set, and prints what that costs on --bins
+and what it gains here. --slim writes an MXNet checkpoint with BatchNorms and slopes folded into plain operators."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -43,7 +53,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("export", help="write a checkpoint as ONNX", description=DESCRIPTION)
     parser.add_argument("--model", required=True, metavar="PREFIX,EPOCH",
                         help="runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params")
-    parser.add_argument("--out", required=True, metavar="X.onnx", help="the file to write; X.json comes beside it")
+    parser.add_argument("--out", required=True, metavar="X.onnx",
+                        help="the file to write, X.json comes beside it; with --slim a PREFIX")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--slim", action="store_true",
+                      help="write an MXNet checkpoint, PREFIX-symbol.json and PREFIX-NNNN.params of the same number")
+    kind.add_argument("--int8", metavar="CALIBRATION.rec", help="write 8-bit ONNX, calibrated on images of this set")
+    parser.add_argument("--calibration-images", type=at_least(16, 100_000), default=128, metavar="N",
+                        help="how many images --int8 calibrates on")
     parser.add_argument("--bins", nargs="+", default=[], metavar="FILE.bin",
                         help="verification sets to score before and after")
     parser.add_argument("--fpr", type=fpr_list, default="1e-3", metavar="RATE[,RATE...]",
@@ -64,31 +81,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, check, score, write."""
-    out = Path(args.out)
-    if out.suffix != ".onnx":
-        raise UserError(f"--out {args.out}: expected a name that ends in .onnx")
-    for path in (out, out.with_suffix(".json")):
-        check_new_file(path, args.overwrite)
     prefix, epoch = parse_checkpoint_name(args.model, "--model")
+    out = _check_outputs(args, epoch)
     sets = [VerificationSet(path) for path in args.bins]
     size = args.image_size or (sets[0].image_size if sets else SIZE)
-    _check_sizes(sets, size)
+    for target in sets:
+        if tuple(target.image_size) != tuple(size):
+            raise UserError(f"{target.path}: its images are {target.image_size[0]}x{target.image_size[1]}, the model "
+                            f"is to take {size[0]}x{size[1]}")
     if args.insightface:
         check_model_name(Path(args.insightface), size)
-        check_free(Path(args.insightface), args.overwrite, MANIFEST)
     checkpoint = open_checkpoint(prefix, epoch, size, args.layer)
-    content, check = convert(checkpoint)
-    scores = [_score(target, checkpoint, content, args) for target in sets]
-    for one in scores:
-        if one.difference.relative > LARGEST:
-            raise RunError(f"{one.name}: ONNX differs from MXNet ({one.difference}); nothing was written")
-    card = make_card(out.name, content, describe(checkpoint), check, scores, args.fpr)
-    with writing(out):
-        write_atomic(out, content, args.overwrite)
-        write_atomic(out.with_suffix(".json"), as_json(card), args.overwrite)
-    if args.insightface:
-        write_insightface(Path(args.insightface).absolute(), out.stem, content, card, args.overwrite)
-    _report(args, checkpoint, card, check, scores)
+    if args.slim:
+        _export_slim(args, checkpoint, sets, str(out), epoch)
+    else:
+        _export_onnx(args, checkpoint, sets, out)
     return 0
 
 
@@ -111,35 +118,77 @@ def convert(checkpoint: Checkpoint) -> tuple[bytes, Difference]:
     return content, check
 
 
-def describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    """For a card: what the model was made of."""
-    return {"name": checkpoint.name, "sha256": checkpoint.sha256, "layer": checkpoint.layer,
-            "parameters": checkpoint.count}
+def _check_outputs(args: argparse.Namespace, epoch: int) -> Path:
+    """Where to write; UserError where that cannot be."""
+    out = Path(args.out)
+    if args.slim:
+        if args.insightface:
+            raise UserError("--insightface takes ONNX; leave --slim out")
+        out = out.with_suffix("") if out.suffix == ".onnx" else out
+        if not out.name or str(args.out).endswith("/"):
+            raise UserError(f"--out {args.out}: expected a PREFIX, as runs/a/slim for runs/a/slim-symbol.json")
+    elif out.suffix != ".onnx":
+        raise UserError(f"--out {args.out}: expected a name that ends in .onnx")
+    for path in slim_paths(str(out), epoch) if args.slim else (out, out.with_suffix(".json")):
+        check_new_file(path, args.overwrite)
+    if args.insightface:
+        check_free(Path(args.insightface), args.overwrite, MANIFEST)
+    return out
 
 
-def _check_sizes(sets: list[VerificationSet], size: tuple[int, int]) -> None:
-    for target in sets:
-        if tuple(target.image_size) != tuple(size):
-            raise UserError(f"{target.path}: its images are {target.image_size[0]}x{target.image_size[1]}, the model "
-                            f"is to take {size[0]}x{size[1]}")
+def _export_slim(args: argparse.Namespace, checkpoint: Checkpoint, sets: list[VerificationSet], prefix: str,
+                 epoch: int) -> None:
+    made, check = slim(checkpoint)
+    scores = [score_set(target, {"MXNet": _embedder(checkpoint, args), "slim": _embedder(made, args)}, args.fpr)
+              for target in sets]
+    rates = measure(checkpoint, made)
+    with writing(Path(prefix)):
+        write_slim(made, prefix, epoch, args.overwrite)
+    report.slim(f"{prefix},{epoch}", checkpoint, made, check, rates)
+    report.sets(scores, args.fpr)
 
 
-def _score(target: VerificationSet, checkpoint: Checkpoint, content: bytes, args: argparse.Namespace) -> SetScores:
-    return score_set(target, {
-        "MXNet": Embedder(checkpoint.symbol, checkpoint.arguments, checkpoint.auxiliary, parse_devices(args.devices),
-                          args.batch_size, checkpoint.image_size),
-        "ONNX": OnnxEmbedder(content, args.batch_size)}, args.fpr)
-
-
-def _report(args: argparse.Namespace, checkpoint: Checkpoint, card: dict[str, Any], check: Difference,
-            scores: list[SetScores]) -> None:
-    height, width = checkpoint.image_size
-    print(f"{args.out}: opset {card['opset']}, {card['nodes']} nodes, {card['bytes'] / MIB:.2f} MiB, "
-          f"(N, 3, {height}, {width}) to (N, {checkpoint.dimension})")
-    print(f"input: {card['normalisation']['feed']}; inside, {card['normalisation']['formula']}")
-    print(f"against MXNet, {check.images} drawn images: {check}")
-    for one in scores:
-        print(f"{one.name}: {one.difference}")
-        print(one.table(args.fpr))
+def _export_onnx(args: argparse.Namespace, checkpoint: Checkpoint, sets: list[VerificationSet], out: Path) -> None:
+    calibration = read_calibration(Path(args.int8), args.calibration_images, HELD_OUT,
+                                   checkpoint.image_size) if args.int8 else None
+    content, check = convert(checkpoint)
+    written, told = content, None
+    embedders: dict[str, Embeds] = {"MXNet": _embedder(checkpoint, args),
+                                    "ONNX": OnnxEmbedder(content, args.batch_size)} if sets else {}
+    if calibration:
+        eight = quantise(content, *calibration)
+        written = eight.content
+        rates = run_rates({"ONNX": plain_onnx(content), "8 bit": plain_onnx(written)}, calibration[0][:IMAGES])
+        told = report.eight_bit_row(args.int8, eight, content, rates)
+        if sets:
+            embedders["8 bit"] = OnnxEmbedder(written, args.batch_size)
+    scores = [_score(target, embedders, args) for target in sets]
+    card = make_card(out.name, written, {"name": checkpoint.name, "sha256": checkpoint.sha256,
+                                         "layer": checkpoint.layer, "parameters": checkpoint.count}, check, scores,
+                     args.fpr)
+    if told:
+        card["quantisation"] = told
+    with writing(out):
+        write_atomic(out, written, args.overwrite)
+        write_atomic(out.with_suffix(".json"), as_json(card), args.overwrite)
+    if args.insightface:
+        write_insightface(Path(args.insightface).absolute(), out.stem, written, card, args.overwrite)
+    report.onnx(args.out, checkpoint, card, check)
+    if told:
+        report.eight_bit(told)
+    report.sets(scores, args.fpr)
     if args.insightface:
         print(f"{args.insightface}: for InsightFace, as get_model('{Path(args.insightface).absolute().name}')")
+
+
+def _score(target: VerificationSet, embedders: dict[str, Embeds], args: argparse.Namespace) -> SetScores:
+    """Every model's row; RunError where float ONNX is not MXNet."""
+    scores = score_set(target, embedders, args.fpr)
+    if scores.differences["ONNX"].relative > LARGEST:
+        raise RunError(f"{target.name}: ONNX differs from MXNet ({scores.differences['ONNX']}); nothing was written")
+    return scores
+
+
+def _embedder(checkpoint: Checkpoint, args: argparse.Namespace) -> Any:
+    return Embedder(checkpoint.symbol, checkpoint.arguments, checkpoint.auxiliary, parse_devices(args.devices),
+                    args.batch_size, checkpoint.image_size)

@@ -47,7 +47,8 @@ def make_card(name: str, content: bytes, source: dict[str, Any], check: Differen
     model, told = onnx.load_model_from_string(content), parse_onnx(content)
     return {
         "format": "ONNX", "file": name, "sha256": told.sha256, "bytes": len(content),
-        "opset": model.opset_import[0].version, "nodes": len(model.graph.node), "model": source,
+        "opset": next(entry.version for entry in model.opset_import if not entry.domain),
+        "nodes": len(model.graph.node), "model": source,
         "input": {"name": told.input, "type": "float32", "shape": ["N", 3, *(told.image_size or ())], "colour": "RGB",
                   "range": [0, 255], "alignment": ALIGNMENT},
         "output": {"name": told.output, "type": "float32", "shape": ["N", told.dimension], "normalised": False},

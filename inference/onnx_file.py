@@ -11,7 +11,7 @@ from common.files import PathLike, read_regular
 
 LARGEST_FILE = (1 << 31) - 1  # of one protobuf message
 FIRST_NODES = 8  # which InsightFace's loader looks at
-DOMAINS = ("", "ai.onnx", "com.microsoft")  # the last has onnxruntime's 8-bit operators
+DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")  # whose operators onnxruntime has
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,12 @@ def parse_onnx(content: bytes, path: str = "the ONNX model") -> OnnxModel:
         raise UserError(f"{path}: the package {error.name} is not installed; run `make venv`") from None
     try:
         graph = onnx.load_model_from_string(content)
-        opsets = {entry.domain for entry in graph.opset_import}
     except DecodeError:
         raise UserError(f"{path}: is no ONNX file") from None
     model = graph.graph
-    if not model.node or not opsets:
+    if not model.node:
         raise UserError(f"{path}: is no ONNX file of a network (it has no nodes)")
-    foreign = opsets - set(DOMAINS)
+    foreign = {node.domain for node in model.node} - set(DOMAINS)
     if foreign:
         raise UserError(f"{path}: needs operators of {sorted(foreign)[0]}, which onnxruntime does not have")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):

@@ -77,6 +77,7 @@ def test_what_is_no_such_network_is_refused_in_one_line(tmp_path):
     refused(path, "takes images of 12x10, not of 112x112", image_size=(112, 112))
     model, _ = small_onnx()
     model.opset_import.append(helper.make_opsetid("my.domain", 1))
+    model.graph.node[2].domain = "my.domain"
     path.write_bytes(model.SerializeToString())
     refused(path, "operators of my.domain")
 

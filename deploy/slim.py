@@ -1,0 +1,77 @@
+"""A checkpoint of plain operators alone: BatchNorms and slopes folded into the weights of convolutions and products."""
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+
+from common.errors import RunError
+from common.files import atomic_path, write_atomic
+from deploy.agreement import Difference, compare, draw_images, plain_mxnet
+from deploy.checkpoint import Checkpoint
+from deploy.speed import IMAGES, bound_mxnet, run_rates
+from symbols.fast import flatten_inputs
+from symbols.folding import fold
+from symbols.graph import Entry, Graph, Node, rewrite, to_json
+
+LARGEST = 1e-5  # difference that folding may make, of a number of an embedding of length 1
+SHAPES_OF = 1  # image: what the graph depends on is the size of images, not their number
+
+
+def slim(checkpoint: Checkpoint) -> tuple[Checkpoint, Difference]:
+    """The same embeddings by plain operators, under the same name of the layer, and how they compare.
+
+    RunError where a number of an embedding of length 1 differs by more than 1e-5.
+    """
+    shape = (SHAPES_OF, 3, *checkpoint.image_size)
+    symbol, arguments, auxiliary = fold(flatten_inputs(checkpoint.symbol), checkpoint.arguments, checkpoint.auxiliary,
+                                        shape)
+    made = replace(checkpoint, symbol=_called(symbol, checkpoint.layer), arguments=arguments, auxiliary=auxiliary)
+    check = compare(plain_mxnet(checkpoint.symbol, checkpoint.arguments, checkpoint.auxiliary),
+                    plain_mxnet(made.symbol, made.arguments, made.auxiliary), checkpoint.image_size)
+    if check.unit > LARGEST:
+        raise RunError(f"--model {checkpoint.name}: folded, it differs on {check.images} drawn images ({check}); "
+                       "nothing was written")
+    return made, check
+
+
+def slim_paths(prefix: str, epoch: int) -> tuple[Path, Path]:
+    """PREFIX-symbol.json and PREFIX-NNNN.params."""
+    return Path(f"{prefix}-symbol.json"), Path(f"{prefix}-{epoch:04d}.params")
+
+
+def write_slim(made: Checkpoint, prefix: str, epoch: int, overwrite: bool) -> None:
+    """Write what `mx.model.load_checkpoint(prefix, epoch)` reads."""
+    graph, parameters = slim_paths(prefix, epoch)
+    with atomic_path(parameters, overwrite) as temporary:
+        mx.nd.save(str(temporary), {**{f"arg:{name}": value for name, value in made.arguments.items()},
+                                    **{f"aux:{name}": value for name, value in made.auxiliary.items()}})
+    write_atomic(graph, to_json(made.symbol), overwrite)
+
+
+def measure(checkpoint: Checkpoint, made: Checkpoint) -> dict[str, float]:
+    """Images a second of both in plain MXNet on this machine's CPU."""
+    images = draw_images(IMAGES, checkpoint.image_size)
+    return run_rates({name: bound_mxnet(flatten_inputs(one.symbol), one.arguments, one.auxiliary, images.shape)
+                      for name, one in (("before", checkpoint), ("slim", made))}, images)
+
+
+def _called(symbol: mx.sym.Symbol, name: str) -> mx.sym.Symbol:
+    """With the node that gives the output called `name`, as commands that take a checkpoint look for it."""
+    outputs = symbol.list_outputs()
+    if outputs == [f"{name}_output"] or outputs == [name]:
+        return symbol
+    last = outputs[0][:-len("_output")]
+
+    def replace_node(graph: Graph, node: Node) -> Entry | None:
+        if node["name"] == last and node["op"] != "null":
+            node["name"] = name
+        return None
+    return rewrite(symbol, replace_node)
+
+
+def size_of(checkpoint: Checkpoint) -> int:
+    """Bytes of all parameters."""
+    return sum(int(np.prod(value.shape)) * np.dtype(value.dtype).itemsize for value in checkpoint.parameters.values())
