@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.cli import at_least
 from common.errors import UserError
+from inference.engine import ENGINES
 
 MODEL_HELP = ("PREFIX,EPOCH, as runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params; PREFIX,1|2|3 "
               "or PREFIX for several or all epochs; X.onnx; X.npz, embeddings made before")
@@ -56,6 +57,9 @@ def add_embedding_flags(parser: argparse.ArgumentParser, keep: bool = False) -> 
     parser.add_argument("--devices", metavar="LIST", help="cpu:0 or gpu:0,gpu:1 (default: all visible GPUs, else the "
                         "CPU); ONNX files run on the CPU")
     parser.add_argument("--layer", default="fc1", metavar="NAME", help="the layer whose output is the embedding")
+    parser.add_argument("--engine", choices=ENGINES, default="mxnet",
+                        help="what computes checkpoints on CPUs: MXNet, onnxruntime, or whichever is faster here where "
+                             "both agree to 1e-5")
     if keep:
         parser.add_argument("--embeddings", metavar="DIR", help="keep embeddings there, as .npz files that --model "
                             "takes too; those that are there of the same model and set are not made again")

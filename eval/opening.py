@@ -5,41 +5,41 @@ import argparse
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Union
 
 import mxnet as mx
 
 from common.devices import parse_devices
 from common.errors import UserError
 from eval.models import ModelName, checkpoint_digest
-from inference.embedder import Embedder
+from inference.engine import AnyEmbedder, open_engine
 from inference.model import load_model
 from inference.onnx_embedder import OnnxEmbedder
 from inference.onnx_file import read_onnx
 
 log = logging.getLogger(__name__)
 LAYER = "fc1"
-AnyEmbedder = Union[Embedder, OnnxEmbedder]
 
 
 @dataclass(frozen=True)
 class EmbeddingSettings:
     """How images are embedded. layer: whose output is the embedding. flip: mirror images are added. batch_size: images
     a step, over all devices together. devices: as `--devices` writes them, None for all GPUs, else the CPU. keep: a
-    folder of embeddings files, read where they are of the same model, set, layer and flip, and written where not."""
+    folder of embeddings files, read where they are of the same model, set, layer and flip, and written where not.
+    engine: what computes a checkpoint, one of `inference.engine.ENGINES`."""
 
     layer: str = LAYER
     flip: bool = True
     batch_size: int = 64
     devices: str | None = None
     keep: Path | None = None
+    engine: str = "mxnet"
 
     @staticmethod
     def of(args: argparse.Namespace) -> EmbeddingSettings:
         """What `arguments.add_embedding_flags` parsed."""
         folder = getattr(args, "embeddings", None)
         return EmbeddingSettings(args.layer, not args.no_flip, args.batch_size, args.devices,
-                                 Path(folder) if folder else None)
+                                 Path(folder) if folder else None, getattr(args, "engine", "mxnet"))
 
     def contexts(self) -> list[mx.Context]:
         """The devices; UserError for those that are not there."""
@@ -76,7 +76,8 @@ class OpenModel:
         if image_size not in self._embedders:
             self._embedders[image_size] = (
                 OnnxEmbedder(self._onnx, self.settings.batch_size, image_size) if self.name.onnx
-                else Embedder(*self._parts, self._devices, self.settings.batch_size, image_size))
+                else open_engine(self.settings.engine, *self._parts, self._devices, self.settings.batch_size,
+                                 image_size))
         return self._embedders[image_size]
 
     def close(self) -> None:

@@ -1,0 +1,69 @@
+"""Which library computes a checkpoint's embeddings: MXNet, or onnxruntime after the graph is written as ONNX."""
+from __future__ import annotations
+
+import logging
+import time
+from typing import Mapping, Sequence, Union
+
+import mxnet as mx
+import numpy as np
+
+from common.errors import UserError
+from inference.embedder import Embedder
+from inference.onnx_embedder import OnnxEmbedder
+
+log = logging.getLogger(__name__)
+ENGINES = ("auto", "mxnet", "onnx")
+AGREE = 1e-5  # the largest difference of a number of an embedding of length 1
+IMAGES, TURNS = 32, 3
+AnyEmbedder = Union[Embedder, OnnxEmbedder]
+
+
+def open_engine(engine: str, symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],
+                auxiliary: Mapping[str, mx.nd.NDArray], devices: Sequence[mx.Context], batch_size: int,
+                image_size: tuple[int, int]) -> AnyEmbedder:
+    """A checkpoint ready to embed by `engine`, one of ENGINES.
+
+    auto: on CPUs the one that is faster on drawn images here, if both agree to 1e-5; on GPUs MXNet. UserError where
+    the parameters do not fit the network at this image size, or it has no form in ONNX and `onnx` was asked for.
+    """
+    if engine == "mxnet" or engine == "auto" and any(device.device_type != "cpu" for device in devices):
+        return Embedder(symbol, arguments, auxiliary, devices, batch_size, image_size)
+    ours = Embedder(symbol, arguments, auxiliary, devices, batch_size, image_size)  # which also checks the parameters
+    try:
+        from symbols.onnx_export import to_onnx  # needs onnx, which embedding by MXNet does not
+
+        content = to_onnx(symbol, {**arguments, **auxiliary}, (1, 3, *ours.image_size)).SerializeToString()
+        theirs = OnnxEmbedder(content, batch_size)
+    except (ImportError, ValueError, UserError) as error:
+        if engine == "onnx":
+            raise UserError(f"--engine onnx: {error}; --engine mxnet computes it") from None
+        log.info("engine: MXNet (the network has no form in ONNX: %s)", error)
+        return ours
+    return theirs if engine == "onnx" else faster(ours, theirs)
+
+
+def faster(ours: Embedder, theirs: OnnxEmbedder) -> AnyEmbedder:
+    """The one that embeds more images a second; `ours` where they do not agree to 1e-5."""
+    random = np.random.RandomState(0)
+    images = random.randint(0, 256, (min(IMAGES, ours.batch_size), *ours.image_size, 3)).astype(np.uint8)
+    sides: tuple[AnyEmbedder, AnyEmbedder] = (ours, theirs)
+    found: list[np.ndarray] = []
+    seconds: list[list[float]] = [[], []]
+    for turn in range(TURNS + 1):
+        for place, embedder in enumerate(sides):
+            began = time.perf_counter()
+            (views,) = embedder.embed([images])
+            if turn:
+                seconds[place].append(time.perf_counter() - began)
+            else:  # a warm-up, whose embeddings are compared
+                found.append(views[0] / np.maximum(np.linalg.norm(views[0], axis=1, keepdims=True), 1e-30))
+    apart = float(np.abs(found[0] - found[1]).max())
+    rates = [len(images) / min(times) for times in seconds]
+    if not apart <= AGREE:  # NaN too
+        log.warning("engine: MXNet; onnxruntime's embeddings are %.1e apart, more than %g", apart, AGREE)
+        return ours
+    chosen = int(rates[1] > rates[0])
+    log.info("engine: %s (MXNet %.0f, onnxruntime %.0f images/s here; they are %.0e apart)",
+             ("MXNet", "onnxruntime")[chosen], *rates, apart)
+    return sides[chosen]
