@@ -10,6 +10,7 @@ from typing import Any
 from common.arguments import at_least, image_size
 from common.errors import UserError
 from common.files import write_atomic
+from eval.arguments import add_embedding_flags
 
 STDOUT = "-"
 
@@ -18,13 +19,8 @@ def add_model_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
     """Which model, and how images are embedded."""
     parser.add_argument("--model", required=True, metavar="M", help="PREFIX,EPOCH, as runs/a/model,3 for "
                         "runs/a/model-symbol.json and runs/a/model-0003.params; or X.onnx")
-    parser.add_argument("--layer", default="fc1", metavar="NAME",
-                        help="the layer of a checkpoint whose output is the embedding")
-    parser.add_argument("--devices", metavar="LIST", help="cpu:0,cpu:1 or gpu:0,gpu:1 (default: all GPUs, else the "
-                        "CPU; an ONNX file is run on the CPU)")
-    parser.add_argument("--batch-size", type=at_least(1, 4096), default=batch_size, metavar="N",
-                        help="images a step, over all devices together")
-    parser.add_argument("--no-flip", action="store_true", help="leave the mirror images out")
+    add_embedding_flags(parser)
+    parser.set_defaults(batch_size=batch_size)
 
 
 def add_face_flags(parser: argparse.ArgumentParser) -> None:

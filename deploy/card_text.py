@@ -63,8 +63,7 @@ def _training(told: dict[str, Any]) -> Iterator[str]:
             ["versions", ", ".join(f"{name} {version}" for name, version in told["versions"].items())]]
     yield _table(["", ""], [[escaped(name), escaped(value)] for name, value in rows if value not in (None, "")])
     if told["command"]:
-        yield ("The command:" if told["command_recorded"] else
-               "The command, made of the run's configuration, with every flag that was set:")
+        yield "The command, with every flag that the run's configuration has set:"
         yield "    " + shown(told["command"])
 
 

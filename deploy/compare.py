@@ -8,7 +8,7 @@ import numpy as np
 
 from common.errors import UserError
 from deploy.arguments import STDOUT, add_face_flags, add_json_flag, add_model_flags, check_json_file, write_json
-from deploy.models import read_model
+from deploy.models import ServedModel
 from deploy.photographs import FaceFinder, Photograph
 from deploy.thresholds import Threshold, add_threshold_flags, choose_threshold
 
@@ -43,14 +43,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare, tell, and answer by the exit status."""
     check_json_file(args.json)
-    threshold = choose_threshold(args)
-    model = read_model(args.model, args.layer)
+    model = ServedModel(args)
+    threshold = choose_threshold(args, model.sha256)
     left, right = FaceFinder(args, model, args.images).photographs()
     for photograph in (left, right):
         if photograph.reason and not photograph.without_face:
             raise UserError(unusable(photograph, args.detector))
     scores = np.square(left.unit[:, None] - right.unit[None]).sum(axis=2)
-    answer = {"model": {"name": model.name, "sha256": model.sha256}, "flip": not args.no_flip,
+    answer = {"model": {"name": model.name, "sha256": model.sha256}, "flip": model.flip,
               "images": [left.as_json(), right.as_json()], "threshold": threshold and threshold.as_json(),
               **_answer(scores, threshold)}
     if args.json:

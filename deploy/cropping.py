@@ -9,14 +9,15 @@ from align.cutting import FaceCutter
 from common.devices import parse_devices
 from common.errors import UserError
 from deploy.image_sets import ImageSet
-from deploy.models import Embeds, ModelFile
+from deploy.models import ServedModel
 from deploy.reading import common_size
+from eval.opening import AnyEmbedder
 
 log = logging.getLogger(__name__)
 SIZE = (112, 112)
 
 
-def crop_size(args: argparse.Namespace, model: ModelFile, images: ImageSet) -> tuple[int, int]:
+def crop_size(args: argparse.Namespace, model: ServedModel, images: ImageSet) -> tuple[int, int]:
     """(H, W) of the crops that the model is given: what the flags, the model or the images say."""
     known = args.image_size or model.image_size
     if known or args.detector:
@@ -28,10 +29,10 @@ def crop_size(args: argparse.Namespace, model: ModelFile, images: ImageSet) -> t
     return size
 
 
-def open_embedder(args: argparse.Namespace, model: ModelFile, size: tuple[int, int]) -> Embeds:
+def open_embedder(args: argparse.Namespace, model: ServedModel, size: tuple[int, int]) -> AnyEmbedder:
     """The model for crops of `size`, as the flags say; UserError where it takes none such."""
     try:
-        return model.embedder(args.devices, args.batch_size, size)
+        return model.embedder(size)
     except UserError as error:
         if args.image_size or size == model.image_size or str(error).startswith("--devices"):
             raise

@@ -21,10 +21,11 @@ from deploy.cropping import alignment, crop_size, open_cutter, open_embedder
 from deploy.embedding import embed_images
 from deploy.image_sets import ImageSet, open_images
 from deploy.journal import Journal, Row
-from deploy.models import Embeds, ModelFile, read_model
+from deploy.models import ServedModel
 from deploy.reading import Reader, content_digest, crop_reader, face_reader
-from deploy.versions import versions
 from eval.embedding_file import Embeddings, save_embeddings
+from eval.embedding_store import versions
+from eval.opening import AnyEmbedder
 from recordio_tools.records.identities import csv_bytes
 
 log = logging.getLogger(__name__)
@@ -74,17 +75,17 @@ def run(args: argparse.Namespace) -> int:
     folder, failures = journals.partial_folder(out), out.with_suffix(".failures.csv")
     check_new_file(out, args.overwrite)
     check_new_file(failures, args.overwrite or folder.is_dir())
-    model = read_model(args.model, args.layer)
+    model = ServedModel(args)
     with open_images(args.source, not args.no_labels and args.select != ALL) as images:
         size = crop_size(args, model, images)
         cutter = open_cutter(args, size, args.select)
         reader = face_reader(images, cutter) if cutter else crop_reader(images, size)
         embedder = open_embedder(args, model, size)
-        making = {"model": model.sha256, "layer": model.layer, "flip": not args.no_flip,
+        making = {"model": model.sha256, "layer": model.layer, "flip": model.flip,
                   "alignment": alignment(cutter, size), "labels": images.labels is not None}
         with Journal(folder, making, embedder.dimension, anew=args.overwrite) as journal:
             try:
-                _go_on(journal, images, reader, embedder, not args.no_flip)
+                _go_on(journal, images, reader, embedder, model.flip)
                 count = _write(out, failures, journal, images, args, model, making)
             except KeyboardInterrupt:
                 log.warning("%s: keeps %d of %d images; the same command goes on from there", folder,
@@ -102,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _go_on(journal: Journal, images: ImageSet, reader: Reader, embedder: Embeds, flip: bool) -> None:
+def _go_on(journal: Journal, images: ImageSet, reader: Reader, embedder: AnyEmbedder, flip: bool) -> None:
     """Embed the images that the journal lacks."""
     done = _still_the_same(journal, images, embedder.batch_size)
     if done:
@@ -110,7 +111,8 @@ def _go_on(journal: Journal, images: ImageSet, reader: Reader, embedder: Embeds,
     with meter(len(images), "embed", "images") as bar:
         bar.update(done)
         for ready in embed_images(embedder, reader(range(done, len(images))), flip):
-            rows = [Row(images.names[one.image.number], one.image.sha256.hex(), one.norms.tolist(), one.image.reason)
+            rows = [Row(images.names[one.image.number], one.image.sha256.hex(), one.norms.tolist(),
+                        one.view_norms.tolist(), one.image.reason)
                     for one in ready]
             journal.add(rows, np.concatenate([one.unit for one in ready]))
             bar.update(len(rows))
@@ -136,10 +138,10 @@ def _still_the_same(journal: Journal, images: ImageSet, batch_size: int) -> int:
     return same
 
 
-def _write(out: Path, failures: Path, journal: Journal, images: ImageSet, args: argparse.Namespace, model: ModelFile,
+def _write(out: Path, failures: Path, journal: Journal, images: ImageSet, args: argparse.Namespace, model: ServedModel,
            making: dict[str, Any]) -> int:
     """Write both files; how many embeddings."""
-    digest, names, labels, norms, missed = hashlib.sha256(), [], [], [], []
+    digest, names, labels, norms, view_norms, missed = hashlib.sha256(), [], [], [], [], []
     numbered = bool(args.detector) and args.select == ALL
     for number, row in enumerate(journal.rows):
         digest.update(images.identity(number) + bytes.fromhex(row.sha256))
@@ -148,6 +150,7 @@ def _write(out: Path, failures: Path, journal: Journal, images: ImageSet, args: 
         names += [f"{row.name}#{face + 1}" if numbered else row.name for face in range(faces)]
         labels += [label] * faces
         norms += row.norms
+        view_norms += row.view_norms
         if row.reason:
             missed.append((row.name, images.people[label] if images.people else "", row.reason))
     if missed or failures.exists():
@@ -160,7 +163,7 @@ def _write(out: Path, failures: Path, journal: Journal, images: ImageSet, args: 
     if images.people:
         meta["people"] = images.people
     save_embeddings(out, Embeddings(journal.embeddings(), np.array(norms), np.array(names),
-                                    None if images.labels is None else np.array(labels), meta))
+                                    None if images.labels is None else np.array(labels), meta, np.array(view_norms)))
     return len(names)
 
 

@@ -8,23 +8,25 @@ from typing import Iterable, Iterator
 import numpy as np
 
 from common.errors import RunError
-from deploy.models import Embeds
 from deploy.reading import ReadImage
+from eval.opening import AnyEmbedder
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """image: what was read, without its crops. unit: (faces, D) float32, normalised; norms: (faces,) before.
-    boxes, scores: of its faces by the detector, None where the image is a crop."""
+    """image: what was read, without its crops. unit: (faces, D) float32, normalised; norms: (faces,) before;
+    view_norms: (faces,) the mean length of a face's embedding and its mirror image's before they are added. boxes,
+    scores: of its faces by the detector, None where the image is a crop."""
 
     image: ReadImage
     unit: np.ndarray
     norms: np.ndarray
+    view_norms: np.ndarray
     boxes: list[tuple[float, ...] | None]
     scores: list[float | None]
 
 
-def embed_images(embedder: Embeds, images: Iterable[ReadImage], flip: bool) -> Iterator[list[Embedded]]:
+def embed_images(embedder: AnyEmbedder, images: Iterable[ReadImage], flip: bool) -> Iterator[list[Embedded]]:
     """The images in order, a few at a time, whenever the embeddings of a batch are there.
 
     Faces fill batches whatever images they are of, so an image comes when all of its faces are done. RunError for
@@ -46,27 +48,31 @@ def embed_images(embedder: Embeds, images: Iterable[ReadImage], flip: bool) -> I
         if crops:
             yield np.stack(crops)
 
-    done = np.zeros((0, embedder.dimension), np.float32)
+    done = np.zeros((0, embedder.dimension), np.float32), np.zeros(0, np.float32)
     for views in embedder.embed(batches(), flip):
-        done = np.concatenate([done, views.sum(axis=0)])
-        ready, done = _ready(waiting, done)
+        done = (np.concatenate([done[0], views.sum(axis=0)]),
+                np.concatenate([done[1], np.linalg.norm(views, axis=-1).mean(axis=0)]))
+        ready, done = _ready(waiting, *done)
         if ready:
             yield ready
-    ready, _ = _ready(waiting, done)
+    ready, _ = _ready(waiting, *done)
     if ready:
         yield ready
 
 
-def _ready(waiting: collections.deque, done: np.ndarray) -> tuple[list[Embedded], np.ndarray]:
-    """The images whose faces are all among the sums `done`, (n, D), and the sums that remain."""
+def _ready(waiting: collections.deque, sums: np.ndarray, view_norms: np.ndarray
+           ) -> tuple[list[Embedded], tuple[np.ndarray, np.ndarray]]:
+    """The images whose faces are all among the sums, (n, D), of views with the lengths view_norms, (n,); and the sums
+    and lengths that remain."""
     ready: list[Embedded] = []
     first = 0
-    while waiting and first + len(waiting[0][1]) <= len(done):
+    while waiting and first + len(waiting[0][1]) <= len(sums):
         image, boxes, scores = waiting.popleft()
-        sums = done[first:first + len(boxes)]
+        own = slice(first, first + len(boxes))
         first += len(boxes)
-        norms = np.linalg.norm(sums, axis=1)
+        norms = np.linalg.norm(sums[own], axis=1)
         if not np.isfinite(norms).all():
             raise RunError(f"image {image.number} (from 0): the model gives embeddings that are not finite")
-        ready.append(Embedded(image, sums / np.where(norms == 0, 1, norms)[:, None], norms, boxes, scores))
-    return ready, done[first:]
+        ready.append(Embedded(image, sums[own] / np.where(norms == 0, 1, norms)[:, None], norms, view_norms[own], boxes,
+                              scores))
+    return ready, (sums[first:], view_norms[first:])

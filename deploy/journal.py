@@ -26,12 +26,13 @@ LONGEST_LINE = 1 << 24
 
 
 class Row(NamedTuple):
-    """An image that was done. name: its name in the set. sha256: of its content, as hexadecimal digits. norms: of its
-    faces' embeddings before normalising. reason: why there is no face, or ""."""
+    """An image that was done. name: its name in the set. sha256: of its content, as hexadecimal digits. norms,
+    view_norms: of its faces, as `Embedded` has them. reason: why there is no face, or ""."""
 
     name: str
     sha256: str
     norms: list[float]
+    view_norms: list[float]
     reason: str = ""
 
 
@@ -86,9 +87,10 @@ class Journal:
         try:
             told = json.loads(line) if line.endswith(b"\n") else None
             row = Row(str(told["name"]), bytes.fromhex(told["sha256"]).hex(), [float(norm) for norm in told["norms"]],
-                      str(told["reason"]))
+                      [float(norm) for norm in told["view_norms"]], str(told["reason"]))
             values = self._values.read(4 * self._dimension * len(row.norms))
-            return row if zlib.crc32(values) == told["crc32"] else None
+            whole = len(row.norms) == len(row.view_norms) and zlib.crc32(values) == told["crc32"]
+            return row if whole else None
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
 

@@ -113,7 +113,7 @@ def _training(config: dict[str, Any], data: str) -> dict[str, Any]:
     return {"known": bool(config), "data": data or None, "data_dir": Path(str(config.get("data_dir", ""))).name or None,
             "images": found.get("images"), "identities": found.get("num_classes"),
             "total_batch": found.get("total_batch"), "devices": devices, "settings": told,
-            "command": command_of(config) or None, "command_recorded": isinstance(config.get("command"), str),
+            "command": command_of(config) or None,
             "versions": _plain(versions, versions) if isinstance(versions, dict) else {}}
 
 

@@ -1,62 +1,38 @@
-"""The model of a command: a checkpoint or an ONNX file, read once, known by its sha256."""
+"""The one model of a command: a checkpoint or an ONNX file, known by its sha256."""
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Iterable, Iterator, Protocol
+import argparse
 
-import numpy as np
-
-from common.cli import parse_checkpoint_name
-from common.devices import parse_devices
 from common.errors import UserError
 from deploy.run_folder import size_of_run
-from eval.models import checkpoint_digest
-from inference.embedder import Embedder
-from inference.model import load_model
-from inference.onnx_embedder import OnnxEmbedder
-from inference.onnx_file import OnnxModel, read_onnx
+from eval.models import parse_models
+from eval.opening import AnyEmbedder, EmbeddingSettings, OpenModel
 
 
-class Embeds(Protocol):
-    """What `Embedder` and `OnnxEmbedder` share."""
+class ServedModel:
+    """A model whose files are read and checked, and whose network is built for one size of image.
 
-    image_size: tuple[int, int]
-    batch_size: int
-    dimension: int
+    name: as messages call it. sha256: of its files. layer: whose output is the embedding. flip: mirror images are
+    added. image_size: (H, W) that it was trained on, or that its file says; None where nothing says. UserError where
+    `--model` names none, or several.
+    """
 
-    def embed(self, batches: Iterable[np.ndarray], flip: bool = False) -> Iterator[np.ndarray]:
-        """Embeddings of each batch, those of its mirror images too."""
+    def __init__(self, args: argparse.Namespace) -> None:
+        names = parse_models([args.model])
+        if len(names) > 1:
+            raise UserError(f"--model {args.model}: is {len(names)} checkpoints; give one, as {names[-1].text}")
+        if names[0].embeddings:
+            raise UserError(f"--model {args.model}: is embeddings made before; give the model, PREFIX,EPOCH or X.onnx")
+        self.settings = EmbeddingSettings.of(args)
+        self._opened = OpenModel(names[0], self.settings)
+        self.name, self.sha256 = names[0].text, self._opened.digest
+        self.layer, self.flip = self.settings.layer, self.settings.flip
+        self.image_size = self._opened.image_size or (size_of_run(names[0].prefix) if names[0].prefix else None)
 
-
-@dataclass(frozen=True)
-class ModelFile:
-    """name: as it was given. sha256: of a checkpoint's symbol and parameters, or of the ONNX file. image_size: (H, W)
-    that it says it takes, None where it does not say. parts: what an Embedder is made of."""
-
-    name: str
-    sha256: str
-    layer: str
-    image_size: tuple[int, int] | None
-    parts: Any
-
-    def embedder(self, devices: str | None, batch_size: int, size: tuple[int, int]) -> Embeds:
+    def embedder(self, size: tuple[int, int]) -> AnyEmbedder:
         """Ready to embed images of `size`, (H, W); UserError where they do not suit it, naming the model."""
         try:
-            if isinstance(self.parts, OnnxModel):
-                return OnnxEmbedder(self.parts, batch_size, size)
-            return Embedder(*self.parts, parse_devices(devices), batch_size, size)
+            return self._opened.embedder(size)
         except UserError as error:
             text = str(error)
             raise UserError(text if text.startswith(("--", self.name)) else f"--model {self.name}: {text}") from None
-
-
-def read_model(text: str, layer: str) -> ModelFile:
-    """What `--model` names, `PREFIX,EPOCH` or `X.onnx`; UserError where it is none."""
-    if text.endswith(".onnx"):
-        model = read_onnx(text)
-        return ModelFile(text, model.sha256, model.output, model.image_size, model)
-    if text.endswith(".npz"):
-        raise UserError(f"--model {text}: is embeddings made before; give the model, PREFIX,EPOCH or X.onnx")
-    prefix, epoch = parse_checkpoint_name(text, "--model")
-    parts = load_model(prefix, epoch, layer)
-    return ModelFile(f"{prefix},{epoch}", checkpoint_digest(prefix, epoch), layer, size_of_run(prefix), parts)

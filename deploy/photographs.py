@@ -11,7 +11,7 @@ from align.cutting import ALL
 from deploy.cropping import alignment, crop_size, open_cutter, open_embedder
 from deploy.embedding import embed_images
 from deploy.image_sets import image_files
-from deploy.models import ModelFile
+from deploy.models import ServedModel
 from deploy.reading import NOT_FOUND, crop_reader, face_reader
 
 
@@ -50,7 +50,7 @@ class Photograph:
 class FaceFinder:
     """Model, detector and flags, set up for some photographs; UserError where they do not go together."""
 
-    def __init__(self, args: argparse.Namespace, model: ModelFile, paths: Sequence[str],
+    def __init__(self, args: argparse.Namespace, model: ServedModel, paths: Sequence[str],
                  size: tuple[int, int] | None = None) -> None:
         self.images = image_files(paths)
         self.size = size or crop_size(args, model, self.images)
@@ -58,7 +58,7 @@ class FaceFinder:
         self.alignment = alignment(cutter, self.size)
         self._reader = face_reader(self.images, cutter) if cutter else crop_reader(self.images, self.size)
         self._embedder = open_embedder(args, model, self.size)
-        self.dimension, self._flip = self._embedder.dimension, not args.no_flip
+        self.dimension, self._flip = self._embedder.dimension, model.flip
 
     def photographs(self) -> Iterator[Photograph]:
         """Each, in the order given, with all of its faces, the largest first."""

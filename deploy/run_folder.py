@@ -15,7 +15,7 @@ LARGEST = 1 << 24  # bytes of config.json
 LONGEST = 1 << 16  # of a line
 STEP = re.compile(r"\bstep (\d{1,12})\b")
 # What is no part of how a model was trained: what config.json adds, and flags that only say how a command begins.
-NO_FLAGS = frozenset(["from_preset", "resolved", "versions", "git_commit", "started", "command", "resume", "overwrite",
+NO_FLAGS = frozenset(["from_preset", "resolved", "versions", "git_commit", "started", "resume", "overwrite",
                       "dry_run"])
 
 
@@ -45,9 +45,7 @@ def size_of_run(prefix: str) -> tuple[int, int] | None:
 
 
 def command_of(config: dict[str, Any]) -> str:
-    """The command line of a run: the one it recorded, else one of its configuration with every flag that was set."""
-    if isinstance(config.get("command"), str):
-        return config["command"]
+    """A command line with every flag that a run's configuration has set, which makes that configuration again."""
     by_preset = str(config.get("from_preset", "")).split(",")
     words = ["python", "train_softmax.py"]
     for name, value in config.items():

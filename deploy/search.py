@@ -13,7 +13,7 @@ from common.foreign import shown
 from common.progress import progress
 from deploy.arguments import STDOUT, add_face_flags, add_json_flag, add_model_flags, check_json_file, write_json
 from deploy.compare import unusable
-from deploy.models import ModelFile, read_model
+from deploy.models import ServedModel
 from deploy.photographs import FaceFinder
 from deploy.thresholds import Threshold, add_threshold_flags, choose_threshold
 from eval.embedding_file import Embeddings, load_embeddings
@@ -51,10 +51,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Search with every face of every photograph."""
     check_json_file(args.json)
-    threshold = choose_threshold(args)
-    model = read_model(args.model, args.layer)
+    model = ServedModel(args)
+    threshold = choose_threshold(args, model.sha256)
     gallery = load_embeddings(args.gallery)
-    check_gallery(args.gallery, gallery, model, not args.no_flip)
+    check_gallery(args.gallery, gallery, model)
     finder = FaceFinder(args, model, args.photographs, _gallery_size(gallery))
     if gallery.embeddings.shape[1] != finder.dimension:
         raise UserError(f"{args.gallery}: its embeddings are {gallery.embeddings.shape[1]}-d, the model's "
@@ -88,23 +88,22 @@ def run(args: argparse.Namespace) -> int:
     return FAILED if failed else FOUND if found else NOBODY if faces else NO_FACE
 
 
-def check_gallery(path: str, gallery: Embeddings, model: ModelFile, flip: bool) -> None:
+def check_gallery(path: str, gallery: Embeddings, model: ServedModel) -> None:
     """UserError where another model, another layer or another use of mirror images made the gallery."""
-    told = gallery.meta.get("model")
-    sha256 = told.get("sha256") if isinstance(told, dict) else None
-    if not isinstance(sha256, str):
+    sha256 = gallery.digest_of("model")
+    if sha256 is None:
         raise UserError(f"{path}: does not say which model made it, so its distances to this one's mean nothing; "
                         "`deploy embed` makes a gallery that says it")
     if sha256 != model.sha256:
-        raise UserError(f"{path}: was made by another model, {shown(told.get('name', ''))[:80]} of sha256 "
-                        f"{shown(sha256)[:12]}; {model.name} is {model.sha256[:12]}: give that model, or embed the "
-                        "gallery anew")
+        other = shown(gallery.meta["model"].get("name", ""))[:80]
+        raise UserError(f"{path}: was made by another model, {other} of sha256 {shown(sha256)[:12]}; {model.name} is "
+                        f"{model.sha256[:12]}: give that model, or embed the gallery anew")
     if gallery.meta.get("layer", model.layer) != model.layer:
         raise UserError(f"{path}: holds the outputs of layer {shown(gallery.meta['layer'])[:40]}; give --layer "
                         f"{shown(gallery.meta['layer'])[:40]}")
-    if gallery.meta.get("flip", True) != flip:
-        raise UserError(f"{path}: was made {'without' if flip else 'with'} mirror images; "
-                        f"{'give' if flip else 'leave out'} --no-flip")
+    if gallery.meta.get("flip", True) != model.flip:
+        raise UserError(f"{path}: was made {'without' if model.flip else 'with'} mirror images; "
+                        f"{'give' if model.flip else 'leave out'} --no-flip")
     if not len(gallery.embeddings):
         raise UserError(f"{path}: holds no embeddings")
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -9,25 +10,22 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from common.tables import header, read_table
-from eval.metrics import roc_curve
+from eval.fixed_threshold import FixedPoint, rates_below
+from eval.metrics import point_at_fpr
+from eval.operating_points import FEW
+from eval.score_file import PairScores, read_scores
 
-COLUMNS = {"same": ("label", "issame"), "score": ("distance",)}
-FORM = "a table of eval's --scores with the columns same and score"
-FEW = 10  # false accepts below which a rate is marked, as eval does
-SAME = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+log = logging.getLogger(__name__)
+DEFAULT = 1e-3  # FPR, where only scores are given
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """score: pairs whose squared distance is below it are taken for the same person. Where scores were given: fpr, tpr
-    there, false_accepts of impostors pairs behind the FPR, scores the file."""
+    """score: pairs whose squared distance is below it are taken for the same person. rates: what it does to the pairs
+    of `scores`, a file; None where none was given, so that its FPR is not known."""
 
     score: float
-    fpr: float | None = None
-    tpr: float | None = None
-    false_accepts: int = 0
-    impostors: int = 0
+    rates: FixedPoint | None = None
     scores: str = ""
 
     @property
@@ -35,20 +33,24 @@ class Threshold:
         """The cosine above which pairs are."""
         return 1 - self.score / 2
 
+    @property
+    def fpr(self) -> float | None:
+        """As observed."""
+        return None if self.rates is None else self.rates.fpr
+
     def __str__(self) -> str:
         told = f"threshold {self.score:.4f} (cosine {self.cosine:.4f})"
-        if self.fpr is None:
+        if self.rates is None:
             return f"{told}, whose FPR is not known without --scores"
-        mark = "~" if self.false_accepts < FEW else ""
-        return (f"{told}, FPR {mark}{100 * self.fpr:.3g}% on {self.scores}: {self.false_accepts} false accepts of "
-                f"{self.impostors} impostor pairs; TPR there {100 * self.tpr:.2f}%")
+        mark = "~" if self.rates.false_accepts < FEW else ""
+        return (f"{told}, FPR {mark}{100 * self.rates.fpr:.3g}% on {self.scores}: {self.rates.false_accepts} false "
+                f"accepts of {self.rates.impostors} impostor pairs; TPR there {100 * self.rates.tpr:.2f}%")
 
     def as_json(self) -> dict[str, Any]:
         """By the names of eval's JSON."""
-        known = {} if self.fpr is None else {
-            "fpr": self.fpr, "tpr": self.tpr, "false_accepts": self.false_accepts, "impostors": self.impostors,
-            "few": self.false_accepts < FEW, "scores": self.scores}
-        return {"threshold": self.score, "cosine": self.cosine, "fpr": None, **known}
+        if self.rates is None:
+            return {"threshold": self.score, "cosine": self.cosine, "fpr": None}
+        return {**self.rates.as_row(), "scores": self.scores}
 
 
 def add_threshold_flags(parser: argparse.ArgumentParser) -> None:
@@ -60,8 +62,9 @@ def add_threshold_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scores", metavar="FILE.csv", help="scores of this model's pairs, by `eval verify --scores`")
 
 
-def choose_threshold(args: argparse.Namespace) -> Threshold | None:
-    """What the flags say, None where they say nothing; UserError where they contradict or the scores do not do."""
+def choose_threshold(args: argparse.Namespace, sha256: str) -> Threshold | None:
+    """What the flags say, None where they say nothing; sha256: of the model. UserError where they contradict, or the
+    scores are of another model, of other conventions or too few."""
     if args.threshold is not None and args.fpr is not None:
         raise UserError("--threshold and --fpr: give one of them; --threshold with --scores tells its FPR")
     if args.fpr is not None and not args.scores:
@@ -69,52 +72,42 @@ def choose_threshold(args: argparse.Namespace) -> Threshold | None:
                         "--scores DIR` writes it")
     if not args.scores:
         return None if args.threshold is None else Threshold(args.threshold)
-    scores, same = read_scores(args.scores)
-    if args.threshold is not None:
-        return _known(args.threshold, scores, same, args.scores)
-    return threshold_at(1e-3 if args.fpr is None else args.fpr, scores, same, args.scores)
+    found = read_scores(args.scores)
+    _check(args.scores, found, sha256, not args.no_flip)
+    score = args.threshold
+    if score is None:
+        score = threshold_at(DEFAULT if args.fpr is None else args.fpr, found.score, found.same, args.scores)
+    return Threshold(score, rates_below(found.score, found.same, score), args.scores)
 
 
-def threshold_at(target: float, scores: np.ndarray, same: np.ndarray, source: str) -> Threshold:
-    """Midway between the last pair that is accepted at the largest observed FPR that does not exceed `target`, and the
-    first that is not. UserError where the target allows not even one false accept."""
+def threshold_at(target: float, scores: np.ndarray, same: np.ndarray, source: str) -> float:
+    """The squared distance at the largest observed FPR that does not exceed `target`. UserError where the target allows
+    not even one false accept."""
     impostors = int((~same).sum())
     if target * impostors * (1 + 1e-9) < 1:
         raise UserError(f"--fpr {target:g}: {source} has {impostors} impostor pairs, and {math.ceil(1 / target)} are "
                         f"needed for one false accept; give scores of more pairs, or --fpr {_least(impostors)} or more")
-    rates, _, thresholds = roc_curve(scores, same)
-    last = int(np.searchsorted(rates, target * (1 + 1e-9), "right")) - 1
-    accepted = max(float(thresholds[last]), 0.0)
-    refused = float(thresholds[last + 1]) if last + 1 < len(thresholds) else 4.0
-    return _known((accepted + refused) / 2, scores, same, source)
+    return point_at_fpr(scores, same, target)[1]
 
 
-def read_scores(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """(pairs,) squared distances and whether each pair is one person's; UserError where the table is none."""
-    if header(path, COLUMNS, FORM) != set(COLUMNS):
-        raise UserError(f"{path}: expected {FORM}")
-    scores, same = [], []
-    for row in read_table(path, COLUMNS, FORM):
-        try:
-            score, alike = float(row["score"]), SAME[row["same"].lower()]
-        except (ValueError, KeyError):
-            raise UserError(f"{row.where}: score {row['score'][:20]!r} and same {row['same'][:20]!r} are not a number "
-                            "and 0 or 1") from None
-        if not -1e-6 <= score <= 4 + 1e-6:
-            raise UserError(f"{row.where}: {score:g} is no squared distance of unit vectors, from 0 to 4")
-        scores.append(score)
-        same.append(alike)
-    if all(same) or not any(same):
-        missing = "impostor" if same and all(same) else "genuine"
-        raise UserError(f"{path}: has no {missing} pairs; both kinds are needed")
-    return np.array(scores), np.array(same)
-
-
-def _known(score: float, scores: np.ndarray, same: np.ndarray, source: str) -> Threshold:
-    accepted = scores < score
-    impostors = int((~same).sum())
-    false_accepts = int((accepted & ~same).sum())
-    return Threshold(score, false_accepts / impostors, float(accepted[same].mean()), false_accepts, impostors, source)
+def _check(path: str, found: PairScores, sha256: str, flip: bool) -> None:
+    """UserError where a threshold of these scores would mean nothing for this model."""
+    if found.same.all() or not found.same.any():
+        raise UserError(f"{path}: has no {'impostor' if found.same.all() else 'genuine'} pairs; both kinds are needed")
+    if found.score.min() < -1e-6 or found.score.max() > 4 + 1e-6:
+        raise UserError(f"{path}: its scores are not all from 0 to 4, as squared distances of unit vectors are")
+    model = found.meta.get("model")
+    theirs = model.get("sha256") if isinstance(model, dict) else None
+    if theirs is None:
+        log.warning("%s: does not say of which model its scores are, so its FPR may be another's", path)
+    elif theirs != sha256:
+        raise UserError(f"{path}: holds the scores of another model, {str(model.get('name'))[:80]}; `eval verify "
+                        "--scores DIR` writes this one's")
+    if found.meta.get("flip", flip) != flip:
+        raise UserError(f"{path}: its scores are {'without' if flip else 'with'} mirror images; "
+                        f"{'give' if flip else 'leave out'} --no-flip")
+    if found.meta.get("pca"):
+        raise UserError(f"{path}: its scores are after --pca {found.meta['pca']}, which faces here do not go through")
 
 
 def _least(impostors: int) -> str:

@@ -19,7 +19,7 @@ PACKAGES = ("mxnet", "numpy", "opencv-python-headless", "onnxruntime")
 def meta_of(model: OpenModel, path: str, set_digest: str, settings: EmbeddingSettings) -> dict[str, Any]:
     """What an embeddings file says of itself."""
     return {"model": {"name": model.name.text, "sha256": model.digest}, "set": {"path": path, "sha256": set_digest},
-            "layer": settings.layer, "flip": settings.flip, "versions": _versions()}
+            "layer": settings.layer, "flip": settings.flip, "versions": versions()}
 
 
 def place_of(model: OpenModel, set_digest: str, settings: EmbeddingSettings) -> Path:
@@ -57,7 +57,8 @@ def write_stored(model: OpenModel, made: Embeddings, settings: EmbeddingSettings
     log.info("%s: embeddings in %s", model.name.text, path)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that compute, for `meta`."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -71,6 +71,11 @@ class OpenModel:
             self._parts = load_model(name.prefix, name.epoch, settings.layer)
             self.digest = checkpoint_digest(name.prefix, name.epoch)
 
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(H, W) that an ONNX file says it takes; None where it, or a checkpoint, does not say."""
+        return self._onnx.image_size if self.name.onnx else None
+
     def embedder(self, image_size: tuple[int, int]) -> AnyEmbedder:
         """Ready for images of (H, W); UserError where the network does not take them."""
         if image_size not in self._embedders:

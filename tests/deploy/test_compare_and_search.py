@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from drawn_photographs import SIDE, photograph
 from small_nets import draw_parameters, forward, small_symbol
-from small_sets import draw, jpeg
+from small_sets import draw, jpeg, write_verification_set
 
 from common.errors import UserError
 from deploy.__main__ import main
+from eval.__main__ import main as eval_main
 from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
 
 DIMENSION = 16
@@ -86,6 +87,23 @@ def test_json_on_standard_output(place, capsys):
         main(["search", "--model", f"{place}/net,1", f"{place}/gallery.npz", f"{place}/probe2.jpg", "--json",
               f"{place}/probe1.jpg"])
     assert (place / "probe1.jpg").read_bytes() == before
+
+
+def test_the_scores_of_verify_give_the_threshold(place, tmp_path, capsys):
+    write_verification_set(tmp_path / "drawn.bin", 60, 20, SIDE)
+    assert eval_main(["verify", "--model", f"{place}/net,1", "--bins", str(tmp_path / "drawn.bin"), "--bootstrap", "0",
+                      "--scores", str(tmp_path / "scores"), "--devices", "cpu:0"]) == 0
+    (file,) = (tmp_path / "scores").glob("**/*.csv")
+    with open(file, newline="") as stream:
+        impostors = [float(row["score"]) for row in csv.DictReader(stream) if row["same"] == "0"]
+    argv = ["compare", f"{place}/probe1.jpg", f"{place}/probe1.jpg", "--fpr", "0.1", "--scores", str(file), "--devices",
+            "cpu:0", "--json", str(tmp_path / "a.json"), "--model"]
+    assert main([*argv, f"{place}/net,1"]) == 0
+    told = json.loads((tmp_path / "a.json").read_text())["threshold"]
+    assert sum(score < told["threshold"] for score in impostors) == told["false_accepts"] == 3 and told["fpr"] == 0.1
+    assert "FPR ~10%" in capsys.readouterr().out
+    with pytest.raises(UserError, match="scores of another model"):
+        main([*argv, f"{place}/net,2"])
 
 
 def test_every_face_of_both_photographs(place, tmp_path, monkeypatch, capsys):
@@ -190,7 +208,7 @@ def test_a_gallery_of_another_making_is_refused(place, tmp_path, change, said):
     (["probe1.jpg", "net-symbol.json"], "cannot be used: no image"), (["probe1.jpg", "big.jpg"], "--detector"),
     (["probe1.jpg", "probe2.jpg", "--fpr", "1e-3"], "--scores"),
     (["probe1.jpg", "probe2.jpg", "--fpr", "1e-3", "--threshold", "1"], "give one of them"),
-    (["probe1.jpg", "probe2.jpg", "--scores", "net-symbol.json"], "same and score")])
+    (["probe1.jpg", "probe2.jpg", "--scores", "net-symbol.json"], "no table of scores")])
 def test_what_cannot_be_compared_ends_in_one_line(place, words, said):
     (place / "big.jpg").write_bytes(jpeg(draw(1, 1, 60)))
     paths = [word if word.startswith("-") or word[0].isdigit() else str(place / word) for word in words]

@@ -166,8 +166,9 @@ def test_two_commands_do_not_write_one_file(place, stop):
 
 def test_lines_that_are_no_rows(place, stop):
     embed(place, "whole.npz")
-    for line in (b"[]", b"{}", b'{"name": 1, "sha256": "zz", "norms": [], "reason": "", "crc32": 0}', b"[" * 5000,
-                 json.dumps({"name": "p0/0.jpg", "sha256": "", "norms": ["x"], "reason": "", "crc32": 0}).encode()):
+    row = {"name": "p1/4.jpg", "sha256": "", "norms": [], "view_norms": [], "reason": "", "crc32": 0}
+    for line in (b"[]", b"{}", b"[" * 5000, *(json.dumps({**row, **wrong}).encode() for wrong in (
+            {"sha256": "zz"}, {"norms": ["x"]}, {"view_norms": [1]}, {"crc32": 1}, {"name": "p9/1.jpg"}))):
         interrupted(place, "x.npz", stop, 2)
         with open(place / "x.npz.partial" / ROWS, "ab") as stream:
             stream.write(line + b"\n")

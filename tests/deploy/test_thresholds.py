@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 import numpy as np
 import pytest
 
 from common.errors import UserError
-from deploy.thresholds import add_threshold_flags, choose_threshold, read_scores
+from deploy.thresholds import add_threshold_flags, choose_threshold
+
+MODEL = "a" * 64
 
 
 def write(path, scores, same, text=("1", "0"), head="pair,left,right,same,score,cosine,fold"):
@@ -29,7 +32,8 @@ def drawn(genuine=300, impostors=5000, seed=0):
 def choose(*words):
     parser = argparse.ArgumentParser()
     add_threshold_flags(parser)
-    return choose_threshold(parser.parse_args([str(word) for word in words]))
+    parser.add_argument("--no-flip", action="store_true")
+    return choose_threshold(parser.parse_args([str(word) for word in words]), MODEL)
 
 
 @pytest.mark.parametrize("target", [2e-4, 1e-3, 0.01, 0.3, 0.99])
@@ -38,8 +42,8 @@ def test_the_threshold_at_an_fpr_is_the_largest_that_keeps_it(tmp_path, target):
     found = choose("--fpr", target, "--scores", write(tmp_path / "s.csv", scores, same))
     impostors = scores[~same]
     accepted = sum(score < found.score for score in impostors.tolist())
-    assert accepted == found.false_accepts and accepted / 5000 == found.fpr <= target
-    assert found.tpr == pytest.approx(np.mean([score < found.score for score in scores[same].tolist()]))
+    assert accepted == found.rates.false_accepts and accepted / 5000 == found.fpr <= target
+    assert found.rates.tpr == pytest.approx(np.mean([score < found.score for score in scores[same].tolist()]))
     above = impostors[impostors > found.score].min()  # a threshold beyond the next impostor would be too many
     assert (impostors <= above).sum() / 5000 > target
     assert ("~" in str(found)) == (accepted < 10) and f"{accepted} false accepts of 5000" in str(found)
@@ -49,13 +53,11 @@ def test_a_given_threshold_is_told_its_fpr(tmp_path):
     scores, same = drawn(seed=1)
     path = write(tmp_path / "s.csv", scores, same, ("True", "False"))
     found = choose("--threshold", 1.5, "--scores", path)
-    assert found.fpr == (scores[~same] < 1.5).mean() and found.tpr == (scores[same] < 1.5).mean()
+    assert found.fpr == (scores[~same] < 1.5).mean() and found.rates.tpr == (scores[same] < 1.5).mean()
     assert choose("--threshold", 1.5).fpr is None and choose() is None
     assert "not known without --scores" in str(choose("--threshold", 1.5))
     assert choose("--scores", path).fpr <= 1e-3 and choose("--scores", path).cosine == 1 - choose("--scores",
                                                                                                  path).score / 2
-    read, alike = read_scores(str(path))
-    assert np.array_equal(read, scores) and np.array_equal(alike, same)
 
 
 def test_too_few_pairs_for_a_rate(tmp_path):
@@ -64,18 +66,30 @@ def test_too_few_pairs_for_a_rate(tmp_path):
     with pytest.raises(UserError, match="300 impostor pairs, and 1000 are needed for one false accept") as caught:
         choose("--fpr", 1e-3, "--scores", path)
     way_out = str(caught.value).split("--fpr ")[-1].split()[0]
-    assert choose("--fpr", way_out, "--scores", path).false_accepts == 1
+    assert choose("--fpr", way_out, "--scores", path).rates.false_accepts == 1
 
 
 @pytest.mark.parametrize("content, said", [
-    ("", "not a table"), ("pair,same\n1,1\n", "same and score"), ("same,score\n1,x\n", "line 2"),
-    ("same,score\n7,0.5\n", "line 2"), ("same,score\n1,9\n", "no squared distance"), ("same,score\n1,nan\n", "line 2"),
-    ("same,score\n1,0.5\n", "no impostor pairs"), ("same,score\n0,0.5\n", "no genuine pairs"),
-    ("same,score\n", "no genuine pairs")])
-def test_tables_that_are_none(tmp_path, content, said):
+    ("", "no table of scores"), ("same,score\n1,x\n", "line 2"), ("same,score\n1,9\n0,1\n", "from 0 to 4"),
+    ("same,score\n1,0.5\n", "no impostor pairs"), ("same,score\n0,0.5\n", "no genuine pairs")])
+def test_scores_that_give_no_threshold(tmp_path, content, said):
     (tmp_path / "s.csv").write_text(content)
     with pytest.raises(UserError, match=said):
-        read_scores(str(tmp_path / "s.csv"))
+        choose("--scores", tmp_path / "s.csv")
+
+
+def test_scores_of_another_model_or_manner(tmp_path, caplog):
+    path = write(tmp_path / "s.csv", *drawn())
+    for meta, said in (({"model": {"sha256": "b" * 64, "name": "other"}}, "of another model, other"),
+                       ({"model": {"sha256": MODEL}, "flip": False}, "give --no-flip"), ({"pca": 30}, "after --pca")):
+        (tmp_path / "s.json").write_text(json.dumps(meta))
+        with pytest.raises(UserError, match=said):
+            choose("--scores", path)
+    (tmp_path / "s.json").write_text(json.dumps({"model": {"sha256": MODEL}, "flip": True, "pca": None}))
+    caplog.clear()
+    assert choose("--scores", path).fpr and not caplog.text
+    (tmp_path / "s.json").unlink()
+    assert choose("--scores", path).fpr and "does not say of which model" in caplog.text
 
 
 @pytest.mark.parametrize("words", [["--threshold", "0"], ["--threshold", "4.1"], ["--threshold", "nan"],
