@@ -88,12 +88,13 @@ def test_the_choice_of_classes():
     np.testing.assert_array_equal(choose_rows(labels, 0, 100, 1.0, seed=1, step=7), np.arange(100))
 
 
-def test_every_class_has_the_same_chance():
+@pytest.mark.parametrize("rate, drawn", [(0.2, 9), (0.8, 39)])
+def test_every_class_has_the_same_chance(rate, drawn):
     times = np.zeros(50)
     for step in range(2000):
-        times[choose_rows(np.array([7]), 0, 50, 0.2, seed=0, step=step)] += 1
+        times[choose_rows(np.array([7]), 0, 50, rate, seed=0, step=step)] += 1
     assert times[7] == 2000
     others = np.delete(times, 7)
-    assert others.sum() == 2000 * 9
-    expected = 2000 * 9 / 49  # chi-squared with 48 degrees of freedom: 84 is passed once in a thousand
+    assert others.sum() == 2000 * drawn
+    expected = 2000 * drawn / 49  # chi-squared with 48 degrees of freedom: 84 is passed once in a thousand
     assert ((others - expected) ** 2 / expected).sum() < 84

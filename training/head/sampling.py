@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 STREAM = 2  # beside those that training.data.loader draws from the same seed
+SPARE = 16  # draws more than are needed, since some come twice
 
 
 def choose_rows(labels: np.ndarray, low: int, high: int, rate: float, seed: int, step: int) -> np.ndarray:
@@ -19,10 +20,22 @@ def choose_rows(labels: np.ndarray, low: int, high: int, rate: float, seed: int,
     rate of the classes; the others fill up to that number, rounded up, each as likely as the next.
     """
     count = high - low
-    positive = np.zeros(count, bool)
-    positive[labels[(labels >= low) & (labels < high)] - low] = True
-    wanted = math.ceil(rate * count) - np.count_nonzero(positive)
-    if wanted > 0:
-        order = np.random.RandomState([seed, STREAM, step, low]).permutation(count)
-        positive[order[~positive[order]][:wanted]] = True
-    return np.flatnonzero(positive).astype(np.int32)
+    positive = np.unique(labels[(labels >= low) & (labels < high)]) - low
+    free = count - len(positive)
+    wanted = min(max(math.ceil(rate * count) - len(positive), 0), free)
+    taken = np.zeros(count, bool)
+    if wanted <= free // 2:
+        taken[_draw(positive, free, wanted, (seed, STREAM, step, low))] = True
+    else:  # fewer to draw: those that stay out
+        taken[:] = True
+        taken[_draw(positive, free, free - wanted, (seed, STREAM, step, low))] = False
+    taken[positive] = True
+    return np.flatnonzero(taken).astype(np.int32)
+
+
+def _draw(positive: np.ndarray, free: int, wanted: int, seed: tuple[int, ...]) -> np.ndarray:
+    """`wanted` of the classes that are not positive, without a permutation of all of them: a tenth of a million classes
+    takes a third of its time, and a hundredth a hundredth."""
+    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
+    places = random.choice(free, wanted, replace=False, shuffle=False)  # among those that are free
+    return places + np.searchsorted(positive - np.arange(len(positive)), places, "right")
