@@ -25,6 +25,7 @@ from training.config import Config
 from training.estimate import head_memory
 from training.head.margin_head import INITIAL
 from training.model import build_head
+from training.specs import HeadSpec, OptimizerSpec
 
 FEW, STEPS, MIB = 64, 3, 2 ** 20
 
@@ -40,7 +41,7 @@ def train(config: Config, classes: int) -> None:
     """Three steps of the layer on embeddings at random, and print the seconds of the last."""
     devices = parse_devices(config.devices)
     generator = np.random.RandomState(0)
-    head = build_head(config, classes, devices)
+    head = build_head(config.part(HeadSpec), config.part(OptimizerSpec), classes, devices)
     head.initialize(mx.init.Normal(INITIAL), ctx=devices)
     trainer = None
     if isinstance(head, gluon.Block):
@@ -90,8 +91,9 @@ def main() -> None:
         peaks = [peak_memory(["-m", "benchmarks.head_memory", *shared, f"--only={name}", f"--classes={classes}"])
                  for classes in (FEW, arguments.classes)]
         measured = (peaks[1] - peaks[0]) / len(devices) / MIB
-        estimated = head_memory(dataclasses.replace(config, **settings), arguments.classes, len(devices)) / MIB
-        million = head_memory(dataclasses.replace(config, **settings), 10 ** 6, len(devices)) / 2 ** 30
+        estimated, million = (head_memory(dataclasses.replace(config, **settings).part(HeadSpec),
+                                          config.per_batch_size, classes, len(devices)) / unit
+                              for classes, unit in ((arguments.classes, MIB), (10 ** 6, 2 ** 30)))
         print(f"{name:32s} measured {measured:7.0f}   estimated {estimated:7.0f}   "
               f"for a million classes estimated {million:6.2f} GiB")
 

@@ -17,8 +17,8 @@ import mxnet as mx
 import numpy as np
 
 from benchmarks.harness import machine, peak_memory, speed_ratio, take_turns
-from training.config import Config
 from training.model import Model
+from training.specs import HeadSpec, ModelSpec, NetworkSpec
 
 SIDE, STEPS, MIB = 112, 3, 2 ** 20
 KEEPING, MIRRORED, SWITCH, NOTHING = "all maps kept", "--mirror-memory", "MXNET_BACKWARD_DO_MIRROR=1", "nothing"
@@ -26,9 +26,9 @@ KEEPING, MIRRORED, SWITCH, NOTHING = "all maps kept", "--mirror-memory", "MXNET_
 
 def make_step(network: str, head: str, batch: int, mirrored: bool) -> tuple[Model, Callable[[], None]]:
     """A model, and a function that makes one step of its network."""
-    config = Config(network=network, version_output=head, emb_size=128, mirror_memory=mirrored)
-    model = Model(config, (SIDE, SIDE), 10, [mx.cpu(0)])
-    model.initialize(config)
+    spec = ModelSpec(NetworkSpec(network, 128, head), HeadSpec(128), recompute=mirrored)
+    model = Model(spec, (SIDE, SIDE), 10, [mx.cpu(0)])
+    model.initialize()
     data = mx.nd.array(np.random.RandomState(0).randint(0, 256, (batch, 3, SIDE, SIDE)))
     gradient = mx.nd.array(np.random.RandomState(1).randn(batch, 128))
 

@@ -28,8 +28,8 @@ from benchmarks.table import SIDE, Row
 from common.environment import usable_cores
 from common.errors import UserError
 from recordio_tools.records.dataset import FaceDataset, open_dataset
-from training.data.augmentation import Augmentation
 from training.data.loader import BatchLoader
+from training.specs import LoaderSpec
 
 BATCH, BATCHES, LOOPED = 128, 96, 4  # batches a turn, and of the slow loop, whose time is scaled up
 LOOP, OURS, BARE = "loop", "ours", "bare"
@@ -99,7 +99,7 @@ def _noting_cpu(function: Callable[[], None], spent: list[float]) -> Callable[[]
 
 def _read_from_cold(dataset: FaceDataset) -> None:
     """A loader that has nothing in advance, so that it decodes no image outside the time that counts."""
-    loader = BatchLoader(dataset, np.arange(len(dataset)), BATCH, Augmentation(), seed=0, ahead=1)
+    loader = BatchLoader(dataset, np.arange(len(dataset)), LoaderSpec(BATCH, ahead=1))
     for _ in range(BATCHES):
         loader.next()
     loader.close()

@@ -6,139 +6,149 @@ keeps it as `config.json`. Names are the flags of InsightFace's MXNet scripts wh
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from training.option import ELSEWHERE, HARMLESS, REFUSED, SAME, TRUNK, option
 
 SCHEDULE_BATCH = 512  # the total batch that the schedules of presets and defaults are written for
 LINEAR_RATE = 0.1  # the rate at that batch which the linear rule starts from: that of all presets
-
-
-def option(default: Any, text: str, **extra: Any) -> Any:
-    """A dataclass field with the help text (and argparse settings) of its flag."""
-    return field(default=default, metadata={"help": text, **extra})
+Spec = TypeVar("Spec")
 
 
 @dataclass(frozen=True)
 class Config:
-    """What a run does; every field is a flag (`per_batch_size` is `--per-batch-size`)."""
+    """What a run does; every field is a flag (`per_batch_size` is `--per-batch-size`), and its range, and whether it
+    may be another one on --resume or at another worker, stand with it."""
 
-    preset: str = option("", "one of the paper's seven systems; flags given beside it win")
+    preset: str = option("", "one of the paper's seven systems; flags given beside it win", on_resume=ELSEWHERE)
     # where
-    data_dir: str = option("", "folder with train.rec, train.idx, property and the .bin sets", group="data")
+    data_dir: str = option("", "folder with train.rec, train.idx, property and the .bin sets", group="data",
+                           on_resume=ELSEWHERE)
     prefix: str = option("runs/model/model", "checkpoints are PREFIX-symbol.json and PREFIX-NNNN.params; "
-                         "logs and state lie in the folder of PREFIX", group="data")
+                         "logs and state lie in the folder of PREFIX", group="data", on_resume=ELSEWHERE)
     pretrained: str = option("", "PREFIX,EPOCH of a checkpoint to start from: parameters that match in name and "
-                             "shape are taken, the others are listed", metavar="PREFIX,EPOCH", group="data")
+                             "shape are taken, the others are listed", metavar="PREFIX,EPOCH", group="data",
+                             on_resume=ELSEWHERE)
     pretrained_partial: bool = option(False, "go ahead where most of the network is not in the checkpoint of "
-                                      "--pretrained", group="data")
+                                      "--pretrained", group="data", on_resume=ELSEWHERE)
     target: str = option("", "verification sets: NAME for NAME.bin in --data-dir, or paths; default: those of "
-                         "lfw,cfp_fp,agedb_30 that exist; none: no verification", group="data")
+                         "lfw,cfp_fp,agedb_30 that exist; none: no verification", group="data", on_resume=HARMLESS)
     image_size: str = option("", "H,W of the network's input; default: what `property` says", metavar="H,W",
-                             group="data")
-    images_filter: int = option(0, "leave out identities with fewer images than this", group="data")
+                             group="data", on_resume=REFUSED)
+    images_filter: int = option(0, "leave out identities with fewer images than this", group="data",
+                                least=0, on_resume=REFUSED)
     rand_mirror: int = option(1, "1: mirror half of the images, at random", choices=(0, 1), group="data")
-    cutoff: int = option(0, "grey out a square of this side, in half of the images", group="data")
+    cutoff: int = option(0, "grey out a square of this side, in half of the images", group="data", least=0)
     color: int = option(0, "1: jitter brightness, contrast, saturation by 0.125; 2: JPEG artefacts as well",
                         choices=(0, 1, 2), group="data")
-    workers: int = option(0, "threads that decode images; 0: one a core", group="data")
+    workers: int = option(0, "threads that decode images; 0: one a core", group="data", least=0, on_resume=HARMLESS)
     # the network
-    network: str = option("r50", "r18 r34 r50 r100 r152 ...: LResNet; y1 y2: MobileFaceNet", group="network")
-    emb_size: int = option(512, "dimensions of the embedding", group="network")
+    network: str = option("r50", "r18 r34 r50 r100 r152 ...: LResNet; y1 y2: MobileFaceNet", group="network",
+                          on_resume=TRUNK)
+    emb_size: int = option(512, "dimensions of the embedding", group="network", above=0, on_resume=REFUSED)
     version_output: str = option("E", "how the last feature map becomes the embedding",
-                                 choices=("E", "FC", "GDC", "GAP", "GNAP"), group="network")
+                                 choices=("E", "FC", "GDC", "GAP", "GNAP"), group="network", on_resume=REFUSED)
     gnap_variant: str = option("paper", "GNAP with one part left out or changed: no BatchNorm before it, no "
                                "reweighting of the local features, that BatchNorm's gamma learned, or the mean norm "
                                "taken over the batch, as in InsightFace's script",
                                choices=("paper", "no-first-bn", "no-reweighting", "learned-gamma", "batch-mean"),
-                               group="network")
+                               group="network", on_resume=REFUSED)
     version_input: int = option(1, "LResNet: 0 7x7 stride 2 and pooling, 1 3x3 stride 1", choices=(0, 1),
-                                group="network")
-    version_unit: int = option(3, "LResNet: the residual unit", group="network")
-    version_se: int = option(0, "LResNet: 1 adds squeeze-and-excitation", choices=(0, 1), group="network")
-    version_act: str = option("prelu", "activation", choices=("prelu", "relu"), group="network")
-    bn_mom: float = option(0.9, "momentum of BatchNorm's running statistics", group="network")
+                                group="network", on_resume=TRUNK)
+    version_unit: int = option(3, "LResNet: the residual unit", group="network", on_resume=TRUNK)
+    version_se: int = option(0, "LResNet: 1 adds squeeze-and-excitation", choices=(0, 1), group="network",
+                             on_resume=TRUNK)
+    version_act: str = option("prelu", "activation", choices=("prelu", "relu"), group="network", on_resume=TRUNK)
+    bn_mom: float = option(0.9, "momentum of BatchNorm's running statistics", group="network", above=0, below=1)
     # the loss
     loss_type: int = option(4, "0 softmax, 2 CosFace, 4 ArcFace, 5 combined: cos(a*theta + m) - b",
                             choices=(0, 2, 4, 5), group="loss")
-    margin_s: float = option(64.0, "scale of the cosines", group="loss")
-    margin_m: float = option(0.5, "the margin: radians for ArcFace, a cosine for CosFace", group="loss")
-    margin_a: float = option(1.0, "combined: factor of the angle", group="loss")
-    margin_b: float = option(0.0, "combined: what is taken off the cosine", group="loss")
+    margin_s: float = option(64.0, "scale of the cosines", group="loss", above=0)
+    margin_m: float = option(0.5, "the margin: radians for ArcFace, a cosine for CosFace", group="loss", least=0)
+    margin_a: float = option(1.0, "combined: factor of the angle", group="loss", above=0)
+    margin_b: float = option(0.0, "combined: what is taken off the cosine", group="loss", least=0)
     easy_margin: int = option(0, "ArcFace: 1 leaves own-class cosines below 0 without a margin", choices=(0, 1),
                               group="loss")
     margin_warmup: int = option(0, "let the margin grow from 0, and the scale from sqrt(2) ln(classes - 1), to what "
-                                "the flags say, over the first N steps; 0: off", group="loss")
-    ce_loss: bool = option(False, "for the ecosystem's scripts: the cross-entropy is always in the log", group="loss")
+                                "the flags say, over the first N steps; 0: off", group="loss", least=0)
+    ce_loss: bool = option(False, "for the ecosystem's scripts: the cross-entropy is always in the log", group="loss",
+                           on_resume=ELSEWHERE)
     # the optimizer
-    lr: float = option(0.1, "learning rate, as it is used: no scaling with the batch", group="optimizer")
+    lr: float = option(0.1, "learning rate, as it is used: no scaling with the batch", group="optimizer", above=0)
     lr_mode: str = option("step", "how the rate falls: step, to a tenth at each of --lr-steps; cosine or poly (a "
                           "parabola), to 0 at the end of the training", choices=("step", "cosine", "poly"),
                           group="optimizer")
     lr_steps: str = option("", "where the rate falls to a tenth, comma-separated, in steps of this run; default: the "
                            "preset's, else 100000,140000,160000 (softmax 40000,60000,80000), which are written for a "
                            "total batch of 512 and stretch to the real one", metavar="N,N,...", group="optimizer")
-    warmup: int = option(0, "linear warm-up, in steps of this run", group="optimizer")
+    warmup: int = option(0, "linear warm-up, in steps of this run", group="optimizer", least=0)
     clip_gradient: float = option(0.0, "shorten the whole gradient, network and classification layer together, to this "
                                   "norm where it is longer; of the mean loss, over all devices and workers, before "
-                                  "weight decay; 0: off", group="optimizer")
-    wd: float = option(5e-4, "weight decay of weights, BatchNorm's gammas and PReLU's slopes", group="optimizer")
-    mom: float = option(0.9, "momentum", group="optimizer")
+                                  "weight decay; 0: off", group="optimizer", least=0)
+    wd: float = option(5e-4, "weight decay of weights, BatchNorm's gammas and PReLU's slopes", group="optimizer",
+                       least=0)
+    mom: float = option(0.9, "momentum", group="optimizer", least=0, below=1)
     emb_wd_mult: float = option(1.0, "factor on --wd for the layer after the global operator (pre_fc1)",
-                                group="optimizer")
-    fc7_wd_mult: float = option(1.0, "factor on --wd for the classification layer", group="optimizer")
+                                group="optimizer", least=0)
+    fc7_wd_mult: float = option(1.0, "factor on --wd for the classification layer", group="optimizer", least=0)
     fc7_lr_mult: float = option(1.0, "factor on --lr for the classification layer (FasterFC: 10)",
-                                group="optimizer")
+                                group="optimizer", least=0)
     fc7_no_bias: bool = option(False, "softmax: a classification layer without bias", group="optimizer")
-    per_batch_size: int = option(128, "images a step on each device", group="optimizer")
+    per_batch_size: int = option(128, "images a step on each device", group="optimizer", above=0)
     accumulate: int = option(1, "micro-batches whose gradients are added before an update: a step then takes "
                              "per-batch-size x devices x N images, in the memory of one micro-batch. BatchNorm sees "
-                             "one micro-batch at a time", group="optimizer")
+                             "one micro-batch at a time", group="optimizer", above=0)
     fc7_parallel: bool = option(False, "share the classes out over --devices: each holds its part of the layer and "
                                 "sees the embeddings of the whole batch; the same numbers, in a part of the memory",
                                 group="optimizer")
     partial_fc: float = option(1.0, "share of the classes that takes part in a step: those of the batch, and others at "
                                "random (Partial FC); 0.1 suits from a hundred thousand classes. Accuracy in the log "
                                "is then among these, and the other rows rest: no momentum, no decay", metavar="RATE",
-                               group="optimizer")
+                               group="optimizer", above=0, most=1)
     # the length
     max_steps: int = option(0, "end after this many steps of this run; 0: no such end",
-                            group="length")
+                            group="length", least=0, on_resume=HARMLESS, workers=SAME)
     total_steps: int = option(0, "the same; where a preset sets it, it is written for a total batch of 512 and "
-                              "stretches to the real one, unless one of these three is given", group="length")
-    end_epoch: int = option(100000, "end after this many epochs", group="length")
+                              "stretches to the real one, unless one of these three is given", group="length",
+                              least=0, on_resume=HARMLESS, workers=SAME)
+    end_epoch: int = option(100000, "end after this many epochs", group="length",
+                            above=0, on_resume=HARMLESS, workers=SAME)
     # watching
-    verbose: int = option(2000, "verify every so many steps; 0: at the end only", group="watching")
-    frequent: int = option(20, "log every so many steps", group="watching")
+    verbose: int = option(2000, "verify every so many steps; 0: at the end only", group="watching",
+                          least=0, on_resume=HARMLESS, workers=SAME)
+    frequent: int = option(20, "log every so many steps", group="watching", above=0, on_resume=HARMLESS, workers=SAME)
     ckpt: int = option(1, "0 keep no checkpoint, 1 save when the target is best so far, 2 save at every "
                        "verification, 3 save when best, always as number 1, so that only the best is kept; the end of "
                        "training is saved as well, unless 0 or 3 (3: unless there is no target)",
-                       choices=(0, 1, 2, 3), group="watching")
+                       choices=(0, 1, 2, 3), group="watching", on_resume=HARMLESS)
     best_metric: str = option("accuracy", "what makes a checkpoint best, on the last of the targets",
-                              choices=("accuracy", "tpr", "eer", "auc"), group="watching")
+                              choices=("accuracy", "tpr", "eer", "auc"), group="watching", on_resume=HARMLESS)
     save_every: float = option(600.0, "save the state for --resume every so many seconds, beside at every "
-                               "verification; 0: only there", group="watching")
+                               "verification; 0: only there", group="watching", least=0, on_resume=HARMLESS)
     on_nan: str = option("stop", "when a loss or a gradient is not finite: stop, or skip that step and go on",
-                         choices=("stop", "skip"), group="watching")
+                         choices=("stop", "skip"), group="watching", on_resume=HARMLESS, workers=SAME)
     # the machine
     devices: str = option("", "cpu:0,cpu:1 or gpu:0,gpu:1; default: all visible GPUs, else the CPU",
                           group="machine")
     kvstore: str = option("device", "where gradients are added up: on a device or the host (local); over several "
                           "processes, dist_sync (python -m training.launch starts them) or horovod (horovodrun does)",
-                          choices=("local", "device", "dist_sync", "dist_device_sync", "horovod"), group="machine")
+                          choices=("local", "device", "dist_sync", "dist_device_sync", "horovod"), group="machine",
+                          on_resume=HARMLESS, workers=SAME)
     dtype: str = option("float32", "float16: convolutions in float16, on GPUs that have it, in half of the memory; "
                         "weights, momentum, norms, the classification layer and checkpoints stay float32, the loss is "
                         "scaled, and a step that overflows is left out", choices=("float32", "float16"),
                         group="machine")
     mirror_memory: bool = option(False, "keep few maps of the network for the backward pass and compute the others "
                                  "again: about half of the memory, a forward pass more", group="machine")
-    seed: int = option(0, "seed of weights, order, mirroring and dropout", group="machine")
+    seed: int = option(0, "seed of weights, order, mirroring and dropout", group="machine", least=0, most=2 ** 31 - 1)
     resume: bool = option(False, "go on from the newest state in the folder of PREFIX; without one, begin",
-                          group="machine")
+                          group="machine", on_resume=ELSEWHERE)
     overwrite: bool = option(False, "begin anew in a folder that holds another run, discarding that run",
-                             group="machine")
+                             group="machine", on_resume=ELSEWHERE)
     dry_run: bool = option(False, "print the resolved configuration, schedule, parameters, FLOPs and memory, "
-                           "and stop", group="machine")
-    from_preset: str = field(default="", metadata={"flag": False})  # names of the fields that the preset has set
+                           "and stop", group="machine", on_resume=ELSEWHERE, workers=SAME)
+    from_preset: str = ""  # no flag: names of the fields that the preset has set
 
     def is_stretched(self, name: str) -> bool:
         """Whether the steps of a field are for a total batch of 512: a preset's or a default, not a person's."""
@@ -163,9 +173,6 @@ class Config:
         """Every field by name, for `config.json`."""
         return dataclasses.asdict(self)
 
-
-# What need not be the same at all workers of a run: none of these moves a parameter before the end.
-FREE = frozenset((
-    "preset", "from_preset", "data_dir", "prefix", "pretrained", "pretrained_partial", "target", "workers", "max_steps",
-    "total_steps", "end_epoch", "verbose", "frequent", "ckpt", "best_metric", "resume", "overwrite", "dry_run",
-    "kvstore", "save_every", "on_nan", "ce_loss"))
+    def part(self, spec: type[Spec]) -> Spec:
+        """A dataclass whose fields are all called like fields of this one, with their values."""
+        return spec(**{item.name: getattr(self, item.name) for item in dataclasses.fields(spec)})  # type: ignore

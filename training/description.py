@@ -46,13 +46,14 @@ def _cost(config: Config, num_classes: int, model: Model) -> list[str]:
     network = f"network: {config.network} {config.version_output} {config.emb_size}-d"
     try:
         devices = len(model.devices)
-        cost = estimate(model.symbol, config, model.image_size, num_classes, devices)
+        samples, head = config.per_batch_size, model.spec.head
+        cost = estimate(model.symbol, model.spec, samples, model.image_size, num_classes, devices)
         return [f"{network}, {cost.parameters / 1e6:.2f} million parameters, {cost.macs / 1e6:.0f} million "
                 f"multiply-adds ({2 * cost.macs / 1e9:.2f} GFLOPs) an image; classification layer "
                 f"{cost.head_parameters / 1e6:.2f} million parameters",
                 f"memory: about {(cost.network_memory + cost.head_memory) / 2 ** 30:.1f} GiB on each device, "
                 f"{cost.head_memory / 2 ** 30:.2f} of it for the classification layer "
-                f"({compare_heads(config, num_classes, devices)})"]
+                f"({compare_heads(head, samples, num_classes, devices)})"]
     except Exception as error:  # whatever it is: an estimate is no reason not to train
         log.debug("no estimate", exc_info=True)
         reason = " ".join(str(error).split("Stack trace")[0].split())[:120]

@@ -10,8 +10,8 @@ import mxnet as mx
 
 from symbols.count import flops_and_params
 from symbols.segments import choose_cuts, cut
-from training.config import Config
 from training.head.shard import CHUNK
+from training.specs import HeadSpec, ModelSpec
 
 FLOAT, HALF = 4, 2  # bytes
 UNSHARED = 1.6  # measured: the segments' arrays do not fit into one another's memory exactly
@@ -30,9 +30,9 @@ class Estimate:
     head_memory: int
 
 
-def estimate(symbol: mx.sym.Symbol, config: Config, image_size: tuple[int, int], num_classes: int,
+def estimate(symbol: mx.sym.Symbol, spec: ModelSpec, samples: int, image_size: tuple[int, int], num_classes: int,
              devices: int) -> Estimate:
-    """Estimate a training step.
+    """Estimate a training step with so many samples on each device at a time.
 
     Memory of the network: weights, gradients and momentum, and what MXNet's planner allots to the maps. Mirrored, those
     are the largest segment's and three times what passes between segments (kept, put out, and its gradient), times
@@ -41,46 +41,46 @@ def estimate(symbol: mx.sym.Symbol, config: Config, image_size: tuple[int, int],
     shape = (1, 3, *image_size)
     macs, parameters = flops_and_params(symbol, shape)
     maps = _planned(symbol, shape)
-    if config.mirror_memory:
+    if spec.recompute:
         cuts = choose_cuts(symbol, shape)
         maps, inner = 3 * FLOAT * cuts.kept, 0
         for segment in cut(symbol, cuts.places):
             inner = max(inner, _planned(segment, shape))
             shape = tuple(segment.infer_shape(data=shape)[1][0])
         maps = int(UNSHARED * (maps + inner))
-    network = 3 * FLOAT * parameters + maps * config.per_batch_size
-    if config.dtype == "float16":
-        network = 3 * FLOAT * parameters + HALF * parameters + maps * config.per_batch_size // 2
-    return Estimate(parameters, macs, num_classes * config.emb_size, network,
-                    head_memory(config, num_classes, devices))
+    network = 3 * FLOAT * parameters + maps * samples
+    if spec.float16:
+        network = 3 * FLOAT * parameters + HALF * parameters + maps * samples // 2
+    return Estimate(parameters, macs, num_classes * spec.head.emb_size, network,
+                    head_memory(spec.head, samples, num_classes, devices))
 
 
-def head_memory(config: Config, num_classes: int, devices: int) -> int:
+def head_memory(spec: HeadSpec, samples: int, num_classes: int, devices: int) -> int:
     """Bytes that a training step of the classification layer takes on one device, the fullest.
 
     Weights and momentum of the device's classes; of those that take part the gradient, a copy of the weights where they
     are sampled, and two arrays of samples x classes; what the update takes at a time. Where several devices hold the
     whole layer, a gradient of each on the one that adds them up. `python -m benchmarks.head_memory` measures.
     """
-    samples, rows = config.per_batch_size, num_classes
-    if config.fc7_parallel:
+    rows = num_classes
+    if spec.fc7_parallel:
         samples, rows = samples * devices, math.ceil(rows / devices)
-    taking = math.ceil(config.partial_fc * rows)
-    copies = 2 * rows + taking * (1 if config.partial_fc == 1 else 2)
-    if devices > 1 and not config.fc7_parallel and config.partial_fc == 1:
+    taking = math.ceil(spec.partial_fc * rows)
+    copies = 2 * rows + taking * (1 if spec.partial_fc == 1 else 2)
+    if devices > 1 and not spec.fc7_parallel and spec.partial_fc == 1:
         copies += devices * rows
-    return FLOAT * (copies * config.emb_size + 2 * samples * taking + 3 * min(CHUNK, taking * config.emb_size))
+    return FLOAT * (copies * spec.emb_size + 2 * samples * taking + 3 * min(CHUNK, taking * spec.emb_size))
 
 
-def compare_heads(config: Config, num_classes: int, devices: int) -> str:
+def compare_heads(spec: HeadSpec, samples: int, num_classes: int, devices: int) -> str:
     """The classification layer's memory in each of its layouts, for the log."""
-    rate = config.partial_fc if config.partial_fc < 1 else 0.1
+    rate = spec.partial_fc if spec.partial_fc < 1 else 0.1
     layouts: dict[str, dict[str, Any]] = {
         "whole": dict(fc7_parallel=False, partial_fc=1.0), "--fc7-parallel": dict(fc7_parallel=True, partial_fc=1.0),
         f"--partial-fc {rate:g}": dict(fc7_parallel=False, partial_fc=rate),
         "both": dict(fc7_parallel=True, partial_fc=rate)}
-    return ", ".join(f"{name} {head_memory(replace(config, **flags), num_classes, devices) / 2 ** 30:.2f} GiB"
-                     for name, flags in layouts.items())
+    return ", ".join(f"{name} {head_memory(replace(spec, **layout), samples, num_classes, devices) / 2 ** 30:.2f} GiB"
+                     for name, layout in layouts.items())
 
 
 def _planned(symbol: mx.sym.Symbol, shape: tuple[int, ...]) -> int:

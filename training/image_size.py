@@ -5,35 +5,41 @@ import symbols
 from common.errors import UserError
 from symbols.shapes import infer_shapes
 from training.arguments import parse_image_size
-from training.config import Config
+from training.specs import NetworkSpec
 
 GLOBAL = 7  # the side of the map that GDC's layer covers
 USUAL = (112, 112)
 
 
-def check_image_size(config: Config, packed: tuple[int, int]) -> None:
-    """UserError, with a way out, where --image-size or --version-output GDC does not suit records of size `packed`."""
-    if config.image_size and parse_image_size(config.image_size) != packed:
-        raise UserError(f"--image-size {config.image_size}: the records in {config.data_dir} are "
-                        f"{packed[0]},{packed[1]} (height, width), and a training takes them as they are: leave the "
-                        f"flag out, or pack the images again with python -m recordio_tools pack ... "
-                        f"--image-size {config.image_size} --resize")
-    if config.version_output != "GDC":
+def check_image_size(wanted: str, packed: tuple[int, int], data_dir: str) -> None:
+    """UserError, with a way out, where records in data_dir of size `packed` are not of the size H,W that is wanted."""
+    if wanted and parse_image_size(wanted) != packed:
+        raise UserError(f"--image-size {wanted}: the records in {data_dir} are {packed[0]},{packed[1]} (height, width),"
+                        " and a training takes them as they are: leave the flag out, or pack the images again with "
+                        f"python -m recordio_tools pack ... --image-size {wanted} --resize")
+
+
+def check_last_map(spec: NetworkSpec, packed: tuple[int, int], data_dir: str) -> None:
+    """UserError, with a way out, where the head of `spec` does not go with images of size `packed`.
+
+    ValueError where there is no such network.
+    """
+    if spec.version_output != "GDC":
         return
-    height, width = _last_map(config, packed)
+    height, width = _last_map(spec, packed)
     if (height, width) == (GLOBAL, GLOBAL):
         return
-    usual = "" if _last_map(config, USUAL) != (GLOBAL, GLOBAL) else (
+    usual = "" if _last_map(spec, USUAL) != (GLOBAL, GLOBAL) else (
         f"pack the images again with python -m recordio_tools pack ... --image-size {USUAL[0]},{USUAL[1]} --resize, "
         "or ")
     raise UserError(f"--version-output GDC: its layer conv_6dw7_7 covers a map of {GLOBAL}x{GLOBAL}, and --network "
-                    f"{config.network} makes one of {height}x{width} of the {packed[0]}x{packed[1]} images in "
-                    f"{config.data_dir}: {usual}take another --version-output (GNAP, GAP and E go with any size)")
+                    f"{spec.network} makes one of {height}x{width} of the {packed[0]}x{packed[1]} images in "
+                    f"{data_dir}: {usual}take another --version-output (GNAP, GAP and E go with any size)")
 
 
-def _last_map(config: Config, size: tuple[int, int]) -> tuple[int, int]:
+def _last_map(spec: NetworkSpec, size: tuple[int, int]) -> tuple[int, int]:
     """Height and width of the network's last feature map for images of `size`; ValueError for no such network."""
-    symbol = symbols.build(config.network, config.emb_size, "GAP", config.version_input, config.version_unit,
-                           config.version_se, config.version_act)
+    symbol = symbols.build(spec.network, spec.emb_size, "GAP", spec.version_input, spec.version_unit, spec.version_se,
+                           spec.version_act)
     _, _, height, width = infer_shapes(symbol, (1, 3, *size))["bn1_output"]
     return height, width

@@ -13,7 +13,6 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from common.errors import RunError
 from eval.verification import VerificationResult, VerificationSet
-from training.config import Config
 from training.data.loader import BatchLoader
 from training.guard import Guard, check_finite
 from training.model import Model, momentum_arrays
@@ -25,6 +24,7 @@ from training.saving.checkpoint import save_checkpoint
 from training.saving.state import Progress, States
 from training.schedule import Schedule
 from training.signals import Signals, Stopped
+from training.specs import LoopSpec
 from training.step import update
 from training.validation import result_row, verify
 
@@ -38,17 +38,18 @@ class Loop:
     alone verifies and writes; None at the others.
     """
 
-    def __init__(self, config: Config, schedule: Schedule, model: Model, trainer: mx.gluon.Trainer, loader: BatchLoader,
+    def __init__(self, spec: LoopSpec, schedule: Schedule, model: Model, trainer: mx.gluon.Trainer, loader: BatchLoader,
                  targets: list[VerificationSet], progress: Progress, runlog: RunLog | None, states: States,
                  signals: Signals) -> None:
-        self.config, self.schedule, self.model, self.trainer = config, schedule, model, trainer
+        self.spec, self.saving = spec, spec.saving
+        self.schedule, self.model, self.trainer = schedule, model, trainer
         self.loader, self.targets, self.progress, self.runlog = loader, targets, progress, runlog
         self.states, self.signals, self.workers = states, signals, model.workers
         self.first = self.workers.rank == 0
         self.rate = schedule.scheduler()
-        self.linear_rate = config.linear_rate(config.total_batch(len(model.devices), model.workers.number))
+
         self.watch = Watch(progress.warned, progress.symptoms)
-        self.guard = Guard(progress, config.on_nan == "skip")
+        self.guard = Guard(progress, spec.skip_non_finite)
         self.window = Window()
         self._saved_at, self._saved_step = time.monotonic(), progress.step
         self._changed = states.newest is None  # the state at step 0 also tells at once if there is room for one
@@ -62,7 +63,7 @@ class Loop:
             with logging_redirect_tqdm():  # lines of the log go above the bar
                 return self._until_the_end(bar)
         except OSError as error:
-            where = error.filename or Path(self.config.prefix).parent
+            where = error.filename or Path(self.saving.prefix).parent
             raise RunError(f"{where}: {error.strerror or error}; {self._what_is_left()}") from None
         finally:
             bar.close()
@@ -95,11 +96,11 @@ class Loop:
         return 130
 
     def _save_is_due(self) -> bool:
-        every = self.config.save_every
+        every = self.saving.save_every
         return self.first and bool(every) and time.monotonic() - self._saved_at > every
 
     def _verification_is_due(self) -> bool:
-        step, every = self.progress.step, self.config.verbose
+        step, every = self.progress.step, self.spec.verify_every
         if self.progress.verified_step == step:
             return False
         return step >= self.schedule.end or bool(every and step and step % every == 0)
@@ -108,7 +109,7 @@ class Loop:
         progress = self.progress
         self.trainer.set_learning_rate(self.rate(progress.step))
         if self.model.has_dropout:
-            own = self.config.seed * 1000003 + self.workers.rank * 998244353 + progress.step
+            own = self.spec.seed * 1000003 + self.workers.rank * 998244353 + progress.step
             mx.random.seed(own % 2 ** 31)
         began = time.perf_counter()
         batch = self.loader.next()
@@ -124,7 +125,7 @@ class Loop:
         progress.bad += batch.bad
         self._changed = True
         bar.update()
-        if progress.step % self.config.frequent == 0:
+        if progress.step % self.spec.log_every == 0:
             self._flush_window(bar)
 
     def _flush_window(self, bar: tqdm) -> None:
@@ -149,13 +150,13 @@ class Loop:
                 f"{row['accuracy']:.4f} cosine {row['cosine']:.4f} lr {row['lr']:g} {row['samples_per_s']:.1f} "
                 f"images/s waiting {row['data_wait']:.0%} left {duration(left)}")
         moved = self.model.head.layer.margin(mx.nd.array([row["cosine"]])).asscalar()
-        symptoms = Symptoms(epoch, row["cosine"], summary["similarity"], row["data_wait"], self.config.loss_type != 0,
-                            row["accuracy"], moved, summary["norm"], self.schedule.base_lr, self.linear_rate)
+        symptoms = Symptoms(epoch, row["cosine"], summary["similarity"], row["data_wait"], self.spec.margin_loss,
+                            row["accuracy"], moved, summary["norm"], self.schedule.base_lr, self.spec.linear_lr)
         for warning in self.watch.look(symptoms):
             log.warning("warning: %s", warning)
 
     def _verify_and_save(self) -> None:
-        progress, config = self.progress, self.config
+        progress = self.progress
         last = progress.step >= self.schedule.end
         self.guard.settle()
         self._flush_window(tqdm(disable=True))
@@ -169,7 +170,7 @@ class Loop:
         if self.runlog:
             for result in results:
                 self._log_result(result, self.runlog)
-            if _is_kept(config.ckpt, better, last, bool(self.targets)):
+            if _is_kept(self.saving.ckpt, better, last, bool(self.targets)):
                 self._save_checkpoint(arguments, auxiliary, better, self.runlog)
         self._changed = True
         self.save_state()
@@ -181,14 +182,14 @@ class Loop:
         try:
             with self.signals.interruptible():
                 return verify(self.model.symbol, arguments, auxiliary, self.targets, self.model.devices,
-                              min(self.config.per_batch_size, 64))
+                              self.spec.verification_batch)
         except Stopped:
             return None
 
     def _is_best(self, results: list[VerificationResult]) -> bool:
         if not results:
             return False
-        progress, metric = self.progress, self.config.best_metric
+        progress, metric = self.progress, self.saving.best_metric
         value = getattr(results[-1], metric) * (-1 if metric == "eer" else 1)
         best_of = f"{metric} of {results[-1].name}"
         if progress.best is not None and progress.best_of == best_of and value <= progress.best:
@@ -198,9 +199,9 @@ class Loop:
 
     def _save_checkpoint(self, arguments: dict[str, Any], auxiliary: dict[str, Any], better: bool,
                          runlog: RunLog) -> None:
-        progress, prefix = self.progress, self.config.prefix
+        progress, prefix = self.progress, self.saving.prefix
         runlog.check()
-        number = 1 if self.config.ckpt == 3 else progress.saves + 1
+        number = 1 if self.saving.ckpt == 3 else progress.saves + 1
         path = save_checkpoint(prefix, number, self.model.symbol, arguments, auxiliary)
         progress.saves, progress.replaced = max(progress.saves, number), 0
         if better:
@@ -239,7 +240,7 @@ class Loop:
 
 
 def _is_kept(ckpt: int, better: bool, last: bool, verified: bool) -> bool:
-    """Whether --ckpt keeps a checkpoint: of the best so far, of the end; verified: there is something to be best at."""
+    """Whether `ckpt` keeps a checkpoint: of the best so far, of the end; verified: there is something to be best at."""
     at_the_end = last and (ckpt in (1, 2) or (ckpt == 3 and not verified))
     return at_the_end or ckpt == 2 or (ckpt in (1, 3) and better)
 

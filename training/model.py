@@ -15,7 +15,6 @@ from symbols.graph import fixed_gammas
 from symbols.half import half_precision
 from symbols.shapes import infer_shapes, parameter_names
 from training.cluster.workers import Workers
-from training.config import Config
 from training.head.fast_head import FROM_CLASSES, FastHead
 from training.head.layer import Layer
 from training.head.margin_head import INITIAL, MarginHead
@@ -23,30 +22,30 @@ from training.head.sharded_head import ShardedHead
 from training.mirror import MirroredNetwork
 from training.precision import LossScale
 from training.saving.contents import LOSS_SCALE, Contents
+from training.specs import HeadSpec, ModelSpec, NetworkSpec, OptimizerSpec
 
 Arrays = Mapping[str, mx.nd.NDArray]
 
 
-def build_symbol(config: Config) -> mx.sym.Symbol:
+def build_symbol(spec: NetworkSpec) -> mx.sym.Symbol:
     """The plain embedding symbol, as it is saved: the ecosystem's names and operators."""
-    return symbols.build(config.network, emb_size=config.emb_size, version_output=config.version_output,
-                         version_input=config.version_input, version_unit=config.version_unit,
-                         version_se=config.version_se, version_act=config.version_act, bn_mom=config.bn_mom,
-                         **(VARIANTS[config.gnap_variant] if config.version_output == "GNAP" else {}))
+    return symbols.build(spec.network, emb_size=spec.emb_size, version_output=spec.version_output,
+                         version_input=spec.version_input, version_unit=spec.version_unit,
+                         version_se=spec.version_se, version_act=spec.version_act, bn_mom=spec.bn_mom,
+                         **(VARIANTS[spec.gnap_variant] if spec.version_output == "GNAP" else {}))
 
 
-def build_head(config: Config, num_classes: int, devices: list[mx.Context],
+def build_head(spec: HeadSpec, optimizer: OptimizerSpec, num_classes: int, devices: list[mx.Context], seed: int = 0,
                workers: Workers | None = None) -> MarginHead | ShardedHead:
     """The classification layer, not initialised; UserError for settings that cannot be."""
-    layer = Layer(num_classes, config.emb_size, loss_type=config.loss_type, margin_s=config.margin_s,
-                  margin_m=config.margin_m, margin_a=config.margin_a, margin_b=config.margin_b,
-                  easy_margin=bool(config.easy_margin), no_bias=config.fc7_no_bias,
-                  fc7_lr_mult=config.fc7_lr_mult, fc7_wd_mult=config.fc7_wd_mult,
-                  margin_warmup=config.margin_warmup)
-    if not config.fc7_parallel and config.partial_fc == 1:
+    layer = Layer(num_classes, spec.emb_size, loss_type=spec.loss_type, margin_s=spec.margin_s,
+                  margin_m=spec.margin_m, margin_a=spec.margin_a, margin_b=spec.margin_b,
+                  easy_margin=bool(spec.easy_margin), no_bias=spec.fc7_no_bias, fc7_lr_mult=spec.fc7_lr_mult,
+                  fc7_wd_mult=spec.fc7_wd_mult, margin_warmup=spec.margin_warmup)
+    if not spec.fc7_parallel and spec.partial_fc == 1:
         return (FastHead if num_classes >= FROM_CLASSES else MarginHead)(layer)
-    return ShardedHead(layer, devices, config.fc7_parallel, config.partial_fc, config.mom, config.wd, config.seed,
-                       config.accumulate > 1, workers)
+    return ShardedHead(layer, devices, spec.fc7_parallel, spec.partial_fc, optimizer.mom, optimizer.wd, seed,
+                       optimizer.accumulate > 1, workers)
 
 
 class Model:
@@ -59,26 +58,25 @@ class Model:
     ValueError where there is no such network, or it does not take images of image_size.
     """
 
-    def __init__(self, config: Config, image_size: tuple[int, int], num_classes: int,
+    def __init__(self, spec: ModelSpec, image_size: tuple[int, int], num_classes: int,
                  devices: list[mx.Context], workers: Workers | None = None,
                  form: Callable[..., mx.sym.Symbol] = for_training) -> None:
-        self.workers = workers or Workers(config.kvstore)
-        self.devices, self.image_size, self.accumulate = devices, image_size, config.accumulate
-        self.clip_gradient = config.clip_gradient
-        self.symbol = build_symbol(config)
+        self.spec, self.workers = spec, workers or Workers()
+        self.devices, self.image_size, self.accumulate = devices, image_size, spec.optimizer.accumulate
+        self.clip_gradient = spec.optimizer.clip_gradient
+        self.symbol = build_symbol(spec.network)
         shapes = infer_shapes(self.symbol, (1, 3, *image_size))
         self.shapes = {name: shapes[name] for name in parameter_names(self.symbol)}
-        self.scale = LossScale() if config.dtype == "float16" else None
+        self.scale = LossScale() if spec.float16 else None
         runs = form(self.symbol, (1, 3, *image_size), devices)
         runs = half_precision(runs) if self.scale else runs
         self.block = embedding_block(runs)
-        self.head = build_head(config, num_classes, devices, self.workers)
+        self.head = build_head(spec.head, spec.optimizer, num_classes, devices, spec.seed, self.workers)
         self.net_parameters = {parameter.name: parameter for parameter in self.block.collect_params().values()}
         self.head_parameters = dict(self.head.collect_params()) if isinstance(self.head, MarginHead) else {}
-        self.network = MirroredNetwork(runs, self.net_parameters, (1, 3, *image_size)) if config.mirror_memory else (
-            self.block)
+        self.network = MirroredNetwork(runs, self.net_parameters, (1, 3, *image_size)) if spec.recompute else self.block
         self.has_dropout = '"Dropout"' in self.symbol.tojson()
-        self._set_decay(config)
+        self._set_decay(spec.optimizer.emb_wd_mult)
         if self.accumulate > 1:
             for parameter in self._trained():
                 parameter.grad_req = "add"
@@ -99,30 +97,31 @@ class Model:
         for parameter in self._trained():
             parameter.zero_grad()
 
-    def _set_decay(self, config: Config) -> None:
+    def _set_decay(self, emb_wd_mult: float) -> None:
         # MXNet's own rule for Module: only weights and gammas decay.
         for name, parameter in self.net_parameters.items():
             parameter.wd_mult = 1.0 if name.endswith(("_weight", "_gamma")) else 0.0
         if "pre_fc1_weight" in self.net_parameters:
-            self.net_parameters["pre_fc1_weight"].wd_mult = config.emb_wd_mult
+            self.net_parameters["pre_fc1_weight"].wd_mult = emb_wd_mult
 
-    def initialize(self, config: Config) -> None:
+    def initialize(self) -> None:
         """Draw the weights from the seed: Xavier (gaussian, out, 2) for the network, Normal(0.01) for fc7."""
-        mx.random.seed(config.seed)
-        np.random.seed(config.seed)
+        mx.random.seed(self.spec.seed)
+        np.random.seed(self.spec.seed)
         for name, shape in self.shapes.items():
             self.net_parameters[name].shape = shape  # so that weights are drawn now, not at the first batch
         self.block.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="out", magnitude=2), ctx=self.devices)
         self.head.initialize(mx.init.Normal(INITIAL), ctx=self.devices)
         self.block.hybridize(static_alloc=True, static_shape=True)
 
-    def make_trainer(self, config: Config) -> gluon.Trainer:
+    def make_trainer(self) -> gluon.Trainer:
         """SGD with momentum over network and head.
 
         Gradients are added over the devices of all workers; each device updates its own copy of the weights.
         """
         parameters = {**self.net_parameters, **self.head_parameters}
-        settings = {"learning_rate": config.lr, "momentum": config.mom, "wd": config.wd}
+        optimizer = self.spec.optimizer
+        settings = {"learning_rate": optimizer.lr, "momentum": optimizer.mom, "wd": optimizer.wd}
         trainer = gluon.Trainer(parameters, "sgd", settings, kvstore=self.workers.store,
                                 update_on_kvstore=False)
         # Left to its first step, the trainer would then overwrite the running statistics of all devices but the first.

@@ -16,12 +16,12 @@ from recordio_tools.records.dataset import FaceDataset, open_dataset
 from training.cluster.joining import join
 from training.cluster.workers import Workers
 from training.config import Config
-from training.data.augmentation import Augmentation
 from training.data.loader import BatchLoader, choose_images
 from training.description import describe
-from training.image_size import check_image_size
+from training.image_size import check_image_size, check_last_map
 from training.loop import Loop
 from training.model import Model, set_momentum
+from training.parts import loader_spec, loop_spec, model_spec, schedule_spec
 from training.precision import check_precision
 from training.reporting.runlog import RunLog, write_config
 from training.saving.adapting import adapt_head
@@ -34,6 +34,7 @@ from training.saving.state import Progress, States, generations
 from training.schedule import SCHEDULE, Clock, resolve_schedule
 from training.shared_state import check_alike, check_weights, share_arrays, share_state
 from training.signals import Signals
+from training.specs import ModelSpec, NetworkSpec, PretrainedSpec, SavingSpec, VerificationSpec
 from training.validation import open_targets
 
 log = logging.getLogger(__name__)
@@ -52,11 +53,11 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
     check_precision(config.dtype, devices)
     dataset = open_dataset(config.data_dir)
     image_size = _image_size(config, dataset)
-    targets = open_targets(config, image_size) if first else []
+    targets = open_targets(config.part(VerificationSpec), image_size) if first else []
     chosen = choose_images(dataset, config.images_filter)
     total_batch = config.total_batch(len(devices), workers.number)
-    schedule = resolve_schedule(config, len(chosen), Clock(total_batch))
-    model = _build_model(config, image_size, dataset.num_classes, devices, workers)
+    schedule = resolve_schedule(schedule_spec(config), len(chosen), Clock(total_batch))
+    model = _build_model(model_spec(config), image_size, dataset.num_classes, devices, workers)
     states = States(Path(config.prefix).parent / "state",
                     _identity(config, devices, workers.number, image_size,
                               {"data": fingerprint(dataset, chosen), **people(dataset)}),
@@ -66,7 +67,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
     if first and not config.dry_run:
         bring_back(config.prefix)
     if config.pretrained and not (config.resume and generations(states.folder)):
-        loaded = open_pretrained(config, model.shapes, states.identity, model.head.shape, first)
+        loaded = open_pretrained(config.part(PretrainedSpec), model.shapes, states.identity, model.head.shape, first)
     identities = len(np.unique(dataset.labels[chosen]))
     described = describe(config, dataset, len(chosen), identities, model, targets)
     if config.dry_run:
@@ -74,13 +75,15 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
             print("\n".join([*described, f"schedule: {schedule.describe()}"]))
         return 0
 
-    state = share_state(workers, states, prepare_folder(config, states, closing) if first else None)
-    model.initialize(config)
-    trainer = model.make_trainer(config)
+    found = prepare_folder(config.part(SavingSpec), states, closing) if first else None
+    state = share_state(workers, states, found)
+    model.initialize()
+    trainer = model.make_trainer()
     progress, began, changes = Progress(), [], []
     if state:
         progress, arrays = state
-        schedule = resolve_schedule(config, len(chosen), Clock(total_batch, progress.step, progress.position))
+        clock = Clock(total_batch, progress.step, progress.position)
+        schedule = resolve_schedule(schedule_spec(config), len(chosen), clock)
         began = [f"resumed at step {progress.step}"]
         changes = [*states.changes, *schedule.changes(states.before.get(SCHEDULE))]
         head, momentum = adapt_head(model.head.layer, bool(model.head_parameters), arrays["head"], arrays["momentum"])
@@ -99,34 +102,33 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
         closing.callback(runlog.close)
         for line in (*described, f"schedule: {schedule.describe()}", *began, *changes):
             log.log(logging.WARNING if line.startswith(("warning: ", "--resume: ")) else logging.INFO, "%s", line)
-        write_config(folder, config, {
+        write_config(folder, config.as_dict(), {
             "devices": [str(device) for device in devices], "workers": workers.number,
             "num_classes": dataset.num_classes, "images": len(chosen), "image_size": list(image_size),
             "total_batch": total_batch, "schedule": asdict(schedule), "targets": [str(item.path) for item in targets]})
     # All workers know the same order, and each takes its own stretch of every batch: together, what one would take.
-    share = total_batch // workers.number
-    loader = BatchLoader(dataset, chosen, share, Augmentation(bool(config.rand_mirror), config.cutoff, config.color),
-                         config.seed, progress.position + workers.rank * share, config.workers, bad=progress.bad,
-                         stride=total_batch)
+    batches = loader_spec(config, total_batch, workers.number)
+    loader = BatchLoader(dataset, chosen, batches, progress.position + workers.rank * batches.batch, progress.bad)
     closing.callback(loader.close)
-    return Loop(config, schedule, model, trainer, loader, targets, progress, runlog, states, signals).run()
+    return Loop(loop_spec(config, total_batch), schedule, model, trainer, loader, targets, progress, runlog, states,
+                signals).run()
 
 
 def _image_size(config: Config, dataset: FaceDataset) -> tuple[int, int]:
     packed = (dataset.height, dataset.width)
-    try:
-        check_image_size(config, packed)
-    except ValueError:
-        pass  # there is no such network, which building it tells
+    check_image_size(config.image_size, packed, config.data_dir)
+    with contextlib.suppress(ValueError):  # there is no such network, as building it will say
+        check_last_map(config.part(NetworkSpec), packed, config.data_dir)
     return packed
 
 
-def _build_model(config: Config, image_size: tuple[int, int], num_classes: int, devices: list[mx.Context],
+def _build_model(spec: ModelSpec, image_size: tuple[int, int], num_classes: int, devices: list[mx.Context],
                  workers: Workers) -> Model:
     try:
-        return Model(config, image_size, num_classes, devices, workers)
+        return Model(spec, image_size, num_classes, devices, workers)
     except ValueError as error:  # the builders' own checks: an unknown network, a head that does not fit the images
-        raise UserError(f"--network {config.network} --version-output {config.version_output}: {error}") from None
+        network = spec.network
+        raise UserError(f"--network {network.network} --version-output {network.version_output}: {error}") from None
 
 
 def _identity(config: Config, devices: list[mx.Context], workers: int, image_size: tuple[int, int],

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from gluoncv.utils import LRScheduler, LRSequential
 
 from common.errors import UserError
-from training.config import SCHEDULE_BATCH, Config
+from training.config import SCHEDULE_BATCH
+from training.specs import ScheduleSpec
 
 ENDLESS = 2 ** 62
 FALLS_BY = 0.1
@@ -88,28 +89,27 @@ class Schedule:
                                                   for i, fall in enumerate(self.falls))
 
 
-def resolve_schedule(config: Config, images: int, clock: Clock) -> Schedule:
+def resolve_schedule(spec: ScheduleSpec, images: int, clock: Clock) -> Schedule:
     """The schedule of a run over `images` images.
 
-    The earliest of --max-steps, --total-steps and --end-epoch ends the training; a preset's length counts only where
+    The earliest of max_steps, total_steps and end_epoch ends the training; a preset's length counts only where
     a person gives none of them. UserError where the warm-up does not end before the rate falls.
     """
-    warmup = _steps(config, "warmup", [config.warmup], clock)[0]
-    falls = _steps(config, "lr_steps", config.lr_step_list(), clock) if config.lr_mode == "step" else []
+    warmup = _steps(spec, "warmup", (spec.warmup,), clock)[0]
+    falls = _steps(spec, "lr_steps", spec.lr_steps, clock) if spec.lr_mode == "step" else []
     if falls and warmup >= falls[0]:
         raise UserError(f"--warmup {warmup}: must end before the rate falls for the first time, at step {falls[0]} "
                         "(--lr-steps)")
-    ends = [max(1, clock.step_at(config.end_epoch * images))]
-    if config.max_steps:
-        ends.append(config.max_steps)
-    typed = bool(config.max_steps) or config.end_epoch != Config.end_epoch
-    if config.total_steps and not (config.is_stretched("total_steps") and typed):
-        ends += _steps(config, "total_steps", [config.total_steps], clock)
-    if config.lr_mode != "step" and warmup >= min(ends):
+    ends = [max(1, clock.step_at(spec.end_epoch * images))]
+    if spec.max_steps:
+        ends += _steps(spec, "max_steps", (spec.max_steps,), clock)
+    if spec.total_steps and not ("total_steps" in spec.stretched and spec.end_given):
+        ends += _steps(spec, "total_steps", (spec.total_steps,), clock)
+    if spec.lr_mode != "step" and warmup >= min(ends):
         raise UserError(f"--warmup {warmup}: must end before the training does, at step {min(ends)}")
     epochs = (clock.position + (min(ends) - clock.step) * clock.total_batch) / images
-    return Schedule(config.lr, tuple(falls), warmup, min(ends), epochs, images, config.lr_mode)
+    return Schedule(spec.lr, tuple(falls), warmup, min(ends), epochs, images, spec.lr_mode)
 
 
-def _steps(config: Config, name: str, values: list[int], clock: Clock) -> list[int]:
-    return [clock.stretch(value) for value in values] if config.is_stretched(name) else values
+def _steps(spec: ScheduleSpec, name: str, values: tuple[int, ...], clock: Clock) -> list[int]:
+    return [clock.stretch(value) if name in spec.stretched else value for value in values]

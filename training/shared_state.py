@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +10,19 @@ import mxnet as mx
 import numpy as np
 
 from training.cluster.workers import Workers
-from training.config import FREE, Config
+from training.config import Config
 from training.model import Model
+from training.option import ANY, flag_name, flags
 from training.saving.fingerprint import NAMES
 from training.saving.state import Arrays, Progress, States
-
-# These may differ between states, but workers that do not agree on them would wait for each other in vain.
-SAME_AT_WORKERS = ("max_steps", "total_steps", "end_epoch", "verbose", "frequent", "on_nan", "dry_run", "kvstore")
 
 
 def check_alike(workers: Workers, identity: dict[str, Any]) -> None:
     """UserError, naming what differs, where a worker has other flags or other data than worker 0."""
-    flags = {item.name for item in fields(Config)}
-    workers.check_same({f"--{name.replace('_', '-')}" if name in flags else name: value
-                        for name, value in identity.items()
-                        if name != NAMES and (name not in FREE or name in SAME_AT_WORKERS)})
+    known = flags(Config)
+    free = {NAMES, "from_preset", *(name for name, flag in known.items() if flag.workers == ANY)}
+    workers.check_same({flag_name(name) if name in known else name: value for name, value in identity.items()
+                        if name not in free})
 
 
 def share_state(workers: Workers, states: States,

@@ -10,7 +10,7 @@ import mxnet as mx
 from common.errors import UserError
 from eval.verification import VerificationResult, VerificationSet, numbers, verify_set
 from inference.embedder import Embedder
-from training.config import Config
+from training.specs import VerificationSpec
 
 log = logging.getLogger(__name__)
 DEFAULT_TARGETS = ("lfw", "cfp_fp", "agedb_30")
@@ -18,38 +18,38 @@ FPR = 0.001
 NONE = "none"
 
 
-def open_targets(config: Config, image_size: tuple[int, int]) -> list[VerificationSet]:
+def open_targets(spec: VerificationSpec, image_size: tuple[int, int]) -> list[VerificationSet]:
     """The verification sets of --target, read and checked; UserError for one that does not exist or does not fit."""
     sets: list[VerificationSet] = []
-    for path in _paths(config):
+    for path in _paths(spec):
         target = VerificationSet(path)
         if tuple(target.image_size) != tuple(image_size):
             raise UserError(f"--target {path}: its images are {target.image_size[0]}x{target.image_size[1]}, the "
                             f"network takes {image_size[0]}x{image_size[1]}")
         sets.append(target)
     if not sets:
-        log.info("no verification: %s", "--target none" if config.target.strip() == NONE else
-                 f"{_folder(config)} holds none of {', '.join(name + '.bin' for name in DEFAULT_TARGETS)}")
+        log.info("no verification: %s", "--target none" if spec.target.strip() == NONE else
+                 f"{_folder(spec)} holds none of {', '.join(name + '.bin' for name in DEFAULT_TARGETS)}")
     _tell_apart(sets)
     return sets
 
 
-def _folder(config: Config) -> Path:
+def _folder(spec: VerificationSpec) -> Path:
     """Where the sets lie: --data-dir, or beside the records that it names."""
-    path = Path(config.data_dir)
+    path = Path(spec.data_dir)
     return path if path.is_dir() else path.parent
 
 
-def _paths(config: Config) -> list[Path]:
+def _paths(spec: VerificationSpec) -> list[Path]:
     """The files of --target, each once, in its order."""
-    folder, text = _folder(config), config.target.strip()
+    folder, text = _folder(spec), spec.target.strip()
     if text == NONE:
         return []
     if not text:
         return [path for path in (folder / f"{name}.bin" for name in DEFAULT_TARGETS) if path.is_file()]
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise UserError(f"--target {config.target!r}: names no set; lfw,cfp_fp for example, or none")
+        raise UserError(f"--target {spec.target!r}: names no set; lfw,cfp_fp for example, or none")
     paths: list[Path] = []
     for name in names:
         path = _find(name, folder)

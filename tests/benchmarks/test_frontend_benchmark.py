@@ -11,7 +11,7 @@ PLACE = (16, 16), 7
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch):
-    monkeypatch.setattr(model, "build_symbol", lambda config: small_symbol(config.emb_size))
+    monkeypatch.setattr(model, "build_symbol", lambda spec: small_symbol(spec.emb_size))
 
 
 @pytest.mark.parametrize("devices", [[mx.cpu(0)], [mx.cpu(0), mx.cpu(1)]], ids=["one device", "two devices"])

@@ -7,6 +7,7 @@ import numpy as np
 import training.model
 from training.config import Config
 from training.data.loader import Batch
+from training.parts import model_spec
 
 SIDE, CLASSES, SIZE = 24, 11, 6
 
@@ -24,11 +25,12 @@ def tiny_symbol(frozen_statistics=True):
 
 def make_model(monkeypatch, devices=1, symbol=None, classes=CLASSES, **settings):
     """(config, model, trainer) on cpu:0, cpu:1, ..., begun from the seed."""
-    monkeypatch.setattr(training.model, "build_symbol", lambda config: tiny_symbol() if symbol is None else symbol)
+    monkeypatch.setattr(training.model, "build_symbol", lambda spec: tiny_symbol() if symbol is None else symbol)
     config = Config(**{"data_dir": "d", "emb_size": SIZE, "lr": 0.05, "margin_s": 8.0, "wd": 1e-3, **settings})
-    model = training.model.Model(config, (SIDE, SIDE), classes, [mx.cpu(number) for number in range(devices)])
-    model.initialize(config)
-    return config, model, model.make_trainer(config)
+    places = [mx.cpu(number) for number in range(devices)]
+    model = training.model.Model(model_spec(config), (SIDE, SIDE), classes, places)
+    model.initialize()
+    return config, model, model.make_trainer()
 
 
 def make_batch(images=8, seed=0, classes=CLASSES):

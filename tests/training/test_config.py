@@ -6,9 +6,12 @@ import pytest
 from common.errors import UserError
 from symbols.gnap import VARIANTS
 from symbols.graph import fixed_gammas
-from training.arguments import build_parser, flag_fields, parse_config
+from training import option, specs
+from training.arguments import build_parser, parse_config
 from training.config import Config
 from training.model import build_symbol
+from training.option import ANY, ELSEWHERE, HARMLESS, TRUNK, flags
+from training.parts import model_spec, schedule_spec
 from training.presets import PRESETS
 
 DATA = ["--data-dir", "x"]
@@ -61,7 +64,10 @@ def test_an_unknown_preset_suggests_the_nearest():
     ([*DATA, "--network", "z9"], "--network z9"),
     ([*DATA, "--image-size", "112"], "--image-size 112"),
     ([*DATA, "--pretrained", "model"], "PREFIX,EPOCH"),
-    ([*DATA, "--seed", "-3"], "--seed -3"),
+    ([*DATA, "--seed", "-3"], "--seed -3: must be from 0 to 2147483647"),
+    ([*DATA, "--mom", "1"], "--mom 1.0: must be below 1"),
+    ([*DATA, "--partial-fc", "1.5"], "--partial-fc 1.5: must be above 0 and at most 1"),
+    ([*DATA, "--partial-fc", "nan"], "--partial-fc nan: must be above 0 and at most 1"),
 ])
 def test_bad_values_are_one_line(argv, words):
     with pytest.raises(UserError) as caught:
@@ -78,8 +84,9 @@ def test_a_flag_that_argparse_refuses_is_one_line(capsys):
 
 def test_every_field_has_a_flag_with_help():
     actions = {action.dest: action for action in build_parser()._actions}
-    for item in flag_fields():
-        assert len(actions[item.name].help) > 8
+    assert {item.name for item in dataclasses.fields(Config)} - {"from_preset"} == set(flags(Config))
+    for name in flags(Config):
+        assert len(actions[name].help) > 8
 
 
 CONTRACT = """data-dir prefix pretrained ckpt verbose max-steps end-epoch network image-size version-se version-input
@@ -94,25 +101,51 @@ def test_help_names_every_flag_of_the_contract():
     assert not [flag for flag in CONTRACT.split() if f"--{flag} " not in text.replace("\n", " ").replace("]", " ")]
 
 
+def test_the_parts_have_the_defaults_of_the_command():
+    config = Config()
+    assert model_spec(config) == specs.ModelSpec()
+    assert schedule_spec(config) == dataclasses.replace(specs.ScheduleSpec(), lr_steps=(100000, 140000, 160000),
+                                                        stretched=frozenset(["lr_steps"]))
+    assert config.part(specs.SavingSpec) == specs.SavingSpec(config.prefix)
+
+
+# What may differ on --resume and between workers, as it was when the first states were written.
+REFUSED = {"network", "version_input", "version_unit", "version_se", "version_act", "version_output", "emb_size",
+           "gnap_variant", "image_size", "images_filter"}
+FREE = {"preset", "data_dir", "prefix", "pretrained", "pretrained_partial", "target", "workers", "max_steps",
+        "total_steps", "end_epoch", "verbose", "frequent", "ckpt", "best_metric", "resume", "overwrite", "dry_run",
+        "kvstore", "save_every", "on_nan", "ce_loss"}
+WAITED_FOR = {"max_steps", "total_steps", "end_epoch", "verbose", "frequent", "on_nan", "dry_run", "kvstore"}
+
+
+def test_what_may_change_stands_with_each_flag():
+    found = flags(Config)
+    assert {name for name, flag in found.items() if flag.on_resume in (TRUNK, option.REFUSED)} == REFUSED
+    assert {name for name, flag in found.items() if flag.on_resume in (HARMLESS, ELSEWHERE)} == FREE
+    assert {name for name, flag in found.items() if flag.workers == ANY} == FREE - WAITED_FOR
+
+
 def test_the_configuration_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().lr = 1
 
 
 def test_the_variants_of_gnap_are_those_that_the_block_has():
-    field = next(field for field in dataclasses.fields(Config) if field.name == "gnap_variant")
-    assert field.metadata["choices"] == tuple(VARIANTS) and VARIANTS[field.default] == {}
+    assert flags(Config)["gnap_variant"].parse["choices"] == tuple(VARIANTS) and VARIANTS[Config.gnap_variant] == {}
+
+
+def symbol_of(*argv):
+    return build_symbol(parse_config([*DATA, *argv]).part(specs.NetworkSpec))
 
 
 @pytest.mark.parametrize("variant, first, gamma_fixed", [
     ("paper", True, True), ("no-first-bn", False, None), ("learned-gamma", True, False), ("batch-mean", True, True)])
 def test_a_variant_of_gnap_is_what_is_trained(variant, first, gamma_fixed):
-    symbol = build_symbol(parse_config([*DATA, "--preset", "mobilefacenet++", "--gnap-variant", variant]))
+    symbol = symbol_of("--preset", "mobilefacenet++", "--gnap-variant", variant)
     assert ("bn6f_gamma" in symbol.list_arguments()) == first
     assert first is False or ("bn6f_gamma" in fixed_gammas(symbol)) == gamma_fixed
 
 
 def test_a_variant_of_gnap_is_none_of_another_head():
-    config = parse_config([*DATA, "--preset", "mobilefacenet", "--gnap-variant", "no-first-bn"])
-    assert build_symbol(config).list_arguments() == build_symbol(parse_config(
-        [*DATA, "--preset", "mobilefacenet"])).list_arguments()
+    changed = symbol_of("--preset", "mobilefacenet", "--gnap-variant", "no-first-bn")
+    assert changed.list_arguments() == symbol_of("--preset", "mobilefacenet").list_arguments()

@@ -10,6 +10,7 @@ from recordio_tools.records.dataset import open_dataset
 from training.data.augmentation import Augmentation
 from training.data.loader import MOST_CHUNK, BatchLoader, choose_images
 from training.data.order import EndlessOrder, coins
+from training.specs import LoaderSpec
 
 PLAIN = Augmentation(mirror=False)
 
@@ -21,7 +22,8 @@ def dataset(tmp_path_factory):
 
 def batches(dataset, count, **settings):
     settings = {"batch": 4, "augmentation": PLAIN, "seed": 1, **settings}
-    loader = BatchLoader(dataset, np.arange(len(dataset.labels)), **settings)
+    where = {name: settings.pop(name) for name in ("position", "bad") if name in settings}
+    loader = BatchLoader(dataset, np.arange(len(dataset.labels)), LoaderSpec(**settings), **where)
     try:
         return [loader.next() for _ in range(count)]
     finally:
@@ -84,7 +86,7 @@ def test_a_resumed_loader_goes_on_with_the_next_image_and_the_same_augmentation(
 
 
 def test_the_number_of_threads_changes_nothing(dataset):
-    for one, four in zip(batches(dataset, 4, workers=1), batches(dataset, 4, workers=4)):
+    for one, four in zip(batches(dataset, 4, threads=1), batches(dataset, 4, threads=4)):
         np.testing.assert_array_equal(one.images, four.images)
 
 
@@ -148,7 +150,7 @@ def test_bad_records_are_counted_where_they_are_met_and_a_resumed_loader_goes_on
     assert list(whole[first].keys) != list(dataset.keys[EndlessOrder(12, 1).take(4 * first, 4)])
     for workers in (1, 3):
         caplog.clear()
-        resumed = batches(dataset, 6, augmentation=augmentation, position=24, workers=workers, bad=[2, 12])
+        resumed = batches(dataset, 6, augmentation=augmentation, position=24, threads=workers, bad=[2, 12])
         assert not any(batch.bad for batch in resumed) and not caplog.text
         for expected, got in zip(whole[6:], resumed):
             np.testing.assert_array_equal(got.keys, expected.keys)
@@ -170,7 +172,7 @@ def test_nothing_that_decodes_ends_the_run_with_one_line(tmp_path):
     (folder / "train.rec").write_bytes(content.replace(b"\xff\xd8\xff", b"\0\0\0"))
     with pytest.raises(RunError, match="recordio_tools check"):
         batches(opened, 1)  # the file was changed after it was opened
-    loader = BatchLoader(opened, np.arange(6), 4, Augmentation(), 0)
+    loader = BatchLoader(opened, np.arange(6), LoaderSpec(4))
     for _ in range(3):  # who asks again does not wait for ever
         with pytest.raises(RunError, match="recordio_tools check"):
             loader.next()

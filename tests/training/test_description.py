@@ -7,7 +7,8 @@ from small_sets import write_training_set, write_verification_set
 from common.errors import UserError
 from recordio_tools.records.dataset import open_dataset
 from training.arguments import parse_config
-from training.image_size import check_image_size
+from training.image_size import check_image_size, check_last_map
+from training.specs import NetworkSpec
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +96,14 @@ def test_the_rate_is_compared_with_the_linear_rule(data, capsys):
     ((112, 112), ["--image-size", "96,112"], "--image-size 96,112: the records in d are 112,112.*--resize")])
 def test_sizes_that_do_not_fit_are_told_in_the_words_of_who_packs(size, flags, words):
     config = parse_config(["--data-dir", "d", "--network", "y1", "--version-output", "GDC", *flags])
+    def check():
+        check_image_size(config.image_size, size, config.data_dir)
+        check_last_map(config.part(NetworkSpec), size, config.data_dir)
     if words is None:
-        check_image_size(config, size)
+        check()
     else:
         with pytest.raises(UserError, match=words):
-            check_image_size(config, size)
+            check()
 
 
 def test_every_other_head_takes_every_size():

@@ -14,6 +14,7 @@ from training.config import Config
 from training.estimate import FLOAT, estimate, head_memory
 from training.head.shard import CHUNK
 from training.run import run
+from training.specs import HeadSpec, ModelSpec
 from training.step import update
 
 
@@ -33,12 +34,12 @@ def test_the_estimate_of_a_shard_counts_the_arrays_it_holds(monkeypatch, devices
     logits = 2 * images * (devices if parallel else 1) * len(shard.gradients["fc7_weight"])
     update_takes = 3 * shard.gradients["fc7_weight"].size
     assert update_takes < CHUNK
-    assert head_memory(config, classes, devices) == FLOAT * (sum(array.size for array in held) + logits + update_takes)
+    assert head_memory(model.spec.head, images, classes, devices) == FLOAT * (
+        sum(array.size for array in held) + logits + update_takes)
 
 
 def test_each_layout_of_a_million_classes_takes_less():
-    config = Config(per_batch_size=64)
-    whole, *others = (head_memory(dataclasses.replace(config, **flags), 10 ** 6, 8) for flags in layouts(0.1).values())
+    whole, *others = (head_memory(HeadSpec(**layout), 64, 10 ** 6, 8) for layout in layouts(0.1).values())
     parallel, sampled, both = others
     assert both < parallel < sampled < whole / 4
     assert 2 * 10 ** 6 / 8 * 512 * 4 < both < 1.5 * 2 * 10 ** 6 / 8 * 512 * 4  # weights and momentum, and little more
@@ -48,7 +49,7 @@ def test_dry_run_tells_what_a_million_classes_take_without_taking_it(monkeypatch
     data = write_training_set(tmp_path / "data", identities=2, images=2, size=SIDE)
     monkeypatch.setattr("training.run.open_dataset", lambda path: dataclasses.replace(open_dataset(path),
                                                                                       num_classes=10 ** 6))
-    monkeypatch.setattr(training.model, "build_symbol", lambda config: tiny_symbol())
+    monkeypatch.setattr(training.model, "build_symbol", lambda spec: tiny_symbol())
     monkeypatch.setattr("mxnet.nd.zeros", None)
     assert run(parse_config(["--data-dir", str(data), "--devices", "cpu:0,cpu:1", "--fc7-parallel", "--partial-fc",
                              "0.05", "--target", "none", "--dry-run"])) == 0
@@ -65,9 +66,9 @@ def test_the_benchmark_trains_each_layout(layout, capsys):
 def test_the_networks_memory_is_what_the_benchmark_measures():
     """python -m benchmarks.mirror: MobileFaceNet's step took 2141 MiB at batch 48, mirrored 1214."""
     symbol = symbols.build("y1", 128, "GNAP")
-    config = Config(per_batch_size=48, emb_size=128)
-    whole, mirrored, half = (estimate(symbol, dataclasses.replace(config, **more), (112, 112), 10, 1).network_memory
-                             for more in ({}, dict(mirror_memory=True), dict(dtype="float16")))
+    head = HeadSpec(emb_size=128)
+    whole, mirrored, half = (estimate(symbol, ModelSpec(head=head, **more), 48, (112, 112), 10, 1).network_memory
+                             for more in ({}, dict(recompute=True), dict(float16=True)))
     assert whole / 2 ** 20 == pytest.approx(2141, rel=0.25)
     assert mirrored / 2 ** 20 == pytest.approx(1214, rel=0.25)
     assert half < 0.6 * whole

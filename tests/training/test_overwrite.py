@@ -92,7 +92,7 @@ def test_a_run_can_be_overwritten_by_one_that_begins_with_its_checkpoint(data, o
     taken = []
     from training.model import Model
     make_trainer = Model.make_trainer
-    monkeypatch.setattr(Model, "make_trainer", lambda model, config: taken.append(model) or make_trainer(model, config))
+    monkeypatch.setattr(Model, "make_trainer", lambda model: taken.append(model) or make_trainer(model))
     fail_at(monkeypatch, 0, lambda: taken.append(taken[0].network_arrays()[0]))
     assert train(data, old, *SHORT, "--overwrite", "--pretrained", pretrained, "--max-steps", 2) == 0
     np.testing.assert_array_equal(taken[1]["conv_1_conv2d_weight"].asnumpy(),

@@ -15,6 +15,7 @@ from training.saving.ownership import survey
 from training.saving.prefix import check_prefix
 from training.saving.run_folder import prepare_folder
 from training.saving.state import States, generations
+from training.specs import SavingSpec
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def prepare(data, folder, *more):
     with contextlib.suppress(OSError, ValueError, LookupError):
         identity = json.loads((found[-1] / "state.json").read_text())["identity"]
     with contextlib.ExitStack() as closing:
-        prepare_folder(config, States(folder / "state", identity or config.as_dict()), closing)
+        prepare_folder(config.part(SavingSpec), States(folder / "state", identity or config.as_dict()), closing)
 
 
 def put(folder, name, content):

@@ -6,6 +6,7 @@ import pytest
 from common.errors import UserError
 from training.arguments import parse_config
 from training.config import Config
+from training.parts import schedule_spec
 from training.schedule import Clock, resolve_schedule
 
 DATA = ["--data-dir", "x"]
@@ -13,7 +14,7 @@ E = "--preset", "lresnet18e"  # falls at 20000 and 28000, ends at 32000
 
 
 def resolve(*flags, batch=512, images=490000, **clock):
-    return resolve_schedule(parse_config([*DATA, *map(str, flags)]), images, Clock(batch, **clock))
+    return resolve_schedule(schedule_spec(parse_config([*DATA, *map(str, flags)])), images, Clock(batch, **clock))
 
 
 @pytest.mark.parametrize("batch, falls", [(512, (20000, 28000)), (256, (40000, 56000)), (1024, (10000, 14000)),

@@ -83,7 +83,7 @@ def test_moves_that_are_not_the_cpu_s_do_not_hold(monkeypatch):
     monkeypatch.setattr(updates, "moved", moved)
     monkeypatch.setattr(updates, "SIDE", SIDE)
     monkeypatch.setattr(updates, "preset", lambda name: {"emb_size": SIZE})
-    monkeypatch.setattr(training.model, "build_symbol", lambda config: tiny_symbol(False))
+    monkeypatch.setattr(training.model, "build_symbol", lambda spec: tiny_symbol(False))
     monkeypatch.setattr(updates, "MANY_CLASSES", updates.CLASSES)
     rows = {row.what.split(",")[0]: row for row in updates.rows([mx.cpu(0)], False) if row.what[0] == "-"}
     assert {"--loss-type 0 (softmax)", "--loss-type 2 (CosFace)", "--loss-type 5 (combined)"} <= set(rows)

@@ -75,7 +75,7 @@ def data(tmp_path_factory):
 
 
 def train(monkeypatch, data, folder, *flags):
-    monkeypatch.setattr(training.model, "build_symbol", lambda config: tiny_symbol(False))
+    monkeypatch.setattr(training.model, "build_symbol", lambda spec: tiny_symbol(False))
     return run(parse_config(["--data-dir", str(data), "--prefix", str(folder / "model"), "--emb-size", "6",
                              "--per-batch-size", "3", "--lr", "0.05", "--frequent", "1", "--workers", "1",
                              "--devices", "cpu:0,cpu:1", "--target", "none", *map(str, flags)]))

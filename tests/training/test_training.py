@@ -8,7 +8,7 @@ from small_runs import SIZE, rows, start, train
 from small_sets import write_training_set, write_verification_set
 
 from common.errors import UserError
-from training.config import Config
+from training.specs import VerificationSpec
 from training.validation import open_targets
 
 
@@ -156,7 +156,7 @@ def test_targets_by_name_and_by_path(data, tmp_path):
 
 
 def targets(data_dir, text):
-    return [target.name for target in open_targets(Config(data_dir=str(data_dir), target=text), (SIZE, SIZE))]
+    return [target.name for target in open_targets(VerificationSpec(str(data_dir), text), (SIZE, SIZE))]
 
 
 @pytest.mark.parametrize("text, names", [

@@ -15,9 +15,9 @@ import numpy as np
 from common.environment import usable_cores
 from common.errors import RunError, UserError
 from recordio_tools.records.dataset import FaceDataset
-from training.data.augmentation import Augmentation
 from training.data.filling import Filler
 from training.data.order import EndlessOrder, coins
+from training.specs import LoaderSpec
 
 log = logging.getLogger(__name__)
 MAX_BAD_SHARE = 0.01  # of the images read so far, each counted once, above MAX_BAD_FREE of them
@@ -40,25 +40,23 @@ class Batch:
 
 
 class BatchLoader:
-    """Decoded batches in order, made by threads `ahead` of the step that asks.
+    """Decoded batches in order, made by threads ahead of the step that asks.
 
-    position: where in the endless order the first batch begins; stride: how far the next one is from there (0: the
-    batch itself; more where other workers take what lies between). bad: keys of records that are known not to decode,
+    position: where in the endless order the first batch begins. bad: keys of records that are known not to decode,
     from before a resume. A record that does not decode is named once, and another one, which the seed and the position
     decide, takes its place; more than 50 that are more than 1% of those read is a RunError.
     """
 
-    def __init__(self, dataset: FaceDataset, chosen: np.ndarray, batch: int, augmentation: Augmentation, seed: int,
-                 position: int = 0, workers: int = 0, ahead: int = 3, bad: Iterable[int] = (),
-                 stride: int = 0) -> None:
-        self.dataset, self.chosen, self.batch, self.augmentation = dataset, chosen, batch, augmentation
-        self.seed, self._bad, self._stride = seed, set(bad), stride or batch
-        threads = workers or usable_cores()
-        self._chunk = min(max(LEAST_CHUNK, batch // threads), MOST_CHUNK)
-        self._filler = Filler(dataset, chosen, augmentation, seed)
-        self._order = EndlessOrder(len(chosen), seed)
+    def __init__(self, dataset: FaceDataset, chosen: np.ndarray, spec: LoaderSpec, position: int = 0,
+                 bad: Iterable[int] = ()) -> None:
+        self.dataset, self.chosen, self.batch, self.augmentation = dataset, chosen, spec.batch, spec.augmentation
+        self.seed, self._bad, self._stride = spec.seed, set(bad), spec.stride or spec.batch
+        threads = spec.threads or usable_cores()
+        self._chunk = min(max(LEAST_CHUNK, spec.batch // threads), MOST_CHUNK)
+        self._filler = Filler(dataset, chosen, spec.augmentation, spec.seed)
+        self._order = EndlessOrder(len(chosen), spec.seed)
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="decode")
-        self._batches: queue.Queue = queue.Queue(maxsize=ahead)
+        self._batches: queue.Queue = queue.Queue(maxsize=spec.ahead)
         self._stop = threading.Event()
         self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._produce, args=(position,), name="batches", daemon=True)

@@ -14,7 +14,6 @@ from typing import Any, Mapping
 import numpy as np
 
 from common.files import write_atomic
-from training.config import Config
 from training.reporting.events import EventFile
 from training.reporting.logfile import LogFile
 from training.saving.growing import GrowingFile, cut
@@ -95,9 +94,9 @@ class RunLog:
             self._handler.close()
 
 
-def write_config(folder: Path, config: Config, resolved: dict[str, Any]) -> None:
+def write_config(folder: Path, settings: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
     """RUN/config.json: the configuration, what was resolved from it, package versions and the git commit."""
-    content = {**config.as_dict(), "resolved": resolved, "versions": versions(), "git_commit": git_commit(),
+    content = {**settings, "resolved": resolved, "versions": versions(), "git_commit": git_commit(),
                "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     write_atomic(folder / "config.json", json.dumps(content, indent=1) + "\n")
 

@@ -6,16 +6,12 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from common.errors import UserError
-from training.config import FREE, Config
+from training.config import Config
+from training.option import CHANGES, ELSEWHERE, REFUSED, TRUNK, flags
 from training.saving.checkpoint import checkpoint_path
 
-# The arrays of a state fit these alone. TRUNK: another one's checkpoint would not fit either.
-TRUNK = ("network", "version_input", "version_unit", "version_se", "version_act")
-NETWORK = (*TRUNK, "version_output", "gnap_variant", "emb_size", "image_size")
-DATA = ("data", "images_filter")
-# What says where things lie, or how the run is begun, and is no change of the run.
-ELSEWHERE = frozenset(("preset", "from_preset", "data_dir", "prefix", "pretrained", "pretrained_partial", "resume",
-                       "overwrite", "dry_run", "ce_loss"))
+# What another value of a setting means: of the flags it stands with them, of the rest of an identity here.
+MEANING = {**{name: flag.on_resume for name, flag in flags(Config).items()}, "from_preset": ELSEWHERE, "data": REFUSED}
 SHARES = {"devices", "per_batch_size", "accumulate"}  # how a total batch is shared out
 FOR_PEOPLE = ("names of identities", "whole set", "schedule")  # of an identity, but judged by others
 
@@ -28,6 +24,11 @@ class Change:
     there: Any
     here: Any
 
+    @property
+    def meaning(self) -> str:
+        """One of those in training.option."""
+        return MEANING.get(self.name, CHANGES)
+
     def title(self) -> str:
         """The flag, or what it is of."""
         return {"data": "data of", "total batch": "total batch"}.get(self.name, "--" + self.name.replace("_", "-"))
@@ -38,7 +39,7 @@ def differences(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[Chan
     defaults = {item.name: item.default for item in fields(Config)}
     there = {name: theirs.get(name, defaults.get(name)) for name in mine}
     return [Change(name, there[name], value) for name, value in mine.items()
-            if there[name] != value and name not in FOR_PEOPLE and name not in ELSEWHERE]
+            if there[name] != value and name not in FOR_PEOPLE and MEANING.get(name) != ELSEWHERE]
 
 
 def check_same_run(theirs: Mapping[str, Any], mine: Mapping[str, Any], path: Path, step: int, saves: int) -> list[str]:
@@ -48,14 +49,14 @@ def check_same_run(theirs: Mapping[str, Any], mine: Mapping[str, Any], path: Pat
     network or of other data.
     """
     found = differences(theirs, mine)
-    refused = [change for change in found if change.name in NETWORK + DATA]
+    refused = [change for change in found if change.meaning in (TRUNK, REFUSED)]
     if refused:
         told = "; ".join(f"{change.title()} {change.there} there, {change.here} here" for change in refused)
         raise UserError(f"--resume: the state {path} is of another run: {told}; {_way_out(refused, mine, saves)}")
     lines = [f"--resume: {change.title()} {_shown(change.there)} up to step {step}, {_shown(change.here)} from there"
              for change in found]
     names = {change.name for change in found}
-    if names - FREE:
+    if any(change.meaning == CHANGES for change in found):
         same = "the total batch is the same, but " if names & SHARES and "total batch" not in names else ""
         lines.append(f"--resume: {same}from there on the run is not, to the last bit, the one that was never changed")
     return lines
@@ -67,7 +68,7 @@ def _way_out(refused: list[Change], mine: Mapping[str, Any], saves: int) -> str:
     data = "the data it began with" if "data" in names else ""
     back = f"go on with {' and '.join(filter(None, [flags, data]))}, or begin a new run with another --prefix"
     prefix = str(mine.get("prefix", ""))
-    if names & set(TRUNK) or not saves or not checkpoint_path(prefix, saves).is_file():
+    if any(change.meaning == TRUNK for change in refused) or not saves or not checkpoint_path(prefix, saves).is_file():
         return back
     if "emb_size" in names:
         return f"{back}, from this one's newest checkpoint: --pretrained {prefix},{saves} --pretrained-partial"

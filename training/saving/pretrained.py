@@ -11,10 +11,10 @@ import numpy as np
 from common.cli import parse_checkpoint_name
 from common.errors import UserError
 from inference.model import Arrays, read_parameters
-from training.config import Config
 from training.saving.checkpoint import checkpoint_path
 from training.saving.lookalike import HEAD, looks_like, trunk
 from training.saving.pretrained_head import HEAD_ARRAYS, head_beside
+from training.specs import PretrainedSpec
 
 # InsightFace's own MobileFaceNet files call this one weight by an older name.
 ALIASES = {"fc1_weight": "pre_fc1_weight"}
@@ -32,7 +32,7 @@ class Pretrained:
     lines: list[str]
 
 
-def open_pretrained(config: Config, shapes: Shapes, identity: Mapping[str, Any], head_shape: tuple[int, int],
+def open_pretrained(spec: PretrainedSpec, shapes: Shapes, identity: Mapping[str, Any], head_shape: tuple[int, int],
                     with_head: bool = True) -> Pretrained:
     """The checkpoint of --pretrained for a network whose parameters have `shapes`.
 
@@ -41,7 +41,7 @@ def open_pretrained(config: Config, shapes: Shapes, identity: Mapping[str, Any],
     holds numbers that are not finite, has embeddings of another size or does not fit most of the network, unless
     --pretrained-partial says that it is meant so.
     """
-    prefix, number = parse_checkpoint_name(config.pretrained, "--pretrained")
+    prefix, number = parse_checkpoint_name(spec.pretrained, "--pretrained")
     arguments, auxiliary = read_parameters(prefix, number, "--pretrained")
     path = checkpoint_path(prefix, number)
     given = _renamed({**arguments, **auxiliary}, shapes)
@@ -50,8 +50,8 @@ def open_pretrained(config: Config, shapes: Shapes, identity: Mapping[str, Any],
             raise UserError(f"{path}: {title} holds numbers that are not finite, so a training cannot begin with it; "
                             "take an earlier checkpoint")
     taken = {title: value for title, value in given.items() if shapes.get(title) == value.shape}
-    if not config.pretrained_partial:
-        _check_embedding(given, config.emb_size, path)
+    if not spec.pretrained_partial:
+        _check_embedding(given, spec.emb_size, path)
         _check_trunk(taken, given, shapes, path)
     if not taken:
         raise UserError(f"{path}: no parameter fits this network")

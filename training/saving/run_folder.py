@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 
 from common.errors import UserError
-from training.config import Config
 from training.saving.lock import RunLock
 from training.saving.ownership import Found, survey
 from training.saving.plain_files import is_folder
 from training.saving.progress import Progress
 from training.saving.replacing import Replaced, is_replacing, recover
 from training.saving.state import Arrays, States, generations
+from training.specs import SavingSpec
 
 log = logging.getLogger(__name__)
 MOST_NAMED = 12
@@ -27,33 +27,33 @@ def bring_back(prefix: str) -> None:
             recover(folder)
 
 
-def prepare_folder(config: Config, states: States, closing: contextlib.ExitStack) -> tuple[Progress, Arrays] | None:
+def prepare_folder(spec: SavingSpec, states: States, closing: contextlib.ExitStack) -> tuple[Progress, Arrays] | None:
     """The state to resume, after making sure that nothing is written over; `closing` then lets the folder go.
 
     UserError naming what is in the way. A run that --overwrite discards is set aside until `states` has saved a step of
     the new one, and comes back with `closing` otherwise.
     """
-    folder, name = Path(config.prefix).parent, Path(config.prefix).name
+    folder, name = Path(spec.prefix).parent, Path(spec.prefix).name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--prefix {config.prefix}: the folder {folder} cannot be made ({error.strerror})") from None
+        raise UserError(f"--prefix {spec.prefix}: the folder {folder} cannot be made ({error.strerror})") from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"--prefix {config.prefix}: the folder {folder} is not writable")
+        raise UserError(f"--prefix {spec.prefix}: the folder {folder} is not writable")
     closing.enter_context(RunLock(folder))
     recover(folder)
     found = survey(folder, name)
-    going_on = config.resume and bool(generations(states.folder))
-    if not (config.resume and not is_folder(states.folder) and os.path.lexists(states.folder)):  # which loading tells
-        _check_nothing_is_in_the_way(config.prefix, found, going_on)
-    if config.resume:
+    going_on = spec.resume and bool(generations(states.folder))
+    if not (spec.resume and not is_folder(states.folder) and os.path.lexists(states.folder)):  # which loading tells
+        _check_nothing_is_in_the_way(spec.prefix, found, going_on)
+    if spec.resume:
         state = states.load()
         if state is not None:
             return state
         log.info("--resume: no state in %s yet, so this is the beginning", folder)
     if found.states or found.rows or found.checkpoints:
-        if not config.overwrite:
-            raise UserError(f"--prefix {config.prefix}: {folder} holds {_what(found)}, --overwrite discards it, "
+        if not spec.overwrite:
+            raise UserError(f"--prefix {spec.prefix}: {folder} holds {_what(found)}, --overwrite discards it, "
                             "another --prefix leaves it alone")
         replaced = Replaced(folder, name, found.own)
         closing.callback(replaced.close)

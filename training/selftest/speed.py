@@ -17,13 +17,14 @@ from recordio_tools.records.dataset import open_dataset
 from symbols.fast import for_training
 from symbols.prelu_check import slope_gradients_hold
 from training.config import Config
-from training.data.augmentation import Augmentation
 from training.data.loader import Batch, BatchLoader
 from training.model import Model
+from training.parts import model_spec
 from training.precision import check_precision
 from training.presets import PRESETS, preset
 from training.selftest.pictures import make_set
 from training.selftest.report import Row, guarded
+from training.specs import LoaderSpec
 from training.step import update
 
 SIDE, SMALL_SIDE = 112, 32
@@ -59,10 +60,10 @@ def training(name: str, devices: Sequence[mx.Context], quick: bool, dtype: str =
     except UserError as error:
         return False, str(error)
     side, each = SMALL_SIDE if quick else SIDE, BATCH[devices[0].device_type]
-    config = Config(**{**preset(name), "data_dir": "none", "per_batch_size": each, "lr": 1e-3, "dtype": dtype})
-    model = Model(config, (side, side), CLASSES, list(devices), form=form)
-    model.initialize(config)
-    trainer = model.make_trainer(config)
+    spec = model_spec(Config(**{**preset(name), "lr": 1e-3, "dtype": dtype}))
+    model = Model(spec, (side, side), CLASSES, list(devices), form=form)
+    model.initialize()
+    trainer = model.make_trainer()
     random, images = np.random.RandomState(0), each * len(devices)
     batch = Batch(random.randint(0, 256, (images, side, side, 3)).astype(np.uint8),
                   random.randint(0, CLASSES, images).astype(np.int32), np.arange(images))
@@ -84,7 +85,7 @@ def reading(quick: bool) -> tuple[None, str]:
         people = 4 if quick else READ_IDENTITIES
         dataset = open_dataset(make_set(Path(folder) / "data", people, READ_IMAGES, SIDE))
         size = (Path(folder) / "data" / "train.rec").stat().st_size / len(dataset) / 1024
-        loader = BatchLoader(dataset, np.arange(len(dataset)), READ_BATCH, Augmentation(), seed=0)
+        loader = BatchLoader(dataset, np.arange(len(dataset)), LoaderSpec(READ_BATCH))
         try:
             seconds = _timed(loader.next, quick)
         finally:

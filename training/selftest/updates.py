@@ -9,9 +9,11 @@ import mxnet as mx
 import numpy as np
 
 from common.errors import UserError
+from training.cluster.workers import Workers
 from training.config import Config
 from training.data.loader import Batch
 from training.model import Model
+from training.parts import model_spec
 from training.precision import check_precision
 from training.presets import preset
 from training.selftest.reference import furthest
@@ -78,9 +80,9 @@ def half(what: str, devices: Sequence[mx.Context], tried: Any) -> Row:
 
 def moved(config: Config, devices: list[mx.Context], side: int, images: int, classes: int) -> dict[str, np.ndarray]:
     """How far one update moves the weights: those of a kind (all slopes, all gammas, ...) as one array, and fc7."""
-    model = Model(config, (side, side), classes, devices)
-    model.initialize(config)
-    trainer = model.make_trainer(config)
+    model = Model(model_spec(config), (side, side), classes, devices, Workers(config.kvstore))
+    model.initialize()
+    trainer = model.make_trainer()
     if model.scale:
         model.scale.value = HALF_SCALE
     before = _weights(model)
