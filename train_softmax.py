@@ -11,13 +11,15 @@
 from __future__ import annotations
 
 from common.cli import run, setup_logging
+from common.settings import settings_as_flags
 
 
 def main(argv: list[str]) -> int:
     """Parse the flags and train; the exit status."""
     from training.cluster.serve import role, serve
     if role():  # a scheduler or a server, of several machines
-        return serve(role())
+        with settings_as_flags(("kvstore",)):
+            return serve(role())
     from training.arguments import parse_config  # no MXNet yet: --help and wrong flags answer at once
     config = parse_config(argv)
     from common.environment import check_environment

@@ -8,16 +8,17 @@ from typing import Iterator
 
 
 class UserError(Exception):
-    """Unusable arguments or data, found before any work is done: exit status 2.
+    """Unusable arguments or data, found before any work is done: a command ends with exit status 2.
 
-    The message is one line that names the file or the flag, and the way out.
+    The message is one line that names the file or the setting, and the way out. Code below the commands names settings
+    in backquotes, which a command shows as its flags (`common.settings`).
     """
 
     exit_status = 2
 
 
 class RunError(Exception):
-    """A failure of work that had begun: exit status 1."""
+    """A failure of work that had begun: a command ends with exit status 1."""
 
     exit_status = 1
 

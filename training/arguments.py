@@ -5,8 +5,9 @@ import argparse
 
 from common.cli import Parser, parse_checkpoint_name
 from common.errors import UserError
+from common.settings import flag_name, settings_as_flags
 from training.config import Config
-from training.option import Flag, flag_name, flags
+from training.option import Flag, flags
 from training.presets import PRESETS, preset
 
 DESCRIPTION = """Train a face embedding on packed records, verify as it goes, and keep what is best.
@@ -48,7 +49,8 @@ def _add_flag(group: argparse._ArgumentGroup, name: str, flag: Flag, default: bo
 def parse_config(argv: list[str]) -> Config:
     """The configuration of `argv`: defaults, then the preset, then the flags given. UserError for bad values."""
     given = vars(build_parser().parse_args(argv))
-    brought = dict(preset(given["preset"])) if given.get("preset") else {}
+    with settings_as_flags(flags(Config)):
+        brought = dict(preset(given["preset"])) if given.get("preset") else {}
     config = Config(**{**brought, **given, "from_preset": ",".join(name for name in brought if name not in given)})
     _check(config)
     return config

@@ -76,8 +76,8 @@ def compare_heads(spec: HeadSpec, samples: int, num_classes: int, devices: int) 
     """The classification layer's memory in each of its layouts, for the log."""
     rate = spec.partial_fc if spec.partial_fc < 1 else 0.1
     layouts: dict[str, dict[str, Any]] = {
-        "whole": dict(fc7_parallel=False, partial_fc=1.0), "--fc7-parallel": dict(fc7_parallel=True, partial_fc=1.0),
-        f"--partial-fc {rate:g}": dict(fc7_parallel=False, partial_fc=rate),
+        "whole": dict(fc7_parallel=False, partial_fc=1.0), "`fc7_parallel`": dict(fc7_parallel=True, partial_fc=1.0),
+        f"`partial_fc` {rate:g}": dict(fc7_parallel=False, partial_fc=rate),
         "both": dict(fc7_parallel=True, partial_fc=rate)}
     return ", ".join(f"{name} {head_memory(replace(spec, **layout), samples, num_classes, devices) / 2 ** 30:.2f} GiB"
                      for name, layout in layouts.items())

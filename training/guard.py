@@ -15,7 +15,7 @@ from training.step import StepResult
 log = logging.getLogger(__name__)
 MOST_IN_ROW = 10  # skipped steps after which skipping mends nothing
 MOST_NAMED = 64  # records in a message
-REMEDY = "--resume with a lower --lr, or with --clip-gradient, usually mends it"
+REMEDY = "`resume` with a lower `lr`, or with `clip_gradient`, usually mends it"
 
 
 class Guard:
@@ -56,7 +56,7 @@ class Guard:
 
 
 def _stop(told: str) -> RunError:
-    return RunError(f"{told}; the last good state is kept: {REMEDY}, --on-nan skip leaves such steps out")
+    return RunError(f"{told}; the last good state is kept: {REMEDY}, `on_nan` skip leaves such steps out")
 
 
 def describe_fault(step: int, result: StepResult, loss: np.ndarray, cosine: np.ndarray, rate: float) -> str:

@@ -1,6 +1,7 @@
 """Starts a training on several machines: `python -m training.launch -n 2 -- python train_softmax.py ...`."""
 from __future__ import annotations
 
+import argparse
 import errno
 import logging
 import os
@@ -12,6 +13,7 @@ import socket
 
 from common.cli import Parser, run, setup_logging
 from common.errors import RunError, UserError
+from common.settings import settings_as_flags
 from training.cluster.addresses import reserve
 from training.cluster.hosts import Host, reachable, read_hosts
 from training.cluster.roles import plan
@@ -63,6 +65,12 @@ def build_parser() -> Parser:
 def main(argv: list[str]) -> int:
     """Parse the flags, start the roles and watch them; the exit status."""
     options = build_parser().parse_args(argv)
+    with settings_as_flags(vars(options)):
+        return launch(options)
+
+
+def launch(options: argparse.Namespace) -> int:
+    """Start the roles that the flags ask for and watch them; the exit status."""
     if options.num_workers < 1 or options.num_servers < 0:
         raise UserError("-n and -s: there is at least one worker and one server")
     if not 0 <= options.port < 65536:

@@ -1,4 +1,4 @@
-"""The network in less memory (--mirror-memory): its inner maps are computed again in the backward pass.
+"""The network in less memory (`mirror_memory`): its inner maps are computed again in the backward pass.
 
 MXNet 1.9.1 has MXNET_BACKWARD_DO_MIRROR for that, but a hybridized block takes just as much with it
 (`python -m benchmarks.mirror`). So the graph is cut into segments (`symbols.segments`), each bound to the same arrays

@@ -71,7 +71,3 @@ def flags(configuration: Any) -> dict[str, Flag]:
     """The flags of a configuration (a dataclass or one of its objects), by the name of the field."""
     return {item.name: item.metadata["flag"] for item in dataclasses.fields(configuration) if "flag" in item.metadata}
 
-
-def flag_name(name: str) -> str:
-    """`lr_steps` as a person types it: `--lr-steps`."""
-    return "--" + name.replace("_", "-")

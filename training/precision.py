@@ -31,12 +31,12 @@ class LossScale:
         RunError where gradients overflow without any scale.
         """
         if not finite and self.value == LEAST:
-            raise RunError(f"--dtype float16: gradients overflow at a loss scale of {LEAST:g}; the last good state is "
-                           "kept: a lower --lr or --dtype float32 may mend it")
+            raise RunError(f"`dtype` float16: gradients overflow at a loss scale of {LEAST:g}; the last good state is "
+                           "kept: a lower `lr` or `dtype` float32 may mend it")
         if not finite:
             self.skipped += 1
             self.value, self.good = max(LEAST, self.value / 2), 0
-            log.warning("--dtype float16: gradients overflow, so the step is skipped and the loss scale is now %g "
+            log.warning("`dtype` float16: gradients overflow, so the step is skipped and the loss scale is now %g "
                         "(skipped so far: %d)", self.value, self.skipped)
             return
         self.good += 1
@@ -49,14 +49,14 @@ class LossScale:
 
 
 def check_precision(dtype: str, devices: Sequence[mx.Context]) -> None:
-    """UserError, naming the device, where --dtype is float16 and one cannot multiply it; found out by trying."""
+    """UserError, naming the device, where `dtype` is float16 and one cannot multiply it; found out by trying."""
     for device in devices if dtype == "float16" else []:
         try:
             _multiply(device)
         except mx.MXNetError as error:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise UserError(f"--dtype float16: {device.device_type}:{device.device_id} has no float16 convolutions or "
-                            f"fully connected layers ({lines[-1][-120:]}); use --dtype float32, or a GPU") from None
+            raise UserError(f"`dtype` float16: {device.device_type}:{device.device_id} has no float16 convolutions or "
+                            f"fully connected layers ({lines[-1][-120:]}); use `dtype` float32, or a GPU") from None
 
 
 def _multiply(device: mx.Context) -> None:

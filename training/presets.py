@@ -36,4 +36,4 @@ def preset(name: str) -> Mapping[str, Any]:
     if name in PRESETS:
         return PRESETS[name]
     near = difflib.get_close_matches(name.lower(), PRESETS, n=1, cutoff=0.0)
-    raise UserError(f"--preset {name}: no such preset; did you mean {near[0]}? There are {', '.join(PRESETS)}")
+    raise UserError(f"`preset` {name}: no such preset; did you mean {near[0]}? There are {', '.join(PRESETS)}")

@@ -11,16 +11,18 @@ import mxnet as mx
 import numpy as np
 
 from common.devices import parse_devices
-from common.errors import UserError
+from common.errors import RunError, UserError
+from common.settings import as_flags, settings_as_flags
 from recordio_tools.records.dataset import FaceDataset, open_dataset
 from training.cluster.joining import join
 from training.cluster.workers import Workers
 from training.config import Config
-from training.data.loader import BatchLoader, choose_images
+from training.data.loader import BatchLoader, TooManyBadRecords, choose_images
 from training.description import describe
 from training.image_size import check_image_size, check_last_map
 from training.loop import Loop
 from training.model import Model, set_momentum
+from training.option import flags
 from training.parts import loader_spec, loop_spec, model_spec, schedule_spec
 from training.precision import check_precision
 from training.reporting.runlog import RunLog, write_config
@@ -42,8 +44,11 @@ log = logging.getLogger(__name__)
 
 def run(config: Config) -> int:
     """Train as `config` says; the exit status (0 done, 130 stopped). UserError for anything wrong before it begins."""
-    with Signals() as signals, contextlib.ExitStack() as closing:
-        return _run(config, signals, closing, closing.enter_context(join(config.kvstore)))
+    with settings_as_flags(flags(Config)), Signals() as signals, contextlib.ExitStack() as closing:
+        try:
+            return _run(config, signals, closing, closing.enter_context(join(config.kvstore)))
+        except TooManyBadRecords as error:
+            raise RunError(f"{error}, --repair writes the set without them") from None
 
 
 def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, workers: Workers) -> int:
@@ -72,7 +77,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
     described = describe(config, dataset, len(chosen), identities, model, targets)
     if config.dry_run:
         if first:
-            print("\n".join([*described, f"schedule: {schedule.describe()}"]))
+            print(as_flags("\n".join([*described, f"schedule: {schedule.describe()}"]), flags(Config)))
         return 0
 
     found = prepare_folder(config.part(SavingSpec), states, closing) if first else None
@@ -101,7 +106,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
         runlog = RunLog(folder, progress.lengths, progress.step + 1 if state else 0)
         closing.callback(runlog.close)
         for line in (*described, f"schedule: {schedule.describe()}", *began, *changes):
-            log.log(logging.WARNING if line.startswith(("warning: ", "--resume: ")) else logging.INFO, "%s", line)
+            log.log(logging.WARNING if line.startswith(("warning: ", "`resume`: ")) else logging.INFO, "%s", line)
         write_config(folder, config.as_dict(), {
             "devices": [str(device) for device in devices], "workers": workers.number,
             "num_classes": dataset.num_classes, "images": len(chosen), "image_size": list(image_size),

@@ -1,6 +1,6 @@
 """The learning rate as a pure function of the step, and where training ends.
 
-What a person types (--lr-steps, --warmup, --max-steps) is in steps of the run. What a preset or a default brings is
+What a person types (`lr_steps`, `warmup`, `max_steps`) is in steps of the run. What a preset or a default brings is
 written for a total batch of 512 and stretched to the real batch, so that the same numbers of images pass between two
 falls of the rate whatever the devices.
 """
@@ -78,7 +78,7 @@ class Schedule:
 
     def changes(self, before: str | None) -> list[str]:
         """A line for the log of a run that goes on, where a state says `before` of its rates and these are others."""
-        return [f"--resume: {before} before, {self.rates()} from there"] if before and before != self.rates() else []
+        return [f"`resume`: {before} before, {self.rates()} from there"] if before and before != self.rates() else []
 
     def rates(self) -> str:
         """The rates alone, without where they end."""
@@ -98,15 +98,15 @@ def resolve_schedule(spec: ScheduleSpec, images: int, clock: Clock) -> Schedule:
     warmup = _steps(spec, "warmup", (spec.warmup,), clock)[0]
     falls = _steps(spec, "lr_steps", spec.lr_steps, clock) if spec.lr_mode == "step" else []
     if falls and warmup >= falls[0]:
-        raise UserError(f"--warmup {warmup}: must end before the rate falls for the first time, at step {falls[0]} "
-                        "(--lr-steps)")
+        raise UserError(f"`warmup` {warmup}: must end before the rate falls for the first time, at step {falls[0]} "
+                        "(`lr_steps`)")
     ends = [max(1, clock.step_at(spec.end_epoch * images))]
     if spec.max_steps:
         ends += _steps(spec, "max_steps", (spec.max_steps,), clock)
     if spec.total_steps and not ("total_steps" in spec.stretched and spec.end_given):
         ends += _steps(spec, "total_steps", (spec.total_steps,), clock)
     if spec.lr_mode != "step" and warmup >= min(ends):
-        raise UserError(f"--warmup {warmup}: must end before the training does, at step {min(ends)}")
+        raise UserError(f"`warmup` {warmup}: must end before the training does, at step {min(ends)}")
     epochs = (clock.position + (min(ends) - clock.step) * clock.total_batch) / images
     return Schedule(spec.lr, tuple(falls), warmup, min(ends), epochs, images, spec.lr_mode)
 

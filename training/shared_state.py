@@ -12,7 +12,7 @@ import numpy as np
 from training.cluster.workers import Workers
 from training.config import Config
 from training.model import Model
-from training.option import ANY, flag_name, flags
+from training.option import ANY, flags
 from training.saving.fingerprint import NAMES
 from training.saving.state import Arrays, Progress, States
 
@@ -21,7 +21,7 @@ def check_alike(workers: Workers, identity: dict[str, Any]) -> None:
     """UserError, naming what differs, where a worker has other flags or other data than worker 0."""
     known = flags(Config)
     free = {NAMES, "from_preset", *(name for name, flag in known.items() if flag.workers == ANY)}
-    workers.check_same({flag_name(name) if name in known else name: value for name, value in identity.items()
+    workers.check_same({f"`{name}`" if name in known else name: value for name, value in identity.items()
                         if name not in free})
 
 
@@ -54,7 +54,7 @@ def share_arrays(workers: Workers, arrays: Arrays) -> Arrays:
 
 
 def check_weights(workers: Workers, model: Model, step: int) -> None:
-    """UserError where a worker begins with other weights than worker 0, as with another --pretrained."""
+    """UserError where a worker begins with other weights than worker 0, as with another `pretrained`."""
     if workers.number == 1:
         return
     digest = hashlib.sha256()

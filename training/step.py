@@ -1,8 +1,8 @@
 """One update: a batch over the devices, forward, backward, optimizer.
 
 The gradient is that of the mean loss over the whole batch of the step, whatever share of it a device computes and
-however many micro-batches (--accumulate) it comes in. So --lr means the same on one device and on eight, as long as the
-total batch is the same; with more devices of one --per-batch-size it grows, and --lr stays what it is.
+however many micro-batches (`accumulate`) it comes in. So `lr` means the same on one device and on eight, as long as the
+total batch is the same; with more devices of one `per_batch_size` it grows, and `lr` stays what it is.
 """
 from __future__ import annotations
 

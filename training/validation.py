@@ -19,29 +19,29 @@ NONE = "none"
 
 
 def open_targets(spec: VerificationSpec, image_size: tuple[int, int]) -> list[VerificationSet]:
-    """The verification sets of --target, read and checked; UserError for one that does not exist or does not fit."""
+    """The verification sets of `target`, read and checked; UserError for one that does not exist or does not fit."""
     sets: list[VerificationSet] = []
     for path in _paths(spec):
         target = VerificationSet(path)
         if tuple(target.image_size) != tuple(image_size):
-            raise UserError(f"--target {path}: its images are {target.image_size[0]}x{target.image_size[1]}, the "
+            raise UserError(f"`target` {path}: its images are {target.image_size[0]}x{target.image_size[1]}, the "
                             f"network takes {image_size[0]}x{image_size[1]}")
         sets.append(target)
     if not sets:
-        log.info("no verification: %s", "--target none" if spec.target.strip() == NONE else
+        log.info("no verification: %s", "`target` none" if spec.target.strip() == NONE else
                  f"{_folder(spec)} holds none of {', '.join(name + '.bin' for name in DEFAULT_TARGETS)}")
     _tell_apart(sets)
     return sets
 
 
 def _folder(spec: VerificationSpec) -> Path:
-    """Where the sets lie: --data-dir, or beside the records that it names."""
+    """Where the sets lie: `data_dir`, or beside the records that it names."""
     path = Path(spec.data_dir)
     return path if path.is_dir() else path.parent
 
 
 def _paths(spec: VerificationSpec) -> list[Path]:
-    """The files of --target, each once, in its order."""
+    """The files of `target`, each once, in its order."""
     folder, text = _folder(spec), spec.target.strip()
     if text == NONE:
         return []
@@ -49,25 +49,25 @@ def _paths(spec: VerificationSpec) -> list[Path]:
         return [path for path in (folder / f"{name}.bin" for name in DEFAULT_TARGETS) if path.is_file()]
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise UserError(f"--target {spec.target!r}: names no set; lfw,cfp_fp for example, or none")
+        raise UserError(f"`target` {spec.target!r}: names no set; lfw,cfp_fp for example, or none")
     paths: list[Path] = []
     for name in names:
         path = _find(name, folder)
         if any(os.path.samefile(path, other) for other in paths):
-            log.info("--target names %s twice; it is verified once", path)
+            log.info("`target` names %s twice; it is verified once", path)
         else:
             paths.append(path)
     return paths
 
 
 def _find(name: str, folder: Path) -> Path:
-    """The file of a set that --target names; UserError with those that there are."""
+    """The file of a set that `target` names; UserError with those that there are."""
     tried = [Path(name), folder / name] if name.endswith(".bin") else [folder / f"{name}.bin"]
     for path in tried:
         if path.is_file():
             return path
     there = sorted(item.stem for item in folder.glob("*.bin"))
-    raise UserError(f"--target {name}: there is no {tried[0]}; "
+    raise UserError(f"`target` {name}: there is no {tried[0]}; "
                     + (f"{folder} holds {', '.join(there)}" if there else f"{folder} holds no .bin file"))
 
 

@@ -113,7 +113,7 @@ def test_gnaps_norms_neither_overflow_nor_vanish(size):
 
 
 def test_a_cpu_is_told_in_one_line_that_it_cannot():
-    with pytest.raises(UserError, match="--dtype float16: cpu:0 has no float16 convolutions") as caught:
+    with pytest.raises(UserError, match="`dtype` float16: cpu:0 has no float16 convolutions") as caught:
         check_precision("float16", [mx.cpu(0), mx.cpu(1)])
     assert "\n" not in str(caught.value)
     check_precision("float32", [mx.cpu(0)])

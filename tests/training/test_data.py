@@ -185,7 +185,7 @@ def test_nothing_that_decodes_ends_the_run_with_one_line(tmp_path):
 
 def test_images_filter_leaves_out_small_identities_and_keeps_the_numbers(dataset):
     assert len(choose_images(dataset, 4)) == 20
-    with pytest.raises(UserError, match="--images-filter 5: leaves none of 5 identities"):
+    with pytest.raises(UserError, match="`images_filter` 5: leaves none of 5 identities"):
         choose_images(dataset, 5)
 
 

@@ -79,9 +79,9 @@ def test_the_shortest_trainings_have_a_rate(mode, warmup, end):
 
 
 def test_a_warm_up_that_does_not_end_in_time_is_refused():
-    with pytest.raises(UserError, match="--warmup 100: must end before.*100"):
+    with pytest.raises(UserError, match="`warmup` 100: must end before.*100"):
         resolve("--lr-steps", 100, "--warmup", 100)
-    with pytest.raises(UserError, match="--warmup 100"):
+    with pytest.raises(UserError, match="`warmup` 100"):
         resolve("--max-steps", 100, "--warmup", 100, "--lr-mode", "cosine")
 
 

@@ -184,5 +184,5 @@ def test_weights_begin_as_the_whole_heads_whatever_the_devices():
 
 
 def test_more_devices_than_classes_are_refused():
-    with pytest.raises(UserError, match="--fc7-parallel: 3 classes"):
+    with pytest.raises(UserError, match="`fc7_parallel`: 3 classes"):
         make_sharded(np.zeros((3, 2)), count=4)

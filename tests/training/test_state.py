@@ -83,7 +83,7 @@ def test_after_falling_back_the_good_state_is_kept_until_two_good_ones_are_there
 def test_all_damaged_is_an_error_that_names_the_way_out(tmp_path):
     save(tmp_path, 1)
     (generations(tmp_path)[0] / "net.params").write_bytes(b"")
-    with pytest.raises(UserError, match="--overwrite"):
+    with pytest.raises(UserError, match="`overwrite`"):
         load(tmp_path)
 
 
@@ -138,7 +138,7 @@ def test_a_flag_that_a_state_does_not_know_counts_as_its_default(tmp_path):
     States(tmp_path, older).save(Progress(step=1), arrays(1))
     assert load(tmp_path)[0].step == 1
     states = States(tmp_path, {**CONFIG, "wd": 0.1})
-    assert states.load() and "--wd 0.0005 up to step 1, 0.1 from there" in states.changes[0]
+    assert states.load() and "`wd` 0.0005 up to step 1, 0.1 from there" in states.changes[0]
 
 
 class Killed(BaseException):

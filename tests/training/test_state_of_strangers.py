@@ -53,7 +53,7 @@ def copy(whole, folder):
 
 def refused(folder, identity=CONFIG):
     """The one line that says why nothing here can be resumed."""
-    with pytest.raises(UserError, match="every state in .* is damaged: .*--overwrite") as caught:
+    with pytest.raises(UserError, match="every state in .* is damaged: .*`overwrite`") as caught:
         States(folder, identity).load()
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
@@ -132,7 +132,7 @@ def test_a_link_in_the_place_of_a_state_is_damage_and_is_neither_followed_nor_re
 
 def test_a_link_to_a_folder_of_states_is_damage(whole, tmp_path):
     (tmp_path / "state").symlink_to(whole)
-    with pytest.raises(UserError, match="damaged: it is a link.*another --prefix"):
+    with pytest.raises(UserError, match="damaged: it is a link.*another `prefix`"):
         States(tmp_path / "state", CONFIG).load()
 
 

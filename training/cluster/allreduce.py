@@ -1,4 +1,4 @@
-"""Workers that Horovod has started and whose gradients it adds up (--kvstore horovod)."""
+"""Workers that Horovod has started and whose gradients it adds up (`kvstore` horovod)."""
 from __future__ import annotations
 
 from typing import Any, Union
@@ -19,7 +19,7 @@ class Horovod(Workers):
         try:
             import horovod.mxnet as hvd
         except ImportError as error:
-            raise UserError("--kvstore horovod: Horovod with its MXNet part is not installed "
+            raise UserError("`kvstore` horovod: Horovod with its MXNet part is not installed "
                             f"({' '.join(str(error).split())[:100]}); requirements-horovod.txt tells how to build it, "
                             "in 4 minutes") from None
         hvd.init()

@@ -36,19 +36,19 @@ def read_hosts(path: str) -> list[Host]:
             content = stream.read(LARGEST + 1)
         lines = decode_text(content).splitlines()
     except (OSError, ValueError) as error:
-        raise UserError(f"--hosts {path}: cannot be read ({getattr(error, 'strerror', None) or 'no text'})") from None
+        raise UserError(f"`hosts` {path}: cannot be read ({getattr(error, 'strerror', None) or 'no text'})") from None
     if len(content) > LARGEST:
-        raise UserError(f"--hosts {path}: larger than {LARGEST} bytes, so it is no list of hosts")
+        raise UserError(f"`hosts` {path}: larger than {LARGEST} bytes, so it is no list of hosts")
     hosts = []
     for number, line in enumerate(lines, 1):
         name, *settings = line.partition("#")[0].split() or [""]
         if name:
-            hosts.append(_host(name, settings, f"--hosts {path}, line {number}"))
+            hosts.append(_host(name, settings, f"`hosts` {path}, line {number}"))
     if not hosts:
-        raise UserError(f"--hosts {path}: names no host; write one a line, as in `node1 slots=2`")
+        raise UserError(f"`hosts` {path}: names no host; write one a line, as in `node1 slots=2`")
     if len(hosts) > 1 and any(host.written in ("localhost", LOOPBACK) and host.address in ("", "localhost", LOOPBACK)
                               for host in hosts):
-        raise UserError(f"--hosts {path}: the other hosts cannot reach localhost; write this machine's own name")
+        raise UserError(f"`hosts` {path}: the other hosts cannot reach localhost; write this machine's own name")
     return hosts
 
 
@@ -80,7 +80,7 @@ def reachable(hosts: list[Host]) -> list[Host]:
 
 def _resolved(host: Host) -> str:
     try:
-        return resolve(host.address or host.written, "--hosts: " + _described(host))
+        return resolve(host.address or host.written, "`hosts`: " + _described(host))
     except UserError as error:
         raise UserError(f"{error}, as in `{host.written} address=10.0.0.1`") from None
 
@@ -89,7 +89,7 @@ def _for_others(host: Host, address: str, outside: str) -> str:
     """What the others reach this machine by: `host` is this one, since its `address` is loopback's."""
     own = None if host.address else own_address(outside)
     if own is None or is_loopback(own):
-        raise UserError(f"--hosts: {_described(host)}: {address} is reached from that machine alone, not from "
+        raise UserError(f"`hosts`: {_described(host)}: {address} is reached from that machine alone, not from "
                         f"{outside}; write what the others reach it by, as in `{host.written} address=10.0.0.1`")
     return own
 

@@ -1,4 +1,4 @@
-"""Which workers --kvstore means, met at the beginning of a run and parted from at its end."""
+"""Which workers `kvstore` means, met at the beginning of a run and parted from at its end."""
 from __future__ import annotations
 
 import contextlib
@@ -11,7 +11,7 @@ from training.cluster.workers import Workers
 
 @contextlib.contextmanager
 def join(kvstore: str) -> Iterator[Workers]:
-    """The workers that --kvstore means, met and parted from. UserError where they cannot be met."""
+    """The workers that `kvstore` means, met and parted from. UserError where they cannot be met."""
     if kvstore.startswith("dist"):
         workers: Workers = ParameterServer(kvstore)
     elif kvstore == "horovod":

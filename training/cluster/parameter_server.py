@@ -1,4 +1,4 @@
-"""Workers that meet at MXNet's parameter server (--kvstore dist_sync, dist_device_sync).
+"""Workers that meet at MXNet's parameter server (`kvstore` dist_sync, dist_device_sync).
 
 The server only adds: it is given no optimizer, so momentum and the schedule stay with the workers, where the state of a
 run is saved from. dist_async, where a worker moves the weights without waiting for the others, would make a result

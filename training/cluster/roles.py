@@ -48,7 +48,7 @@ def plan(command: list[str], hosts: list[Host], workers: int, servers: int, port
     """The roles to start, scheduler first.
 
     Workers fill the slots in the order of the hosts, whose addresses are numbers; servers go round; the scheduler is on
-    the first host. extra: variables of --env. UserError where there are more workers than slots.
+    the first host. extra: variables of `env`. UserError where there are more workers than slots.
     """
     places = [host for host in hosts for _ in range(host.slots)]
     if len(hosts) == 1 and not hosts[0].name:

@@ -113,7 +113,7 @@ def _watch(processes: list[Process], signals: _Signals, grace: float) -> int:
         ended = {process: status for process, status in now if status is not None}
         failed = [process for process, status in ended.items() if status not in (0, STOPPED)]
         if any(process.role.kind == "scheduler" and ended[process] == TAKEN for process in failed):
-            raise PortTaken("the scheduler's port is taken; --port names another")
+            raise PortTaken("the scheduler's port is taken; `port` names another")
         if failed:
             first = min(failed, key=lambda process: KINDS.index(process.role.kind))
             log.error("[launch] %s%s %s; ending the others", first.role.name, first.role.place,

@@ -58,7 +58,7 @@ def prepare() -> socket.socket | None:
     """
     missing = [name for name in NEEDED if not os.environ.get(name)]
     if missing:
-        raise UserError(f"--kvstore dist_sync: {', '.join(missing)} not set; start this command with python -m "
+        raise UserError(f"`kvstore` dist_sync: {', '.join(missing)} not set; start this command with python -m "
                         "training.launch, whose --help tells how")
     check_numbers(os.environ)
     for name in WHOLE_NUMBERS:

@@ -26,6 +26,10 @@ LEAST_CHUNK, MOST_CHUNK = 16, 64  # images a thread fills in one go
 IN_WORK = 2  # batches whose images are being decoded, so that no thread waits at the end of one
 
 
+class TooManyBadRecords(RunError):
+    """So many records do not decode that the set should be repaired before a training."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """images (N, H, W, 3) uint8 RGB; labels (N,) int32; keys (N,) of the records, for messages.
@@ -116,8 +120,8 @@ class BatchLoader:
             log.warning("record %d of %s is left out: %s", key, path, faults[key])
         self._bad.update(new)
         if len(self._bad) > max(MAX_BAD_FREE, MAX_BAD_SHARE * min(read, len(self.chosen))):
-            raise RunError(f"{len(self._bad)} records of {path} do not decode, more than 1% of those read; "
-                           "python -m recordio_tools check names them, --repair writes the set without them")
+            raise TooManyBadRecords(f"{len(self._bad)} records of {path} do not decode, more than 1% of those read; "
+                                    "python -m recordio_tools check names them")
         return new
 
 
@@ -127,7 +131,7 @@ def choose_images(dataset: FaceDataset, images_filter: int) -> np.ndarray:
     chosen = np.flatnonzero(counts[dataset.labels] >= images_filter)
     left = int((counts >= max(images_filter, 1)).sum())
     if left < 2:
-        raise UserError(f"--images-filter {images_filter}: leaves {'one' if left else 'none'} of "
+        raise UserError(f"`images_filter` {images_filter}: leaves {'one' if left else 'none'} of "
                         f"{int((counts > 0).sum())} identities, and a classifier needs two; the two largest have "
                         f"{np.sort(counts)[-1]} and {np.sort(counts)[-2]} images")
     return chosen

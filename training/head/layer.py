@@ -36,7 +36,7 @@ class Layer:
                  no_bias: bool = False, fc7_lr_mult: float = 1.0, fc7_wd_mult: float = 1.0,
                  margin_warmup: int = 0) -> None:
         if not (margin_s > 0 and math.isfinite(margin_s)):
-            raise UserError(f"--margin-s {margin_s:g}: the scale of the cosines is a number above 0 (64 is usual)")
+            raise UserError(f"`margin_s` {margin_s:g}: the scale of the cosines is a number above 0 (64 is usual)")
         self.num_classes, self.shape, self.scale = num_classes, (num_classes, emb_size), margin_s
         self.normal = loss_type != SOFTMAX
         self.margin = make_margin(loss_type, margin_m, margin_a, margin_b, easy_margin)

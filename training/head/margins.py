@@ -20,7 +20,7 @@ Margin = Callable[[mx.nd.NDArray], mx.nd.NDArray]
 
 
 def make_margin(loss_type: int, m: float = 0.0, a: float = 1.0, b: float = 0.0, easy_margin: bool = False) -> Margin:
-    """The margin of `--loss-type`: a function from cosines (n,) to cosines with the margin (n,).
+    """The margin of `loss_type`: a function from cosines (n,) to cosines with the margin (n,).
 
     0 softmax: none; 2 CosFace: c - m; 4 ArcFace: cos(theta + m); 5 combined: cos(a * theta + m) - b.
     UserError for another loss type, or a margin the loss is not defined for.
@@ -28,18 +28,18 @@ def make_margin(loss_type: int, m: float = 0.0, a: float = 1.0, b: float = 0.0, 
     if loss_type == SOFTMAX:
         return no_margin
     if loss_type == COSFACE:
-        _check("--margin-m", m, 2.0, "CosFace takes a cosine from 0 to below 2 (0.35 is usual)")
+        _check("`margin_m`", m, 2.0, "CosFace takes a cosine from 0 to below 2 (0.35 is usual)")
         return lambda cosine: cosface(cosine, m)
     if loss_type == ARCFACE:
-        _check("--margin-m", m, math.pi / 2, "ArcFace takes an angle from 0 to below pi/2, in radians (0.5 is usual)")
+        _check("`margin_m`", m, math.pi / 2, "ArcFace takes an angle from 0 to below pi/2, in radians (0.5 is usual)")
         return lambda cosine: arcface(cosine, m, easy_margin)
     if loss_type == COMBINED:
         if not 0 < a < math.inf:
-            raise UserError(f"--margin-a {a:g}: the factor of the angle is above 0 (1 leaves the angle as it is)")
-        _check("--margin-m", m, math.pi / 2, "the combined loss takes an angle from 0 to below pi/2, in radians")
-        _check("--margin-b", b, 2.0, "the combined loss takes a cosine from 0 to below 2")
+            raise UserError(f"`margin_a` {a:g}: the factor of the angle is above 0 (1 leaves the angle as it is)")
+        _check("`margin_m`", m, math.pi / 2, "the combined loss takes an angle from 0 to below pi/2, in radians")
+        _check("`margin_b`", b, 2.0, "the combined loss takes a cosine from 0 to below 2")
         return lambda cosine: combined(cosine, m, a, b)
-    raise UserError(f"--loss-type {loss_type}: 0 softmax, 2 CosFace, 4 ArcFace or 5 combined")
+    raise UserError(f"`loss_type` {loss_type}: 0 softmax, 2 CosFace, 4 ArcFace or 5 combined")
 
 
 def _check(flag: str, value: float, below: float, allowed: str) -> None:

@@ -1,4 +1,4 @@
-"""The classification layer shared out over devices (--fc7-parallel), or sampled (--partial-fc), or both.
+"""The classification layer shared out over devices (`fc7_parallel`), or sampled (`partial_fc`), or both.
 
 Sharded, each device holds an equal number of the classes, weights and momentum, and sees the embeddings of the whole
 batch: only embeddings, their gradients and a few numbers a sample pass between devices, whatever the number of classes.
@@ -33,8 +33,8 @@ class ShardedHead:
                  momentum: float = 0.9, decay: float = 0.0, seed: int = 0, accumulate: bool = False,
                  workers: Workers | None = None) -> None:
         if parallel and len(devices) > layer.num_classes:
-            raise UserError(f"--fc7-parallel: {layer.num_classes} classes cannot be shared out over {len(devices)} "
-                            "--devices")
+            raise UserError(f"`fc7_parallel`: {layer.num_classes} classes cannot be shared out over {len(devices)} "
+                            "`devices`")
         self.layer, self.devices, self.parallel, self.rate = layer, devices, parallel, rate
         self.seed, self._momentum, self._decay = seed, momentum, decay
         self.shape, self.workers = layer.shape, workers or Workers()
@@ -85,7 +85,7 @@ class ShardedHead:
                 for name in shard.names]
 
     def update(self, rate: float, count: float) -> None:
-        """Move the rows that took part along what `reduce` left, over `count`; rate: before --fc7-lr-mult."""
+        """Move the rows that took part along what `reduce` left, over `count`; rate: before `fc7_lr_mult`."""
         for shard in self.shards:
             shard.update(rate, self._momentum, self._decay, count)
 

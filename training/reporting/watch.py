@@ -60,11 +60,11 @@ def _signs(seen: Symptoms) -> dict[str, tuple[bool, str]]:
     return {
         "collapsed": (_is_collapsed(seen), _collapse(seen)),
         "input-bound": (seen.data_wait > INPUT_BOUND,
-                        f"training waits for images {seen.data_wait:.0%} of the time; more --workers, a faster disk, "
+                        f"training waits for images {seen.data_wait:.0%} of the time; more `workers`, a faster disk, "
                         "or images packed at the network's size would speed it up"),
         "stuck": (seen.margin_loss and seen.epoch > STUCK_EPOCHS and seen.cosine < STUCK,
                   f"after {seen.epoch:.1f} epochs the cosine to the own class is still {seen.cosine:.3f}; try a "
-                  "smaller --margin-m or --lr, a --warmup, a --margin-warmup, or --pretrained"),
+                  "smaller `margin_m` or `lr`, a `warmup`, a `margin_warmup`, or `pretrained`"),
     }
 
 
@@ -82,15 +82,15 @@ def _is_collapsed(seen: Symptoms) -> bool:
 def _collapse(seen: Symptoms) -> str:
     """The signs together, the likely cause, and the flags that help."""
     times = seen.rate / seen.linear_rate if seen.linear_rate else 0.0
-    lower = f"--lr {seen.linear_rate:.3g}" if times > TOO_FAST else "a lower --lr"
+    lower = f"`lr` {seen.linear_rate:.3g}" if times > TOO_FAST else "a lower `lr`"
     cause = (f"; the rate {seen.rate:g} is {times:.2g} times what the linear rule gives for this batch, "
              f"{seen.linear_rate:.3g}" if times > TOO_FAST else "")
-    softer = ", --margin-warmup, a smaller --margin-m" if seen.margin_loss else ""
-    first = ", or softmax first (--loss-type 0, then --pretrained)" if seen.margin_loss else ""
+    softer = ", `margin_warmup`, a smaller `margin_m`" if seen.margin_loss else ""
+    first = ", or softmax first (`loss_type` 0, then `pretrained`)" if seen.margin_loss else ""
     return (f"the training has collapsed: all faces look alike to it (cosine to the own class {seen.cosine:.2f} at an "
             f"accuracy of {seen.accuracy:.4f}; between different people {seen.similarity:.2f}; embedding norm "
-            f"{seen.norm:.3g}){cause}. It seldom recovers: begin again with {lower}, a --warmup, "
-            f"--clip-gradient{softer}{first}")
+            f"{seen.norm:.3g}){cause}. It seldom recovers: begin again with {lower}, a `warmup`, "
+            f"`clip_gradient`{softer}{first}")
 
 
 def mean_similarity(embedding: np.ndarray, labels: np.ndarray) -> float:

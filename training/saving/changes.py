@@ -18,7 +18,7 @@ FOR_PEOPLE = ("names of identities", "whole set", "schedule")  # of an identity,
 
 @dataclass(frozen=True)
 class Change:
-    """A setting by its flag or title, in the state and here."""
+    """A setting by its name or title, in the state and here."""
 
     name: str
     there: Any
@@ -30,8 +30,8 @@ class Change:
         return MEANING.get(self.name, CHANGES)
 
     def title(self) -> str:
-        """The flag, or what it is of."""
-        return {"data": "data of", "total batch": "total batch"}.get(self.name, "--" + self.name.replace("_", "-"))
+        """The setting, or what it is of."""
+        return {"data": "data of", "total batch": "total batch"}.get(self.name, f"`{self.name}`")
 
 
 def differences(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[Change]:
@@ -52,13 +52,13 @@ def check_same_run(theirs: Mapping[str, Any], mine: Mapping[str, Any], path: Pat
     refused = [change for change in found if change.meaning in (TRUNK, REFUSED)]
     if refused:
         told = "; ".join(f"{change.title()} {change.there} there, {change.here} here" for change in refused)
-        raise UserError(f"--resume: the state {path} is of another run: {told}; {_way_out(refused, mine, saves)}")
-    lines = [f"--resume: {change.title()} {_shown(change.there)} up to step {step}, {_shown(change.here)} from there"
+        raise UserError(f"`resume`: the state {path} is of another run: {told}; {_way_out(refused, mine, saves)}")
+    lines = [f"`resume`: {change.title()} {_shown(change.there)} up to step {step}, {_shown(change.here)} from there"
              for change in found]
     names = {change.name for change in found}
     if any(change.meaning == CHANGES for change in found):
         same = "the total batch is the same, but " if names & SHARES and "total batch" not in names else ""
-        lines.append(f"--resume: {same}from there on the run is not, to the last bit, the one that was never changed")
+        lines.append(f"`resume`: {same}from there on the run is not, to the last bit, the one that was never changed")
     return lines
 
 
@@ -66,13 +66,13 @@ def _way_out(refused: list[Change], mine: Mapping[str, Any], saves: int) -> str:
     names = {change.name for change in refused}
     flags = " ".join(f"{change.title()} {change.there}" for change in refused if change.name != "data")
     data = "the data it began with" if "data" in names else ""
-    back = f"go on with {' and '.join(filter(None, [flags, data]))}, or begin a new run with another --prefix"
+    back = f"go on with {' and '.join(filter(None, [flags, data]))}, or begin a new run with another `prefix`"
     prefix = str(mine.get("prefix", ""))
     if any(change.meaning == TRUNK for change in refused) or not saves or not checkpoint_path(prefix, saves).is_file():
         return back
     if "emb_size" in names:
-        return f"{back}, from this one's newest checkpoint: --pretrained {prefix},{saves} --pretrained-partial"
-    return (f"{back}, from this one's newest checkpoint: --pretrained {prefix},{saves} takes the classification layer "
+        return f"{back}, from this one's newest checkpoint: `pretrained` {prefix},{saves} `pretrained_partial`"
+    return (f"{back}, from this one's newest checkpoint: `pretrained` {prefix},{saves} takes the classification layer "
             "too where the identities are the same")
 
 

@@ -22,23 +22,23 @@ class RunLock:
     nothing to clean up. Where a file system knows no locks, runs are not told apart.
     """
 
-    def __init__(self, folder: Path, flag: str = "--prefix") -> None:
+    def __init__(self, folder: Path) -> None:
         try:
             self._handle = open_plain(folder / LOCK, os.O_RDWR | os.O_CREAT, only_name=True)
             if not HOLDER.match(os.pread(self._handle, 400, 0)):
                 os.close(self._handle)
                 raise ValueError("no run here wrote it")
         except ValueError as error:
-            raise UserError(f"{flag}: {folder / LOCK} is in the way of the lock of a run ({error}); move it away, or "
-                            "give this run a folder of its own") from None
+            raise UserError(f"`prefix`: {folder / LOCK} is in the way of the lock of a run ({error}); move it away, "
+                            "or give this run a folder of its own") from None
         except OSError as error:
-            raise UserError(f"{flag}: {folder / LOCK} cannot be written ({error.strerror})") from None
+            raise UserError(f"`prefix`: {folder / LOCK} cannot be written ({error.strerror})") from None
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(self._handle, 200, 0).decode("utf-8", "replace").strip() or "another process"
             os.close(self._handle)
-            raise UserError(f"{flag}: a run is at work in {folder} ({holder}); wait for its end or stop it, or give "
+            raise UserError(f"`prefix`: a run is at work in {folder} ({holder}); wait for its end or stop it, or give "
                             "this one a folder of its own") from None
         except OSError:
             return

@@ -22,8 +22,8 @@ def trunk(names: Iterable[str]) -> set[str]:
 
 
 def looks_like(given: Shapes) -> str:
-    """The flags of the network whose trunk is most like that of `given`; empty where none is like it."""
-    best, flags = 0.0, ""
+    """The settings of the network whose trunk is most like that of `given`; empty where none is like it."""
+    best, likely = 0.0, ""
     for settings in _candidates(given):
         symbol = symbols.build(emb_size=128, version_output="GAP", **settings)
         shapes = infer_shapes(symbol, (1, 3, *FACE))
@@ -31,8 +31,8 @@ def looks_like(given: Shapes) -> str:
         same = sum(given.get(name) == shapes[name] for name in names)
         share = same / max(1, len(names | trunk(given)))
         if share > best:
-            best, flags = share, " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
-    return flags if best >= LIKE else ""
+            best, likely = share, " ".join(f"`{name}` {value}" for name, value in settings.items())
+    return likely if best >= LIKE else ""
 
 
 def _candidates(given: Shapes) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""--prefix: FOLDER/NAME, of which the folder holds the run and the name begins its checkpoints."""
+"""`prefix`: FOLDER/NAME, of which the folder holds the run and the name begins its checkpoints."""
 from __future__ import annotations
 
 import errno
@@ -16,14 +16,14 @@ TEMPORARY = 24  # letters that the temporary name of a file may have more than i
 def check_prefix(prefix: str) -> None:
     """UserError, with the prefix that was meant, where `prefix` names no files, or none that can be written."""
     if not prefix.strip() or "\0" in prefix:
-        raise UserError(f"--prefix '{prefix.strip()}': is empty; give FOLDER/NAME, for example {EXAMPLE}")
+        raise UserError(f"`prefix` '{prefix.strip()}': is empty; give FOLDER/NAME, for example {EXAMPLE}")
     name, meant = os.path.basename(prefix), os.path.join(os.path.normpath(prefix), "model")
     if not name:
-        raise UserError(f"--prefix {prefix}: ends in a slash, so that its files would have no name; for a run in that "
-                        f"folder give --prefix {meant}")
+        raise UserError(f"`prefix` {prefix}: ends in a slash, so that its files would have no name; for a run in that "
+                        f"folder give `prefix` {meant}")
     if name in (".", "..") or os.path.isdir(prefix):
-        raise UserError(f"--prefix {prefix}: is a folder, so that the run would lie outside of it; for a run in it "
-                        f"give --prefix {meant}")
+        raise UserError(f"`prefix` {prefix}: is a folder, so that the run would lie outside of it; for a run in it "
+                        f"give `prefix` {meant}")
     folder = os.path.dirname(prefix)
     for path in (folder and str(Path(folder)), os.path.join(folder, "x" * TEMPORARY + name + LONGEST_ENDING),
                  os.path.join(folder, "x" * LONGEST_BELOW)):
@@ -31,16 +31,16 @@ def check_prefix(prefix: str) -> None:
             os.lstat(path or ".")
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                raise UserError(f"--prefix {prefix}: is too long, the file system takes no such names; give a shorter "
+                raise UserError(f"`prefix` {prefix}: is too long, the file system takes no such names; give a shorter "
                                 "one") from None
             if error.errno == errno.ENOTDIR:
-                raise UserError(f"--prefix {prefix}: {_file_in(folder)} is a file, so that there can be no folder; "
-                                "give another --prefix") from None
+                raise UserError(f"`prefix` {prefix}: {_file_in(folder)} is a file, so that there can be no folder; "
+                                "give another `prefix`") from None
             if error.errno not in (errno.ENOENT, errno.EACCES):
-                raise UserError(f"--prefix {prefix}: {error.strerror}") from None
+                raise UserError(f"`prefix` {prefix}: {error.strerror}") from None
     if os.path.lexists(folder or ".") and not os.path.isdir(folder or "."):
-        raise UserError(f"--prefix {prefix}: {folder} is {'a file' if os.path.exists(folder) else 'a link to nothing'},"
-                        " so that there can be no such folder; give another --prefix")
+        raise UserError(f"`prefix` {prefix}: {folder} is {'a file' if os.path.exists(folder) else 'a link to nothing'},"
+                        " so that there can be no such folder; give another `prefix`")
 
 
 def _file_in(folder: str) -> str:

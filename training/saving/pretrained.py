@@ -1,4 +1,4 @@
-"""--pretrained: what of a checkpoint, and of the state beside it, a new run begins with."""
+"""`pretrained`: what of a checkpoint, and of the state beside it, a new run begins with."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -34,15 +34,15 @@ class Pretrained:
 
 def open_pretrained(spec: PretrainedSpec, shapes: Shapes, identity: Mapping[str, Any], head_shape: tuple[int, int],
                     with_head: bool = True) -> Pretrained:
-    """The checkpoint of --pretrained for a network whose parameters have `shapes`.
+    """The checkpoint of `pretrained` for a network whose parameters have `shapes`.
 
     identity: of the run, to see whether the classification layer of the checkpoint's run is of the same people;
     head_shape: of this run's fc7_weight; with_head: look for it. UserError, naming the file, where it is no checkpoint,
     holds numbers that are not finite, has embeddings of another size or does not fit most of the network, unless
-    --pretrained-partial says that it is meant so.
+    `pretrained_partial` says that it is meant so.
     """
-    prefix, number = parse_checkpoint_name(spec.pretrained, "--pretrained")
-    arguments, auxiliary = read_parameters(prefix, number, "--pretrained")
+    prefix, number = parse_checkpoint_name(spec.pretrained, "`pretrained`")
+    arguments, auxiliary = read_parameters(prefix, number, "`pretrained`")
     path = checkpoint_path(prefix, number)
     given = _renamed({**arguments, **auxiliary}, shapes)
     for title, value in given.items():
@@ -91,8 +91,8 @@ def _renamed(loaded: Mapping[str, mx.nd.NDArray], shapes: Shapes) -> dict[str, m
 def _check_embedding(given: Arrays, emb_size: int, path: Path) -> None:
     theirs = given["fc1_gamma"].shape[0] if "fc1_gamma" in given else emb_size
     if theirs != emb_size:
-        raise UserError(f"--emb-size {emb_size}: the embedding of {path} has {theirs}; give --emb-size {theirs}, or "
-                        "--pretrained-partial to take what stands before the embedding")
+        raise UserError(f"`emb_size` {emb_size}: the embedding of {path} has {theirs}; give `emb_size` {theirs}, or "
+                        "`pretrained_partial` to take what stands before the embedding")
 
 
 def _check_trunk(taken: Arrays, given: Arrays, shapes: Shapes, path: Path) -> None:
@@ -103,5 +103,5 @@ def _check_trunk(taken: Arrays, given: Arrays, shapes: Shapes, path: Path) -> No
         return
     likely = looks_like({name: tuple(value.shape) for name, value in given.items()})
     hint = f"it looks like {likely}: give that" if likely else "give the flags of the network it is of"
-    raise UserError(f"--pretrained: {len(fits)} of the {len(here)} parameters of this network's trunk are in {path}, "
-                    f"which has {len(there)}; {hint}, or --pretrained-partial to take what fits all the same")
+    raise UserError(f"`pretrained`: {len(fits)} of the {len(here)} parameters of this network's trunk are in {path}, "
+                    f"which has {len(there)}; {hint}, or `pretrained_partial` to take what fits all the same")

@@ -31,7 +31,7 @@ def head_beside(prefix: str, number: int, identity: Mapping[str, Any], shape: tu
             continue
         theirs = header.identity
         if Path(str(theirs.get("prefix", ""))).name != Path(prefix).name:
-            return {}, f"the state {path} is of another run, with --prefix {theirs.get('prefix')}"
+            return {}, f"the state {path} is of another run, with `prefix` {theirs.get('prefix')}"
         if not _same_people(theirs, identity):
             return {}, f"the state {path} is of other identities, or not known to be of the same"
         fc7 = {name: value for name, value in head.items() if name in HEAD_ARRAYS}

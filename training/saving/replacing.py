@@ -1,4 +1,4 @@
-"""--overwrite: the old run is set aside in its folder, and goes only once the new one has saved something.
+"""`overwrite`: the old run is set aside in its folder, and goes only once the new one has saved something.
 
 RUN/.replaced-run holds the files of the old run and manifest.json, which names them, and is there from before the first
 file moves to after the last has gone back; RUN/.discarded-run is what it is renamed to when the new run has saved.
@@ -71,10 +71,10 @@ def recover(folder: Path) -> None:
         _remove_empty(folder / name, with_manifest=name.endswith(".tmp"))
     for name in (f"{ASIDE}.tmp", DISCARDED):
         if kind(folder / name):
-            raise UserError(f"--prefix: {folder / name} is not what a run set aside; move it, or give another --prefix")
+            raise UserError(f"`prefix`: {folder / name} is not what a run set aside; move it, or give another `prefix`")
     if kind(folder / ASIDE):
         _restore(folder)
-        log.warning("a run with --overwrite was ended before it saved anything: the run that was in %s before is back",
+        log.warning("a run with `overwrite` was ended before it saved anything: the run that was in %s before is back",
                     folder)
 
 
@@ -138,8 +138,8 @@ def _read_manifest(folder: Path, name: str = ASIDE) -> tuple[str, list[str]]:
         if not all(_is_of_run(prefix, item) for item in (f"{prefix}-symbol.json", *names)) or not there <= set(names):
             raise ValueError("a name that no run has")
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(f"--prefix: {folder / name} is not what a run set aside; move it, or give another "
-                        "--prefix") from None
+        raise UserError(f"`prefix`: {folder / name} is not what a run set aside; move it, or give another "
+                        "`prefix`") from None
     return prefix, names
 
 

@@ -30,16 +30,16 @@ def bring_back(prefix: str) -> None:
 def prepare_folder(spec: SavingSpec, states: States, closing: contextlib.ExitStack) -> tuple[Progress, Arrays] | None:
     """The state to resume, after making sure that nothing is written over; `closing` then lets the folder go.
 
-    UserError naming what is in the way. A run that --overwrite discards is set aside until `states` has saved a step of
+    UserError naming what is in the way. A run that `overwrite` discards is set aside until `states` has saved a step of
     the new one, and comes back with `closing` otherwise.
     """
     folder, name = Path(spec.prefix).parent, Path(spec.prefix).name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--prefix {spec.prefix}: the folder {folder} cannot be made ({error.strerror})") from None
+        raise UserError(f"`prefix` {spec.prefix}: the folder {folder} cannot be made ({error.strerror})") from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"--prefix {spec.prefix}: the folder {folder} is not writable")
+        raise UserError(f"`prefix` {spec.prefix}: the folder {folder} is not writable")
     closing.enter_context(RunLock(folder))
     recover(folder)
     found = survey(folder, name)
@@ -50,11 +50,11 @@ def prepare_folder(spec: SavingSpec, states: States, closing: contextlib.ExitSta
         state = states.load()
         if state is not None:
             return state
-        log.info("--resume: no state in %s yet, so this is the beginning", folder)
+        log.info("`resume`: no state in %s yet, so this is the beginning", folder)
     if found.states or found.rows or found.checkpoints:
         if not spec.overwrite:
-            raise UserError(f"--prefix {spec.prefix}: {folder} holds {_what(found)}, --overwrite discards it, "
-                            "another --prefix leaves it alone")
+            raise UserError(f"`prefix` {spec.prefix}: {folder} holds {_what(found)}, `overwrite` discards it, "
+                            "another `prefix` leaves it alone")
         replaced = Replaced(folder, name, found.own)
         closing.callback(replaced.close)
         states.on_step_saved = replaced.keep_new
@@ -69,18 +69,18 @@ def _check_nothing_is_in_the_way(prefix: str, found: Found, going_on: bool) -> N
     told = [f"{name} ({what})" for name, what in found.foreign.items() if what] + ([] if going_on else found.in_state)
     folder, rest = Path(prefix).parent, [name for name, what in found.foreign.items() if not what]
     if told:
-        raise UserError(f"--prefix {prefix}: {folder} holds what this run would write over and no run is known to have "
-                        f"made: {_listed(told + rest)}; move it away, or give another --prefix")
+        raise UserError(f"`prefix` {prefix}: {folder} holds what this run would write over and no run is known to have "
+                        f"made: {_listed(told + rest)}; move it away, or give another `prefix`")
     if rest:
-        raise UserError(f"--prefix {prefix}: {folder} holds {_listed(rest)} and no state of the run that saved it; "
-                        "move it away, or give another --prefix: --pretrained begins with a checkpoint")
+        raise UserError(f"`prefix` {prefix}: {folder} holds {_listed(rest)} and no state of the run that saved it; "
+                        "move it away, or give another `prefix`: `pretrained` begins with a checkpoint")
 
 
 def _what(found: Found) -> str:
     if found.states:
-        return "another run; --resume goes on with it"
+        return "another run; `resume` goes on with it"
     if found.checkpoints:
-        return f"{found.checkpoints[-1]} and no state to go on from; --pretrained begins with it"
+        return f"{found.checkpoints[-1]} and no state to go on from; `pretrained` begins with it"
     return "the rows of another run and no state to go on from"
 
 

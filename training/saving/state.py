@@ -1,4 +1,4 @@
-"""The state of a run, what `--resume` reads: two generations, each written whole or not at all.
+"""The state of a run, what `resume` reads: two generations, each written whole or not at all.
 
 RUN/state/STEP/ holds net.params, head.params, momentum.params and state.json. A generation is made in a temporary
 folder, flushed, and renamed, so a kill at any moment leaves the one before it. The newest that reads well is resumed.
@@ -86,11 +86,11 @@ class States:
             self.newest, self.before, self.changes = path, header.identity, changes
             return header.progress, arrays
         if damage:
-            raise UserError(f"--resume: every state in {self.folder} is damaged: {damage[0]}; begin anew with "
-                            "--overwrite, with --pretrained and the newest checkpoint if there is one")
+            raise UserError(f"`resume`: every state in {self.folder} is damaged: {damage[0]}; begin anew with "
+                            "`overwrite`, with `pretrained` and the newest checkpoint if there is one")
         if kind(self.folder) not in ("", "a folder"):
-            raise UserError(f"--resume: every state in {self.folder} is damaged: it is {kind(self.folder)}, not a "
-                            "folder of its own; another --prefix leaves it alone")
+            raise UserError(f"`resume`: every state in {self.folder} is damaged: it is {kind(self.folder)}, not a "
+                            "folder of its own; another `prefix` leaves it alone")
         return None
 
     def _free_name(self, step: int) -> Path:

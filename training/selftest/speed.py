@@ -13,12 +13,14 @@ import numpy as np
 
 from common.environment import usable_cores
 from common.errors import UserError
+from common.settings import as_flags
 from recordio_tools.records.dataset import open_dataset
 from symbols.fast import for_training
 from symbols.prelu_check import slope_gradients_hold
 from training.config import Config
 from training.data.loader import Batch, BatchLoader
 from training.model import Model
+from training.option import flags
 from training.parts import model_spec
 from training.precision import check_precision
 from training.presets import PRESETS, preset
@@ -58,7 +60,7 @@ def training(name: str, devices: Sequence[mx.Context], quick: bool, dtype: str =
     try:
         check_precision(dtype, devices)
     except UserError as error:
-        return False, str(error)
+        return False, as_flags(str(error), flags(Config))
     side, each = SMALL_SIDE if quick else SIDE, BATCH[devices[0].device_type]
     spec = model_spec(Config(**{**preset(name), "lr": 1e-3, "dtype": dtype}))
     model = Model(spec, (side, side), CLASSES, list(devices), form=form)

@@ -9,10 +9,12 @@ import mxnet as mx
 import numpy as np
 
 from common.errors import UserError
+from common.settings import as_flags
 from training.cluster.workers import Workers
 from training.config import Config
 from training.data.loader import Batch
 from training.model import Model
+from training.option import flags
 from training.parts import model_spec
 from training.precision import check_precision
 from training.presets import preset
@@ -73,8 +75,8 @@ def half(what: str, devices: Sequence[mx.Context], tried: Any) -> Row:
     try:
         check_precision("float16", devices)
     except UserError as error:
-        on_cpu = devices[0].device_type == "cpu"
-        return Row(what, None if on_cpu else False, f"not possible on CPUs: {error}" if on_cpu else str(error))
+        told, on_cpu = as_flags(str(error), flags(Config)), devices[0].device_type == "cpu"
+        return Row(what, None if on_cpu else False, f"not possible on CPUs: {told}" if on_cpu else told)
     return tried(what)
 
 

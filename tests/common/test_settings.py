@@ -1,0 +1,48 @@
+"""Settings that library code names are flags where a command shows them, in errors and in the log."""
+import logging
+
+import pytest
+
+from common.errors import DataError, RunError
+from common.settings import as_flags, settings_as_flags
+
+
+def test_only_settings_of_the_command_become_flags():
+    text = "`lr_steps` 5,3: must rise; `property` and `make venv` stay, and so does lr_steps"
+    assert as_flags(text, {"lr_steps", "lr"}) == "--" + text.replace("`lr_steps`", "lr-steps", 1)
+
+
+@pytest.mark.parametrize("kind", [DataError, RunError])
+def test_an_error_keeps_its_kind_and_names_the_flag(kind):
+    with pytest.raises(kind, match="^--on-nan skip, `other` stays$"), settings_as_flags({"on_nan"}):
+        raise kind("`on_nan` skip, `other` stays")
+    with pytest.raises(ValueError, match="^`on_nan`$"), settings_as_flags({"on_nan"}):
+        raise ValueError("`on_nan`")
+
+
+def test_the_log_names_flags_inside_alone(caplog):
+    log = logging.getLogger("some.library")
+    with caplog.at_level(logging.INFO), settings_as_flags({"resume"}):
+        log.info("stopped at step %d; `resume` goes on, %s", 3, "as `resume` does, 5% of it")
+        log.info("%s", "no setting, 5%")
+    log.warning("`resume`")
+    assert caplog.messages == ["stopped at step 3; --resume goes on, as --resume does, 5% of it", "no setting, 5%",
+                               "`resume`"]
+
+
+def test_no_library_code_of_training_names_a_flag():
+    """The command's own modules do; what lies below them names settings."""
+    import ast
+    import re
+    from pathlib import Path
+    repo = Path(__file__).resolve().parents[2]
+    own = {"arguments", "config", "option", "description", "image_size", "launch", "run"}
+    found = []
+    for path in sorted([*repo.glob("training/**/*.py"), *repo.glob("symbols/*.py")]):
+        if path.stem in own or "selftest" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(
+                    r"(?<![\w-])--(?!help|porcelain)[a-z]", node.value):
+                found.append(f"{path.relative_to(repo)}:{node.lineno} {node.value[:60]}")
+    assert not found
