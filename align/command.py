@@ -16,7 +16,7 @@ from common.arguments import add_workers, at_least, image_size
 from common.environment import check_environment
 from common.errors import RunError, UserError
 from common.foreign import shown
-from common.interrupts import stoppable
+from common.signals import stoppable
 
 log = logging.getLogger(__name__)
 RULES = ("balanced", "largest", "central", "score")  # of mtcnn.finding.choose, which needs MXNet to load

@@ -12,7 +12,7 @@ from typing import Callable, NoReturn, Sequence
 from common.cuda_libraries import explain
 from common.errors import RunError, UserError
 from common.foreign import ShownFormatter, shown
-from common.interrupts import stoppable
+from common.signals import stoppable
 from common.streams import mend_streams
 
 INTERRUPTED = 130

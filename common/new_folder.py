@@ -10,7 +10,7 @@ from typing import Iterator
 
 from common.errors import UserError, writing
 from common.files import PathLike, fsync
-from common.interrupts import undisturbed
+from common.signals import undisturbed
 from common.staging import work_folder
 
 

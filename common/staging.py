@@ -11,7 +11,7 @@ from typing import Iterator
 
 from common.errors import UserError
 from common.files import fsync, move_new
-from common.interrupts import undisturbed
+from common.signals import undisturbed
 
 MAIN = "train.rec"
 FILES = (MAIN, "identities.csv", "merge-report.json", "pack-report.json", "property", "train.idx")

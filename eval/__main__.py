@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from common import cli
 from common.environment import check_environment
-from common.interrupts import stoppable
+from common.signals import stoppable
 
 PROG = "python -m eval"
 DESCRIPTION = """\

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from common.arguments import add_workers, at_least
-from common.interrupts import stoppable
+from common.signals import stoppable
 from recordio_tools.check.check_bin import examine_bin
 from recordio_tools.check.check_rec import check_set
 from recordio_tools.check.repair import check_out, lines, repair

@@ -12,7 +12,7 @@ from common import cli
 from common.arguments import add_workers, at_least
 from common.errors import UserError, writing
 from common.foreign import shown
-from common.interrupts import stoppable
+from common.signals import stoppable
 from common.staging import check_no_set
 from recordio_tools.faces import names_in, open_faces, packed_faces
 from recordio_tools.merge import exclusions

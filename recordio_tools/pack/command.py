@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.arguments import add_workers, at_least, image_size
 from common.errors import RunError, UserError
-from common.interrupts import stoppable
+from common.signals import stoppable
 from common.staging import check_no_set
 from images.prepare import Wanted
 from images.sources import Source, from_folder

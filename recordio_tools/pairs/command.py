@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.arguments import add_workers, at_least, image_size
 from common.errors import UserError, writing
-from common.interrupts import stoppable
+from common.signals import stoppable
 from images.prepare import Wanted
 from recordio_tools.pairs.lists import Pair, read_cfp, read_csv, read_lfw
 from recordio_tools.pairs.making import make_pairs

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from common.arguments import add_workers
-from common.interrupts import stoppable
 from common.new_folder import check_free
+from common.signals import stoppable
 from recordio_tools.data_files import one_data_file
 from recordio_tools.unpack.unpacking import PAIRS, REPORT, unpack_bin, unpack_rec
 

@@ -14,7 +14,7 @@ from typing import Iterator
 from common import cli
 from common.environment import limit_images, usable_cores
 from common.errors import UserError
-from common.interrupts import stoppable
+from common.signals import stoppable
 
 limit_images()
 
