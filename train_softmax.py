@@ -23,12 +23,10 @@ def main(argv: list[str]) -> int:
     from training.arguments import parse_config  # no MXNet yet: --help and wrong flags answer at once
     config = parse_config(argv)
     from common.environment import check_environment
-    from training.signals import Signals
-    with Signals():  # from here on SIGTERM ends with 130 as Ctrl-C does, also while MXNet loads
-        check_environment()
-        setup_logging()
-        from training.run import run as train
-        return train(config)
+    check_environment()
+    setup_logging()
+    from training.run import run as train
+    return train(config)
 
 
 if __name__ == "__main__":

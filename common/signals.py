@@ -1,38 +1,103 @@
-"""Stopping by a signal as by Ctrl-C, so that what is half made gets removed."""
+"""Ctrl-C, SIGTERM and SIGHUP: a command ends as by Ctrl-C; a training finishes its step and saves, first."""
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
-from typing import Iterator, NoReturn
+from types import FrameType, TracebackType
+from typing import Any, Callable, Collection, Iterator, NoReturn, Union
 
-STOPS = (signal.SIGTERM, signal.SIGHUP)
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Handler = Union[Callable[[int, Any], Any], int, None]
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Inside the block SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does; only in the main thread."""
+def handled(handler: Handler, numbers: Collection[signal.Signals] = STOPS) -> Iterator[None]:
+    """Inside the block `handler` takes these signals, but for a SIGHUP that is ignored, as under nohup.
+
+    The handlers that were there come back after it. Nothing changes in threads other than the main one.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _stop) for number in STOPS
-              if signal.getsignal(number) is not signal.SIG_IGN}  # nohup ignores SIGHUP
+    before = {number: signal.getsignal(number) for number in numbers}
+    taken = [number for number, there in before.items() if number != signal.SIGHUP or there is not signal.SIG_IGN]
     try:
+        for number in taken:
+            signal.signal(number, handler)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in taken:
+            there = before[number]
+            signal.signal(number, signal.SIG_DFL if there is None else there)
+
+
+def stoppable() -> contextlib.AbstractContextManager[None]:
+    """Inside the block SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does, so that what is half made goes."""
+    return handled(_interrupt, (signal.SIGTERM, signal.SIGHUP))
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """Inside the block signals that stop a process wait until it ends."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, *STOPS))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _stop(number: int, frame: object) -> NoReturn:
+class Stopped(Exception):
+    """A signal came within `Signals.interruptible`."""
+
+
+class Signals:
+    """Takes the signals that end a process while it is entered: the first may ask for an orderly end.
+
+    asked: one of them came. Until `orderly` is called (a run that is starting has nothing to save) the first one raises
+    KeyboardInterrupt, and so does the second in any case.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._orderly = self._interruptible = False
+        self._handled = handled(self._take)
+
+    def orderly(self) -> None:
+        """From now on the first signal only sets `asked`."""
+        self._orderly = True
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Work that may be given up when a signal comes: it then raises Stopped."""
+        self._interruptible = True
+        try:
+            if self.asked:  # it came just before
+                raise Stopped
+            yield
+        finally:
+            self._interruptible = False
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        first, self.asked = not self.asked, True
+        if not (first and self._orderly):
+            raise KeyboardInterrupt
+        # Not by logging: the signal may have come in the middle of a write to the same stream.
+        with contextlib.suppress(OSError):
+            os.write(2, f"{signal.Signals(number).name}: finishing this step and saving; once more to leave at once\n"
+                     .encode())
+        if self._interruptible:
+            raise Stopped
+
+    def __enter__(self) -> Signals:
+        self._handled.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._handled.__exit__(None, None, None)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt

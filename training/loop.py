@@ -12,6 +12,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from common.errors import RunError
+from common.signals import Signals, Stopped
 from eval.verification import VerificationResult, VerificationSet
 from training.data.loader import BatchLoader
 from training.guard import Guard, check_finite
@@ -23,7 +24,6 @@ from training.reporting.window import Window
 from training.saving.checkpoint import save_checkpoint
 from training.saving.state import Progress, States
 from training.schedule import Schedule
-from training.signals import Signals, Stopped
 from training.specs import LoopSpec
 from training.step import update
 from training.validation import result_row, verify

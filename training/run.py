@@ -13,6 +13,7 @@ import numpy as np
 from common.devices import parse_devices
 from common.errors import RunError, UserError
 from common.settings import as_flags, settings_as_flags
+from common.signals import Signals
 from recordio_tools.records.dataset import FaceDataset, open_dataset
 from training.cluster.joining import join
 from training.cluster.workers import Workers
@@ -35,7 +36,6 @@ from training.saving.run_folder import bring_back, prepare_folder
 from training.saving.state import Progress, States, generations
 from training.schedule import SCHEDULE, Clock, resolve_schedule
 from training.shared_state import check_alike, check_weights, share_arrays, share_state
-from training.signals import Signals
 from training.specs import ModelSpec, NetworkSpec, PretrainedSpec, SavingSpec, VerificationSpec
 from training.validation import open_targets
 

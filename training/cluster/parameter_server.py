@@ -6,17 +6,16 @@ depend on the speed of machines; there is none.
 """
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import signal
-from typing import Iterator
 
 import mxnet as mx
 import numpy as np
 from mxnet.base import _LIB, check_call
 
 from common.errors import UserError
+from common.signals import handled
 from training.cluster import heartbeat, variables
 from training.cluster.workers import Workers
 
@@ -34,7 +33,8 @@ class ParameterServer(Workers):
         os.environ.setdefault("DMLC_ROLE", "worker")
         variables.prepare()
         wanted = _rank()
-        with _default_signals():
+        # Ctrl-C and SIGTERM end the process while MXNet waits for the others: no handler of Python's would run.
+        with handled(signal.SIG_DFL, (signal.SIGINT, signal.SIGTERM)):
             super().__init__(mx.kv.create(kvstore))
         self._keys: dict[tuple, int] = {}
         self._watch = heartbeat.Watch(self.store.handle, heartbeat.SCHEDULER, f"worker {wanted or 0}: the scheduler is "
@@ -63,16 +63,6 @@ class ParameterServer(Workers):
         super().leave(failed)
         self._watch.close()
 
-
-@contextlib.contextmanager
-def _default_signals() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the process while MXNet waits for the others: no handler of Python's would run."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _rank() -> int | None:

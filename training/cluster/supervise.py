@@ -9,8 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from typing import BinaryIO, Iterator, cast
+from typing import BinaryIO, cast
 
+from common.signals import handled
 from training.cluster.roles import Role
 from training.cluster.variables import TAKEN, PortTaken
 
@@ -71,17 +72,7 @@ class _Signals:
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    @contextlib.contextmanager
-    def caught(self) -> Iterator[None]:
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, self._note) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _note(self, number: int, frame: object) -> None:
+    def note(self, number: int, frame: object) -> None:
         self.names.append("INT" if number == signal.SIGINT else "TERM")
 
 
@@ -94,7 +85,7 @@ def supervise(roles: list[Role], grace: float) -> int:
     """
     signals, lock = _Signals(), threading.Lock()
     processes: list[Process] = []
-    with signals.caught():
+    with handled(signals.note):
         try:
             for role in roles:  # all of them before the first thread, since starting a process copies this one
                 processes.append(Process(role))

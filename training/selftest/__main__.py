@@ -6,7 +6,6 @@ it.
 """
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import subprocess
@@ -44,12 +43,6 @@ def build_parser() -> Parser:
 def main(argv: list[str]) -> int:
     """Print the table as its rows come; the exit status."""
     options = build_parser().parse_args(argv)
-    from training.signals import Signals
-    with Signals():  # SIGTERM ends it as Ctrl-C does, and with it the process of a part
-        return _tried(options)
-
-
-def _tried(options: argparse.Namespace) -> int:
     from common.environment import check_environment
     check_environment()
     from common.devices import parse_devices
