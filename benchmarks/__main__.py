@@ -16,7 +16,7 @@ import os
 import sys
 
 from benchmarks import embed, gnap, head, metrics, operators, rate, reading, training
-from benchmarks.harness import machine
+from benchmarks.harness import machine, set_threads_first
 from benchmarks.table import show
 from common.errors import UserError
 
@@ -63,4 +63,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    set_threads_first()
     sys.exit(main())

@@ -34,7 +34,7 @@ from align.mtcnn.detector import Detector, Search
 from align.mtcnn.finding import find
 from align.photographs import list_photographs
 from align.report import Report
-from benchmarks.harness import machine, take_turns
+from benchmarks.harness import machine, set_threads_first, take_turns
 from common.cli import parse_checkpoint_name
 from common.environment import usable_cores
 from eval.metrics import THRESHOLDS, accuracy_10fold, auc, fold_bounds, tpr_at_fpr
@@ -213,4 +213,5 @@ def _person(image: str) -> str:
 
 
 if __name__ == "__main__":
+    set_threads_first()
     main()

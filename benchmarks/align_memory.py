@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from align.photographs import list_photographs
-from benchmarks.harness import machine, peak_memory
+from benchmarks.harness import machine, peak_memory, set_threads_first
 from common.environment import usable_cores
 
 SIZES = ((4000, 3000), (3000, 4000))  # width, height
@@ -75,4 +75,5 @@ def draw(face: np.ndarray, folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
+    set_threads_first()
     main()

@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.harness import machine, peak_memory, speed_ratio, take_turns
+from benchmarks.harness import machine, peak_memory, set_threads_first, speed_ratio, take_turns
 from common.environment import usable_cores
 from recordio_tools.check.check_rec import check_set
 from recordio_tools.records import framing
@@ -82,4 +82,5 @@ def count_records(path: Path) -> int:
 
 
 if __name__ == "__main__":
+    set_threads_first()
     main()

@@ -21,7 +21,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.contrib import amp
 
-from benchmarks.harness import machine, peak_memory, speed_ratio, take_turns
+from benchmarks.harness import machine, peak_memory, set_threads_first, speed_ratio, take_turns
 from common.devices import parse_devices
 from common.errors import UserError
 from symbols.fast import for_training
@@ -233,4 +233,5 @@ def main():
 
 
 if __name__ == "__main__":
+    set_threads_first()
     main()

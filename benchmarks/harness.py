@@ -16,7 +16,23 @@ import time
 from importlib import metadata
 from typing import Callable, Mapping, Sequence
 
-from common.environment import usable_cores
+from common.environment import set_threads, usable_cores
+from common.errors import UserError
+
+
+def set_threads_first() -> None:
+    """Set MXNet's threads as every command of the project does, at the beginning of a benchmark's process.
+
+    MXNet reads them where it is loaded, which importing a benchmark does: so the process begins again with them, unless
+    they were set.
+    """
+    before = dict(os.environ)
+    try:
+        set_threads()
+    except UserError as error:
+        sys.exit(f"benchmarks: {error}")
+    if os.environ != before:
+        os.execv(sys.executable, [sys.executable, "-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]])
 
 
 def take_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 7, warm_up: int = 1) -> dict[str, list[float]]:

@@ -19,7 +19,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import gluon
 
-from benchmarks.harness import machine, own_peak_memory, peak_memory
+from benchmarks.harness import machine, own_peak_memory, peak_memory, set_threads_first
 from common.devices import parse_devices
 from training.config import Config
 from training.estimate import head_memory
@@ -99,4 +99,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    set_threads_first()
     main()

@@ -17,7 +17,7 @@ from typing import Sequence
 
 import numpy as np
 
-from benchmarks.harness import machine
+from benchmarks.harness import machine, set_threads_first
 from common import cli
 from recordio_tools.faces import open_faces
 from recordio_tools.merge.identity_means import MeanEmbedder, Model
@@ -100,4 +100,5 @@ def most_alike(splits: Sequence[np.ndarray], names: Sequence[str], shown: int = 
 
 
 if __name__ == "__main__":
+    set_threads_first()
     cli.run(main, PROG)

@@ -16,7 +16,7 @@ from typing import Callable
 import mxnet as mx
 import numpy as np
 
-from benchmarks.harness import machine, peak_memory, speed_ratio, take_turns
+from benchmarks.harness import machine, peak_memory, set_threads_first, speed_ratio, take_turns
 from training.model import Model
 from training.specs import HeadSpec, ModelSpec, NetworkSpec
 
@@ -74,4 +74,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    set_threads_first()
     main()

@@ -23,7 +23,7 @@ from typing import Callable, Sequence
 import cv2
 import numpy as np
 
-from benchmarks.harness import in_processes, machine, speed_ratio, take_turns
+from benchmarks.harness import in_processes, machine, set_threads_first, speed_ratio, take_turns
 from common.environment import usable_cores
 from images.prepare import Wanted
 from images.sources import from_folder
@@ -167,4 +167,5 @@ def draw(folder: Path, count: int, size: int) -> None:
 
 
 if __name__ == "__main__":
+    set_threads_first()
     main()

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Sequence
 
-from benchmarks.harness import in_processes, machine, speed_ratio, take_turns
+from benchmarks.harness import in_processes, machine, set_threads_first, speed_ratio, take_turns
 from benchmarks.pack import draw
 from common.environment import usable_cores
 from images.prepare import Wanted
@@ -121,4 +121,5 @@ def merge_bare(folder: Path, workers: int) -> None:
 
 
 if __name__ == "__main__":
+    set_threads_first()
     main()

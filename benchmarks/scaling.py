@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.harness import machine, speed_ratio
+from benchmarks.harness import machine, set_threads_first, speed_ratio
 from recordio_tools.records import framing
 from recordio_tools.records.writer import RecordWriter
 
@@ -89,4 +89,5 @@ def main():
 
 
 if __name__ == "__main__":
+    set_threads_first()
     main()

@@ -15,7 +15,7 @@ import numpy as np
 from mxnet import autograd, gluon
 
 import symbols
-from benchmarks.harness import peak_memory, speed_ratio, take_turns
+from benchmarks.harness import peak_memory, set_threads_first, speed_ratio, take_turns
 from benchmarks.table import NETWORKS, SIDE, Row
 from symbols.fast import accelerate
 from symbols.gluon_net import embedding_block
@@ -85,6 +85,7 @@ def memory(repeats: int) -> list[Row]:
 
 
 if __name__ == "__main__":
+    set_threads_first()
     made = make_step(*sys.argv[1:])
     for _ in range(3):
         made()

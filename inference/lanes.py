@@ -7,25 +7,16 @@ images stay in a core's cache (`python -m benchmarks embed`).
 """
 from __future__ import annotations
 
-import ctypes
 import os
-import threading
 
 import mxnet as mx
-from mxnet.base import _LIB, check_call
 
 from common.environment import threads
+from common.mxnet_compat import set_worker_threads
 
 MOST = 8  # lanes: each has the network's parameters once more
 _NUMBERS = 64  # lanes of a certain width begin at a multiple of this; far above devices that users name
 
-
-class _Device(ctypes.Structure):
-    _fields_ = [("type", ctypes.c_int32), ("number", ctypes.c_int32)]
-
-
-_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
-_kept: dict[int, object] = {}  # by width, what a worker calls, which must live as long as that may be
 
 
 def open_lanes(images: int) -> list[mx.Context]:
@@ -34,7 +25,7 @@ def open_lanes(images: int) -> list[mx.Context]:
     width = max(threads() // number, 1)
     lanes = [mx.cpu(_NUMBERS * width + lane) for lane in range(number)]
     for lane in lanes:
-        _set_width(lane, width)
+        set_worker_threads(lane, width)  # every time, since a fork of this process begins new workers
     return lanes
 
 
@@ -44,16 +35,3 @@ def partition(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
         return symbol.get_backend_symbol("MKLDNN")
     return symbol
 
-
-def _set_width(lane: mx.Context, width: int) -> None:
-    """Queue, before what follows on the lane, that its worker is to use `width` threads.
-
-    Every time, since a fork of this process ends all workers and begins new ones.
-    """
-    def in_worker(_context: int, caller: int) -> None:
-        if threading.get_ident() != caller:  # MXNet's NaiveEngine has no workers
-            _LIB.MXSetNumOMPThreads(ctypes.c_int(width))
-    function = _kept.setdefault(width, _FUNCTION(in_worker))
-    device = _Device(mx.Context.devstr2type[lane.device_type], lane.device_id)
-    check_call(_LIB.MXEnginePushSync(function, ctypes.c_void_p(threading.get_ident()), None, ctypes.byref(device),
-                                     None, 0, None, 0, None, 0, b"lane_width"))

@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 import mxnet as mx
 
+from common.mxnet_compat import allotted_megabytes
 from symbols.count import flops_and_params
 from symbols.segments import choose_cuts, cut
 from training.head.shard import CHUNK
@@ -89,5 +89,5 @@ def _planned(symbol: mx.sym.Symbol, shape: tuple[int, ...]) -> int:
     for images in (1, 1 + PLANNED):
         requests = {name: "null" if name == "data" else "write" for name in symbol.list_arguments()}
         bound = symbol.simple_bind(mx.cpu(), data=(images, *shape[1:]), grad_req=requests)
-        allotted.append(int(re.findall(r"Total (\d+) MB allocated", bound.debug_str())[0]))
+        allotted.append(allotted_megabytes(bound))
     return (allotted[1] - allotted[0]) * 2 ** 20 // PLANNED

@@ -12,11 +12,12 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from common.errors import RunError
+from common.mxnet_compat import momentum_arrays
 from common.signals import Signals, Stopped
 from eval.verification import VerificationResult, VerificationSet
 from training.data.loader import BatchLoader
 from training.guard import Guard, check_finite
-from training.model import Model, momentum_arrays
+from training.model import Model
 from training.reporting.pictures import roc_picture
 from training.reporting.runlog import RunLog
 from training.reporting.watch import Symptoms, Watch

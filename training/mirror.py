@@ -14,6 +14,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import gluon
 
+from common.mxnet_compat import mark_gradients_new
 from symbols.segments import DATA, choose_cuts, cut
 
 
@@ -102,8 +103,7 @@ class _Chain:
                 executor.forward(is_train=True)
             executor.backward(gradient)
             gradient = executor.grad_dict.get(DATA)
-        for value in self.trained:
-            value._fresh_grad = True  # which a trainer asks for
+        mark_gradients_new(self.trained)
 
 
 def _request(name: str, parameters: Mapping[str, gluon.Parameter], inner: bool) -> str:

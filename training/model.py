@@ -8,6 +8,7 @@ import numpy as np
 from mxnet import autograd, gluon
 
 import symbols
+from common.mxnet_compat import begin_training
 from symbols.fast import for_training
 from symbols.gluon_net import embedding_block
 from symbols.gnap import VARIANTS
@@ -124,9 +125,7 @@ class Model:
         settings = {"learning_rate": optimizer.lr, "momentum": optimizer.mom, "wd": optimizer.wd}
         trainer = gluon.Trainer(parameters, "sgd", settings, kvstore=self.workers.store,
                                 update_on_kvstore=False)
-        # Left to its first step, the trainer would then overwrite the running statistics of all devices but the first.
-        trainer._init_kvstore()
-        trainer._init_params()
+        begin_training(trainer)
         return trainer
 
     def take(self, network: Arrays, fc7: Arrays) -> None:
@@ -216,25 +215,3 @@ class Model:
                 arrays[f"{name}@{number}"] = mx.nd.array(value, ctx=mx.cpu())
         return arrays
 
-
-def momentum_arrays(trainer: gluon.Trainer) -> dict[str, mx.nd.NDArray]:
-    """SGD's momentum by parameter name (the same on every device), in host memory."""
-    states, names = trainer._updaters[0].states, _names(trainer)
-    return {names[index]: value.as_in_context(mx.cpu()).copy() for index, value in states.items() if value is not None}
-
-
-def set_momentum(trainer: gluon.Trainer, arrays: Arrays, devices: list[mx.Context]) -> None:
-    """Put back what `momentum_arrays` gave, on every device.
-
-    The arrays go into the updaters by name instead of through Trainer.load_states, which unpickles: a run folder is
-    something people hand to each other.
-    """
-    for updater, device in zip(trainer._updaters, devices):
-        for index, name in _names(trainer).items():
-            if name in arrays:
-                updater.states[index] = arrays[name].copyto(device)
-                updater.states_synced[index] = True
-
-
-def _names(trainer: gluon.Trainer) -> dict[int, str]:
-    return {index: parameter.name for index, parameter in enumerate(trainer._params)}

@@ -12,6 +12,7 @@ import numpy as np
 
 from common.devices import parse_devices
 from common.errors import RunError, UserError
+from common.mxnet_compat import set_momentum
 from common.settings import as_flags, settings_as_flags
 from common.signals import Signals
 from recordio_tools.records.dataset import FaceDataset, open_dataset
@@ -22,7 +23,7 @@ from training.data.loader import BatchLoader, TooManyBadRecords, choose_images
 from training.description import describe
 from training.image_size import check_image_size, check_last_map
 from training.loop import Loop
-from training.model import Model, set_momentum
+from training.model import Model
 from training.option import flags
 from training.parts import loader_spec, loop_spec, model_spec, schedule_spec
 from training.precision import check_precision

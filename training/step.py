@@ -12,6 +12,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
+from common.mxnet_compat import trained_parameters
 from training.data.loader import Batch
 from training.model import Model
 
@@ -59,7 +60,7 @@ def update(model: Model, trainer: gluon.Trainer, batch: Batch, step: int, may_sk
     statistics = model.running_statistics() if may_skip else {}
     result = compute(model, batch, step, factor)
     trainer.allreduce_grads()
-    gradients = [parameter.list_grad()[0] for parameter in trainer._params if parameter.grad_req != "null"]
+    gradients = [parameter.list_grad()[0] for parameter in trained_parameters(trainer)]
     squares = sum_of_squares(gradients + model.head.reduce())
     finite = mx.nd.contrib.isfinite(squares)
     good = moves = True

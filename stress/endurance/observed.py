@@ -12,6 +12,7 @@ from typing import Any
 
 import train_softmax
 from common.cli import Parser, at_least, run
+from common.environment import set_threads
 
 
 def resident() -> int:
@@ -44,6 +45,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--hold", type=at_least(0), default=0, metavar="STEP", help="where to stop; 0: nowhere")
     parser.add_argument("flags", nargs="*", metavar="FLAG", help="behind --: flags for train_softmax.py")
     options = parser.parse_args(argv)
+    set_threads()  # before `observe` loads MXNet
     observe(options.memory, options.hold)
     return train_softmax.main(options.flags)
 

@@ -10,7 +10,7 @@ import pytest
 from mxnet.base import _LIB
 from small_nets import draw_parameters, forward, small_symbol
 
-from inference import lanes
+from common import mxnet_compat
 from inference.embedder import Embedder
 from inference.lanes import open_lanes
 
@@ -30,8 +30,8 @@ print(_LIB.omp_get_max_threads())
 def width_of(device):
     """The threads that operators of `device` may open, as its worker says."""
     found = []
-    ask = lanes._FUNCTION(lambda _context, _argument: found.append(_LIB.omp_get_max_threads()))
-    place = lanes._Device(1, device.device_id)
+    ask = mxnet_compat._IN_WORKER(lambda _context, _argument: found.append(_LIB.omp_get_max_threads()))
+    place = mxnet_compat._Device(1, device.device_id)
     _LIB.MXEnginePushSync(ask, None, None, ctypes.byref(place), None, 0, None, 0, None, 0, b"ask")
     mx.nd.waitall()
     return found[0]

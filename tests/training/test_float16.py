@@ -8,6 +8,7 @@ from small_models import assert_same, make_batch, make_model, values
 from test_sharded_training import data, train  # noqa: F401
 
 import training.model
+from common.mxnet_compat import momentum_arrays
 from symbols.half import half_precision
 from training.precision import LossScale
 from training.step import update
@@ -63,13 +64,13 @@ def test_a_step_that_overflows_moves_nothing_and_halves_the_scale(monkeypatch, c
     model.scale.value = 256.0
     update(model, trainer, make_batch(12), 0)
     before, momentum = values(model), {name: value.asnumpy() for name, value in
-                                       training.model.momentum_arrays(trainer).items()}
+                                       momentum_arrays(trainer).items()}
     model.scale.value = 2.0 ** 40
     result = update(model, trainer, make_batch(12), 1)
     assert np.isfinite(result.read()[0]).all()
     assert model.scale.state() == (2.0 ** 39, 0, 1) and "overflow" in caplog.text
     assert_same(values(model), before, rtol=0, atol=0)
-    for name, value in training.model.momentum_arrays(trainer).items():
+    for name, value in momentum_arrays(trainer).items():
         np.testing.assert_array_equal(value.asnumpy(), momentum[name])
     model.scale.value = 256.0
     update(model, trainer, make_batch(12), 2)

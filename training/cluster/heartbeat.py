@@ -6,12 +6,11 @@ watch the scheduler.
 """
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 import time
+from typing import Any
 
-SCHEDULER, SERVERS_AND_WORKERS = 1, 2 + 4  # ps-lite's numbers of groups of nodes
 DEFAULT_TIMEOUT = 60
 SETTLE = 3  # signs of life that may still come: a node that has just joined counts as silent until its first
 
@@ -24,12 +23,12 @@ def silence_allowed() -> int:
 class Watch:
     """A thread that ends this process, with `message` and exit status 1, once a node of `group` is silent.
 
-    handle: of the KVStore, made after variables.prepare has checked the numbers that are read here. The thread works
+    store: the KVStore, made after variables.prepare has checked the numbers that are read here. The thread works
     while the rest of the process waits inside MXNet.
     """
 
-    def __init__(self, handle: ctypes.c_void_p, group: int, message: str) -> None:
-        self._handle, self._group, self._message = handle, group, message
+    def __init__(self, store: Any, group: int, message: str) -> None:
+        self._store, self._group, self._message = store, group, message
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look, name="heartbeat", daemon=True)
         self._thread.start()
@@ -40,13 +39,11 @@ class Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        from mxnet.base import _LIB
+        from common.mxnet_compat import silent_nodes
         allowed, silent_since = silence_allowed(), None
         settle = SETTLE * int(os.environ["PS_HEARTBEAT_INTERVAL"])
         while not self._done.wait(settle if silent_since is None else 1):
-            count = ctypes.c_int()
-            if _LIB.MXKVStoreGetNumDeadNode(self._handle, ctypes.c_int(self._group), ctypes.byref(count),
-                                            ctypes.c_int(allowed)) or not count.value:
+            if not silent_nodes(self._store, self._group, allowed):
                 silent_since = None
                 continue
             silent_since = silent_since or time.monotonic()

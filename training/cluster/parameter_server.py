@@ -6,14 +6,13 @@ depend on the speed of machines; there is none.
 """
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 
 import mxnet as mx
 import numpy as np
-from mxnet.base import _LIB, check_call
 
+from common import mxnet_compat
 from common.errors import UserError
 from common.signals import handled
 from training.cluster import heartbeat, variables
@@ -37,7 +36,7 @@ class ParameterServer(Workers):
         with handled(signal.SIG_DFL, (signal.SIGINT, signal.SIGTERM)):
             super().__init__(mx.kv.create(kvstore))
         self._keys: dict[tuple, int] = {}
-        self._watch = heartbeat.Watch(self.store.handle, heartbeat.SCHEDULER, f"worker {wanted or 0}: the scheduler is "
+        self._watch = heartbeat.Watch(self.store, mxnet_compat.SCHEDULER, f"worker {wanted or 0}: the scheduler is "
                                       "gone, as it is when a server or another worker is")
         self.number = self.store.num_workers
         self.rank = self.store.rank if wanted is None else wanted
@@ -59,7 +58,7 @@ class ParameterServer(Workers):
     def leave(self, failed: bool) -> None:
         """Workers.leave."""
         if failed:  # else the end of the process would wait for the others to end as well
-            check_call(_LIB.MXKVStoreSetBarrierBeforeExit(self.store.handle, ctypes.c_int(0)))
+            mxnet_compat.leave_alone(self.store)
         super().leave(failed)
         self._watch.close()
 

@@ -1,7 +1,6 @@
 """The process of a scheduler or a server: what `train_softmax.py` is where DMLC_ROLE says so."""
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -12,7 +11,6 @@ from training.cluster import heartbeat, variables
 
 log = logging.getLogger(__name__)
 ROLES = ("scheduler", "server")
-CONTROLLER = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)  # as MXKVStoreRunServer calls it
 
 
 def role() -> str:
@@ -32,17 +30,17 @@ def serve(role: str) -> int:
     kept = variables.prepare()
     del os.environ["DMLC_ROLE"]
     import mxnet as mx
-    from mxnet.base import _LIB, check_call
+
+    from common import mxnet_compat
     os.environ["DMLC_ROLE"] = role
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)  # Python's handlers would wait for MXNet to return
     store = mx.kv.create("dist")
     if role == "scheduler":
-        watch = heartbeat.Watch(store.handle, heartbeat.SERVERS_AND_WORKERS, "scheduler: a server or a worker is gone")
+        watch = heartbeat.Watch(store, mxnet_compat.SERVERS_AND_WORKERS, "scheduler: a server or a worker is gone")
     else:
-        watch = heartbeat.Watch(store.handle, heartbeat.SCHEDULER, "server: the scheduler is gone")
-    controller = CONTROLLER(refusing())
-    check_call(_LIB.MXKVStoreRunServer(store.handle, controller, None))
+        watch = heartbeat.Watch(store, mxnet_compat.SCHEDULER, "server: the scheduler is gone")
+    mxnet_compat.serve_until_done(store, refusing())
     watch.close()
     if kept:
         kept.close()

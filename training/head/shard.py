@@ -17,6 +17,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
+from common.mxnet_compat import set_at, set_rows
 from training.head.layer import Layer
 
 EPS = 1e-10  # L2Normalization's own, added to the square of the norm
@@ -129,8 +130,8 @@ class Shard:
         share = mx.nd.exp(self._log_sum - log_total) * factor
         gradient = mx.nd.broadcast_mul(self._share, share.expand_dims(1), out=self._share)
         if self._own is not None:
-            self._put(gradient, (mx.nd.gather_nd(gradient, self._own) - factor) * self._slope)
-            self._put(self._logits, self._plain)
+            set_at(gradient, (mx.nd.gather_nd(gradient, self._own) - factor) * self._slope, self._own)
+            set_at(self._logits, self._plain, self._own)
         if self.layer.normal:
             mx.nd.elemwise_mul(self._logits, gradient, out=self._logits)
             self.gradients["radial"] += mx.nd.dot(mx.nd.ones((1, len(log_total)), ctx=self.device), self._logits)
@@ -155,8 +156,8 @@ class Shard:
                 moving = momenta[part] if rows is None else mx.nd.take(momenta, rows)
                 mx.nd.sgd_mom_update(value[part], gradient, moving, out=value[part], **settings)
                 if rows is not None:
-                    _put_rows(momenta, rows, moving)
-                    _put_rows(arrays[name], rows, value[part])
+                    set_rows(momenta, moving, rows)
+                    set_rows(arrays[name], value[part], rows)
 
     def add_radial(self) -> None:
         """Complete the gradient of the weights with its second term, once all of it has been added up."""
@@ -186,7 +187,7 @@ class Shard:
                 moved = self.layer.margin(cosine)
             moved.backward()
             moved, self._slope = moved * self.layer.scale, cosine.grad
-            self._put(self._logits, moved)
+            set_at(self._logits, moved, self._own)
         else:
             moved, self._slope = plain, mx.nd.ones_like(plain)
             rows = mx.nd.take(weight, mx.nd.array(places, ctx=self.device, dtype=np.int32))
@@ -195,8 +196,6 @@ class Shard:
         where = self._own[0].reshape((1, -1))
         return tuple(mx.nd.scatter_nd(value.detach(), where, shape=(count,)) for value in (moved, cosine))
 
-    def _put(self, array: mx.nd.NDArray, values: mx.nd.NDArray) -> None:
-        mx.nd._internal._scatter_set_nd(array, values, self._own, shape=array.shape, out=array)
 
     def _inverse_norms(self, weight: mx.nd.NDArray) -> mx.nd.NDArray:
         ones = mx.nd.ones((1, weight.shape[1]), ctx=self.device)
@@ -209,9 +208,6 @@ def momentum_of(name: str) -> str:
     """What a state calls the momentum of a parameter."""
     return f"{name}@momentum"
 
-
-def _put_rows(array: mx.nd.NDArray, rows: mx.nd.NDArray, values: mx.nd.NDArray) -> None:
-    mx.nd._internal._scatter_set_nd(array, values, rows.reshape((1, -1)), shape=array.shape, out=array)
 
 
 def _chunks(array: mx.nd.NDArray) -> Iterator[slice]:

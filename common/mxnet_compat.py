@@ -1,0 +1,129 @@
+"""What the project uses of MXNet 1.9.1 that MXNet does not promise: private names, C functions, texts that are parsed.
+
+All of it stands here, so that another version of MXNet is tried by the tests of one file. (`symbols` imports nothing of
+the project; it uses `Symbol.handle` alone, to know whether two symbols are one object.)
+"""
+from __future__ import annotations
+
+import ctypes
+import re
+import threading
+from typing import Callable, Iterable, Mapping, Sequence
+
+import mxnet as mx
+from mxnet import gluon
+from mxnet.base import _LIB, check_call
+
+Arrays = Mapping[str, mx.nd.NDArray]
+Command = Callable[[int, "int | None", "int | None"], None]
+SERVER_COMMAND = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+
+
+# Arrays
+
+def set_at(array: mx.nd.NDArray, values: mx.nd.NDArray, places: mx.nd.NDArray) -> None:
+    """Write `values` into `array` at `places`, a column of indices for each value, as gather_nd reads them."""
+    mx.nd._internal._scatter_set_nd(array, values, places, shape=array.shape, out=array)
+
+
+def set_rows(array: mx.nd.NDArray, values: mx.nd.NDArray, rows: mx.nd.NDArray) -> None:
+    """Write `values`, (n, ...), into the rows `rows`, (n,), of `array`."""
+    set_at(array, values, rows.reshape((1, -1)))
+
+
+def mark_gradients_new(arrays: Iterable[mx.nd.NDArray]) -> None:
+    """Tell a Trainer that gradients were computed which autograd does not know of."""
+    for array in arrays:
+        array._fresh_grad = True
+
+
+# gluon.Trainer
+
+def begin_training(trainer: gluon.Trainer) -> None:
+    """Do now what a trainer leaves to its first step, where it overwrites the running statistics of all devices but
+    the first."""
+    trainer._init_kvstore()
+    trainer._init_params()
+
+
+def trained_parameters(trainer: gluon.Trainer) -> list[gluon.Parameter]:
+    """The parameters that a trainer moves."""
+    return [parameter for parameter in trainer._params if parameter.grad_req != "null"]
+
+
+def momentum_arrays(trainer: gluon.Trainer) -> dict[str, mx.nd.NDArray]:
+    """SGD's momentum by parameter name (the same on every device), in host memory."""
+    states, names = trainer._updaters[0].states, _names(trainer)
+    return {names[index]: value.as_in_context(mx.cpu()).copy() for index, value in states.items() if value is not None}
+
+
+def set_momentum(trainer: gluon.Trainer, arrays: Arrays, devices: Sequence[mx.Context]) -> None:
+    """Put back what `momentum_arrays` gave, on every device.
+
+    The arrays go into the updaters by name instead of through Trainer.load_states, which unpickles: a run folder is
+    something people hand to each other.
+    """
+    for updater, device in zip(trainer._updaters, devices):
+        for index, name in _names(trainer).items():
+            if name in arrays:
+                updater.states[index] = arrays[name].copyto(device)
+                updater.states_synced[index] = True
+
+
+def _names(trainer: gluon.Trainer) -> dict[int, str]:
+    return {index: parameter.name for index, parameter in enumerate(trainer._params)}
+
+
+# Executors
+
+def allotted_megabytes(executor: mx.executor.Executor) -> int:
+    """What MXNet's memory planner allots to the maps of a bound graph, in whole megabytes."""
+    return int(re.findall(r"Total (\d+) MB allocated", executor.debug_str())[0])
+
+
+# The engine's workers
+
+class _Device(ctypes.Structure):
+    _fields_ = [("type", ctypes.c_int32), ("number", ctypes.c_int32)]
+
+
+_IN_WORKER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+_kept: dict[int, object] = {}  # by width, what a worker calls, which must live as long as that may be
+
+
+def set_worker_threads(device: mx.Context, width: int) -> None:
+    """Queue, before what follows on `device`, that its worker is to use `width` OpenMP threads.
+
+    Needed again after a fork of this process, which ends all workers and begins new ones.
+    """
+    def in_worker(_context: int, caller: int) -> None:
+        if threading.get_ident() != caller:  # MXNet's NaiveEngine has no workers
+            _LIB.MXSetNumOMPThreads(ctypes.c_int(width))
+    function = _kept.setdefault(width, _IN_WORKER(in_worker))
+    place = _Device(mx.Context.devstr2type[device.device_type], device.device_id)
+    check_call(_LIB.MXEnginePushSync(function, ctypes.c_void_p(threading.get_ident()), None, ctypes.byref(place),
+                                     None, 0, None, 0, None, 0, b"lane_width"))
+
+
+# The parameter server (ps-lite)
+
+SCHEDULER, SERVERS_AND_WORKERS = 1, 2 + 4  # ps-lite's numbers of groups of nodes
+
+
+def silent_nodes(store: mx.kv.KVStore, group: int, seconds: int) -> int:
+    """How many nodes of `group` have given no sign of life for so long; 0 where that cannot be asked."""
+    count = ctypes.c_int()
+    failed = _LIB.MXKVStoreGetNumDeadNode(store.handle, ctypes.c_int(group), ctypes.byref(count),
+                                          ctypes.c_int(seconds))
+    return 0 if failed else count.value
+
+
+def leave_alone(store: mx.kv.KVStore) -> None:
+    """Let this process end without waiting for the other workers to end as well."""
+    check_call(_LIB.MXKVStoreSetBarrierBeforeExit(store.handle, ctypes.c_int(0)))
+
+
+def serve_until_done(store: mx.kv.KVStore, on_command: Command) -> None:
+    """Be a scheduler or a server until the workers are done; on_command takes what else they send, unread."""
+    controller = SERVER_COMMAND(on_command)
+    check_call(_LIB.MXKVStoreRunServer(store.handle, controller, None))
