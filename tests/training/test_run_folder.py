@@ -181,7 +181,7 @@ def test_another_prefix_in_the_folder_of_a_run_leaves_its_files(data, whole, tmp
     ("{}/new/..", "{}/model")])
 def test_a_prefix_without_a_name_is_refused_with_the_one_that_was_meant(data, tmp_path, prefix, meant):
     (tmp_path / "runs").mkdir()
-    with pytest.raises(UserError, match="--prefix") as caught:
+    with pytest.raises(UserError, match="--prefix|`prefix`") as caught:
         if prefix.strip():
             run(parse_config(flags(data, tmp_path, "--prefix", prefix.format(tmp_path / "runs"))))
         check_prefix(prefix)  # an empty one is refused by the parser as well
