@@ -24,8 +24,8 @@ from mxnet.contrib import amp
 from benchmarks.harness import machine, peak_memory, set_threads_first, speed_ratio, take_turns
 from common.devices import parse_devices
 from common.errors import UserError
-from symbols.fast import for_training
 from symbols.graph import fixed_gammas
+from symbols.prelu_rewrite import for_training
 from training.config import Config
 from training.data.loader import Batch
 from training.head.margins import TINY

@@ -1,4 +1,4 @@
-"""A training step with PReLU as MXNet has it (LeakyReLU) and in the fast form, symbols/fast.py: its time, its memory.
+"""A training step with PReLU as MXNet has it (LeakyReLU) and as symbols/prelu_rewrite.py writes it: time and memory.
 
 A step is forward, backward and an SGD update of the embedding network, without fc7; batch 32, 112 x 112. Both sides run
 as Gluon blocks with static memory, from equal weights on equal images; after one step their embeddings must agree. Peak
@@ -17,8 +17,8 @@ from mxnet import autograd, gluon
 import symbols
 from benchmarks.harness import peak_memory, set_threads_first, speed_ratio, take_turns
 from benchmarks.table import NETWORKS, SIDE, Row
-from symbols.fast import accelerate
 from symbols.gluon_net import embedding_block
+from symbols.prelu_rewrite import accelerate
 
 BATCH = 32
 SHAPE = (BATCH, 3, SIDE, SIDE)

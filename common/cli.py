@@ -13,7 +13,7 @@ from common.cuda_libraries import explain
 from common.errors import RunError, UserError
 from common.foreign import ShownFormatter, shown
 from common.signals import stoppable
-from common.streams import mend_streams
+from common.standard_streams import mend_streams
 
 INTERRUPTED = 130
 

@@ -61,7 +61,7 @@ def set_threads() -> None:
     Unset, MXNet's OpenMP may start a single thread, which is half the speed of two. Its threads sleep while they wait:
     spinning gains nothing on a free machine and takes ten times as long on one whose cores do something else as well.
     Temporary arrays are as large as the largest map, and all CPU devices share them: with one, no two devices would
-    compute at a time, which `inference.lanes` needs; more than there are cores are in nobody's use. MXNet keeps 4.
+    compute at a time, which `inference.streams` needs; more than there are cores are in nobody's use. MXNet keeps 4.
     """
     told = os.environ.get("OMP_NUM_THREADS", "1")
     if not re.fullmatch(r"\s*[1-9][0-9]{0,4}\s*(,\s*[1-9][0-9]{0,4}\s*)*", told):

@@ -10,9 +10,9 @@ import numpy as np
 from common.environment import threads
 from common.errors import UserError
 from inference.cost import check_cost
-from inference.lanes import open_lanes, partition
-from symbols.fast import flatten_inputs
+from inference.streams import open_lanes, partition
 from symbols.folding import fold
+from symbols.prelu_rewrite import flatten_inputs
 from symbols.shapes import infer_shapes, parameter_names
 
 TILE = 8  # images a CPU computes at once for each thread: the maps of many more do not stay in its cache

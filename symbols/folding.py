@@ -6,7 +6,7 @@ A BatchNorm behind a convolution or a fully connected layer is folded into its w
     s * prelu(x) = s * a * x + relu(|q| * x)
 
 so PReLU is two depthwise 1x1 convolutions, of which oneDNN computes relu and sum on the way; what takes the map behind
-takes the sign s into its weights. (Training keeps the forms of `symbols/fast.py`, whose parameters are the plain ones.)
+takes the sign s into its weights. (Training keeps the forms of `prelu_rewrite`, whose parameters are the plain ones.)
 """
 from __future__ import annotations
 

@@ -16,12 +16,12 @@ from common.mxnet_compat import momentum_arrays
 from common.signals import Signals, Stopped
 from eval.verification import VerificationResult, VerificationSet
 from training.data.loader import BatchLoader
-from training.guard import Guard, check_finite
 from training.model import Model
+from training.non_finite_guard import Guard, check_finite
+from training.reporting.diagnostics import Symptoms, Watch
+from training.reporting.meter import Window
 from training.reporting.pictures import roc_picture
 from training.reporting.runlog import RunLog
-from training.reporting.watch import Symptoms, Watch
-from training.reporting.window import Window
 from training.saving.checkpoint import save_checkpoint
 from training.saving.state import Progress, States
 from training.schedule import Schedule

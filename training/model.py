@@ -9,19 +9,19 @@ from mxnet import autograd, gluon
 
 import symbols
 from common.mxnet_compat import begin_training
-from symbols.fast import for_training
+from symbols.float16_graph import half_precision
 from symbols.gluon_net import embedding_block
 from symbols.gnap import VARIANTS
 from symbols.graph import fixed_gammas
-from symbols.half import half_precision
+from symbols.prelu_rewrite import for_training
 from symbols.shapes import infer_shapes, parameter_names
-from training.cluster.workers import Workers
+from training.cluster.communicator import Workers
 from training.head.fast_head import FROM_CLASSES, FastHead
 from training.head.layer import Layer
 from training.head.margin_head import INITIAL, MarginHead
 from training.head.sharded_head import ShardedHead
-from training.mirror import MirroredNetwork
 from training.precision import LossScale
+from training.recompute import MirroredNetwork
 from training.saving.contents import LOSS_SCALE, Contents
 from training.specs import HeadSpec, ModelSpec, NetworkSpec, OptimizerSpec
 

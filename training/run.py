@@ -16,8 +16,8 @@ from common.mxnet_compat import set_momentum
 from common.settings import as_flags, settings_as_flags
 from common.signals import Signals
 from recordio_tools.records.dataset import FaceDataset, open_dataset
-from training.cluster.joining import join
-from training.cluster.workers import Workers
+from training.cluster.communicator import Workers
+from training.cluster.create import join
 from training.config import Config
 from training.data.loader import BatchLoader, TooManyBadRecords, choose_images
 from training.description import describe

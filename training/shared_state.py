@@ -9,7 +9,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from training.cluster.workers import Workers
+from training.cluster.communicator import Workers
 from training.config import Config
 from training.model import Model
 from training.option import ANY, flags

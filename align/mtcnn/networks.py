@@ -12,7 +12,7 @@ from common.errors import UserError
 from common.files import PathLike
 from inference.cost import check_cost
 from inference.model import read_parameters, read_symbol
-from symbols.fast import flatten_inputs, for_devices
+from symbols.prelu_rewrite import flatten_inputs, for_devices
 from symbols.shapes import infer_shapes, parameter_names
 
 EPOCH = 1  # det1-0001.params

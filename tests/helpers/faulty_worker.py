@@ -60,7 +60,7 @@ def prepare(argv):
 
 def prepare_float16(replace):
     """A float16 that CPUs have, with a loss scale that overflows once."""
-    from symbols.half import half_precision
+    from symbols.float16_graph import half_precision
     from training.precision import LossScale
     replace("training.run.check_precision", lambda dtype, devices: None)
     replace("training.model.half_precision", lambda symbol: half_precision(symbol, "float32"))

@@ -66,7 +66,7 @@ def main(argv):
     from training.cluster.serve import role, serve
     if role():
         return serve(role())
-    from training.cluster.joining import join
+    from training.cluster.create import join
     with join(argv[1]) as workers:
         return globals()[argv[0]](workers)
 

@@ -16,7 +16,7 @@ from inference.embedder import check_parameters
 from inference.graph_file import checked_graph
 from inference.model import load_model, read_parameters, read_symbol
 from inference.param_file import V1, V2, V3, ParameterFile
-from symbols.half import half_precision
+from symbols.float16_graph import half_precision
 from symbols.shapes import infer_shapes
 
 SIZE = (20, 28)

@@ -12,8 +12,8 @@ from eval.scores import normalise
 from images.codec import decode
 from inference.embedder import Embedder
 from inference.model import load_model
-from symbols.fast import flatten_inputs
 from symbols.graph import fixed_gammas
+from symbols.prelu_rewrite import flatten_inputs
 
 SIZE = (20, 28)
 RANDOM = np.random.RandomState(5)

@@ -7,9 +7,9 @@ import pytest
 from mxnet import autograd, gluon
 
 import symbols
-from symbols.fast import accelerate
 from symbols.gluon_net import embedding_block
 from symbols.graph import fixed_gammas, prelu_slopes
+from symbols.prelu_rewrite import accelerate
 from symbols.symbol_utils import get_fc1
 
 SMALL = (8, 3, 12, 12)

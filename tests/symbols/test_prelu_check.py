@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_models import assert_same, make_batch, make_model, values
 
-import symbols.fast
+import symbols.prelu_rewrite
 from symbols.prelu_check import SLOPES, slope_gradients, slope_gradients_hold
 from training.step import update
 
@@ -18,29 +18,29 @@ def test_finite_differences_show_that_the_cpu_s_own_kernel_is_wrong():
 @pytest.mark.parametrize("holds", [True, False])
 def test_gpus_train_on_the_plain_graph_only_where_slopes_are_right(monkeypatch, caplog, holds):
     asked = []
-    monkeypatch.setattr(symbols.fast, "slope_gradients_hold", lambda device: asked.append(device) or holds)
+    monkeypatch.setattr(symbols.prelu_rewrite, "slope_gradients_hold", lambda device: asked.append(device) or holds)
     symbol = symbols.build("y1", 128, "GNAP")
     caplog.set_level("INFO")
-    running = symbols.fast.for_training(symbol, (1, 3, 112, 112), [mx.gpu(0), mx.gpu(1)])
+    running = symbols.prelu_rewrite.for_training(symbol, (1, 3, 112, 112), [mx.gpu(0), mx.gpu(1)])
     assert asked == [mx.gpu(0), mx.gpu(1)] and (running is symbol) == holds
     assert ('"LeakyReLU"' in running.tojson()) == holds
     assert ("gpu:0, gpu:1: MXNet's PReLU gives slopes a wrong gradient" in caplog.text) != holds
     # What embeds or detects needs no gradient, and a network without slopes asks nothing.
-    assert symbols.fast.for_devices(symbol, (1, 3, 112, 112), [mx.gpu(0)]) is symbol
+    assert symbols.prelu_rewrite.for_devices(symbol, (1, 3, 112, 112), [mx.gpu(0)]) is symbol
     relu = symbols.build("y1", 128, "GNAP", version_act="relu")
-    assert symbols.fast.for_training(relu, (1, 3, 112, 112), [mx.gpu(0)]) is relu and len(asked) == 2
+    assert symbols.prelu_rewrite.for_training(relu, (1, 3, 112, 112), [mx.gpu(0)]) is relu and len(asked) == 2
 
 
 @pytest.mark.parametrize("settings", [{}, {"mirror_memory": True}, {"dtype": "float16"}], ids=str)
 def test_a_model_forced_around_the_device_s_kernel_moves_its_slopes_rightly(monkeypatch, settings):
     """As on a GPU: the plain graph is the first choice, and what the device says of it decides."""
     monkeypatch.setattr("training.model.half_precision",
-                        lambda symbol: symbols.half.half_precision(symbol, products="float32"))
+                        lambda symbol: symbols.float16_graph.half_precision(symbol, products="float32"))
     found = {}
     for holds in (None, True, False):
         if holds is not None:
-            monkeypatch.setattr(symbols.fast, "for_devices", lambda symbol, *more: symbol)
-            monkeypatch.setattr(symbols.fast, "slope_gradients_hold", lambda device, holds=holds: holds)
+            monkeypatch.setattr(symbols.prelu_rewrite, "for_devices", lambda symbol, *more: symbol)
+            monkeypatch.setattr(symbols.prelu_rewrite, "slope_gradients_hold", lambda device, holds=holds: holds)
         _, model, trainer = make_model(monkeypatch, lr=0.002, **(settings if holds is not None else {}))
         if model.scale:
             model.scale.value = 256.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import symbols
-from symbols.fast import accelerate, flatten_inputs
+from symbols.prelu_rewrite import accelerate, flatten_inputs
 
 SHAPE = (1, 3, 112, 112)
 NETWORKS = {"r18_E_512": ("r18", "E", 512), "r50_E_512": ("r50", "E", 512),

@@ -64,7 +64,7 @@ def test_the_benchmark_trains_each_layout(layout, capsys):
 
 
 def test_the_networks_memory_is_what_the_benchmark_measures():
-    """python -m benchmarks.mirror: MobileFaceNet's step took 2141 MiB at batch 48, mirrored 1214."""
+    """python -m benchmarks.recompute: MobileFaceNet's step took 2141 MiB at batch 48, mirrored 1214."""
     symbol = symbols.build("y1", 128, "GNAP")
     head = HeadSpec(emb_size=128)
     whole, mirrored, half = (estimate(symbol, ModelSpec(head=head, **more), 48, (112, 112), 10, 1).network_memory

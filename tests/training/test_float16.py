@@ -9,7 +9,7 @@ from test_sharded_training import data, train  # noqa: F401
 
 import training.model
 from common.mxnet_compat import momentum_arrays
-from symbols.half import half_precision
+from symbols.float16_graph import half_precision
 from training.precision import LossScale
 from training.step import update
 

@@ -127,7 +127,7 @@ def test_a_kill_long_after_the_last_state_repeats_the_steps_and_doubles_nothing(
 def test_a_kill_between_two_files_of_a_verification(data, tmp_path, wholes, name, monkeypatch):
     """At step 10 the rows, then the checkpoint, then the state are written; each time one of them is the last."""
     import common.files
-    from training.saving.growing import GrowingFile
+    from training.saving.append_only import GrowingFile
     from training.saving.state import States
     flags = [*FLAGS, "--max-steps", 12, "--resume"]
     with monkeypatch.context() as patched:

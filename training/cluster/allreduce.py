@@ -7,7 +7,7 @@ import mxnet as mx
 from mxnet.kvstore import KVStoreBase
 
 from common.errors import UserError
-from training.cluster.workers import Workers
+from training.cluster.communicator import Workers
 
 Arrays = Union[mx.nd.NDArray, "list[mx.nd.NDArray]"]
 

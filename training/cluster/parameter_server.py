@@ -16,7 +16,7 @@ from common import mxnet_compat
 from common.errors import UserError
 from common.signals import handled
 from training.cluster import heartbeat, variables
-from training.cluster.workers import Workers
+from training.cluster.communicator import Workers
 
 FIRST_KEY = 1 << 20  # gluon.Trainer takes 0, 1, 2 ... for its parameters
 

@@ -15,7 +15,7 @@ import numpy as np
 from common.environment import usable_cores
 from common.errors import RunError, UserError
 from recordio_tools.records.dataset import FaceDataset
-from training.data.filling import Filler
+from training.data.decode import Filler
 from training.data.order import EndlessOrder, coins
 from training.specs import LoaderSpec
 

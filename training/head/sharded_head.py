@@ -14,7 +14,7 @@ import numpy as np
 from mxnet import autograd
 
 from common.errors import UserError
-from training.cluster.workers import Workers
+from training.cluster.communicator import Workers
 from training.head.layer import Layer
 from training.head.margin_head import HeadPass
 from training.head.sampling import choose_rows

@@ -17,7 +17,7 @@ from mxboard.proto import event_pb2
 from mxboard.record_writer import masked_crc32c
 from mxboard.summary import histogram_summary, image_summary, scalar_summary
 
-from training.saving.growing import GrowingFile
+from training.saving.append_only import GrowingFile
 from training.saving.names import EVENT_MARK, EVENTS
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from common.files import write_atomic
 from training.reporting.events import EventFile
 from training.reporting.logfile import LogFile
-from training.saving.growing import GrowingFile, cut
+from training.saving.append_only import GrowingFile, cut
 from training.saving.names import LOG, METRICS, is_own_event_file
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ import mxnet as mx
 import numpy as np
 
 import symbols
-from symbols.fast import for_training
 from symbols.prelu_check import SHAPE, slope_gradients
+from symbols.prelu_rewrite import for_training
 from training.selftest.reference import by_basic_operators, draw, furthest, train_block, train_bound, without_dropout
 from training.selftest.report import Row, guarded
 

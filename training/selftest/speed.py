@@ -15,8 +15,8 @@ from common.environment import usable_cores
 from common.errors import UserError
 from common.settings import as_flags
 from recordio_tools.records.dataset import open_dataset
-from symbols.fast import for_training
 from symbols.prelu_check import slope_gradients_hold
+from symbols.prelu_rewrite import for_training
 from training.config import Config
 from training.data.loader import Batch, BatchLoader
 from training.model import Model

@@ -10,7 +10,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.settings import as_flags
-from training.cluster.workers import Workers
+from training.cluster.communicator import Workers
 from training.config import Config
 from training.data.loader import Batch
 from training.model import Model

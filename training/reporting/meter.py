@@ -7,8 +7,8 @@ from typing import Mapping
 
 import numpy as np
 
-from training.cluster.workers import Workers
-from training.reporting.watch import mean_similarity
+from training.cluster.communicator import Workers
+from training.reporting.diagnostics import mean_similarity
 from training.step import StepResult
 
 OVER_WORKERS = ("images", "loss", "cosine", "hits")

@@ -16,7 +16,7 @@ from symbols.graph import Entry, Graph, Node, rewrite
 
 PRODUCTS = ("Convolution", "FullyConnected")
 FOLLOWING = ("Activation", "LeakyReLU", "Pooling", "Dropout", "Flatten", "elemwise_add", "add_n", "broadcast_mul")
-DERIVING = ("Reshape", "negative", "_minus_scalar", "_rminus_scalar", "Cast")  # weights of slopes (symbols/fast.py)
+DERIVING = ("Reshape", "negative", "_minus_scalar", "_rminus_scalar", "Cast")  # weights of slopes (prelu_rewrite)
 HALF, FULL = "float16", "float32"
 FLOAT32_NUMBER = "0"  # MXNet's number of the type
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.reporting.watch import Symptoms, Watch, mean_similarity
+from training.reporting.diagnostics import Symptoms, Watch, mean_similarity
 
 HEALTHY = Symptoms(epoch=5, cosine=0.4, similarity=0.05, data_wait=0.02, margin_loss=True)
 

@@ -10,7 +10,7 @@ from images.plain_jpeg import MOST_KNOWN, MOST_LOOKS, FewScans
 from recordio_tools.records import framing
 from recordio_tools.records.dataset import open_dataset
 from training.data.augmentation import Augmentation
-from training.data.filling import Filler
+from training.data.decode import Filler
 
 SIDE = 48
 

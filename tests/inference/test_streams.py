@@ -12,7 +12,7 @@ from small_nets import draw_parameters, forward, small_symbol
 
 from common import mxnet_compat
 from inference.embedder import Embedder
-from inference.lanes import open_lanes
+from inference.streams import open_lanes
 
 SIZE = (20, 28)
 IMAGES = np.random.RandomState(5).randint(0, 256, (19, *SIZE, 3)).astype(np.uint8)
@@ -21,7 +21,7 @@ import ctypes, os
 os.environ["MXNET_ENGINE_TYPE"] = "NaiveEngine"
 os.environ["OMP_NUM_THREADS"] = "3"
 from mxnet.base import _LIB
-from inference.lanes import open_lanes
+from inference.streams import open_lanes
 open_lanes(3)
 print(_LIB.omp_get_max_threads())
 """

@@ -1,7 +1,7 @@
 """Peak memory and time of a training step with --mirror-memory, with MXNet's own switch, and with neither.
 
-    python -m benchmarks.mirror                       # MobileFaceNet with GNAP, batch 48
-    python -m benchmarks.mirror --network r18 --batch 16
+    python -m benchmarks.recompute                       # MobileFaceNet with GNAP, batch 48
+    python -m benchmarks.recompute --network r18 --batch 16
 
 A step is forward and backward of the embedding network. Memory: the peak of a process of its own that makes three
 steps, above the peak of one that only makes the network. Time: the sides take turns in one process.
@@ -42,7 +42,7 @@ def make_step(network: str, head: str, batch: int, mirrored: bool) -> tuple[Mode
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.mirror", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recompute", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="y1", help="y1, y2, r18, r50 and so on (y1)")
     parser.add_argument("--version-output", default="GNAP", help="the head (GNAP)")
@@ -62,7 +62,7 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     print(machine())
     print(f"{arguments.network} {arguments.version_output}, batch {arguments.batch}, forward and backward")
-    shared = ["-m", "benchmarks.mirror", f"--network={what[0]}", f"--version-output={what[1]}", f"--batch={what[2]}"]
+    shared = ["-m", "benchmarks.recompute", f"--network={what[0]}", f"--version-output={what[1]}", f"--batch={what[2]}"]
     peaks = {side: peak_memory([*shared, f"--only={side}"]) / MIB for side in (NOTHING, KEEPING, MIRRORED, SWITCH)}
     (_, keep), (_, mirror) = make_step(*what, False), make_step(*what, True)
     seconds = take_turns({KEEPING: keep, MIRRORED: mirror}, arguments.repeats)

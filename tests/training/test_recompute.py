@@ -7,9 +7,9 @@ import pytest
 from small_models import assert_same, make_batch, make_model, tiny_symbol, values
 
 import symbols
-import training.mirror
 import training.model
-from symbols.half import half_precision
+import training.recompute
+from symbols.float16_graph import half_precision
 from symbols.segments import Cuts, choose_cuts, cut
 from symbols.shapes import infer_shapes, parameter_names
 from symbols.symbol_utils import get_fc1
@@ -22,7 +22,7 @@ def cut_everywhere(monkeypatch):
     def everywhere(symbol, data_shape):
         monkeypatch.setattr("symbols.segments.KEPT_COSTS", 0)
         return choose_cuts(symbol, data_shape)
-    monkeypatch.setattr(training.mirror, "choose_cuts", everywhere)
+    monkeypatch.setattr(training.recompute, "choose_cuts", everywhere)
 
 
 def steps(monkeypatch, count=3, **settings):

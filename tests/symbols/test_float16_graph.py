@@ -8,10 +8,10 @@ from mxnet import autograd
 
 import symbols
 from common.errors import RunError, UserError
-from symbols.fast import accelerate
+from symbols.float16_graph import half_precision
 from symbols.gluon_net import embedding_block
 from symbols.gnap import gnap_symbol
-from symbols.half import half_precision
+from symbols.prelu_rewrite import accelerate
 from symbols.shapes import infer_shapes, parameter_names
 from training.precision import FIRST, GOOD_STEPS, LEAST, LossScale, check_precision
 

@@ -1,8 +1,8 @@
 """The network in less memory (`mirror_memory`): its inner maps are computed again in the backward pass.
 
 MXNet 1.9.1 has MXNET_BACKWARD_DO_MIRROR for that, but a hybridized block takes just as much with it
-(`python -m benchmarks.mirror`). So the graph is cut into segments (`symbols.segments`), each bound to the same arrays
-of parameters and gradients, and all to the same memory. The forward pass keeps the segments' outputs alone; the
+(`python -m benchmarks.recompute`). So the graph is cut into segments (`symbols.segments`), each bound to the same
+arrays of parameters and gradients, and all to the same memory. The forward pass keeps the segments' outputs alone; the
 backward pass goes from the last segment to the first, and computes each once more before its gradients. The numbers
 are those of the whole graph.
 """

@@ -5,8 +5,8 @@ import contextlib
 from typing import Iterator
 
 from training.cluster.allreduce import Horovod
+from training.cluster.communicator import Workers
 from training.cluster.parameter_server import ParameterServer
-from training.cluster.workers import Workers
 
 
 @contextlib.contextmanager
