@@ -29,7 +29,7 @@ from symbols.prelu_rewrite import for_training
 from training.config import Config
 from training.data.loader import Batch
 from training.head.margins import TINY
-from training.model import Model
+from training.model import TrainingModel
 from training.parts import model_spec
 from training.step import update
 
@@ -58,7 +58,7 @@ class GluonSide:
 
     def __init__(self, config, size, classes, devices, start=None, scheduler=None,
                  flags=("static_alloc", "static_shape")):
-        self.model = Model(model_spec(config), size, classes, devices)
+        self.model = TrainingModel(model_spec(config), size, classes, devices)
         self.model.initialize()
         self.model.block.hybridize(**dict.fromkeys(flags, True))
         self.trainer = self.model.make_trainer()
@@ -84,7 +84,7 @@ class ModuleSide:
     """mx.mod.Module over the same running symbol, factors as attributes of the variables."""
 
     def __init__(self, config, size, classes, devices, start=None, scheduler=None):
-        symbol = Model(model_spec(config), size, classes, devices).symbol
+        symbol = TrainingModel(model_spec(config), size, classes, devices).symbol
         running = for_training(symbol, (1, 3, *size), devices)
         running.get_internals()["pre_fc1_weight"]._set_attr(__wd_mult__=str(config.emb_wd_mult))
         share, total = config.per_batch_size, config.per_batch_size * len(devices)

@@ -52,7 +52,7 @@ def train(config: Config, classes: int) -> None:
     for step in range(STEPS):
         began = time.perf_counter()
         labels = generator.randint(0, classes, (len(devices), shape[0])).astype(np.int32)
-        head.begin(labels.reshape(-1), step)
+        head.start_step(labels.reshape(-1), step)
         seen = head.backward(embeddings, list(labels))
         if trainer:
             trainer.step(labels.size)

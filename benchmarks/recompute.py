@@ -17,17 +17,17 @@ import mxnet as mx
 import numpy as np
 
 from benchmarks.harness import machine, peak_memory, set_threads_first, speed_ratio, take_turns
-from training.model import Model
+from training.model import TrainingModel
 from training.specs import HeadSpec, ModelSpec, NetworkSpec
 
 SIDE, STEPS, MIB = 112, 3, 2 ** 20
 KEEPING, MIRRORED, SWITCH, NOTHING = "all maps kept", "--mirror-memory", "MXNET_BACKWARD_DO_MIRROR=1", "nothing"
 
 
-def make_step(network: str, head: str, batch: int, mirrored: bool) -> tuple[Model, Callable[[], None]]:
+def make_step(network: str, head: str, batch: int, mirrored: bool) -> tuple[TrainingModel, Callable[[], None]]:
     """A model, and a function that makes one step of its network."""
     spec = ModelSpec(NetworkSpec(network, 128, head), HeadSpec(128), recompute=mirrored)
-    model = Model(spec, (SIDE, SIDE), 10, [mx.cpu(0)])
+    model = TrainingModel(spec, (SIDE, SIDE), 10, [mx.cpu(0)])
     model.initialize()
     data = mx.nd.array(np.random.RandomState(0).randint(0, 256, (batch, 3, SIDE, SIDE)))
     gradient = mx.nd.array(np.random.RandomState(1).randn(batch, 128))

@@ -102,7 +102,7 @@ def set_worker_threads(device: mx.Context, width: int) -> None:
     function = _kept.setdefault(width, _IN_WORKER(in_worker))
     place = _Device(mx.Context.devstr2type[device.device_type], device.device_id)
     check_call(_LIB.MXEnginePushSync(function, ctypes.c_void_p(threading.get_ident()), None, ctypes.byref(place),
-                                     None, 0, None, 0, None, 0, b"lane_width"))
+                                     None, 0, None, 0, None, 0, b"worker_threads"))
 
 
 # The parameter server (ps-lite)

@@ -10,7 +10,7 @@ import numpy as np
 from common.environment import threads
 from common.errors import UserError
 from inference.cost import check_cost
-from inference.streams import open_lanes, partition
+from inference.streams import open_streams, partition
 from symbols.folding import fold
 from symbols.prelu_rewrite import flatten_inputs
 from symbols.shapes import infer_shapes, parameter_names
@@ -47,7 +47,7 @@ class Embedder:
         self._shares = [(self.per_device, [_bind(symbol, arguments, auxiliary, device, shape)])
                         for device in devices if device.device_type != "cpu"]
         if cpus:
-            self._shares.append((cpus * self.per_device, _bind_lanes(
+            self._shares.append((cpus * self.per_device, _bind_streams(
                 symbol, arguments, auxiliary, (cpus * self.per_device, *shape[1:]))))
 
     def embed(self, batches: Iterable[np.ndarray], flip: bool = False) -> Iterator[np.ndarray]:
@@ -87,15 +87,15 @@ class Embedder:
         return np.concatenate(parts, axis=1).astype(np.float32, copy=False)
 
 
-def _bind_lanes(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],
+def _bind_streams(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],
                 auxiliary: Mapping[str, mx.nd.NDArray], shape: tuple[int, ...]) -> list[mx.executor.Executor]:
-    """The network, folded, on each lane of the CPU, for an equal part of (up to) shape[0] images or of a tile."""
-    lanes = open_lanes(shape[0])
-    rounds = -(-shape[0] // (TILE * max(threads(), len(lanes))))
-    shape = (-(-shape[0] // (rounds * len(lanes))), *shape[1:])
+    """The network, folded, on each stream of the CPU, for an equal part of (up to) shape[0] images or of a tile."""
+    streams = open_streams(shape[0])
+    rounds = -(-shape[0] // (TILE * max(threads(), len(streams))))
+    shape = (-(-shape[0] // (rounds * len(streams))), *shape[1:])
     symbol, arguments, auxiliary = fold(symbol, arguments, auxiliary, shape)
     symbol = partition(symbol)
-    return [_bind(symbol, arguments, auxiliary, lane, shape) for lane in lanes]
+    return [_bind(symbol, arguments, auxiliary, stream, shape) for stream in streams]
 
 
 def _bind(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray], auxiliary: Mapping[str, mx.nd.NDArray],

@@ -22,7 +22,7 @@ class OnnxEmbedder:
     model: its path, its bytes, or what `read_onnx` made of it. batch_size: images a step. image_size: (H, W), needed
     only where the file leaves it open. UserError where onnxruntime does not run the network on images of this size.
 
-    Each core computes other images, as `Embedder`'s lanes do: that is faster than all cores on the same ones.
+    Each core computes other images, as `Embedder`'s streams do: that is faster than all cores on the same ones.
     """
 
     def __init__(self, model: PathLike | bytes | OnnxModel, batch_size: int = 64,

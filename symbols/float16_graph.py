@@ -21,7 +21,7 @@ HALF, FULL = "float16", "float32"
 FLOAT32_NUMBER = "0"  # MXNet's number of the type
 
 
-def half_precision(symbol: mx.sym.Symbol, products: str = HALF) -> mx.sym.Symbol:
+def to_float16(symbol: mx.sym.Symbol, products: str = HALF) -> mx.sym.Symbol:
     """`symbol`, input and output float32, computed in float16 where it is safe.
 
     products="float32" rounds what is multiplied and the product to float16 but multiplies in float32: the same

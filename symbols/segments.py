@@ -48,7 +48,7 @@ def choose_cuts(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> Cuts:
     return best
 
 
-def cut(symbol: mx.sym.Symbol, places: tuple[int, ...]) -> list[mx.sym.Symbol]:
+def split(symbol: mx.sym.Symbol, places: tuple[int, ...]) -> list[mx.sym.Symbol]:
     """The segments of `symbol`, each a network from `data` to one output, the output of one the data of the next."""
     source = json.loads(symbol.tojson())
     segments: list[mx.sym.Symbol] = []

@@ -9,7 +9,7 @@ from recordio_tools.records.dataset import FaceDataset
 from training.config import LINEAR_RATE, SCHEDULE_BATCH, Config
 from training.estimate import compare_heads, estimate
 from training.head.margins import ARCFACE, COMBINED, COSFACE, SOFTMAX
-from training.model import Model
+from training.model import TrainingModel
 
 log = logging.getLogger(__name__)
 LOSSES = {SOFTMAX: "softmax", COSFACE: "CosFace", ARCFACE: "ArcFace", COMBINED: "the combined loss"}
@@ -19,10 +19,10 @@ UNUSED_BY_LOSS = {SOFTMAX: ("margin_m", "margin_s", "margin_a", "margin_b", "eas
                   ARCFACE: ("margin_a", "margin_b", "fc7_no_bias"), COMBINED: ("easy_margin", "fc7_no_bias")}
 
 
-def describe(config: Config, dataset: FaceDataset, images: int, identities: int, model: Model,
+def describe_run(config: Config, dataset: FaceDataset, images: int, identities: int, model: TrainingModel,
              targets: list[VerificationSet]) -> list[str]:
     """The resolved configuration, parameters, FLOPs and memory, a line each; images, identities: those chosen."""
-    devices, image_size, workers = model.devices, model.image_size, model.workers.number
+    devices, image_size, workers = model.devices, model.image_size, model.communicator.size
     total_batch = config.total_batch(len(devices), workers)
     left_out = "" if identities == dataset.num_classes else (
         f" (the classification layer has {dataset.num_classes} classes; the others have no images, or less than "
@@ -41,7 +41,7 @@ def describe(config: Config, dataset: FaceDataset, images: int, identities: int,
         *_notes(config, total_batch), *without_effect(config, model, bool(targets))]
 
 
-def _cost(config: Config, num_classes: int, model: Model) -> list[str]:
+def _cost(config: Config, num_classes: int, model: TrainingModel) -> list[str]:
     """Parameters, FLOPs and memory; a line that they could not be told where the estimate fails, which ends nothing."""
     network = f"network: {config.network} {config.version_output} {config.emb_size}-d"
     try:
@@ -83,7 +83,7 @@ def _notes(config: Config, total_batch: int) -> list[str]:
     return lines
 
 
-def without_effect(config: Config, model: Model, verified: bool) -> list[str]:
+def without_effect(config: Config, model: TrainingModel, verified: bool) -> list[str]:
     """A line for the flags that have been changed and do nothing for this network, loss and schedule."""
     found: dict[str, list[str]] = {}
 

@@ -9,7 +9,7 @@ import mxnet as mx
 
 from common.mxnet_compat import allotted_megabytes
 from symbols.count import flops_and_params
-from symbols.segments import choose_cuts, cut
+from symbols.segments import choose_cuts, split
 from training.head.shard import CHUNK
 from training.specs import HeadSpec, ModelSpec
 
@@ -44,7 +44,7 @@ def estimate(symbol: mx.sym.Symbol, spec: ModelSpec, samples: int, image_size: t
     if spec.recompute:
         cuts = choose_cuts(symbol, shape)
         maps, inner = 3 * FLOAT * cuts.kept, 0
-        for segment in cut(symbol, cuts.places):
+        for segment in split(symbol, cuts.places):
             inner = max(inner, _planned(segment, shape))
             shape = tuple(segment.infer_shape(data=shape)[1][0])
         maps = int(UNSHARED * (maps + inner))

@@ -16,10 +16,10 @@ from common.mxnet_compat import momentum_arrays
 from common.signals import Signals, Stopped
 from eval.verification import VerificationResult, VerificationSet
 from training.data.loader import BatchLoader
-from training.model import Model
-from training.non_finite_guard import Guard, check_finite
-from training.reporting.diagnostics import Symptoms, Watch
-from training.reporting.meter import Window
+from training.model import TrainingModel
+from training.non_finite_guard import NonFiniteGuard, check_finite
+from training.reporting.diagnostics import Diagnostics, Symptoms
+from training.reporting.meter import Meter
 from training.reporting.pictures import roc_picture
 from training.reporting.runlog import RunLog
 from training.saving.checkpoint import save_checkpoint
@@ -39,19 +39,19 @@ class Loop:
     alone verifies and writes; None at the others.
     """
 
-    def __init__(self, spec: LoopSpec, schedule: Schedule, model: Model, trainer: mx.gluon.Trainer, loader: BatchLoader,
-                 targets: list[VerificationSet], progress: Progress, runlog: RunLog | None, states: States,
-                 signals: Signals) -> None:
+    def __init__(self, spec: LoopSpec, schedule: Schedule, model: TrainingModel, trainer: mx.gluon.Trainer,
+                 loader: BatchLoader, targets: list[VerificationSet], progress: Progress, runlog: RunLog | None,
+                 states: States, signals: Signals) -> None:
         self.spec, self.saving = spec, spec.saving
         self.schedule, self.model, self.trainer = schedule, model, trainer
         self.loader, self.targets, self.progress, self.runlog = loader, targets, progress, runlog
-        self.states, self.signals, self.workers = states, signals, model.workers
-        self.first = self.workers.rank == 0
-        self.rate = schedule.scheduler()
+        self.states, self.signals, self.communicator = states, signals, model.communicator
+        self.first = self.communicator.rank == 0
+        self.lr = schedule.scheduler()
 
-        self.watch = Watch(progress.warned, progress.symptoms)
-        self.guard = Guard(progress, spec.skip_non_finite)
-        self.window = Window()
+        self.diagnostics = Diagnostics(progress.warned, progress.symptoms)
+        self.guard = NonFiniteGuard(progress, spec.skip_non_finite)
+        self.meter = Meter()
         self._saved_at, self._saved_step = time.monotonic(), progress.step
         self._changed = states.newest is None  # the state at step 0 also tells at once if there is room for one
 
@@ -76,11 +76,11 @@ class Loop:
 
     def _until_the_end(self, bar: tqdm) -> int:
         progress = self.progress
-        self.window.start(progress.window if self.first else {"steps": progress.window.get("steps", 0)})
+        self.meter.start(progress.window if self.first else {"steps": progress.window.get("steps", 0)})
         self.save_state()
         self.signals.orderly()
         while True:
-            stop, save = self.workers.any(self.signals.asked, self._save_is_due())
+            stop, save = self.communicator.any(self.signals.asked, self._save_is_due())
             if stop or save:
                 self.save_state()
             if stop:
@@ -108,38 +108,38 @@ class Loop:
 
     def _step(self, bar: tqdm) -> None:
         progress = self.progress
-        self.trainer.set_learning_rate(self.rate(progress.step))
+        self.trainer.set_learning_rate(self.lr(progress.step))
         if self.model.has_dropout:
-            own = self.spec.seed * 1000003 + self.workers.rank * 998244353 + progress.step
-            mx.random.seed(own % 2 ** 31)
+            seed = self.spec.seed * 1000003 + self.communicator.rank * 998244353 + progress.step
+            mx.random.seed(seed % 2 ** 31)
         began = time.perf_counter()
         batch = self.loader.next()
         waited = time.perf_counter() - began
         result = update(self.model, self.trainer, batch, progress.step, self.guard.skip)
-        loss, cosine, hit = result.read()
+        loss, cosine, correct = result.read()
         if self.guard.good(result, loss, cosine, self.trainer.learning_rate):
-            self.window.add(loss, cosine, hit, waited, result)
+            self.meter.add(loss, cosine, correct, waited, result)
         else:
-            self.window.add_skipped(waited)
+            self.meter.add_skipped(waited)
         progress.step += 1
-        progress.position += len(batch.labels) * self.workers.number
+        progress.position += len(batch.labels) * self.communicator.size
         progress.bad += batch.bad
         self._changed = True
         bar.update()
         if progress.step % self.spec.log_every == 0:
-            self._flush_window(bar)
+            self._flush_meter(bar)
 
-    def _flush_window(self, bar: tqdm) -> None:
-        if not self.window.sums["steps"]:
+    def _flush_meter(self, bar: tqdm) -> None:
+        if not self.meter.sums["steps"]:
             return
-        self.window.join(self.workers)
+        self.meter.reduce(self.communicator)
         if self.runlog:
-            self._log_window(bar, self.runlog)
-        self.window.start()
+            self._log_row(bar, self.runlog)
+        self.meter.start()
         self._changed = True
 
-    def _log_window(self, bar: tqdm, runlog: RunLog) -> None:
-        progress, summary = self.progress, self.window.summary()
+    def _log_row(self, bar: tqdm, runlog: RunLog) -> None:
+        progress, summary = self.progress, self.meter.summary()
         epoch = progress.position / self.schedule.images
         row = {"kind": "train", "step": progress.step, "epoch": epoch, "loss": summary["loss"],
                "accuracy": summary["accuracy"], "cosine": summary["cosine"], "lr": self.trainer.learning_rate,
@@ -153,17 +153,17 @@ class Loop:
         moved = self.model.head.layer.margin(mx.nd.array([row["cosine"]])).asscalar()
         symptoms = Symptoms(epoch, row["cosine"], summary["similarity"], row["data_wait"], self.spec.margin_loss,
                             row["accuracy"], moved, summary["norm"], self.schedule.base_lr, self.spec.linear_lr)
-        for warning in self.watch.look(symptoms):
+        for warning in self.diagnostics.look(symptoms):
             log.warning("warning: %s", warning)
 
     def _verify_and_save(self) -> None:
         progress = self.progress
         last = progress.step >= self.schedule.end
         self.guard.settle()
-        self._flush_window(tqdm(disable=True))
+        self._flush_meter(tqdm(disable=True))
         arguments, auxiliary = self.model.network_arrays()
         results = self._verify(arguments, auxiliary) if self.runlog else []
-        stopped = any(self.workers.any(results is None))  # for which the other workers have waited
+        stopped = any(self.communicator.any(results is None))  # for which the other workers have waited
         if stopped or results is None:
             return  # by a signal: a resumed run verifies this step first
         progress.verified_step = progress.step
@@ -175,7 +175,7 @@ class Loop:
                 self._save_checkpoint(arguments, auxiliary, better, self.runlog)
         self._changed = True
         self.save_state()
-        self.window.start()
+        self.meter.start()
 
     def _verify(self, arguments: dict[str, Any], auxiliary: dict[str, Any]) -> list[VerificationResult] | None:
         """The results; None where a signal came."""
@@ -227,7 +227,7 @@ class Loop:
             return
         self.guard.settle()
         net = self.model.state_arrays()
-        self.window.join(self.workers)
+        self.meter.reduce(self.communicator)
         if self.runlog:
             self._write_state({"net": net, "head": self.model.head_arrays(),
                                "momentum": momentum_arrays(self.trainer)}, self.runlog)
@@ -236,7 +236,7 @@ class Loop:
     def _write_state(self, arrays: dict[str, dict[str, mx.nd.NDArray]], runlog: RunLog) -> None:
         for part in arrays.values():
             check_finite(part, self.progress.step)
-        self.progress.lengths, self.progress.window = runlog.sync(), self.window.state()
+        self.progress.lengths, self.progress.window = runlog.sync(), self.meter.state()
         self.states.save(self.progress, arrays)
 
 

@@ -9,19 +9,19 @@ from mxnet import autograd, gluon
 
 import symbols
 from common.mxnet_compat import begin_training
-from symbols.float16_graph import half_precision
+from symbols.float16_graph import to_float16
 from symbols.gluon_net import embedding_block
 from symbols.gnap import VARIANTS
 from symbols.graph import fixed_gammas
 from symbols.prelu_rewrite import for_training
 from symbols.shapes import infer_shapes, parameter_names
-from training.cluster.communicator import Workers
+from training.cluster.communicator import Communicator
 from training.head.fast_head import FROM_CLASSES, FastHead
 from training.head.layer import Layer
 from training.head.margin_head import INITIAL, MarginHead
 from training.head.sharded_head import ShardedHead
 from training.precision import LossScale
-from training.recompute import MirroredNetwork
+from training.recompute import RecomputingNetwork
 from training.saving.contents import LOSS_SCALE, Contents
 from training.specs import HeadSpec, ModelSpec, NetworkSpec, OptimizerSpec
 
@@ -37,7 +37,7 @@ def build_symbol(spec: NetworkSpec) -> mx.sym.Symbol:
 
 
 def build_head(spec: HeadSpec, optimizer: OptimizerSpec, num_classes: int, devices: list[mx.Context], seed: int = 0,
-               workers: Workers | None = None) -> MarginHead | ShardedHead:
+               communicator: Communicator | None = None) -> MarginHead | ShardedHead:
     """The classification layer, not initialised; UserError for settings that cannot be."""
     layer = Layer(num_classes, spec.emb_size, loss_type=spec.loss_type, margin_s=spec.margin_s,
                   margin_m=spec.margin_m, margin_a=spec.margin_a, margin_b=spec.margin_b,
@@ -46,23 +46,23 @@ def build_head(spec: HeadSpec, optimizer: OptimizerSpec, num_classes: int, devic
     if not spec.fc7_parallel and spec.partial_fc == 1:
         return (FastHead if num_classes >= FROM_CLASSES else MarginHead)(layer)
     return ShardedHead(layer, devices, spec.fc7_parallel, spec.partial_fc, optimizer.mom, optimizer.wd, seed,
-                       optimizer.accumulate > 1, workers)
+                       optimizer.accumulate > 1, communicator)
 
 
-class Model:
+class TrainingModel:
     """An embedding network with its head, replicated over `devices`.
 
     symbol: what checkpoints hold. shapes: of its parameters and auxiliary states, by name. network: what runs, `block`
     or its form in less memory; PReLU is in its fast form on CPUs, and on GPUs that give slopes a wrong gradient: exact,
     and with the same parameters. scale: of the loss, where that is in float16; the parameters are float32 all the same.
-    workers: those that train it, this one among them. form: which graph runs, of the plain one.
+    communicator: of the workers that train it together. form: which graph runs, of the plain one.
     ValueError where there is no such network, or it does not take images of image_size.
     """
 
     def __init__(self, spec: ModelSpec, image_size: tuple[int, int], num_classes: int,
-                 devices: list[mx.Context], workers: Workers | None = None,
+                 devices: list[mx.Context], communicator: Communicator | None = None,
                  form: Callable[..., mx.sym.Symbol] = for_training) -> None:
-        self.spec, self.workers = spec, workers or Workers()
+        self.spec, self.communicator = spec, communicator or Communicator()
         self.devices, self.image_size, self.accumulate = devices, image_size, spec.optimizer.accumulate
         self.clip_gradient = spec.optimizer.clip_gradient
         self.symbol = build_symbol(spec.network)
@@ -70,12 +70,14 @@ class Model:
         self.shapes = {name: shapes[name] for name in parameter_names(self.symbol)}
         self.scale = LossScale() if spec.float16 else None
         runs = form(self.symbol, (1, 3, *image_size), devices)
-        runs = half_precision(runs) if self.scale else runs
+        runs = to_float16(runs) if self.scale else runs
         self.block = embedding_block(runs)
-        self.head = build_head(spec.head, spec.optimizer, num_classes, devices, spec.seed, self.workers)
+        self.head = build_head(spec.head, spec.optimizer, num_classes, devices, spec.seed, self.communicator)
         self.net_parameters = {parameter.name: parameter for parameter in self.block.collect_params().values()}
         self.head_parameters = dict(self.head.collect_params()) if isinstance(self.head, MarginHead) else {}
-        self.network = MirroredNetwork(runs, self.net_parameters, (1, 3, *image_size)) if spec.recompute else self.block
+        self.network = self.block
+        if spec.recompute:
+            self.network = RecomputingNetwork(runs, self.net_parameters, (1, 3, *image_size))
         self.has_dropout = '"Dropout"' in self.symbol.tojson()
         self._set_decay(spec.optimizer.emb_wd_mult)
         if self.accumulate > 1:
@@ -88,7 +90,7 @@ class Model:
 
     def backward(self, embeddings: list[mx.nd.NDArray], gradients: list[mx.nd.NDArray]) -> None:
         """From the gradients of what `network` gave last on each device to those of its parameters, left in them."""
-        if isinstance(self.network, MirroredNetwork):
+        if isinstance(self.network, RecomputingNetwork):
             self.network.backward(gradients)
         else:
             autograd.backward(embeddings, gradients)
@@ -123,7 +125,7 @@ class Model:
         parameters = {**self.net_parameters, **self.head_parameters}
         optimizer = self.spec.optimizer
         settings = {"learning_rate": optimizer.lr, "momentum": optimizer.mom, "wd": optimizer.wd}
-        trainer = gluon.Trainer(parameters, "sgd", settings, kvstore=self.workers.store,
+        trainer = gluon.Trainer(parameters, "sgd", settings, kvstore=self.communicator.store,
                                 update_on_kvstore=False)
         begin_training(trainer)
         return trainer
@@ -154,7 +156,7 @@ class Model:
         names = self.symbol.list_auxiliary_states()
         own = np.stack([np.concatenate([self.net_parameters[name].list_data()[device].asnumpy().ravel()
                                         for name in names]) for device in range(len(self.devices))])
-        everybody = self.workers.gather("running statistics", own).reshape(-1, own.shape[1])
+        everybody = self.communicator.allgather("running statistics", own).reshape(-1, own.shape[1])
         ends = np.cumsum([int(np.prod(self.shapes[name])) for name in names])
         return {name: part.reshape(-1, *self.shapes[name])
                 for name, part in zip(names, np.split(everybody, ends[:-1], axis=1))}
@@ -172,7 +174,7 @@ class Model:
         """Put back what `state_arrays` and `head_arrays` gave; on another number of devices the mean of the running
         statistics on all of them."""
         numbers = {name.partition("@")[2] for name in net if "@" in name}
-        same_number = len(numbers) == len(self.devices) * self.workers.number
+        same_number = len(numbers) == len(self.devices) * self.communicator.size
         copies: dict[str, list[mx.nd.NDArray]] = {}
         for name, value in net.items():
             base, _, number = name.partition("@")
@@ -183,7 +185,7 @@ class Model:
                 copies.setdefault(base, []).append(value)
             elif number:
                 worker, device = divmod(int(number), len(self.devices))
-                if worker == self.workers.rank:
+                if worker == self.communicator.rank:
                     value.copyto(self.net_parameters[base].list_data()[device])
             else:
                 self.net_parameters[name].set_data(value)

@@ -18,7 +18,7 @@ MOST_NAMED = 64  # records in a message
 REMEDY = "`resume` with a lower `lr`, or with `clip_gradient`, usually mends it"
 
 
-class Guard:
+class NonFiniteGuard:
     """Judges steps; progress counts those skipped. skip: go on where a step was not applied.
 
     Where nothing is skipped, whether the gradient of a step was finite is asked one step later, or by `settle` before

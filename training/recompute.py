@@ -15,15 +15,15 @@ import numpy as np
 from mxnet import gluon
 
 from common.mxnet_compat import mark_gradients_new
-from symbols.segments import DATA, choose_cuts, cut
+from symbols.segments import DATA, choose_cuts, split
 
 
-class MirroredNetwork:
+class RecomputingNetwork:
     """What a hybridized block of `symbol` computes in training, with the given parameters."""
 
     def __init__(self, symbol: mx.sym.Symbol, parameters: Mapping[str, gluon.Parameter],
                  data_shape: tuple[int, ...]) -> None:
-        self.segments = cut(symbol, choose_cuts(symbol, data_shape).places)
+        self.segments = split(symbol, choose_cuts(symbol, data_shape).places)
         self.parameters = parameters
         self._chains: dict[tuple[mx.Context, tuple[int, ...]], _Chain] = {}
         self._last: dict[mx.Context, _Chain] = {}

@@ -16,14 +16,14 @@ from common.mxnet_compat import set_momentum
 from common.settings import as_flags, settings_as_flags
 from common.signals import Signals
 from recordio_tools.records.dataset import FaceDataset, open_dataset
-from training.cluster.communicator import Workers
-from training.cluster.create import join
+from training.cluster.communicator import Communicator
+from training.cluster.create import create_communicator
 from training.config import Config
 from training.data.loader import BatchLoader, TooManyBadRecords, choose_images
-from training.description import describe
+from training.description import describe_run
 from training.image_size import check_image_size, check_last_map
 from training.loop import Loop
-from training.model import Model
+from training.model import TrainingModel
 from training.option import flags
 from training.parts import loader_spec, loop_spec, model_spec, schedule_spec
 from training.precision import check_precision
@@ -36,7 +36,7 @@ from training.saving.pretrained import open_pretrained
 from training.saving.run_folder import bring_back, prepare_folder
 from training.saving.state import Progress, States, generations
 from training.schedule import SCHEDULE, Clock, resolve_schedule
-from training.shared_state import check_alike, check_weights, share_arrays, share_state
+from training.shared_state import broadcast_arrays, broadcast_state, check_alike, check_weights
 from training.specs import ModelSpec, NetworkSpec, PretrainedSpec, SavingSpec, VerificationSpec
 from training.validation import open_targets
 
@@ -47,13 +47,13 @@ def run(config: Config) -> int:
     """Train as `config` says; the exit status (0 done, 130 stopped). UserError for anything wrong before it begins."""
     with settings_as_flags(flags(Config)), Signals() as signals, contextlib.ExitStack() as closing:
         try:
-            return _run(config, signals, closing, closing.enter_context(join(config.kvstore)))
+            return _run(config, signals, closing, closing.enter_context(create_communicator(config.kvstore)))
         except TooManyBadRecords as error:
             raise RunError(f"{error}, --repair writes the set without them") from None
 
 
-def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, workers: Workers) -> int:
-    first = workers.rank == 0  # the worker that verifies, and writes everything
+def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, communicator: Communicator) -> int:
+    first = communicator.rank == 0  # the worker that verifies, and writes everything
     check_prefix(config.prefix)
     devices = parse_devices(config.devices)
     check_precision(config.dtype, devices)
@@ -61,28 +61,28 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
     image_size = _image_size(config, dataset)
     targets = open_targets(config.part(VerificationSpec), image_size) if first else []
     chosen = choose_images(dataset, config.images_filter)
-    total_batch = config.total_batch(len(devices), workers.number)
+    total_batch = config.total_batch(len(devices), communicator.size)
     schedule = resolve_schedule(schedule_spec(config), len(chosen), Clock(total_batch))
-    model = _build_model(model_spec(config), image_size, dataset.num_classes, devices, workers)
+    model = _build_model(model_spec(config), image_size, dataset.num_classes, devices, communicator)
     states = States(Path(config.prefix).parent / "state",
-                    _identity(config, devices, workers.number, image_size,
+                    _identity(config, devices, communicator.size, image_size,
                               {"data": fingerprint(dataset, chosen), **people(dataset)}),
                     model.state_contents())
-    check_alike(workers, states.identity)
+    check_alike(communicator, states.identity)
     loaded = None
     if first and not config.dry_run:
         bring_back(config.prefix)
     if config.pretrained and not (config.resume and generations(states.folder)):
         loaded = open_pretrained(config.part(PretrainedSpec), model.shapes, states.identity, model.head.shape, first)
     identities = len(np.unique(dataset.labels[chosen]))
-    described = describe(config, dataset, len(chosen), identities, model, targets)
+    described = describe_run(config, dataset, len(chosen), identities, model, targets)
     if config.dry_run:
         if first:
             print(as_flags("\n".join([*described, f"schedule: {schedule.describe()}"]), flags(Config)))
         return 0
 
     found = prepare_folder(config.part(SavingSpec), states, closing) if first else None
-    state = share_state(workers, states, found)
+    state = broadcast_state(communicator, states, found)
     model.initialize()
     trainer = model.make_trainer()
     progress, began, changes = Progress(), [], []
@@ -96,11 +96,11 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
         model.set_arrays(arrays["net"], head)
         set_momentum(trainer, momentum, devices)
     elif loaded:
-        fc7 = share_arrays(workers, {"head": loaded.fc7})["head"]
+        fc7 = broadcast_arrays(communicator, {"head": loaded.fc7})["head"]
         model.take(loaded.taken, fc7)
         began = loaded.lines
     states.identity[SCHEDULE] = schedule.rates()
-    check_weights(workers, model, progress.step)
+    check_weights(communicator, model, progress.step)
     runlog = None
     if first:
         folder = Path(config.prefix).parent
@@ -109,12 +109,12 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, worker
         for line in (*described, f"schedule: {schedule.describe()}", *began, *changes):
             log.log(logging.WARNING if line.startswith(("warning: ", "`resume`: ")) else logging.INFO, "%s", line)
         write_config(folder, config.as_dict(), {
-            "devices": [str(device) for device in devices], "workers": workers.number,
+            "devices": [str(device) for device in devices], "workers": communicator.size,
             "num_classes": dataset.num_classes, "images": len(chosen), "image_size": list(image_size),
             "total_batch": total_batch, "schedule": asdict(schedule), "targets": [str(item.path) for item in targets]})
     # All workers know the same order, and each takes its own stretch of every batch: together, what one would take.
-    batches = loader_spec(config, total_batch, workers.number)
-    loader = BatchLoader(dataset, chosen, batches, progress.position + workers.rank * batches.batch, progress.bad)
+    batches = loader_spec(config, total_batch, communicator.size)
+    loader = BatchLoader(dataset, chosen, batches, progress.position + communicator.rank * batches.batch, progress.bad)
     closing.callback(loader.close)
     return Loop(loop_spec(config, total_batch), schedule, model, trainer, loader, targets, progress, runlog, states,
                 signals).run()
@@ -129,9 +129,9 @@ def _image_size(config: Config, dataset: FaceDataset) -> tuple[int, int]:
 
 
 def _build_model(spec: ModelSpec, image_size: tuple[int, int], num_classes: int, devices: list[mx.Context],
-                 workers: Workers) -> Model:
+                 communicator: Communicator) -> TrainingModel:
     try:
-        return Model(spec, image_size, num_classes, devices, workers)
+        return TrainingModel(spec, image_size, num_classes, devices, communicator)
     except ValueError as error:  # the builders' own checks: an unknown network, a head that does not fit the images
         network = spec.network
         raise UserError(f"--network {network.network} --version-output {network.version_output}: {error}") from None

@@ -15,7 +15,7 @@ from training.config import SCHEDULE_BATCH
 from training.specs import ScheduleSpec
 
 ENDLESS = 2 ** 62
-FALLS_BY = 0.1
+DECAY = 0.1
 SCHEDULE = "schedule"  # the rates, in what a state tells of its run
 
 
@@ -43,13 +43,13 @@ class Clock:
 class Schedule:
     """A resolved schedule, in steps of the run.
 
-    base_lr: the rate after warm-up; falls: steps at which it becomes a tenth (mode step); warmup: steps of linear
+    base_lr: the rate after warm-up; milestones: steps at which it becomes a tenth (mode step); warmup: steps of linear
     warm-up; end: the number of steps of the whole training, and epochs what it has then seen; images: in an epoch;
     mode: step, cosine or poly.
     """
 
     base_lr: float
-    falls: tuple[int, ...]
+    milestones: tuple[int, ...]
     warmup: int
     end: int
     epochs: float
@@ -67,9 +67,9 @@ class Schedule:
         if self.mode != "step" and left > 1:  # one step that is left keeps the rate: there is nothing to fall along
             parts.append(LRScheduler(self.mode, base_lr=self.base_lr, target_lr=0, niters=left))
         else:
-            falls = [fall - self.warmup for fall in self.falls]
-            parts.append(LRScheduler("step", base_lr=self.base_lr, target_lr=0, niters=ENDLESS, step_iter=falls,
-                                     step_factor=FALLS_BY))
+            milestones = [step - self.warmup for step in self.milestones]
+            parts.append(LRScheduler("step", base_lr=self.base_lr, target_lr=0, niters=ENDLESS, step_iter=milestones,
+                                     step_factor=DECAY))
         return LRSequential(parts)
 
     def describe(self) -> str:
@@ -85,8 +85,8 @@ class Schedule:
         start = f"warm-up over {self.warmup} steps to {self.base_lr:g}" if self.warmup else f"{self.base_lr:g}"
         if self.mode != "step":
             return f"learning rate {start}, {self.mode} to 0 at step {self.end}"
-        return f"learning rate {start}" + "".join(f", {self.base_lr * FALLS_BY ** (i + 1):.3g} from step {fall}"
-                                                  for i, fall in enumerate(self.falls))
+        return f"learning rate {start}" + "".join(f", {self.base_lr * DECAY ** (i + 1):.3g} from step {milestone}"
+                                                  for i, milestone in enumerate(self.milestones))
 
 
 def resolve_schedule(spec: ScheduleSpec, images: int, clock: Clock) -> Schedule:
@@ -96,10 +96,10 @@ def resolve_schedule(spec: ScheduleSpec, images: int, clock: Clock) -> Schedule:
     a person gives none of them. UserError where the warm-up does not end before the rate falls.
     """
     warmup = _steps(spec, "warmup", (spec.warmup,), clock)[0]
-    falls = _steps(spec, "lr_steps", spec.lr_steps, clock) if spec.lr_mode == "step" else []
-    if falls and warmup >= falls[0]:
-        raise UserError(f"`warmup` {warmup}: must end before the rate falls for the first time, at step {falls[0]} "
-                        "(`lr_steps`)")
+    milestones = _steps(spec, "lr_steps", spec.lr_steps, clock) if spec.lr_mode == "step" else []
+    if milestones and warmup >= milestones[0]:
+        raise UserError(f"`warmup` {warmup}: must end before the rate falls for the first time, at step "
+                        f"{milestones[0]} (`lr_steps`)")
     ends = [max(1, clock.step_at(spec.end_epoch * images))]
     if spec.max_steps:
         ends += _steps(spec, "max_steps", (spec.max_steps,), clock)
@@ -108,7 +108,7 @@ def resolve_schedule(spec: ScheduleSpec, images: int, clock: Clock) -> Schedule:
     if spec.lr_mode != "step" and warmup >= min(ends):
         raise UserError(f"`warmup` {warmup}: must end before the training does, at step {min(ends)}")
     epochs = (clock.position + (min(ends) - clock.step) * clock.total_batch) / images
-    return Schedule(spec.lr, tuple(falls), warmup, min(ends), epochs, images, spec.lr_mode)
+    return Schedule(spec.lr, tuple(milestones), warmup, min(ends), epochs, images, spec.lr_mode)
 
 
 def _steps(spec: ScheduleSpec, name: str, values: tuple[int, ...], clock: Clock) -> list[int]:

@@ -9,55 +9,55 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from training.cluster.communicator import Workers
+from training.cluster.communicator import Communicator
 from training.config import Config
-from training.model import Model
+from training.model import TrainingModel
 from training.option import ANY, flags
 from training.saving.fingerprint import NAMES
 from training.saving.state import Arrays, Progress, States
 
 
-def check_alike(workers: Workers, identity: dict[str, Any]) -> None:
+def check_alike(communicator: Communicator, identity: dict[str, Any]) -> None:
     """UserError, naming what differs, where a worker has other flags or other data than worker 0."""
     known = flags(Config)
     free = {NAMES, "from_preset", *(name for name, flag in known.items() if flag.workers == ANY)}
-    workers.check_same({f"`{name}`" if name in known else name: value for name, value in identity.items()
-                        if name not in free})
+    communicator.check_same({f"`{name}`" if name in known else name: value for name, value in identity.items()
+                             if name not in free})
 
 
-def share_state(workers: Workers, states: States,
-                state: tuple[Progress, Arrays] | None) -> tuple[Progress, Arrays] | None:
+def broadcast_state(communicator: Communicator, states: States,
+                    state: tuple[Progress, Arrays] | None) -> tuple[Progress, Arrays] | None:
     """What worker 0 read of its run folder, at all workers, to the last bit; the others pass None."""
-    if workers.number == 1:
+    if communicator.size == 1:
         return state
     progress, arrays = state or (None, {})
-    content = workers.share({"progress": asdict(progress), "newest": str(states.newest)} if progress else None)
+    content = communicator.broadcast({"progress": asdict(progress), "newest": str(states.newest)} if progress else None)
     if content is None:
         return None
     states.newest = Path(content["newest"])
-    return Progress(**content["progress"]), share_arrays(workers, arrays)
+    return Progress(**content["progress"]), broadcast_arrays(communicator, arrays)
 
 
-def share_arrays(workers: Workers, arrays: Arrays) -> Arrays:
+def broadcast_arrays(communicator: Communicator, arrays: Arrays) -> Arrays:
     """Worker 0's `arrays` at all workers, to the last bit; what the others pass does not matter."""
-    if workers.number == 1:
+    if communicator.size == 1:
         return arrays
     flat = [(part, name, value.asnumpy()) for part, values in arrays.items() for name, value in values.items()]
-    content = workers.share({"arrays": [[part, name, value.dtype.str, value.shape] for part, name, value in flat],
-                             "parts": list(arrays)})
+    content = communicator.broadcast({
+        "arrays": [[part, name, value.dtype.str, value.shape] for part, name, value in flat], "parts": list(arrays)})
     received: Arrays = {part: {} for part in content["parts"]}
     for number, (part, name, kind, shape) in enumerate(content["arrays"]):
-        data = workers.share_bytes(flat[number][2].tobytes() if workers.rank == 0 else b"")
+        data = communicator.broadcast_bytes(flat[number][2].tobytes() if communicator.rank == 0 else b"")
         value = np.frombuffer(data, kind).reshape(shape)
         received[part][name] = mx.nd.array(value, ctx=mx.cpu(), dtype=value.dtype)
     return received
 
 
-def check_weights(workers: Workers, model: Model, step: int) -> None:
+def check_weights(communicator: Communicator, model: TrainingModel, step: int) -> None:
     """UserError where a worker begins with other weights than worker 0, as with another `pretrained`."""
-    if workers.number == 1:
+    if communicator.size == 1:
         return
     digest = hashlib.sha256()
     for _, value in sorted({**model.network_arrays()[0], **model.head_arrays()}.items()):
         digest.update(value.asnumpy().tobytes())
-    workers.check_same({"step": step, "weights": digest.hexdigest()[:16]})
+    communicator.check_same({"step": step, "weights": digest.hexdigest()[:16]})

@@ -14,7 +14,7 @@ from mxnet import autograd, gluon
 
 from common.mxnet_compat import trained_parameters
 from training.data.loader import Batch
-from training.model import Model
+from training.model import TrainingModel
 
 MOST_AT_ONCE = 50  # arrays that multi_sum_sq takes
 LARGE = 1 << 20  # values from which on BLAS pays
@@ -22,7 +22,7 @@ LARGE = 1 << 20  # values from which on BLAS pays
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step computed, still on the devices: per-sample loss, own-class cosine, hits; embeddings.
+    """What a step computed, still on the devices: per-sample loss, own-class cosine, correct; embeddings.
 
     The lists join to the order of the batch, in parts of any size. finite: (1,), 1 where every gradient was finite;
     applied: whether the weights moved; both are for `update` to say, and count an overflow of float16 as good.
@@ -30,7 +30,7 @@ class StepResult:
 
     losses: list[mx.nd.NDArray]
     cosines: list[mx.nd.NDArray]
-    hits: list[mx.nd.NDArray]
+    correct: list[mx.nd.NDArray]
     embeddings: list[mx.nd.NDArray]
     keys: np.ndarray
     labels: np.ndarray
@@ -38,16 +38,16 @@ class StepResult:
     applied: bool = False
 
     def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Wait for the step: loss, cosine and hit (0 or 1) of each image, (N,) float32."""
+        """Wait for the step: loss, cosine and correct (0 or 1) of each image, (N,) float32."""
         return tuple(np.concatenate([part.asnumpy() for part in parts])
-                     for parts in (self.losses, self.cosines, self.hits))
+                     for parts in (self.losses, self.cosines, self.correct))
 
     def embedding(self) -> np.ndarray:
         """The embeddings of the first device's share, (n, emb_size)."""
         return self.embeddings[0].asnumpy()
 
 
-def update(model: Model, trainer: gluon.Trainer, batch: Batch, step: int, may_skip: bool = False) -> StepResult:
+def update(model: TrainingModel, trainer: gluon.Trainer, batch: Batch, step: int, may_skip: bool = False) -> StepResult:
     """Train on `batch`, an equal share on each device in each micro-batch; step: the updates made before.
 
     Other workers train on parts of their own of the step's images at the same time, and all move the weights alike.
@@ -55,7 +55,7 @@ def update(model: Model, trainer: gluon.Trainer, batch: Batch, step: int, may_sk
     may_skip: wait for losses and gradients, and where one is not finite leave weights, momentum and running statistics
     as they were. In float16, gradients that overflow move nothing and lower the scale of the loss, which is no fault.
     """
-    images, scale = len(batch.labels) * model.workers.number, model.scale
+    images, scale = len(batch.labels) * model.communicator.size, model.scale
     factor = scale.value / images if scale else 1.0  # the scale is of the mean loss, so that it suits any batch
     statistics = model.running_statistics() if may_skip else {}
     result = compute(model, batch, step, factor)
@@ -66,7 +66,7 @@ def update(model: Model, trainer: gluon.Trainer, batch: Batch, step: int, may_sk
     good = moves = True
     if may_skip or scale:
         bad = not all(np.isfinite(loss.asnumpy()).all() for loss in result.losses)
-        good = not any(model.workers.any(bad))  # one answer for all workers, whose gradients are the same
+        good = not any(model.communicator.any(bad))  # one answer for all workers, whose gradients are the same
         moves = good and bool(finite.asscalar())
         if scale and good:
             scale.after(moves)
@@ -84,12 +84,12 @@ def update(model: Model, trainer: gluon.Trainer, batch: Batch, step: int, may_sk
     return replace(result, finite=finite, applied=good)
 
 
-def compute(model: Model, batch: Batch, step: int, factor: float = 1.0) -> StepResult:
+def compute(model: TrainingModel, batch: Batch, step: int, factor: float = 1.0) -> StepResult:
     """Forward and backward: the gradients of factor times the summed loss are in the parameters, no weight moves."""
     devices = len(model.devices)
     shares = np.array_split(np.arange(len(batch.labels)), devices * model.accumulate)
-    model.head.begin(batch.labels, step)
-    losses, cosines, hits, embeddings = [], [], [], []
+    model.head.start_step(batch.labels, step)
+    losses, cosines, correct, embeddings = [], [], [], []
     for first in range(0, len(shares), devices):
         micro = shares[first:first + devices]
         outputs = [_embed(model, device, batch.images[share]) for device, share in zip(model.devices, micro)]
@@ -97,12 +97,12 @@ def compute(model: Model, batch: Batch, step: int, factor: float = 1.0) -> StepR
         model.backward(outputs, seen.gradients)
         losses += seen.losses
         cosines += seen.cosines
-        hits += seen.hits
+        correct += seen.correct
         embeddings += outputs
-    return StepResult(losses, cosines, hits, embeddings, batch.keys, batch.labels)
+    return StepResult(losses, cosines, correct, embeddings, batch.keys, batch.labels)
 
 
-def _embed(model: Model, device: mx.Context, images: np.ndarray) -> mx.nd.NDArray:
+def _embed(model: TrainingModel, device: mx.Context, images: np.ndarray) -> mx.nd.NDArray:
     with device, autograd.record():
         data = mx.nd.array(images, ctx=device, dtype=np.uint8)
         return model.network(data.transpose((0, 3, 1, 2)).astype(np.float32))

@@ -17,7 +17,7 @@ from pathlib import Path
 def spoil(compute, worker, step_wanted, what):
     """`compute` of training.step with the fault in it."""
     def faulty(model, batch, step, factor=1.0):
-        mine = step == step_wanted and model.workers.rank == worker
+        mine = step == step_wanted and model.communicator.rank == worker
         if mine and what == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if mine and what == "signal":
@@ -60,10 +60,10 @@ def prepare(argv):
 
 def prepare_float16(replace):
     """A float16 that CPUs have, with a loss scale that overflows once."""
-    from symbols.float16_graph import half_precision
+    from symbols.float16_graph import to_float16
     from training.precision import LossScale
     replace("training.run.check_precision", lambda dtype, devices: None)
-    replace("training.model.half_precision", lambda symbol: half_precision(symbol, "float32"))
+    replace("training.model.to_float16", lambda symbol: to_float16(symbol, "float32"))
     replace("training.model.LossScale", lambda *state: LossScale(*(state or (512.0,))))
 
 

@@ -28,7 +28,7 @@ def make_model(monkeypatch, devices=1, symbol=None, classes=CLASSES, **settings)
     monkeypatch.setattr(training.model, "build_symbol", lambda spec: tiny_symbol() if symbol is None else symbol)
     config = Config(**{"data_dir": "d", "emb_size": SIZE, "lr": 0.05, "margin_s": 8.0, "wd": 1e-3, **settings})
     places = [mx.cpu(number) for number in range(devices)]
-    model = training.model.Model(model_spec(config), (SIDE, SIDE), classes, places)
+    model = training.model.TrainingModel(model_spec(config), (SIDE, SIDE), classes, places)
     model.initialize()
     return config, model, model.make_trainer()
 

@@ -16,7 +16,7 @@ from inference.embedder import check_parameters
 from inference.graph_file import checked_graph
 from inference.model import load_model, read_parameters, read_symbol
 from inference.param_file import V1, V2, V3, ParameterFile
-from symbols.float16_graph import half_precision
+from symbols.float16_graph import to_float16
 from symbols.shapes import infer_shapes
 
 SIZE = (20, 28)
@@ -118,7 +118,7 @@ def test_what_has_no_end_is_not_read(tmp_path, make):
 @pytest.mark.parametrize("head", ["E", "FC", "GDC", "GAP", "GNAP"])
 def test_every_network_passes_unchanged(network, options, head):
     symbol = symbols.build(network, 600 if head == "GNAP" else 128, head, **options)
-    for given in (symbol, half_precision(symbol)):
+    for given in (symbol, to_float16(symbol)):
         found = mx.sym.load_json(checked_graph(given.tojson()))
         assert found.list_outputs() == given.list_outputs()
         assert infer_shapes(found, (1, 3, 112, 112)) == infer_shapes(given, (1, 3, 112, 112))

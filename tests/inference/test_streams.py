@@ -1,4 +1,4 @@
-"""The CPU's lanes: how many, how wide their workers are, and that embeddings do not depend on them."""
+"""The CPU's streams: how many, how wide their workers are, and that embeddings do not depend on them."""
 import ctypes
 import os
 import subprocess
@@ -12,7 +12,7 @@ from small_nets import draw_parameters, forward, small_symbol
 
 from common import mxnet_compat
 from inference.embedder import Embedder
-from inference.streams import open_lanes
+from inference.streams import open_streams
 
 SIZE = (20, 28)
 IMAGES = np.random.RandomState(5).randint(0, 256, (19, *SIZE, 3)).astype(np.uint8)
@@ -21,8 +21,8 @@ import ctypes, os
 os.environ["MXNET_ENGINE_TYPE"] = "NaiveEngine"
 os.environ["OMP_NUM_THREADS"] = "3"
 from mxnet.base import _LIB
-from inference.streams import open_lanes
-open_lanes(3)
+from inference.streams import open_streams
+open_streams(3)
 print(_LIB.omp_get_max_threads())
 """
 
@@ -43,15 +43,15 @@ def width_of(device):
 def test_lanes_share_the_cores(monkeypatch, cores, images, expected):
     before = width_of(mx.cpu(0))
     monkeypatch.setenv("OMP_NUM_THREADS", str(cores))
-    opened = open_lanes(images)
-    assert [width_of(lane) for lane in opened] == expected and len(set(opened)) == len(opened)
+    opened = open_streams(images)
+    assert [width_of(stream) for stream in opened] == expected and len(set(opened)) == len(opened)
     assert width_of(mx.cpu(0)) == before  # where a training runs
 
 
 def test_lanes_opened_after_a_fork_have_their_width(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     for _ in range(2):
-        assert [width_of(lane) for lane in open_lanes(1)] == [3]
+        assert [width_of(stream) for stream in open_streams(1)] == [3]
         child = os.fork()  # MXNet ends its workers here, and begins others in both processes
         if not child:
             os._exit(0)

@@ -8,7 +8,7 @@ from mxnet import autograd
 
 import symbols
 from common.errors import RunError, UserError
-from symbols.float16_graph import half_precision
+from symbols.float16_graph import to_float16
 from symbols.gluon_net import embedding_block
 from symbols.gnap import gnap_symbol
 from symbols.prelu_rewrite import accelerate
@@ -28,7 +28,7 @@ def types_of(symbol):
 @pytest.mark.parametrize("network, head, squeeze", NETWORKS)
 def test_products_are_float16_and_everything_that_is_kept_is_float32(network, head, squeeze):
     plain = symbols.build(network, 128, head, **({"version_se": 1} if squeeze else {}))
-    half = half_precision(plain)
+    half = to_float16(plain)
     types, nodes = types_of(half)
     arguments, outputs, auxiliary = half.infer_type(data="float32")
     assert {*arguments, *outputs, *auxiliary} == {np.float32}
@@ -76,7 +76,7 @@ def test_an_emulated_float16_network_is_close_to_the_float32_one_and_rounds(head
     images = np.random.RandomState(0).randint(0, 256, (4, 3, 48, 48)).astype(np.float32)
     weighting = np.random.RandomState(1).randn(4, 16)
     expected, _ = run(plain, images, weighting)
-    got, gradients = run(half_precision(plain, products="float32"), images, weighting)
+    got, gradients = run(to_float16(plain, products="float32"), images, weighting)
     assert 0 < np.abs(got - expected).max() < 0.1 and alike(got, expected) > 0.999
     assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in gradients.values())
 
@@ -89,7 +89,7 @@ def test_gradients_come_back_in_float32_close_to_those_of_the_float32_graph():
     images = np.random.RandomState(0).randint(0, 256, (6, 3, 8, 8)).astype(np.float32)
     weighting = np.random.RandomState(1).randn(6, 5)
     _, expected = run(plain, images, weighting)
-    _, got = run(half_precision(plain, products="float32"), images, weighting)
+    _, got = run(to_float16(plain, products="float32"), images, weighting)
     for name, value in expected.items():
         if np.abs(value).max() > 1e-4:  # a bias before a BatchNorm has no gradient but rounding
             assert alike(got[name], value) > 0.999, name
@@ -105,7 +105,7 @@ def test_gnaps_norms_neither_overflow_nor_vanish(size):
     kernel = mx.sym.Variable("one_weight", shape=(512, 1, 1, 1))
     body = mx.sym.Convolution(data, kernel, name="one", num_filter=512, num_group=512, kernel=(1, 1), no_bias=True)
     symbol = gnap_symbol(body, 512, first_bn=False) * 1
-    half = half_precision(symbol, products="float32")
+    half = to_float16(symbol, products="float32")
     bound = half.bind(mx.cpu(), {"data": mx.nd.array(features), "one_weight": mx.nd.ones((512, 1, 1, 1))})
     norms = np.sqrt((features.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
     expected = (features * (norms.mean(axis=(2, 3), keepdims=True) / norms)).mean(axis=(2, 3))
@@ -139,7 +139,7 @@ def test_the_scale_halves_on_overflow_and_doubles_after_many_good_steps():
 @pytest.mark.parametrize("network, head", [("y1", "GNAP"), ("r18", "GNAP"), ("r18", "E")])
 def test_the_form_that_steps_around_prelu_is_in_float16_as_the_plain_one_is(network, head):
     def in_float32(symbol):
-        types, nodes = types_of(half_precision(symbol))
+        types, nodes = types_of(to_float16(symbol))
         return [node["name"] for node in nodes if node["op"] in ("Convolution", "FullyConnected", "BatchNorm", "add_n",
                                                                  "elemwise_add")
                 and types[f"{node['name']}_output"] == np.float32]

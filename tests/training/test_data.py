@@ -9,7 +9,7 @@ from common.errors import RunError, UserError
 from recordio_tools.records.dataset import open_dataset
 from training.data.augmentation import Augmentation
 from training.data.loader import MOST_CHUNK, BatchLoader, choose_images
-from training.data.order import EndlessOrder, coins
+from training.data.order import EndlessOrder, flip_flags
 from training.specs import LoaderSpec
 
 PLAIN = Augmentation(mirror=False)
@@ -44,11 +44,11 @@ def test_the_order_can_be_entered_anywhere():
 
 
 def test_coins_are_fair_and_independent_and_of_seed_and_position_alone():
-    whole = coins(3, 0, 20000)
-    np.testing.assert_array_equal(coins(3, 777, 500), whole[777:1277])
+    whole = flip_flags(3, 0, 20000)
+    np.testing.assert_array_equal(flip_flags(3, 777, 500), whole[777:1277])
     far = 1 << 40
-    np.testing.assert_array_equal(coins(3, far + 5, 10), coins(3, far, 20)[5:15])
-    for other in (coins(4, 0, 20000), whole[np.arange(20000) ^ 1], np.roll(whole, 1), np.roll(whole, 4096)):
+    np.testing.assert_array_equal(flip_flags(3, far + 5, 10), flip_flags(3, far, 20)[5:15])
+    for other in (flip_flags(4, 0, 20000), whole[np.arange(20000) ^ 1], np.roll(whole, 1), np.roll(whole, 4096)):
         assert 0.48 < (whole == other).mean() < 0.52
     assert 0.48 < whole.mean() < 0.52
 

@@ -10,7 +10,7 @@ from images.plain_jpeg import MOST_KNOWN, MOST_LOOKS, FewScans
 from recordio_tools.records import framing
 from recordio_tools.records.dataset import open_dataset
 from training.data.augmentation import Augmentation
-from training.data.decode import Filler
+from training.data.decode import Decoder
 
 SIDE = 48
 
@@ -42,13 +42,13 @@ def mixed(tmp_path_factory):
 def test_every_kind_of_record_gives_the_pixels_of_mxnet_or_is_replaced_with_its_fault(mixed, monkeypatch):
     index = np.random.RandomState(0).permutation(len(mixed))
     mirrored = np.arange(len(index)) % 3 == 0
-    filler = Filler(mixed, np.arange(len(mixed)), Augmentation(), seed=3)
-    at_length, long_way = filler._fill_at_length, []
-    monkeypatch.setattr(filler, "_fill_at_length",
+    decoder = Decoder(mixed, np.arange(len(mixed)), Augmentation(), seed=3)
+    at_length, long_way = decoder._decode_or_replace, []
+    monkeypatch.setattr(decoder, "_decode_or_replace",
                         lambda row, *drawn: long_way.append(drawn[0]) or at_length(row, *drawn))
     for _ in range(2):  # then with headers known
         rows = np.zeros((len(index), SIDE, SIDE, 3), np.uint8)
-        used, faults = filler.fill(rows, index, mirrored, 1000)
+        used, faults = decoder.fill(rows, index, mirrored, 1000)
         for row, image, turned in zip(rows, used, mirrored):
             content = mixed.record_file.read(int(mixed.keys[image])).content
             expected = mx.image.imdecode(content).asnumpy()
@@ -66,10 +66,10 @@ def test_an_image_is_the_same_in_any_company(mixed):
     augmentation, index = Augmentation(True, 20, 2), np.arange(len(mixed))
     mirrored = index % 2 == 0
     rows = np.empty((len(index), SIDE, SIDE, 3), np.uint8)
-    used, faults = Filler(mixed, index, augmentation, 5).fill(rows, index, mirrored, 0)
+    used, faults = Decoder(mixed, index, augmentation, 5).decode(rows, index, mirrored, 0)
     for row in index:
         alone = np.empty((1, SIDE, SIDE, 3), np.uint8)
-        there, found = Filler(mixed, index, augmentation, 5).fill(
+        there, found = Decoder(mixed, index, augmentation, 5).decode(
             alone, index[row:row + 1], mirrored[row:row + 1], int(row))
         np.testing.assert_array_equal(alone[0], rows[row])
         assert there[0] == used[row] and found.items() <= faults.items()

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.reporting.diagnostics import Symptoms, Watch, mean_similarity
+from training.reporting.diagnostics import Diagnostics, Symptoms, mean_similarity
 
 HEALTHY = Symptoms(epoch=5, cosine=0.4, similarity=0.05, data_wait=0.02, margin_loss=True)
 
@@ -13,17 +13,17 @@ HEALTHY = Symptoms(epoch=5, cosine=0.4, similarity=0.05, data_wait=0.02, margin_
     ({"similarity": 0.99}, "collapsed"), ({"cosine": 0.96, "accuracy": 0.0, "similarity": 0.5}, "collapsed"),
     ({"data_wait": 0.6}, "waits for images 60%"), ({"cosine": 0.001}, "cosine")])
 def test_each_symptom_warns_once_after_three_rows(change, words):
-    watch = Watch([], {})
+    diagnostics = Diagnostics([], {})
     ill = replace(HEALTHY, **change)
-    given = [watch.look(ill) for _ in range(6)]
+    given = [diagnostics.look(ill) for _ in range(6)]
     assert [len(warnings) for warnings in given] == [0, 0, 1, 0, 0, 0]
     assert words in given[2][0] and "--" in given[2][0]
 
 
 def test_a_collapse_is_told_once_with_its_signs_its_cause_and_the_flags_that_help():
-    watch = Watch([], {})
+    diagnostics = Diagnostics([], {})
     ill = replace(HEALTHY, cosine=0.96, accuracy=0.0, similarity=0.97, norm=12.3, rate=0.05, linear_rate=0.0125)
-    told = [warning for _ in range(6) for warning in watch.look(ill)]
+    told = [warning for _ in range(6) for warning in diagnostics.look(ill)]
     assert len(told) == 1 and "\n" not in told[0]
     for words in ("0.96", "0.0000", "12.3", "0.05 is 4 times", "0.0125", "--lr 0.0125", "--warmup", "--clip-gradient",
                   "--margin-warmup", "--margin-m", "--loss-type 0", "--pretrained"):
@@ -31,41 +31,41 @@ def test_a_collapse_is_told_once_with_its_signs_its_cause_and_the_flags_that_hel
 
 
 def test_a_collapse_at_the_linear_rules_rate_does_not_blame_the_rate():
-    watch = Watch([], {})
+    diagnostics = Diagnostics([], {})
     ill = replace(HEALTHY, cosine=0.96, accuracy=0.0, rate=0.0125, linear_rate=0.0125, margin_loss=False)
-    told = [warning for _ in range(3) for warning in watch.look(ill)][0]
+    told = [warning for _ in range(3) for warning in diagnostics.look(ill)][0]
     assert "linear rule" not in told and "a lower --lr" in told and "--margin" not in told
 
 
 @pytest.mark.parametrize("cosine, accuracy", [(0.96, 1.0), (0.9, 0.3), (0.3, 0.0), (0.02, 0.0), (0.7, 0.02)])
 def test_a_training_that_begins_or_goes_well_has_not_collapsed(cosine, accuracy):
-    watch = Watch([], {})
-    assert not any(watch.look(replace(HEALTHY, cosine=cosine, accuracy=accuracy, epoch=1)) for _ in range(9))
-    watch = Watch([], {})  # by a margin that takes the own class's cosine below those of strangers
-    assert not any(watch.look(replace(HEALTHY, cosine=0.9, accuracy=0.0, moved=-0.1)) for _ in range(9))
+    diagnostics = Diagnostics([], {})
+    assert not any(diagnostics.look(replace(HEALTHY, cosine=cosine, accuracy=accuracy, epoch=1)) for _ in range(9))
+    diagnostics = Diagnostics([], {})  # by a margin that takes the own class's cosine below those of strangers
+    assert not any(diagnostics.look(replace(HEALTHY, cosine=0.9, accuracy=0.0, moved=-0.1)) for _ in range(9))
 
 
 def test_a_passing_symptom_and_a_healthy_run_are_silent():
-    watch = Watch([], {})
+    diagnostics = Diagnostics([], {})
     ill = replace(HEALTHY, data_wait=0.9)
-    assert not any(watch.look(seen) for seen in [ill, ill, HEALTHY, ill, ill, HEALTHY])
+    assert not any(diagnostics.look(seen) for seen in [ill, ill, HEALTHY, ill, ill, HEALTHY])
 
 
 def test_an_early_cosine_near_zero_is_no_symptom():
-    watch = Watch([], {})
-    assert not any(watch.look(replace(HEALTHY, epoch=1, cosine=0.0)) for _ in range(5))
+    diagnostics = Diagnostics([], {})
+    assert not any(diagnostics.look(replace(HEALTHY, epoch=1, cosine=0.0)) for _ in range(5))
 
 
 def test_a_warning_given_before_a_resume_is_not_repeated():
-    watch = Watch(["input-bound"], {})
-    assert not any(watch.look(replace(HEALTHY, data_wait=0.9)) for _ in range(5))
+    diagnostics = Diagnostics(["input-bound"], {})
+    assert not any(diagnostics.look(replace(HEALTHY, data_wait=0.9)) for _ in range(5))
 
 
 def test_a_resume_between_two_rows_does_not_begin_to_count_anew():
-    before = Watch([], {})
+    before = Diagnostics([], {})
     ill = replace(HEALTHY, similarity=0.99)
     assert not any(before.look(ill) for _ in range(2))
-    after = Watch(before.given, before.rows)
+    after = Diagnostics(before.given, before.rows)
     assert len(after.look(ill)) == 1 and not after.look(ill)
 
 

@@ -9,14 +9,14 @@ from test_sharded_training import data, train  # noqa: F401
 
 import training.model
 from common.mxnet_compat import momentum_arrays
-from symbols.float16_graph import half_precision
+from symbols.float16_graph import to_float16
 from training.precision import LossScale
 from training.step import update
 
 
 @pytest.fixture(autouse=True)
 def emulated(monkeypatch):
-    monkeypatch.setattr(training.model, "half_precision", functools.partial(half_precision, products="float32"))
+    monkeypatch.setattr(training.model, "to_float16", functools.partial(to_float16, products="float32"))
     monkeypatch.setattr("training.run.check_precision", lambda dtype, devices: None)
 
 

@@ -15,7 +15,7 @@ COSINES = np.linspace(-0.99, 0.99, 41).astype(np.float32)
 
 def at(layer, step):
     """The scale, and the margin's value for each of COSINES, at a step."""
-    layer.begin(step)
+    layer.start_step(step)
     return layer.scale, layer.margin(mx.nd.array(COSINES)).asnumpy()
 
 

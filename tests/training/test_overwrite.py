@@ -15,7 +15,7 @@ from test_run_folder import everything
 
 from common.errors import RunError, UserError
 from training.saving import replacing
-from training.saving.ownership import survey
+from training.saving.ownership import scan_folder
 from training.saving.replacing import Replaced, recover
 
 SHORT = ["--frequent", 1, "--ckpt", 2, "--verbose", 2]
@@ -90,9 +90,9 @@ def test_a_run_can_be_overwritten_by_one_that_begins_with_its_checkpoint(data, o
             train(data, old, *SHORT, "--overwrite", "--pretrained", pretrained, "--max-steps", 2)
     assert files(old) == before
     taken = []
-    from training.model import Model
-    make_trainer = Model.make_trainer
-    monkeypatch.setattr(Model, "make_trainer", lambda model: taken.append(model) or make_trainer(model))
+    from training.model import TrainingModel
+    make_trainer = TrainingModel.make_trainer
+    monkeypatch.setattr(TrainingModel, "make_trainer", lambda model: taken.append(model) or make_trainer(model))
     fail_at(monkeypatch, 0, lambda: taken.append(taken[0].network_arrays()[0]))
     assert train(data, old, *SHORT, "--overwrite", "--pretrained", pretrained, "--max-steps", 2) == 0
     np.testing.assert_array_equal(taken[1]["conv_1_conv2d_weight"].asnumpy(),
@@ -217,4 +217,4 @@ def test_rows_without_a_state_are_not_written_over(data, old):
             train(data, old, *SHORT, "--max-steps", 1, *more)
     assert train(data, old, *SHORT, "--max-steps", 1, "--overwrite") == 0
     assert [row["step"] for row in rows(old, "train")] == [1]
-    assert json.loads((old / "config.json").read_text())["max_steps"] == 1 and not survey(old, "model").foreign
+    assert json.loads((old / "config.json").read_text())["max_steps"] == 1 and not scan_folder(old, "model").foreign

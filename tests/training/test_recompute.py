@@ -9,8 +9,8 @@ from small_models import assert_same, make_batch, make_model, tiny_symbol, value
 import symbols
 import training.model
 import training.recompute
-from symbols.float16_graph import half_precision
-from symbols.segments import Cuts, choose_cuts, cut
+from symbols.float16_graph import to_float16
+from symbols.segments import Cuts, choose_cuts, split
 from symbols.shapes import infer_shapes, parameter_names
 from symbols.symbol_utils import get_fc1
 from training.step import update
@@ -41,7 +41,7 @@ def steps(monkeypatch, count=3, **settings):
 @pytest.mark.parametrize("settings", [dict(), dict(devices=2, fc7_parallel=True), dict(accumulate=2),
                                       dict(devices=2, accumulate=3, partial_fc=0.5), dict(dtype="float16")], ids=str)
 def test_training_ends_with_the_same_weights_and_running_statistics(monkeypatch, cut_everywhere, settings):
-    monkeypatch.setattr(training.model, "half_precision", functools.partial(half_precision, products="float32"))
+    monkeypatch.setattr(training.model, "to_float16", functools.partial(to_float16, products="float32"))
     symbol = tiny_symbol(frozen_statistics=False)
     expected, embeddings = steps(monkeypatch, symbol=symbol, **settings)
     got, its_embeddings = steps(monkeypatch, symbol=symbol, mirror_memory=True, **settings)
@@ -63,7 +63,7 @@ def test_the_segments_are_the_network(network, head):
     symbol = symbols.build(network, 128, head)
     shape = (2, 3, 112, 112)
     cuts = choose_cuts(symbol, shape)
-    segments = cut(symbol, cuts.places)
+    segments = split(symbol, cuts.places)
     assert len(segments) == len(cuts.places) + 1 > 1
     assert 3 * cuts.kept + 2 * cuts.inner < 0.85 * 2 * cuts.whole
     assert sorted(name for segment in segments for name in parameter_names(segment)) == sorted(parameter_names(symbol))
@@ -84,7 +84,7 @@ def test_a_network_of_real_blocks_has_the_same_gradients(monkeypatch, cut_everyw
 def test_what_cannot_be_cut_stays_whole():
     symbol = mx.sym.BatchNorm(mx.sym.Variable("data"), name="fc1")
     assert choose_cuts(symbol, (1, 4)) == Cuts((), 0, 4, 4)
-    (segment,) = cut(symbol, ())
+    (segment,) = split(symbol, ())
     assert segment.list_arguments() == symbol.list_arguments()
 
 

@@ -11,7 +11,7 @@ from small_sets import write_training_set
 from common.errors import UserError
 from training.arguments import parse_config
 from training.run import run
-from training.saving.ownership import survey
+from training.saving.ownership import scan_folder
 from training.saving.prefix import check_prefix
 from training.saving.run_folder import prepare_folder
 from training.saving.state import States, generations
@@ -146,7 +146,7 @@ def test_a_run_of_the_former_version_is_known(data, whole, tmp_path):
     for path in generations(folder / "state"):
         header = (path / "state.json").read_text()
         (path / "state.json").write_text(header.replace(old.name, new.name))
-    assert set(survey(folder, "model").own) == {path.name for path in folder.iterdir()} - {".lock"}
+    assert set(scan_folder(folder, "model").own) == {path.name for path in folder.iterdir()} - {".lock"}
     assert train(data, folder, *SHORT, "--max-steps", 4, "--resume") == 0
     assert train(data, folder, *SHORT, "--max-steps", 2, "--overwrite") == 0
     assert not new.exists() and len(list(folder.glob("events*"))) == 1

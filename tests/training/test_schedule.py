@@ -17,28 +17,28 @@ def resolve(*flags, batch=512, images=490000, **clock):
     return resolve_schedule(schedule_spec(parse_config([*DATA, *map(str, flags)])), images, Clock(batch, **clock))
 
 
-@pytest.mark.parametrize("batch, falls", [(512, (20000, 28000)), (256, (40000, 56000)), (1024, (10000, 14000)),
+@pytest.mark.parametrize("batch, milestones", [(512, (20000, 28000)), (256, (40000, 56000)), (1024, (10000, 14000)),
                                           (100, (102400, 143360))])
-def test_a_presets_schedule_stretches_with_the_batch(batch, falls):
+def test_a_presets_schedule_stretches_with_the_batch(batch, milestones):
     schedule = resolve(*E, batch=batch)
-    assert schedule.falls == falls and schedule.end == int(32000 * 512 / batch)
+    assert schedule.milestones == milestones and schedule.end == int(32000 * 512 / batch)
 
 
 def test_the_ecosystems_default_schedules_stretch_as_well():
-    assert resolve("--loss-type", 0, batch=256).falls == (80000, 120000, 160000)
-    assert resolve("--loss-type", 4, batch=128).falls == (400000, 560000, 640000)
+    assert resolve("--loss-type", 0, batch=256).milestones == (80000, 120000, 160000)
+    assert resolve("--loss-type", 4, batch=128).milestones == (400000, 560000, 640000)
 
 
 @pytest.mark.parametrize("batch", [8, 512, 4096])
 def test_what_is_typed_is_in_steps_of_the_run(batch):
     schedule = resolve(*E, "--lr-steps", "20,30", "--warmup", 5, "--max-steps", 40, batch=batch)
-    assert (schedule.falls, schedule.warmup, schedule.end) == ((20, 30), 5, 40)
+    assert (schedule.milestones, schedule.warmup, schedule.end) == ((20, 30), 5, 40)
     schedule = resolve("--lr-steps", "20,30", "--total-steps", 50, batch=batch)
-    assert (schedule.falls, schedule.end) == ((20, 30), 50)
+    assert (schedule.milestones, schedule.end) == ((20, 30), 50)
 
 
 def test_a_typed_value_that_is_the_presets_is_typed_all_the_same():
-    assert resolve(*E, "--lr-steps", "20000,28000", batch=256).falls == (20000, 28000)
+    assert resolve(*E, "--lr-steps", "20000,28000", batch=256).milestones == (20000, 28000)
 
 
 def test_a_typed_length_wins_over_the_presets_and_the_earliest_of_several_counts():
@@ -87,7 +87,7 @@ def test_a_warm_up_that_does_not_end_in_time_is_refused():
 
 def test_another_batch_from_some_step_on_keeps_the_images_between_the_falls():
     later = resolve(*E, batch=256, step=1000, position=512000)
-    assert later.falls == (1000 + 2 * 19000, 1000 + 2 * 27000) and later.end == 1000 + 2 * 31000
+    assert later.milestones == (1000 + 2 * 19000, 1000 + 2 * 27000) and later.end == 1000 + 2 * 31000
     assert resolve(*E, batch=100, step=7, position=700) == resolve(*E, batch=100)
     assert resolve("--end-epoch", 3, images=5120, batch=256, step=10, position=5120).end == 50
 

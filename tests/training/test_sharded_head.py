@@ -36,7 +36,7 @@ def make_sharded(weight, bias=None, count=2, parallel=True, rate=1.0, seed=0, ac
 
 def run(head, embedding, label, step=0, factor=1.0):
     shares = np.array_split(np.arange(len(label)), len(head.devices))
-    head.begin(label, step)
+    head.start_step(label, step)
     return joined(head.backward([mx.nd.array(embedding[share], ctx=device)
                                  for share, device in zip(shares, head.devices)],
                                 [label[share] for share in shares], factor))
@@ -44,7 +44,7 @@ def run(head, embedding, label, step=0, factor=1.0):
 
 def joined(seen):
     return tuple(np.concatenate([part.asnumpy() for part in parts])
-                 for parts in (seen.losses, seen.cosines, seen.hits, seen.gradients))
+                 for parts in (seen.losses, seen.cosines, seen.correct, seen.gradients))
 
 
 def numbers(arrays):
@@ -129,7 +129,7 @@ def test_micro_batches_add_up(loss_type, layout):
     for parts in (1, 3):
         head = make_sharded(weight, bias, accumulate=parts > 1, loss_type=loss_type, rate=0.5, **LAYOUTS[layout])
         for step in range(2):
-            head.begin(label, step)
+            head.start_step(label, step)
             for part in np.array_split(np.arange(SAMPLES), parts):
                 shares = np.array_split(part, len(head.devices))
                 head.backward([mx.nd.array(embedding[share], ctx=device) for share, device in zip(shares, head.devices)

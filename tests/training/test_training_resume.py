@@ -127,7 +127,7 @@ def test_a_kill_long_after_the_last_state_repeats_the_steps_and_doubles_nothing(
 def test_a_kill_between_two_files_of_a_verification(data, tmp_path, wholes, name, monkeypatch):
     """At step 10 the rows, then the checkpoint, then the state are written; each time one of them is the last."""
     import common.files
-    from training.saving.append_only import GrowingFile
+    from training.saving.append_only import AppendOnlyFile
     from training.saving.state import States
     flags = [*FLAGS, "--max-steps", 12, "--resume"]
     with monkeypatch.context() as patched:
@@ -136,8 +136,8 @@ def test_a_kill_between_two_files_of_a_verification(data, tmp_path, wholes, name
             patched.setattr(States, "save", lambda states, progress, arrays:
                             die() if progress.step == 10 else save(states, progress, arrays))
         elif name == "metrics.jsonl":
-            append = GrowingFile.append
-            patched.setattr(GrowingFile, "append", lambda file, piece:
+            append = AppendOnlyFile.append
+            patched.setattr(AppendOnlyFile, "append", lambda file, piece:
                             die() if b'"verification", "step": 10' in piece else append(file, piece))
         else:
             fsync = common.files.fsync

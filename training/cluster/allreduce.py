@@ -1,4 +1,4 @@
-"""Workers that Horovod has started and whose gradients it adds up (`kvstore` horovod)."""
+"""The communicator of workers that Horovod has started (`kvstore` horovod)."""
 from __future__ import annotations
 
 from typing import Any, Union
@@ -7,12 +7,12 @@ import mxnet as mx
 from mxnet.kvstore import KVStoreBase
 
 from common.errors import UserError
-from training.cluster.communicator import Workers
+from training.cluster.communicator import Communicator
 
 Arrays = Union[mx.nd.NDArray, "list[mx.nd.NDArray]"]
 
 
-class Horovod(Workers):
+class Horovod(Communicator):
     """One of the workers of `horovodrun -np N`; UserError where Horovod is not installed."""
 
     def __init__(self) -> None:
@@ -25,10 +25,10 @@ class Horovod(Workers):
         hvd.init()
         self._hvd = hvd
         super().__init__(AllreduceStore(hvd))
-        self.rank, self.number = hvd.rank(), hvd.size()
+        self.rank, self.size = hvd.rank(), hvd.size()
 
-    def add_arrays(self, name: str, arrays: list[mx.nd.NDArray]) -> None:
-        """Workers.add_arrays."""
+    def allreduce(self, name: str, arrays: list[mx.nd.NDArray]) -> None:
+        """Communicator.allreduce."""
         for number, array in enumerate(arrays):
             self._hvd.allreduce_(array, average=False, name=f"{name} {number} {array.shape} {array.dtype.__name__}")
 

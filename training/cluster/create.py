@@ -1,26 +1,26 @@
-"""Which workers `kvstore` means, met at the beginning of a run and parted from at its end."""
+"""The communicator that `kvstore` means, created at the beginning of a run and left at its end."""
 from __future__ import annotations
 
 import contextlib
 from typing import Iterator
 
 from training.cluster.allreduce import Horovod
-from training.cluster.communicator import Workers
+from training.cluster.communicator import Communicator
 from training.cluster.parameter_server import ParameterServer
 
 
 @contextlib.contextmanager
-def join(kvstore: str) -> Iterator[Workers]:
-    """The workers that `kvstore` means, met and parted from. UserError where they cannot be met."""
+def create_communicator(kvstore: str) -> Iterator[Communicator]:
+    """The communicator that `kvstore` means, left at the end. UserError where the other workers cannot be met."""
     if kvstore.startswith("dist"):
-        workers: Workers = ParameterServer(kvstore)
+        communicator: Communicator = ParameterServer(kvstore)
     elif kvstore == "horovod":
-        workers = Horovod()
+        communicator = Horovod()
     else:
-        workers = Workers(kvstore)
+        communicator = Communicator(kvstore)
     try:
-        yield workers
+        yield communicator
     except BaseException:
-        workers.leave(failed=True)
+        communicator.leave(failed=True)
         raise
-    workers.leave(failed=False)
+    communicator.leave(failed=False)

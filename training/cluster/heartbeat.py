@@ -20,7 +20,7 @@ def silence_allowed() -> int:
     return int(os.environ.get("PS_HEARTBEAT_TIMEOUT", DEFAULT_TIMEOUT))
 
 
-class Watch:
+class Heartbeat:
     """A thread that ends this process, with `message` and exit status 1, once a node of `group` is silent.
 
     store: the KVStore, made after variables.prepare has checked the numbers that are read here. The thread works

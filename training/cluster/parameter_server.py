@@ -1,4 +1,4 @@
-"""Workers that meet at MXNet's parameter server (`kvstore` dist_sync, dist_device_sync).
+"""The communicator of workers that meet at MXNet's parameter server (`kvstore` dist_sync, dist_device_sync).
 
 The server only adds: it is given no optimizer, so momentum and the schedule stay with the workers, where the state of a
 run is saved from. dist_async, where a worker moves the weights without waiting for the others, would make a result
@@ -16,12 +16,12 @@ from common import mxnet_compat
 from common.errors import UserError
 from common.signals import handled
 from training.cluster import heartbeat, variables
-from training.cluster.communicator import Workers
+from training.cluster.communicator import Communicator
 
 FIRST_KEY = 1 << 20  # gluon.Trainer takes 0, 1, 2 ... for its parameters
 
 
-class ParameterServer(Workers):
+class ParameterServer(Communicator):
     """One of DMLC_NUM_WORKER workers.
 
     rank: DMLC_WORKER_ID, which the launcher sets, or where it is not set the number that the scheduler gives, whose
@@ -36,18 +36,19 @@ class ParameterServer(Workers):
         with handled(signal.SIG_DFL, (signal.SIGINT, signal.SIGTERM)):
             super().__init__(mx.kv.create(kvstore))
         self._keys: dict[tuple, int] = {}
-        self._watch = heartbeat.Watch(self.store, mxnet_compat.SCHEDULER, f"worker {wanted or 0}: the scheduler is "
-                                      "gone, as it is when a server or another worker is")
-        self.number = self.store.num_workers
+        self._heartbeat = heartbeat.Heartbeat(
+            self.store, mxnet_compat.SCHEDULER,
+            f"worker {wanted or 0}: the scheduler is gone, as it is when a server or another worker is")
+        self.size = self.store.num_workers
         self.rank = self.store.rank if wanted is None else wanted
-        taken = self.add("ranks", np.eye(self.number)[self.rank])
+        taken = self.sum("ranks", np.eye(self.size)[self.rank])
         if (taken != 1).any():
             self.leave(failed=True)
-            raise UserError(f"DMLC_WORKER_ID must be 0 to {self.number - 1}, another one for each worker; "
+            raise UserError(f"DMLC_WORKER_ID must be 0 to {self.size - 1}, another one for each worker; "
                             f"{int(taken.argmax())} is there {int(taken.max())} times")
 
-    def add_arrays(self, name: str, arrays: list[mx.nd.NDArray]) -> None:
-        """Workers.add_arrays."""
+    def allreduce(self, name: str, arrays: list[mx.nd.NDArray]) -> None:
+        """Communicator.allreduce."""
         for number, array in enumerate(arrays):
             what = (name, number, array.shape, array.dtype)
             if what not in self._keys:  # a key keeps its shape for ever
@@ -56,11 +57,11 @@ class ParameterServer(Workers):
             self.store.pushpull(self._keys[what], array, out=array)
 
     def leave(self, failed: bool) -> None:
-        """Workers.leave."""
+        """Communicator.leave."""
         if failed:  # else the end of the process would wait for the others to end as well
             mxnet_compat.leave_alone(self.store)
         super().leave(failed)
-        self._watch.close()
+        self._heartbeat.close()
 
 
 

@@ -37,11 +37,11 @@ def serve(role: str) -> int:
         signal.signal(number, signal.SIG_DFL)  # Python's handlers would wait for MXNet to return
     store = mx.kv.create("dist")
     if role == "scheduler":
-        watch = heartbeat.Watch(store, mxnet_compat.SERVERS_AND_WORKERS, "scheduler: a server or a worker is gone")
+        life = heartbeat.Heartbeat(store, mxnet_compat.SERVERS_AND_WORKERS, "scheduler: a server or a worker is gone")
     else:
-        watch = heartbeat.Watch(store, mxnet_compat.SCHEDULER, "server: the scheduler is gone")
+        life = heartbeat.Heartbeat(store, mxnet_compat.SCHEDULER, "server: the scheduler is gone")
     mxnet_compat.serve_until_done(store, refusing())
-    watch.close()
+    life.close()
     if kept:
         kept.close()
     return 0

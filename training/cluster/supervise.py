@@ -108,7 +108,7 @@ def _watch(processes: list[Process], signals: _Signals, grace: float) -> int:
         if failed:
             first = min(failed, key=lambda process: KINDS.index(process.role.kind))
             log.error("[launch] %s%s %s; ending the others", first.role.name, first.role.place,
-                      describe(ended[first], first.role.kind))
+                      describe_failure(ended[first], first.role.kind))
             return ended[first]
         if all(worker in ended for worker in workers):
             _wait(processes, LINGER)
@@ -133,7 +133,7 @@ def _watch(processes: list[Process], signals: _Signals, grace: float) -> int:
         time.sleep(LOOK_EVERY)
 
 
-def describe(status: int, kind: str = "worker") -> str:
+def describe_failure(status: int, kind: str = "worker") -> str:
     """How a role of this kind that ended with `status` failed."""
     if status > 128:
         with contextlib.suppress(ValueError):

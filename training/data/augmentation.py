@@ -21,7 +21,7 @@ class Augmentation:
         return self.color > 0 or self.cutoff > 0
 
     def apply(self, image: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-        """An augmented copy (or the image itself) of (H, W, 3) uint8 RGB; mirroring is the loader's, by `coins`."""
+        """An augmented copy (or the image itself) of (H, W, 3) uint8 RGB; mirroring is the loader's."""
         if self.color > 1 and random.randint(2):
             image = _jpeg_artefacts(image, random)
         if self.color > 0:

@@ -21,7 +21,7 @@ JPEG_END = b"\xff\xd9"
 TRIES = 100  # images in a row that do not decode, before the run ends
 
 
-class Filler:
+class Decoder:
     """Puts images into rows of a batch, from any thread.
 
     chosen: the images, by their positions in the dataset, one of which stands in for an image that does not decode.
@@ -31,7 +31,7 @@ class Filler:
         self.dataset, self.chosen, self.augmentation, self.seed = dataset, chosen, augmentation, seed
         self._few_scans = FewScans()
 
-    def fill(self, rows: np.ndarray, index: np.ndarray, mirrored: np.ndarray,
+    def decode(self, rows: np.ndarray, index: np.ndarray, mirrored: np.ndarray,
              position: int) -> tuple[np.ndarray, dict[int, str]]:
         """Put the images `index`, (n,) in the dataset, into `rows`, (n, H, W, 3) uint8 RGB; position: of the first.
 
@@ -40,11 +40,13 @@ class Filler:
         """
         used = index.copy()
         faults: dict[int, str] = {}
-        for row in self._fill_shortly(rows, index, mirrored, position):
-            used[row] = self._fill_at_length(rows[row], int(index[row]), bool(mirrored[row]), position + row, faults)
+        for row in self._decode_whole_records(rows, index, mirrored, position):
+            used[row] = self._decode_or_replace(rows[row], int(index[row]), bool(mirrored[row]), position + row,
+                                                faults)
         return used, faults
 
-    def _fill_shortly(self, rows: np.ndarray, index: np.ndarray, mirrored: np.ndarray, position: int) -> list[int]:
+    def _decode_whole_records(self, rows: np.ndarray, index: np.ndarray, mirrored: np.ndarray,
+                              position: int) -> list[int]:
         """Fill the rows whose records go the short way; the numbers of the others."""
         imdecode, cvt_color, flip, from_buffer = cv2.imdecode, cv2.cvtColor, cv2.flip, np.frombuffer
         few_scans, left, draws = self._few_scans, [], self.augmentation.draws
@@ -74,8 +76,8 @@ class Filler:
                 rows[row] = self.augmentation.apply(rows[row], self._random(position + row))
         return left
 
-    def _fill_at_length(self, row: np.ndarray, index: int, mirrored: bool, position: int,
-                        faults: dict[int, str]) -> int:
+    def _decode_or_replace(self, row: np.ndarray, index: int, mirrored: bool, position: int,
+                           faults: dict[int, str]) -> int:
         """Fill a row with the image `index`, or one in its place; which it was. What is wrong goes into `faults`."""
         random = self._random(position)
         for attempt in range(TRIES):

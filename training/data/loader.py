@@ -15,8 +15,8 @@ import numpy as np
 from common.environment import usable_cores
 from common.errors import RunError, UserError
 from recordio_tools.records.dataset import FaceDataset
-from training.data.decode import Filler
-from training.data.order import EndlessOrder, coins
+from training.data.decode import Decoder
+from training.data.order import EndlessOrder, flip_flags
 from training.specs import LoaderSpec
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class BatchLoader:
         self.seed, self._bad, self._stride = spec.seed, set(bad), spec.stride or spec.batch
         threads = spec.threads or usable_cores()
         self._chunk = min(max(LEAST_CHUNK, spec.batch // threads), MOST_CHUNK)
-        self._filler = Filler(dataset, chosen, spec.augmentation, spec.seed)
+        self._decoder = Decoder(dataset, chosen, spec.augmentation, spec.seed)
         self._order = EndlessOrder(len(chosen), spec.seed)
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._batches: queue.Queue = queue.Queue(maxsize=spec.ahead)
@@ -100,9 +100,10 @@ class BatchLoader:
 
     def _begin(self, position: int) -> tuple[np.ndarray, list[concurrent.futures.Future], int]:
         index = self.chosen[self._order.take(position, self.batch)]
-        mirrored = coins(self.seed, position, self.batch) & self.augmentation.mirror
+        mirrored = flip_flags(self.seed, position, self.batch) & self.augmentation.mirror
         images = np.empty((self.batch, self.dataset.height, self.dataset.width, 3), np.uint8)
-        chunks = [self._pool.submit(self._filler.fill, images[rows], index[rows], mirrored[rows], position + rows.start)
+        decode = self._decoder.decode
+        chunks = [self._pool.submit(decode, images[rows], index[rows], mirrored[rows], position + rows.start)
                   for rows in (slice(first, first + self._chunk) for first in range(0, self.batch, self._chunk))]
         return images, chunks, position + self.batch
 

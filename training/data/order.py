@@ -32,7 +32,7 @@ class EndlessOrder:
         return self._permutation
 
 
-def coins(seed: int, start: int, count: int) -> np.ndarray:
+def flip_flags(seed: int, start: int, count: int) -> np.ndarray:
     """A fair coin (bool) for each of the positions start .. start + count - 1: functions of seed and position alone.
 
     One bit of a mixed counter (the finalizer of SplitMix64, Steele et al. 2014), since a RandomState for each image

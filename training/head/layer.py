@@ -28,7 +28,7 @@ class Layer:
     embedding to every class's weight, the own class's with the margin. 0 is plain softmax: a fully connected layer,
     with a bias unless no_bias. `arrays`, by the ecosystem's names: fc7_weight (num_classes, emb_size), and fc7_bias
     (num_classes,), which does not decay. margin_warmup: the steps over which margin and scale become what they are to
-    be; `begin` sets them. UserError for a loss type, margin or scale that cannot be.
+    be; `start_step` sets them. UserError for a loss type, margin or scale that cannot be.
     """
 
     def __init__(self, num_classes: int, emb_size: int, loss_type: int = 4, margin_s: float = 64.0,
@@ -46,7 +46,7 @@ class Layer:
         if not self.normal and not no_bias:
             self.arrays["fc7_bias"] = ArraySpec((num_classes,), BIAS_LR_MULT * fc7_lr_mult, 0.0)
 
-    def begin(self, step: int) -> None:
+    def start_step(self, step: int) -> None:
         """Set margin and scale for `step`, counted from 0: functions of it alone.
 
         The margin grows in equal steps from none; the scale from AdaCos's sqrt(2) ln(classes - 1) (Zhang et al. 2019),

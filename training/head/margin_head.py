@@ -1,16 +1,16 @@
 """The classification layer a face embedding is trained with, and its loss, as autograd takes them.
 
 The reference of the faster heads, and itself the fastest for few classes (`python -m benchmarks head`). All heads have
-the same verbs: `begin` a step, `backward` for each micro-batch, `reduce`, `update`, `arrays` and `set_arrays`.
+the same verbs: `start_step`, `backward` for each micro-batch, `reduce`, `update`, `arrays` and `set_arrays`.
 
     >>> import mxnet as mx, numpy as np
     >>> from training.head.layer import Layer
     >>> head = MarginHead(Layer(num_classes=2, emb_size=2, loss_type=4, margin_s=8.0, margin_m=0.5))
     >>> head.initialize()
     >>> head.fc7_weight.set_data(mx.nd.array([[1, 0], [0, 1]]))
-    >>> head.begin(labels=np.array([0]), step=0)
+    >>> head.start_step(labels=np.array([0]), step=0)
     >>> seen = head.backward([mx.nd.array([[3, 4]])], [np.array([0])])
-    >>> [round(float(value[0].asscalar()), 2) for value in (seen.losses, seen.cosines, seen.hits)]
+    >>> [round(float(value[0].asscalar()), 2) for value in (seen.losses, seen.cosines, seen.correct)]
     [5.26, 0.6, 0.0]
     >>> abs(seen.gradients[0].asnumpy() @ [3, 4]).round(4).tolist()  # along the embedding: only its direction learns
     [0.0]
@@ -33,13 +33,13 @@ INITIAL = 0.01  # standard deviation of the normal distribution that the weights
 class HeadPass:
     """What a head made of the embeddings of all devices: lists that join to the order of the batch.
 
-    losses, cosines, hits: of each sample, as MarginHead.backward tells them; gradients: of the summed loss, to each of
-    the embeddings that came in, on its device.
+    losses, cosines, correct: of each sample, as MarginHead.backward says; gradients: of the summed loss, to each of the
+    embeddings that came in, on its device.
     """
 
     losses: list[mx.nd.NDArray]
     cosines: list[mx.nd.NDArray]
-    hits: list[mx.nd.NDArray]
+    correct: list[mx.nd.NDArray]
     gradients: list[mx.nd.NDArray]
 
 
@@ -56,26 +56,26 @@ class MarginHead(gluon.Block):
             setattr(self, name, self.params.get(name, shape=spec.shape, lr_mult=spec.lr_mult, wd_mult=spec.wd_mult,
                                                 init="zeros" if name == "fc7_bias" else None))
 
-    def begin(self, labels: np.ndarray, step: int) -> None:
+    def start_step(self, labels: np.ndarray, step: int) -> None:
         """Before the first micro-batch of `step`, counted from 0; every class takes part."""
-        self.layer.begin(step)
+        self.layer.start_step(step)
 
     def backward(self, embeddings: list[mx.nd.NDArray], labels: list[np.ndarray], factor: float = 1.0) -> HeadPass:
         """Forward and backward over the devices' shares; the gradients of the parameters are left in them.
 
         embeddings: (n, emb_size) float32 on each device; labels: (n,) integers from 0 to num_classes - 1 for each.
         Labels must have been checked (opening a data set does): MXNet takes one outside the range without an error and
-        writes past its array. cosine: of the embedding to its own class's weight, without margin. hit: 1 where the own
-        class has the largest logit, the margin included, as in InsightFace's accuracy; so it stays below accuracy on
-        plain cosines.
+        writes past its array. cosine: of the embedding to its target class's weight, without margin. correct: 1 where
+        the target class has the largest logit, the margin included, as in InsightFace's accuracy; so it stays below
+        accuracy on plain cosines.
         factor: on every gradient.
         """
         leaves = [embedding.detach() for embedding in embeddings]
-        losses, cosines, hits = zip(*(self._pass(leaf, own, factor) for leaf, own in zip(leaves, labels)))
-        return HeadPass(list(losses), list(cosines), list(hits), [leaf.grad for leaf in leaves])
+        losses, cosines, correct = zip(*(self._pass(leaf, share, factor) for leaf, share in zip(leaves, labels)))
+        return HeadPass(list(losses), list(cosines), list(correct), [leaf.grad for leaf in leaves])
 
     def _pass(self, leaf: mx.nd.NDArray, labels: np.ndarray, factor: float) -> tuple[mx.nd.NDArray, ...]:
-        """Loss, cosine and hit, three times (n,) float32; the gradient of the summed loss is left in leaf.grad."""
+        """Loss, cosine and correct, three times (n,) float32; the gradient of the summed loss is left in leaf.grad."""
         device = leaf.context
         label = mx.nd.array(labels, ctx=device, dtype=np.int32)
         leaf.attach_grad()
@@ -83,11 +83,11 @@ class MarginHead(gluon.Block):
             logits, cosine = self.logits(leaf, label)
             loss = -mx.nd.pick(mx.nd.log_softmax(logits), label)
         loss.backward(mx.nd.full(loss.shape, factor, ctx=device))
-        hit = mx.nd.argmax(logits, axis=1) == label.astype(np.float32)
-        return loss.detach(), cosine.detach(), hit
+        correct = mx.nd.argmax(logits, axis=1) == label.astype(np.float32)
+        return loss.detach(), cosine.detach(), correct
 
     def logits(self, embedding: mx.nd.NDArray, label: mx.nd.NDArray) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
-        """(n, num_classes) logits of (n, emb_size) embeddings, the own class's with the margin; (n,) its plain cosine.
+        """(n, num_classes) logits of (n, emb_size) embeddings, the target's with the margin; (n,) its plain cosine.
 
         label: (n,) int32. Differentiable. s (cos_j + [j = label] (margin(cos_j) - cos_j)); for softmax W x + b.
         """
@@ -99,10 +99,10 @@ class MarginHead(gluon.Block):
             logits = mx.nd.FullyConnected(embedding, weight, *bias, no_bias=not bias, num_hidden=classes)
             return logits, mx.nd.sum(unit * mx.nd.take(directions, label), axis=1)
         cosines = mx.nd.FullyConnected(unit, directions, no_bias=True, num_hidden=classes)
-        own = mx.nd.pick(cosines, label)
+        target = mx.nd.pick(cosines, label)
         places = mx.nd.stack(mx.nd.arange(len(label), ctx=device, dtype=np.int32), label)
-        return self.layer.scale * (cosines + mx.nd.scatter_nd(self.layer.margin(own) - own, places,
-                                                              shape=cosines.shape)), own
+        return self.layer.scale * (cosines + mx.nd.scatter_nd(self.layer.margin(target) - target, places,
+                                                              shape=cosines.shape)), target
 
     def reduce(self) -> list[mx.nd.NDArray]:
         """Gradients beside the trainer's: none."""

@@ -26,13 +26,14 @@ CHUNK = 2 ** 22  # elements that a temporary array of the update may have
 
 @dataclass(frozen=True)
 class Partial:
-    """What a shard knows of n samples, (n,) each: log_sum of exp of its logits; the largest logit; is_own: 1 where that
-    is of the sample's class; the own class's logit and its plain cosine, 0 where the class is of another shard."""
+    """What a shard knows of n samples, (n,) each: log_sum of exp of its logits; the largest logit; is_target: 1 where
+    that is of the sample's class; target: the logit of that class, cosine: its plain cosine, 0 where another shard has
+    it."""
 
     log_sum: mx.nd.NDArray
     largest: mx.nd.NDArray
-    is_own: mx.nd.NDArray
-    own: mx.nd.NDArray
+    is_target: mx.nd.NDArray
+    target: mx.nd.NDArray
     cosine: mx.nd.NDArray
 
 
@@ -40,8 +41,8 @@ class Shard:
     """Classes low .. high - 1 of `layer`.
 
     arrays: fc7_weight, (high - low, emb_size) on the device, for softmax with a bias fc7_bias, (high - low,), and the
-    momentum of each as NAME@momentum; none before `put`. A step is begin, then forward and backward once a micro-batch,
-    then update.
+    momentum of each as NAME@momentum; none before `load_rows`. A step is start_step, then forward and backward once a
+    micro-batch, then update.
     """
 
     def __init__(self, layer: Layer, low: int, high: int, device: mx.Context, accumulate: bool = False) -> None:
@@ -55,7 +56,7 @@ class Shard:
         self._taking: dict[str, mx.nd.NDArray] = {}
         self._inverse: mx.nd.NDArray = None
 
-    def put(self, whole: Mapping[str, mx.nd.NDArray]) -> None:
+    def load_rows(self, whole: Mapping[str, mx.nd.NDArray]) -> None:
         """Take this shard's rows of whole arrays; what is not given is 0 where there was nothing."""
         for name in self.names:
             for key in (name, momentum_of(name)):
@@ -72,7 +73,7 @@ class Shard:
                 self.arrays[momentum_of(name)] = mx.nd.zeros_like(self.arrays[name])
         return self.arrays
 
-    def begin(self, rows: np.ndarray | None) -> None:
+    def start_step(self, rows: np.ndarray | None) -> None:
         """Let `rows` (rising, int32, counted from low) take part in the step; None: all of them."""
         self._numbers = rows
         self._rows = None if rows is None else mx.nd.array(rows, ctx=self.device, dtype=np.int32)
@@ -87,8 +88,8 @@ class Shard:
                                 self.request)
         self._prepare()
 
-    def lend(self, arrays: dict[str, mx.nd.NDArray], gradients: dict[str, mx.nd.NDArray], request: str) -> None:
-        """Instead of `put` and `begin`: work with all rows of a trainer's arrays, and leave it the update."""
+    def bind(self, arrays: dict[str, mx.nd.NDArray], gradients: dict[str, mx.nd.NDArray], request: str) -> None:
+        """Instead of load_rows and start_step: work with all rows of a trainer's arrays, and leave it the update."""
         self._taking, self.gradients = arrays, dict(gradients)
         autograd.mark_variables(list(arrays.values()), [gradients[name] for name in arrays], request)
         self._prepare()
@@ -109,18 +110,20 @@ class Shard:
         self._logits = logits
         if self.layer.normal:
             mx.nd.broadcast_mul(logits, self._inverse.reshape((1, -1)), out=logits)
-        samples, places = self._own_places(labels)
-        self._own = mx.nd.array(np.stack([samples, places]), ctx=self.device, dtype=np.int32) if len(samples) else None
-        own = cosine = mx.nd.zeros((len(labels),), ctx=self.device)
-        if self._own is not None:
-            own, cosine = self._apply_margin(weight, samples, places, len(labels))
+        samples, places = self._target_places(labels)
+        self._target = None
+        if len(samples):
+            self._target = mx.nd.array(np.stack([samples, places]), ctx=self.device, dtype=np.int32)
+        target = cosine = mx.nd.zeros((len(labels),), ctx=self.device)
+        if self._target is not None:
+            target, cosine = self._apply_margin(weight, samples, places, len(labels))
         top = mx.nd.argmax(logits, axis=1)
         self._share = mx.nd.softmax(logits)  # of this shard alone
         largest = mx.nd.pick(logits, top)
         self._log_sum = largest - mx.nd.log(mx.nd.pick(self._share, top))  # at its largest the log is exact
         column = np.full(len(labels), -1, np.float32)
         column[samples] = places
-        return Partial(self._log_sum, largest, top == mx.nd.array(column, ctx=self.device), own, cosine)
+        return Partial(self._log_sum, largest, top == mx.nd.array(column, ctx=self.device), target, cosine)
 
     def backward(self, log_total: mx.nd.NDArray, factor: float) -> mx.nd.NDArray:
         """From the log of the sum of exp over all shards, (n,): the gradient of factor times the summed loss.
@@ -129,9 +132,9 @@ class Shard:
         """
         share = mx.nd.exp(self._log_sum - log_total) * factor
         gradient = mx.nd.broadcast_mul(self._share, share.expand_dims(1), out=self._share)
-        if self._own is not None:
-            set_at(gradient, (mx.nd.gather_nd(gradient, self._own) - factor) * self._slope, self._own)
-            set_at(self._logits, self._plain, self._own)
+        if self._target is not None:
+            set_at(gradient, (mx.nd.gather_nd(gradient, self._target) - factor) * self._slope, self._target)
+            set_at(self._logits, self._plain, self._target)
         if self.layer.normal:
             mx.nd.elemwise_mul(self._logits, gradient, out=self._logits)
             self.gradients["radial"] += mx.nd.dot(mx.nd.ones((1, len(log_total)), ctx=self.device), self._logits)
@@ -170,7 +173,7 @@ class Shard:
         along = self.gradients["radial"][0][part] * mx.nd.square(self._inverse[part])
         return mx.nd.broadcast_mul(weight[part], along.expand_dims(1))
 
-    def _own_places(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _target_places(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The samples whose class is here, and the column of each one's class."""
         samples = np.flatnonzero((labels >= self.low) & (labels < self.high))
         places = labels[samples] - self.low
@@ -178,8 +181,8 @@ class Shard:
 
     def _apply_margin(self, weight: mx.nd.NDArray, samples: np.ndarray, places: np.ndarray,
                       count: int) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
-        """Put the margin on the own logits; own logits and plain cosines (count,), the slope kept for `backward`."""
-        self._plain = plain = mx.nd.gather_nd(self._logits, self._own)
+        """Put the margin on the target logits; these and the plain cosines (count,), the slope kept for `backward`."""
+        self._plain = plain = mx.nd.gather_nd(self._logits, self._target)
         if self.layer.normal:
             cosine = plain / self.layer.scale
             cosine.attach_grad()
@@ -187,13 +190,13 @@ class Shard:
                 moved = self.layer.margin(cosine)
             moved.backward()
             moved, self._slope = moved * self.layer.scale, cosine.grad
-            set_at(self._logits, moved, self._own)
+            set_at(self._logits, moved, self._target)
         else:
             moved, self._slope = plain, mx.nd.ones_like(plain)
             rows = mx.nd.take(weight, mx.nd.array(places, ctx=self.device, dtype=np.int32))
             mine = mx.nd.take(self._data, mx.nd.array(samples, ctx=self.device, dtype=np.int32))
             cosine = mx.nd.sum(mx.nd.L2Normalization(mine) * mx.nd.L2Normalization(rows), axis=1)
-        where = self._own[0].reshape((1, -1))
+        where = mx.nd.array(samples.reshape(1, -1), ctx=self.device, dtype=np.int32)
         return tuple(mx.nd.scatter_nd(value.detach(), where, shape=(count,)) for value in (moved, cosine))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from mxnet import autograd
 
 from common.errors import UserError
-from training.cluster.communicator import Workers
+from training.cluster.communicator import Communicator
 from training.head.layer import Layer
 from training.head.margin_head import HeadPass
 from training.head.sampling import choose_rows
@@ -31,13 +31,13 @@ class ShardedHead:
 
     def __init__(self, layer: Layer, devices: list[mx.Context], parallel: bool = True, rate: float = 1.0,
                  momentum: float = 0.9, decay: float = 0.0, seed: int = 0, accumulate: bool = False,
-                 workers: Workers | None = None) -> None:
+                 communicator: Communicator | None = None) -> None:
         if parallel and len(devices) > layer.num_classes:
             raise UserError(f"`fc7_parallel`: {layer.num_classes} classes cannot be shared out over {len(devices)} "
                             "`devices`")
         self.layer, self.devices, self.parallel, self.rate = layer, devices, parallel, rate
         self.seed, self._momentum, self._decay = seed, momentum, decay
-        self.shape, self.workers = layer.shape, workers or Workers()
+        self.shape, self.communicator = layer.shape, communicator or Communicator()
         self.shards = [Shard(layer, low, high, device, accumulate)
                        for (low, high), device in zip(self._ranges(), devices)]
 
@@ -54,31 +54,31 @@ class ShardedHead:
         initializer(mx.init.InitDesc("fc7_weight"), weight)
         self.set_arrays({"fc7_weight": weight})
 
-    def begin(self, labels: np.ndarray, step: int) -> None:
+    def start_step(self, labels: np.ndarray, step: int) -> None:
         """Choose the classes that take part in the step with `labels` (N,), those of all its micro-batches."""
-        self.layer.begin(step)
+        self.layer.start_step(step)
         if self.rate < 1:
-            labels = self.workers.gather("labels", labels).ravel().astype(np.int32)
+            labels = self.communicator.allgather("labels", labels).ravel().astype(np.int32)
         for shard in self.shards:
-            shard.begin(None if self.rate == 1 else
-                        choose_rows(labels, shard.low, shard.high, self.rate, self.seed, step))
+            shard.start_step(None if self.rate == 1 else
+                             choose_rows(labels, shard.low, shard.high, self.rate, self.seed, step))
 
     def backward(self, embeddings: list[mx.nd.NDArray], labels: list[np.ndarray], factor: float = 1.0) -> HeadPass:
-        """What MarginHead.backward does; hits are among the classes that take part. factor: on every gradient."""
+        """What MarginHead.backward does; `correct` is among the classes that take part. factor: on every gradient."""
         if self.parallel:
             return self._joined(self.shards, embeddings, labels, factor)
-        parts = [self._joined([shard], [embedding], [own], factor)
-                 for shard, embedding, own in zip(self.shards, embeddings, labels)]
+        parts = [self._joined([shard], [embedding], [share], factor)
+                 for shard, embedding, share in zip(self.shards, embeddings, labels)]
         return HeadPass(*(sum((getattr(part, name) for part in parts), [])
-                          for name in ("losses", "cosines", "hits", "gradients")))
+                          for name in ("losses", "cosines", "correct", "gradients")))
 
     def reduce(self) -> list[mx.nd.NDArray]:
         """Add up the gradients over devices and workers; the whole layer's, each row once, on any of the devices."""
         if not self.parallel:
             self._add_gradients()
-        elif self.workers.number > 1:
+        elif self.communicator.size > 1:
             for number, shard in enumerate(self.shards):
-                self.workers.add_arrays(f"shard {number}", list(shard.gradients.values()))
+                self.communicator.allreduce(f"shard {number}", list(shard.gradients.values()))
         for shard in self.shards:
             shard.add_radial()
         return [shard.gradients[name] for shard in (self.shards if self.parallel else self.shards[:1])
@@ -101,16 +101,16 @@ class ShardedHead:
     def set_arrays(self, arrays: Mapping[str, mx.nd.NDArray]) -> None:
         """Put back what `arrays` gave, or some of it, on this number of devices or another."""
         for shard in self.shards:
-            shard.put(arrays)
+            shard.load_rows(arrays)
 
     def _add_gradients(self) -> None:
         """Over the devices and the workers."""
-        if len(self.shards) == self.workers.number == 1:
+        if len(self.shards) == self.communicator.size == 1:
             return
         for name in self.shards[0].gradients:
             first = self.devices[0]
             total = mx.nd.add_n(*(shard.gradients[name].as_in_context(first) for shard in self.shards))
-            self.workers.add_arrays(f"head {name}", [total])
+            self.communicator.allreduce(f"head {name}", [total])
             for shard in self.shards:
                 total.copyto(shard.gradients[name])
 
@@ -125,21 +125,21 @@ class ShardedHead:
         joined = np.concatenate(labels)
         partials = [shard.forward(mx.nd.concat(*(part.as_in_context(shard.device) for part in data), dim=0), joined)
                     for shard in shards]
-        log_total, hit, own, cosine = _over_shards(partials, shards[0].device)
+        log_total, correct, target, cosine = _over_shards(partials, shards[0].device)
         gradients = [shard.backward(log_total.as_in_context(shard.device), factor) for shard in shards]
-        ends = np.cumsum([len(own_labels) for own_labels in labels])
+        ends = np.cumsum([len(share) for share in labels])
         for part, end in zip(data, ends):
             rows = slice(int(end) - len(part), int(end))
             part.backward(mx.nd.add_n(*(gradient[rows].as_in_context(part.context) for gradient in gradients)))
-        return HeadPass([log_total - own], [cosine], [hit], [leaf.grad for leaf in leaves])
+        return HeadPass([log_total - target], [cosine], [correct], [leaf.grad for leaf in leaves])
 
 
 def _over_shards(partials: list[Partial], device: mx.Context) -> tuple[mx.nd.NDArray, ...]:
-    """log of the sum of exp over all shards, hit, own logit and own cosine, (n,) each, on `device`."""
+    """log of the sum of exp over all shards, correct, the target's logit and cosine, (n,) each, on `device`."""
     def together(name: str) -> mx.nd.NDArray:
         return mx.nd.stack(*(getattr(partial, name).as_in_context(device) for partial in partials), axis=1)
     log_sums = together("log_sum")
     top = mx.nd.max(log_sums, axis=1)
     total = top + mx.nd.log(mx.nd.sum(mx.nd.exp(mx.nd.broadcast_sub(log_sums, top.expand_dims(1))), axis=1))
-    hit = mx.nd.pick(together("is_own"), mx.nd.argmax(together("largest"), axis=1))
-    return total, hit, mx.nd.sum(together("own"), axis=1), mx.nd.sum(together("cosine"), axis=1)
+    correct = mx.nd.pick(together("is_target"), mx.nd.argmax(together("largest"), axis=1))
+    return total, correct, mx.nd.sum(together("target"), axis=1), mx.nd.sum(together("cosine"), axis=1)

@@ -36,7 +36,7 @@ class Symptoms:
     linear_rate: float = 0.1
 
 
-class Watch:
+class Diagnostics:
     """Counts symptoms over rows; `look` returns the warnings that are due, and none of those in `given`.
 
     given, rows: what was warned of, and for how many rows each symptom has lasted; both are kept up to date.

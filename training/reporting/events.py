@@ -17,7 +17,7 @@ from mxboard.proto import event_pb2
 from mxboard.record_writer import masked_crc32c
 from mxboard.summary import histogram_summary, image_summary, scalar_summary
 
-from training.saving.append_only import GrowingFile
+from training.saving.append_only import AppendOnlyFile
 from training.saving.names import EVENT_MARK, EVENTS
 
 
@@ -32,7 +32,7 @@ class EventFile:
         stamps = [int(part) for part in there if re.fullmatch(r"\d{1,11}", part, re.ASCII)]
         stamp = max([int(time.time()), *(stamp + 1 for stamp in stamps)])
         host = re.sub(r"[^\w.-]", "_", socket.gethostname(), flags=re.ASCII)[:100] or "host"
-        self._file = GrowingFile(folder / f"events.out.tfevents.{stamp:010d}.{host}{EVENT_MARK}", new=True)
+        self._file = AppendOnlyFile(folder / f"events.out.tfevents.{stamp:010d}.{host}{EVENT_MARK}", new=True)
         self._add(event_pb2.Event(file_version="brain.Event:2"))
         if first_step:
             self._add(event_pb2.Event(step=first_step, session_log=event_pb2.SessionLog(

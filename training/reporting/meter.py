@@ -7,16 +7,17 @@ from typing import Mapping
 
 import numpy as np
 
-from training.cluster.communicator import Workers
+from training.cluster.communicator import Communicator
 from training.reporting.diagnostics import mean_similarity
 from training.step import StepResult
 
 OVER_WORKERS = ("images", "loss", "cosine", "hits")
+# `hits`, how often the classifier was correct, keeps the name that states have had from the beginning.
 SUMS = ("steps", "images", "loss", "cosine", "hits", "waited", "seconds")
 SHAPE = ("norm", "similarity")
 
 
-class Window:
+class Meter:
     """The steps since the last row: sums, and the time they took.
 
     A resumed run goes on with the sums of the state, so that its rows are those of a run that was never stopped.
@@ -29,10 +30,10 @@ class Window:
         self._began = time.perf_counter()
         self._last: StepResult | None = None
 
-    def add(self, loss: np.ndarray, cosine: np.ndarray, hit: np.ndarray, waited: float, result: StepResult) -> None:
-        """Count a step: per-image losses, cosines and hits, and the seconds spent waiting for its images."""
+    def add(self, loss: np.ndarray, cosine: np.ndarray, correct: np.ndarray, waited: float, result: StepResult) -> None:
+        """Count a step: losses, cosines and correctness of each image, and the seconds spent waiting for its images."""
         for name, value in (("steps", 1), ("images", len(loss)), ("loss", float(loss.sum())),
-                            ("cosine", float(cosine.sum())), ("hits", float(hit.sum())), ("waited", waited)):
+                            ("cosine", float(cosine.sum())), ("hits", float(correct.sum())), ("waited", waited)):
             self.sums[name] += value
         self._last = result
 
@@ -41,11 +42,12 @@ class Window:
         self.sums["steps"] += 1
         self.sums["waited"] += waited
 
-    def join(self, workers: Workers) -> None:
+    def reduce(self, communicator: Communicator) -> None:
         """Take the sums of all workers into worker 0's, with whom the rows and the state are made."""
-        totals = workers.add("window", np.array([float(self.sums[name]) for name in OVER_WORKERS]))
-        if workers.number > 1:
-            self.sums.update({name: float(total) * (workers.rank == 0) for name, total in zip(OVER_WORKERS, totals)})
+        totals = communicator.sum("window", np.array([float(self.sums[name]) for name in OVER_WORKERS]))
+        if communicator.size > 1:
+            mine = float(communicator.rank == 0)
+            self.sums.update({name: float(total) * mine for name, total in zip(OVER_WORKERS, totals)})
 
     def state(self) -> dict[str, float]:
         """What `start` needs to go on in another process."""

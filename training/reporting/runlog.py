@@ -16,7 +16,7 @@ import numpy as np
 from common.files import write_atomic
 from training.reporting.events import EventFile
 from training.reporting.logfile import LogFile
-from training.saving.append_only import GrowingFile, cut
+from training.saving.append_only import AppendOnlyFile, truncate
 from training.saving.names import LOG, METRICS, is_own_event_file
 
 log = logging.getLogger(__name__)
@@ -35,13 +35,13 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         self._lengths = dict(lengths or {})
         own = {METRICS, *self._lengths, *(path.name for path in folder.iterdir() if is_own_event_file(path.name))}
-        shorter = [name for name in sorted(own) if not cut(folder / name, self._lengths.get(name, 0))]
+        shorter = [name for name in sorted(own) if not truncate(folder / name, self._lengths.get(name, 0))]
         self._handler = LogFile(folder / LOG)
         logging.getLogger().addHandler(self._handler)
         if shorter:
             log.warning("%s in %s: shorter than when the state was saved; rows are missing there", ", ".join(shorter),
                         folder)
-        self._metrics = GrowingFile(folder / METRICS)
+        self._metrics = AppendOnlyFile(folder / METRICS)
         self._folder, self._first_step = folder, first_step
         self._opened: EventFile | None = None
 

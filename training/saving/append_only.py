@@ -10,7 +10,7 @@ from common.errors import UserError
 from training.saving.plain_files import open_plain
 
 
-class GrowingFile:
+class AppendOnlyFile:
     """Appends to `path`, unbuffered, so that a kill loses nothing that was written.
 
     new: the file must not be there yet. A piece that does not fit on the disk is taken back. Every OSError names the
@@ -65,7 +65,7 @@ class GrowingFile:
         os.close(self._handle)
 
 
-def cut(path: Path, length: int) -> bool:
+def truncate(path: Path, length: int) -> bool:
     """Shorten `path` to `length`, or remove it for 0; False where it is shorter than that, or not there.
 
     UserError where it is no file of its own.

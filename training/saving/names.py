@@ -16,7 +16,7 @@ EVENT_FILE = re.compile(r"events\.out\.tfevents\.\d{1,12}\.[\w.:+-]{1,200}")
 MOST_STEPS = 2 ** 31 - 1
 
 
-def is_growing(name: str) -> bool:
+def is_append_only(name: str) -> bool:
     """Whether `name` can be that of a file whose length a state remembers: rows, or events; a bare name."""
     return name == METRICS or bool(EVENT_FILE.fullmatch(name))
 

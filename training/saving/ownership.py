@@ -33,7 +33,7 @@ CONFIG_ENTRIES = {"per_batch_size", "loss_type", "prefix", "resolved", "versions
 
 
 @dataclass
-class Found:
+class FolderScan:
     """What is in a folder where a run is to be, by name.
 
     own: what a run made; foreign: what nobody knows a run to have made and a run would write over, with what it is, or
@@ -49,9 +49,9 @@ class Found:
     checkpoints: list[str] = field(default_factory=list)
 
 
-def survey(folder: Path, name: str) -> Found:
+def scan_folder(folder: Path, name: str) -> FolderScan:
     """Look at all that a run with checkpoints called `name` would write in `folder`; a link is never followed."""
-    found = Found()
+    found = FolderScan()
     headers, unreadable = _states(folder / STATE, found)
     config = _config(folder / CONFIG)
     for file, whose in ((CONFIG, config is not None), (METRICS, _has_rows(folder / METRICS)),
@@ -80,7 +80,7 @@ def checkpoints(folder: Path, name: str) -> list[tuple[Path, int]]:
     return [(path, number) for number, path in numbered if number and path.name == f"{name}-{number:04d}.params"]
 
 
-def _sort(path: Path, whose: bool, found: Found, why: str = "no run here wrote it") -> None:
+def _sort(path: Path, whose: bool, found: FolderScan, why: str = "no run here wrote it") -> None:
     """Put `path`, where there is something, among what is a run's or what is foreign."""
     what = kind(path)
     if what == "a file" and whose:
@@ -89,7 +89,7 @@ def _sort(path: Path, whose: bool, found: Found, why: str = "no run here wrote i
         found.foreign[path.name] = why if what == "a file" else what
 
 
-def _states(folder: Path, found: Found) -> tuple[list[Header], bool]:
+def _states(folder: Path, found: FolderScan) -> tuple[list[Header], bool]:
     """The headers of the states in `folder`, and whether there are others that cannot be read."""
     headers, unreadable = [], False
     if not is_folder(folder):

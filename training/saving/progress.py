@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from training.saving.names import MOST_STEPS, is_growing
+from training.saving.names import MOST_STEPS, is_append_only
 
 MOST = 2 ** 53  # whole numbers up to here are exact in JSON everywhere
 MOST_TEXT = 8192
@@ -81,7 +81,7 @@ def _fits(name: str, value: Any) -> bool:
         return isinstance(value, dict) and all(
             _is_text(key) and (_is_number(item) if name == "window" else is_whole(item))
             for key, item in value.items()) and (
-            name != "lengths" or all(map(is_growing, value)))
+            name != "lengths" or all(map(is_append_only, value)))
     return is_whole(value)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from training.saving.lock import RunLock
-from training.saving.ownership import Found, survey
+from training.saving.ownership import FolderScan, scan_folder
 from training.saving.plain_files import is_folder
 from training.saving.progress import Progress
 from training.saving.replacing import Replaced, is_replacing, recover
@@ -42,7 +42,7 @@ def prepare_folder(spec: SavingSpec, states: States, closing: contextlib.ExitSta
         raise UserError(f"`prefix` {spec.prefix}: the folder {folder} is not writable")
     closing.enter_context(RunLock(folder))
     recover(folder)
-    found = survey(folder, name)
+    found = scan_folder(folder, name)
     going_on = spec.resume and bool(generations(states.folder))
     if not (spec.resume and not is_folder(states.folder) and os.path.lexists(states.folder)):  # which loading tells
         _check_nothing_is_in_the_way(spec.prefix, found, going_on)
@@ -65,7 +65,7 @@ def prepare_folder(spec: SavingSpec, states: States, closing: contextlib.ExitSta
     return None
 
 
-def _check_nothing_is_in_the_way(prefix: str, found: Found, going_on: bool) -> None:
+def _check_nothing_is_in_the_way(prefix: str, found: FolderScan, going_on: bool) -> None:
     told = [f"{name} ({what})" for name, what in found.foreign.items() if what] + ([] if going_on else found.in_state)
     folder, rest = Path(prefix).parent, [name for name, what in found.foreign.items() if not what]
     if told:
@@ -76,7 +76,7 @@ def _check_nothing_is_in_the_way(prefix: str, found: Found, going_on: bool) -> N
                         "move it away, or give another `prefix`: `pretrained` begins with a checkpoint")
 
 
-def _what(found: Found) -> str:
+def _what(found: FolderScan) -> str:
     if found.states:
         return "another run; `resume` goes on with it"
     if found.checkpoints:

@@ -19,7 +19,7 @@ from symbols.prelu_check import slope_gradients_hold
 from symbols.prelu_rewrite import for_training
 from training.config import Config
 from training.data.loader import Batch, BatchLoader
-from training.model import Model
+from training.model import TrainingModel
 from training.option import flags
 from training.parts import model_spec
 from training.precision import check_precision
@@ -63,7 +63,7 @@ def training(name: str, devices: Sequence[mx.Context], quick: bool, dtype: str =
         return False, as_flags(str(error), flags(Config))
     side, each = SMALL_SIDE if quick else SIDE, BATCH[devices[0].device_type]
     spec = model_spec(Config(**{**preset(name), "lr": 1e-3, "dtype": dtype}))
-    model = Model(spec, (side, side), CLASSES, list(devices), form=form)
+    model = TrainingModel(spec, (side, side), CLASSES, list(devices), form=form)
     model.initialize()
     trainer = model.make_trainer()
     random, images = np.random.RandomState(0), each * len(devices)

@@ -10,10 +10,10 @@ import numpy as np
 
 from common.errors import UserError
 from common.settings import as_flags
-from training.cluster.communicator import Workers
+from training.cluster.communicator import Communicator
 from training.config import Config
 from training.data.loader import Batch
-from training.model import Model
+from training.model import TrainingModel
 from training.option import flags
 from training.parts import model_spec
 from training.precision import check_precision
@@ -82,7 +82,7 @@ def half(what: str, devices: Sequence[mx.Context], tried: Any) -> Row:
 
 def moved(config: Config, devices: list[mx.Context], side: int, images: int, classes: int) -> dict[str, np.ndarray]:
     """How far one update moves the weights: those of a kind (all slopes, all gammas, ...) as one array, and fc7."""
-    model = Model(model_spec(config), (side, side), classes, devices, Workers(config.kvstore))
+    model = TrainingModel(model_spec(config), (side, side), classes, devices, Communicator(config.kvstore))
     model.initialize()
     trainer = model.make_trainer()
     if model.scale:
@@ -96,7 +96,7 @@ def moved(config: Config, devices: list[mx.Context], side: int, images: int, cla
     return {kind: after[kind] - before[kind] for kind in before}
 
 
-def _weights(model: Model) -> dict[str, np.ndarray]:
+def _weights(model: TrainingModel) -> dict[str, np.ndarray]:
     arguments, _ = model.network_arrays()
     kinds: dict[str, list[np.ndarray]] = {}
     for name, value in arguments.items():
