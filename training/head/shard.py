@@ -55,6 +55,7 @@ class Shard:
         self._rows: mx.nd.NDArray | None = None
         self._taking: dict[str, mx.nd.NDArray] = {}
         self._inverse: mx.nd.NDArray = None
+        self._target: mx.nd.NDArray = None  # (2, n) samples whose class is here, and its column; None for none
 
     def load_rows(self, whole: Mapping[str, mx.nd.NDArray]) -> None:
         """Take this shard's rows of whole arrays; what is not given is 0 where there was nothing."""
@@ -196,7 +197,7 @@ class Shard:
             rows = mx.nd.take(weight, mx.nd.array(places, ctx=self.device, dtype=np.int32))
             mine = mx.nd.take(self._data, mx.nd.array(samples, ctx=self.device, dtype=np.int32))
             cosine = mx.nd.sum(mx.nd.L2Normalization(mine) * mx.nd.L2Normalization(rows), axis=1)
-        where = mx.nd.array(samples.reshape(1, -1), ctx=self.device, dtype=np.int32)
+        where = self._target[0].reshape((1, -1))
         return tuple(mx.nd.scatter_nd(value.detach(), where, shape=(count,)) for value in (moved, cosine))
 
 
