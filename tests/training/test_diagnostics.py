@@ -4,6 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from common.settings import as_flags
+from training.config import Config
+from training.option import flags
 from training.reporting.diagnostics import Diagnostics, Symptoms, mean_similarity
 
 HEALTHY = Symptoms(epoch=5, cosine=0.4, similarity=0.05, data_wait=0.02, margin_loss=True)
@@ -17,13 +20,13 @@ def test_each_symptom_warns_once_after_three_rows(change, words):
     ill = replace(HEALTHY, **change)
     given = [diagnostics.look(ill) for _ in range(6)]
     assert [len(warnings) for warnings in given] == [0, 0, 1, 0, 0, 0]
-    assert words in given[2][0] and "--" in given[2][0]
+    assert words in given[2][0] and "--" in as_flags(given[2][0], flags(Config))
 
 
 def test_a_collapse_is_told_once_with_its_signs_its_cause_and_the_flags_that_help():
     diagnostics = Diagnostics([], {})
     ill = replace(HEALTHY, cosine=0.96, accuracy=0.0, similarity=0.97, norm=12.3, rate=0.05, linear_rate=0.0125)
-    told = [warning for _ in range(6) for warning in diagnostics.look(ill)]
+    told = [as_flags(warning, flags(Config)) for _ in range(6) for warning in diagnostics.look(ill)]
     assert len(told) == 1 and "\n" not in told[0]
     for words in ("0.96", "0.0000", "12.3", "0.05 is 4 times", "0.0125", "--lr 0.0125", "--warmup", "--clip-gradient",
                   "--margin-warmup", "--margin-m", "--loss-type 0", "--pretrained"):
@@ -33,7 +36,7 @@ def test_a_collapse_is_told_once_with_its_signs_its_cause_and_the_flags_that_hel
 def test_a_collapse_at_the_linear_rules_rate_does_not_blame_the_rate():
     diagnostics = Diagnostics([], {})
     ill = replace(HEALTHY, cosine=0.96, accuracy=0.0, rate=0.0125, linear_rate=0.0125, margin_loss=False)
-    told = [warning for _ in range(3) for warning in diagnostics.look(ill)][0]
+    told = [as_flags(warning, flags(Config)) for _ in range(3) for warning in diagnostics.look(ill)][0]
     assert "linear rule" not in told and "a lower --lr" in told and "--margin" not in told
 
 

@@ -109,7 +109,7 @@ def run(head, embedding, label, factor=1.0, devices=None):
     seen = head.backward([mx.nd.array(embedding[share], ctx=device) for device, share in zip(devices, shares)],
                          [label[share] for share in shares], factor)
     return tuple(np.concatenate([part.asnumpy() for part in getattr(seen, name)])
-                 for name in ("losses", "cosines", "hits")), np.concatenate([part.asnumpy() for part in seen.gradients])
+                 for name in ("losses", "cosines", "correct")), np.concatenate([part.asnumpy() for part in seen.gradients])
 
 
 def added_gradient(parameter):
@@ -252,8 +252,8 @@ def test_labels_beyond_what_float16_holds(loss_type):
 
 
 @pytest.mark.parametrize("settings, flag", [
-    (dict(loss_type=1), "--loss-type"), (dict(margin_s=0.0), "--margin-s"), (dict(margin_s=math.nan), "--margin-s"),
-    (dict(margin_m=2.0), "--margin-m")])
+    (dict(loss_type=1), "`loss_type`"), (dict(margin_s=0.0), "`margin_s`"), (dict(margin_s=math.nan), "`margin_s`"),
+    (dict(margin_m=2.0), "`margin_m`")])
 def test_senseless_settings_are_refused(settings, flag):
     with pytest.raises(UserError, match=flag):
         Layer(10, 4, **settings)

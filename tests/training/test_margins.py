@@ -140,11 +140,11 @@ def test_make_margin_passes_the_easy_margin_on():
 
 
 @pytest.mark.parametrize("arguments, flag", [
-    ((1,), "--loss-type"), ((3,), "--loss-type"), ((2, -0.1), "--margin-m"), ((2, 28.6), "--margin-m"),
-    ((4, -0.5), "--margin-m"), ((4, 28.6), "--margin-m"), ((4, math.nan), "--margin-m"), ((5, -0.1), "--margin-m"),
-    ((5, 0.3, 0.0), "--margin-a"), ((5, 0.3, math.inf), "--margin-a"), ((5, 0.3, 1.0, -0.2), "--margin-b"),
-    ((5, 0.3, 1.0, math.inf), "--margin-b")])
-def test_senseless_margins_are_refused_by_the_flags_name(arguments, flag):
+    ((1,), "`loss_type`"), ((3,), "`loss_type`"), ((2, -0.1), "`margin_m`"), ((2, 28.6), "`margin_m`"),
+    ((4, -0.5), "`margin_m`"), ((4, 28.6), "`margin_m`"), ((4, math.nan), "`margin_m`"), ((5, -0.1), "`margin_m`"),
+    ((5, 0.3, 0.0), "`margin_a`"), ((5, 0.3, math.inf), "`margin_a`"), ((5, 0.3, 1.0, -0.2), "`margin_b`"),
+    ((5, 0.3, 1.0, math.inf), "`margin_b`")])
+def test_senseless_margins_are_refused_by_their_name(arguments, flag):
     with pytest.raises(UserError, match=flag):
         make_margin(*arguments)
 

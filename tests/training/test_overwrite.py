@@ -113,8 +113,8 @@ def test_a_signal_before_the_first_step_gives_the_old_run_back(data, old, monkey
     before = files(old)
     from training.loop import Loop
     write = Loop._write_state
-    monkeypatch.setattr(Loop, "_write_state", lambda loop, arrays: os.kill(os.getpid(), signal.SIGTERM)
-                        or write(loop, arrays))
+    monkeypatch.setattr(Loop, "_write_state", lambda loop, *given: os.kill(os.getpid(), signal.SIGTERM)
+                        or write(loop, *given))
     with pytest.raises(KeyboardInterrupt):
         train(data, old, *SHORT, "--overwrite", "--max-steps", 4)
     assert files(old) == before
