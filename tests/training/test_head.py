@@ -108,8 +108,9 @@ def run(head, embedding, label, factor=1.0, devices=None):
     devices, shares = devices or [mx.cpu()], np.array_split(np.arange(len(label)), len(devices or [0]))
     seen = head.backward([mx.nd.array(embedding[share], ctx=device) for device, share in zip(devices, shares)],
                          [label[share] for share in shares], factor)
+    gradient = np.concatenate([part.asnumpy() for part in seen.gradients])
     return tuple(np.concatenate([part.asnumpy() for part in getattr(seen, name)])
-                 for name in ("losses", "cosines", "correct")), np.concatenate([part.asnumpy() for part in seen.gradients])
+                 for name in ("losses", "cosines", "correct")), gradient
 
 
 def added_gradient(parameter):
