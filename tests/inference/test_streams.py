@@ -40,7 +40,7 @@ def width_of(device):
 @pytest.mark.parametrize("cores, images, expected", [
     (1, 1, [1]), (1, 64, [1]), (2, 1, [2]), (2, 2, [1, 1]), (2, 64, [1, 1]), (4, 3, [1, 1, 1]), (5, 2, [2, 2]),
     (12, 64, [1] * 8), (16, 64, [2] * 8), (3, 0, [3])])
-def test_lanes_share_the_cores(monkeypatch, cores, images, expected):
+def test_streams_share_the_cores(monkeypatch, cores, images, expected):
     before = width_of(mx.cpu(0))
     monkeypatch.setenv("OMP_NUM_THREADS", str(cores))
     opened = open_streams(images)
@@ -48,7 +48,7 @@ def test_lanes_share_the_cores(monkeypatch, cores, images, expected):
     assert width_of(mx.cpu(0)) == before  # where a training runs
 
 
-def test_lanes_opened_after_a_fork_have_their_width(monkeypatch):
+def test_streams_opened_after_a_fork_have_their_width(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     for _ in range(2):
         assert [width_of(stream) for stream in open_streams(1)] == [3]
@@ -60,7 +60,7 @@ def test_lanes_opened_after_a_fork_have_their_width(monkeypatch):
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 16])
 @pytest.mark.parametrize("batch_size", [1, 7, 19])
-def test_embeddings_are_the_plain_ones_on_any_lanes(monkeypatch, cores, batch_size):
+def test_embeddings_are_the_plain_ones_on_any_streams(monkeypatch, cores, batch_size):
     symbol = small_symbol()
     parameters = draw_parameters(symbol, SIZE)
     monkeypatch.setenv("OMP_NUM_THREADS", str(cores))
