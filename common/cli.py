@@ -7,11 +7,12 @@ import os
 import re
 import sys
 import traceback
-from typing import Callable, NoReturn, Sequence
+from typing import Any, Callable, NoReturn, Sequence
 
 from common.cuda_libraries import explain
 from common.errors import RunError, UserError
 from common.foreign import ShownFormatter, shown
+from common.settings import settings_as_flags
 from common.signals import stoppable
 from common.standard_streams import mend_streams
 
@@ -19,7 +20,17 @@ INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """ArgumentParser whose errors are one line and whose help shows the defaults."""
+    """ArgumentParser whose errors are one line and whose help shows the defaults.
+
+    names: of the settings that the flags of all parsers which have parsed stand for.
+    """
+
+    names: set[str] = set()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse does; a command's own parser calls that of its subcommand."""
+        self.names.update(action.dest for action in self._actions if action.option_strings)
+        return super().parse_known_args(args, namespace)
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs.setdefault("formatter_class", HelpFormatter)
@@ -57,11 +68,12 @@ def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
 
     UserError ends with 2, RunError and a failing disk, memory or MXNet with 1, Ctrl-C with 130, each after one line on
     stderr.
-    FACES_TRACEBACK=1 in the environment shows the traceback of an error as well.
+    FACES_TRACEBACK=1 in the environment shows the traceback of an error as well. Settings that library code names are
+    shown as flags, those of the parsers that have parsed.
     """
     mend_streams()
     try:
-        with stoppable():  # SIGTERM and SIGHUP end every command as Ctrl-C does
+        with stoppable(), settings_as_flags(Parser.names):  # SIGTERM and SIGHUP end every command as Ctrl-C does
             status = main(sys.argv[1:]) or 0
     except (UserError, RunError) as error:
         status = _tell(prog, error, error.exit_status)

@@ -1,4 +1,4 @@
-"""The flag --devices: which GPUs or CPU contexts to work on. Each GPU is tried before it is taken."""
+"""Which GPUs or CPU contexts to work on. Each GPU is tried before it is taken."""
 from __future__ import annotations
 
 import ctypes
@@ -18,13 +18,13 @@ NO_KERNELS = ("MXNet has no machine code for this GPU: its wheels run on Maxwell
               "8.9), not on Hopper or Blackwell")
 
 
-def parse_devices(text: str | None, flag: str = "--devices") -> list[mx.Context]:
+def parse_devices(text: str | None) -> list[mx.Context]:
     """The contexts that `cpu:0,cpu:1` or `gpu:0,gpu:1` names; without text all GPUs that work, else the CPU.
 
     `cpu` and `gpu` alone mean number 0. Several CPU contexts share the same cores: they are there to try what several
     GPUs would do. A GPU works if it computes one small operator; where one does not, or there is none although MXNet's
     wheel is for GPUs, a warning says why. UserError, naming the device, where one that is named is not there, does not
-    work, is named twice or is no device.
+    work, is named twice or is not a device.
     """
     if not text or not text.strip():
         return _default_devices()
@@ -33,25 +33,27 @@ def parse_devices(text: str | None, flag: str = "--devices") -> list[mx.Context]
     for name in (part.strip() for part in text.split(",")):
         found = re.fullmatch(r"(cpu|gpu)(?::(\d{1,4}))?", name, re.ASCII)
         if not found:
-            raise UserError(f"{flag} {text}: {name!r} is no device; expected e.g. cpu:0,cpu:1 or gpu:0,gpu:1")
+            raise UserError(f"`devices` {text}: {name!r} is not a valid device; expected e.g. cpu:0,cpu:1 or "
+                            "gpu:0,gpu:1")
         kind, number = found.group(1), int(found.group(2) or 0)
         if kind == "gpu":
             gpus = _count_gpus() if gpus is None else gpus
             if number >= gpus:
-                raise UserError(f"{flag} {text}: {name} is not there; " + _gpus_there(gpus))
+                raise UserError(f"`devices` {text}: {name} is not there; " + _gpus_there(gpus))
         elif number >= MOST_CPU_DEVICES:
-            raise UserError(f"{flag} {text}: {name} is not there; CPU contexts are cpu:0 to cpu:{MOST_CPU_DEVICES - 1}")
+            raise UserError(f"`devices` {text}: {name} is not there; CPU contexts are cpu:0 to "
+                            f"cpu:{MOST_CPU_DEVICES - 1}")
         device = mx.Context(kind, number)
         if device in devices:
-            raise UserError(f"{flag} {text}: {name} is named twice")
+            raise UserError(f"`devices` {text}: {name} is named twice")
         devices.append(device)
     if len({device.device_type for device in devices}) > 1:
-        raise UserError(f"{flag} {text}: GPUs and CPU contexts cannot work together; name one kind")
+        raise UserError(f"`devices` {text}: GPUs and CPU contexts cannot work together; name one kind")
     for device in devices:
         fault = probe(device) if device.device_type == "gpu" else None
         if fault:
-            raise UserError(f"{flag} {text}: {device.device_type}:{device.device_id} does not compute: {fault}; name "
-                            "another device, or cpu:0")
+            raise UserError(f"`devices` {text}: {device.device_type}:{device.device_id} does not compute: {fault}; "
+                            "name another device, or cpu:0")
     return devices
 
 
@@ -153,10 +155,10 @@ def _why_no_gpu() -> str:
     except OSError:
         return f"NVIDIA's driver is missing; install {DRIVER} or newer, or start the container with --gpus all"
     except AttributeError:
-        return "the libcuda.so.1 that is found is no driver; nvidia-smi tells whether NVIDIA's is installed"
+        return "the libcuda.so.1 that is found is not a driver; nvidia-smi shows whether NVIDIA's is installed"
     if answers[0] == 0 and version.value < 11000:
         return (f"NVIDIA's driver is too old: it knows CUDA {version.value // 1000}.{version.value % 1000 // 10}, and "
                 f"CUDA 11 needs {DRIVER} or newer")
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     return (f"the driver answers with error {answers[1]}" if answers[1] else "the driver shows none") + (
-        f"; CUDA_VISIBLE_DEVICES is {hidden!r}" if hidden is not None else "; nvidia-smi tells more")
+        f"; CUDA_VISIBLE_DEVICES is {hidden!r}" if hidden is not None else "; nvidia-smi says more")

@@ -65,7 +65,7 @@ def set_threads() -> None:
     """
     told = os.environ.get("OMP_NUM_THREADS", "1")
     if not re.fullmatch(r"\s*[1-9][0-9]{0,4}\s*(,\s*[1-9][0-9]{0,4}\s*)*", told):
-        raise UserError(f"OMP_NUM_THREADS={told[:20]!r} is no number of threads; unset it, or set it to the cores, "
+        raise UserError(f"OMP_NUM_THREADS={told[:20]!r} is not a number of threads; unset it, or set it to the cores, "
                         f"{usable_cores()}")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))

@@ -36,7 +36,7 @@ def number(least: float = -1e30, most: float = 1e30) -> Rule:
     """A finite number."""
     def rule(text: str) -> str:
         if not (len(text) < 64 and text.isascii() and math.isfinite(float(text)) and "_" not in text):
-            raise ValueError("is no number")
+            raise ValueError("is not a number")
         _within(float(text), least, most)
         return text.strip()
     return rule
@@ -79,7 +79,7 @@ def permutation(text: str) -> str:
     """Axes in another order."""
     found = _distinct(_tuple(text))
     if sorted(found) != list(range(len(found))):
-        raise ValueError("is no order of axes")
+        raise ValueError("is not an order of axes")
     return _written(found)
 
 
@@ -117,7 +117,7 @@ def places(text: str) -> str:
 
 def _whole(text: str) -> int:
     if not WHOLE.fullmatch(text.strip()):
-        raise ValueError("is no whole number")
+        raise ValueError("is not a whole number")
     return int(text.strip().rstrip("L"))
 
 

@@ -73,7 +73,7 @@ def _node(node: Any, number: int, before: list[dict[str, Any]], outputs: list[in
           version: int | None) -> tuple[dict[str, Any], int]:
     """The node as it is given to MXNet, and how many outputs it has."""
     if not isinstance(node, dict):
-        raise ValueError(f"node {number} is no node")
+        raise ValueError(f"node {number} is not a node")
     op, name, inputs = node.get("op"), node.get("name"), node.get("inputs")
     if not (isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and "\0" not in name and _encodes(name)):
         raise ValueError(f"node {number} has no name that can be")
@@ -100,7 +100,7 @@ def _node(node: Any, number: int, before: list[dict[str, Any]], outputs: list[in
             raise ValueError("has parameters that are computed")
         roots = [_root(before, entry[0]) for entry in entries[1:]] if op in WITH_PARAMETERS else []
         if "data" in roots or op == "LeakyReLU" and None in roots:  # GNAP's channel sum has weights that are computed
-            raise ValueError("has parameters that are no parameters")
+            raise ValueError("has parameters that are not variables")
         operator.check(checked)
         return _written(str(op), name, entries, checked), operator.outputs(checked)
     except ValueError as error:
@@ -133,7 +133,7 @@ def _attributes(node: dict[str, Any], name: str) -> dict[str, str]:
     for key in ("param", "attr", "attrs"):
         given = node.get(key, {})
         if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-            raise ValueError(f"{name} has attributes that are no text")
+            raise ValueError(f"{name} has attributes that are not text")
         found.update(given)
     return found
 

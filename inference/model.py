@@ -19,6 +19,7 @@ from inference.param_file import ParameterFile
 from symbols.graph import fixed_gammas
 
 Arrays = Dict[str, mx.nd.NDArray]
+MODEL = "`model`"  # what a message calls the checkpoint unless a caller says otherwise
 
 
 def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symbol, Arrays, Arrays]:
@@ -29,8 +30,8 @@ def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symb
     passes over. UserError where a file is missing or is no checkpoint, the layer does not exist, or a parameter is not
     in the file.
     """
-    symbol = cut(read_symbol(prefix, "--model"), layer, f"{prefix}-symbol.json")
-    path = _params_path(prefix, epoch, "--model")
+    symbol = cut(read_symbol(prefix), layer, f"{prefix}-symbol.json")
+    path = _params_path(prefix, epoch)
     arguments, auxiliary = _read_params(path)
     needed = [name for name in symbol.list_arguments() if name != "data"]
     for kind, names, given in (("parameter", needed, arguments), ("auxiliary state", symbol.list_auxiliary_states(),
@@ -53,48 +54,48 @@ def cut(symbol: mx.sym.Symbol, layer: str, source: str = "the symbol") -> mx.sym
     if wanted not in outputs:
         layers = [name[:-len("_output")] for name in outputs if name.endswith("_output")]
         near = difflib.get_close_matches(layer, layers, n=3, cutoff=0.3) or layers[-3:]
-        raise UserError(f"--layer {layer}: {source} has no such layer; it has {', '.join(near)}")
+        raise UserError(f"`layer` {layer}: {source} has no such layer; it has {', '.join(near)}")
     found = internals[wanted]
     if "data" not in found.list_arguments():
-        raise UserError(f"--layer {layer}: does not depend on an input named data in {source}")
+        raise UserError(f"`layer` {layer}: does not depend on an input named data in {source}")
     return found
 
 
-def read_symbol(prefix: str, flag: str) -> mx.sym.Symbol:
+def read_symbol(prefix: str, setting: str = MODEL) -> mx.sym.Symbol:
     """The symbol of PREFIX-symbol.json, whoever made it: `graph_file` says what it may hold.
 
-    UserError naming `flag` where there is none, or it is none.
+    UserError naming `setting` where there is none, or it is none.
     """
     path = Path(f"{prefix}-symbol.json")
     if not path.exists():
-        raise UserError(f"{flag} {prefix}: there is no {path}")
+        raise UserError(f"{setting} {prefix}: there is no {path}")
     try:
         graph = checked_graph(read_regular(path, LARGEST_FILE).decode("utf-8"))
         with quiet():  # two lines for each symbol of an older version, that it was upgraded
             return mx.sym.load_json(graph)
     except (ValueError, OSError) as error:
-        raise UserError(f"{path}: is no MXNet symbol of a face network ({_reason(error)})") from None
+        raise UserError(f"{path}: is not an MXNet symbol of a face network ({_reason(error)})") from None
     except mx.MXNetError:
-        raise UserError(f"{path}: is no MXNet symbol of a face network (MXNet does not read it)") from None
+        raise UserError(f"{path}: is not an MXNet symbol of a face network (MXNet does not read it)") from None
 
 
-def read_parameters(prefix: str, epoch: int, flag: str) -> tuple[Arrays, Arrays]:
+def read_parameters(prefix: str, epoch: int, setting: str = MODEL) -> tuple[Arrays, Arrays]:
     """Arguments and auxiliary states of PREFIX-NNNN.params by name, in host memory, as they stand in the file.
 
     Every array is dense and of the size that its header says; whether names and shapes are those of a network is for
-    the caller to compare before it binds them (`embedder.check_parameters`). UserError naming `flag` where there is no
-    such file, or it is no checkpoint.
+    the caller to compare before it binds them (`embedder.check_parameters`). UserError naming `setting` where there is
+    no such file, or it is not a checkpoint.
     """
-    return _read_params(_params_path(prefix, epoch, flag))
+    return _read_params(_params_path(prefix, epoch, setting))
 
 
-def _params_path(prefix: str, epoch: int, flag: str) -> Path:
+def _params_path(prefix: str, epoch: int, setting: str = MODEL) -> Path:
     path = Path(f"{prefix}-{epoch:04d}.params")
     if path.exists():
         return path
     stem = f"{path.name[:-len('.params')].rpartition('-')[0]}-"
     there = sorted(item.name for item in path.parent.glob("*.params") if item.name.startswith(stem))
-    raise UserError(f"{flag} {prefix},{epoch}: there is no {path}"
+    raise UserError(f"{setting} {prefix},{epoch}: there is no {path}"
                     + (f"; there is {', '.join(there[-3:])}" if there else ""))
 
 
@@ -106,13 +107,13 @@ def _read_params(path: Path) -> tuple[Arrays, Arrays]:
             arguments = [name for name in file.entries if name.startswith("arg:")]
             arrays = file.read_all() if arguments else {}
     except (ValueError, OSError, MemoryError) as error:
-        raise UserError(f"{path}: is no MXNet parameter file ({_reason(error)})") from None
+        raise UserError(f"{path}: is not an MXNet parameter file ({_reason(error)})") from None
     for name, value in arrays.items():
         kind, colon, bare = name.partition(":")
         if colon and bare and kind in ("arg", "aux"):
             named[kind == "aux"][bare] = value
     if not named[0]:
-        raise UserError(f"{path}: holds no parameters named arg:..., so it is no checkpoint")
+        raise UserError(f"{path}: holds no parameters named arg:..., so it is not a checkpoint")
     return named
 
 

@@ -56,10 +56,10 @@ def parse_onnx(content: bytes, path: str = "the ONNX model") -> OnnxModel:
     try:
         graph = onnx.load_model_from_string(content)
     except DecodeError:
-        raise UserError(f"{path}: is no ONNX file") from None
+        raise UserError(f"{path}: is not an ONNX file") from None
     model = graph.graph
     if not model.node:
-        raise UserError(f"{path}: is no ONNX file of a network (it has no nodes)")
+        raise UserError(f"{path}: is not an ONNX file of a network (it has no nodes)")
     foreign = {node.domain for node in model.node} - set(DOMAINS)
     if foreign:
         raise UserError(f"{path}: needs operators of {sorted(foreign)[0]}, which onnxruntime does not have")

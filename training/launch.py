@@ -130,8 +130,8 @@ def choose_port(host: Host, wanted: int) -> tuple[int, socket.socket | None]:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise UserError(f"--port {wanted}: taken at {host.address}; without --port a free one is found") from None
-        raise UserError(f"--hosts: {host.address} is no address of this machine, {host.written} ({error.strerror}); "
-                        "write what the others reach it by after address=") from None
+        raise UserError(f"--hosts: {host.address} is not an address of this machine, {host.written} "
+                        f"({error.strerror}); write what the others reach it by after address=") from None
     return kept.getsockname()[1], kept
 
 

@@ -72,7 +72,7 @@ class Loop:
     def _what_is_left(self) -> str:
         if self.states.newest is not None and not self.states.newest.is_dir():
             return f"the state of step {self._saved_step} is gone as well, so that the run has to begin anew"
-        return f"the state of step {self._saved_step} is kept: when that is mended, `resume` goes on from there"
+        return f"the state of step {self._saved_step} is kept: when that is fixed, `resume` goes on from there"
 
     def _until_the_end(self, bar: tqdm) -> int:
         progress = self.progress

@@ -15,7 +15,7 @@ from training.step import StepResult
 log = logging.getLogger(__name__)
 MOST_IN_ROW = 10  # skipped steps after which skipping mends nothing
 MOST_NAMED = 64  # records in a message
-REMEDY = "`resume` with a lower `lr`, or with `clip_gradient`, usually mends it"
+REMEDY = "`resume` with a lower `lr`, or with `clip_gradient`, usually fixes it"
 
 
 class NonFiniteGuard:

@@ -32,7 +32,7 @@ class LossScale:
         """
         if not finite and self.value == LEAST:
             raise RunError(f"`dtype` float16: gradients overflow at a loss scale of {LEAST:g}; the last good state is "
-                           "kept: a lower `lr` or `dtype` float32 may mend it")
+                           "kept: a lower `lr` or `dtype` float32 may fix it")
         if not finite:
             self.skipped += 1
             self.value, self.good = max(LEAST, self.value / 2), 0

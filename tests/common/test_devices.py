@@ -62,7 +62,7 @@ def test_a_gpu_that_does_not_compute_is_told_and_not_taken(gpus, caplog, fault, 
         parse_devices("gpu:0,gpu:1")
     for line in (caplog.messages[0], str(caught.value)):
         assert said in line and "\n" not in line and "libmxnet" not in line
-    assert str(caught.value).startswith("--devices gpu:0,gpu:1: gpu:1 does not compute: ")
+    assert str(caught.value).startswith("`devices` gpu:0,gpu:1: gpu:1 does not compute: ")
 
 
 def test_where_no_gpu_computes_the_cpu_is_taken_and_it_is_said(gpus, caplog):
@@ -140,11 +140,12 @@ def test_the_cpu_wheel_beside_a_gpu_says_which_to_install(gpus, monkeypatch, tmp
 @pytest.mark.parametrize("text, count, said", [
     ("gpu:7", 0, "gpu:7 is not there; MXNet sees no GPU"),
     ("gpu:0,gpu:2", 2, "gpu:2 is not there; MXNet sees gpu:0 to"),
-    ("cpu:99", 0, "cpu:99 is not there"), ("cpu:0,cpu", 0, "cpu is named twice"), ("tpu:0", 0, "'tpu:0' is no device"),
-    ("cpu:0,,cpu:1", 0, "'' is no device"), ("cpu:-1", 0, "'cpu:-1' is no device"),
+    ("cpu:99", 0, "cpu:99 is not there"), ("cpu:0,cpu", 0, "cpu is named twice"),
+    ("tpu:0", 0, "'tpu:0' is not a valid device"),
+    ("cpu:0,,cpu:1", 0, "'' is not a valid device"), ("cpu:-1", 0, "'cpu:-1' is not a valid device"),
     ("cpu:0,gpu:0", 1, "name one kind")])
 def test_a_device_that_is_not_there_is_named(gpus, text, count, said):
     gpus(count)
     with pytest.raises(UserError) as caught:
         parse_devices(text)
-    assert said in str(caught.value) and str(caught.value).startswith(f"--devices {text}: ")
+    assert said in str(caught.value) and str(caught.value).startswith(f"`devices` {text}: ")

@@ -38,7 +38,7 @@ def test_no_library_code_of_training_names_a_flag():
     repo = Path(__file__).resolve().parents[2]
     own = {"arguments", "config", "option", "description", "image_size", "launch", "run"}
     found = []
-    for path in sorted([*repo.glob("training/**/*.py"), *repo.glob("symbols/*.py")]):
+    for path in sorted(path for room in ("training", "symbols", "inference") for path in repo.glob(f"{room}/**/*.py")):
         if path.stem in own or "selftest" in path.parts:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -46,3 +46,19 @@ def test_no_library_code_of_training_names_a_flag():
                     r"(?<![\w-])--(?!help|porcelain)[a-z]", node.value):
                 found.append(f"{path.relative_to(repo)}:{node.lineno} {node.value[:60]}")
     assert not found
+
+
+def test_a_command_shows_the_settings_of_its_own_flags(capsys, monkeypatch):
+    from common.cli import Parser, run
+    from common.errors import UserError
+
+    def main(argv):
+        parser = Parser(prog="tool")
+        command = parser.add_subparsers(dest="command").add_parser("go")
+        command.add_argument("--epoch-of", type=int)
+        options = parser.parse_args(argv)
+        raise UserError(f"`epoch_of` {options.epoch_of}: `property` has no such thing")
+    monkeypatch.setattr("sys.argv", ["tool", "go", "--epoch-of", "3"])
+    with pytest.raises(SystemExit) as caught:
+        run(main, "tool")
+    assert caught.value.code == 2 and capsys.readouterr().err == "tool: --epoch-of 3: `property` has no such thing\n"

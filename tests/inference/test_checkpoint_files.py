@@ -83,7 +83,8 @@ BAD_PARAMS = {
 @pytest.mark.parametrize("case", BAD_PARAMS)
 def test_damaged_parameters_are_one_line(tmp_path, case):
     (tmp_path / "x-0001.params").write_bytes(BAD_PARAMS[case])
-    with pytest.raises(UserError, match=r"x-0001\.params: (is no MXNet parameter file \(|holds no parameters)") as told:
+    said = r"x-0001\.params: (is not an MXNet parameter file \(|holds no parameters)"
+    with pytest.raises(UserError, match=said) as told:
         read_parameters(str(tmp_path / "x"), 1, "--model")
     assert "\n" not in str(told.value) and "src/" not in str(told.value)
 
@@ -206,7 +207,7 @@ def test_hostile_graphs_are_one_line(tmp_path, case):
     found = graph()
     BAD_GRAPHS[case](found)
     (tmp_path / "x-symbol.json").write_text(json.dumps(found))
-    with pytest.raises(UserError, match=r"x-symbol\.json: is no MXNet symbol of a face network \(") as told:
+    with pytest.raises(UserError, match=r"x-symbol\.json: is not an MXNet symbol of a face network \(") as told:
         read_symbol(str(tmp_path / "x"), "--model")
     assert "\n" not in str(told.value) and "src/" not in str(told.value)
 
@@ -215,7 +216,7 @@ def test_hostile_graphs_are_one_line(tmp_path, case):
                                   '{"nodes": [1' + "0" * 5000 + "]}", "\xff"])
 def test_what_is_no_graph_is_one_line(tmp_path, text):
     (tmp_path / "x-symbol.json").write_text(text, encoding="latin-1")
-    with pytest.raises(UserError, match="is no MXNet symbol"):
+    with pytest.raises(UserError, match="is not an MXNet symbol"):
         read_symbol(str(tmp_path / "x"), "--model")
 
 

@@ -123,20 +123,20 @@ def test_what_is_no_checkpoint_is_told_in_one_line(checkpoint, tmp_path):
     params, symbol = tmp_path / "net-0003.params", tmp_path / "net-symbol.json"
     whole, graph = params.read_bytes(), symbol.read_text()
     assert "there is no" in told(tmp_path / "nothing") and "net-0003.params" in told(checkpoint, 4)
-    assert "--layer fc2" in told(checkpoint, 3, "fc2") and "fc1" in told(checkpoint, 3, "fc2")
+    assert "`layer` fc2" in told(checkpoint, 3, "fc2") and "fc1" in told(checkpoint, 3, "fc2")
     for content in (b"", b"no parameters at all", whole[:60], whole[:-100]):
         params.write_bytes(content)
-        assert "net-0003.params: is no MXNet parameter file" in told(checkpoint)
+        assert "net-0003.params: is not an MXNet parameter file" in told(checkpoint)
     mx.nd.save(str(params), [mx.nd.ones(3)])
-    assert "no checkpoint" in told(checkpoint)
+    assert "not a checkpoint" in told(checkpoint)
     mx.nd.save(str(params), {"conv_weight": mx.nd.ones(3)})
-    assert "no checkpoint" in told(checkpoint)
+    assert "not a checkpoint" in told(checkpoint)
     mx.nd.save(str(params), {"arg:conv_weight": mx.nd.ones(3)})
     assert "lacks 9 of 10 parameters" in told(checkpoint)
     params.write_bytes(whole)
     for content in ("", "[1, 2]", "{}", graph[:500], graph.replace('"Convolution"', '"Contortion"'), '{"nodes": []}'):
         symbol.write_text(content)
-        assert "net-symbol.json: is no MXNet symbol" in told(checkpoint)
+        assert "net-symbol.json: is not an MXNet symbol" in told(checkpoint)
 
 
 def test_prefix_and_epoch():

@@ -152,7 +152,7 @@ def test_an_empty_variable_counts_as_not_set(names, environment):
 def test_an_address_of_another_machine_is_told_before_anything_begins(environment):
     for given in ({"role": "scheduler", "DMLC_PS_ROOT_URI": "192.0.2.7"},
                   {"DMLC_PS_ROOT_URI": "192.0.2.7", "DMLC_NODE_HOST": "192.0.2.8"}):
-        with pytest.raises(UserError, match="192.0.2.[78] is no address of this machine"):
+        with pytest.raises(UserError, match="192.0.2.[78] is not an address of this machine"):
             environment(**given)
 
 

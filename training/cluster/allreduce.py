@@ -20,7 +20,7 @@ class Horovod(Communicator):
             import horovod.mxnet as hvd
         except ImportError as error:
             raise UserError("`kvstore` horovod: Horovod with its MXNet part is not installed "
-                            f"({' '.join(str(error).split())[:100]}); requirements-horovod.txt tells how to build it, "
+                            f"({' '.join(str(error).split())[:100]}); requirements-horovod.txt says how to build it, "
                             "in 4 minutes") from None
         hvd.init()
         self._hvd = hvd

@@ -38,7 +38,7 @@ def read_hosts(path: str) -> list[Host]:
     except (OSError, ValueError) as error:
         raise UserError(f"`hosts` {path}: cannot be read ({getattr(error, 'strerror', None) or 'no text'})") from None
     if len(content) > LARGEST:
-        raise UserError(f"`hosts` {path}: larger than {LARGEST} bytes, so it is no list of hosts")
+        raise UserError(f"`hosts` {path}: larger than {LARGEST} bytes, so it is not a list of hosts")
     hosts = []
     for number, line in enumerate(lines, 1):
         name, *settings = line.partition("#")[0].split() or [""]

@@ -59,7 +59,7 @@ def prepare() -> socket.socket | None:
     missing = [name for name in NEEDED if not os.environ.get(name)]
     if missing:
         raise UserError(f"`kvstore` dist_sync: {', '.join(missing)} not set; start this command with python -m "
-                        "training.launch, whose --help tells how")
+                        "training.launch, whose --help says how")
     check_numbers(os.environ)
     for name in WHOLE_NUMBERS:
         if not os.environ.get(name, "x"):
@@ -93,8 +93,8 @@ def _keep_port(root: str) -> socket.socket:
         return reserve("" if everywhere else root, port)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            raise UserError(f"DMLC_PS_ROOT_URI: {root} is no address of this machine, where the scheduler is to run "
-                            f"({error.strerror})") from None
+            raise UserError(f"DMLC_PS_ROOT_URI: {root} is not an address of this machine, where the scheduler is to "
+                            f"run ({error.strerror})") from None
         if os.environ.get(DRAWN):
             raise PortTaken(f"port {port} of {root} is taken") from None
         raise UserError(f"DMLC_PS_ROOT_PORT={port}: the port is taken at {root}; another one is needed") from None
@@ -124,6 +124,6 @@ def _node_address(root: str) -> str:
     try:
         reserve(address, 0).close()
     except OSError as error:
-        raise UserError(f"DMLC_NODE_HOST={name}: {address} is no address of this machine ({error.strerror}); write one "
-                        "that is, and that the other machines reach") from None
+        raise UserError(f"DMLC_NODE_HOST={name}: {address} is not an address of this machine ({error.strerror}); write "
+                        "one that is, and that the other machines reach") from None
     return address

@@ -60,7 +60,7 @@ def read_header(path: Path) -> Header:
 
 def _identity(content: Any) -> dict[str, Any]:
     if not isinstance(content, dict) or not _is_plain(content):
-        raise ValueError("identity is no object of plain values")
+        raise ValueError("identity is not an object of plain values")
     data = content.get("data")
     if not isinstance(data, dict) or not all(_is_plain(value, depth=0) for value in data.values()):
         raise ValueError("identity does not say of which data")

@@ -31,7 +31,7 @@ def open_plain(path: Path, flags: int = os.O_RDONLY, only_name: bool = False) ->
     """A descriptor of `path`.
 
     flags: of os.open. only_name: refuse a file that has other names as well (hard links), as what is changed in place
-    must. ValueError, without the path, where it is no plain file; OSError where it cannot be opened.
+    must. ValueError, without the path, where it is not a plain file; OSError where it cannot be opened.
     """
     there = kind(path)
     if there not in ("", "a file"):
@@ -43,7 +43,7 @@ def open_plain(path: Path, flags: int = os.O_RDONLY, only_name: bool = False) ->
             raise ValueError("is a link, not a file of its own") from None
         raise
     status = os.fstat(handle)
-    what = ("is no plain file" if not stat.S_ISREG(status.st_mode) else
+    what = ("is not a plain file" if not stat.S_ISREG(status.st_mode) else
             "has another name as well (a hard link); a copy has not" if only_name and status.st_nlink > 1 else "")
     if what:
         os.close(handle)
@@ -52,7 +52,7 @@ def open_plain(path: Path, flags: int = os.O_RDONLY, only_name: bool = False) ->
 
 
 def read_plain(path: Path, most: int) -> bytes:
-    """What is in `path`; ValueError where it is no plain file or holds more than `most` bytes."""
+    """What is in `path`; ValueError where it is not a plain file or holds more than `most` bytes."""
     with os.fdopen(open_plain(path), "rb") as stream:
         content = stream.read(most + 1)
     if len(content) > most:
@@ -61,6 +61,6 @@ def read_plain(path: Path, most: int) -> bytes:
 
 
 def read_beginning(path: Path, most: int) -> bytes:
-    """The first `most` bytes of `path`; ValueError where it is no plain file."""
+    """The first `most` bytes of `path`; ValueError where it is not a plain file."""
     with os.fdopen(open_plain(path), "rb") as stream:
         return stream.read(most)

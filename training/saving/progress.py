@@ -44,7 +44,7 @@ class Progress:
 def read_progress(content: Any) -> Progress:
     """The progress that `asdict` made `content` of; ValueError, naming the entry, for anything else."""
     if not isinstance(content, dict):
-        raise ValueError("progress is no object")
+        raise ValueError("progress is not an object")
     known = {item.name for item in fields(Progress)}
     for name, value in content.items():
         if name not in known:

@@ -68,7 +68,7 @@ def head(devices: Iterable[mx.Context], quick: bool) -> Iterator[str]:
 def machine() -> list[str]:
     """Processor, GPUs with their driver, versions, and the variables that MXNet and CUDA read."""
     lines = [f"{_processor()}, {usable_cores()} cores, {platform.system()} {platform.release()}"]
-    lines += _gpus() or ["no GPU that nvidia-smi tells of"]
+    lines += _gpus() or ["no GPU that nvidia-smi lists"]
     packages = sorted({(item.metadata["Name"], item.version) for item in metadata.distributions()
                        if (item.metadata["Name"] or "").startswith(("mxnet", "nvidia-", "numpy", "opencv"))})
     lines.append(f"Python {platform.python_version()}, " + ", ".join(f"{name} {version}" for name, version in packages))
