@@ -12,9 +12,9 @@ from common.files import atomic_path, write_atomic
 from deploy.agreement import Difference, compare, draw_images, plain_mxnet
 from deploy.checkpoint import Checkpoint
 from deploy.speed import IMAGES, bound_mxnet, run_rates
-from symbols.fast import flatten_inputs
 from symbols.folding import fold
 from symbols.graph import Entry, Graph, Node, rewrite, to_json
+from symbols.prelu_rewrite import flatten_inputs
 
 LARGEST = 1e-5  # difference that folding may make, of a number of an embedding of length 1
 SHAPES_OF = 1  # image: what the graph depends on is the size of images, not their number

@@ -70,7 +70,7 @@ def test_an_onnx_file_is_fed_as_its_names_ask(place, caplog, name, mean, scale):
 def test_what_is_no_model_is_told_in_a_line(place, tmp_path):
     (tmp_path / "text.onnx").write_text("no model")
     small_onnx(tmp_path / "small.onnx")
-    for model, said in [("text.onnx", "no ONNX file"), ("none.onnx", "no such file"), ("small.onnx", "12x10")]:
+    for model, said in [("text.onnx", "not an ONNX file"), ("none.onnx", "no such file"), ("small.onnx", "12x10")]:
         with pytest.raises(UserError, match=model) as caught:
             main(["verify", "--model", str(tmp_path / model), "--bins", f"{place}/faces.bin", "--devices", "cpu:0"])
         assert said in str(caught.value) and "\n" not in str(caught.value)

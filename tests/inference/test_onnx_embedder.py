@@ -68,7 +68,7 @@ def test_what_is_no_such_network_is_refused_in_one_line(tmp_path):
     refused(path, "no such file")
     refused(tmp_path, "regular file")
     path.write_bytes(b"\x08\x07 not a protobuf \xff")
-    refused(path, "no ONNX file")
+    refused(path, "not an ONNX file")
     path.write_bytes(b"")
     refused(path, "no nodes")
     small_onnx(path, outputs=2)
