@@ -37,7 +37,7 @@ def open_engine(engine: str, symbol: mx.sym.Symbol, arguments: Mapping[str, mx.n
         theirs = OnnxEmbedder(content, batch_size)
     except (ImportError, ValueError, UserError) as error:
         if engine == "onnx":
-            raise UserError(f"`engine` onnx: {error}; --engine mxnet computes it") from None
+            raise UserError(f"`engine` onnx: {error}; `engine` mxnet computes it") from None
         log.info("engine: MXNet (the network has no form in ONNX: %s)", error)
         return ours
     return theirs if engine == "onnx" else faster(ours, theirs)

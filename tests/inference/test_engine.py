@@ -68,7 +68,7 @@ def test_a_network_without_a_form_in_onnx(parts, caplog):
     with caplog.at_level(logging.INFO):
         assert type(opened("auto", given)) is Embedder
     assert "no form in ONNX" in caplog.text
-    with pytest.raises(UserError, match="--engine onnx: odd is of the operator softmax.*--engine mxnet computes it"):
+    with pytest.raises(UserError, match="`engine` onnx: odd is of the operator softmax.*`engine` mxnet computes it"):
         opened("onnx", given)
 
 
