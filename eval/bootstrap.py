@@ -8,6 +8,7 @@ differences have intervals of their own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Sequence
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from eval.operating_points import SLACK
 
 RESAMPLES = 1000
 LEVEL = 0.95
+SPARE = 4  # times the impostor scores that an FPR needs: a resample may need more
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,57 @@ class PeopleBootstrap:
 
     def tpr(self, scored: AllPairs, target: float) -> np.ndarray:
         """(resamples,) TPR at FPR `target`."""
-        one, two = self._left[scored.tail_pair[:, 0]], self._right[scored.tail_pair[:, 1]]
-        draws = np.empty(len(self.multiplicity))
+        return self.tprs(scored, [target])[0]
+
+    def tprs(self, scored: AllPairs, targets: Sequence[float]) -> np.ndarray:
+        """(targets, resamples) TPR at each FPR, NaN where a resample has no pairs or the tail is too short for it."""
+        one = self._left[scored.tail_pair[:, 0]].astype(np.int32)
+        two = self._right[scored.tail_pair[:, 1]].astype(np.int32)
+        # As many of the largest scores as a resample may need; the few that need more take all.
+        first = min(int(SPARE * (max(targets) * scored.impostors + 1000)), len(one))
+        person = scored.genuine_person.astype(np.int32)
+        draws = np.empty((len(targets), len(self.multiplicity)))
         for number, drawn in enumerate(self.multiplicity):
-            draws[number] = weighted_tpr(scored.genuine, drawn[scored.genuine_person], scored.tail,
-                                         drawn[one] * drawn[two], self.impostor_weight[number], target)
+            genuine = np.concatenate([[0], np.cumsum(drawn[person])])
+            passed = np.cumsum(drawn[one[:first]] * drawn[two[:first]], dtype=np.int64)
+            weight = self.impostor_weight[number]
+            if first < len(one) and passed[-1] <= max(targets) * weight * SLACK:
+                passed = np.cumsum(drawn[one] * drawn[two], dtype=np.int64)
+            draws[:, number] = _tprs(scored, genuine, passed, weight, targets)
         return draws
+
+    def rates_above(self, scored: AllPairs, cosine: float) -> tuple[np.ndarray, np.ndarray | None]:
+        """(resamples,) TPR and FPR where pairs above `cosine` are accepted; FPR None where the tail ends above it."""
+        people, drawn = self.multiplicity.shape[1], self.multiplicity.astype(np.float64)
+        counts = np.bincount(scored.genuine_person, minlength=people)
+        accepted = np.bincount(scored.genuine_person[scored.genuine > cosine], minlength=people)
+        with np.errstate(invalid="ignore"):
+            tpr = (drawn @ accepted) / (drawn @ counts)
+        if len(scored.tail) < scored.impostors and (not len(scored.tail) or scored.tail[-1] > cosine):
+            return tpr, None
+        passed = scored.tail_pair[:int(np.searchsorted(-scored.tail, -cosine, "left"))]
+        places, number = np.unique(self._left[passed[:, 0]].astype(np.int64) * people + self._right[passed[:, 1]],
+                                   return_counts=True)
+        one, two = np.divmod(places, people)
+        weight = np.array([float(np.dot(many[one] * many[two], number)) for many in drawn])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return tpr, weight / self.impostor_weight
+
+
+def _tprs(scored: AllPairs, genuine: np.ndarray, passed: np.ndarray, impostor_weight: float,
+          targets: Sequence[float]) -> list[float]:
+    """TPR at each FPR by the running weights of genuine pairs, rising, and of impostor pairs, falling."""
+    if not genuine[-1] or not impostor_weight:
+        return [np.nan] * len(targets)
+    found = []
+    for target in targets:
+        place = int(np.searchsorted(passed, target * impostor_weight * SLACK, "right"))  # the first too many
+        if place < len(passed):
+            start = int(np.searchsorted(scored.genuine, scored.tail[place], "right"))
+            found.append(float((genuine[-1] - genuine[start]) / genuine[-1]))
+        else:
+            found.append(1.0 if len(passed) and passed[-1] >= impostor_weight else np.nan)
+    return found
 
 
 def pairs_tpr(cosines: np.ndarray, same: np.ndarray, target: float, resamples: np.ndarray) -> np.ndarray:
