@@ -6,172 +6,143 @@ import csv
 import io
 import json
 import logging
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from common.errors import UserError
 from common.files import write_atomic
-from common.progress import meter
-from eval.all_pairs import CODES, AllPairs, Side, count_pairs, score_all_pairs
-from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_set_flags, fpr_list
-from eval.bootstrap import PeopleBootstrap, interval, share_of_other_sign
-from eval.error_sources import false_accepts, review
-from eval.face_sets import open_face_set, read_groups
-from eval.metrics import crossing, eer
-from eval.models import parse_models
-from eval.operating_points import OperatingPoint, allowed, operating_point
+from eval.allpairs_table import table
+from eval.arguments import (
+    add_bootstrap_flags,
+    add_embedding_flags,
+    add_pca_flags,
+    add_rate_flags,
+    add_set_flags,
+    check_outputs,
+)
+from eval.curve_rates import equal_error_rate
+from eval.embedding_file import Embeddings
+from eval.error_sources import review
+from eval.face_sets import FaceSet, open_face_set, read_groups
+from eval.failures import read_failures
+from eval.models import ModelName, parse_models
+from eval.other_set import thresholds_from
+from eval.pair_list import write_all_scores
+from eval.pose import read_yaw, yaw_groups
+from eval.scores import project
 from eval.set_embeddings import choose_sides, embeddings_of
+from eval.set_failures import WithoutFailures, leave_out
+from eval.set_scoring import ScoredModel, labelled_pairs, score_labelled
+from eval.verify import score_folders
 
+__all__ = ["equal_error_rate"]
 log = logging.getLogger(__name__)
-EXACT = 1 << 22  # impostor pairs up to which all their scores are kept, and the EER is exact
-SPARE = 4  # times the impostor scores that the largest FPR needs: a resample may need more
 DESCRIPTION = """\
 Score every image of a labelled set against every other, or one group of its images against another.
 
   python -m eval allpairs --model runs/a/model,3 runs/b/model,3 --set cfp/Data/Images --between frontal,profile
   python -m eval allpairs --model runs/a/model,3 --set data/ --fpr 1e-3,1e-5 --audit review.csv
+  python -m eval allpairs --model runs/a/model,3 --set faces/ --landmarks faces/landmarks.csv --quality
 
 A protocol's few thousand pairs leave a handful of false accepts behind a TPR at FPR 0.1%; all pairs of the same images
 leave thousands. Intervals are percentile bootstrap over people, differences are to the first model on the same
 resamples. A TPR with fewer than 10 false accepts behind it is marked ~, one with none is not given.
-Groups are the folders inside the identities' folders, or --groups FILE.csv (path or key, group)."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A model's result: points by FPR, their draws, and who is behind the false accepts at the first FPR."""
-
-    model: str
-    genuine: int
-    impostors: int
-    points: list[OperatingPoint]
-    draws: list[np.ndarray]
-    eer: float
-    false_accepts: dict[str, object]
+Groups are the folders inside the identities' folders, or --groups FILE.csv (path or key, group). Without --between the
+rates of each group, and of one against another, are given at one threshold, that of FPR 0.1% or,
+where --fpr lacks it, of the first."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
     parser = subparsers.add_parser("allpairs", help="score all pairs of a labelled set", description=DESCRIPTION)
     add_set_flags(parser)
-    parser.add_argument("--fpr", type=fpr_list, default="1e-2,1e-3,1e-4,1e-5", metavar="RATE[,RATE...]",
-                        help="false positive rates at which TPR is told")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there too, by model and set")
-    parser.add_argument("--embeddings", metavar="DIR", help="keep each checkpoint's embeddings there, as .npz files "
-                        "that --model takes")
+    parser.add_argument("--landmarks", metavar="FILE.csv", help="five points of each image, as align writes them: "
+                        "rates by yaw at one threshold, in place of groups")
+    parser.add_argument("--quality", action="store_true", help="the error as the pairs whose embeddings had the "
+                        "smallest norms are left out, of all and within each group")
+    add_rate_flags(parser, "1e-2,1e-3,1e-4,1e-5", "a labelled set, or a .bin")
+    parser.add_argument("--scores", metavar="DIR", help="write each pair's score to DIR/SET.csv; of several models, to "
+                        "DIR/MODEL/SET.csv")
     parser.add_argument("--audit", metavar="FILE.csv",
                         help="write what may be wrongly labelled: people alike, images unlike their person")
-    add_embedding_flags(parser)
+    add_pca_flags(parser, "on all images of the set, without their labels; --folds does nothing here")
+    add_embedding_flags(parser, keep=True)
     add_bootstrap_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Embed, score, print the table, write the files."""
+    check_outputs(args, ("json", "audit"), ("scores", "embeddings"))
     models = parse_models(args.model)
+    if args.pca and args.threshold_from:
+        raise UserError("--pca with --threshold-from: each set would have a projection of its own, and thresholds are "
+                        "of one; leave --pca out, or give --threshold X")
+    failures = read_failures(args.failures) if args.failures else None
     with open_face_set(Path(args.set)) as faces:
-        names, labels, people = faces.names, faces.labels, faces.people
-        groups = read_groups(Path(args.groups), names) if args.groups else faces.folders
-        left, right = choose_sides(args, labels, groups)
-        made = [embeddings_of(model, faces, args) for model in models]
-    results = []
-    bootstrap = PeopleBootstrap(len(people), labels[left], None if right is None else labels[right], args.bootstrap,
-                                args.seed) if args.bootstrap else None
-    for model, embedded in zip(models, made):
-        results.append(_score(model.text, embedded.embeddings, labels, people, (left, right), args.fpr, bootstrap))
+        folders = read_groups(Path(args.groups), faces.names) if args.groups else faces.folders
+        sides = choose_sides(args, faces.labels, folders)
+        groups = yaw_groups(read_yaw(Path(args.landmarks), faces.names)) if args.landmarks else (
+            None if args.between else folders)
+        lost = leave_out(failures, faces.names, faces.labels, faces.people, folders, sides,
+                         args.between or "") if failures else None
+        fixed = [_fixed(model, args) for model in models]
+        made = [_projected(embeddings_of(model, faces, args, failures.images if failures else ()), args.pca)
+                for model in models]
+    pairs = labelled_pairs(faces.labels, faces.people, lost.sides if lost else sides,
+                           groups if groups is not None and (groups != "").any() else None, args.bootstrap, args.seed)
+    results = [score_labelled(model.text, one.embeddings, pairs, args.fpr, one.norms if args.quality else None, points)
+               for model, one, points in zip(models, made, fixed)]
     print(table(results))
+    for result in results if lost else ():
+        print(f"{result.model}: {_readings(lost, result)}")
     if args.json:
-        write_atomic(args.json, json.dumps({result.model: {args.set: _row(result, results[0], args)} for result in
-                                            results}, indent=1) + "\n")
+        write_atomic(args.json, json.dumps({result.model: {args.set: _row(result, results[0], one, lost, args)}
+                                            for result, one in zip(results, made)}, indent=1) + "\n")
     if args.audit:
-        _write_review(args.audit, made[0].embeddings, labels, people, names)
+        _write_review(args.audit, made[0].embeddings, faces)
+    for model, one in zip(models, made) if args.scores else ():
+        folder = Path(args.scores) / score_folders(models)[model.text]
+        write_all_scores(folder / f"{Path(args.set).absolute().name}.csv", one, pairs)
     return 0
 
 
-def _score(model: str, unit: np.ndarray, labels: np.ndarray, people: list[str],
-           sides: tuple[np.ndarray, np.ndarray | None], fpr: list[float], bootstrap: PeopleBootstrap | None) -> Scored:
-    left, right = (None if side is None else Side(unit[side], labels[side]) for side in sides)
-    genuine, impostors = count_pairs(left, right)
-    keep = max(SPARE * (allowed(max(fpr), impostors) + 1000), EXACT)
-    with meter(genuine + impostors, f"{model}: pairs", "pairs") as bar:
-        scored = score_all_pairs(left, right, keep, bar.update)
-    points = [operating_point(scored.genuine, scored.tail, scored.impostors, rate) for rate in fpr]
-    behind = scored.tail_pair[:points[0].false_accepts]
-    other = left if right is None else right
-    blamed = false_accepts(left.person[behind[:, 0]], other.person[behind[:, 1]])
-    told = {**asdict(blamed), "top": [[people[person], share] for person, share in blamed.top]}
-    draws = [bootstrap.tpr(scored, rate) for rate in fpr] if bootstrap else []
-    return Scored(model, len(scored.genuine), scored.impostors, points, draws, equal_error_rate(scored), told)
+def _fixed(model: ModelName, args: argparse.Namespace) -> list[tuple[str, float | None, float]]:
+    if args.threshold is not None:
+        return [("", None, args.threshold)]
+    return thresholds_from(model, args.threshold_from, args) if args.threshold_from else []
 
 
-def equal_error_rate(scored: AllPairs) -> float:
-    """Where FPR and FNR cross; from the histogram (steps of 3e-5 in cosine) where not all scores were kept."""
-    if len(scored.tail) == scored.impostors:
-        scores = np.concatenate([scored.genuine, scored.tail]).astype(np.float64)
-        return eer(2 - 2 * scores, np.arange(len(scores)) < len(scored.genuine))
-    codes = np.rint(scored.genuine * 32767.0 + 32768).astype(np.int64)
-    genuine = np.bincount(codes, minlength=CODES)[::-1]
-    fpr, tpr = np.cumsum(scored.histogram[::-1]) / scored.impostors, np.cumsum(genuine) / len(scored.genuine)
-    return crossing(np.append(0.0, fpr), np.append(0.0, tpr))
+def _projected(made: Embeddings, components: int | None) -> Embeddings:
+    if not components:
+        return made
+    most = min(made.embeddings.shape)
+    if components > most:
+        raise UserError(f"--pca {components}: 1 to {most} components are possible with {len(made.names)} embeddings of "
+                        f"{made.embeddings.shape[1]} numbers")
+    log.info("--pca %d: fitted on the set's own images", components)
+    return Embeddings(project(made.embeddings, components), made.norms, made.names, made.labels, made.meta)
 
 
-def _row(result: Scored, first: Scored, args: argparse.Namespace) -> dict[str, object]:
-    row = {"genuine": result.genuine, "impostors": result.impostors, "eer": result.eer,
-           "tpr_at_fpr": {f"{point.fpr_target:g}": point.tpr for point in result.points},
-           "false_accepts": {f"{point.fpr_target:g}": point.false_accepts for point in result.points},
-           "thresholds": {f"{point.fpr_target:g}": point.as_row() for point in result.points},
-           "false_accepts_of": result.false_accepts, "set": args.set, "between": args.between or "",
-           "flip": not args.no_flip, "layer": args.layer, "bootstrap": args.bootstrap, "seed": args.seed}
-    if result.draws:
-        row["interval"] = {f"{point.fpr_target:g}": [interval(draws).low, interval(draws).high]
-                           for point, draws in zip(result.points, result.draws)}
-        if result is not first:
-            row["difference"] = {}
-            for ours, theirs, mine, others in zip(result.points, first.points, result.draws, first.draws):
-                change = (ours.tpr or 0.0) - (theirs.tpr or 0.0)
-                limits = interval(mine - others)
-                row["difference"][f"{ours.fpr_target:g}"] = {
-                    "to": first.model, "tpr": change, "interval": [limits.low, limits.high],
-                    "other_sign": share_of_other_sign(change, mine - others)}
-    return row
+def _readings(lost: WithoutFailures | None, result: ScoredModel) -> Any:
+    return lost.readings(result.points, len(result.scored.genuine)) if lost else None
 
 
-def table(results: list[Scored]) -> str:
-    """A block for each model: a row for every FPR, with interval, false accepts and threshold; then who is behind."""
-    lines = []
-    for result in results:
-        lines.append(f"{result.model}: {result.genuine} genuine, {result.impostors} impostor pairs, EER "
-                     f"{100 * result.eer:.2f}%")
-        lines.append(f"  {'FPR':>7}  {'TPR %':>7}  {'95% interval':>16}  {'false accepts':>13}  {'distance':>8}  "
-                     f"{'cosine':>7}" + ("" if result is results[0] else "  difference to the first (other sign)"))
-        for number, point in enumerate(result.points):
-            draws = result.draws[number] if result.draws else None
-            limits = interval(draws) if draws is not None else None
-            rate = "-" if point.tpr is None else f"{'~' if point.few else ''}{100 * point.tpr:.2f}"
-            line = (f"  {point.fpr_target:>7g}  {rate:>7}  "
-                    f"{f'{100 * limits.low:.2f} to {100 * limits.high:.2f}' if limits else '':>16}  "
-                    f"{point.false_accepts:>13}  {point.threshold:>8.4f}  {point.cosine:>7.4f}")
-            if draws is not None and result is not results[0]:
-                change = 100 * ((point.tpr or 0) - (results[0].points[number].tpr or 0))
-                apart = draws - results[0].draws[number]
-                lines_of = interval(apart)
-                line += (f"  {change:+.2f} [{100 * lines_of.low:+.2f}, {100 * lines_of.high:+.2f}] "
-                         f"({100 * share_of_other_sign(change, apart):.1f}%)")
-            lines.append(line)
-        behind = result.false_accepts
-        if behind["count"]:
-            lines.append(f"  the {behind['count']} false accepts at FPR {result.points[0].fpr_target:g} are of "
-                         f"{behind['people']} people; {100 * behind['top_share']:.1f}% have one of "
-                         + ", ".join(str(name) for name, _ in behind["top"]))
-    return "\n".join(lines)
+def _row(result: ScoredModel, first: ScoredModel, made: Embeddings, lost: WithoutFailures | None,
+         args: argparse.Namespace) -> dict[str, Any]:
+    row = {**result.as_row(None if result is first else first), "set": args.set, "between": args.between or "",
+           "model_sha256": made.digest_of("model"), "set_sha256": made.digest_of("set"), "flip": not args.no_flip,
+           "layer": args.layer, "pca": args.pca, "bootstrap": args.bootstrap, "seed": args.seed}
+    return {**row, "failures": _readings(lost, result).as_row()} if lost else row
 
 
-def _write_review(path: str, unit: np.ndarray, labels: np.ndarray, people: list[str], names: list[str]) -> None:
+def _write_review(path: str, unit: np.ndarray, faces: FaceSet) -> None:
     stream, count = io.StringIO(), 0
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(["what", "first", "second", "cosine"])
-    for what, first, second, cosine in review(unit, labels, people, names):
+    for what, first, second, cosine in review(unit, faces.labels, faces.people, faces.names):
         rows.writerow([what, first, second, f"{cosine:.4f}"])
         count += 1
     write_atomic(path, stream.getvalue().encode("utf-8", "surrogateescape"))

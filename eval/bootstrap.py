@@ -78,12 +78,12 @@ class PeopleBootstrap:
     """TPR of all pairs of labelled images, on resamples of their people.
 
     left, right: (N,) the person of each image, as numbers from 0 to people - 1; right None where the left were scored
-    against themselves.
+    against themselves. multiplicity: (resamples, people), where it is drawn already.
     """
 
     def __init__(self, people: int, left: np.ndarray, right: np.ndarray | None, resamples: int = RESAMPLES,
-                 seed: int = 0) -> None:
-        self.multiplicity = draw_resamples(people, resamples, seed)
+                 seed: int = 0, multiplicity: np.ndarray | None = None) -> None:
+        self.multiplicity = draw_resamples(people, resamples, seed) if multiplicity is None else multiplicity
         self._left, self._right = left, left if right is None else right
         ours = np.bincount(left, minlength=people).astype(np.float64)
         theirs = np.bincount(self._right, minlength=people).astype(np.float64)

@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Sequence
 
 import numpy as np
 
@@ -14,19 +15,21 @@ from common.text_files import read_lines
 from eval.metrics import accuracy_10fold, check_pairs, tpr_at_fpr
 
 PAIR_COLUMNS = {"left": (), "right": (), "same": ("issame", "is_same")}
-IMAGE_COLUMNS = {"path": ("key", "image", "file", "name", "filename")}
+IMAGE_COLUMNS = {"path": ("key", "image", "file", "name", "filename"), "label": ("person", "identity")}
 FORM = "a list of images, a table with path or left,right,same, or align-report.json"
 TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "-1": False}
 
 
 @dataclass(frozen=True)
 class Failures:
-    """images: what they are called in the set or would be; pairs: same or not, of each pair that is not in the set
+    """images: what they are called in the set or would be; labels: the person of each, "" where the list does not say;
+    pairs: same or not, of each pair that is not in the set
     because one of its images could not be had."""
 
     path: str
     images: list[str]
     pairs: list[bool]
+    labels: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def read_failures(path: PathLike) -> Failures:
     """The list in a file; UserError where it is none, or names nothing."""
     path = Path(path)
     if path.suffix == ".json":
-        found = Failures(str(path), _of_report(path), [])
+        names = _of_report(path)
+        found = Failures(str(path), names, [], [""] * len(names))
     else:
         found = _of_text(path)
     if not found.images and not found.pairs:
@@ -88,6 +92,39 @@ def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr
     over = {"accuracy": (pairs, lost_genuine + lost_impostors)}
     return Readings(lost_genuine, lost_impostors, without, {
         name: counted(value, *over.get(name, (genuine, lost_genuine))) for name, value in without.items()})
+
+
+@dataclass(frozen=True)
+class LostFaces:
+    """failed: (N,) whether each image of a set is on the list. absent: (person, group) of images on it that are not in
+    the set; persons from `people` on are not in it either."""
+
+    failed: np.ndarray
+    absent_labels: np.ndarray
+    absent_groups: np.ndarray
+
+
+def lost_faces(failures: Failures, names: Sequence[str], labels: np.ndarray, people: Sequence[str]) -> LostFaces:
+    """Whom a list of images means, by the images' paths below the set's folder or their keys. UserError for a list of
+    pairs, or an image whose person is not known: neither in the set, nor in a folder, nor with a label."""
+    if failures.pairs:
+        raise UserError(f"--failures {failures.path}: lists pairs; a labelled set needs images, a line each or in a "
+                        "column path")
+    places = {name: number for number, name in enumerate(names)}
+    numbers = {name: number for number, name in enumerate(people)}
+    failed, found, groups = np.zeros(len(names), bool), [], []
+    for name, label in zip(failures.images, failures.labels):
+        parts = name.replace("\\", "/").split("/")
+        if name in places:
+            failed[places[name]] = True
+            continue
+        person = label or (parts[0] if len(parts) > 1 else "")
+        if not person:
+            raise UserError(f"--failures {failures.path}: {name[:60]!r} is not in the set, and nothing says whose "
+                            "image it is; give its path below the set's folder, PERSON/..., or a column label")
+        found.append(numbers.setdefault(person, len(numbers)))
+        groups.append("/".join(parts[1:-1]))
+    return LostFaces(failed, np.array(found, np.int64), np.array(groups, dtype=str))
 
 
 def counted(rate: float | None, pairs: int, lost: int) -> float | None:
@@ -124,9 +161,10 @@ def _of_text(path: Path) -> Failures:
             pairs.append(TRUTH[row["same"].lower()])
         return Failures(str(path), [], pairs)
     if plain & {name for names in ({"path"}, IMAGE_COLUMNS["path"]) for name in names}:
-        return Failures(str(path), list(dict.fromkeys(row["path"] for row in read_table(path, IMAGE_COLUMNS, FORM)
-                                                      if row["path"])), [])
-    return Failures(str(path), list(dict.fromkeys(line for line in lines if line)), [])
+        given = {row["path"]: row["label"] for row in read_table(path, IMAGE_COLUMNS, FORM) if row["path"]}
+        return Failures(str(path), list(given), [], list(given.values()))
+    names = list(dict.fromkeys(line for line in lines if line))
+    return Failures(str(path), names, [], [""] * len(names))
 
 
 def _percent(rate: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
+from typing import Collection
 
 import numpy as np
 
@@ -44,12 +45,13 @@ def choose_sides(args: argparse.Namespace, labels: np.ndarray,
     return sides
 
 
-def embeddings_of(model: ModelName, faces: FaceSet, args: argparse.Namespace) -> Embeddings:
+def embeddings_of(model: ModelName, faces: FaceSet, args: argparse.Namespace,
+                  failed: Collection[str] = ()) -> Embeddings:
     """Those of a model for every image of the set: made now, or read from its file or the folder of --embeddings;
-    UserError where they are unlike."""
+    UserError where they are unlike. failed: images that a file need not have; they get zeros."""
     settings = EmbeddingSettings.of(args)
     if model.embeddings:
-        return _read(model, faces, settings)
+        return _read(model, faces, settings, failed)
     opened = OpenModel(model, settings)
     digest = ""
     if settings.keep:
@@ -70,9 +72,13 @@ def embeddings_of(model: ModelName, faces: FaceSet, args: argparse.Namespace) ->
     return made
 
 
-def _read(model: ModelName, faces: FaceSet, settings: EmbeddingSettings) -> Embeddings:
-    made = load_embeddings(model.embeddings)
+def _read(model: ModelName, faces: FaceSet, settings: EmbeddingSettings, failed: Collection[str]) -> Embeddings:
+    made = _filled(load_embeddings(model.embeddings), faces, failed)
     if not np.array_equal(made.names, np.array(faces.names)):
+        lacking = sorted(set(faces.names) - set(made.names.tolist()))
+        if len(lacking) + len(made.names) == len(faces.names):
+            raise UserError(f"--model {model.text}: lacks {len(lacking)} images of --set {faces.path}, as "
+                            f"{lacking[0]}; list them with --failures (X.failures.csv, which deploy embed writes)")
         raise UserError(f"--model {model.text}: holds {len(made.names)} embeddings of other images than --set "
                         f"{faces.path}, which has {len(faces.names)}")
     if made.meta.get("flip", settings.flip) != settings.flip:
@@ -89,6 +95,22 @@ def _read(model: ModelName, faces: FaceSet, settings: EmbeddingSettings) -> Embe
             raise UserError(f"--model {model.text}: is of other images than --set {faces.path} holds now, though of "
                             "the same names; make it anew")
     return made
+
+
+def _filled(made: Embeddings, faces: FaceSet, failed: Collection[str]) -> Embeddings:
+    """With zeros for the images of the set that failed and that the file does not have."""
+    there = {name: row for row, name in enumerate(made.names.tolist())}
+    wanted = set(faces.names)
+    lacking = {name for name in failed if name in wanted and name not in there}
+    if not lacking or len(lacking) + len(there) != len(wanted) or not set(there) <= wanted:
+        return made
+    rows = np.array([there.get(name, -1) for name in faces.names])
+    arrays = []
+    for array in (made.embeddings, made.norms):
+        filled = array[rows].copy()
+        filled[rows < 0] = 0
+        arrays.append(filled)
+    return Embeddings(arrays[0], arrays[1], np.array(faces.names), faces.labels, made.meta)
 
 
 def open_embedder(model: ModelName, args: argparse.Namespace, size: tuple[int, int]) -> AnyEmbedder:

@@ -13,6 +13,7 @@ from small_sets import draw, jpeg, write_training_set
 from common.errors import UserError
 from eval.__main__ import main
 from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
+from eval.score_file import read_scores
 
 SIZE = 48
 
@@ -94,6 +95,53 @@ def test_unusable_arguments_end_in_one_line(place, flags, said):
     with pytest.raises(UserError) as caught:
         main(["allpairs", *(part for pair in given.items() for part in pair)])
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_groups_yaw_quality_thresholds_scores_and_pca(place, tmp_path, capsys):
+    row = run(place, "--set", place / "faces", "--quality", "--threshold-from", place / "packed", "--scores",
+              tmp_path)[f"{place}/net,1"]
+    assert [(one["left"], one["right"], one["genuine"]) for one in row["slices"]] == [
+        ("frontal", "frontal", 18), ("frontal", "profile", 36), ("profile", "profile", 6)]
+    assert sum(one["false_accepts"] for one in row["slices"]) == row["false_accepts"]["0.1"]
+    first, *_, last = row["quality"]
+    assert first["fnmr"] == pytest.approx(1 - row["tpr_at_fpr"]["0.1"]) and first["genuine"] == 60 > last["genuine"]
+    assert row["slices"][0]["quality"][0]["genuine"] == 18
+    assert [point["fpr_target"] for point in row["at_threshold"]] == [0.1, 0.02]
+    assert row["at_threshold"][0]["fpr"] == pytest.approx(0.1, abs=0.01)  # the same images, packed
+    assert set(row["interval"]) == {"0.1", "0.02", "eer", "auc"}
+    scores = read_scores(tmp_path / "faces.csv")
+    assert len(scores.same) == 30 * 29 // 2 and scores.same.sum() == 60
+    assert (scores.score[~scores.same] < row["thresholds"]["0.1"]["threshold"]).sum() == row["false_accepts"]["0.1"]
+    told = capsys.readouterr().out
+    assert "frontal - profile" in told and "left out %" in told and "FPR achieved" in told
+    with pytest.raises(UserError, match="--pca 17: 1 to 16"):
+        run(place, "--set", place / "faces", "--pca", "17")
+    projected = run(place, "--set", place / "faces", "--pca", "4", "--threshold", "1.2")[f"{place}/net,1"]
+    assert projected["eer"] != row["eer"] and projected["pca"] == 4
+    assert projected["at_threshold"][0]["threshold"] == 1.2
+
+
+def test_faces_that_could_not_be_had(place, tmp_path):
+    plain = run(place, "--set", place / "faces", "--between", "frontal,profile")[f"{place}/net,1"]
+    (tmp_path / "lost.csv").write_text("path,label,reason\np0/frontal/0.jpg,p0,x\np1/profile/9.jpg,,not found\n")
+    row = run(place, "--set", place / "faces", "--between", "frontal,profile", "--failures",
+              tmp_path / "lost.csv")[f"{place}/net,1"]
+    assert (row["genuine"], row["impostors"]) == (plain["genuine"] - 2, plain["impostors"] - 10)
+    told = row["failures"]  # a frontal of p0 with 2 profiles, 3 frontals of p1 with a profile; and with others' images
+    assert (told["lost_genuine"], told["lost_impostors"]) == (2 + 3, 10 + 15)
+    assert told["counted"]["0.1"] == pytest.approx(row["tpr_at_fpr"]["0.1"] * 34 / 39)
+    files = run(place, "--set", place / "faces", "--embeddings", tmp_path) and list(tmp_path.glob("*.npz"))
+    with np.load(files[0]) as stored:
+        arrays = {name: array[1:] if array.shape[:1] == (30,) else array for name, array in stored.items()}
+    np.savez(tmp_path / "fewer.npz", **arrays)
+    with pytest.raises(UserError, match="lacks 1 images.*--failures"):
+        run(place, "--set", place / "faces", models=(str(tmp_path / "fewer.npz"),))
+    (again,) = run(place, "--set", place / "faces", "--between", "frontal,profile", "--failures", tmp_path / "lost.csv",
+                   models=(str(tmp_path / "fewer.npz"),)).values()
+    assert again["tpr_at_fpr"] == row["tpr_at_fpr"] and again["failures"] == told
+    (tmp_path / "bad.txt").write_text("nobody.jpg\n")
+    with pytest.raises(UserError, match="nothing says whose image"):
+        run(place, "--set", place / "faces", "--failures", tmp_path / "bad.txt")
 
 
 def test_embeddings_files_that_are_none(tmp_path):

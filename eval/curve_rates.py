@@ -1,0 +1,148 @@
+"""EER and AUC of all pairs, and what they are on resamples of the people.
+
+On a resample every impostor pair weighs the product of its two people's multiplicities. So cosines are counted in bins
+(of equal counts, hence finer where scores are dense) for each pair of people, and a resample is a weighted sum of those
+counts. With more than `MOST_EXACT` people the counts of each person's pairs are kept instead, and the product is
+replaced by its linear part, m n = m + n - 1 + (m - 1)(n - 1): what is left out is of the order of 1 / people. Draws are
+moved by the binning's own error, so that they belong to the exact rate.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eval.all_pairs import BLOCK, CODES, AllPairs, Side
+from eval.metrics import crossing, eer
+
+BINS = 128
+MOST_EXACT = 256  # people
+MOST_PAIRS = 1 << 26  # to count anew: of larger sets every person's images are thinned out evenly
+AT_ONCE = 32  # resamples
+
+
+@dataclass(frozen=True)
+class CurveDraws:
+    """(resamples,) each."""
+
+    eer: np.ndarray
+    auc: np.ndarray
+
+
+def equal_error_rate(scored: AllPairs) -> float:
+    """Where FPR and FNR cross; from the histogram (steps of 3e-5 in cosine) where not all scores were kept."""
+    if len(scored.tail) == scored.impostors:
+        scores = np.concatenate([scored.genuine, scored.tail]).astype(np.float64)
+        return eer(2 - 2 * scores, np.arange(len(scores)) < len(scored.genuine))
+    return crossing(*_curve_of(_genuine_codes(scored.genuine), scored.histogram))
+
+
+def area_under_curve(scored: AllPairs) -> float:
+    """The chance that a genuine pair scores above an impostor pair, a tie counts half; from the histogram (steps of
+    3e-5 in cosine) where not all scores were kept."""
+    if len(scored.tail) == scored.impostors:
+        rising = scored.tail[::-1]
+        below = np.searchsorted(rising, scored.genuine, "left").astype(np.float64)
+        below += np.searchsorted(rising, scored.genuine, "right")
+        return float(below.mean() / 2 / scored.impostors)
+    fpr, tpr = _curve_of(_genuine_codes(scored.genuine), scored.histogram)
+    return float(np.trapz(tpr, fpr))
+
+
+def curve_draws(scored: AllPairs, left: Side, right: Side | None, multiplicity: np.ndarray) -> CurveDraws:
+    """EER and AUC on resamples.
+
+    scored: of left against right, or against itself. multiplicity: (R, people) how often each person is drawn; persons
+    are numbers below `people`.
+    """
+    people = multiplicity.shape[1]
+    edges = _edges(scored)
+    lookup = np.searchsorted(edges, np.arange(CODES), "right").astype(np.int32)
+    genuine = np.zeros((people, BINS))
+    np.add.at(genuine, (scored.genuine_person, lookup[_codes(scored.genuine)]), 1)
+    thin_left, thin_right = _thinned(left, right)
+    exact = people <= MOST_EXACT
+    counts = _count_by_people(thin_left, thin_right, people, lookup, exact)
+    drawn = multiplicity.astype(np.float32)
+    eers, areas = np.empty(len(drawn)), np.empty(len(drawn))
+    for first in range(0, len(drawn), AT_ONCE):
+        part = drawn[first:first + AT_ONCE]
+        impostors = _impostors(part, counts, exact)
+        for row, (of_one, of_two) in enumerate(zip(part.astype(np.float64) @ genuine, impostors)):
+            eers[first + row], areas[first + row] = _rates(of_one, of_two)
+    whole = _rates(genuine.sum(axis=0), _impostors(np.ones((1, people), np.float32), counts, exact)[0])
+    return CurveDraws(np.clip(eers + (equal_error_rate(scored) - whole[0]), 0, 1),
+                      np.clip(areas + (area_under_curve(scored) - whole[1]), 0, 1))
+
+
+def _impostors(drawn: np.ndarray, counts: np.ndarray, exact: bool) -> np.ndarray:
+    """(R, BINS) weighted counts of impostor pairs; drawn: (R, people) float32."""
+    if exact:
+        products = (drawn[:, :, None] * drawn[:, None, :]).reshape(len(drawn), -1)
+        return products @ counts
+    own = counts.sum(axis=0) / 2  # every pair stands with both of its people
+    return np.maximum(own + (drawn - 1) @ counts, 0)
+
+
+def _count_by_people(left: Side, right: Side, people: int, lookup: np.ndarray, exact: bool) -> np.ndarray:
+    """Impostor pairs by pair of people, (people * people, BINS), or by person, (people, BINS), each pair with both of
+    its people; float32."""
+    counts = np.zeros((people * people if exact else people) * BINS, np.int64)
+    for top in range(0, len(left.person), BLOCK):
+        for begin in range(0, len(right.person), BLOCK):
+            one, two = left.person[top:top + BLOCK], right.person[begin:begin + BLOCK]
+            codes = lookup[_codes(left.unit[top:top + BLOCK] @ right.unit[begin:begin + BLOCK].T)]
+            if exact:
+                places = (one[:, None] * people + two[None]).astype(np.int32) * BINS + codes
+                counts += np.bincount(places[one[:, None] != two[None]], minlength=len(counts))
+                continue
+            other = one[:, None] != two[None]
+            for person in (one[:, None], two[None]):
+                places = (person.astype(np.int32) * BINS + codes)[other]
+                counts += np.bincount(places, minlength=len(counts))
+    return counts.reshape(-1, BINS).astype(np.float32)
+
+
+def _thinned(left: Side, right: Side | None) -> tuple[Side, Side]:
+    """Both sides, with every so manieth image of each person where they are too many; an image that is scored against
+    its own side stands on both, and each pair twice."""
+    other = left if right is None else right
+    step = int(np.ceil(np.sqrt(len(left.person) * len(other.person) / MOST_PAIRS)))
+    return _every(left, step), _every(other, step)
+
+
+def _every(side: Side, step: int) -> Side:
+    order = np.argsort(side.person, kind="stable")
+    ranks = np.arange(len(order)) - np.searchsorted(side.person[order], side.person[order], "left")
+    kept = np.sort(order[ranks % step == 0])
+    return Side(side.unit[kept], side.person[kept])
+
+
+def _edges(scored: AllPairs) -> np.ndarray:
+    """(BINS - 1,) codes between bins, rising: half at quantiles of the genuine scores, half of the impostors'."""
+    shares = np.linspace(0, 1, BINS // 2 + 1)[1:]
+    passed = np.cumsum(scored.histogram) / max(scored.impostors, 1)
+    impostors = np.searchsorted(passed, shares[:-1])
+    genuine = np.quantile(_codes(scored.genuine), shares)
+    return np.sort(np.concatenate([impostors, np.rint(genuine).astype(np.int64)]))[:BINS - 1]
+
+
+def _rates(genuine: np.ndarray, impostors: np.ndarray) -> tuple[float, float]:
+    if not genuine.sum() or not impostors.sum():
+        return np.nan, np.nan
+    fpr, tpr = _curve_of(genuine, impostors)
+    return crossing(fpr, tpr), float(np.trapz(tpr, fpr))
+
+
+def _curve_of(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """FPR and TPR, from (0, 0) to (1, 1), of counts by rising cosine."""
+    positives, negatives = (np.cumsum(counts[::-1], dtype=np.float64) for counts in (genuine, impostors))
+    return np.append(0.0, negatives / negatives[-1]), np.append(0.0, positives / positives[-1])
+
+
+def _codes(cosines: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(cosines * 32767.0 + 32768), 0, CODES - 1).astype(np.int64)
+
+
+def _genuine_codes(genuine: np.ndarray) -> np.ndarray:
+    return np.bincount(_codes(genuine), minlength=CODES)

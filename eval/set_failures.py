@@ -1,0 +1,51 @@
+"""Faces of a labelled set that could not be had: its pairs without them, and the rates with them counted as errors."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+
+from common.errors import UserError
+from eval.all_pairs import Side, count_pairs
+from eval.failures import Failures, Readings, counted, lost_faces
+from eval.operating_points import OperatingPoint
+
+
+@dataclass(frozen=True)
+class WithoutFailures:
+    """sides: the numbers of the images that are left on each side; genuine, impostors: pairs that are lost."""
+
+    sides: tuple[np.ndarray, np.ndarray | None]
+    genuine: int
+    impostors: int
+
+    def readings(self, points: Sequence[OperatingPoint], genuine: int) -> Readings:
+        """TPR without the lost pairs and with them; genuine: how many were compared."""
+        without = {f"{point.fpr_target:g}": point.tpr for point in points}
+        return Readings(self.genuine, self.impostors, without, {
+            name: counted(rate, genuine, self.genuine) for name, rate in without.items()})
+
+
+def leave_out(failures: Failures, names: Sequence[str], labels: np.ndarray, people: Sequence[str], groups: np.ndarray,
+              sides: tuple[np.ndarray, np.ndarray | None], between: str) -> WithoutFailures:
+    """The pairs of the sides without the images that failed. groups: (N,) of the set's images; between: the two groups
+    of the sides, "" for all against all. UserError where no pairs are left."""
+    lost = lost_faces(failures, names, labels, people)
+    wanted = [part.strip() for part in between.split(",")] if between else [None, None]
+    kept, every = [], []
+    for side, group in zip(sides, wanted):
+        if side is None:
+            kept.append(None)
+            every.append(None)
+            continue
+        absent = lost.absent_labels if group is None else lost.absent_labels[lost.absent_groups == group]
+        left = side[~lost.failed[side]]
+        kept.append(left)
+        every.append(Side(np.empty(0), np.concatenate([labels[side], absent])))
+    was = count_pairs(*every)
+    now = count_pairs(*(None if side is None else Side(np.empty(0), labels[side]) for side in kept))
+    if not all(now):
+        raise UserError(f"--failures {failures.path}: without these, {now[0]} genuine and {now[1]} impostor pairs are "
+                        "left; both are needed")
+    return WithoutFailures((kept[0], kept[1]), was[0] - now[0], was[1] - now[1])
