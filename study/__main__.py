@@ -99,7 +99,7 @@ def score_one(args: argparse.Namespace) -> int:
     item = _find(plan.runs(), args.name)
     folder = Path(args.work) / item.name
     result = {"run": item.name, "system": item.system.name, "seed": item.seed, "plan": plan.name,
-              "flags": item.flags(), "training": training_of(folder),
+              "flags": item.flags(), "first_flags": item.first_flags(), "training": training_of(folder),
               "scores": score_run(str(folder / "model"), 1, plan, Path(args.images), Path(args.sets) / "cfp_fp.bin")}
     Path(args.results).mkdir(parents=True, exist_ok=True)
     write_atomic(Path(args.results) / f"{item.name}.json", json.dumps(result) + "\n")

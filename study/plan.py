@@ -21,7 +21,8 @@ class System:
 
 @dataclass(frozen=True)
 class Plan:
-    """systems: in the order of their rows. flags: of every run. data: `real` (../shared/data) or `drawn`.
+    """systems: in the order of their rows. flags: of every run. first: flags of a training before it, from whose
+    checkpoint it goes on; none where it begins from nothing. data: `real` (../shared/data) or `drawn`.
 
     people, images: of a drawn training set. image_size: of a drawn set, in pixels. shifts, rotations: of the
     misalignment curve, in pixels and degrees. fpr: where TPR is told, the first also on resamples and the curve.
@@ -30,6 +31,7 @@ class Plan:
     name: str
     systems: tuple[System, ...]
     flags: tuple[str, ...]
+    first: tuple[str, ...] = ()
     data: str = "real"
     people: int = 0
     images: int = 0
@@ -64,27 +66,33 @@ class Run:
         """Of train_softmax.py: the system's win over the plan's."""
         return [*self.plan.flags, *self.system.flags, "--seed", str(self.seed)]
 
+    def first_flags(self) -> list[str]:
+        """Of the training before it, whose own win over the system's; [] where there is none."""
+        return [*self.system.flags, *self.plan.first, "--seed", str(self.seed)] if self.plan.first else []
+
 
 def _mobilefacenet(name: str, head: str, seeds: int, *more: str) -> System:
     return System(name, ("--preset", "mobilefacenet++", "--version-output", head, *more), seeds)
 
 
-# The margin and scale, the rate and the length were settled on people held out of the training set: docs/pose-study.md.
-START = ("--per-batch-size", "64", "--margin-s", "16", "--margin-m", "0.1", "--lr", "0.05", "--lr-mode", "cosine",
-         "--warmup", "30")
+# How a start was settled, on people held out of the training set: docs/pose-study.md.
+BATCH = ("--per-batch-size", "64", "--lr-mode", "cosine")
+SOFTMAX = (*BATCH, "--loss-type", "0", "--fc7-lr-mult", "1", "--lr", "0.05", "--warmup", "40", "--max-steps", "500")
+ARCFACE = (*BATCH, "--margin-s", "32", "--margin-m", "0.3", "--lr", "0.02", "--warmup", "20", "--max-steps", "1000")
 MAIN = (_mobilefacenet("gdc-fasterfc", "GDC", 3), _mobilefacenet("fc-fasterfc", "FC", 3),
         _mobilefacenet("gap-fasterfc", "GAP", 3), _mobilefacenet("gnap-fasterfc", "GNAP", 3))
 PLAIN = (System("gdc", ("--preset", "mobilefacenet"), 2), System("gnap", ("--preset", "mobilefacenet+"), 2))
 PARTS = tuple(_mobilefacenet(f"gnap-{variant}", "GNAP", 2, "--gnap-variant", variant)
               for variant in ("no-first-bn", "no-reweighting", "learned-gamma", "batch-mean"))
-LRESNET = tuple(System(f"{preset}", ("--preset", preset, "--max-steps", "750"), 2)
+LRESNET = tuple(System(f"{preset}", ("--preset", preset, "--max-steps", "500"), 2)
                 for preset in ("lresnet18e", "lresnet18e-fasterfc", "lresnet18e-gap", "lresnet18e-gnap"))
 
 PLANS: Mapping[str, Plan] = MappingProxyType({
-    "real": Plan("real", (*MAIN, *PLAIN, *PARTS, *LRESNET), (*START, "--max-steps", "1500")),
-    "drawn": Plan("drawn", MAIN, (*START, "--max-steps", "1500"), data="drawn", people=1500, images=16, tested=200),
+    "real": Plan("real", (*MAIN, *PLAIN, *PARTS, *LRESNET), ARCFACE, SOFTMAX),
+    "drawn": Plan("drawn", MAIN, ARCFACE, SOFTMAX, data="drawn", people=1500, images=16, tested=200),
     "fast": Plan("fast", tuple(System(system.name, (*system.flags, "--emb-size", "32"), 1) for system in MAIN[1:]),
                  ("--per-batch-size", "8", "--margin-s", "16", "--margin-m", "0.1", "--lr", "0.02", "--max-steps", "12",
-                  "--frequent", "4"), data="drawn", people=6, images=8, tested=20, image_size=32, shifts=(2,),
-                 rotations=(), fpr=(1e-1, 1e-2), resamples=50),
+                  "--frequent", "4"), ("--per-batch-size", "8", "--loss-type", "0", "--lr", "0.02", "--max-steps", "4"),
+                 data="drawn", people=6, images=8, tested=20, image_size=32, shifts=(2,), rotations=(),
+                 fpr=(1e-1, 1e-2), resamples=50),
 })

@@ -24,6 +24,7 @@ REPO = Path(__file__).resolve().parents[1]
 LOWEST = 19  # nice: whoever else works on the machine goes first
 PAUSE = 0.2  # seconds between two looks at the processes
 STOPPED = 130
+FIRST = "first"  # the folder, in a run's, of the training before it
 RUN_FILES = ("model-0001.params", "model-symbol.json")
 
 
@@ -94,12 +95,15 @@ class Runner:
         folder.mkdir(parents=True, exist_ok=True)
         began = time.time()
         log.info("%s: %s", run.name, "goes on" if _has_state(folder) else "begins")
-        if not _is_trained(folder):
-            status = self._call(train_command(run, self.places, folder), folder / "train.out")
-            if status == 0:
-                write_atomic(folder / "trained", "")
-            else:
-                return self._failed(run, folder / "train.out", status)
+        first = folder / FIRST
+        for command, place in ((first_command(run, self.places, first), first),
+                               (train_command(run, self.places, folder), folder)):
+            if command and not _is_trained(place):
+                place.mkdir(exist_ok=True)
+                status = self._call(command, place / "train.out")
+                if status:
+                    return self._failed(run, place / "train.out", status)
+                write_atomic(place / "trained", "")
         status = self._call(score_command(run, self.places), folder / "score.out")
         if status:
             return self._failed(run, folder / "score.out", status)
@@ -128,9 +132,20 @@ class Runner:
                     self._processes.discard(process)
 
 
+def first_command(run: Run, places: Places, folder: Path) -> list[object]:
+    """train_softmax.py for the training before a run; [] where its plan has none."""
+    return _command(run.first_flags(), places, folder) if run.first_flags() else []
+
+
 def train_command(run: Run, places: Places, folder: Path) -> list[object]:
-    """train_softmax.py for a run, which goes on where its folder has a state."""
-    return [sys.executable, REPO / "train_softmax.py", *run.flags(), "--data-dir", places.sets / "train", "--prefix",
+    """train_softmax.py for a run, from the checkpoint of the training before it."""
+    before = ["--pretrained", f"{folder / FIRST / 'model'},1"] if run.plan.first else []
+    return _command([*run.flags(), *before], places, folder)
+
+
+def _command(flags: list[str], places: Places, folder: Path) -> list[object]:
+    """It goes on where its folder has a state."""
+    return [sys.executable, REPO / "train_softmax.py", *flags, "--data-dir", places.sets / "train", "--prefix",
             folder / "model", "--target", "none", "--devices", "cpu:0", "--workers", "1", "--verbose", "0", "--ckpt",
             "1", "--save-every", "600", "--resume" if _has_state(folder) else "--overwrite"]
 

@@ -14,6 +14,10 @@ def test_every_run_has_a_name_of_its_own_and_flags_that_training_takes(plan):
     for run in runs:
         config = parse_config([*run.flags(), "--data-dir", "x"])
         assert config.seed == run.seed and config.max_steps > 0
+        if plan.first:
+            first = parse_config([*run.first_flags(), "--data-dir", "x"])
+            assert (first.loss_type, first.network, first.version_output, first.emb_size) == (
+                0, config.network, config.version_output, config.emb_size)
 
 
 def test_first_seeds_come_first():

@@ -11,6 +11,7 @@ from study.plan import Plan, System
 from study.runner import Places, Runner
 
 PLAN = Plan("tiny", (System("a", (), 2), System("b", (), 1)), ())
+TWO = Plan("two", PLAN.systems[1:], ("--margin-m", "0.3"), first=("--loss-type", "0"))
 
 
 @pytest.fixture
@@ -72,3 +73,25 @@ def test_a_run_with_a_state_is_resumed(tmp_path):
     assert runner.train_command(run, places, tmp_path)[-1] == "--overwrite"
     (tmp_path / "state" / "00000001").mkdir(parents=True)
     assert runner.train_command(run, places, tmp_path)[-1] == "--resume"
+
+
+def test_a_training_before_it_is_gone_on_from(tmp_path):
+    places = Places(tmp_path, tmp_path, tmp_path, tmp_path)
+    run = TWO.runs()[0]
+    first = runner.first_command(run, places, tmp_path / "first")
+    assert first[first.index("--loss-type") + 1] == "0"
+    assert first[first.index("--prefix") + 1] == tmp_path / "first" / "model"
+    then = runner.train_command(run, places, tmp_path)
+    assert then[then.index("--pretrained") + 1] == f"{tmp_path}/first/model,1" and "--loss-type" not in then
+    assert runner.first_command(PLAN.runs()[0], places, tmp_path) == []
+
+
+def test_both_trainings_are_made_once(places, monkeypatch):
+    for name in ("first_command", "train_command"):
+        monkeypatch.setattr(runner, name, training("open(r'{folder}/count', 'a').write('x')"))
+    assert Runner(places).go_through(TWO.runs()) == []
+    places.scores(TWO.runs()[0]).unlink()
+    assert Runner(places).go_through(TWO.runs()) == []
+    counts = sorted(places.work.rglob("count"))
+    assert [str(path.parent.relative_to(places.work)) for path in counts] == ["two-b-1", "two-b-1/first"]
+    assert [path.read_text() for path in counts] == ["x", "x"]
