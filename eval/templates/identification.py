@@ -1,0 +1,87 @@
+"""1:N identification: ranks of mated probes, and misses at a rate of false alarms among those who are in no gallery."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Sequence, Union
+
+import numpy as np
+
+from eval.bootstrap import draw_resamples, weighted_tpr
+from eval.operating_points import OperatingPoint, operating_point
+
+BLOCK = 2048  # probes at once
+Subjects = Union[Sequence[str], np.ndarray]  # people's names
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a gallery answers to each of P probes. mated: whether the person is in it. rank: of the person, from 1; 0
+    for those who are not. score: of the person's own entry; of a probe that is not mated, the highest. best: whose the
+    highest is, a place in the gallery's people in the order of their names. subject: whose probe, as a number from 0.
+    """
+
+    mated: np.ndarray
+    rank: np.ndarray
+    score: np.ndarray
+    best: np.ndarray
+    best_score: np.ndarray
+    subject: np.ndarray
+
+    def hit_rate(self, rank: int) -> float:
+        """The share of mated probes whose person is among the first `rank`."""
+        return float(np.mean(self.rank[self.mated] <= rank))
+
+    def misses(self, fpir: float) -> OperatingPoint:
+        """At the largest observed share of non-mated probes with any answer above the threshold that does not exceed
+        `fpir`; FNIR is 1 - tpr, at whatever rank the person is."""
+        tail = -np.sort(-self.score[~self.mated])
+        return operating_point(np.sort(self.score[self.mated]), tail, len(tail), fpir)
+
+
+def search(gallery: np.ndarray, gallery_subject: Subjects, probes: np.ndarray, probe_subject: Subjects,
+           step: Callable[[int], object] = lambda probes: None) -> Search:
+    """Each of (P, D) probes against (G, D) normalised templates, in blocks.
+
+    A person with several templates in the gallery has the best of their scores. Whoever scores as high as the probe's
+    own person counts as before it, so that a model that gives everyone the same score identifies nobody.
+    """
+    people, entry = np.unique(np.asarray(gallery_subject), return_inverse=True)
+    order = np.argsort(entry, kind="stable")
+    starts = np.searchsorted(entry[order], np.arange(len(people)))
+    wanted = np.asarray(probe_subject)
+    place = np.minimum(np.searchsorted(people, wanted), len(people) - 1)
+    mated = people[place] == wanted
+    rank, score = np.zeros(len(probes), np.int64), np.empty(len(probes), np.float32)
+    best, best_score = np.empty(len(probes), np.int64), np.empty(len(probes), np.float32)
+    for first in range(0, len(probes), BLOCK):
+        rows = np.arange(first, min(first + BLOCK, len(probes)))
+        cosines = np.maximum.reduceat((probes[rows] @ gallery.T)[:, order], starts, axis=1)
+        best[rows] = cosines.argmax(axis=1)
+        best_score[rows] = cosines.max(axis=1)
+        own = cosines[np.arange(len(rows)), place[rows]]
+        score[rows] = np.where(mated[rows], own, best_score[rows])
+        rank[rows] = np.where(mated[rows], (cosines >= own[:, None]).sum(axis=1), 0)
+        step(len(rows))
+    return Search(mated, rank, score, best, best_score, np.unique(wanted, return_inverse=True)[1])
+
+
+def resampled(found: Search, ranks: Sequence[int], fpirs: Sequence[float], resamples: int,
+              seed: int) -> dict[str, np.ndarray]:
+    """(resamples,) values of each rate by name (`rank 1`, `fnir 0.01`), over the people of the probes."""
+    people = int(found.subject.max()) + 1
+    drawn = draw_resamples(people, resamples, seed)
+    mated = found.subject[found.mated]
+    counts = np.bincount(mated, minlength=people)
+    draws = {}
+    with np.errstate(invalid="ignore"):
+        for rank in ranks:
+            hits = np.bincount(mated, found.rank[found.mated] <= rank, people)
+            draws[f"rank {rank}"] = (drawn @ hits) / (drawn @ counts)
+    rising = np.argsort(found.score[found.mated], kind="stable")
+    falling = np.argsort(-found.score[~found.mated], kind="stable")
+    genuine, tail = found.score[found.mated][rising], found.score[~found.mated][falling]
+    others = found.subject[~found.mated][falling]
+    for fpir in fpirs if len(tail) else ():
+        draws[f"fnir {fpir:g}"] = 1 - np.array([weighted_tpr(genuine, one[mated[rising]], tail, one[others],
+                                                             float(one[others].sum()), fpir) for one in drawn])
+    return draws

@@ -1,0 +1,149 @@
+"""`identify`: who of a gallery somebody is, from one's own folders, with people who are in no gallery."""
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import write_atomic
+from common.progress import meter
+from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_model_flag, check_outputs, fpr_list
+from eval.face_sets import FaceSet, open_face_set
+from eval.models import ModelName, embed_batches, parse_models
+from eval.scores import normalise
+from eval.set_embeddings import image_size, open_embedder
+from eval.templates.identification import Search, resampled, search
+from eval.templates.identification_table import RANKS, as_row, table
+
+log = logging.getLogger(__name__)
+DESCRIPTION = """\
+Search every image of a probe set in a gallery of people, and tell how often the right one is found.
+
+  python -m eval identify --model runs/a/model,3 --gallery enrolled/ --probe visits/ --unknown strangers/
+
+Each is a folder of folders by identity, or a packed set. A person of the gallery is the normalised sum of the images'
+normalised embeddings; a probe is an image (--by-person: a person's images together). Names say who is who: probes of
+people who are not in the gallery, and all of --unknown, are strangers. With strangers, FNIR at FPIR: the share of
+probes of known people that are missed at the threshold at which the share of strangers taken for somebody is FPIR."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """The command's flags."""
+    parser = subparsers.add_parser("identify", help="a gallery, probes and strangers", description=DESCRIPTION)
+    add_model_flag(parser)
+    parser.add_argument("--gallery", required=True, metavar="G", help="the people who are known")
+    parser.add_argument("--probe", required=True, metavar="P", help="other images of them")
+    parser.add_argument("--unknown", metavar="U", help="people who are not in the gallery")
+    parser.add_argument("--by-person", action="store_true", help="a probe is all images of a person together")
+    parser.add_argument("--fpir", type=fpr_list, default="0.01,0.1", metavar="RATE[,RATE...]",
+                        help="rates of strangers taken for somebody")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers there too, by model")
+    parser.add_argument("--scores", metavar="DIR", help="write each probe's answer to DIR/identify.csv (of several "
+                        "models, to DIR/MODEL-identify.csv)")
+    add_embedding_flags(parser)
+    add_bootstrap_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Embed the sets, search, print, write."""
+    check_outputs(args, ("json",), ("scores",))
+    models = parse_models(args.model)
+    for model in models:
+        if model.embeddings:
+            raise UserError(f"--model {model.text}: three sets are embedded, so a network is needed")
+    rows: dict[str, Any] = {}
+    with ExitStack() as stack:
+        gallery, probe = (stack.enter_context(open_face_set(Path(path))) for path in (args.gallery, args.probe))
+        unknown = stack.enter_context(open_face_set(Path(args.unknown))) if args.unknown else None
+        _check(args, gallery, probe, unknown)
+        for model in models:
+            found, names = _search(model, gallery, [probe, *([unknown] if unknown else [])], args)
+            draws = resampled(found, RANKS, args.fpir, args.bootstrap, args.seed) if args.bootstrap else {}
+            if len(models) > 1:
+                print(f"{model.text}:")
+            print(table({f"{len(gallery.people)} people of {args.gallery}": found},
+                        {f"{len(gallery.people)} people of {args.gallery}": draws}, args.fpir))
+            rows[model.text] = {**as_row(found, draws, args.fpir), "gallery": args.gallery, "probe": args.probe,
+                                "unknown": args.unknown, "by_person": args.by_person, "flip": not args.no_flip,
+                                "layer": args.layer, "bootstrap": args.bootstrap, "seed": args.seed}
+            if args.scores:
+                name = "identify.csv" if len(models) == 1 else f"{model.stem}-identify.csv"
+                _write(Path(args.scores) / name, found, names, sorted(set(gallery.people)))
+    if args.json:
+        write_atomic(args.json, json.dumps(rows, indent=1) + "\n")
+    return 0
+
+
+def _check(args: argparse.Namespace, gallery: FaceSet, probe: FaceSet, unknown: FaceSet | None) -> None:
+    """UserError where nobody of the probes is in the gallery, or somebody of --unknown is."""
+    known = set(gallery.people)
+    if not known & set(probe.people):
+        raise UserError(f"--probe {args.probe}: has nobody of --gallery {args.gallery}; the folders of a person must "
+                        "have the same name in both")
+    inside = sorted(known & set(unknown.people)) if unknown else []
+    if inside:
+        raise UserError(f"--unknown {args.unknown}: {inside[0]} is in the gallery"
+                        + (f", and {len(inside) - 1} others are" if len(inside) > 1 else ""))
+    strangers = sorted(set(probe.people) - known)
+    if strangers:
+        log.info("%s: %d people are not in the gallery and count as strangers, %s the first", args.probe,
+                 len(strangers), strangers[0])
+    copies = len({_digest(gallery, number) for number in range(len(gallery.names))}
+                 & {_digest(probe, number) for number in range(len(probe.names))})
+    if copies:
+        log.warning("%s: %d images are in the gallery too; finding them says nothing of a model", args.probe, copies)
+
+
+def _digest(faces: FaceSet, number: int) -> bytes:
+    return hashlib.blake2b(faces.read(number), digest_size=16).digest()
+
+
+def _search(model: ModelName, gallery: FaceSet, asked: list[FaceSet],
+            args: argparse.Namespace) -> tuple[Search, list[tuple[str, str]]]:
+    """The answers, and (image or person, person) of each probe."""
+    embedder = open_embedder(model, args, image_size(gallery))
+    made = []
+    for faces in (gallery, *asked):
+        with meter(len(faces.names), f"{model.text}: {faces.path}", "images") as bar:
+            batches = faces.batches(embedder.batch_size, embedder.image_size, hashlib.sha256())
+            made.append(embed_batches(embedder, batches, not args.no_flip, bar.update)[0])
+    entries = _by_person(gallery, made[0])
+    probes, names = [], []
+    for faces, unit in zip(asked, made[1:]):
+        people = np.asarray(faces.people)
+        probes.append(_by_person(faces, unit) if args.by_person else unit)
+        names += [(name, name) for name in faces.people] if args.by_person else list(zip(
+            faces.names, people[faces.labels].tolist()))
+    subjects = [subject for _, subject in names]
+    with meter(len(names), "search", "probes") as bar:
+        return search(entries, gallery.people, np.concatenate(probes), subjects, bar.update), names
+
+
+def _by_person(faces: FaceSet, unit: np.ndarray) -> np.ndarray:
+    """(people, D) the normalised sum of each person's normalised embeddings."""
+    sums = np.zeros((len(faces.people), unit.shape[1]))
+    np.add.at(sums, faces.labels, unit)
+    return normalise(sums).astype(np.float32)
+
+
+def _write(path: Path, found: Search, names: list[tuple[str, str]], people: list[str]) -> None:
+    """A row for each probe: who it is, who is most like it, and the person's own rank and score."""
+    stream = io.StringIO()
+    rows = csv.writer(stream, lineterminator="\n")
+    rows.writerow(["probe", "person", "in_gallery", "best", "best_cosine", "rank", "cosine"])
+    for number, (name, person) in enumerate(names):
+        own = [int(found.rank[number]), f"{found.score[number]:.6f}"] if found.mated[number] else ["", ""]
+        rows.writerow([name, person, int(found.mated[number]), people[found.best[number]],
+                       f"{found.best_score[number]:.6f}", *own])
+    write_atomic(path, stream.getvalue().encode("utf-8", "surrogateescape"))
+    log.info("%d answers in %s", len(names), path)

@@ -1,0 +1,167 @@
+"""`ijb`: verification and identification of templates by the protocols of IJB-B and IJB-C."""
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.arguments import image_size
+from common.errors import UserError
+from common.files import write_atomic
+from common.progress import meter
+from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_model_flag, check_outputs, fpr_list
+from eval.models import ModelName, parse_models
+from eval.opening import EmbeddingSettings
+from eval.templates import ijb_files
+from eval.templates.aggregation import Switches, TemplateSums
+from eval.templates.identification import Search, resampled, search
+from eval.templates.identification_table import RANKS, as_row, table
+from eval.templates.ijb_images import Lost, embed_images
+from eval.templates.verification import nearest_curve, nearest_rate, rates, score_pairs
+
+log = logging.getLogger(__name__)
+PROTOCOLS = ("1:1", "1:N")
+DESCRIPTION = """\
+Score a model by the protocols of IJB-B and IJB-C, whose unit is a template: several images and videos of one person.
+
+  python -m eval ijb --model runs/a/model,3 --images IJBC/loose_crop --meta IJBC/meta
+  python -m eval ijb --model runs/a/model,3 --images IJBC/loose_crop --meta IJBC/meta --protocol 1:1 --image-norms drop
+
+META holds *_name_5pts_score.txt, *_face_tid_mid.txt, for 1:1 *_template_pair_label.txt, and for 1:N *gallery*.csv and
+*probe_mixed*.csv. Crops are made by the five landmarks. A template: the mean over the images of each medium, media
+added, normalised. Three switches change it, which every tool calls otherwise (docs/protocols.md has the table):
+  --image-norms       keep: an image counts by the length of its embedding; drop: all alike
+  --detector-score    use: an image counts by the detector's score; ignore: it does not
+  --no-flip           the mirror image is not added
+1:1 gives TPR at our convention (the largest observed FPR that does not exceed the one asked for), and at the point
+whose FPR is nearest, which published numbers use. 1:N gives ranks for each gallery apart, and FNIR where FPIR is the
+share of probes of people outside the gallery whose highest score is above the threshold."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """The command's flags."""
+    parser = subparsers.add_parser("ijb", help="the template protocols of IJB-B and IJB-C", description=DESCRIPTION)
+    add_model_flag(parser)
+    parser.add_argument("--images", required=True, metavar="DIR", help="folder of the images, IJB's loose_crop")
+    parser.add_argument("--meta", required=True, metavar="DIR", help="folder of the protocol's lists")
+    parser.add_argument("--protocol", type=_protocols, default="1:1,1:N", metavar="1:1,1:N", help="what to score")
+    parser.add_argument("--gallery", nargs="+", metavar="FILE.csv",
+                        help="galleries of 1:N, TEMPLATE_ID,SUBJECT_ID (default: those in --meta)")
+    parser.add_argument("--probe", nargs="+", metavar="FILE.csv", help="probes of 1:N (default: those in --meta)")
+    parser.add_argument("--image-norms", choices=("keep", "drop"), default="keep",
+                        help="whether an image counts by its embedding's length")
+    parser.add_argument("--detector-score", choices=("use", "ignore"), default="use",
+                        help="whether an image counts by the detector's score")
+    parser.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W", help="of the crops")
+    parser.add_argument("--fpr", type=fpr_list, default="1e-6,1e-5,1e-4,1e-3,1e-2,1e-1", metavar="RATE[,RATE...]",
+                        help="false positive rates of 1:1")
+    parser.add_argument("--fpir", type=fpr_list, default="0.01,0.1", metavar="RATE[,RATE...]",
+                        help="rates of false alarms of 1:N")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers there too, by model")
+    add_embedding_flags(parser, keep=True)
+    add_bootstrap_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the lists, embed, add up the templates, score, print."""
+    check_outputs(args, ("json",), ("embeddings",))
+    models = parse_models(args.model)
+    meta, folder = Path(args.meta), Path(args.images)
+    if not folder.is_dir() and not all(model.embeddings for model in models):
+        raise UserError(f"--images {folder}: there is no such folder")
+    images = ijb_files.read_images(meta)
+    pairs = ijb_files.find(meta, ijb_files.PAIRS) if "1:1" in args.protocol else None
+    searches = _searches(args, meta, images.templates) if "1:N" in args.protocol else None
+    switches = Switches(args.image_norms == "keep", args.detector_score == "use")
+    rows: dict[str, dict[str, Any]] = {}
+    for model in models:
+        lost = Lost()
+        unit = _templates(model, images, folder, switches, args, lost)
+        told = f"{len(images.templates)} templates of {len(images.names)} images; image norms " \
+               f"{'kept' if switches.keep_norms else 'dropped'}, detector score " \
+               f"{'used' if switches.detector_score else 'ignored'}, mirror images " \
+               f"{'left out' if args.no_flip else 'added'}"
+        print(f"{model.text}: {told}")
+        row: dict[str, Any] = {"templates": len(images.templates), "images": len(images.names),
+                               "image_norms": args.image_norms, "detector_score": args.detector_score,
+                               "flip": not args.no_flip, "layer": args.layer, "lost_images": lost.count}
+        if lost.count:
+            log.warning("%s: %d of %d images could not be had and count for nothing: %s%s", folder, lost.count,
+                        len(images.names), ", ".join(lost.names), ", ..." if lost.count > len(lost.names) else "")
+        if pairs is not None:
+            row["1:1"] = _verify(unit, pairs, images.templates, args)
+        if searches is not None:
+            row["1:N"] = _identify(unit, searches, args)
+        rows[model.text] = row
+    if args.json:
+        write_atomic(args.json, json.dumps(rows, indent=1) + "\n")
+    return 0
+
+
+def _searches(args: argparse.Namespace, meta: Path, templates: np.ndarray) -> dict[str, tuple[np.ndarray, ...]]:
+    """By the gallery's name (places, subjects) of it and of the probes."""
+    galleries = [Path(path) for path in args.gallery] if args.gallery else ijb_files.find_galleries(meta)
+    probes = [Path(path) for path in args.probe] if args.probe else ijb_files.find_probes(meta)
+    asked = ijb_files.read_subjects(probes, templates)
+    return {path.stem: (*ijb_files.read_subjects([path], templates), *asked) for path in galleries}
+
+
+def _templates(model: ModelName, images: ijb_files.Images, folder: Path, switches: Switches, args: argparse.Namespace,
+               lost: Lost) -> np.ndarray:
+    sums = TemplateSums(len(images.templates), images.member_image, images.member_template, images.member_medium,
+                        images.scores, switches)
+    for first, unit, norms in embed_images(model, images, folder, args.image_size, EmbeddingSettings.of(args), lost):
+        sums.add(first, unit, norms)
+    return sums.templates()
+
+
+def _verify(unit: np.ndarray, pairs: Path, templates: np.ndarray, args: argparse.Namespace) -> dict[str, Any]:
+    """1:1, printed."""
+    total = pairs.stat().st_size // 12  # about a pair a dozen bytes
+    with meter(total, "1:1", "pairs") as bar:
+        scores = score_pairs(unit, ijb_files.read_pairs(pairs, templates), bar.update)
+    if not len(scores.genuine) or not len(scores.impostor):
+        raise UserError(f"{pairs}: has {len(scores.genuine)} pairs of one person and {len(scores.impostor)} of two; "
+                        "both are needed")
+    curve = nearest_curve(scores)
+    points = [rates(scores, fpr) for fpr in args.fpr]
+    print(f"  1:1, {len(scores.genuine)} genuine and {len(scores.impostor)} impostor pairs")
+    print(f"    {'FPR':>7}  {'TPR %':>8}  {'false accepts':>13}  {'distance':>8}  {'cosine':>7}  "
+          f"{'TPR % at the nearest FPR':>24}")
+    row: dict[str, Any] = {"genuine": len(scores.genuine), "impostors": len(scores.impostor), "thresholds": {},
+                           "tpr_at_nearest_fpr": {}}
+    for point in points:
+        nearest = nearest_rate(curve, point.fpr_target)
+        text = "-" if point.tpr is None else f"{'~' if point.few else ''}{100 * point.tpr:.2f}"
+        print(f"    {point.fpr_target:>7g}  {text:>8}  {point.false_accepts:>13}  {point.threshold:>8.4f}  "
+              f"{point.cosine:>7.4f}  {100 * nearest:>24.2f}")
+        row["thresholds"][f"{point.fpr_target:g}"] = point.as_row()
+        row["tpr_at_nearest_fpr"][f"{point.fpr_target:g}"] = nearest
+    return row
+
+
+def _identify(unit: np.ndarray, searches: dict[str, tuple[np.ndarray, ...]],
+              args: argparse.Namespace) -> dict[str, Any]:
+    """1:N, each gallery apart, printed."""
+    found: dict[str, Search] = {}
+    for name, (gallery, subjects, probes, asked) in searches.items():
+        with meter(len(probes), name, "probes") as bar:
+            found[name] = search(unit[gallery], subjects, unit[probes], asked, bar.update)
+        if not found[name].mated.any():
+            raise UserError(f"{name}: no probe is of a person of this gallery; do the subjects agree?")
+    draws = {name: resampled(one, RANKS, args.fpir, args.bootstrap, args.seed) if args.bootstrap else {}
+             for name, one in found.items()}
+    print("\n".join("  " + line for line in table(found, draws, args.fpir).splitlines()))
+    return {name: as_row(one, draws[name], args.fpir) for name, one in found.items()}
+
+
+def _protocols(text: str) -> list[str]:
+    found = list(dict.fromkeys(part.strip().upper() for part in text.split(",")))
+    if not all(part in PROTOCOLS for part in found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 1:1, 1:N or 1:1,1:N")
+    return found

@@ -1,0 +1,161 @@
+"""The lists of IJB-B and IJB-C: templates and media of images, landmarks, pairs of templates, galleries and probes."""
+from __future__ import annotations
+
+import glob
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator
+
+import numpy as np
+
+from common.errors import UserError
+from common.tables import read_table
+from common.text_files import read_lines
+
+TEMPLATES, PAIRS, LANDMARKS = "*_face_tid_mid.txt", "*_template_pair_label.txt", "*_name_5pts_score.txt"
+GALLERIES, PROBES = "*gallery*.csv", ("*probe_mixed*.csv", "*probe*.csv")
+CHUNK = 1 << 24  # bytes of the list of pairs at once: some 1.3 million of them
+COLUMNS = {"template_id": ("template",), "subject_id": ("subject",)}
+FORM = "a first line TEMPLATE_ID,SUBJECT_ID"
+LARGEST_ID = 1 << 31
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a protocol. names: (N,) different files; points: (N, 5, 2) landmarks, pixels; scores: (N,) of the
+    detector. member_image, member_template, member_medium: (M,) the image, by its place, of each template and medium;
+    templates: (T,) the templates' numbers, rising, and member_template a place in them."""
+
+    names: list[str]
+    points: np.ndarray
+    scores: np.ndarray
+    member_image: np.ndarray
+    member_template: np.ndarray
+    member_medium: np.ndarray
+    templates: np.ndarray
+
+
+def find(meta: Path, pattern: str) -> Path:
+    """The file of a kind in the folder; UserError where there is none, or several."""
+    found = sorted(glob.glob(str(Path(glob.escape(str(meta))) / pattern)))
+    if len(found) != 1:
+        raise UserError(f"--meta {meta}: holds {len(found) or 'no'} files {pattern}; one is needed")
+    return Path(found[0])
+
+
+def read_images(meta: Path) -> Images:
+    """Of `*_face_tid_mid.txt` (`image template medium`) and `*_name_5pts_score.txt` (`image`, ten coordinates, score).
+
+    UserError names the line that is none, or an image that has no landmarks.
+    """
+    if not meta.is_dir():
+        raise UserError(f"--meta {meta}: there is no such folder")
+    source = find(meta, LANDMARKS)
+    places: dict[str, int] = {}
+    numbers = []
+    for line_number, line in read_lines(source, "list of landmarks"):
+        fields = line.split()
+        try:
+            values = [float(field) for field in fields[-11:]]
+        except ValueError:
+            values = []
+        if len(fields) < 12 or len(values) != 11 or not np.isfinite(values).all():
+            raise UserError(f"{source}: line {line_number} is not an image, ten coordinates and a score")
+        name = " ".join(fields[:-11])
+        if places.setdefault(name, len(places)) != len(places) - 1:
+            raise UserError(f"{source}: line {line_number}: {name} stands there already")
+        numbers.append(values)
+    listed = find(meta, TEMPLATES)
+    members = []
+    for line_number, line in read_lines(listed, "list of templates"):
+        fields = line.rsplit(None, 2)
+        if len(fields) != 3 or not all(field.isdigit() and int(field) < LARGEST_ID for field in fields[1:]):
+            raise UserError(f"{listed}: line {line_number} is not `image template medium`")
+        if fields[0] not in places:
+            raise UserError(f"{listed}: line {line_number}: {fields[0]} has no landmarks in {source}")
+        members.append((places[fields[0]], int(fields[1]), int(fields[2])))
+    if not members:
+        raise UserError(f"{listed}: is empty")
+    rows, table = np.array(members), np.array(numbers)
+    templates, place = np.unique(rows[:, 1], return_inverse=True)
+    return Images(list(places), table[:, :10].reshape(-1, 5, 2), table[:, 10], rows[:, 0], place, rows[:, 2], templates)
+
+
+def read_pairs(path: Path, templates: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield (left, right, same) of `t1 t2 0|1`, a few million pairs at a time: places in `templates`, and bool.
+
+    UserError for a line that is no pair, or names a template that is not there.
+    """
+    rest, number = b"", 1
+    with open(path, "rb") as stream:
+        while True:
+            read = stream.read(CHUNK)
+            data = rest + read
+            end = len(data) if not read else data.rfind(b"\n") + 1
+            whole, rest = data[:end], data[end:]
+            if whole.strip():
+                yield _pairs_of(whole, path, number, templates)
+            number += whole.count(b"\n")
+            if not read:
+                return
+
+
+def _pairs_of(data: bytes, path: Path, first: int, templates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of text that is no numbers: it ends early, and is told
+        values = np.fromstring(data, np.int64, sep=" ")
+    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    rows = values.reshape(-1, 3) if len(values) % 3 == 0 else values[:0].reshape(0, 3)
+    if len(rows) != lines or not ((rows[:, 2] == 0) | (rows[:, 2] == 1)).all():
+        lines_seen = 0
+        for place, line in enumerate(data.split(b"\n")):
+            fields = line.split()
+            lines_seen += bool(fields)
+            if fields and not (len(fields) == 3 and all(map(bytes.isdigit, fields)) and fields[2] in (b"0", b"1")):
+                raise UserError(f"{path}: line {first + place} is not `template template 0` or `... 1`")
+        rows = np.array(data.split(), np.int64).reshape(lines_seen, 3)  # there are empty lines
+    places = np.searchsorted(templates, rows[:, :2])
+    known = templates[np.minimum(places, len(templates) - 1)] == rows[:, :2]
+    if not known.all():
+        at = int(np.argmin(known.all(axis=1)))
+        missing = rows[at, int(np.argmin(known[at]))]
+        raise UserError(f"{path}: names template {missing}, which has no image")
+    return places[:, 0], places[:, 1], rows[:, 2] == 1
+
+
+def read_subjects(paths: list[Path], templates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(places in `templates`, subjects as text) of tables `TEMPLATE_ID,SUBJECT_ID`, each template once, in order.
+
+    UserError for a row that is none, a template that has no image, or one of two subjects.
+    """
+    subjects: dict[int, str] = {}
+    for path in paths:
+        for row in read_table(path, COLUMNS, FORM):
+            number = row["template_id"]
+            if not number.isdigit() or int(number) >= LARGEST_ID or not row["subject_id"]:
+                raise UserError(f"{row.where} is not TEMPLATE_ID,SUBJECT_ID")
+            place = int(np.searchsorted(templates, int(number)))
+            if place == len(templates) or templates[place] != int(number):
+                raise UserError(f"{row.where}: template {number} has no image")
+            if subjects.setdefault(place, row["subject_id"]) != row["subject_id"]:
+                raise UserError(f"{row.where}: template {number} is of subject {subjects[place]} elsewhere")
+    if not subjects:
+        raise UserError(f"{paths[0]}: names no template")
+    return np.array(list(subjects)), np.array(list(subjects.values()))
+
+
+def find_galleries(meta: Path) -> list[Path]:
+    """The galleries of 1:N in the folder, G1 and G2; UserError where there are none."""
+    found = sorted(meta.glob(GALLERIES))
+    if not found:
+        raise UserError(f"--meta {meta}: holds no {GALLERIES} for 1:N; give --gallery, or --protocol 1:1")
+    return found
+
+
+def find_probes(meta: Path) -> list[Path]:
+    """The probes of 1:N: the mixed ones where there are such; UserError where there are none."""
+    found = next((some for some in (sorted(meta.glob(pattern)) for pattern in PROBES) if some), [])
+    if not found:
+        raise UserError(f"--meta {meta}: holds no {PROBES[1]} for 1:N; give --probe, or --protocol 1:1")
+    return found

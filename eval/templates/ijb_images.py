@@ -1,0 +1,120 @@
+"""The images of IJB, cropped by their landmarks and embedded, or their embeddings from a file."""
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterator
+
+import numpy as np
+
+from common.environment import usable_cores
+from common.errors import UserError
+from common.parallel import ordered_map
+from common.progress import meter
+from eval.batches import stacked
+from eval.embedding_file import Embeddings, load_embeddings
+from eval.embedding_store import meta_of, stored, write_stored
+from eval.models import ModelName
+from eval.opening import EmbeddingSettings, OpenModel
+from eval.templates.ijb_files import Images
+from images.alignment import align
+from images.codec import ImageError, decode
+
+log = logging.getLogger(__name__)
+PART = 4096  # embeddings handed on at once
+
+
+@dataclass
+class Lost:
+    """Images that could not be had: names of the first, and how many."""
+
+    names: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, name: str, why: str) -> None:
+        """One more."""
+        self.count += 1
+        if len(self.names) < 5:
+            self.names.append(f"{name} ({why})")
+
+
+def lists_digest(images: Images) -> str:
+    """sha256 of the names and landmarks: what an embeddings file of these images is known by."""
+    digest = hashlib.sha256("\0".join(images.names).encode("utf-8", "surrogateescape"))
+    digest.update(images.points.astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def embed_images(model: ModelName, images: Images, folder: Path, size: tuple[int, int], settings: EmbeddingSettings,
+                 lost: Lost) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield (place of the first, (n, D) normalised embeddings, (n,) lengths) of all images in their order.
+
+    An image that cannot be had has length 0 and is told to `lost`. UserError where the first image is not in the
+    folder, or an embeddings file is of other images.
+    """
+    digest = lists_digest(images)
+    if model.embeddings:
+        yield from _parts(_read(model, images, digest, settings))
+        return
+    opened = OpenModel(model, settings)
+    found = stored(opened, digest, settings) if settings.keep else None
+    if found is not None and list(found.names) == images.names:
+        yield from _parts(found)
+        return
+    if not (folder / images.names[0]).is_file():
+        raise UserError(f"--images {folder}: has no {images.names[0]}, the first image of the lists; IJB's folder is "
+                        "loose_crop")
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    for first, unit, norms in _embed(opened, images, folder, size, settings, lost):
+        if settings.keep:
+            kept.append((unit, norms))
+        yield first, unit, norms
+    if settings.keep:
+        unit, norms = (np.concatenate(some) for some in zip(*kept))
+        write_stored(opened, Embeddings(unit, norms, np.array(images.names), None,
+                                        meta_of(opened, str(folder), digest, settings)), settings)
+
+
+def _embed(opened: OpenModel, images: Images, folder: Path, size: tuple[int, int], settings: EmbeddingSettings,
+           lost: Lost) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    embedder = opened.embedder(size)
+    reasons: dict[int, str] = {}
+
+    def crop(place: int) -> np.ndarray:
+        try:
+            return align(decode((folder / images.names[place]).read_bytes()), images.points[place], *size)
+        except (OSError, ImageError, ValueError) as error:
+            reasons[place] = (error.strerror if isinstance(error, OSError) else str(error)) or "unusable"
+            return np.zeros((*size, 3), np.uint8)
+
+    first = 0
+    crops = ordered_map(crop, range(len(images.names)), usable_cores())
+    with meter(len(images.names), opened.name.text, "images") as bar:
+        for views in embedder.embed(stacked(crops, embedder.batch_size), settings.flip):
+            added = views.sum(axis=0)
+            norms = np.linalg.norm(added, axis=1)
+            unit = added / np.where(norms == 0, 1, norms)[:, None]
+            for place in range(first, first + len(norms)):
+                if place in reasons:
+                    norms[place - first] = 0
+                    lost.add(images.names[place], reasons.pop(place))
+            yield first, unit.astype(np.float32), norms.astype(np.float32)
+            first += len(norms)
+            bar.update(len(norms))
+
+
+def _read(model: ModelName, images: Images, digest: str, settings: EmbeddingSettings) -> Embeddings:
+    made = load_embeddings(model.embeddings)
+    if list(made.names) != images.names or made.digest_of("set") not in (None, digest):
+        raise UserError(f"--model {model.text}: is of other images, or other landmarks, than the lists")
+    if made.meta.get("flip", settings.flip) != settings.flip:
+        raise UserError(f"--model {model.text}: was made {'without' if settings.flip else 'with'} mirror images; "
+                        f"{'give' if settings.flip else 'leave out'} --no-flip")
+    return made
+
+
+def _parts(made: Embeddings) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    for first in range(0, len(made.norms), PART):
+        yield first, made.embeddings[first:first + PART], made.norms[first:first + PART]

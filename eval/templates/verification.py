@@ -1,0 +1,71 @@
+"""1:1 verification of templates: scores of millions of pairs, and the rates by both conventions in use."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Iterable
+
+import numpy as np
+
+from eval.operating_points import OperatingPoint, operating_point
+
+BLOCK = 1 << 15  # pairs scored at once
+NOTHING = -2.0  # the score of a pair with a template of no usable image: below every cosine
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """genuine, impostor: float32 cosines, sorted, rising."""
+
+    genuine: np.ndarray
+    impostor: np.ndarray
+
+
+def score_pairs(unit: np.ndarray, pairs: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+                step: Callable[[int], object] = lambda pairs: None) -> PairScores:
+    """Cosines of (T, D) normalised templates; pairs: (left, right, same) parts. Four bytes a pair are kept."""
+    empty = ~unit.any(axis=1)
+    kinds: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for left, right, same in pairs:
+        scores = np.empty(len(left), np.float32)
+        for first in range(0, len(left), BLOCK):
+            rows = slice(first, first + BLOCK)
+            scores[rows] = np.einsum("nd,nd->n", unit[left[rows]], unit[right[rows]])
+            step(len(left[rows]))
+        scores[empty[left] | empty[right]] = NOTHING
+        kinds[0].append(scores[same])
+        kinds[1].append(scores[~same])
+    genuine, impostor = (np.concatenate([np.zeros(0, np.float32), *some]) for some in kinds)
+    genuine.sort()
+    impostor.sort()
+    return PairScores(genuine, impostor)
+
+
+def rates(scores: PairScores, fpr: float) -> OperatingPoint:
+    """At the largest observed FPR that does not exceed `fpr`: our convention."""
+    return operating_point(scores.genuine, scores.impostor[::-1], len(scores.impostor), fpr)
+
+
+def nearest_curve(scores: PairScores) -> tuple[np.ndarray, np.ndarray]:
+    """(FPR, TPR) of the points that scikit-learn's `roc_curve` gives with its defaults: every threshold, less those
+    between two others on a straight line. Published numbers are read off it."""
+    every = np.concatenate([scores.genuine, scores.impostor])
+    order = np.argsort(-every, kind="stable")
+    same = order < len(scores.genuine)
+    falling = every[order]
+    del every, order
+    last = np.append(np.flatnonzero(falling[1:] != falling[:-1]), len(falling) - 1)
+    positives = np.cumsum(same, dtype=np.int32)[last]
+    negatives = (last + 1).astype(np.int32) - positives
+    del falling, same
+    if len(positives) > 2:
+        bend = (np.diff(negatives, 2) != 0) | (np.diff(positives, 2) != 0)
+        kept = np.concatenate([[True], bend, [True]])
+        positives, negatives = positives[kept], negatives[kept]
+    return (np.concatenate([[0.0], negatives / len(scores.impostor)]),
+            np.concatenate([[0.0], positives / len(scores.genuine)]))
+
+
+def nearest_rate(curve: tuple[np.ndarray, np.ndarray], fpr: float) -> float:
+    """TPR at the point whose FPR is nearest to `fpr`, on either side; of several as near, the one of the largest."""
+    distance = np.abs(curve[0] - fpr)
+    return float(curve[1][len(distance) - 1 - int(np.argmin(distance[::-1]))])

@@ -1,0 +1,125 @@
+"""`python -m eval identify`: a gallery, probes and strangers, against loops in plain numpy."""
+from __future__ import annotations
+
+import csv
+import json
+
+import cv2
+import mxnet as mx
+import numpy as np
+import pytest
+from sklearn.preprocessing import normalize
+from small_nets import draw_parameters, forward, small_symbol
+from small_sets import draw, jpeg
+
+from common.errors import UserError
+from eval.__main__ import main
+from eval.templates.identification import Search, resampled
+
+SIZE = 48
+SETS = {"gallery": (range(0, 8), (1, 2)), "probe": (range(0, 10), (3, 4, 5)), "strangers": (range(20, 30), (1,))}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("identify")
+    symbol = small_symbol(8)
+    arguments, auxiliary = draw_parameters(symbol, (SIZE, SIZE), seed=3)
+    some = np.stack([draw(person, 0, SIZE) for person in range(30)])
+    arguments["fc1_beta"] -= mx.nd.array(forward(symbol, arguments, auxiliary, some).mean(axis=0))  # far apart
+    mx.model.save_checkpoint(str(folder / "net"), 0, symbol, arguments, auxiliary)
+    for name, (people, numbers) in SETS.items():
+        for person in people:
+            (folder / name / f"p{person:02d}").mkdir(parents=True)
+            for number in numbers:
+                (folder / name / f"p{person:02d}" / f"{number}.jpg").write_bytes(jpeg(draw(person, number, SIZE)))
+    return folder
+
+
+def embedded(place, name):
+    """(person, unit embedding) of each image of a set, by MXNet's plain forward pass."""
+    files = sorted((place / name).rglob("*.jpg"))
+    images = np.stack([cv2.imread(str(path))[..., ::-1] for path in files])
+    symbol, arguments, auxiliary = mx.model.load_checkpoint(str(place / "net"), 0)
+    views = [forward(symbol, arguments, auxiliary, np.ascontiguousarray(one)) for one in (images, images[:, :, ::-1])]
+    return [(path.parent.name, unit) for path, unit in zip(files, normalize(sum(views)))]
+
+
+def together(pairs):
+    people = {}
+    for person, unit in pairs:
+        people.setdefault(person, []).append(unit)
+    return {person: normalize(np.sum(units, axis=0)[None])[0] for person, units in people.items()}
+
+
+def run(place, *more):
+    out = place / "out.json"
+    assert main(["identify", "--model", f"{place}/net,0", "--gallery", f"{place}/gallery", "--probe", f"{place}/probe",
+                 "--json", str(out), "--devices", "cpu:0", "--fpir", "0.1,0.3", "--bootstrap", "30", *more]) == 0
+    return json.loads(out.read_text())[f"{place}/net,0"]
+
+
+@pytest.mark.parametrize("by_person", [False, True])
+def test_ranks_and_misses_are_those_of_a_loop(place, by_person):
+    found = run(place, "--unknown", f"{place}/strangers", *(["--by-person"] if by_person else []))
+    gallery = together(embedded(place, "gallery"))
+    probes = [*embedded(place, "probe"), *embedded(place, "strangers")]
+    if by_person:
+        probes = [*together(embedded(place, "probe")).items(), *together(embedded(place, "strangers")).items()]
+    ranks, mates, others = [], [], []
+    for person, unit in probes:
+        answers = {name: unit @ entry for name, entry in gallery.items()}
+        if person in gallery:
+            ranks.append(sorted(answers, key=answers.get, reverse=True).index(person) + 1)
+            mates.append(answers[person])
+        else:
+            others.append(max(answers.values()))
+    assert (found["mated"], found["non_mated"]) == (len(mates), len(others))
+    assert len(others) == (12 if by_person else 16)  # two people of the probes are in no gallery
+    for rank in (1, 5, 10):
+        assert found["rank"][str(rank)] == pytest.approx(np.mean(np.array(ranks) <= rank))
+    for fpir in (0.1, 0.3):
+        allowed = int(fpir * len(others) + 1e-9)
+        refused = sorted(others, reverse=True)[allowed]
+        assert found["fnir_at_fpir"][f"{fpir:g}"] == pytest.approx(np.mean(np.array(mates) <= refused))
+        assert found["thresholds"][f"{fpir:g}"]["few"] and found["thresholds"][f"{fpir:g}"]["false_accepts"] == allowed
+
+
+def test_every_answer_is_written(place):
+    run(place, "--unknown", f"{place}/strangers", "--scores", str(place / "scores"))
+    with open(place / "scores" / "identify.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    gallery, probes = together(embedded(place, "gallery")), embedded(place, "probe")
+    assert len(rows) == 30 + 10 and rows[0]["probe"] == "p00/3.jpg"
+    for row, (person, unit) in zip(rows, probes):
+        answers = {name: float(unit @ entry) for name, entry in gallery.items()}
+        assert row["person"] == person and row["best"] == max(answers, key=answers.get)
+        assert float(row["best_cosine"]) == pytest.approx(max(answers.values()), abs=1e-4)
+        assert row["in_gallery"] == str(int(person in gallery)) and (row["rank"] == "") == (person not in gallery)
+
+
+def test_without_strangers_there_is_no_fnir(place, capsys):
+    main(["identify", "--model", f"{place}/net,0", "--gallery", f"{place}/gallery", "--probe", f"{place}/gallery",
+          "--devices", "cpu:0", "--bootstrap", "0"])
+    assert "FNIR" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words, says", [
+    (["--probe", "strangers"], "has nobody of --gallery"),
+    (["--probe", "probe", "--unknown", "probe"], "p00 is in the gallery, and 7 others are"),
+    (["--probe", "gone"], "gone")])
+def test_sets_that_do_not_fit_are_told_before_work(place, words, says):
+    words = [word if word.startswith("-") else str(place / word) for word in words]
+    with pytest.raises(UserError, match=says):
+        main(["identify", "--model", f"{place}/net,0", "--gallery", f"{place}/gallery", *words])
+
+
+def test_intervals_are_over_people():
+    """Of people whose probes are all found or all missed, the interval is the binomial one over people."""
+    people = np.repeat(np.arange(60), 20)
+    hit = people < 30
+    found = Search(np.ones(1200, bool), np.where(hit, 1, 9), np.where(hit, 0.9, 0.1).astype(np.float32),
+                   np.zeros(1200, int), np.ones(1200, np.float32), people)
+    draws = resampled(found, (1,), (0.1,), 2000, 1)["rank 1"]
+    assert draws.mean() == pytest.approx(0.5, abs=0.01)
+    assert draws.std() == pytest.approx(np.sqrt(0.25 / 60), rel=0.1)  # not over probes, a quarter of that
