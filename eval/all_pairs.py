@@ -17,6 +17,7 @@ from common.environment import usable_cores
 from common.parallel import ordered_map
 
 BLOCK = 2048  # images a side of a block
+CODE_TYPE = cv2.CV_16U  # type: ignore[attr-defined]  # which OpenCV's stubs lack
 CODES = 1 << 16  # of the histogram: code = 32767 cosine + 32768; 0 is for pairs that do not count
 LEAST = -1.001  # below every cosine, whatever float32 makes of it
 NO_PAIR = -2.0  # the cosine of a pair that is genuine, an image with itself, or counted elsewhere
@@ -82,7 +83,7 @@ def score_all_pairs(left: Side, right: Side | None = None, keep: int = MOST_KEPT
             rooms.own = _Room()
         cosines = rooms.own.product(ours.unit[rows], theirs.unit[columns])
         if right is None and corner[0] == corner[1]:
-            cosines[np.tri(*cosines.shape, dtype=bool)] = NO_PAIR
+            cosines[np.tri(len(cosines), cosines.shape[1], dtype=bool)] = NO_PAIR
         if same_images and corner[0] == corner[1]:
             np.fill_diagonal(cosines, NO_PAIR)
         taken = _take_genuine(cosines, ours.person[rows], theirs.person[columns])
@@ -102,8 +103,8 @@ def score_all_pairs(left: Side, right: Side | None = None, keep: int = MOST_KEPT
     real = scores > LEAST
     scores, who = scores[real], who[real]
     rising = np.argsort(scores, kind="stable")
-    values, pairs = tail.sorted()
-    return AllPairs(scores[rising], who[rising], values, np.stack([order[pairs[:, 0]], others[pairs[:, 1]]], 1),
+    values, kept = tail.sorted()
+    return AllPairs(scores[rising], who[rising], values, np.stack([order[kept[:, 0]], others[kept[:, 1]]], 1),
                     int(histogram.sum()), histogram)
 
 
@@ -111,7 +112,8 @@ def _take_genuine(cosines: np.ndarray, rows: np.ndarray, columns: np.ndarray) ->
     """The genuine cosines of a block, whose sides are sorted by person, with the person; they no longer count in it."""
     people, first = np.unique(rows, return_index=True)
     last = np.append(first[1:], len(rows))
-    begin, end = np.searchsorted(columns, people, "left"), np.searchsorted(columns, people, "right")
+    begin = np.asarray(np.searchsorted(columns, people, "left"))
+    end = np.asarray(np.searchsorted(columns, people, "right"))
     taken = []
     for place in np.flatnonzero(end > begin):
         part = cosines[first[place]:last[place], begin[place]:end[place]]
@@ -134,7 +136,7 @@ class _Room:
     def count(self, cosines: np.ndarray) -> np.ndarray:
         """(CODES,) how many cosines have each code."""
         codes = self._codes[:cosines.size].reshape(cosines.shape)
-        cv2.addWeighted(cosines, 32767.0, cosines, 0.0, 32768.0, dst=codes, dtype=cv2.CV_16U)
+        cv2.addWeighted(cosines, 32767.0, cosines, 0.0, 32768.0, dst=codes, dtype=CODE_TYPE)
         return cv2.calcHist([codes], [0], None, [CODES], [0, CODES]).ravel().astype(np.int64)
 
     def at_least(self, cosines: np.ndarray, bound: float) -> np.ndarray:

@@ -30,9 +30,10 @@ def draw(curves: dict[str, list[Setting]], fpr: float, path: str) -> None:
                 values = [getattr(row.how, kind) for row in rows]
                 line, = panel.plot(values, [100 * (row.point.tpr or 0) for row in rows], marker="o", markersize=3,
                                    label=name)
-                if all(row.limits for row in rows):
-                    panel.fill_between(values, [100 * row.limits[0] for row in rows],
-                                       [100 * row.limits[1] for row in rows], color=line.get_color(), alpha=0.15)
+                limits = [row.limits for row in rows if row.limits]
+                if len(limits) == len(rows):
+                    panel.fill_between(values, [100 * low for low, _ in limits], [100 * high for _, high in limits],
+                                       color=line.get_color(), alpha=0.15)
             panel.set_xlabel(label)
             panel.grid(alpha=0.3)
         panels[0].set_ylabel(f"TPR at FPR {fpr:g}, %")

@@ -37,8 +37,9 @@ def choose_sides(args: argparse.Namespace, labels: np.ndarray,
                                 f"{'are ' + ', '.join(there[:8]) if there else 'are no groups: give --groups'}")
         one, other = (np.flatnonzero(groups == name) for name in named)
         sides = (one, None) if named[0] == named[1] else (one, other)
-    dummy = [Side(np.empty(0), labels[side]) if side is not None else None for side in sides]
-    genuine, impostors = count_pairs(*dummy)
+    left, right = sides
+    genuine, impostors = count_pairs(Side(np.empty(0), labels[left]),
+                                     None if right is None else Side(np.empty(0), labels[right]))
     if not genuine or not impostors:
         raise UserError(f"--set {args.set}: has {genuine} genuine and {impostors} impostor pairs; both are "
                         "needed")
@@ -121,6 +122,7 @@ def open_embedder(model: ModelName, args: argparse.Namespace, size: tuple[int, i
 def image_size(faces: FaceSet) -> tuple[int, int]:
     """(H, W) of the set's first image."""
     try:
-        return decode(faces.read(0)).shape[:2]
+        height, width = decode(faces.read(0)).shape[:2]
+        return height, width
     except ImageError as error:
         raise UserError(f"{faces.path}: {faces.names[0]} {error}") from None

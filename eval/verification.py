@@ -51,7 +51,7 @@ class VerificationSet:
             metrics.check_pairs(self.same, folds)
         except UserError as error:
             raise UserError(f"{self.path}: {error}") from None
-        odd = str(find_odd_pairs(self.order, self.same))
+        odd = str(find_odd_pairs(self.order.tolist(), self.same.tolist()))
         if odd:
             log.warning("%s: %s; such pairs say nothing of a model", self.path, odd)
         self.image_size = self._size(0)
@@ -96,7 +96,8 @@ class VerificationSet:
             header = read_header(data)
             if header.scan > 0 and header.orientation == 1 and header.height and header.width:
                 return header.height, header.width
-        return self._decode(number).shape[:2]
+        height, width = self._decode(number).shape[:2]
+        return height, width
 
 
 @dataclass(frozen=True)

@@ -122,8 +122,9 @@ def json_rows(found: Mapping[str, Mapping[str, ScoredSet]], settings: Mapping[st
         rows[model] = {}
         for name, scored in by_set.items():
             origin, theirs = first.setdefault(name, (model, scored))
-            difference = () if theirs is scored else (theirs.statistics, origin, scored.result, theirs.result)
-            rows[model][name] = {**scored.as_row(), **scored.statistics.as_row(*difference), "model": model, **settings}
+            behind = scored.statistics.as_row() if theirs is scored else (
+                scored.statistics.as_row(theirs.statistics, origin, scored.result, theirs.result))
+            rows[model][name] = {**scored.as_row(), **behind, "model": model, **settings}
     return rows
 
 
