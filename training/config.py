@@ -114,20 +114,20 @@ class Config:
                               least=0, on_resume=HARMLESS, workers=SAME)
     end_epoch: int = option(100000, "end after this many epochs", group="length",
                             above=0, on_resume=HARMLESS, workers=SAME)
-    # watching
-    verbose: int = option(2000, "verify every so many steps; 0: at the end only", group="watching",
+    # verifying and saving
+    verbose: int = option(2000, "verify every so many steps; 0: at the end only", group="saving",
                           least=0, on_resume=HARMLESS, workers=SAME)
-    frequent: int = option(20, "log every so many steps", group="watching", above=0, on_resume=HARMLESS, workers=SAME)
+    frequent: int = option(20, "log every so many steps", group="saving", above=0, on_resume=HARMLESS, workers=SAME)
     ckpt: int = option(1, "0 keep no checkpoint, 1 save when the target is best so far, 2 save at every "
                        "verification, 3 save when best, always as number 1, so that only the best is kept; the end of "
                        "training is saved as well, unless 0 or 3 (3: unless there is no target)",
-                       choices=(0, 1, 2, 3), group="watching", on_resume=HARMLESS)
+                       choices=(0, 1, 2, 3), group="saving", on_resume=HARMLESS)
     best_metric: str = option("accuracy", "what makes a checkpoint best, on the last of the targets",
-                              choices=("accuracy", "tpr", "eer", "auc"), group="watching", on_resume=HARMLESS)
+                              choices=("accuracy", "tpr", "eer", "auc"), group="saving", on_resume=HARMLESS)
     save_every: float = option(600.0, "save the state for --resume every so many seconds, beside at every "
-                               "verification; 0: only there", group="watching", least=0, on_resume=HARMLESS)
+                               "verification; 0: only there", group="saving", least=0, on_resume=HARMLESS)
     on_nan: str = option("stop", "when a loss or a gradient is not finite: stop, or skip that step and go on",
-                         choices=("stop", "skip"), group="watching", on_resume=HARMLESS, workers=SAME)
+                         choices=("stop", "skip"), group="saving", on_resume=HARMLESS, workers=SAME)
     # the machine
     devices: str = option("", "cpu:0,cpu:1 or gpu:0,gpu:1; default: all visible GPUs, else the CPU",
                           group="machine")

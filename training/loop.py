@@ -1,4 +1,4 @@
-"""The training loop: update, watch, log, verify, save."""
+"""The training loop: update, judge, log, verify, save."""
 from __future__ import annotations
 
 import logging
@@ -20,7 +20,7 @@ from training.model import TrainingModel
 from training.non_finite_guard import NonFiniteGuard, check_finite
 from training.reporting.diagnostics import Diagnostics, Symptoms
 from training.reporting.meter import Meter
-from training.reporting.pictures import roc_picture
+from training.reporting.roc_picture import roc_picture
 from training.reporting.runlog import RunLog
 from training.saving.checkpoint import save_checkpoint
 from training.saving.state import Progress, States

@@ -29,15 +29,15 @@ class NonFiniteGuard:
         self.progress, self.skip = progress, skip
         self._open: tuple[StepResult, str] | None = None
 
-    def good(self, result: StepResult, loss: np.ndarray, cosine: np.ndarray, rate: float) -> bool:
-        """Whether the step counts. RunError, naming step, rate and records, where the run must stop."""
+    def good(self, result: StepResult, loss: np.ndarray, cosine: np.ndarray, lr: float) -> bool:
+        """Whether the step counts. RunError, naming step, learning rate and records, where the run must stop."""
         step = self.progress.step + 1
         self.settle()
         if math.isfinite(float(loss.sum())) and result.applied:
-            self._open = None if self.skip else (result, describe_fault(step, result, loss, cosine, rate))
+            self._open = None if self.skip else (result, describe_fault(step, result, loss, cosine, lr))
             self.progress.skipped_in_row = 0
             return True
-        told = describe_fault(step, result, loss, cosine, rate)
+        told = describe_fault(step, result, loss, cosine, lr)
         if not self.skip:
             raise _stop(told)
         self.progress.skipped += 1
@@ -59,14 +59,14 @@ def _stop(told: str) -> RunError:
     return RunError(f"{told}; the last good state is kept: {REMEDY}, `on_nan` skip leaves such steps out")
 
 
-def describe_fault(step: int, result: StepResult, loss: np.ndarray, cosine: np.ndarray, rate: float) -> str:
-    """The step, the rate, the largest cosine, and the records of the batch, those with a faulty loss first."""
+def describe_fault(step: int, result: StepResult, loss: np.ndarray, cosine: np.ndarray, lr: float) -> str:
+    """The step, the learning rate, the largest cosine, and the records of the batch, those with a faulty loss first."""
     faulty = ~np.isfinite(loss)
     what = f"loss is {loss[faulty][0]}" if faulty.any() else "gradient is not finite"
     largest = np.nanmax(np.abs(cosine)) if np.isfinite(cosine).any() else math.nan
     keys = result.keys[np.argsort(~faulty, kind="stable")]
     more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
-    return (f"the {what} at step {step}, learning rate {rate:g}, largest cosine {largest:.4f}, records "
+    return (f"the {what} at step {step}, learning rate {lr:g}, largest cosine {largest:.4f}, records "
             f"{', '.join(map(str, keys[:MOST_NAMED]))}{more}")
 
 

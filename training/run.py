@@ -28,7 +28,7 @@ from training.option import flags
 from training.parts import loader_spec, loop_spec, model_spec, schedule_spec
 from training.precision import check_precision
 from training.reporting.runlog import RunLog, write_config
-from training.saving.adapting import adapt_head
+from training.saving.adapt_head import adapt_head
 from training.saving.fingerprint import fingerprint, people
 from training.saving.header import TOTAL_BATCH
 from training.saving.prefix import check_prefix
@@ -99,7 +99,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
         fc7 = broadcast_arrays(communicator, {"head": loaded.fc7})["head"]
         model.take(loaded.taken, fc7)
         began = loaded.lines
-    states.identity[SCHEDULE] = schedule.rates()
+    states.identity[SCHEDULE] = schedule.lr_summary()
     check_weights(communicator, model, progress.step)
     runlog = None
     if first:

@@ -2,7 +2,7 @@
 
 What a person types (`lr_steps`, `warmup`, `max_steps`) is in steps of the run. What a preset or a default brings is
 written for a total batch of 512 and stretched to the real batch, so that the same numbers of images pass between two
-falls of the rate whatever the devices.
+milestones whatever the devices.
 """
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ class Schedule:
 
     def describe(self) -> str:
         """One line for the log."""
-        return f"{self.rates()}; end at step {self.end} ({self.epochs:.1f} epochs)"
+        return f"{self.lr_summary()}; end at step {self.end} ({self.epochs:.1f} epochs)"
 
     def changes(self, before: str | None) -> list[str]:
         """A line for the log of a run that goes on, where a state says `before` of its rates and these are others."""
-        return [f"`resume`: {before} before, {self.rates()} from there"] if before and before != self.rates() else []
+        return [f"`resume`: {before} before, {self.lr_summary()} from there"] if before and before != self.lr_summary() else []
 
-    def rates(self) -> str:
-        """The rates alone, without where they end."""
+    def lr_summary(self) -> str:
+        """The learning rates alone, without the end of the training."""
         start = f"warm-up over {self.warmup} steps to {self.base_lr:g}" if self.warmup else f"{self.base_lr:g}"
         if self.mode != "step":
             return f"learning rate {start}, {self.mode} to 0 at step {self.end}"

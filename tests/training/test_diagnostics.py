@@ -25,7 +25,7 @@ def test_each_symptom_warns_once_after_three_rows(change, words):
 
 def test_a_collapse_is_told_once_with_its_signs_its_cause_and_the_flags_that_help():
     diagnostics = Diagnostics([], {})
-    ill = replace(HEALTHY, cosine=0.96, accuracy=0.0, similarity=0.97, norm=12.3, rate=0.05, linear_rate=0.0125)
+    ill = replace(HEALTHY, cosine=0.96, accuracy=0.0, similarity=0.97, norm=12.3, lr=0.05, linear_lr=0.0125)
     told = [as_flags(warning, flags(Config)) for _ in range(6) for warning in diagnostics.look(ill)]
     assert len(told) == 1 and "\n" not in told[0]
     for words in ("0.96", "0.0000", "12.3", "0.05 is 4 times", "0.0125", "--lr 0.0125", "--warmup", "--clip-gradient",
@@ -35,7 +35,7 @@ def test_a_collapse_is_told_once_with_its_signs_its_cause_and_the_flags_that_hel
 
 def test_a_collapse_at_the_linear_rules_rate_does_not_blame_the_rate():
     diagnostics = Diagnostics([], {})
-    ill = replace(HEALTHY, cosine=0.96, accuracy=0.0, rate=0.0125, linear_rate=0.0125, margin_loss=False)
+    ill = replace(HEALTHY, cosine=0.96, accuracy=0.0, lr=0.0125, linear_lr=0.0125, margin_loss=False)
     told = [as_flags(warning, flags(Config)) for _ in range(3) for warning in diagnostics.look(ill)][0]
     assert "linear rule" not in told and "a lower --lr" in told and "--margin" not in told
 

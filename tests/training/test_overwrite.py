@@ -14,9 +14,9 @@ from small_sets import write_training_set, write_verification_set
 from test_run_folder import everything
 
 from common.errors import RunError, UserError
-from training.saving import replacing
+from training.saving import overwrite as replacing
+from training.saving.overwrite import Replaced, recover
 from training.saving.ownership import scan_folder
-from training.saving.replacing import Replaced, recover
 
 SHORT = ["--frequent", 1, "--ckpt", 2, "--verbose", 2]
 

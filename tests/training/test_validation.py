@@ -9,7 +9,7 @@ from small_sets import write_training_set, write_verification_set
 from eval.verification import VerificationSet, score_set, verify_set
 from inference.embedder import Embedder
 from inference.model import load_model
-from training.reporting.pictures import roc_picture
+from training.reporting.roc_picture import roc_picture
 
 
 def test_each_verification_is_of_the_checkpoint_beside_it(tmp_path):

@@ -33,7 +33,8 @@ class EndlessOrder:
 
 
 def flip_flags(seed: int, start: int, count: int) -> np.ndarray:
-    """A fair coin (bool) for each of the positions start .. start + count - 1: functions of seed and position alone.
+    """Whether to flip the image (bool) at each of the positions start .. start + count - 1: a half of them, at random, by
+    seed and position alone.
 
     One bit of a mixed counter (the finalizer of SplitMix64, Steele et al. 2014), since a RandomState for each image
     takes as long as a tenth of its decoding.

@@ -108,7 +108,7 @@ class MarginHead(gluon.Block):
         """Gradients beside the trainer's: none."""
         return []
 
-    def update(self, rate: float, count: float) -> None:
+    def update(self, lr: float, count: float) -> None:
         """After a step: nothing, its parameters are the trainer's."""
 
     def arrays(self) -> dict[str, mx.nd.NDArray]:

@@ -144,7 +144,7 @@ class Shard:
         self._logits = self._share = None
         return self._data.grad
 
-    def update(self, rate: float, momentum: float, decay: float, count: float) -> None:
+    def update(self, lr: float, momentum: float, decay: float, count: float) -> None:
         """SGD with momentum on the rows that take part, as gluon.Trainer does it, along their gradient over `count`.
 
         The gradient must have been made complete by `add_radial`.
@@ -153,7 +153,7 @@ class Shard:
         arrays = self.state()
         for name, value in self._taking.items():
             spec, momenta = self.layer.arrays[name], arrays[momentum_of(name)]
-            settings = dict(lr=rate * spec.lr_mult, wd=decay * spec.wd_mult, momentum=momentum, rescale_grad=1 / count)
+            settings = dict(lr=lr * spec.lr_mult, wd=decay * spec.wd_mult, momentum=momentum, rescale_grad=1 / count)
             for part in _chunks(value):
                 gradient = self.gradients[name][part]
                 rows = None if self._rows is None else self._rows[part]

@@ -84,10 +84,10 @@ class ShardedHead:
         return [shard.gradients[name] for shard in (self.shards if self.parallel else self.shards[:1])
                 for name in shard.names]
 
-    def update(self, rate: float, count: float) -> None:
-        """Move the rows that took part along what `reduce` left, over `count`; rate: before `fc7_lr_mult`."""
+    def update(self, lr: float, count: float) -> None:
+        """Move the rows that took part along what `reduce` left, over `count`; lr: before `fc7_lr_mult`."""
         for shard in self.shards:
-            shard.update(rate, self._momentum, self._decay, count)
+            shard.update(lr, self._momentum, self._decay, count)
 
     def arrays(self) -> dict[str, mx.nd.NDArray]:
         """fc7_weight and fc7_bias, whole, and their momentum as NAME@momentum, in host memory."""

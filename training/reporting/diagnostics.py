@@ -17,11 +17,11 @@ ROWS = 3  # a warning needs this many rows in a row
 
 @dataclass(frozen=True)
 class Symptoms:
-    """What a window of steps showed, and the rate it was trained with.
+    """What the steps since the last row showed, and the learning rate they were trained with.
 
     similarity: mean cosine between embeddings of different identities; accuracy: of the classifier, with the margin,
-    and moved: what the margin makes of the cosine; norm: mean length of the embeddings; rate: the schedule's, and
-    linear_rate: what the linear rule gives for the batch.
+    and moved: what the margin makes of the cosine; norm: mean length of the embeddings; lr: the schedule's, and
+    linear_lr: what the linear rule gives for the batch.
     """
 
     epoch: float
@@ -32,8 +32,8 @@ class Symptoms:
     accuracy: float = 1.0
     moved: float = 1.0
     norm: float = 1.0
-    rate: float = 0.0
-    linear_rate: float = 0.1
+    lr: float = 0.0
+    linear_lr: float = 0.1
 
 
 class Diagnostics:
@@ -81,10 +81,10 @@ def _is_collapsed(seen: Symptoms) -> bool:
 
 def _collapse(seen: Symptoms) -> str:
     """The signs together, the likely cause, and the flags that help."""
-    times = seen.rate / seen.linear_rate if seen.linear_rate else 0.0
-    lower = f"`lr` {seen.linear_rate:.3g}" if times > TOO_FAST else "a lower `lr`"
-    cause = (f"; the rate {seen.rate:g} is {times:.2g} times what the linear rule gives for this batch, "
-             f"{seen.linear_rate:.3g}" if times > TOO_FAST else "")
+    times = seen.lr / seen.linear_lr if seen.linear_lr else 0.0
+    lower = f"`lr` {seen.linear_lr:.3g}" if times > TOO_FAST else "a lower `lr`"
+    cause = (f"; the rate {seen.lr:g} is {times:.2g} times what the linear rule gives for this batch, "
+             f"{seen.linear_lr:.3g}" if times > TOO_FAST else "")
     softer = ", `margin_warmup`, a smaller `margin_m`" if seen.margin_loss else ""
     first = ", or softmax first (`loss_type` 0, then `pretrained`)" if seen.margin_loss else ""
     return (f"the training has collapsed: all faces look alike to it (cosine to the own class {seen.cosine:.2f} at an "

@@ -12,7 +12,7 @@ from common.cli import parse_checkpoint_name
 from common.errors import UserError
 from inference.model import Arrays, read_parameters
 from training.saving.checkpoint import checkpoint_path
-from training.saving.lookalike import HEAD, looks_like, trunk
+from training.saving.matching_network import HEAD, looks_like, trunk
 from training.saving.pretrained_head import HEAD_ARRAYS, head_beside
 from training.specs import PretrainedSpec
 

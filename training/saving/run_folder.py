@@ -8,10 +8,10 @@ from pathlib import Path
 
 from common.errors import UserError
 from training.saving.lock import RunLock
+from training.saving.overwrite import Replaced, is_replacing, recover
 from training.saving.ownership import FolderScan, scan_folder
 from training.saving.plain_files import is_folder
 from training.saving.progress import Progress
-from training.saving.replacing import Replaced, is_replacing, recover
 from training.saving.state import Arrays, States, generations
 from training.specs import SavingSpec
 
