@@ -19,7 +19,7 @@ from training.data.loader import BatchLoader
 from training.model import TrainingModel
 from training.non_finite_guard import NonFiniteGuard, check_finite
 from training.reporting.diagnostics import Diagnostics, Symptoms
-from training.reporting.meter import Meter
+from training.reporting.meter import Meter, duration
 from training.reporting.roc_picture import roc_picture
 from training.reporting.runlog import RunLog
 from training.saving.checkpoint import save_checkpoint
@@ -244,9 +244,3 @@ def _is_kept(ckpt: int, better: bool, last: bool, verified: bool) -> bool:
     """Whether `ckpt` keeps a checkpoint: of the best so far, of the end; verified: there is something to be best at."""
     at_the_end = last and (ckpt in (1, 2) or (ckpt == 3 and not verified))
     return at_the_end or ckpt == 2 or (ckpt in (1, 3) and better)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
-    minutes, second = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"

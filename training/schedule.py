@@ -78,7 +78,8 @@ class Schedule:
 
     def changes(self, before: str | None) -> list[str]:
         """A line for the log of a run that goes on, where a state says `before` of its rates and these are others."""
-        return [f"`resume`: {before} before, {self.lr_summary()} from there"] if before and before != self.lr_summary() else []
+        now = self.lr_summary()
+        return [f"`resume`: {before} before, {now} from there"] if before and before != now else []
 
     def lr_summary(self) -> str:
         """The learning rates alone, without the end of the training."""

@@ -33,7 +33,7 @@ class EndlessOrder:
 
 
 def flip_flags(seed: int, start: int, count: int) -> np.ndarray:
-    """Whether to flip the image (bool) at each of the positions start .. start + count - 1: a half of them, at random, by
+    """Whether to flip the image (bool) at each of the positions start .. start + count - 1: half of them, at random, by
     seed and position alone.
 
     One bit of a mixed counter (the finalizer of SplitMix64, Steele et al. 2014), since a RandomState for each image

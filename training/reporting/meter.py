@@ -70,3 +70,9 @@ class Meter:
 
     def _seconds(self) -> float:
         return self.sums["seconds"] + time.perf_counter() - self._began
+
+
+def duration(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    minutes, second = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"
