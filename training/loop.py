@@ -27,7 +27,7 @@ from training.saving.state import Progress, States
 from training.schedule import Schedule
 from training.specs import LoopSpec
 from training.step import update
-from training.validation import result_row, verify
+from training.validation import result_row, result_text, verify
 
 log = logging.getLogger(__name__)
 
@@ -210,10 +210,9 @@ class Loop:
         log.info("saved %s%s", path, ", the best so far" if better else "")
 
     def _log_result(self, result: VerificationResult, runlog: RunLog) -> None:
-        runlog.verification(result_row(result, self.progress.step), roc_picture(result), result.embeddings)
-        log.info("step %d %s: accuracy %.4f +- %.4f, TPR at FPR 0.1%% %.4f, EER %.4f, AUC %.4f, XNorm %.3f (%d pairs, "
-                 "%.1f s)", self.progress.step, result.name, result.accuracy, result.accuracy_std, result.tpr,
-                 result.eer, result.auc, result.xnorm, result.pairs, result.seconds)
+        row = result_row(result, self.progress.step)
+        runlog.verification(row, roc_picture(result), result.embeddings)
+        log.info("step %d %s: %s", self.progress.step, result.name, result_text(row))
 
     def _tell_what_was_left_out(self) -> None:
         if self.progress.skipped:

@@ -80,6 +80,11 @@ class RunLog:
         target, step = row["target"], row["step"]
         for name in ("accuracy", "tpr", "eer", "auc", "threshold", "xnorm"):
             self._events.scalar(f"{target}/{name}", row[name], step)
+        if "false_accepts" in row:
+            self._events.scalar(f"{target}/false_accepts", row["false_accepts"], step)
+        for name, limits in row.get("interval", {}).items():
+            for end, value in zip(("low", "high"), limits):
+                self._events.scalar(f"{target}/{name}_{end}", value, step)
         self._events.histogram(f"{target}/embedding", embeddings, step)
         if roc is not None:
             self._events.image(f"{target}/roc", roc, step)
