@@ -19,6 +19,7 @@ from recordio_tools.merge import exclusions
 from recordio_tools.merge.identity_means import MeanEmbedder, Model
 from recordio_tools.merge.merging import REPORT, check_enough, describe, merge, write_matches
 from recordio_tools.merge.plan import Match, Plan, check_sizes, name_key
+from recordio_tools.merge.shared_images import pairs_sharing
 from recordio_tools.merge.similarity import best_matches, pairs_above
 from recordio_tools.records.dataset import open_dataset
 
@@ -29,6 +30,7 @@ Join packed sets to one training set in OUT: images byte for byte, labels and he
 identities.csv with each name and its set, and merge-report.json.
 
   python -m recordio_tools merge joined/ vggface2/ casia/ --same-name join
+  python -m recordio_tools merge joined/ a/ copy/ --duplicates join            # the same images, byte for byte
   python -m recordio_tools merge clean/ data/ --exclude wrong.csv              # one set, filtered
   python -m recordio_tools merge plain/ data/ --plain                          # for mx.io.ImageRecordIter
 
@@ -68,7 +70,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     both.add_argument("--same-name", choices=("keep", "join", "drop"), default="keep",
                       help="those with the name of an earlier one: keep apart, join to it, or leave out")
     both.add_argument("--duplicates", choices=("keep", "join", "drop"), default="keep",
-                      help="those that look like an earlier one: join or leave out; needs --model")
+                      help="those that are an earlier one: join or leave out; without --model those of whose images "
+                           "at least half are the other's, byte for byte, with it those that look alike")
     model = parser.add_argument_group("likeness")
     model.add_argument("--model", metavar="PREFIX,EPOCH", help=MODEL_HELP)
     model.add_argument("--threshold", type=float, default=0.55, metavar="T",
@@ -106,9 +109,14 @@ def run(args: argparse.Namespace) -> int:
                                   for name, dataset in zip(args.sets, datasets)])
         plan = Plan([packed_faces(name, dataset) for name, dataset in zip(args.sets, datasets)])
         details = {"unknown_rows": _take_out(plan, args)}
-        if args.overlap_with or args.duplicates != "keep":
+        if args.model:
             _by_likeness(plan, args, image_size)
             details.update(model=args.model, threshold=args.threshold)
+        elif args.duplicates != "keep":
+            plan.remove_joined()
+            numbers = plan.kept()
+            plan.similar(numbers, *pairs_sharing(plan, numbers, args.workers), args.duplicates,
+                         "holds the images of an earlier one")
         _drop_small(plan, args.min_images)
         details["matches"] = len(plan.matches)
         matches = _matches_path(args, out)
@@ -126,9 +134,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
-    if (args.overlap_with or args.duplicates != "keep") and not args.model:
-        raise UserError(f"{'--overlap-with' if args.overlap_with else '--duplicates'} compares embeddings: give the "
-                        "model, --model PREFIX,EPOCH")
+    if args.overlap_with and not args.model:
+        raise UserError("--overlap-with compares embeddings: give the model, --model PREFIX,EPOCH")
     if args.model and not args.overlap_with and args.duplicates == "keep":
         raise UserError("--model: what is it to compare? give --overlap-with SET... or --duplicates join|drop")
     if not -1 < args.threshold <= 1:
@@ -222,7 +229,7 @@ def _tell(plan: Plan, report: dict, args: argparse.Namespace, matches: Path | No
     if shared["count"]:
         first = shared["identities"][0]
         way = ("--same-name join" if len(set(map(name_key, first["names"]))) == 1 and args.same_name == "keep" else
-               "--duplicates join (or drop) with --model, or --same-name join where names are given and equal,")
+               "--duplicates join (or drop), with --model where they share fewer than half of their images,")
         log.warning("%d images stand under several identities, byte for byte, e.g. %d of %s; %s makes one of such "
                     "identities, --exclude takes one out", shared["count"], first["images"],
                     shown(" and ".join(first["names"][:3])), way)

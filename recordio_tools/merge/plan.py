@@ -105,16 +105,17 @@ class Plan:
             self._unite(number, first[key], action, "same name as an earlier one", None)
         return found
 
-    def similar(self, numbers: Sequence[int], pairs: np.ndarray, cosines: np.ndarray, action: str) -> None:
+    def similar(self, numbers: Sequence[int], pairs: np.ndarray, similarities: np.ndarray, action: str,
+                reason: str = "resembles an earlier one") -> None:
         """Join or drop identities that resemble an earlier one: pairs (P, 2), i < j, of places in `numbers`, sorted.
 
         Dropping goes by order: one that resembles only dropped ones stays.
         """
-        for (one, other), cosine in zip(pairs.tolist(), cosines.tolist()):
+        for (one, other), similarity in zip(pairs.tolist(), similarities.tolist()):
             earlier, later = numbers[one], numbers[other]
             if action == "drop" and earlier in self.removed:
                 continue
-            self._unite(later, earlier, action, "resembles an earlier one", cosine)
+            self._unite(later, earlier, action, reason, similarity)
 
     def remove_joined(self) -> None:
         """Leave out those that are joined to one that is left out: they are the same person."""

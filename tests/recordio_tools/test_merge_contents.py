@@ -1,12 +1,14 @@
 """merge sees what the images hold: copies under several identities, and images that a sound set must not have."""
 from __future__ import annotations
 
+import csv
 import json
 
 import cv2
 import pytest
-from recordio_cases import command, picture
+from recordio_cases import command, packed_images, picture
 
+from recordio_tools.merge import shared_images
 from recordio_tools.records import framing
 from recordio_tools.records.framing import MAGIC_BYTES
 from recordio_tools.records.writer import RecordWriter
@@ -65,3 +67,35 @@ def test_an_identity_without_a_usable_image_is_named(tmp_path):
     (tmp_path / "x.csv").write_text("identity\nBob\n")
     assert command("merge", tmp_path / "out", folder, "--exclude", tmp_path / "x.csv") == (0, "")
     assert command("check", tmp_path / "out") == (0, "")
+
+
+@pytest.mark.parametrize("action", ["join", "drop"])
+def test_identities_of_the_same_images_are_made_one_without_a_model(tmp_path, action):
+    """Ann's images are in b whole, Bob's to a half, Cid's to a third; one image is everybody's."""
+    odd = jpeg(5)[:-2] + MAGIC_BYTES * 3 + b"\xff\xd9"
+    one = [("Ann", [jpeg(1), jpeg(2)]), ("Bob", [jpeg(3), odd]), ("Cid", [jpeg(7), jpeg(8), jpeg(9)])]
+    two = [("x", [jpeg(2), jpeg(1), jpeg(20)]), ("y", [odd, jpeg(21), jpeg(22)]), ("z", [jpeg(9), jpeg(23), jpeg(24)])]
+    folders = []
+    for folder, people in (("a", one), ("b", two)):
+        images = [(label, image) for label, (_, own) in enumerate(people) for image in own]
+        folders.append(write_set(tmp_path / folder, images, [name for name, _ in people]))
+    assert command("merge", tmp_path / "out", *folders, "--duplicates", action) == (0, "")
+    expected = [one[0][1] + two[0][1][2:], one[1][1] + two[1][1][1:]] if action == "join" else [one[0][1], one[1][1]]
+    expected += [one[2][1], two[2][1]]
+    assert packed_images(tmp_path / "out") == [image for own in expected for image in own]
+    with open(tmp_path / "out/matches.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["identity"], row["other_identity"], float(row["similarity"])) for row in rows] == [
+        ("x", "Ann", 1.0), ("y", "Bob", 0.5)]
+    assert report(tmp_path / "out")["identities"] == 4
+    status, line = command("merge", tmp_path / "no", *folders, "--overlap-with", folders[1])
+    assert status == 2 and "--overlap-with compares embeddings" in line
+
+
+def test_an_image_that_everybody_has_makes_nobody_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(shared_images, "MOST_HOLDERS", 3)
+    images = [(label, image) for label in range(4) for image in (jpeg(0), jpeg(10 + label))]
+    folder = write_set(tmp_path / "a", images)
+    assert command("merge", tmp_path / "out", folder, "--duplicates", "join") == (0, "")
+    assert report(tmp_path / "out")["identities"] == 4
+    assert command("merge", tmp_path / "one", write_set(tmp_path / "b", images[:6]), "--duplicates", "join")[0] == 2
