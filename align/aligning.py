@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Mapping, O
 
 import numpy as np
 
+from align.begun import Begun
 from align.landmark_table import Journal, Row
 from align.photographs import Listing, Picture, crop_names, read_photograph, read_picture
 from align.report import FOUND, GIVEN, MISSED, RELAXED, SKIPPED, Report
@@ -39,6 +40,7 @@ NAME_FAULTS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, er
 KINDS = {"detected": FOUND, "relaxed": RELAXED}
 # Of the settings: what does not change a crop. The landmarks are looked at themselves.
 WITHOUT_EFFECT = frozenset(["source", "out", "workers", "devices", "overwrite", "landmarks"])
+FOREIGN = "another file is in the place of its crop"
 GOES_ON = "the crops there are whole, and the same command goes on from them"
 
 
@@ -56,11 +58,13 @@ class Crops:
 
 @dataclass(frozen=True)
 class _Job:
-    """name: the photograph below SRC; source, target: whole paths."""
+    """name: the photograph below SRC; source, target: whole paths; foreign: what is at `target` is not of this command,
+    and stays."""
 
     name: str
     source: str
     target: str
+    foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,26 +112,33 @@ def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read
          search: Callable[[Iterable[_Read]], Iterator[tuple[_Read, Row | None]]], crops: Crops, workers: int,
          settings: dict, given: Callable[[str], Row | None]) -> Report:
     report = Report(settings, notes={"other_files": listing.others, "unreadable_folders": listing.unreadable_folders})
-    jobs = [_Job(name, os.path.join(source, name), os.path.join(out, crop))
-            for name, crop in zip(listing.images, crop_names(listing.images))]
     try:
         _remove_leftovers(out)
         journal = Journal(out / TABLE)
-        made_of = MadeOf(settings, given)
+        begun = Begun(out)
+        jobs = [_Job(name, os.path.join(source, name), os.path.join(out, crop), name not in journal.rows and
+                     os.path.lexists(os.path.join(out, crop)) and not begun.holds(crop))
+                for name, crop in zip(listing.images, crop_names(listing.images))]
+        made_of, centre = MadeOf(settings, given), []
         try:
             report.notes["crops_of_photographs_that_are_gone"] = _remove_gone(journal, jobs, listing, out)
-            begun = ordered_map(functools.partial(_begin, journal.rows, crops, read, made_of), jobs, workers, AHEAD)
-            written = ordered_map(functools.partial(_write, crops, dict(journal.rows)), search(begun), workers, AHEAD)
+            begin = ordered_map(functools.partial(_begin, journal.rows, crops, read, made_of), jobs, workers, AHEAD)
+            written = ordered_map(functools.partial(_write, crops, dict(journal.rows), begun), search(begin), workers,
+                                  AHEAD)
             for outcome in progress(written, len(jobs), "align"):
                 report.add(outcome.job.name, outcome.kind, outcome.reason)
                 report.done_before += outcome.done
                 report.centre_crops += outcome.kind == MISSED and crops.keep_missed
+                if outcome.kind == MISSED and crops.keep_missed:
+                    centre.append(os.path.relpath(outcome.job.target, out))
                 if not outcome.done:
                     row = outcome.row
                     journal.add(outcome.job.name, row and replace(row, made_of=made_of(outcome.job)))
         finally:
             journal.close()
-        write_atomic(out / REPORT, report.as_json())
+            begun.close()
+        begun.settle(centre)
+        write_atomic(out / REPORT, report.as_json(), named=False)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise RunError(f"{out}: {'the disk is full' if full else f'cannot be written ({error.strerror})'}; "
@@ -184,6 +195,8 @@ def _remove_gone(journal: Journal, jobs: Sequence[_Job], listing: Listing, out: 
 
 def _begin(rows: Mapping[str, Row], crops: Crops, read: Callable[[_Job], _Read], made_of: MadeOf,
            job: _Job) -> _Read:
+    if job.foreign:
+        return _Read(job, reason=FOREIGN)
     if not crops.overwrite and job.name in rows and _is_crop(job.target, crops) and (
             rows[job.name].made_of == made_of(job)):
         return _Read(job, done=True)
@@ -223,7 +236,7 @@ def _search(find: Find, read: Iterable[_Read]) -> Iterator[tuple[_Read, Row | No
             yield one, row
 
 
-def _write(crops: Crops, rows: Mapping[str, Row], item: tuple[_Read, Row | None]) -> _Outcome:
+def _write(crops: Crops, rows: Mapping[str, Row], begun: Begun, item: tuple[_Read, Row | None]) -> _Outcome:
     """Warp and write one crop; where there is none to write, remove what an earlier run left in its place."""
     read, row = item
     job = read.job
@@ -240,9 +253,12 @@ def _write(crops: Crops, rows: Mapping[str, Row], item: tuple[_Read, Row | None]
             crop = fit(image, crops.height, crops.width)
         else:
             crop = _warped(image, row, crops)
-        _put(job.target, encode_jpeg(crop, crops.quality))
+        data = encode_jpeg(crop, crops.quality)
+        begun.add(job.target)
+        _put(job.target, data)
     except Unusable as error:
-        _remove(job.target)
+        if not job.foreign:
+            _remove(job.target)
         return _Outcome(job, SKIPPED, str(error))
     return _Outcome(job, MISSED) if row is None else _Outcome(job, KINDS.get(row.found, GIVEN), row=row)
 

@@ -155,7 +155,7 @@ class Journal:
     def _write_all(self) -> None:
         ordered = sorted(self.rows.items(), key=lambda item: (natural(item[0]), item[0]))
         text = ",".join(COLUMNS) + "\n" + _text(ordered)
-        write_atomic(self.path, text.encode("utf-8", "surrogateescape"))
+        write_atomic(self.path, text.encode("utf-8", "surrogateescape"), named=False)
 
 
 def _text(rows: list[tuple[str, Row]]) -> str:

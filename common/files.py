@@ -18,25 +18,28 @@ from common.errors import UserError
 
 LONGEST = 100  # characters of a file's name in that of its temporary file
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)  # file systems that know none
-OPEN_FILE = re.compile(r"/dev/(stdin|stdout|stderr|fd/.*)|/proc/[^/]+/fd/")
+OPEN_FILE = re.compile(r"/dev/(?:(stdin|stdout|stderr)|fd/(\d+))|/proc/(?:self|thread-self)/fd/(\d+)")
+STREAM = re.compile(r"/dev/(std(in|out|err)$|fd/)|/proc/[^/]+/fd/")  # of this process or of another
+STREAMS = ("stdin", "stdout", "stderr")
 PathLike = Union[str, "os.PathLike[str]"]
 
 
 @contextlib.contextmanager
-def atomic_path(path: PathLike, replace: bool = True) -> Iterator[Path]:
+def atomic_path(path: PathLike, replace: bool = True, named: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to the disk and rename it into place.
 
-    When the block raises, the temporary file is removed and what stood at `path` stays as it was. A link stays one: its
-    target is written. What is replaced keeps its permissions. A device, a pipe or an open stream (/dev/stdout) is
-    written into instead. replace: otherwise UserError where a file is there already, or is when the work is done.
+    When the block raises, the temporary file is removed and what stood at `path` stays as it was. What is replaced
+    keeps its permissions. replace: otherwise UserError where a file is there already, or is when the work is done.
+    named: the user gave this very path, so a link stays one and its target is written, and a device, a pipe or an open
+    stream (/dev/stdout) is written into; else, as in a folder that others may write to, these are replaced themselves.
     """
     path = Path(path)
-    if _is_stream(path):
+    if named and _is_stream(path):
         with _into_stream(path) as temporary:
             yield temporary
         return
     check_new_file(path, replace)
-    path = Path(os.path.realpath(path))
+    path = Path(os.path.realpath(path)) if named else Path(os.path.realpath(path.parent)) / path.name
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(".tmp", f".{path.name[:LONGEST]}.", path.parent)
     os.close(handle)
@@ -80,10 +83,13 @@ def move_new(source: PathLike, target: PathLike) -> None:
     os.unlink(source)
 
 
-def write_atomic(path: PathLike, content: str | bytes, replace: bool = True) -> None:
-    """Write text (UTF-8) or bytes to `path` so that a reader never sees half of it; `replace` as for atomic_path."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    with atomic_path(path, replace) as temporary:
+def write_atomic(path: PathLike, content: str | bytes, replace: bool = True, named: bool = True) -> None:
+    """Write text (UTF-8) or bytes to `path` so that a reader never sees half of it; the rest as for atomic_path.
+
+    Bytes of file names that are no text become escapes, which JSON reads back as what they were.
+    """
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    with atomic_path(path, replace, named) as temporary:
         temporary.write_bytes(data)
 
 
@@ -93,19 +99,32 @@ def _is_stream(path: Path) -> bool:
         mode = os.stat(path).st_mode
     except OSError:
         return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or bool(OPEN_FILE.match(os.path.abspath(path)))
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or bool(STREAM.match(os.path.abspath(path)))
 
 
 @contextlib.contextmanager
 def _into_stream(path: Path) -> Iterator[Path]:
-    """Yield a temporary file elsewhere; on success its content is written to the end of what is at `path`."""
+    """Yield a temporary file elsewhere; on success its content is written to what is at `path`, behind what the stream
+    of that name was given before."""
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder) / "content"
         yield temporary
         with contextlib.suppress(AttributeError, ValueError):
             sys.stdout.flush()
-        with open(temporary, "rb") as content, open(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as stream:
+        with open(temporary, "rb") as content, open(_handle(path), "wb") as stream:
             shutil.copyfileobj(content, stream)
+
+
+def _handle(path: Path) -> int:
+    """A descriptor to write to: of an open stream its own, whose position it shares, so that nothing is overwritten."""
+    found = OPEN_FILE.fullmatch(os.path.abspath(path))
+    if found is None:
+        return os.open(path, os.O_WRONLY | os.O_APPEND)
+    name, *numbers = found.groups()
+    number = STREAMS.index(name) if name else int(next(filter(None, numbers)))
+    with contextlib.suppress(AttributeError, IndexError, OSError, ValueError):
+        number = getattr(sys, STREAMS[number]).fileno()  # Python's own may have moved away from 1 and 2
+    return os.dup(number)
 
 
 def _mode(path: Path) -> int:

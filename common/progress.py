@@ -6,6 +6,8 @@ from typing import Iterable, Iterator, TypeVar
 
 from tqdm import tqdm
 
+from common.foreign import shown
+
 Item = TypeVar("Item")
 
 
@@ -14,12 +16,12 @@ def progress(items: Iterable[Item], total: int, what: str, unit: str = "images")
 
     Short work shows no bar; where stderr is no terminal a line comes every half minute.
     """
-    return iter(tqdm(items, total=total, desc=what, unit=f" {unit}", **_manner()))
+    return iter(tqdm(items, total=total, desc=shown(what), unit=f" {unit}", **_manner()))
 
 
 def meter(total: int, what: str, unit: str) -> tqdm:
     """The same bar for work that is no row of items: a context, whose `update(n)` tells that n more are done."""
-    return tqdm(total=total, desc=what, unit=unit, unit_scale=True, **_manner())
+    return tqdm(total=total, desc=shown(what), unit=unit, unit_scale=True, **_manner())
 
 
 def _manner() -> dict:

@@ -11,7 +11,7 @@ from common.cli import at_least, parse_checkpoint_name
 from common.devices import parse_devices
 from common.errors import RunError, UserError, writing
 from common.files import check_new_file, write_atomic
-from common.new_folder import check_free
+from common.folders import check_free
 from deploy import export_report as report
 from deploy.agreement import LARGEST, Difference, Embeds, SetScores, compare, plain_mxnet, plain_onnx, score_set
 from deploy.calibration import read_calibration

@@ -12,7 +12,7 @@ import onnx
 from onnx import numpy_helper
 
 from common.errors import UserError
-from common.new_folder import new_folder
+from common.folders import new_folder
 from deploy.agreement import Difference, SetScores
 from inference.onnx_file import parse_onnx
 

@@ -42,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--quality", type=at_least(1, 100), default=95, help="of the crops' JPEGs")
     parser.add_argument("--keep-photographs", action="store_true",
                         help="write the unaligned photographs too, under OUT/photographs")
+    parser.add_argument("--overwrite", action="store_true", help="replace a set that this command made in OUT")
     parser.add_argument("--workers", type=at_least(1, 256), default=usable_cores(), metavar="N",
                         help="processes that draw (default: the cores this process may use)")
     parser.set_defaults(run=run)
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Draw the set and say what there is."""
     began = time.monotonic()
     images = generate(Path(args.out), args.identities, args.images_per_identity, args.verify_identities, args.seed,
-                      args.workers, args.image_size, args.quality, args.keep_photographs)
+                      args.workers, args.image_size, args.quality, args.keep_photographs, args.overwrite)
     print(f"{images} images of {args.identities} training and {args.verify_identities} verification people in "
           f"{args.out} ({time.monotonic() - began:.0f} s)")
     return 0

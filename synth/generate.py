@@ -4,8 +4,6 @@ from __future__ import annotations
 import concurrent.futures
 import csv
 import multiprocessing
-import os
-import shutil
 import signal
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -14,16 +12,20 @@ from typing import Iterator
 import cv2
 
 from common.errors import RunError, UserError
+from common.folders import new_folder
 from common.progress import progress
 from synth import protocol, seeds
 from synth.album import COLUMNS, Album, Settings, albums, draw_album
 
+TABLE = "landmarks.csv"
 PROTOCOLS = 9  # the kind of random numbers that choose pairs; apart from those of images
 
 
 def generate(out: Path, identities: int, images: int, people: int, seed: int, workers: int = 1,
-             size: tuple[int, int] = (112, 112), quality: int = 95, keep_photographs: bool = False) -> int:
-    """Draw the set into the folder `out`, which must be empty or absent; returns the number of images.
+             size: tuple[int, int] = (112, 112), quality: int = 95, keep_photographs: bool = False,
+             overwrite: bool = False) -> int:
+    """Draw the set into the folder `out`, which must be empty or absent, or, to `overwrite`, hold such a set; returns
+    the number of images.
 
     The same arguments give the same bytes in every file, whatever `workers` is. What is left of a failure is
     removed. UserError for a folder in use or a number of people that no protocol can be made of.
@@ -35,33 +37,16 @@ def generate(out: Path, identities: int, images: int, people: int, seed: int, wo
         raise UserError(f"--verify-identities {people}: CFP's folders 001, 002, ... end at 999")
     if not identities and not people:
         raise UserError("--identities 0 and --verify-identities 0: nothing to draw")
-    out = Path(out).absolute()
-    _check_free(out)
     work = albums(identities, images, people)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = out.parent / f".{out.name}.{os.getpid()}.tmp"
-    try:
-        folder.mkdir()
+    with new_folder(out, overwrite, TABLE, ",".join(COLUMNS)) as folder:
         settings = Settings(folder, seed, size, quality, keep_photographs)
         rows = [row for rows in _draw(work, settings, workers) for row in rows]
         if people:
             protocol.write_lfw(folder / "verify", people, seeds.stream(seed, seeds.VERIFY, 0, PROTOCOLS, 0))
             protocol.write_cfp(folder / "cfp", people, seeds.stream(seed, seeds.VERIFY, 0, PROTOCOLS, 1))
-        with open(folder / "landmarks.csv", "w", newline="", encoding="utf-8") as stream:
+        with open(folder / TABLE, "w", newline="", encoding="utf-8") as stream:
             csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
-        if out.exists():
-            out.rmdir()  # empty, as was checked; if not any more, this fails and nothing is lost
-        os.replace(folder, out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return len(rows)
-
-
-def _check_free(out: Path) -> None:
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise UserError(f"{out}: exists and is no folder; name another")
-    if out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out}: the folder is not empty; remove it or name another")
 
 
 def _draw(work: list[Album], settings: Settings, workers: int) -> Iterator[list[list[str]]]:

@@ -2,13 +2,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Sequence
 
 from common.errors import UserError
 from common.files import write_atomic
-from common.new_folder import check_free, new_folder
+from common.folders import check_apart, check_free, new_folder
 from recordio_tools.check.check_bin import CheckedBin
 from recordio_tools.check.check_rec import Checked
 from recordio_tools.check.repair_bin import repair_bin
@@ -21,8 +20,7 @@ REPORT = "repair-report.json"
 def check_out(out: Path, sets: Sequence[RecordSet], bins: Sequence[Path], overwrite: bool = False) -> None:
     """UserError, before any work, where the repaired files cannot all be written to `out`."""
     sources = [path for found in sets for path in found.paths] + list(bins)
-    if any(os.path.realpath(path.parent) == os.path.realpath(out) for path in sources):
-        raise UserError(f"--repair {out}: is the folder of the data itself, which is never changed; name a new folder")
+    check_apart(out, sources, inside=True)
     check_free(out, overwrite, REPORT)
     if len(sets) > 1:
         raise UserError(f"--repair {out}: there are {len(sets)} training sets ({sets[0].paths[0]}, {sets[1].paths[0]}"
@@ -44,7 +42,7 @@ def repair(sets: Sequence[Checked], bins: Sequence[CheckedBin], out: Path, overw
                   "found": [one.as_dict() for one in [part for checked in sets for part in checked.reports]
                             + [checked.report for checked in bins]]}
         text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        write_atomic(folder / REPORT, text.encode("utf-8", "surrogateescape"))
+        write_atomic(folder / REPORT, text)
     return report
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from common.errors import RunError, UserError
+from common.files import check_new_file
 from common.foreign import shown
 from recordio_tools.data_files import data_files
 from recordio_tools.info import histogram
@@ -30,6 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--json", action="store_true", help="print it as a JSON list, one object a file")
     parser.add_argument("--histogram", metavar="FILE.png", help="draw how many images the identities have (.png, "
                                                                 ".svg or .pdf)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the FILE of --histogram")
     parser.set_defaults(run=run)
 
 
@@ -37,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
     """Print a table, or JSON; draw the picture."""
     if args.histogram and Path(args.histogram).suffix.lower() not in PICTURES:
         raise UserError(f"--histogram {args.histogram}: must end in {', '.join(PICTURES)}")
+    if args.histogram:
+        check_new_file(args.histogram, args.overwrite)
     files = dict.fromkeys(file for name in args.paths for file in data_files(Path(name)))
     summaries = [summarise(file) for file in files]
     if args.json:
@@ -45,16 +49,16 @@ def run(args: argparse.Namespace) -> int:
         for summary in summaries:
             print("\n".join(_lines(summary)))
     if args.histogram:
-        _draw(summaries, Path(args.histogram))
+        _draw(summaries, Path(args.histogram), args.overwrite)
     return 0
 
 
-def _draw(summaries: list[Summary], path: Path) -> None:
+def _draw(summaries: list[Summary], path: Path, overwrite: bool) -> None:
     sets = [(summary.facts["path"], summary.counts) for summary in summaries if len(summary.counts)]
     if not sets:
         raise UserError(f"--histogram {path}: no training set with images is among the PATHs")
     try:
-        histogram.draw(sets, path)
+        histogram.draw(sets, path, overwrite)
     except OSError as error:
         raise RunError(f"--histogram {path}: cannot be written ({error.strerror})") from None
 

@@ -52,7 +52,7 @@ def text_bars(table: Sequence[Bin]) -> list[str]:
             for name, entry in zip(names, table)]
 
 
-def draw(sets: Sequence[tuple[str, np.ndarray]], path: Path) -> None:
+def draw(sets: Sequence[tuple[str, np.ndarray]], path: Path, replace: bool = True) -> None:
     """Write a picture: for each (title, images of each identity) the histogram, and the identities by rank.
 
     Axes are logarithmic where the numbers span orders of magnitude. OSError where it cannot be written.
@@ -86,7 +86,7 @@ def draw(sets: Sequence[tuple[str, np.ndarray]], path: Path) -> None:
         for axis in (left, right):
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(axis="y", alpha=0.3)
-    with atomic_path(path) as temporary:
+    with atomic_path(path, replace) as temporary:
         figure.savefig(temporary, dpi=120, format=path.suffix[1:].lower())
 
 

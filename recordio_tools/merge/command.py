@@ -11,9 +11,10 @@ import numpy as np
 from common import cli
 from common.arguments import add_workers, at_least
 from common.errors import UserError, writing
+from common.files import check_new_file
+from common.folders import check_apart, check_none_of
 from common.foreign import shown
 from common.signals import stoppable
-from common.staging import check_no_set
 from recordio_tools.faces import names_in, open_faces, packed_faces
 from recordio_tools.merge import exclusions
 from recordio_tools.merge.identity_means import MeanEmbedder, Model
@@ -22,6 +23,7 @@ from recordio_tools.merge.plan import Match, Plan, check_sizes, name_key
 from recordio_tools.merge.shared_images import pairs_sharing
 from recordio_tools.merge.similarity import best_matches, pairs_above
 from recordio_tools.records.dataset import open_dataset
+from recordio_tools.records.writer import SET_FILES
 
 log = logging.getLogger(__name__)
 SHOWN = 10  # matches and unknown rows on the screen
@@ -87,7 +89,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--matches", metavar="FILE.csv", help="write the pairs of identities that were found to be one "
                                                               "(default: OUT/matches.csv, nothing in a dry run)")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and write no set")
-    parser.add_argument("--overwrite", action="store_true", help="replace the set that is in OUT")
+    parser.add_argument("--overwrite", action="store_true",
+                        help="replace the set that is in OUT, and the FILE of --matches")
     add_workers(parser)
     parser.set_defaults(run=run)
 
@@ -103,8 +106,14 @@ def run(args: argparse.Namespace) -> int:
             datasets.append(open_dataset(name, fewest=1))
             stack.enter_context(datasets[-1].record_file)
         _check_places(out, args.sets, [dataset.record_file.rec_path for dataset in datasets])
+        matches = _matches_path(args, out)
+        read = [*args.exclude, *args.exclude_names_of, *args.overlap_with]
+        for target in (*(() if args.dry_run else (out / name for name in SET_FILES)), *([matches] if matches else [])):
+            check_apart(target, [*read, *(dataset.record_file.rec_path for dataset in datasets)])
+        if matches:
+            check_new_file(matches, args.overwrite)
         if not args.dry_run:
-            check_no_set(out, args.overwrite)
+            check_none_of(out, SET_FILES, args.overwrite)
         image_size = check_sizes([(name, dataset.height, dataset.width)
                                   for name, dataset in zip(args.sets, datasets)])
         plan = Plan([packed_faces(name, dataset) for name, dataset in zip(args.sets, datasets)])
@@ -119,10 +128,9 @@ def run(args: argparse.Namespace) -> int:
                          "holds the images of an earlier one")
         _drop_small(plan, args.min_images)
         details["matches"] = len(plan.matches)
-        matches = _matches_path(args, out)
         if matches:  # first: what was computed for an hour is not lost to a full disk, or to too few identities
             with writing(matches):
-                write_matches(plan, matches)
+                write_matches(plan, matches, args.overwrite)
         if args.dry_run:
             check_enough(plan, plan.output())
             report = {**describe(plan, plan.output()), **details}

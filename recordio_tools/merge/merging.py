@@ -12,9 +12,9 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_atomic
+from common.folders import staged_files
 from common.parallel import ordered_map
 from common.progress import meter
-from common.staging import MAIN, staged_set
 from recordio_tools.faces import Faces
 from recordio_tools.merge.contents import Contents, Examiner
 from recordio_tools.merge.plan import Plan
@@ -23,7 +23,7 @@ from recordio_tools.records.copying import Copied
 from recordio_tools.records.identities import csv_bytes, identity_table
 from recordio_tools.records.property import Property, write_property
 from recordio_tools.records.ranges import EXACT
-from recordio_tools.records.writer import RecordWriter
+from recordio_tools.records.writer import MAIN, SET_FILES, RecordWriter
 
 log = logging.getLogger(__name__)
 REPORT = "merge-report.json"
@@ -42,7 +42,7 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
     groups = plan.output()
     check_enough(plan, groups)
     report = describe(plan, groups)
-    with staged_set(out, overwrite) as folder:
+    with staged_files(out, SET_FILES, overwrite) as folder:
         with RecordWriter(folder / MAIN) as writer:
             counts, contents = _write_records(writer, plan, groups, workers, plain, image_size)
         shared = contents.shared(lambda label: plan.title(groups[label][0]))
@@ -56,7 +56,7 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
         write_property(folder / "property", Property(len(groups), *image_size))
         write_atomic(folder / "identities.csv", identity_table(rows, ("source",)))
         text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        write_atomic(folder / REPORT, text.encode("utf-8", "surrogateescape"))
+        write_atomic(folder / REPORT, text)
     return report
 
 
@@ -120,7 +120,7 @@ def describe(plan: Plan, groups: list[list[int]]) -> dict:
             "images_excluded": plan.left_out}
 
 
-def write_matches(plan: Plan, path: Path) -> None:
+def write_matches(plan: Plan, path: Path, overwrite: bool = False) -> None:
     """Write the matches as CSV for review, the most similar first; `--exclude` reads it."""
     rows = []
     for match in sorted(plan.matches, key=lambda match: -2 if match.similarity is None else -match.similarity):
@@ -129,7 +129,7 @@ def write_matches(plan: Plan, path: Path) -> None:
                      match.other_set, match.other_label if match.other_label >= 0 else "", match.other_name,
                      match.other_images or "", "" if match.similarity is None else f"{match.similarity:.4f}",
                      match.action))
-    write_atomic(path, csv_bytes(MATCH_COLUMNS, rows))
+    write_atomic(path, csv_bytes(MATCH_COLUMNS, rows), overwrite)
 
 
 def _records(plan: Plan, groups: list[list[int]], workers: int,

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from common.arguments import add_workers, at_least, image_size
 from common.errors import RunError, UserError
+from common.folders import check_apart, check_none_of
 from common.signals import stoppable
-from common.staging import check_no_set
 from images.prepare import Wanted
 from images.sources import Source, from_folder
 from recordio_tools.pack.lists import from_csv, from_lst
 from recordio_tools.pack.packing import pack
 from recordio_tools.pack.report import Report
 from recordio_tools.pack.selection import Selection
+from recordio_tools.records.writer import SET_FILES
 
 log = logging.getLogger(__name__)
 DESCRIPTION = """\
@@ -74,7 +75,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Pack, and tell what became of the files."""
     out = Path(args.out)
-    check_no_set(out, args.overwrite)
+    for target in (out, *(out / name for name in SET_FILES)):
+        check_apart(target, filter(None, (args.source, args.lst, args.csv)))
+    check_none_of(out, SET_FILES, args.overwrite)
     wanted = Wanted(*args.image_size, quality=args.quality, resize=args.resize)
     selection = Selection(args.min_images, args.max_images or 0, args.shuffle, args.seed, args.skip_wrong_size,
                           args.duplicates == "drop")

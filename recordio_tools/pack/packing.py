@@ -11,9 +11,9 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_atomic
+from common.folders import staged_files
 from common.parallel import ordered_map
 from common.progress import meter
-from common.staging import staged_set
 from images.prepare import Wanted
 from images.sources import Source
 from recordio_tools.pack.batches import Batch, Preparer
@@ -26,7 +26,7 @@ from recordio_tools.pack.space import typical_size, warn_of_little_space
 from recordio_tools.records import framing
 from recordio_tools.records.identities import identity_table
 from recordio_tools.records.property import Property, write_property
-from recordio_tools.records.writer import RecordWriter
+from recordio_tools.records.writer import SET_FILES, RecordWriter
 
 log = logging.getLogger(__name__)
 FEW = 500  # images for which it does not pay to start a process
@@ -43,7 +43,7 @@ def pack(source: Source, out: Path, wanted: Wanted, selection: Selection, worker
     size = typical_size(source)
     warn_of_little_space(source, out, min(size, wanted.height * wanted.width) if wanted.resize else size)
     report = Report(found=source.images, other_files=source.other_files, notes=dict(source.notes))
-    with staged_set(out, overwrite) as folder:
+    with staged_files(out, SET_FILES, overwrite) as folder:
         with RecordWriter(folder / "train.rec") as writer:
             task = max(1, min(MOST_FILES, TASK_BYTES // max(size, 1)))
             with contextlib.closing(_batches(source, wanted, selection, workers, task)) as batches:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from common.arguments import add_workers, at_least, image_size
 from common.errors import UserError, writing
+from common.folders import check_apart
 from common.signals import stoppable
 from images.prepare import Wanted
 from recordio_tools.pairs.lists import Pair, read_cfp, read_csv, read_lfw
 from recordio_tools.pairs.making import make_pairs
 from recordio_tools.pairs.protocols import read_agedb, read_flagged, read_plain
 from recordio_tools.pairs.verification_sets import UnfitFolds, write_set
+from recordio_tools.records.writer import SET_FILES
 
 log = logging.getLogger(__name__)
 DESCRIPTION = """\
@@ -156,8 +158,11 @@ def _csv(args: argparse.Namespace) -> int:
 
 def _make(args: argparse.Namespace) -> int:
     out, table = Path(args.out), Path(args.csv) if args.csv else None
+    source = Path(args.source)
+    for target in filter(None, (out, table)):
+        check_apart(target, [source, *(source / name for name in SET_FILES), *([out] if target is table else [])])
     with stoppable(), writing(out):
-        identities, images = make_pairs(Path(args.source), out, table, args.pairs, args.folds, args.seed,
+        identities, images = make_pairs(source, out, table, args.pairs, args.folds, args.seed,
                                         args.min_images, args.workers, args.overwrite)
     print(f"{args.pairs} pairs ({args.pairs // 2} same, {args.pairs // 2} different), {args.folds} folds, of {images} "
           f"images of {identities} identities in {out}")
@@ -166,9 +171,12 @@ def _make(args: argparse.Namespace) -> int:
 
 def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
     wanted = Wanted(*args.image_size, quality=args.quality, resize=args.resize, any_kind=True)
-    with stoppable(), writing(Path(args.out)):
+    out = Path(args.out)
+    if out.exists():
+        check_apart(out, [what, *{path for pair in pairs for path in (pair.left, pair.right)}])
+    with stoppable(), writing(out):
         try:
-            written = write_set(pairs, what, Path(args.out), wanted, args.folds, args.workers, args.overwrite)
+            written = write_set(pairs, what, out, wanted, args.folds, args.workers, args.overwrite)
         except UnfitFolds as error:
             named = any(pair.fold for pair in pairs)
             raise UserError(f"{error}, or leave the column fold out" if named else

@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import secrets
 from pathlib import Path
 from types import TracebackType
 from typing import Sequence
@@ -11,6 +12,8 @@ from typing import Sequence
 from common.files import PathLike, fsync
 from recordio_tools.records import framing
 
+MAIN = "train.rec"
+SET_FILES = (MAIN, "identities.csv", "merge-report.json", "pack-report.json", "property", "train.idx")
 BUFFER = 1 << 14  # more would be copied once more
 
 
@@ -28,10 +31,11 @@ class RecordWriter:
         self.idx_path = Path(idx_path) if idx_path is not None else self.rec_path.with_suffix(".idx")
         self._made_folder = not self.rec_path.parent.exists()
         self.rec_path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in (self.rec_path, self.idx_path)]
-        self._rec = open(self._temporary[0], "wb", buffering=BUFFER)
+        token = secrets.token_hex(8)
+        self._temporary = [path.with_name(f".{path.name}.{token}.tmp") for path in (self.rec_path, self.idx_path)]
+        self._rec = open(self._temporary[0], "xb", buffering=BUFFER)
         try:
-            self._idx = open(self._temporary[1], "wb", buffering=1 << 20)
+            self._idx = open(self._temporary[1], "xb", buffering=1 << 20)
         except BaseException:
             self.abort()
             raise

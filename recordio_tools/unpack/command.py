@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from common.arguments import add_workers
-from common.new_folder import check_free
+from common.folders import check_apart, check_free
 from common.signals import stoppable
 from recordio_tools.data_files import one_data_file
 from recordio_tools.unpack.unpacking import PAIRS, REPORT, unpack_bin, unpack_rec
@@ -43,6 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Unpack, and tell how to pack again."""
     source, out = Path(args.source), Path(args.out)
+    check_apart(out, [source], inside=True)
     check_free(out, args.overwrite, REPORT)
     pairs = one_data_file(source).suffix == ".bin"
     with stoppable():

@@ -11,7 +11,7 @@ from typing import Callable, Iterable
 
 import numpy as np
 
-from common.new_folder import new_folder
+from common.folders import new_folder
 from common.parallel import ordered_map
 from common.progress import meter
 from images.formats import kind_of

@@ -4,8 +4,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from conftest import REPO
 from recordio_cases import command, picture, write_image
 
 from images.alignment import TEMPLATE
@@ -110,3 +114,62 @@ def test_a_table_that_names_files_outside_of_the_folder_removes_none(work, tmp_p
             stream.write(f"{name},{numbers},,given,\n")
     assert command(*argv) == (0, "")
     assert (tmp_path / "thesis.jpg").exists() and (tmp_path / "deep/other.jpg").exists()
+
+
+@pytest.mark.parametrize("flags", [(), ("--overwrite",), ("--keep-missed",)])
+def test_a_file_of_somebody_elses_in_the_place_of_a_crop_stays(work, flags):
+    argv, source, out = work
+    mine = write_image(out / "p0/new.jpg", picture(9))  # of the size of a crop, too
+    content = mine.read_bytes()
+    for name in ("p0/new.png", "other.png"):
+        shutil.copy(source / "p0/0.png", source / name)
+    (out / "other.jpg").symlink_to(mine)
+    assert command(*argv, *flags) == (0, "")
+    assert mine.read_bytes() == content and (out / "other.jpg").is_symlink()
+    assert report(out)["skipped_by_reason"] == {"another file is in the place of its crop": 2}
+    mine.unlink()
+    (out / "other.jpg").unlink()
+    for _ in range(2):  # crops of photographs without a face have no row, and are known all the same
+        assert command(*argv, "--keep-missed") == (0, "")
+        assert report(out)["skipped_by_reason"] == {} and report(out)["centre_crops"] == 2 and mine.exists()
+    assert command(*argv) == (0, "") and not mine.exists()
+    assert not (out / "align-crops.txt").exists()
+
+
+def test_a_crop_that_a_killed_run_wrote_before_its_row_is_done_again(work):
+    argv, source, out = work
+    lines = (out / "landmarks.csv").read_text().splitlines(True)
+    (out / "landmarks.csv").write_text("".join(lines[:-1]))
+    (out / "align-crops.txt").write_text('"p2/5.jpg"\n"p2/')  # and the line that it was writing
+    (out / "p2/5.jpg").write_bytes(b"half a crop")
+    assert command(*argv) == (0, "") and report(out)["skipped_by_reason"] == {}
+    assert crops(out) == afresh(argv, out)
+
+
+def test_links_that_were_planted_in_out_are_not_followed(work, tmp_path):
+    argv, _, out = work
+    (tmp_path / "mine.txt").write_text("mine")
+    for name in ("align-report.json", "align-crops.txt"):
+        (out / name).unlink(missing_ok=True)
+        (out / name).symlink_to(tmp_path / "mine.txt")
+    status, line = command(*argv)
+    assert status == 2 and "align-crops.txt: is a link" in line and (tmp_path / "mine.txt").read_text() == "mine"
+    (out / "align-crops.txt").unlink()
+    assert command(*argv) == (0, "") and (tmp_path / "mine.txt").read_text() == "mine"
+    assert not (out / "align-report.json").is_symlink()
+
+
+def test_a_folder_whose_name_is_no_utf8(work, tmp_path):
+    argv, source, out = work
+    strange = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    os.rename(source, strange)
+    os.rename(os.path.join(strange, "p1"), os.path.join(strange, os.fsdecode(b"p\xff")))
+    table = (tmp_path / "l.csv").read_bytes().replace(b"p1/", b"p\xff/")
+    (tmp_path / "l.csv").write_bytes(table)
+    argv = ["align", strange, os.path.join(strange, "out"), "--landmarks", tmp_path / "l.csv"]
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-m", "recordio_tools", *map(str, argv)], cwd=REPO, capture_output=True)
+        assert done.returncode == 0 and b"Traceback" not in done.stderr and b"6 crops in" in done.stdout, done
+    told = report(Path(strange, "out"))
+    assert told["done_before"] == 6 and told["crops"] == 6
+    assert len(list(Path(strange, "out").rglob("*.jpg"))) == 6

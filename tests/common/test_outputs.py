@@ -13,7 +13,7 @@ from conftest import REPO
 from recordio_cases import command, drawn_faces
 from small_sets import write_training_set, write_verification_set
 
-from common import new_folder, staging
+from common import folders
 from common.errors import UserError
 from common.files import atomic_path, write_atomic
 
@@ -66,7 +66,7 @@ def test_what_appears_meanwhile_stays(data, tmp_path, monkeypatch, name):
         out.mkdir(exist_ok=True)
         mine.write_bytes(b"mine")
 
-    for module, function in ((staging, "fsync"), (new_folder.os, "sync"), (os, "link")):
+    for module, function in ((folders, "fsync"), (folders.os, "sync"), (os, "link")):
         original = getattr(module, function)
         monkeypatch.setattr(module, function, lambda *args, original=original: (appear(), original(*args))[1])
     status, line = command(*commands(data, out)[name])
@@ -138,6 +138,88 @@ def test_temporary_files_are_new_and_unpredictable(tmp_path, monkeypatch):
         temporary.write_text("ours")
         (tmp_path / "b.txt").write_text("theirs")
     assert (tmp_path / "b.txt").read_text() == "theirs" and len(os.listdir(tmp_path)) == 2
+
+
+def test_links_in_a_folder_that_others_write_to_are_replaced(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "config.json").symlink_to(tmp_path / "mine.txt")
+    write_atomic(tmp_path / "config.json", "ours", named=False)
+    assert (tmp_path / "mine.txt").read_text() == "mine" and not (tmp_path / "config.json").is_symlink()
+
+
+@pytest.mark.parametrize("mode", ["w", "a"])
+def test_the_screen_goes_on_behind_what_was_written_to_it(tmp_path, mode):
+    code = ("from common.files import write_atomic; print('before'); write_atomic('/dev/stdout', 'content\\n')\n"
+            "print('after')\nwrite_atomic('/dev/fd/1', 'more\\n')\nprint('end')")
+    with open(tmp_path / "out.txt", mode) as stream:
+        subprocess.run([sys.executable, "-c", code], cwd=REPO, stdout=stream, check=True)
+    assert (tmp_path / "out.txt").read_text() == "before\ncontent\nafter\nmore\nend\n"
+
+
+def test_overwrite_does_not_take_along_what_came_meanwhile(data, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert command("unpack", data / "set", out)[0] == 0
+    before, sync = tree(out), os.sync
+    asides, rename = [], os.rename
+    monkeypatch.setattr(os, "rename", lambda source, target: (asides.append(str(target)), rename(source, target)))
+    for deep, change in ((False, "new.txt"), (True, "new.txt"), (True, sorted(before)[0])):
+        place = (next(path for path in out.iterdir() if path.is_dir()) if deep and change == "new.txt" else out)
+        place = place / change
+        kept = place.read_bytes() if place.exists() else None
+        monkeypatch.setattr(os, "sync", lambda place=place: (place.write_bytes(b"mine"), sync()))
+        status, line = command("unpack", data / "set", out, "--overwrite")
+        assert status == 2 and "meanwhile" in line and place.read_bytes() == b"mine"
+        assert list(tmp_path.iterdir()) == [out]
+        place.unlink() if kept is None else place.write_bytes(kept)
+    monkeypatch.setattr(os, "sync", sync)
+    assert command("unpack", data / "set", out, "--overwrite")[0] == 0 and tree(out) == before
+    names = [name for name in asides if name.endswith(".old")]
+    assert len(names) == len(set(names)) == 4 and list(tmp_path.iterdir()) == [out]
+
+
+def test_what_is_read_is_not_written_over(data, tmp_path):
+    inside = tmp_path / "in"
+    assert command("unpack", data / "set", inside)[0] == 0
+    (inside / "x.bin").write_bytes((data / "x.bin").read_bytes())
+    (tmp_path / "identities.csv").write_text("path,identity\n")
+    (tmp_path / "p.csv").write_bytes((data / "p.csv").read_bytes())
+    assert command("merge", tmp_path / "set", data / "set")[0] == 0
+    for argv in (("pack", data / "faces", data / "faces"), ("pack", tmp_path / "identities.csv", tmp_path),
+                 ("unpack", inside / "x.bin", inside), ("check", inside / "x.bin", "--repair", inside),
+                 ("pairs", "csv", "--pairs", tmp_path / "p.csv", "--out", tmp_path / "p.csv", "--images",
+                  data / "faces"),
+                 ("pairs", "make", tmp_path / "set", "--out", tmp_path / "set/train.rec", "--pairs", 4, "--folds", 2),
+                 ("pairs", "make", tmp_path / "set", "--out", tmp_path / "y", "--csv", tmp_path / "y", "--pairs", 4,
+                  "--folds", 2),
+                 ("merge", tmp_path / "m", data / "set", "--exclude", tmp_path / "p.csv", "--matches",
+                  tmp_path / "p.csv"),
+                 ("merge", tmp_path, data / "set", "--exclude", tmp_path / "identities.csv")):
+        before = tree(tmp_path), tree(data)
+        status, line = command(*argv, "--overwrite")
+        assert status == 2 and "name another place to write to" in line, (argv, line)
+        assert (tree(tmp_path), tree(data)) == before
+
+
+def test_pictures_and_matches_are_replaced_when_told(data, tmp_path):
+    picture, matches = tmp_path / "h.png", tmp_path / "m.csv"
+    for path, argv in ((picture, ("info", data / "set", "--histogram", picture)),
+                       (matches, ("merge", tmp_path / "x", data / "set", "--dry-run", "--matches", matches))):
+        path.write_text("mine")
+        status, line = command(*argv)
+        assert status == 2 and f"{path}: is there already" in line and path.read_text() == "mine"
+        assert command(*argv, "--overwrite")[0] == 0 and path.read_bytes() != b"mine"
+
+
+def test_synth_replaces_its_own_when_told(tmp_path):
+    argv = ("synth", tmp_path / "out", "--identities", 2, "--images-per-identity", 1, "--verify-identities", 0,
+            "--workers", 1)
+    assert command(*argv)[0] == 0 and command(*argv)[0] == 2
+    before = tree(tmp_path / "out")
+    assert command(*argv, "--overwrite", "--seed", 1)[0] == 0
+    assert set(tree(tmp_path / "out")) == set(before) and tree(tmp_path / "out") != before
+    (tmp_path / "out/landmarks.csv").write_text("path,x1,y1\n")  # align's
+    status, line = command(*argv, "--overwrite")
+    assert status == 2 and "landmarks.csv" in line
 
 
 @pytest.mark.parametrize("value", ["abc", "-3", "0", "\u00b2", "1e3", "99999999"])

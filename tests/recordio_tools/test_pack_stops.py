@@ -10,10 +10,11 @@ import pytest
 from recordio_cases import command, drawn_faces, picture, write_image
 from waiting import wait_until
 
-from common import staging
+from common import folders
 from common.errors import UserError
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.property import read_property
+from recordio_tools.records.writer import SET_FILES
 
 
 def contents(folder):
@@ -92,7 +93,7 @@ def test_a_machine_that_stops_between_two_renames_leaves_no_mixture(tmp_path, mo
     old, new = tmp_path / "old", tmp_path / "new"
     command("pack", drawn_faces(tmp_path / "faces", 3, 2), old)
     command("pack", drawn_faces(tmp_path / "more", 5, 4), new)
-    steps, real = [], {"replace": os.replace, "unlink": staging.Path.unlink}
+    steps, real = [], {"replace": os.replace, "unlink": folders.Path.unlink}
     states = set()
     for limit in range(20):
         shutil.copytree(old, tmp_path / f"out{limit}")
@@ -107,10 +108,10 @@ def test_a_machine_that_stops_between_two_renames_leaves_no_mixture(tmp_path, mo
                 return real[name](*args)
             return act
 
-        monkeypatch.setattr(staging.os, "replace", step("replace"))
-        monkeypatch.setattr(staging.Path, "unlink", step("unlink"))
+        monkeypatch.setattr(folders.os, "replace", step("replace"))
+        monkeypatch.setattr(folders.Path, "unlink", step("unlink"))
         try:
-            staging._switch(tmp_path / f"staged{limit}", tmp_path / f"out{limit}", True)
+            folders._switch(tmp_path / f"staged{limit}", tmp_path / f"out{limit}", SET_FILES, True)
             whole = True
         except InterruptedError:
             whole = False
@@ -172,14 +173,17 @@ def test_a_limit_on_the_size_of_files_is_told(tmp_path):
 def test_the_folder_of_a_living_pack_is_left_alone(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    with staging.staged_set(out) as folder:
+    with folders.staged_files(out, SET_FILES) as folder:
         (folder / "train.rec").write_bytes(b"x")
-        other = out / f".train.rec.{os.getpid() + 1}.tmp"
+        other = out / f".train.rec.{folders.HOST}-{os.getpid() + 1}-0123abcd.tmp"
+        elsewhere = out / f".train.rec.00000000-{os.getpid()}-0123abcd.tmp"  # of another machine, perhaps alive
+        elsewhere.mkdir()
         (other / "deep").mkdir(parents=True)  # of a pack that was killed
         (out / ".train.rec.mine.tmp").mkdir()
-        staging._remove_leftovers(folder)
-        assert folder.is_dir() and not other.exists()
+        folders._remove_leftovers(out, "train.rec")
+        assert folder.is_dir() and not other.exists() and elsewhere.is_dir()
+        elsewhere.rmdir()
     assert sorted(path.name for path in out.iterdir()) == [".train.rec.mine.tmp", "train.rec"]
-    with pytest.raises(UserError), staging.staged_set(out) as folder:
+    with pytest.raises(UserError), folders.staged_files(out, SET_FILES) as folder:
         raise UserError("no")
     assert (out / "train.rec").read_bytes() == b"x"

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 from test_synth import contents
 
-from common.errors import UserError
+from common.errors import RunError, UserError
 from synth.generate import generate
 
 
@@ -31,6 +31,6 @@ def test_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
     monkeypatch.setattr("synth.album._write", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(RunError, match="out: the disk is full"):
         generate(tmp_path / "out", 2, 2, 0, 0, workers=1)
     assert not list(tmp_path.iterdir())

@@ -103,7 +103,7 @@ def write_config(folder: Path, settings: Mapping[str, Any], resolved: Mapping[st
     """RUN/config.json: the configuration, what was resolved from it, package versions and the git commit."""
     content = {**settings, "resolved": resolved, "versions": versions(), "git_commit": git_commit(),
                "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-    write_atomic(folder / "config.json", json.dumps(content, indent=1) + "\n")
+    write_atomic(folder / "config.json", json.dumps(content, indent=1) + "\n", named=False)
 
 
 def versions() -> dict[str, str]:

@@ -19,7 +19,7 @@ def checkpoint_path(prefix: str, number: int) -> Path:
 def save_checkpoint(prefix: str, number: int, symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],
                     auxiliary: Mapping[str, mx.nd.NDArray]) -> Path:
     """Write what `mx.model.load_checkpoint(prefix, number)` reads, and return the path of the parameters."""
-    write_atomic(f"{prefix}-symbol.json", to_json(symbol))
+    write_atomic(f"{prefix}-symbol.json", to_json(symbol), named=False)
     path = checkpoint_path(prefix, number)
     save_arrays(path, {**{f"arg:{name}": value for name, value in arguments.items()},
                        **{f"aux:{name}": value for name, value in auxiliary.items()}})
@@ -28,5 +28,5 @@ def save_checkpoint(prefix: str, number: int, symbol: mx.sym.Symbol, arguments: 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, mx.nd.NDArray]) -> None:
     """Write what `mx.nd.load` reads, atomically."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, named=False) as temporary:
         write_arrays(temporary, arrays)

@@ -1,0 +1,76 @@
+"""Which files in OUT are crops of this command: whatever else is there is somebody's, and never written over."""
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Sequence
+
+from common.errors import UserError
+from common.files import read_regular, write_atomic
+
+NAME = "align-crops.txt"
+MOST_BYTES = 1 << 32
+
+
+class Begun:
+    """OUT/align-crops.txt: a line for each crop that the table of landmarks does not tell, written before the crop is.
+
+    A run that ends leaves of it the crops that have no row in the table, which are of photographs without a face; a run
+    that is killed leaves what it began. UserError where the list is a link or no file.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out, self._path = out, out / NAME
+        path = self._path
+        self._known: set[str] | None = set()
+        try:
+            if os.path.lexists(path):
+                if path.is_symlink():
+                    raise ValueError("is a link")
+                lines = read_regular(path, MOST_BYTES).decode("utf-8", "replace").split("\n")
+                self._known.update(filter(None, map(_name, lines)))
+            elif _centre_crops(out / "align-report.json"):  # of a version that kept no such list
+                self._known = None
+        except ValueError as error:
+            raise UserError(f"{path}: {error}; remove it, or name another OUT") from None
+        self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+    def holds(self, name: str) -> bool:
+        """Whether a crop of this name, below OUT, was begun."""
+        return self._known is None or name in self._known
+
+    def add(self, target: str) -> None:
+        """Note the path of a crop that is about to be written; from any thread."""
+        name = os.path.relpath(target, self._out)
+        if self._known is None or name not in self._known:
+            os.write(self._handle, b"\n" + json.dumps(name).encode() + b"\n")
+
+    def close(self) -> None:
+        """End; the list stays as it is."""
+        os.close(self._handle)
+
+    def settle(self, rest: Sequence[str]) -> None:
+        """Keep these names alone: everything else that was begun has a row in the table now."""
+        if rest:
+            write_atomic(self._path, "".join(json.dumps(name) + "\n" for name in rest), named=False)
+        else:
+            os.unlink(self._path)
+
+
+def _centre_crops(report: Path) -> int:
+    """How many crops of photographs without a face a run made, by its report."""
+    try:
+        told = json.loads(read_regular(report, MOST_BYTES))
+        return int(told.get("centre_crops", 0))
+    except (AttributeError, OSError, TypeError, ValueError):
+        return 0
+
+
+def _name(line: str) -> str | None:
+    """What a line names; None for one that was cut short."""
+    try:
+        name = json.loads(line)
+    except ValueError:
+        return None
+    return name if isinstance(name, str) else None
