@@ -18,7 +18,7 @@ from common.signals import stoppable
 from recordio_tools.faces import names_in, open_faces, packed_faces
 from recordio_tools.merge import exclusions
 from recordio_tools.merge.identity_means import MeanEmbedder, Model
-from recordio_tools.merge.merging import REPORT, check_enough, describe, merge, write_matches
+from recordio_tools.merge.merging import REPORT, check_enough, describe, is_matches, merge, write_matches
 from recordio_tools.merge.plan import Match, Plan, check_sizes, name_key
 from recordio_tools.merge.shared_images import pairs_sharing
 from recordio_tools.merge.similarity import best_matches, pairs_above
@@ -110,8 +110,9 @@ def run(args: argparse.Namespace) -> int:
         read = [*args.exclude, *args.exclude_names_of, *args.overlap_with]
         for target in (*(() if args.dry_run else (out / name for name in SET_FILES)), *([matches] if matches else [])):
             check_apart(target, [*read, *(dataset.record_file.rec_path for dataset in datasets)])
-        if matches:
-            check_new_file(matches, args.overwrite)
+        if matches:  # OUT/matches.csv of a merge that went no further may be replaced
+            replace = args.overwrite or not args.matches and is_matches(matches)
+            check_new_file(matches, replace)
         if not args.dry_run:
             check_none_of(out, SET_FILES, args.overwrite)
         image_size = check_sizes([(name, dataset.height, dataset.width)
@@ -130,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
         details["matches"] = len(plan.matches)
         if matches:  # first: what was computed for an hour is not lost to a full disk, or to too few identities
             with writing(matches):
-                write_matches(plan, matches, args.overwrite)
+                write_matches(plan, matches, replace)
         if args.dry_run:
             check_enough(plan, plan.output())
             report = {**describe(plan, plan.output()), **details}

@@ -11,7 +11,7 @@ from typing import Iterator, Sequence
 import numpy as np
 
 from common.errors import UserError
-from common.files import write_atomic
+from common.files import open_regular, write_atomic
 from common.folders import staged_files
 from common.parallel import ordered_map
 from common.progress import meter
@@ -118,6 +118,15 @@ def describe(plan: Plan, groups: list[list[int]]) -> dict:
     return {"images": sum(entry["images_taken"] for entry in inputs), "identities": len(groups),
             "identities_joined": sum(len(group) - 1 for group in groups), "inputs": inputs, "removed": removed,
             "images_excluded": plan.left_out}
+
+
+def is_matches(path: Path) -> bool:
+    """Whether a file begins as a table of matches does."""
+    try:
+        with open_regular(path) as stream:
+            return stream.readline(1000).decode("latin-1").strip() == ",".join(MATCH_COLUMNS)
+    except (OSError, ValueError):
+        return False
 
 
 def write_matches(plan: Plan, path: Path, overwrite: bool = False) -> None:
