@@ -86,8 +86,8 @@ def _scores(told: dict[str, Any]) -> Iterator[str]:
             _percent(row.get("eer")) + _interval(row, "eer"), _percent(row.get("auc")) + _interval(row, "auc")])
     yield _table(["set", "pairs", "accuracy %", "TPR %", "EER %", "AUC %"], rows)
     if told["chosen_on"]:
-        yield (f"The checkpoint may have been kept because it was the best of its run on {escaped(told['chosen_on'])}: "
-               "its score there then flatters it.")
+        yield (f"The checkpoint may have been chosen because it was the best of its run on "
+               f"{escaped(told['chosen_on'])}: its score there then flatters it.")
 
 
 def _tprs(row: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from common.errors import UserError
 from deploy.image_sets import ImageSet
 from deploy.models import ServedModel
 from deploy.reading import common_size
-from eval.opening import AnyEmbedder
+from inference.engine import AnyEmbedder
 
 log = logging.getLogger(__name__)
 SIZE = (112, 112)

@@ -25,7 +25,7 @@ from deploy.models import ServedModel
 from deploy.reading import Reader, content_digest, crop_reader, face_reader
 from eval.embedding_file import Embeddings, save_embeddings
 from eval.embedding_store import versions
-from eval.opening import AnyEmbedder
+from inference.engine import AnyEmbedder
 from recordio_tools.records.identities import csv_bytes
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import numpy as np
 
 from common.errors import RunError
 from deploy.reading import ReadImage
-from eval.opening import AnyEmbedder
+from inference.engine import AnyEmbedder
 
 
 @dataclass(frozen=True)

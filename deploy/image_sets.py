@@ -85,7 +85,7 @@ def _folder(path: Path, labelled: bool) -> ImageSet:
     loose = any(is_image_name(entry.name) and entry.is_file() and not entry.name.startswith(".")
                 for entry in os.scandir(path))
     if labelled and not loose:
-        return _by_identity(str(path), from_folder(path))
+        return _by_identity(os.path.normpath(path), _identities(path))
     listing = list_photographs(path, path / ".none")
     if labelled and any("/" in name for name in listing.images):
         log.warning("%s: holds images beside its folders, so nobody's are known: labels are left out", path)
@@ -93,6 +93,14 @@ def _folder(path: Path, labelled: bool) -> ImageSet:
         log.warning("%s", blocked)
     return ImageSet(str(path), [shown(name) for name in listing.images],
                     lambda number: read_file(os.path.join(path, listing.images[number])))
+
+
+def _identities(path: Path) -> Source:
+    try:
+        return from_folder(path)
+    except UserError as error:
+        list_photographs(path, path / ".none")  # where there are no images at all that is the error
+        raise UserError(f"{error}; --no-labels takes every image below it, whoever it shows") from None
 
 
 def _by_identity(path: str, source: Source) -> ImageSet:

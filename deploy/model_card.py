@@ -128,9 +128,10 @@ def _scores(prefix: str, epoch: int, config: dict[str, Any], files: Sequence[str
     if files:
         rows: dict[str, Any] = {}
         for file in files:
-            rows.update(_rows_of(file, prefix, epoch))
+            rows.update(_rows_of(file, f"{prefix},{epoch}", checkpoint_digest(prefix, epoch)))
+        best = [name for name, row in rows.items() if "best" in row]
         return {"source": [Path(file).name for file in files], "step": None, "of_this_checkpoint": True, "rows": rows,
-                "chosen_on": None}
+                "chosen_on": best[0] if best else None}
     by_step = verifications(prefix)
     step = step_of(prefix, epoch)
     if step is None and config.get("ckpt") == EVERY and 0 < epoch <= len(by_step):
@@ -143,7 +144,8 @@ def _scores(prefix: str, epoch: int, config: dict[str, Any], files: Sequence[str
             "chosen_on": list(rows)[-1] if chosen else None}
 
 
-def _rows_of(file: str, prefix: str, epoch: int) -> dict[str, Any]:
+def _rows_of(file: str, model: str, sha256: str) -> dict[str, Any]:
+    """The rows of this very model, by set; of one of that name, where rows do not say of which file they are."""
     try:
         content = json.loads(read_regular(file, LARGEST).decode("utf-8"))
         told = {str(name): rows for name, rows in content.items() if isinstance(rows, dict)}
@@ -151,14 +153,22 @@ def _rows_of(file: str, prefix: str, epoch: int) -> dict[str, Any]:
         raise UserError(f"--scores {file}: there is no such file") from None
     except (OSError, ValueError, RecursionError, AttributeError):
         raise UserError(f"--scores {file}: is no JSON of `eval verify --json`") from None
-    wanted = f"{Path(prefix).name},{epoch}"
-    own = [name for name in told if name == f"{prefix},{epoch}"] or [name for name in told
-                                                                      if Path(name).name == wanted]
-    if len(own) != 1:
-        raise UserError(f"--scores {file}: has scores of {', '.join(list(told)[:4]) or 'no model'}, not of {wanted}")
     found = {}
-    for target, row in told[own[0]].items():
-        if isinstance(row, dict):
-            found[str(target)[:200]] = {**numbers(row), **{name: row[name] for name in (
-                "tpr_at_fpr", "false_accepts", "interval", "thresholds") if isinstance(row.get(name), dict)}}
+    for name, rows in told.items():
+        for target, row in rows.items():
+            if not isinstance(row, dict):
+                continue
+            own = row["model_sha256"] == sha256 if "model_sha256" in row else _same_name(name, model)
+            if not own:
+                continue
+            found[str(target)[:200]] = {**numbers(row), **{part: row[part] for part in (
+                "tpr_at_fpr", "false_accepts", "interval", "thresholds", "best") if isinstance(row.get(part), dict)}}
+    if not found:
+        others = f"{', '.join(list(told)[:4]) or 'no model'}"
+        raise UserError(f"--scores {file}: has scores of {others}, and none of this {Path(model).name} (sha256 "
+                        f"{sha256[:12]})")
     return found
+
+
+def _same_name(name: str, model: str) -> bool:
+    return name == model or Path(name).name == Path(model).name

@@ -6,7 +6,8 @@ import argparse
 from common.errors import UserError
 from deploy.run_folder import size_of_run
 from eval.models import parse_models
-from eval.opening import AnyEmbedder, EmbeddingSettings, OpenModel
+from eval.opening import EmbeddingSettings, OpenModel
+from inference.engine import AnyEmbedder
 
 
 class ServedModel:

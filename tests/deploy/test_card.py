@@ -91,8 +91,14 @@ def test_scores_of_verify_with_intervals(run, tmp_path):
     low, high = row["interval"]["0.1"]
     assert f"~{100 * row['tpr_at_fpr']['0.1']:.2f} [{100 * low:.2f}, {100 * high:.2f}] at FPR 0.1" in text
     assert "Of scores.json" in text and "states them: research only" in text and "Data: drawn people" in text
-    with pytest.raises(UserError, match="not of model,3"):
+    assert "best of its run on drawn" in (text if "best" in row else card(run / "model,1", "--scores", scores)[1])
+    with pytest.raises(UserError, match="none of this model,3"):
         card(run / "model,3", "--scores", scores)
+    changed = json.loads(scores.read_text())
+    changed[f"{run}/model,2"]["drawn"]["model_sha256"] = "0" * 64  # another model of the same name
+    (tmp_path / "changed.json").write_text(json.dumps(changed))
+    with pytest.raises(UserError, match="none of this model,2"):
+        card(run / "model,2", "--scores", tmp_path / "changed.json")
     for content in ("[]", "{", "", "null", "[" * 9999):
         (tmp_path / "bad.json").write_text(content)
         with pytest.raises(UserError, match="bad.json"):

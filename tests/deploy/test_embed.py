@@ -183,6 +183,19 @@ def test_a_file_that_is_there_is_replaced_by_overwrite_alone(place, tmp_path):
     assert len(embed(place, tmp_path / "x.npz", "--overwrite", source="faces/p1").names) == 4
 
 
+def test_folders_that_are_no_identities(place, tmp_path):
+    for name in ("train/a/1.jpg", "test/b/2.jpg"):
+        (tmp_path / "src" / name).parent.mkdir(parents=True)
+        (tmp_path / "src" / name).write_bytes(jpeg(draw(1, 1, SIZE)))
+    with pytest.raises(UserError, match="--no-labels"):
+        embed(place, tmp_path / "x.npz", source=str(tmp_path / "src"))
+    made = embed(place, tmp_path / "x.npz", "--no-labels", source=str(tmp_path / "src"))
+    assert made.names.tolist() == ["test/b/2.jpg", "train/a/1.jpg"] and made.labels is None
+    (tmp_path / "src/loose.jpg").write_bytes(jpeg(draw(1, 2, SIZE)))
+    made = embed(place, tmp_path / "y.npz", source=f"{tmp_path}/src/train/..")
+    assert made.names.tolist() == ["loose.jpg", "test/b/2.jpg", "train/a/1.jpg"] and made.labels is None
+
+
 def test_photographs_of_many_sizes_are_no_crops(place, tmp_path):
     for side in (40, 48, 64, 70):
         (tmp_path / f"{side}.jpg").write_bytes(jpeg(draw(1, 1, side)))
