@@ -5,7 +5,6 @@ import argparse
 import json
 import logging
 import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,15 @@ from common.files import write_atomic
 from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_model_flag, check_outputs, fpr_list
 from eval.face_sets import open_face_set, read_groups
 from eval.models import ModelName, parse_models
-from eval.pair_statistics import statistics
+from eval.pose import read_yaw, yaw_groups
 from eval.report import labelled_set, misaligned, pair_sets
-from eval.report.embedding import Embedded, ImagePool, set_name
-from eval.report.faces import faces_by_group, faces_of_pairs
-from eval.report.feature_maps import feature_maps
+from eval.report.embedding import ImagePool, set_name
 from eval.report.html import Html, page, paragraph, table, tag
-from eval.report.map_section import map_section
+from eval.report.measuring import Inputs, maps_of, sample_of, score_pairs, score_set
 from eval.robustness import numbers_from
 from eval.set_embeddings import choose_sides, open_embedder
-from eval.verification import VerificationSet, numbers, score_set
+from eval.verification import numbers
 from eval.verify import open_sets
-from inference.model import load_model
 
 log = logging.getLogger(__name__)
 PAGE, NUMBERS = "index.html", "report.json"
@@ -46,18 +42,6 @@ of its numbers. OUT/report.json has the numbers. Without --set, what needs peopl
 The page shows faces of the sets: it is as personal as they are."""
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What is reported on: sets of pairs, with the place of their images in the pool, and a labelled set."""
-
-    sets: list[VerificationSet]
-    places: list[np.ndarray]
-    pool: ImagePool
-    faces: labelled_set.LabelledSet | None
-    face_places: np.ndarray
-    people: int
-
-
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
     parser = subparsers.add_parser("report", help="one HTML page of one or several models", description=DESCRIPTION)
@@ -66,6 +50,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--set", metavar="SET", help="a packed set, or a folder of folders by identity")
     parser.add_argument("--between", metavar="A,B", help="all pairs of an image of group A with one of group B")
     parser.add_argument("--groups", metavar="FILE.csv", help="the group of each image of --set: path or key, group")
+    parser.add_argument("--landmarks", metavar="FILE.csv", help="five points of each image of --set, as align writes "
+                        "them: rates by yaw, in place of groups")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write the page to")
     parser.add_argument("--title", default="Face recognition report", help="the page's heading")
     parser.add_argument("--fpr", type=fpr_list, default="1e-3,1e-2", metavar="RATE[,RATE...]",
@@ -98,14 +84,14 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"--model {model.text}: the report shows images and moves them, so a checkpoint is needed")
     if args.set:
         with open_face_set(Path(args.set)) as faces:
-            groups = read_groups(Path(args.groups), faces.names) if args.groups else faces.folders
-            sides = choose_sides(args, faces.labels, groups)
-            known = labelled_set.LabelledSet(set_name(args.set), faces.labels, groups, sides,
+            folders = read_groups(Path(args.groups), faces.names) if args.groups else faces.folders
+            sides = choose_sides(args, faces.labels, folders)
+            groups = yaw_groups(read_yaw(Path(args.landmarks), faces.names)) if args.landmarks else folders
+            known = labelled_set.LabelledSet(set_name(args.set), faces.labels, faces.people, groups, sides,
                                              args.between.replace(",", " against ") if args.between else "")
-            inputs = _gather(args, known, faces.read, faces.names, len(faces.people))
-            text, rows = _report(models, inputs, args)
+            text, rows = _report(models, _gather(args, known, faces.read, faces.names), args)
     else:
-        text, rows = _report(models, _gather(args, None, None, [], 0), args)
+        text, rows = _report(models, _gather(args, None, None, []), args)
     place = Path(args.out) / PAGE
     write_atomic(place, text.encode("utf-8", "backslashreplace"))
     write_atomic(Path(args.out) / NUMBERS, json.dumps(rows, indent=1) + "\n")
@@ -114,8 +100,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _gather(args: argparse.Namespace, faces: labelled_set.LabelledSet | None, read: Any, names: list[str],
-            people: int) -> Inputs:
+def _gather(args: argparse.Namespace, faces: labelled_set.LabelledSet | None, read: Any,
+            names: list[str]) -> Inputs:
     """The sets, read and checked, and one pool of their images."""
     pool, sets = ImagePool(), open_sets(args.bins, args.folds)
     places = [np.array([pool.add(partial(target.images.__getitem__, number),
@@ -123,7 +109,8 @@ def _gather(args: argparse.Namespace, faces: labelled_set.LabelledSet | None, re
                         for number in range(len(target.images))]) for target in sets]
     face_places = np.array([pool.add(partial(read, number), f"{args.set}: {name}")
                             for number, name in enumerate(names)], np.int64)
-    return Inputs(sets, places, pool, faces, face_places, people)
+    grouped = np.zeros(0, int) if faces is None else np.flatnonzero(faces.groups != "")
+    return Inputs(sets, places, pool, faces, face_places, grouped)
 
 
 def _report(models: list[ModelName], inputs: Inputs, args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
@@ -138,7 +125,8 @@ def _report(models: list[ModelName], inputs: Inputs, args: argparse.Namespace) -
     def add(title: str, part: Html) -> None:
         sections.append((title, part))
 
-    sets = [_score(target, places, inputs.pool, embedded, args) for target, places in zip(inputs.sets, inputs.places)]
+    sets = [score_pairs(target, places, inputs.pool, embedded, args)
+            for target, places in zip(inputs.sets, inputs.places)]
     if sets:
         add("Table", pair_sets.table_section(sets, names))
         add("ROC", pair_sets.roc_section(sets, names))
@@ -153,17 +141,16 @@ def _report(models: list[ModelName], inputs: Inputs, args: argparse.Namespace) -
                 "set_sha256": target.target.digest, "flip": not args.no_flip, "folds": args.folds, "pca": None,
                 "layer": args.layer, "bootstrap": args.bootstrap, "seed": args.seed}
     if inputs.faces is not None:
-        units = [one.unit[inputs.face_places] for one in embedded]
-        bootstrap = labelled_set.people_bootstrap(inputs.faces, inputs.people, args.bootstrap, args.seed)
-        found = [labelled_set.score(inputs.faces, unit, name, bootstrap) for unit, name in zip(units, names)]
+        found, posed = score_set(inputs.faces, inputs, embedded, names, args)
         add("All pairs", labelled_set.all_pairs_section(inputs.faces, names, found))
-        add("Rates by pose", labelled_set.pose_section(inputs.faces, names, units, inputs.people, args.fpr[0],
-                                                       args.bootstrap, args.seed))
-        for model, made in zip(models, found):
-            rows[model.text][f"all pairs of {args.set}"] = {
-                "eer": made.eer, "thresholds": {f"{point.fpr_target:g}": point.as_row() for point in made.points}}
+        add("Rates by pose", labelled_set.pose_section(names, posed or found))
+        add("Quality", labelled_set.quality_section(names, found))
+        for number, (model, made) in enumerate(zip(models, found)):
+            row = made.as_row(found[0] if number else None)
+            rows[model.text][args.set] = {**row, "between": args.between or "",
+                                          "poses": posed[number].as_row() if posed else None}
     if args.misaligned:
-        sample = _sample(inputs, args)
+        sample = sample_of(inputs, args)
         settings = misaligned.settings_of({"shift": args.shift, "rotate": args.rotate, "scale": args.scale})
         curves = [misaligned.measure(sample, embedder, settings, not args.no_flip, args.seed, name)
                   for embedder, name in zip(embedders, names)]
@@ -173,59 +160,15 @@ def _report(models: list[ModelName], inputs: Inputs, args: argparse.Namespace) -
                 {"shift": how.shift, "rotate": how.rotate, "scale": how.scale, **point.as_row(), "interval": limits}
                 for how, (point, limits) in zip(settings, curve)]
     if args.faces:
-        add("Local features", _maps(models, names, inputs, args))
+        add("Local features", maps_of(models, names, inputs, args))
     return page(args.title, _intro(models, names, inputs, args), sections, _footer()), rows
-
-
-def _score(target: VerificationSet, places: np.ndarray, pool: ImagePool, embedded: list[Embedded],
-           args: argparse.Namespace) -> pair_sets.PairSet:
-    scored = []
-    for one in embedded:
-        order = places[target.order]
-        result = score_set(target.name, one.unit[order], target.same, float(one.view_norms[order].mean()), args.fpr,
-                           target.folds)
-        scored.append(pair_sets.Scored(result, statistics(result, args.fpr, args.bootstrap, args.seed, accuracy=True)))
-    return pair_sets.PairSet(target.name, target, scored, lambda number: pool.image(int(places[number])))
-
-
-def _sample(inputs: Inputs, args: argparse.Namespace) -> misaligned.Sample:
-    if inputs.faces is not None:
-        places = inputs.face_places
-        return misaligned.sample_of_set(inputs.faces.labels, inputs.faces.sides,
-                                        lambda number: inputs.pool.image(int(places[number])), inputs.faces.name,
-                                        args.fpr[0], args.misaligned, args.bootstrap, args.seed)
-    target, places = inputs.sets[-1], inputs.places[-1]
-    return misaligned.sample_of_pairs(target.order, target.same, lambda number: inputs.pool.image(int(places[number])),
-                                      target.name, args.fpr[0], args.misaligned, args.bootstrap, args.seed)
-
-
-def _maps(models: list[ModelName], names: list[str], inputs: Inputs, args: argparse.Namespace) -> Html:
-    """Faces by pose where the set tells it, else the sides of the last set of pairs."""
-    groups = faces_by_group(inputs.faces, inputs.pool, inputs.face_places, args.faces) if inputs.faces else []
-    if not groups and inputs.sets:
-        target, places = inputs.sets[-1], inputs.places[-1]
-        groups = faces_of_pairs(target.order, target.same, lambda number: inputs.pool.image(int(places[number])),
-                                args.faces)
-    if not groups:
-        return map_section([], names, ["no pose is known of the set's images"] * len(names))
-    found: list[Any] = []
-    for model in models:
-        if not model.prefix:
-            found.append("only checkpoints show what is inside")
-            continue
-        try:
-            parts = load_model(model.prefix, model.epoch, args.layer)
-            found.append([feature_maps(*parts, group.images) for group in groups])
-        except ValueError as error:
-            found.append(str(error))
-    return map_section(groups, names, found)
 
 
 def _intro(models: list[ModelName], names: list[str], inputs: Inputs, args: argparse.Namespace) -> Html:
     rows = [[name, model.text] for name, model in zip(names, models)]
     sets = [f"{target.name} ({len(target.same)} pairs)" for target in inputs.sets]
     if inputs.faces is not None:
-        sets.append(f"{inputs.faces.name} ({len(inputs.faces.labels)} images of {inputs.people} people)")
+        sets.append(f"{inputs.faces.name} ({len(inputs.faces.labels)} images of {len(inputs.faces.people)} people)")
     mirror = "Embeddings are of the image alone" if args.no_flip else (
         "Embeddings of an image and its mirror image are added")
     return tag("div", paragraph(f"On {', '.join(sets)}. {mirror} and normalised; a pair's score is the squared "

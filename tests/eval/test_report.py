@@ -18,6 +18,7 @@ from common.errors import UserError
 from eval.__main__ import main
 from eval.report.feature_maps import FeatureMaps, feature_maps, find_layer
 from eval.report.html import escape, table, tag
+from images.alignment import TEMPLATE
 from symbols.gnap import norm_aware_pooling
 from symbols.symbol_utils import get_fc1, normalise_input
 
@@ -96,8 +97,8 @@ def test_the_page_has_its_parts_and_asks_nobody(made):
     page = Page(text)
     assert not page.unbalanced
     headings = re.findall("<h2>(.*?)</h2>", text)
-    assert headings == ["Table", "ROC", "Scores", "Hardest pairs", "All pairs", "Rates by pose", "Misaligned crops",
-                        "Local features"]
+    assert headings == ["Table", "ROC", "Scores", "Hardest pairs", "All pairs", "Rates by pose", "Quality",
+                        "Misaligned crops", "Local features"]
     assert "script" not in {name for name, _ in page.tags}
     for name, attributes in page.tags:
         for key in ("src", "href", "srcset", "data", "action", "xlink:href"):
@@ -149,6 +150,27 @@ def test_a_browser_shows_it_on_phone_desktop_and_paper(made, tmp_path):
             assert (sum(map(int, re.findall(r"\d+", back)[:3])) < 200) == dark
         assert tab.complaints == []
         assert {address.split(":")[0] for address in tab.requests} <= {"file", "data", "about"}
+
+
+def test_landmarks_tell_the_pose(place, tmp_path):
+    lines = ["path," + ",".join(f"{axis}{number}" for number in range(1, 6) for axis in "xy")]
+    for person in range(6):
+        for pose, numbers in (("frontal", range(3)), ("profile", range(3, 5))):
+            for number in numbers:
+                points = TEMPLATE.copy()
+                if pose == "profile":  # turned: the nose goes far to a side, the rest draws together
+                    points = np.stack([56 + (points[:, 0] - 56) * 0.5, points[:, 1]], 1)
+                    points[2, 0] += 22
+                lines.append(",".join([f"{person:03d}/{pose}/{number}.jpg", *(f"{v:.2f}" for v in points.ravel())]))
+    (tmp_path / "points.csv").write_text("\n".join(lines) + "\n")
+    main(["report", "--model", f"{place}/gnap,1", "--set", f"{place}/faces", "--landmarks", f"{tmp_path}/points.csv",
+          "--out", str(tmp_path), "--fpr", "0.1", "--bootstrap", "20", "--devices", "cpu:0", "--misaligned", "0",
+          "--faces", "1"])
+    text = (tmp_path / "index.html").read_text()
+    groups = set(re.findall(r"yaw \d+-\d+", text))
+    assert "yaw 0-15" in groups and len(groups) == 2
+    slices = json.loads((tmp_path / "report.json").read_text())[f"{place}/gnap,1"][f"{place}/faces"]["poses"]["slices"]
+    assert [one["genuine"] for one in slices] == [6 * 3, 6 * 3 * 2, 6]
 
 
 def test_a_report_of_pairs_alone_moves_and_maps_their_images(place, tmp_path):
