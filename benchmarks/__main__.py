@@ -5,6 +5,7 @@
     python -m benchmarks reading wait --data DIR
     python -m benchmarks rate                  # how far from the machine's matrix product
     python -m benchmarks operators             # where the time of a step goes
+    python -m benchmarks deploy                # MXNet plain and slim, onnxruntime in float and in 8 bits
 
 Every figure is of this run: both sides take turns inside each repeat, so that whatever else the machine does falls on
 both, and a ratio is the median of the ratios within the repeats. OMP_NUM_THREADS says how many cores.
@@ -15,7 +16,7 @@ import argparse
 import os
 import sys
 
-from benchmarks import embed, gnap, head, metrics, operators, rate, reading, training
+from benchmarks import deploy, embed, gnap, head, metrics, operators, rate, reading, training
 from benchmarks.harness import machine, set_threads_first
 from benchmarks.table import show
 from common.errors import UserError
@@ -25,7 +26,8 @@ ROWS = {"training": lambda repeats, data: training.speed(repeats),
         "reading": reading.rows, "wait": lambda repeats, data: reading.wait(data),
         "head": lambda repeats, data: head.rows(repeats), "gnap": lambda repeats, data: gnap.rows(repeats),
         "metrics": lambda repeats, data: metrics.rows(repeats)}
-TABLES = {"rate": lambda repeats: rate.lines(repeats), "operators": lambda repeats: operators.lines()}
+TABLES = {"rate": lambda repeats: rate.lines(repeats), "operators": lambda repeats: operators.lines(),
+          "deploy": lambda repeats: deploy.lines(repeats)}
 
 
 def main() -> int:
@@ -49,7 +51,8 @@ def main() -> int:
     try:
         for name in arguments.rows or ROWS:
             if name in TABLES:
-                print("\n".join(TABLES[name](arguments.repeats)))
+                for line in TABLES[name](arguments.repeats):
+                    print(line, flush=True)
                 continue
             for row in ROWS[name](arguments.repeats, arguments.data):
                 print(f"{row.what}: {row.detail}", flush=True)

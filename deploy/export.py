@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from common.arguments import image_size
 from common.cli import at_least, parse_checkpoint_name
@@ -18,12 +19,14 @@ from deploy.calibration import read_calibration
 from deploy.checkpoint import Checkpoint, open_checkpoint
 from deploy.eight_bit import quantise
 from deploy.export_card import MANIFEST, as_json, check_model_name, make_card, write_insightface
+from deploy.foreign_onnx import adopt
 from deploy.slim import measure, slim, slim_paths, write_slim
 from deploy.speed import IMAGES, run_rates
 from eval.arguments import fpr_list
 from eval.verification import VerificationSet
 from inference.embedder import Embedder
 from inference.onnx_embedder import OnnxEmbedder
+from inference.onnx_file import OnnxModel, read_onnx
 from symbols.onnx_export import to_onnx
 
 log = logging.getLogger(__name__)
@@ -52,7 +55,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
     parser = subparsers.add_parser("export", help="write a checkpoint as ONNX", description=DESCRIPTION)
     parser.add_argument("--model", required=True, metavar="PREFIX,EPOCH",
-                        help="runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params")
+                        help="runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params; or X.onnx of "
+                             "others, to normalise inside, for --int8 and --insightface")
     parser.add_argument("--out", required=True, metavar="X.onnx",
                         help="the file to write, X.json comes beside it; with --slim a PREFIX")
     kind = parser.add_mutually_exclusive_group()
@@ -81,22 +85,53 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, check, score, write."""
-    prefix, epoch = parse_checkpoint_name(args.model, "--model")
+    foreign = read_onnx(args.model) if args.model.endswith(".onnx") else None
+    if foreign and (args.slim or args.layer):
+        raise UserError(f"--model {args.model}: is an ONNX file; leave {'--slim' if args.slim else '--layer'} out")
+    prefix, epoch = ("", 0) if foreign else parse_checkpoint_name(args.model, "--model")
     out = _check_outputs(args, epoch)
     sets = [VerificationSet(path) for path in args.bins]
-    size = args.image_size or (sets[0].image_size if sets else SIZE)
+    size = args.image_size or (sets[0].image_size if sets else foreign and foreign.image_size) or SIZE
     for target in sets:
         if tuple(target.image_size) != tuple(size):
             raise UserError(f"{target.path}: its images are {target.image_size[0]}x{target.image_size[1]}, the model "
                             f"is to take {size[0]}x{size[1]}")
     if args.insightface:
         check_model_name(Path(args.insightface), size)
+    if foreign:
+        _export_onnx(args, _of_onnx(foreign, size, args), sets, out)
+        return 0
     checkpoint = open_checkpoint(prefix, epoch, size, args.layer)
     if args.slim:
         _export_slim(args, checkpoint, sets, str(out), epoch)
     else:
-        _export_onnx(args, checkpoint, sets, out)
+        _export_onnx(args, _of_checkpoint(checkpoint, args), sets, out)
     return 0
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A float ONNX file that is checked. origin: its model for a card; engine: what that ran in; embedder: opens it."""
+
+    content: bytes
+    check: Difference
+    origin: dict[str, Any]
+    engine: str
+    embedder: Callable[[], Any]
+    image_size: tuple[int, int]
+
+
+def _of_checkpoint(checkpoint: Checkpoint, args: argparse.Namespace) -> Converted:
+    content, check = convert(checkpoint)
+    return Converted(content, check, {"name": checkpoint.name, "sha256": checkpoint.sha256, "layer": checkpoint.layer,
+                                      "parameters": checkpoint.count}, "MXNet",
+                     lambda: _embedder(checkpoint, args), checkpoint.image_size)
+
+
+def _of_onnx(model: OnnxModel, size: tuple[int, int], args: argparse.Namespace) -> Converted:
+    content, check = adopt(model, size)
+    return Converted(content, check, {"name": args.model, "sha256": model.sha256}, "as it was",
+                     lambda: OnnxEmbedder(model, args.batch_size, size), size)
 
 
 def convert(checkpoint: Checkpoint) -> tuple[bytes, Difference]:
@@ -148,12 +183,12 @@ def _export_slim(args: argparse.Namespace, checkpoint: Checkpoint, sets: list[Ve
     report.sets(scores, args.fpr)
 
 
-def _export_onnx(args: argparse.Namespace, checkpoint: Checkpoint, sets: list[VerificationSet], out: Path) -> None:
+def _export_onnx(args: argparse.Namespace, source: Converted, sets: list[VerificationSet], out: Path) -> None:
     calibration = read_calibration(Path(args.int8), args.calibration_images, HELD_OUT,
-                                   checkpoint.image_size) if args.int8 else None
-    content, check = convert(checkpoint)
+                                   source.image_size) if args.int8 else None
+    content, check = source.content, source.check
     written, told = content, None
-    embedders: dict[str, Embeds] = {"MXNet": _embedder(checkpoint, args),
+    embedders: dict[str, Embeds] = {source.engine: source.embedder(),
                                     "ONNX": OnnxEmbedder(content, args.batch_size)} if sets else {}
     if calibration:
         eight = quantise(content, *calibration)
@@ -163,9 +198,7 @@ def _export_onnx(args: argparse.Namespace, checkpoint: Checkpoint, sets: list[Ve
         if sets:
             embedders["8 bit"] = OnnxEmbedder(written, args.batch_size)
     scores = [_score(target, embedders, args) for target in sets]
-    card = make_card(out.name, written, {"name": checkpoint.name, "sha256": checkpoint.sha256,
-                                         "layer": checkpoint.layer, "parameters": checkpoint.count}, check, scores,
-                     args.fpr)
+    card = make_card(out.name, written, source.origin, check, scores, args.fpr)
     if told:
         card["quantisation"] = told
     with writing(out):
@@ -173,7 +206,7 @@ def _export_onnx(args: argparse.Namespace, checkpoint: Checkpoint, sets: list[Ve
         write_atomic(out.with_suffix(".json"), as_json(card), args.overwrite)
     if args.insightface:
         write_insightface(Path(args.insightface).absolute(), out.stem, written, card, args.overwrite)
-    report.onnx(args.out, checkpoint, card, check)
+    report.onnx(args.out, card, check)
     if told:
         report.eight_bit(told)
     report.sets(scores, args.fpr)
@@ -182,10 +215,11 @@ def _export_onnx(args: argparse.Namespace, checkpoint: Checkpoint, sets: list[Ve
 
 
 def _score(target: VerificationSet, embedders: dict[str, Embeds], args: argparse.Namespace) -> SetScores:
-    """Every model's row; RunError where float ONNX is not MXNet."""
+    """Every model's row; RunError where float ONNX is not what it was made of."""
     scores = score_set(target, embedders, args.fpr)
     if scores.differences["ONNX"].relative > LARGEST:
-        raise RunError(f"{target.name}: ONNX differs from MXNet ({scores.differences['ONNX']}); nothing was written")
+        raise RunError(f"{target.name}: ONNX differs from what it was made of ({scores.differences['ONNX']}); nothing "
+                       "was written")
     return scores
 
 

@@ -13,13 +13,13 @@ MIB = 1 << 20
 FAR = 0.9  # cosine below which an 8-bit network is no longer the same
 
 
-def onnx(out: str, checkpoint: Checkpoint, card: dict[str, Any], check: Difference) -> None:
+def onnx(out: str, card: dict[str, Any], check: Difference) -> None:
     """The file, and how its float form compares."""
-    height, width = checkpoint.image_size
+    shapes = [f"({', '.join(map(str, card[name]['shape']))})" for name in ("input", "output")]
     print(f"{out}: opset {card['opset']}, {card['nodes']} nodes, {card['bytes'] / MIB:.2f} MiB, "
-          f"(N, 3, {height}, {width}) to (N, {checkpoint.dimension})")
+          f"{shapes[0]} to {shapes[1]}")
     print(f"input: {card['normalisation']['feed']}; inside, {card['normalisation']['formula']}")
-    print(f"float against MXNet, {check.images} drawn images: {check}")
+    print(f"float against {card['model']['name']}, {check.images} drawn images: {check}")
 
 
 def slim(name: str, checkpoint: Checkpoint, made: Checkpoint, check: Difference, rates: dict[str, float]) -> None:

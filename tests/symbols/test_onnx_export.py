@@ -15,6 +15,9 @@ from symbols.gnap import norm_aware_pooling
 from symbols.onnx_export import to_onnx
 
 SHAPE = (1, 3, 112, 112)
+# What onnx2ncnn writes of what these networks need, read from its source: a Gemm with transB alone is an InnerProduct.
+NCNN = {"Sub", "Mul", "Add", "Div", "Max", "Sqrt", "Conv", "PRelu", "BatchNormalization", "Gemm", "GlobalAveragePool",
+        "Clip", "Flatten"}
 
 
 def by_mxnet(symbol, values, images):
@@ -58,6 +61,9 @@ def test_the_graph_is_plain_and_opencv_reads_it(network, head, emb_size):
     assert shapes == [["N", 3, 112, 112], ["N", emb_size]]
     assert graph.node[0].name.startswith("Sub") and graph.node[1].name.startswith("Mul")
     assert not {"Dropout", "Identity", "Constant", "Cast", "Reshape"} & {node.op_type for node in graph.node}
+    assert {node.op_type for node in graph.node} <= NCNN
+    assert all([(attribute.name, attribute.i) for attribute in node.attribute] == [("transB", 1)]
+               for node in graph.node if node.op_type == "Gemm")
     taken = [name for node in graph.node for name in node.input]
     assert all(tensor.name in taken for tensor in graph.initializer)
     # No BatchNorm is left behind a convolution or a product.

@@ -1,0 +1,107 @@
+"""An ONNX file by others in the form of ours: one input `data` of raw pixels, any number of images, one embedding."""
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from common.errors import RunError, UserError
+from deploy.agreement import LARGEST, Difference, Run, compare, plain_onnx
+from inference.onnx_file import OnnxModel
+from symbols.onnx_export import INPUT
+
+OUTPUT = "fc1"
+
+
+def adopt(model: OnnxModel, image_size: tuple[int, int]) -> tuple[bytes, Difference]:
+    """The bytes of the file in our form, and how it compares with the file as it was, fed as its makers mean.
+
+    Pixels are normalised inside where they were not. UserError where it takes one number of images alone, or none of
+    image_size; RunError where the embeddings are not the same.
+    """
+    if model.image_size is not None and model.image_size != tuple(image_size):
+        raise UserError(f"--model {model.path}: takes images of {model.image_size[0]}x{model.image_size[1]}, not of "
+                        f"{image_size[0]}x{image_size[1]}")
+    made = onnx.load_model_from_string(model.content)
+    graph = made.graph
+    stored = {tensor.name for tensor in graph.initializer}
+    for listed in [value for value in graph.input if value.name in stored]:
+        graph.input.remove(listed)
+    _rename(graph, {model.input: INPUT, model.output: OUTPUT})
+    if (model.mean, model.scale) != (0.0, 1.0):
+        _normalise(graph, model.mean, model.scale)
+    del graph.value_info[:]  # what is said of shapes is said of the batch there was
+    batch, out = (value.type.tensor_type.shape for value in (graph.input[0], graph.output[0]))
+    batch.dim[0].dim_param = "N"
+    for axis, length in zip((2, 3), image_size):
+        batch.dim[axis].dim_value = length
+    if len(out.dim):
+        out.dim[0].dim_param = "N"
+    content = made.SerializeToString()
+    try:
+        check = compare(_as_it_was(model), _flat(plain_onnx(content)), image_size)
+    except (UserError, RunError):
+        raise
+    except Exception as error:  # of classes that onnxruntime does not export
+        told = " ".join(str(error).split())[:150]
+        raise UserError(f"--model {model.path}: does not compute several images at once ({told}); export it with a "
+                        "free batch") from None
+    if check.relative > LARGEST:
+        raise RunError(f"--model {model.path}: differs from itself on {check.images} drawn images ({check}); nothing "
+                       "was written")
+    return content, check
+
+
+def _as_it_was(model: OnnxModel) -> Run:
+    """The file itself, one image at a time where it takes no more."""
+    run = plain_onnx(model.content)
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        data = (images - np.float32(model.mean)) * np.float32(model.scale)
+        parts = [data] if model.batch is None else [data[place:place + 1] for place in range(len(data))]
+        if model.batch not in (None, 1):
+            raise UserError(f"--model {model.path}: takes {model.batch} images at once and no other number; export it "
+                            "with a free batch")
+        return np.concatenate([_flat(run)(part) for part in parts])
+    return embed
+
+
+def _flat(run: Run) -> Run:
+    return lambda images: run(images).reshape(len(images), -1)
+
+
+def _normalise(graph: Any, mean: float, scale: float) -> None:
+    """Put (x - mean) * scale in front, under names by which InsightFace's loader sees that it is done."""
+    for name, value in (("normalise_mean", mean), ("normalise_scale", scale)):
+        graph.initializer.append(numpy_helper.from_array(np.array([value], np.float32), name))
+    _rename(graph, {INPUT: "normalised"}, nodes_only=True)
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([helper.make_node("Sub", [INPUT, "normalise_mean"], ["less_mean"], "Sub_normalise"),
+                       helper.make_node("Mul", ["less_mean", "normalise_scale"], ["normalised"], "Mul_normalise"),
+                       *nodes])
+
+
+def _rename(graph: Any, names: dict[str, str], nodes_only: bool = False) -> None:
+    taken = {name for node in _nodes(graph) for name in (*node.input, *node.output)}
+    taken |= {tensor.name for tensor in graph.initializer}
+    for new in [new for old, new in names.items() if old != new and new in taken and new not in names]:
+        names = {**names, new: f"{new}_before"}  # something else is called so: it makes place
+    for node in _nodes(graph):
+        for listed in (node.input, node.output):
+            for place, name in enumerate(listed):
+                listed[place] = names.get(name, name)
+    if not nodes_only:
+        for value in (*graph.input, *graph.output, *graph.initializer):
+            value.name = names.get(value.name, value.name)
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """All nodes, those of graphs within it too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _nodes(inner)

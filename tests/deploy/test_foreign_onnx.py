@@ -1,0 +1,87 @@
+"""`deploy export --model X.onnx`: files by others take raw pixels and any number of images, and stay what they are."""
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from small_onnx import by_numpy, small_onnx
+from small_sets import write_training_set, write_verification_set
+
+from common.errors import UserError
+from deploy.__main__ import main
+from inference.onnx_file import feeds_raw_pixels
+
+SIZE = (24, 24)
+
+
+def exported(place, *flags, model="theirs.onnx"):
+    return main(["export", "--model", str(place / model), "--out", str(place / "ours.onnx"), *map(str, flags)])
+
+
+def images(count):
+    return np.random.RandomState(0).randint(0, 256, (count, *SIZE, 3)).astype(np.uint8)
+
+
+def run(path, given):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert [value.name for value in (*session.get_inputs(), *session.get_outputs())] == ["data", "fc1"]
+    return session.run(None, {"data": given.transpose(0, 3, 1, 2).astype(np.float32)})[0]
+
+
+@pytest.mark.parametrize("batch", ["N", 1])
+@pytest.mark.parametrize("names, mean, scale", [(("Sub_1", "Mul_1"), 0.0, 1.0), (("a", "b"), 127.5, 1 / 127.5)])
+def test_raw_pixels_and_any_number_of_images(tmp_path, batch, names, mean, scale):
+    _, weight = small_onnx(tmp_path / "theirs.onnx", names=names, batch=batch, size=SIZE)
+    exported(tmp_path)
+    found = run(tmp_path / "ours.onnx", images(5))
+    np.testing.assert_allclose(found, by_numpy(weight, images(5), mean, scale), rtol=1e-4, atol=1e-4)
+    graph = onnx.load(str(tmp_path / "ours.onnx")).graph
+    assert feeds_raw_pixels([node.name for node in graph.node])
+    card = json.loads((tmp_path / "ours.json").read_text())
+    assert card["input"]["shape"] == ["N", 3, *SIZE] and card["batch"] == "any"
+    assert card["check"]["largest_relative_difference"] < 1e-5
+
+
+def test_other_names_of_input_and_output_make_place(tmp_path):
+    model, weight = small_onnx(size=SIZE)
+    swapped = {"data": "input.1", "fc1": "683", "a": "data", "b": "fc1"}
+    for node in model.graph.node:
+        for listed in (node.input, node.output):
+            for place, name in enumerate(listed):
+                listed[place] = swapped.get(name, name)
+    model.graph.input[0].name, model.graph.output[0].name = "input.1", "683"
+    (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
+    exported(tmp_path)
+    found = run(tmp_path / "ours.onnx", images(3))
+    np.testing.assert_allclose(found, by_numpy(weight, images(3)), rtol=1e-4, atol=1e-4)
+
+
+def test_scores_and_eight_bits(tmp_path):
+    model, _ = small_onnx(size=SIZE)
+    product = model.graph.node[3]
+    product.op_type = "Gemm"
+    (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
+    write_training_set(tmp_path / "data", identities=4, images=8, size=SIZE[0])
+    write_verification_set(tmp_path / "faces.bin", pairs=20, size=SIZE[0])
+    exported(tmp_path, "--int8", tmp_path / "data/train.rec", "--bins", tmp_path / "faces.bin")
+    card = json.loads((tmp_path / "ours.json").read_text())
+    assert set(card["scores"]["faces"]) == {"differences", "as it was", "ONNX", "8 bit"}
+    assert card["quantisation"]["mean_cosine"] > 0.95
+
+
+@pytest.mark.parametrize("flags, text", [(("--slim",), "leave --slim out"), (("--layer", "fc1"), "leave --layer out"),
+                                         (("--image-size", "112,112"), "takes images of 24x24, not of 112x112")])
+def test_refusals(tmp_path, flags, text):
+    small_onnx(tmp_path / "theirs.onnx", size=SIZE)
+    with pytest.raises(UserError, match=text):
+        exported(tmp_path, *flags)
+    assert not (tmp_path / "ours.onnx").exists()
+
+
+def test_a_file_of_four_images_at_once_is_refused(tmp_path):
+    small_onnx(tmp_path / "theirs.onnx", batch=4, size=SIZE)
+    with pytest.raises(UserError, match="takes 4 images at once"):
+        exported(tmp_path)
