@@ -162,6 +162,8 @@ def _tpr(row: Mapping[str, Any], fpr: float, pairs: int, limits: Mapping[str, An
     point = next((points[one] for one in points if _same(one, fpr)), None)
     if isinstance(point, dict) and "tpr" in point:
         value = point["tpr"]  # null where no false accept is allowed
+    elif counts == 0:
+        value = None
     known = next((limits[one] for one in limits if _same(one, fpr)), limits.get("tpr"))
     if isinstance(count, int):
         return _rate(value, known, None, count)

@@ -181,8 +181,9 @@ def _footer() -> Html:
 
 
 def short_names(texts: list[str], most: int = 36) -> list[str]:
-    """Names that a table's column can hold: the last parts of the paths, as many as tell them apart."""
-    for parts in (2, 3, 4):
+    """Names that a table's column can hold: the last parts of the paths, as many as tell them apart; of a run's
+    `model` its folder too."""
+    for parts in (2 if any(text.split("/")[-1].startswith("model,") for text in texts) else 1, 2, 3, 4):
         names = ["/".join(text.split("/")[-parts:]) for text in texts]
         if len(set(names)) == len(set(texts)):
             break

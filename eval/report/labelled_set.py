@@ -9,7 +9,7 @@ import numpy as np
 from eval.all_pairs import AllPairs
 from eval.operating_points import allowed, operating_point
 from eval.report.charts import chart, draw_curves, draw_groups, draw_roc
-from eval.report.html import Html, Text, figure, key, paragraph, section, table, tag
+from eval.report.html import Html, Text, figure, join, key, paragraph, section, table, tag
 from eval.report.pair_sets import limits_text, rate
 from eval.set_scoring import ScoredModel
 from eval.slices import Slice
@@ -37,12 +37,12 @@ def all_pairs_section(faces: LabelledSet, models: Sequence[str], found: Sequence
     first = found[0].scored
     between = f", {faces.between}" if faces.between else ""
     rows = []
-    for model, made in zip(models, found):
-        for point in made.points:
-            rows.append([f"{model}, FPR {point.fpr_target:g}", rate(point),
-                         limits_text(made.draws.get(f"{point.fpr_target:g}") if point.tpr is not None else None),
-                         str(point.false_accepts), f"{point.threshold:.4f}", f"{point.cosine:.4f}"])
-        rows.append([f"{model}, EER", f"{100 * made.eer:.2f}", limits_text(made.draws.get("eer")), "", "", ""])
+    for made in found:
+        rows.append([[f"TPR at {point.fpr_target:g}", rate(point),
+                      limits_text(made.draws.get(f"{point.fpr_target:g}") if point.tpr is not None else None),
+                      str(point.false_accepts), f"{point.threshold:.4f}", f"{point.cosine:.4f}"]
+                     for point in made.points])
+        rows[-1].append(["EER", f"{100 * made.eer:.2f}", limits_text(made.draws.get("eer")), "", "", ""])
     curves = [_curve(made.scored) for made in found]
     svg = chart("all pairs", f"ROC curves of all pairs of {faces.name}",
                 draw_roc(curves, 0.5 / first.impostors, CURVE_FPR))
@@ -50,12 +50,12 @@ def all_pairs_section(faces: LabelledSet, models: Sequence[str], found: Sequence
         paragraph(f"Every pair of {faces.name}{between}: {len(first.genuine)} of one person, {first.impostors} of two. "
                   "Intervals are 95% bootstrap over people."), key(models),
         figure(svg, f"TPR against FPR, as far as an FPR of {CURVE_FPR:g}.",
-               table(["model, rate", "TPR or EER, %", "95% interval", "false accepts", "squared distance", "cosine"],
-                     rows))]
-    apart = [[f"{model}, {name if name in ('eer', 'auc') else f'TPR at FPR {name}'}", f"{100 * one['value']:+.2f}",
+               _by_model(["rate", "%", "95% interval", "false accepts", "squared distance", "cosine"], models, rows))]
+    apart = [[f"{model}, {name.upper() if name in ('eer', 'auc') else f'TPR at {name}'}", f"{100 * one['value']:+.2f}",
               f"{100 * one['interval'][0]:+.2f} to {100 * one['interval'][1]:+.2f}", f"{100 * one['other_sign']:.1f}%"]
              for model, made in zip(models[1:], found[1:])
-             for name, one in made.as_row(found[0]).get("difference", {}).items()]
+             for name, one in made.as_row(found[0]).get("difference", {}).items()
+             if made.rate(name) is not None and found[0].rate(name) is not None]
     if apart:
         parts += [tag("h3", f"Differences to {models[0]}"), paragraph("In percentage points, on the same resamples."),
                   table(["model, rate", "difference", "95% interval", "other sign"], apart)]
@@ -90,7 +90,7 @@ def pose_section(models: Sequence[str], found: Sequence[ScoredModel]) -> Html:
     charted = [[_rate_of(made.slices[number]) for number in drawn] for made in found]
     svg = chart("pose", "TPR by pose", draw_groups(labels, charted, "TPR, %"), width=max(4.6, 0.9 * len(labels)))
     thresholds = "; ".join(f"{model}: cosine {made.at.cosine:.4f}" for model, made in zip(models, found))
-    rows = [[f"{model}: {_pair(one)}", *_cells(one)] for model, made in zip(models, found) for one in made.slices]
+    rows = [[[_pair(one), *_cells(one)] for one in made.slices] for made in found]
     return section(
         "Rates by pose",
         paragraph(f"At one threshold for all, where all pairs of images whose pose is known have an FPR of "
@@ -98,8 +98,8 @@ def pose_section(models: Sequence[str], found: Sequence[ScoredModel]) -> Html:
                   "are taken for each other more often than others are."), key(models),
         figure(svg, "TPR between groups, with 95% intervals over people."
                + (f" Of more than {CROSSED} groups, the first against each." if len(names) > CROSSED else ""),
-               table(["model, groups", "TPR %", "95% interval", "pairs of one person", "FPR %", "95% interval",
-                      "false accepts", "pairs of two"], rows)))
+               _by_model(["groups", "TPR %", "95% interval", "pairs of one person", "FPR %", "95% interval",
+                          "false accepts", "pairs of two"], models, rows)))
 
 
 def quality_section(models: Sequence[str], found: Sequence[ScoredModel]) -> Html:
@@ -107,17 +107,20 @@ def quality_section(models: Sequence[str], found: Sequence[ScoredModel]) -> Html
     curves = [[(100 * kept.discarded, kept.fnmr, kept.limits) for kept in made.quality] for made in found]
     svg = chart("quality", "errors against the share discarded",
                 draw_curves(curves, "left out, %", "pairs of one person refused, %"), height=2.8)
-    rows = [[f"{model}, {100 * kept.discarded:g}%", f"{kept.norm:.2f}", f"{100 * kept.fnmr:.2f}",
-             f"{100 * kept.limits[0]:.2f} to {100 * kept.limits[1]:.2f}" if kept.limits else "", str(kept.genuine),
-             "-" if kept.fpr is None else f"{100 * kept.fpr:.4f}"]
-            for model, made in zip(models, found) for kept in made.quality]
+    rows = [[[f"{100 * kept.discarded:g}%", f"{kept.norm:.2f}", f"{100 * kept.fnmr:.2f}", _limits(kept.limits, 2),
+              str(kept.genuine), _percent(kept.fpr, 4)] for kept in made.quality] for made in found]
     return section(
         "Quality", paragraph("How far the length of an embedding, before it is normalised, says whether to trust it: "
                              "pairs are left out from the smallest norm on, at the threshold that all pairs have at "
                              f"FPR {100 * found[0].at.fpr_target:g}%."), key(models),
         figure(svg, "Errors against the share left out, with 95% intervals over people.",
-               table(["model, left out", "least norm", "refused %", "95% interval", "pairs of one person", "FPR %"],
-                     rows)))
+               _by_model(["left out", "least norm", "refused %", "95% interval", "pairs of one person", "FPR %"],
+                         models, rows)))
+
+
+def _by_model(head: Sequence[str], models: Sequence[str], rows: Sequence[Sequence[Sequence[str]]]) -> Html:
+    """A table for each model, which its caption names."""
+    return join(table(head, some, model) for model, some in zip(models, rows))
 
 
 def _rate_of(one: Slice) -> tuple[float, tuple[float, float] | None] | None:

@@ -21,10 +21,10 @@ footer { margin-top: 3rem; padding-top: .75rem; border-top: 2px solid var(--line
 .note { color: var(--soft); font-size: .875rem; }
 .scroll { overflow-x: auto; max-width: 100%; margin: .5rem 0; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-caption { text-align: left; color: var(--soft); padding-bottom: .25rem; }
+caption { text-align: left; color: var(--soft); padding-bottom: .25rem; overflow-wrap: anywhere; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th[scope=row], thead th:first-child { text-align: left; }
-th[scope=row] { font-weight: 500; white-space: normal; min-width: 7rem; overflow-wrap: anywhere; }
+th[scope=row] { font-weight: 500; white-space: normal; min-width: 8.5rem; overflow-wrap: anywhere; }
 thead th { border-bottom: 2px solid var(--line); vertical-align: bottom; white-space: normal; }
 .pair { display: grid; grid-template-columns: minmax(0, 1fr); gap: .5rem 1.5rem; align-items: start;
   margin: .75rem 0 1.25rem; }
@@ -56,6 +56,7 @@ figure svg { display: block; width: 100%; height: auto; color: var(--ink); }
   --s1: #c2410c; --s2: #15803d; --s3: #86198f; --s4: #92660a; --s5: #0f766e; }
   body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } a { color: inherit; }
   h2, h3 { break-after: avoid; } figure, tr { break-inside: avoid; }
-  .scroll { overflow: visible; } table { font-size: 7.5pt; } th, td { padding: .1rem .3rem; white-space: normal; }
+  .scroll { overflow: visible; } table { font-size: 7.5pt; overflow-wrap: anywhere; }
+  th, td { padding: .1rem .3rem; white-space: normal; } th[scope=row] { min-width: 3rem; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """

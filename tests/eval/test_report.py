@@ -140,7 +140,7 @@ def test_its_numbers_are_those_of_verify(place, made):
 @pytest.mark.skipif(find_browser() is None, reason="no Chromium is here to look at the page (Debian: chromium)")
 def test_a_browser_shows_it_on_phone_desktop_and_paper(made, tmp_path):
     with browse(tmp_path) as tab:
-        for width, dark, paper in ((390, False, False), (1280, True, False), (760, False, True)):
+        for width, dark, paper in ((390, False, False), (1280, True, False), (700, False, True)):
             tab.open(made / "index.html", width, dark=dark, paper=paper)
             assert tab.value("document.documentElement.scrollWidth") <= width
             assert tab.value("[...document.querySelectorAll('body *')].filter(one => !one.closest('.scroll, svg') && "
