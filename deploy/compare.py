@@ -76,7 +76,7 @@ def _answer(scores: np.ndarray, threshold: Threshold | None) -> dict[str, Any]:
     pairs = [{"faces": [row, column], "score": float(scores[row, column]),
               "cosine": float(1 - scores[row, column] / 2), "same": same(scores[row, column])}
              for row, column in np.ndindex(scores.shape)]
-    best = min(pairs, key=lambda pair: pair["score"]) if pairs else {}
+    best = pairs[int(scores.argmin())] if pairs else {}
     return {"score": best.get("score"), "cosine": best.get("cosine"), "same": best.get("same"), "pairs": pairs}
 
 

@@ -17,7 +17,7 @@ from images.prepare import Unusable, read_file
 from images.sources import Source, from_folder, holds_image, is_image_name
 from recordio_tools.bins.binfile import read_bin
 from recordio_tools.faces import packed_faces
-from recordio_tools.records.dataset import open_dataset
+from recordio_tools.records.dataset import FaceDataset, open_dataset
 from recordio_tools.records.parts import list_sets
 
 log = logging.getLogger(__name__)
@@ -117,11 +117,11 @@ def _by_identity(path: str, source: Source) -> ImageSet:
             log.warning("%s: %s", kind.replace("_", " "), name)
     files = (source.file(*place(number)) for number in range(int(first[-1])))
     names = [name[len(root):] if name.startswith(root) else name for name in files]
-    return ImageSet(path, names, lambda number: read_file(source.entry(*place(number))),
+    return ImageSet(path, names, lambda number: read_file(os.fsdecode(source.entry(*place(number)))),
                     np.repeat(np.arange(len(counts)), counts), [shown(name) for name in source.names])
 
 
-def _packed(path: Path, dataset: object, labelled: bool) -> ImageSet:
+def _packed(path: Path, dataset: FaceDataset, labelled: bool) -> ImageSet:
     faces = packed_faces(str(path), dataset)
     keys = np.concatenate([np.asarray(images) for images in faces.images])
     labels = np.repeat(np.arange(len(faces.images)), [len(images) for images in faces.images])

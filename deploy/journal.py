@@ -2,7 +2,7 @@
 
 X.npz.partial/ holds rows.jsonl, a first line that says what is being made, then a line for each image, and
 embeddings.f32, the embeddings of their faces one behind the other. A line comes after the numbers it speaks of and has
-their checksum, so that what a kill or a power failure left half written is seen, and made again.
+a checksum of both, so that what a kill or a power failure left half written is seen, and made again.
 """
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Journal:
             row = Row(str(told["name"]), bytes.fromhex(told["sha256"]).hex(), [float(norm) for norm in told["norms"]],
                       [float(norm) for norm in told["view_norms"]], str(told["reason"]))
             values = self._values.read(4 * self._dimension * len(row.norms))
-            whole = len(row.norms) == len(row.view_norms) and zlib.crc32(values) == told["crc32"]
+            whole = len(row.norms) == len(row.view_norms) and _checksum(row, values) == told["crc32"]
             return row if whole else None
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
@@ -100,7 +100,7 @@ class Journal:
         for row in rows:
             values = np.ascontiguousarray(embeddings[first:first + len(row.norms)], np.float32).tobytes()
             first += len(row.norms)
-            lines.append(json.dumps({**row._asdict(), "crc32": zlib.crc32(values)}).encode() + b"\n")
+            lines.append(json.dumps({**row._asdict(), "crc32": _checksum(row, values)}).encode() + b"\n")
         self._values.write(np.ascontiguousarray(embeddings, np.float32).tobytes())
         self._values.flush()
         self._lines.write(b"".join(lines))
@@ -181,6 +181,11 @@ def check_folder(folder: Path) -> None:
     for entry in os.scandir(folder):
         if entry.name not in (ROWS, VALUES) or not entry.is_file(follow_symlinks=False):
             raise UserError(f"{folder}: holds {entry.name}, which no embedding made; it is in the way")
+
+
+def _checksum(row: Row, values: bytes) -> int:
+    """Of a row and its embeddings."""
+    return zlib.crc32(json.dumps(row).encode(), zlib.crc32(values))
 
 
 def _lock(stream: BinaryIO) -> None:

@@ -138,7 +138,7 @@ def _scores(prefix: str, epoch: int, config: dict[str, Any], files: Sequence[str
         step = sorted(by_step)[epoch - 1]
     known = step in by_step
     step = step if known else max(by_step, default=None)
-    rows = by_step.get(step, {})
+    rows = {} if step is None else by_step[step]
     chosen = known and config.get("ckpt") in (1, 3) and rows
     return {"source": ["metrics.jsonl"] if rows else [], "step": step, "of_this_checkpoint": known, "rows": rows,
             "chosen_on": list(rows)[-1] if chosen else None}

@@ -34,9 +34,10 @@ class Photograph:
 
     def face(self, number: int) -> str:
         """How a face is called on the screen."""
-        if self.boxes[number] is None:
+        box = self.boxes[number]
+        if box is None:
             return self.name
-        left, top, right, bottom = self.boxes[number]
+        left, top, right, bottom = box
         return (f"{self.name} face {number + 1} of {len(self.boxes)} at {left:.0f},{top:.0f} to {right:.0f},"
                 f"{bottom:.0f}")
 

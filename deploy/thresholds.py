@@ -96,8 +96,9 @@ def _check(path: str, found: PairScores, sha256: str, flip: bool) -> None:
         raise UserError(f"{path}: has no {'impostor' if found.same.all() else 'genuine'} pairs; both kinds are needed")
     if found.score.min() < -1e-6 or found.score.max() > 4 + 1e-6:
         raise UserError(f"{path}: its scores are not all from 0 to 4, as squared distances of unit vectors are")
-    model = found.meta.get("model")
-    theirs = model.get("sha256") if isinstance(model, dict) else None
+    told = found.meta.get("model")
+    model = told if isinstance(told, dict) else {}
+    theirs = model.get("sha256")
     if theirs is None:
         log.warning("%s: does not say of which model its scores are, so its FPR may be another's", path)
     elif theirs != sha256:
