@@ -11,9 +11,10 @@ from common.mxnet_compat import allotted_megabytes
 from symbols.count import flops_and_params
 from symbols.segments import choose_cuts, split
 from training.head.shard import CHUNK
+from training.saving.contents import FLOAT
 from training.specs import HeadSpec, ModelSpec
 
-FLOAT, HALF = 4, 2  # bytes
+HALF = 2  # bytes of a float16
 UNSHARED = 1.6  # measured: the segments' arrays do not fit into one another's memory exactly
 PLANNED = 16  # images planned for: the planner tells whole megabytes
 

@@ -31,6 +31,7 @@ from training.reporting.runlog import RunLog, write_config
 from training.saving.adapt_head import adapt_head
 from training.saving.fingerprint import fingerprint, people
 from training.saving.header import TOTAL_BATCH
+from training.saving.names import STATE
 from training.saving.prefix import check_prefix
 from training.saving.pretrained import open_pretrained
 from training.saving.run_folder import bring_back, prepare_folder
@@ -64,7 +65,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
     total_batch = config.total_batch(len(devices), communicator.size)
     schedule = resolve_schedule(schedule_spec(config), len(chosen), Clock(total_batch))
     model = _build_model(model_spec(config), image_size, dataset.num_classes, devices, communicator)
-    states = States(Path(config.prefix).parent / "state",
+    states = States(Path(config.prefix).parent / STATE,
                     _identity(config, devices, communicator.size, image_size,
                               {"data": fingerprint(dataset, chosen), **people(dataset)}),
                     model.state_contents())

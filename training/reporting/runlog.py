@@ -17,7 +17,7 @@ from common.files import write_atomic
 from training.reporting.events import EventFile
 from training.reporting.logfile import LogFile
 from training.saving.append_only import AppendOnlyFile, truncate
-from training.saving.names import LOG, METRICS, is_own_event_file
+from training.saving.names import CONFIG, LOG, METRICS, is_own_event_file
 
 log = logging.getLogger(__name__)
 PACKAGES = ("mxnet", "gluoncv", "numpy", "mxboard", "scikit-learn", "opencv-python-headless", "protobuf")
@@ -103,7 +103,7 @@ def write_config(folder: Path, settings: Mapping[str, Any], resolved: Mapping[st
     """RUN/config.json: the configuration, what was resolved from it, package versions and the git commit."""
     content = {**settings, "resolved": resolved, "versions": versions(), "git_commit": git_commit(),
                "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-    write_atomic(folder / "config.json", json.dumps(content, indent=1) + "\n", named=False)
+    write_atomic(folder / CONFIG, json.dumps(content, indent=1) + "\n", named=False)
 
 
 def versions() -> dict[str, str]:

@@ -8,6 +8,7 @@ import mxnet as mx
 import numpy as np
 
 from training.saving.fingerprint import NAMES, WHOLE_SET
+from training.saving.names import STATE
 from training.saving.state import generations, read_generation_header, read_generation_part, shown
 
 HEAD_ARRAYS = ("fc7_weight", "fc7_bias")
@@ -19,7 +20,7 @@ def head_beside(prefix: str, number: int, identity: Mapping[str, Any], shape: tu
 
     identity: of the run that is to begin; shape: of its fc7_weight. Without arrays the text says why there are none.
     """
-    folder = Path(prefix).parent / "state"
+    folder = Path(prefix).parent / STATE
     found, why = generations(folder), f"there is no state of a run in {folder}"
     # The newest that knows this checkpoint as its last one, else the newest.
     for path in sorted(found, key=lambda path: (_saves(path) == number, found.index(path)), reverse=True):

@@ -12,6 +12,7 @@ import numpy as np
 from common.cli import INTERRUPTED
 from training.arguments import parse_config
 from training.run import run
+from training.saving.names import METRICS, STATE
 from training.saving.state import generations
 from training.selftest.pictures import make_set
 from training.selftest.reference import furthest
@@ -39,12 +40,12 @@ def stop_and_resume(folder: Path, devices: str, exact: bool) -> tuple[bool, str]
     _train(data, folder / "whole", devices, STEPS)
     _train(data, folder / "parts", devices, STOPPED_AT)
     _train(data, folder / "parts", devices, STEPS, "--resume")
-    verified = [json.loads(line) for line in (folder / "parts" / "metrics.jsonl").read_text("utf-8").splitlines()]
+    verified = [json.loads(line) for line in (folder / "parts" / METRICS).read_text("utf-8").splitlines()]
     if not any(row["kind"] == "verification" and row["step"] == STEPS for row in verified):
         return False, "no verification at the end"
     worst = 0.0
     for name in FILES:
-        whole, parts = (mx.nd.load(str(generations(folder / kind / "state")[-1] / f"{name}.params"))
+        whole, parts = (mx.nd.load(str(generations(folder / kind / STATE)[-1] / f"{name}.params"))
                         for kind in ("whole", "parts"))
         found, expected = ({key: value.asnumpy() for key, value in side.items()} for side in (parts, whole))
         if found.keys() != expected.keys():
