@@ -46,6 +46,13 @@ class AllPairs:
     histogram: np.ndarray
 
 
+def make_sides(unit: np.ndarray, labels: np.ndarray,
+               chosen: tuple[np.ndarray, np.ndarray | None]) -> tuple[Side, Side | None]:
+    """The sides of the images `chosen`, by their numbers; None for all of the first against each other."""
+    left, right = chosen
+    return Side(unit[left], labels[left]), None if right is None else Side(unit[right], labels[right])
+
+
 def count_pairs(left: Side, right: Side | None = None) -> tuple[int, int]:
     """Genuine and impostor pairs of all left against all right, or of all left against each other."""
     people = np.unique(np.concatenate([left.person, right.person if right else left.person]))

@@ -72,7 +72,7 @@ def operating_point(genuine: np.ndarray, tail: np.ndarray, impostors: int, targe
 def rates_above(scored: AllPairs, cosine: float) -> tuple[float, float]:
     """TPR and FPR where pairs above `cosine` are accepted; FPR to a step of the histogram below the kept scores."""
     genuine = len(scored.genuine)
-    tpr = 1 - np.searchsorted(scored.genuine, cosine, "right") / genuine if genuine else np.nan
+    tpr = 1 - int(np.searchsorted(scored.genuine, cosine, "right")) / genuine if genuine else np.nan
     if len(scored.tail) == scored.impostors or (len(scored.tail) and cosine >= scored.tail[-1]):
         accepted = int(np.searchsorted(-scored.tail, -cosine, "left"))
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.all_pairs import Side, count_pairs, score_all_pairs
+from eval.all_pairs import count_pairs, make_sides, score_all_pairs
 from eval.face_sets import open_face_set, read_groups
 from eval.metrics import point_at_fpr
 from eval.models import ModelName
@@ -34,7 +34,7 @@ def thresholds_from(model: ModelName, path: str, args: argparse.Namespace) -> li
         between = args.between if args.between and all(name in there for name in wanted) else None
         sides = choose_sides(argparse.Namespace(between=between, set=path), faces.labels, groups)
         unit = embeddings_of(model, faces, args).embeddings
-    left, right = (None if side is None else Side(unit[side], faces.labels[side]) for side in sides)
+    left, right = make_sides(unit, faces.labels, sides)
     _, impostors = count_pairs(left, right)
     scored = score_all_pairs(left, right, allowed(max(args.fpr), impostors) + 1000)
     return [(path, rate, operating_point(scored.genuine, scored.tail, scored.impostors, rate).threshold)

@@ -7,7 +7,7 @@ from typing import Sequence
 import numpy as np
 
 from common.errors import UserError
-from eval.all_pairs import Side, count_pairs
+from eval.all_pairs import Side, count_pairs, make_sides
 from eval.failures import Failures, Readings, counted, lost_faces
 from eval.operating_points import OperatingPoint
 
@@ -32,20 +32,16 @@ def leave_out(failures: Failures, names: Sequence[str], labels: np.ndarray, peop
     """The pairs of the sides without the images that failed. groups: (N,) of the set's images; between: the two groups
     of the sides, "" for all against all. UserError where no pairs are left."""
     lost = lost_faces(failures, names, labels, people)
-    wanted = [part.strip() for part in between.split(",")] if between else [None, None]
-    kept, every = [], []
-    for side, group in zip(sides, wanted):
-        if side is None:
-            kept.append(None)
-            every.append(None)
-            continue
-        absent = lost.absent_labels if group is None else lost.absent_labels[lost.absent_groups == group]
-        left = side[~lost.failed[side]]
-        kept.append(left)
-        every.append(Side(np.empty(0), np.concatenate([labels[side], absent])))
-    was = count_pairs(*every)
-    now = count_pairs(*(None if side is None else Side(np.empty(0), labels[side]) for side in kept))
+    wanted = [part.strip() for part in between.split(",")] if between else ["", ""]
+
+    def with_absent(side: np.ndarray, group: str) -> Side:
+        absent = lost.absent_labels[lost.absent_groups == group] if between else lost.absent_labels
+        return Side(np.empty(0), np.concatenate([labels[side], absent]))
+    first, second = sides
+    was = count_pairs(with_absent(first, wanted[0]), None if second is None else with_absent(second, wanted[1]))
+    kept = (first[~lost.failed[first]], None if second is None else second[~lost.failed[second]])
+    now = count_pairs(*make_sides(np.empty(len(labels)), labels, kept))
     if not all(now):
         raise UserError(f"--failures {failures.path}: without these, {now[0]} genuine and {now[1]} impostor pairs are "
                         "left; both are needed")
-    return WithoutFailures((kept[0], kept[1]), was[0] - now[0], was[1] - now[1])
+    return WithoutFailures(kept, was[0] - now[0], was[1] - now[1])

@@ -7,7 +7,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from common.progress import meter
-from eval.all_pairs import AllPairs, Side, count_pairs, score_all_pairs
+from eval.all_pairs import AllPairs, count_pairs, make_sides, score_all_pairs
 from eval.bootstrap import PeopleBootstrap, draw_resamples, interval, share_of_other_sign
 from eval.curve_rates import area_under_curve, curve_draws, equal_error_rate
 from eval.error_sources import false_accepts
@@ -38,8 +38,9 @@ class LabelledPairs:
         """Of the sides' pairs."""
         if self.multiplicity is None:
             return None
-        left, right = (None if side is None else self.labels[side] for side in self.sides)
-        return PeopleBootstrap(len(self.people), left, right, multiplicity=self.multiplicity)
+        left, right = self.sides
+        return PeopleBootstrap(len(self.people), self.labels[left], None if right is None else self.labels[right],
+                               multiplicity=self.multiplicity)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def score_labelled(model: str, unit: np.ndarray, pairs: LabelledPairs, fpr: Sequ
     fpr: where TPR is wanted. norms: (N,) before they were normalised, for error against the share discarded. fixed:
     (set, FPR, squared distance) of thresholds chosen elsewhere, ("", None, distance) for one that was given.
     """
-    left, right = (None if side is None else Side(unit[side], pairs.labels[side]) for side in pairs.sides)
+    left, right = make_sides(unit, pairs.labels, pairs.sides)
     genuine, impostors = count_pairs(left, right)
     with meter(genuine + impostors, f"{model}: pairs", "pairs") as bar:
         scored = score_all_pairs(left, right, max(SPARE * (allowed(max(fpr), impostors) + 1000), keep), bar.update)

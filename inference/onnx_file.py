@@ -50,7 +50,7 @@ def parse_onnx(content: bytes, path: str = "the ONNX model") -> OnnxModel:
     """As `read_onnx`, of the bytes of a file; path: how errors call it."""
     try:
         import onnx
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+        from google.protobuf.message import DecodeError
     except ImportError as error:
         raise UserError(f"{path}: the package {error.name} is not installed; run `make venv`") from None
     try:
