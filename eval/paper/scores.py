@@ -108,10 +108,11 @@ def _read_folder(folder: Path, fpr: float, best_on: str, system: str) -> ModelSc
 
 def _of_json(model: str, rows: Mapping[str, Any], path: Path, fpr: float, system: str) -> ModelScores:
     sets = {}
-    for name, row in rows.items():
-        if not isinstance(row, dict) or "accuracy" not in row:
-            raise ValueError(f"{path}: {name} of {model} has no accuracy over folds; the paper's tables are of pairs: "
-                             "python -m eval verify --json")
+    pairs = {name: row for name, row in rows.items() if isinstance(row, dict) and "accuracy" in row}
+    if not pairs:
+        raise ValueError(f"{path}: {', '.join(rows) or 'nothing'} of {model} has no accuracy over folds; the paper's "
+                         "tables are of pairs: python -m eval verify --json")
+    for name, row in pairs.items():  # a report has more than sets of pairs
         sets[name] = _scores(row, fpr, f"{path}: {name} of {model}", {})
     config = Path(model.rpartition(",")[0] or model).parent / CONFIG
     known: Any = {}

@@ -53,6 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--landmarks", metavar="FILE.csv", help="five points of each image of --set, as align writes "
                         "them: rates by yaw, in place of groups")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write the page to")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers there too, by model and set")
     parser.add_argument("--title", default="Face recognition report", help="the page's heading")
     parser.add_argument("--fpr", type=fpr_list, default="1e-3,1e-2", metavar="RATE[,RATE...]",
                         help="false positive rates of TPR; the first is that of thresholds, poses and curves")
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     if not args.bins and not args.set:
         raise UserError("there is nothing to report on: give --bins FILE.bin, --set SET, or both")
-    check_outputs(args, folders=("out",))
+    check_outputs(args, ("json",), ("out",))
     models = parse_models(args.model)
     for model in models:
         if model.embeddings:
@@ -94,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
         text, rows = _report(models, _gather(args, None, None, []), args)
     place = Path(args.out) / PAGE
     write_atomic(place, text.encode("utf-8", "backslashreplace"))
-    write_atomic(Path(args.out) / NUMBERS, json.dumps(rows, indent=1) + "\n")
+    for path in filter(None, (Path(args.out) / NUMBERS, args.json)):
+        write_atomic(path, json.dumps(rows, indent=1) + "\n")
     print(f"{place} ({len(text) / 1e6:.1f} MB, {time.perf_counter() - began:.0f} s); the numbers: "
           f"{Path(args.out) / NUMBERS}")
     return 0

@@ -1,22 +1,20 @@
 """The lists of further protocols: CALFW and CPLFW, AgeDB-30, and lists of `path1 path2 0|1`. No image is read."""
 from __future__ import annotations
 
-import io
 import os
 import re
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Sequence
 
 import numpy as np
 
 from common.errors import UserError
-from common.files import read_regular
 from common.name_lookup import NameLookup
 from common.text_files import read_lines
 from images.sources import EXTENSIONS
+from recordio_tools.pairs.agedb_file import read_splits
 from recordio_tools.pairs.lists import TRUTH, Pair
 
-LARGEST_MAT = 1 << 26  # bytes; AgeDB's has some 100 KB
 PROTOCOL_IMAGES = "03_Protocol_Images"  # AgeDB's folder of images
 FLAG = re.compile(r"\d{1,6}", re.ASCII)
 
@@ -53,12 +51,10 @@ def read_flagged(images: Path, pairs: Path, folds: int) -> list[Pair]:
 def read_agedb(images: Path, protocol: Path) -> list[Pair]:
     """AgeDB's `04_FINAL_protocol_30_years.mat`: split by split, inside a split same and different pairs in turn.
 
-    images: AgeDB's folder, or `03_Protocol_Images` in it. The file's `splits` has a cell for each split, whose struct
-    has a 2 x n cell of images (a struct that begins with the name) and n labels, -1 for different people.
+    images: AgeDB's folder, or `03_Protocol_Images` in it.
     """
-    splits = _load_mat(protocol)
     found = []
-    names = [(number, *_split(protocol, number, value)) for number, value in enumerate(splits, 1)]
+    names = [(number, *split) for number, split in enumerate(read_splits(protocol), 1)]
     first = next((pairs[0][0] for _, pairs, _ in names if pairs), "")
     root, lookup = _root(images, (PROTOCOL_IMAGES,), [f"{first}.jpg"]), NameLookup()
     for number, pairs, same in names:
@@ -108,57 +104,3 @@ def _root(images: Path, inside: Sequence[str], names: Sequence[str]) -> Path:
 
 def _with_ending(name: str) -> str:
     return name if Path(name).suffix.lower() in EXTENSIONS else f"{name}.jpg"
-
-
-def _load_mat(path: Path) -> list[Any]:
-    """The values of `splits`. MATLAB's format holds data alone; nothing in it is executed."""
-    from scipy.io import loadmat
-    try:
-        content = loadmat(io.BytesIO(read_regular(path, LARGEST_MAT)), variable_names=["splits"])
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except NotImplementedError:
-        raise UserError(f"{path}: is a MATLAB 7.3 file; save it in MATLAB with -v7") from None
-    except Exception as error:  # whatever a damaged file makes of the reader
-        raise UserError(f"{path}: is no MATLAB file ({' '.join(str(error).split())[:100]})") from None
-    if "splits" not in content or not isinstance(content["splits"], np.ndarray) or not content["splits"].size:
-        raise UserError(f"{path}: has no splits; expected AgeDB's 04_FINAL_protocol_30_years.mat")
-    return list(content["splits"].reshape(-1))
-
-
-def _split(path: Path, number: int, value: Any) -> tuple[list[tuple[str, str]], list[bool]]:
-    """The names and labels of a split; UserError where it is built otherwise."""
-    record = _bare(value)
-    fields = [_bare_array(record[name]) for name in record.dtype.names] if isinstance(record, np.void) and (
-        record.dtype.names) else []
-    cells = next((field for field in fields if field.dtype == object and field.ndim == 2 and field.shape[0] == 2), None)
-    labels = next((field.reshape(-1) for field in fields if field.dtype.kind in "iuf"), None)
-    if cells is None or labels is None or cells.shape[1] != len(labels):
-        raise UserError(f"{path}: split {number} is not a 2 x n cell of images with n labels, as AgeDB's protocol has")
-    try:
-        pairs = [(_name(cells[0, place]), _name(cells[1, place])) for place in range(len(labels))]
-    except (ValueError, IndexError, TypeError):
-        raise UserError(f"{path}: split {number} has an image without a name") from None
-    return pairs, [bool(label > 0) for label in labels]
-
-
-def _bare(value: Any) -> Any:
-    """What is inside cells of one."""
-    while isinstance(value, np.ndarray) and value.size == 1:
-        value = value.reshape(-1)[0]
-    return value
-
-
-def _bare_array(value: Any) -> np.ndarray:
-    """The same, but an array of more is kept as it is."""
-    found = _bare(value)
-    return found if isinstance(found, np.ndarray) else np.asarray(found)
-
-
-def _name(cell: Any) -> str:
-    value = _bare(cell)
-    if isinstance(value, np.void):
-        value = _bare(value[0])
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ValueError("no name")
-    return str(value).strip()

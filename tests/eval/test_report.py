@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from browser import browse, find_browser
 from small_nets import draw_parameters, forward, small_symbol
+from small_onnx import small_onnx
 from small_sets import draw, jpeg, write_verification_set
 
 from common.errors import UserError
@@ -58,8 +59,9 @@ def place(tmp_path_factory):
 def made(place):
     """The folder of a report of both models on everything."""
     out = place / "out"
-    assert main(["report", "--model", f"{place}/gnap,1", f"{place}/plain{EVIL},1", "--bins", f"{place}/{EVIL}.bin",
-                 f"{place}/more.bin", "--set", f"{place}/faces", "--between", "frontal,profile", "--out", str(out),
+    assert main(["report", "--json", f"{out}/other.json", "--model", f"{place}/gnap,1", f"{place}/plain{EVIL},1",
+                 "--bins", f"{place}/{EVIL}.bin", f"{place}/more.bin", "--set", f"{place}/faces", "--between",
+                 "frontal,profile", "--out", str(out),
                  "--fpr", "0.05,0.1", "--bootstrap", "20", "--devices", "cpu:0", "--shift", "0,3", "--rotate", "0",
                  "--scale", "1", "--faces", "2", "--hardest", "2"]) == 0
     return out
@@ -133,6 +135,7 @@ def test_its_numbers_are_those_of_verify(place, made):
     found = json.loads((made / "report.json").read_text())[f"{place}/gnap,1"]["more"]
     for name in ("accuracy", "eer", "auc", "threshold", "xnorm", "tpr_at_fpr", "false_accepts", "interval"):
         assert found[name] == pytest.approx(expected[name], abs=1e-5), name
+    assert (made / "other.json").read_text() == (made / "report.json").read_text()
     text = re.sub("<[^>]*>", " ", (made / "index.html").read_text())
     assert f"{100 * expected['accuracy']:.2f}" in text and f"{100 * expected['eer']:.2f}" in text
 
@@ -150,6 +153,20 @@ def test_a_browser_shows_it_on_phone_desktop_and_paper(made, tmp_path):
             assert (sum(map(int, re.findall(r"\d+", back)[:3])) < 200) == dark
         assert tab.complaints == []
         assert {address.split(":")[0] for address in tab.requests} <= {"file", "data", "about"}
+
+
+def test_the_papers_table_takes_the_reports_numbers(made, capsys):
+    assert main(["table", str(made / "report.json"), "--cfp-fp", "more", "--fpr", "0.1", "--format", "csv"]) == 0
+    assert "gnap,1" in capsys.readouterr().out
+
+
+def test_an_onnx_file_is_reported_without_maps(place, tmp_path):
+    small_onnx(tmp_path / "net.onnx", size=(SIZE, SIZE))
+    main(["report", "--model", f"{tmp_path}/net.onnx", "--bins", f"{place}/more.bin", "--out", str(tmp_path / "o"),
+          "--fpr", "0.1", "--bootstrap", "0", "--shift", "2", "--rotate", "0", "--scale", "1", "--faces", "1",
+          "--hardest", "1"])
+    text = (tmp_path / "o" / "index.html").read_text()
+    assert "only checkpoints show" in text and "net.onnx" in text
 
 
 def test_landmarks_tell_the_pose(place, tmp_path):

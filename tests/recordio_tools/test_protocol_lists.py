@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,8 +13,10 @@ from small_sets import draw, jpeg
 
 from common.errors import UserError
 from recordio_tools.__main__ import main
+from recordio_tools.pairs.agedb_file import read_splits
 
 SIZE = 24
+RUN = subprocess.run
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +107,21 @@ def test_agedb_of_another_make_is_refused(tmp_path):
     (tmp_path / "p.mat").write_bytes(b"no matlab" * 40)
     with pytest.raises(UserError, match="is no MATLAB file"):
         main(["pairs", "agedb", "--images", str(tmp_path), "--pairs", str(tmp_path / "p.mat"), "--out", "x.bin"])
+
+
+def test_a_damaged_protocol_ends_no_process(tmp_path, monkeypatch):
+    """SciPy's reader crashes on some: that is told in one line too, as where it asks for more memory than there is."""
+    write_agedb(tmp_path / "p.mat", [SAME[:2] + DIFFERENT[:2]])
+    for program in ("import os; os.abort()", "import sys; sys.exit('no memory')", "print('half of a li')"):
+        with monkeypatch.context() as patched:
+            patched.setattr("recordio_tools.pairs.agedb_file.subprocess.run", partial(run_instead, program))
+            with pytest.raises(UserError, match="p.mat: is no MATLAB file that can be read"):
+                read_splits(tmp_path / "p.mat")
+    assert read_splits(tmp_path / "p.mat")[0][1] == [True, True, False, False]
+
+
+def run_instead(program, line, **settings):
+    return RUN([sys.executable, "-c", program], **settings)
 
 
 def test_rfw_is_lfw_without_a_first_line(faces, tmp_path):
