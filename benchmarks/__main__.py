@@ -16,7 +16,7 @@ import argparse
 import os
 import sys
 
-from benchmarks import deploy, embed, gnap, head, metrics, operators, rate, reading, training
+from benchmarks import all_pairs, deploy, embed, gnap, head, metrics, operators, rate, reading, training
 from benchmarks.harness import machine, set_threads_first
 from benchmarks.table import show
 from common.errors import UserError
@@ -25,7 +25,8 @@ ROWS = {"training": lambda repeats, data: training.speed(repeats),
         "memory": lambda repeats, data: training.memory(repeats), "embed": lambda repeats, data: embed.rows(repeats),
         "reading": reading.rows, "wait": lambda repeats, data: reading.wait(data),
         "head": lambda repeats, data: head.rows(repeats), "gnap": lambda repeats, data: gnap.rows(repeats),
-        "metrics": lambda repeats, data: metrics.rows(repeats)}
+        "metrics": lambda repeats, data: metrics.rows(repeats),
+        "allpairs": lambda repeats, data: all_pairs.rows(repeats)}
 TABLES = {"rate": lambda repeats: rate.lines(repeats), "operators": lambda repeats: operators.lines(),
           "deploy": lambda repeats: deploy.lines(repeats)}
 

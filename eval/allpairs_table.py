@@ -23,7 +23,7 @@ def table(results: Sequence[ScoredModel]) -> str:
         lines += _rows(result, results[0])
         behind = result.blamed
         if behind["count"]:
-            lines.append(f"  the {behind['count']} false accepts at FPR {result.points[0].fpr_target:g} are of "
+            lines.append(f"  the {behind['count']} false accepts at FPR {_blamed_at(result):g} are of "
                          f"{behind['people']} people; {100 * behind['top_share']:.1f}% have one of "
                          + ", ".join(str(name) for name, _ in behind["top"]))
         fixed = fixed_table({"all pairs": result.fixed})
@@ -64,6 +64,11 @@ def _slices(result: ScoredModel) -> list[str]:
     rows += [_slice(one) for one in result.slices]
     return [f"  groups at one threshold, distance {point.threshold:.4f}, where all have FPR {point.fpr_target:g}:",
             _indented(aligned(rows))]
+
+
+def _blamed_at(result: ScoredModel) -> float:
+    return next((point.fpr_target for point in result.points if point.false_accepts == result.blamed["count"]),
+                result.points[0].fpr_target)
 
 
 def _slice(one: Slice) -> list[str]:

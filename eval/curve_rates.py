@@ -9,24 +9,28 @@ moved by the binning's own error, so that they belong to the exact rate.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Sequence
 
 import numpy as np
 
 from eval.all_pairs import BLOCK, CODES, AllPairs, Side
 from eval.metrics import crossing, eer
+from eval.operating_points import OperatingPoint
 
 BINS = 128
 MOST_EXACT = 256  # people
 MOST_PAIRS = 1 << 26  # to count anew: of larger sets every person's images are thinned out evenly
+LEAST_FPR = 1e-5
 AT_ONCE = 32  # resamples
 
 
 @dataclass(frozen=True)
 class CurveDraws:
-    """(resamples,) each."""
+    """(resamples,) each; tpr: by FPR."""
 
     eer: np.ndarray
     auc: np.ndarray
+    tpr: dict[float, np.ndarray]
 
 
 def equal_error_rate(scored: AllPairs) -> float:
@@ -49,8 +53,9 @@ def area_under_curve(scored: AllPairs) -> float:
     return float(np.trapz(tpr, fpr))
 
 
-def curve_draws(scored: AllPairs, left: Side, right: Side | None, multiplicity: np.ndarray) -> CurveDraws:
-    """EER and AUC on resamples.
+def curve_draws(scored: AllPairs, left: Side, right: Side | None, multiplicity: np.ndarray,
+                points: Sequence[OperatingPoint] = ()) -> CurveDraws:
+    """EER and AUC on resamples, and TPR at the FPR of some points.
 
     scored: of left against right, or against itself. multiplicity: (R, people) how often each person is drawn; persons
     are numbers below `people`.
@@ -64,15 +69,17 @@ def curve_draws(scored: AllPairs, left: Side, right: Side | None, multiplicity: 
     exact = people <= MOST_EXACT
     counts = _count_by_people(thin_left, thin_right, people, lookup, exact)
     drawn = multiplicity.astype(np.float32)
-    eers, areas = np.empty(len(drawn)), np.empty(len(drawn))
+    targets = [point.fpr_target for point in points]
+    found = np.empty((len(drawn), 2 + len(targets)))
     for first in range(0, len(drawn), AT_ONCE):
         part = drawn[first:first + AT_ONCE]
         impostors = _impostors(part, counts, exact)
         for row, (of_one, of_two) in enumerate(zip(part.astype(np.float64) @ genuine, impostors)):
-            eers[first + row], areas[first + row] = _rates(of_one, of_two)
-    whole = _rates(genuine.sum(axis=0), _impostors(np.ones((1, people), np.float32), counts, exact)[0])
-    return CurveDraws(np.clip(eers + (equal_error_rate(scored) - whole[0]), 0, 1),
-                      np.clip(areas + (area_under_curve(scored) - whole[1]), 0, 1))
+            found[first + row] = _rates(of_one, of_two, targets)
+    whole = _rates(genuine.sum(axis=0), _impostors(np.ones((1, people), np.float32), counts, exact)[0], targets)
+    rates = [equal_error_rate(scored), area_under_curve(scored), *(point.tpr or 0.0 for point in points)]
+    found = np.clip(found + (np.array(rates) - whole), 0, 1)
+    return CurveDraws(found[:, 0], found[:, 1], {target: found[:, 2 + place] for place, target in enumerate(targets)})
 
 
 def _impostors(drawn: np.ndarray, counts: np.ndarray, exact: bool) -> np.ndarray:
@@ -119,19 +126,21 @@ def _every(side: Side, step: int) -> Side:
 
 
 def _edges(scored: AllPairs) -> np.ndarray:
-    """(BINS - 1,) codes between bins, rising: half at quantiles of the genuine scores, half of the impostors'."""
+    """(BINS - 1,) codes between bins, rising: half at quantiles of the genuine scores, half where FPR rises by a
+    constant factor."""
     shares = np.linspace(0, 1, BINS // 2 + 1)[1:]
     passed = np.cumsum(scored.histogram) / max(scored.impostors, 1)
-    impostors = np.searchsorted(passed, shares[:-1])
+    impostors = np.searchsorted(passed, 1 - np.geomspace(LEAST_FPR, 1, BINS // 2)[:-1])
     genuine = np.quantile(_codes(scored.genuine), shares)
     return np.sort(np.concatenate([impostors, np.rint(genuine).astype(np.int64)]))[:BINS - 1]
 
 
-def _rates(genuine: np.ndarray, impostors: np.ndarray) -> tuple[float, float]:
+def _rates(genuine: np.ndarray, impostors: np.ndarray, targets: Sequence[float]) -> list[float]:
+    """EER, AUC and TPR at each FPR."""
     if not genuine.sum() or not impostors.sum():
-        return np.nan, np.nan
+        return [np.nan] * (2 + len(targets))
     fpr, tpr = _curve_of(genuine, impostors)
-    return crossing(fpr, tpr), float(np.trapz(tpr, fpr))
+    return [crossing(fpr, tpr), float(np.trapz(tpr, fpr)), *np.interp(targets, fpr, tpr).tolist()]
 
 
 def _curve_of(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -62,11 +62,24 @@ def operating_point(genuine: np.ndarray, tail: np.ndarray, impostors: int, targe
     refused = float(tail[count]) if count < impostors else -np.inf  # the largest that must not be accepted
     false_accepts = int(np.searchsorted(-tail, -refused, "left"))
     first = int(np.searchsorted(genuine, refused, "right"))
-    last = min(genuine[first] if first < len(genuine) else np.inf, tail[false_accepts - 1] if false_accepts else np.inf)
+    last = min(float(genuine[first]) if first < len(genuine) else np.inf,
+               float(tail[false_accepts - 1]) if false_accepts else np.inf)
     edge = refused if np.isfinite(refused) else -1.0
-    cosine = (min(float(last), 1.0) + edge) / 2 if np.isfinite(last) else edge
+    cosine = (min(last, 1.0) + edge) / 2 if np.isfinite(last) else edge
     tpr = (len(genuine) - first) / len(genuine) if count else None
     return OperatingPoint(target, tpr, cosine, false_accepts / impostors, false_accepts, impostors)
+
+
+def histogram_point(scored: AllPairs, target: float) -> OperatingPoint:
+    """At an FPR whose false accepts are too many to keep: the threshold lies between two steps of the histogram, 3e-5
+    in cosine, so the FPR achieved is counted exactly, and misses the largest that is allowed by less than a step."""
+    passed = np.cumsum(scored.histogram[::-1])
+    steps = int(np.searchsorted(passed, allowed(target, scored.impostors), "right"))  # from the top, that are accepted
+    false_accepts = int(passed[steps - 1]) if steps else 0
+    cosine = (len(passed) - steps - 0.5 - 32768) / 32767
+    tpr = 1 - float(np.searchsorted(scored.genuine, cosine, "right")) / len(scored.genuine)
+    return OperatingPoint(target, tpr if allowed(target, scored.impostors) else None, cosine,
+                          false_accepts / scored.impostors, false_accepts, scored.impostors)
 
 
 def rates_above(scored: AllPairs, cosine: float) -> tuple[float, float]:
@@ -77,4 +90,4 @@ def rates_above(scored: AllPairs, cosine: float) -> tuple[float, float]:
         accepted = int(np.searchsorted(-scored.tail, -cosine, "left"))
     else:
         accepted = int(scored.histogram[max(int(np.floor(cosine * 32767 + 32768.5)), 0):].sum())
-    return float(tpr), accepted / scored.impostors
+    return tpr, accepted / scored.impostors

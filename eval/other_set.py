@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.all_pairs import count_pairs, make_sides, score_all_pairs
 from eval.face_sets import open_face_set, read_groups
 from eval.metrics import point_at_fpr
 from eval.models import ModelName
 from eval.opening import EmbeddingSettings, OpenModel
-from eval.operating_points import allowed, operating_point
 from eval.pair_embeddings import embed_pairs, read_pair_embeddings
 from eval.scores import pair_scores
 from eval.set_embeddings import choose_sides, embeddings_of
+from eval.set_scoring import labelled_pairs, score_labelled
 from eval.verification import VerificationSet
 
 
@@ -34,11 +33,8 @@ def thresholds_from(model: ModelName, path: str, args: argparse.Namespace) -> li
         between = args.between if args.between and all(name in there for name in wanted) else None
         sides = choose_sides(argparse.Namespace(between=between, set=path), faces.labels, groups)
         unit = embeddings_of(model, faces, args).embeddings
-    left, right = make_sides(unit, faces.labels, sides)
-    _, impostors = count_pairs(left, right)
-    scored = score_all_pairs(left, right, allowed(max(args.fpr), impostors) + 1000)
-    return [(path, rate, operating_point(scored.genuine, scored.tail, scored.impostors, rate).threshold)
-            for rate in args.fpr]
+    found = score_labelled(model.text, unit, labelled_pairs(faces.labels, faces.people, sides, resamples=0), args.fpr)
+    return [(path, point.fpr_target, point.threshold) for point in found.points]
 
 
 def _groups(path: str, names: list[str]) -> np.ndarray:

@@ -12,10 +12,11 @@ from eval.bootstrap import PeopleBootstrap, draw_resamples, interval, share_of_o
 from eval.curve_rates import area_under_curve, curve_draws, equal_error_rate
 from eval.error_sources import false_accepts
 from eval.fixed_threshold import FixedPoint, limits_of
-from eval.operating_points import OperatingPoint, allowed, operating_point, rates_above
+from eval.operating_points import OperatingPoint, allowed, histogram_point, operating_point, rates_above
 from eval.quality import Kept, discard_curve
 from eval.slices import Slice, group_slices
 
+MOST = 1 << 23  # impostor scores kept: 100 MB
 EXACT = 1 << 22  # impostor pairs up to which all their scores are kept, and the EER is exact
 USUAL = 1e-3  # the FPR of the paper's tables
 SPARE = 4  # times the impostor scores that the largest FPR needs: a resample may need more
@@ -46,8 +47,9 @@ class LabelledPairs:
 @dataclass(frozen=True)
 class ScoredModel:
     """A model's result. points: by FPR. draws: by the name of the rate (`0.001`, `eer`, `auc`) its values on the
-    resamples. blamed: who is behind the false accepts at the first FPR. fixed: at thresholds that were not chosen on
-    the set. slices, quality: at the threshold of FPR 0.1% where that was asked for, else of the first FPR."""
+    resamples. blamed: who is behind the false accepts at the first FPR whose false accepts are all kept. fixed: at
+    thresholds that were not chosen on the set. slices, quality: at the threshold of FPR 0.1% where that was asked for,
+    else of the first FPR."""
 
     model: str
     scored: AllPairs
@@ -120,17 +122,22 @@ def score_labelled(model: str, unit: np.ndarray, pairs: LabelledPairs, fpr: Sequ
     left, right = make_sides(unit, pairs.labels, pairs.sides)
     genuine, impostors = count_pairs(left, right)
     with meter(genuine + impostors, f"{model}: pairs", "pairs") as bar:
-        scored = score_all_pairs(left, right, max(SPARE * (allowed(max(fpr), impostors) + 1000), keep), bar.update)
-    points = [operating_point(scored.genuine, scored.tail, scored.impostors, rate) for rate in fpr]
-    behind = scored.tail_pair[:points[0].false_accepts]
+        scored = score_all_pairs(left, right, min(max(SPARE * (allowed(max(fpr), impostors) + 1000), keep), MOST),
+                                 bar.update)
+    kept = len(scored.tail)
+    points = [operating_point(scored.genuine, scored.tail, impostors, rate) if kept == impostors or allowed(
+        rate, impostors) < kept else histogram_point(scored, rate) for rate in fpr]
+    behind = scored.tail_pair[:next((point.false_accepts for point in points if point.false_accepts <= kept), 0)]
     other = left if right is None else right
     blamed = false_accepts(left.person[behind[:, 0]], other.person[behind[:, 1]])
     told = {**asdict(blamed), "top": [[pairs.people[person], share] for person, share in blamed.top]}
     bootstrap, draws = pairs.bootstrap(), {}
     if bootstrap is not None and pairs.multiplicity is not None:
-        draws = {f"{rate:g}": found for rate, found in zip(fpr, bootstrap.tprs(scored, fpr))}
-        curves = curve_draws(scored, left, right, pairs.multiplicity)
-        draws.update(eer=curves.eer, auc=curves.auc)
+        exact = [rate for rate in fpr if kept == impostors or SPARE * allowed(rate, impostors) + 100 <= kept]
+        sampled = dict(zip(exact, bootstrap.tprs(scored, exact))) if exact else {}
+        curves = curve_draws(scored, left, right, pairs.multiplicity,
+                             [point for point in points if point.fpr_target not in exact])
+        draws = {**{f"{rate:g}": {**curves.tpr, **sampled}[rate] for rate in fpr}, "eer": curves.eer, "auc": curves.auc}
     elsewhere = [fixed_point(scored, distance, bootstrap, name, rate) for name, rate, distance in fixed]
     found = ScoredModel(model, scored, points, draws, equal_error_rate(scored), area_under_curve(scored), told,
                         elsewhere)

@@ -12,6 +12,7 @@ from eval.curve_rates import MOST_EXACT, area_under_curve, curve_draws, equal_er
 from eval.pose import head_pose, read_yaw, yaw_groups, yaw_of
 from eval.quality import discard_curve
 from eval.scores import normalise
+from eval.set_scoring import labelled_pairs, score_labelled
 from eval.slices import combinations, group_slices
 from synth import landmarks, render, seeds, shot
 from synth.identity import draw_person
@@ -172,3 +173,21 @@ def test_yaw_by_a_table_of_landmarks(drawn_heads, tmp_path):
         read_yaw(tmp_path / "landmarks.csv", ["1", "2"])
     assert yaw_groups(np.array([-3.0, 15, 89, 90, 120, np.nan])).tolist() == [
         "yaw 0-15", "yaw 15-30", "yaw 75-90", "yaw 75-90", "yaw 75-90", ""]
+
+
+def test_rates_whose_false_accepts_are_too_many_to_keep():
+    unit, labels = draw_set(40, 6)
+    pairs = labelled_pairs(labels, [str(person) for person in range(40)], (np.arange(240), None), None, 60)
+    whole = score_labelled("whole", unit, pairs, (0.1, 0.001))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("eval.set_scoring.MOST", 500)
+        short = score_labelled("short", unit, pairs, (0.1, 0.001))
+    assert len(short.scored.tail) < short.points[0].false_accepts and short.points[1] == whole.points[1]
+    cosines = (unit @ unit.T)[np.triu_indices(240, 1)]
+    same = (labels[:, None] == labels[None])[np.triu_indices(240, 1)]
+    point = short.points[0]
+    assert (cosines[~same] > point.cosine).sum() == point.false_accepts
+    assert 0.0998 < point.fpr <= 0.1 and point.tpr == pytest.approx((cosines[same] > point.cosine).mean())
+    assert short.blamed["count"] == short.points[1].false_accepts
+    for name, tolerance in (("0.1", 0.02), ("0.001", 0), ("eer", 1e-3), ("auc", 1e-3)):
+        assert np.allclose(short.draws[name], whole.draws[name], atol=tolerance)
