@@ -22,6 +22,8 @@ CODES = 1 << 16  # of the histogram: code = 32767 cosine + 32768; 0 is for pairs
 LEAST = -1.001  # below every cosine, whatever float32 makes of it
 NO_PAIR = -2.0  # the cosine of a pair that is genuine, an image with itself, or counted elsewhere
 MOST_KEPT = 1 << 24
+SPARE = 1.5  # times the scores to keep that a bound guessed beforehand may let through
+SAMPLE = 1000  # images a side of that guess
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,26 @@ def score_all_pairs(left: Side, right: Side | None = None, keep: int = MOST_KEPT
     else:
         others = np.argsort(right.person, kind="stable")
         theirs = Side(np.ascontiguousarray(right.unit[others], np.float32), right.person[others])
-    tail, histogram, found, rooms = _Tail(keep), np.zeros(CODES, np.int64), [], threading.local()
+    _, expected = count_pairs(left, right)
+    bound = _likely_bound(ours.unit, theirs.unit, SPARE * keep / max(expected, 1))
+    found = _score(ours, theirs, (order, others), right is None, same_images, _Tail(keep, bound), step)
+    if len(found.tail) < min(keep, found.impostors) and bound > LEAST:  # the sample was not like the whole
+        found = _score(ours, theirs, (order, others), right is None, same_images, _Tail(keep), lambda pairs: None)
+    return found
+
+
+def _score(ours: Side, theirs: Side, orders: tuple[np.ndarray, np.ndarray], alone: bool, same_images: bool,
+           tail: _Tail, step: Callable[[int], object]) -> AllPairs:
+    """Of sides that are sorted by person; orders: their images' numbers before that. alone: both are the same side."""
+    order, others = orders
+    histogram, found, rooms = np.zeros(CODES, np.int64), [], threading.local()
 
     def block(corner: tuple[int, int]) -> tuple[list, np.ndarray, int]:
         rows, columns = (slice(begin, begin + BLOCK) for begin in corner)
         if not hasattr(rooms, "own"):
             rooms.own = _Room()
         cosines = rooms.own.product(ours.unit[rows], theirs.unit[columns])
-        if right is None and corner[0] == corner[1]:
+        if alone and corner[0] == corner[1]:
             cosines[np.tri(len(cosines), cosines.shape[1], dtype=bool)] = NO_PAIR
         if same_images and corner[0] == corner[1]:
             np.fill_diagonal(cosines, NO_PAIR)
@@ -98,7 +112,7 @@ def score_all_pairs(left: Side, right: Side | None = None, keep: int = MOST_KEPT
         return taken, rooms.own.count(cosines), cosines.size
 
     corners = ((top, begin) for top in range(0, len(order), BLOCK)
-               for begin in range(top if right is None else 0, len(others), BLOCK))
+               for begin in range(top if alone else 0, len(others), BLOCK))
     with threadpool_limits(1, "blas"):  # a block to each core: the steps behind a product know one thread alone
         for taken, counted, pairs in ordered_map(block, corners, usable_cores(), 4):
             found += taken
@@ -113,6 +127,17 @@ def score_all_pairs(left: Side, right: Side | None = None, keep: int = MOST_KEPT
     values, kept = tail.sorted()
     return AllPairs(scores[rising], who[rising], values, np.stack([order[kept[:, 0]], others[kept[:, 1]]], 1),
                     int(histogram.sum()), histogram)
+
+
+def _likely_bound(left: np.ndarray, right: np.ndarray, share: float) -> float:
+    """A cosine that about `share` of all pairs reach, by a sample of them; LEAST where that is most of them."""
+    if not len(left) or not len(right) or share > 0.5:
+        return LEAST
+    random = np.random.RandomState(0)
+    rows, columns = (side[random.randint(0, len(side), SAMPLE)] for side in (left, right))
+    cosines = (rows @ columns.T).ravel()
+    place = int(len(cosines) * (1 - share))
+    return float(np.partition(cosines, place)[place])
 
 
 def _take_genuine(cosines: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> list[tuple[np.ndarray, int]]:
@@ -155,8 +180,8 @@ class _Room:
 class _Tail:
     """The largest values that come by, and where they were; several threads may add."""
 
-    def __init__(self, keep: int) -> None:
-        self._keep, self._bound = max(keep, 1), NO_PAIR
+    def __init__(self, keep: int, bound: float = NO_PAIR) -> None:
+        self._keep, self._bound = max(keep, 1), bound
         self._values: list[np.ndarray] = []
         self._places: list[np.ndarray] = []
         self._lock = threading.Lock()
@@ -189,5 +214,10 @@ class _Tail:
             return np.zeros(0, np.float32), np.zeros((0, 2), np.int32)
         self._cut()
         values, places = self._values[0], self._places[0]
-        falling = np.lexsort((places[:, 1], places[:, 0], -values))
+        falling = np.argsort(-values)
+        equal = values[falling][1:] == values[falling][:-1]
+        tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
+        if len(tied):
+            among = falling[tied]
+            falling[tied] = among[np.lexsort((places[among, 1], places[among, 0], -values[among]))]
         return values[falling], places[falling]

@@ -16,8 +16,7 @@ from eval.operating_points import OperatingPoint, allowed, histogram_point, oper
 from eval.quality import Kept, discard_curve
 from eval.slices import Slice, group_slices
 
-MOST = 1 << 23  # impostor scores kept: 100 MB
-EXACT = 1 << 22  # impostor pairs up to which all their scores are kept, and the EER is exact
+MOST = 1 << 22  # impostor scores kept, so that of a set with no more impostor pairs all is exact
 USUAL = 1e-3  # the FPR of the paper's tables
 SPARE = 4  # times the impostor scores that the largest FPR needs: a resample may need more
 
@@ -112,8 +111,8 @@ def labelled_pairs(labels: np.ndarray, people: list[str], sides: tuple[np.ndarra
 
 
 def score_labelled(model: str, unit: np.ndarray, pairs: LabelledPairs, fpr: Sequence[float],
-                   norms: np.ndarray | None = None, fixed: Sequence[tuple[str, float | None, float]] = (),
-                   keep: int = EXACT) -> ScoredModel:
+                   norms: np.ndarray | None = None,
+                   fixed: Sequence[tuple[str, float | None, float]] = ()) -> ScoredModel:
     """Score all pairs by (N, D) embeddings of length 1.
 
     fpr: where TPR is wanted. norms: (N,) before they were normalised, for error against the share discarded. fixed:
@@ -122,8 +121,7 @@ def score_labelled(model: str, unit: np.ndarray, pairs: LabelledPairs, fpr: Sequ
     left, right = make_sides(unit, pairs.labels, pairs.sides)
     genuine, impostors = count_pairs(left, right)
     with meter(genuine + impostors, f"{model}: pairs", "pairs") as bar:
-        scored = score_all_pairs(left, right, min(max(SPARE * (allowed(max(fpr), impostors) + 1000), keep), MOST),
-                                 bar.update)
+        scored = score_all_pairs(left, right, scores_to_keep(fpr, impostors), bar.update)
     kept = len(scored.tail)
     points = [operating_point(scored.genuine, scored.tail, impostors, rate) if kept == impostors or allowed(
         rate, impostors) < kept else histogram_point(scored, rate) for rate in fpr]
@@ -148,6 +146,14 @@ def score_labelled(model: str, unit: np.ndarray, pairs: LabelledPairs, fpr: Sequ
         of_sides = (norms[pairs.sides[0]], None if pairs.sides[1] is None else norms[pairs.sides[1]])
         found.quality.extend(discard_curve(scored, (left, right), of_sides, found.at.cosine, pairs.multiplicity))
     return found
+
+
+def scores_to_keep(fpr: Sequence[float], impostors: int) -> int:
+    """Of the impostor scores: all where they are few, else what those FPR need whose false accepts can be kept."""
+    if impostors <= MOST:
+        return MOST
+    needed = [SPARE * (allowed(rate, impostors) + 1000) for rate in fpr]
+    return max([min(MOST, 1 << 16), *(count for count in needed if count <= MOST)])
 
 
 def fixed_point(scored: AllPairs, distance: float, bootstrap: PeopleBootstrap | None, chosen_on: str = "",

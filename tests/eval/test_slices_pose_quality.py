@@ -191,3 +191,14 @@ def test_rates_whose_false_accepts_are_too_many_to_keep():
     assert short.blamed["count"] == short.points[1].false_accepts
     for name, tolerance in (("0.1", 0.02), ("0.001", 0), ("eer", 1e-3), ("auc", 1e-3)):
         assert np.allclose(short.draws[name], whole.draws[name], atol=tolerance)
+
+
+@pytest.mark.parametrize("bound", [-0.2, 0.99])
+def test_the_largest_scores_are_kept_whatever_was_guessed_beforehand(bound, monkeypatch):
+    unit, labels = draw_set(40, 6)
+    monkeypatch.setattr("eval.all_pairs._likely_bound", lambda left, right, share: bound)
+    scored = score_all_pairs(Side(unit, labels), keep=700)
+    one, two = np.triu_indices(240, 1)
+    expected = np.sort((unit @ unit.T)[one, two][labels[one] != labels[two]])[::-1]
+    assert len(scored.tail) >= 700 and np.allclose(scored.tail[:700], expected[:700], atol=1e-6)
+    assert scored.impostors == len(expected) and scored.histogram.sum() == len(expected)
