@@ -32,7 +32,8 @@ Exit status: 0 the same, or no threshold was given; 3 different; 4 no face was f
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
     parser = subparsers.add_parser("compare", help="do two images show the same person?", description=DESCRIPTION)
-    parser.add_argument("images", nargs=2, metavar=("A.jpg", "B.jpg"), help="two images")
+    parser.add_argument("left", metavar="A.jpg", help="an image")
+    parser.add_argument("right", metavar="B.jpg", help="another")
     add_model_flags(parser, 8)
     add_face_flags(parser)
     add_threshold_flags(parser)
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     check_json_file(args.json)
     model = ServedModel(args)
     threshold = choose_threshold(args, model.sha256)
-    left, right = FaceFinder(args, model, args.images).photographs()
+    left, right = FaceFinder(args, model, [args.left, args.right]).photographs()
     for photograph in (left, right):
         if photograph.reason and not photograph.without_face:
             raise UserError(unusable(photograph, args.detector))
