@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 
 from common import cli
 from common.environment import check_environment
@@ -25,8 +24,7 @@ def build_parser() -> cli.Parser:
     parser = cli.Parser(prog=PROG, description=DESCRIPTION)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        if importlib.util.find_spec(f"deploy.{name}"):
-            importlib.import_module(f"deploy.{name}").add_parser(subparsers)
+        importlib.import_module(f"deploy.{name}").add_parser(subparsers)
     return parser
 
 

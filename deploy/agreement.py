@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Callable, Protocol, Sequence
+from typing import Callable, Mapping, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -11,22 +11,12 @@ from common.errors import RunError
 from eval.pair_statistics import statistics
 from eval.verification import VerificationResult, VerificationSet, numbers, verify_set
 from eval.verify_table import aligned, marked
+from inference.engine import AnyEmbedder
 
 BATCHES = (1, 3, 8)  # a model that is right for one image alone is a known fault of exporters
 LARGEST = 1e-4  # difference that is rounding
 DEPENDS = 1e-3  # difference by which an embedding depends on its neighbours in the batch
 Run = Callable[[np.ndarray], np.ndarray]  # (n, 3, H, W) float32, 0 to 255, to (n, D)
-
-
-class Embeds(Protocol):
-    """What `inference.embedder.Embedder` and its like have in common."""
-
-    image_size: tuple[int, int]
-    batch_size: int
-    dimension: int
-
-    def embed(self, batches: object, flip: bool = False) -> object:
-        """Yield the embeddings of batches."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +136,9 @@ class SetScores:
                    for name, result in self.results.items()}}
 
 
-def score_set(target: VerificationSet, embedders: dict[str, Embeds], fpr: Sequence[float]) -> SetScores:
+def score_set(target: VerificationSet, embedders: Mapping[str, AnyEmbedder], fpr: Sequence[float]) -> SetScores:
     """Every embedder's row for a set."""
-    results = {name: verify_set(embedder, target, fpr, show_progress=True)  # type: ignore[arg-type]
+    results = {name: verify_set(embedder, target, fpr, show_progress=True)
                for name, embedder in embedders.items()}
     first, *others = results
     return SetScores(target.name, results, {

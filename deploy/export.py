@@ -14,7 +14,7 @@ from common.errors import RunError, UserError, writing
 from common.files import check_new_file, write_atomic
 from common.folders import check_free
 from deploy import export_report as report
-from deploy.agreement import LARGEST, Difference, Embeds, SetScores, compare, plain_mxnet, plain_onnx, score_set
+from deploy.agreement import LARGEST, Difference, SetScores, compare, plain_mxnet, plain_onnx, score_set
 from deploy.calibration import read_calibration
 from deploy.checkpoint import Checkpoint, open_checkpoint
 from deploy.eight_bit import quantise
@@ -25,6 +25,7 @@ from deploy.speed import IMAGES, run_rates
 from eval.arguments import fpr_list
 from eval.verification import VerificationSet
 from inference.embedder import Embedder
+from inference.engine import AnyEmbedder
 from inference.onnx_embedder import OnnxEmbedder
 from inference.onnx_file import OnnxModel, read_onnx
 from symbols.onnx_export import to_onnx
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     prefix, epoch = ("", 0) if foreign else parse_checkpoint_name(args.model, "--model")
     out = _check_outputs(args, epoch)
     sets = [VerificationSet(path) for path in args.bins]
-    size = args.image_size or (sets[0].image_size if sets else foreign and foreign.image_size) or SIZE
+    size = args.image_size or (sets[0].image_size if sets else (foreign.image_size if foreign else None) or SIZE)
     for target in sets:
         if tuple(target.image_size) != tuple(size):
             raise UserError(f"{target.path}: its images are {target.image_size[0]}x{target.image_size[1]}, the model "
@@ -188,7 +189,7 @@ def _export_onnx(args: argparse.Namespace, source: Converted, sets: list[Verific
                                    source.image_size) if args.int8 else None
     content, check = source.content, source.check
     written, told = content, None
-    embedders: dict[str, Embeds] = {source.engine: source.embedder(),
+    embedders: dict[str, AnyEmbedder] = {source.engine: source.embedder(),
                                     "ONNX": OnnxEmbedder(content, args.batch_size)} if sets else {}
     if calibration:
         eight = quantise(content, *calibration)
@@ -214,7 +215,7 @@ def _export_onnx(args: argparse.Namespace, source: Converted, sets: list[Verific
         print(f"{args.insightface}: for InsightFace, as get_model('{Path(args.insightface).absolute().name}')")
 
 
-def _score(target: VerificationSet, embedders: dict[str, Embeds], args: argparse.Namespace) -> SetScores:
+def _score(target: VerificationSet, embedders: dict[str, AnyEmbedder], args: argparse.Namespace) -> SetScores:
     """Every model's row; RunError where float ONNX is not what it was made of."""
     scores = score_set(target, embedders, args.fpr)
     if scores.differences["ONNX"].relative > LARGEST:

@@ -1,6 +1,7 @@
 """How fast models embed, side by side: they take turns, so that whatever else the machine does falls on all."""
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from typing import Callable, Mapping
@@ -35,4 +36,4 @@ def rates(sides: Mapping[str, Callable[[], object]], images: int, repeats: int =
 
 def run_rates(runs: Mapping[str, Run], images: np.ndarray, repeats: int = REPEATS) -> dict[str, float]:
     """`rates` of functions of the same images."""
-    return rates({name: lambda run=run: run(images) for name, run in runs.items()}, len(images), repeats)
+    return rates({name: functools.partial(run, images) for name, run in runs.items()}, len(images), repeats)

@@ -21,7 +21,7 @@ from eval.models import embed_views
 from eval.scores import check_components, held_out, pair_scores, projected_scores
 from images.codec import ImageError, decode
 from images.formats import is_cut_off, kind_of, read_header
-from inference.embedder import Embedder
+from inference.engine import AnyEmbedder
 from recordio_tools.bins.binfile import read_bin
 from recordio_tools.bins.odd_pairs import find_odd_pairs
 
@@ -143,7 +143,7 @@ def fold_numbers(pairs: int, folds: int) -> np.ndarray:
     return np.repeat(np.arange(folds), np.diff(metrics.fold_bounds(pairs, folds)))
 
 
-def verify_set(embedder: Embedder, target: VerificationSet, fpr: Sequence[float] = (1e-3,), flip: bool = True,
+def verify_set(embedder: AnyEmbedder, target: VerificationSet, fpr: Sequence[float] = (1e-3,), flip: bool = True,
                pca: int = 0, show_progress: bool = False) -> VerificationResult:
     """Embed a set's images and score its pairs.
 
