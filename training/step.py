@@ -55,24 +55,28 @@ def update(model: TrainingModel, trainer: gluon.Trainer, batch: Batch, step: int
     may_skip: wait for losses and gradients, and where one is not finite leave weights, momentum and running statistics
     as they were. In float16, gradients that overflow move nothing and lower the scale of the loss, which is no fault.
     """
+    # 1. Forward and backward; in float16 of the scaled mean loss, so that the scale suits any batch.
     images, scale = len(batch.labels) * model.communicator.size, model.scale
-    factor = scale.value / images if scale else 1.0  # the scale is of the mean loss, so that it suits any batch
+    factor = scale.value / images if scale else 1.0
     statistics = model.running_statistics() if may_skip else {}
     result = compute(model, batch, step, factor)
+    # 2. Add the gradients over devices and workers.
     trainer.allreduce_grads()
     gradients = [parameter.list_grad()[0] for parameter in trained_parameters(trainer)]
     squares = sum_of_squares(gradients + model.head.reduce())
+    # 3. Is all of it finite? One answer for all workers, whose gradients are the same.
     finite = mx.nd.contrib.isfinite(squares)
     good = moves = True
     if may_skip or scale:
         bad = not all(np.isfinite(loss.asnumpy()).all() for loss in result.losses)
-        good = not any(model.communicator.any(bad))  # one answer for all workers, whose gradients are the same
+        good = not any(model.communicator.any(bad))
         moves = good and bool(finite.asscalar())
         if scale and good:
             scale.after(moves)
             finite = mx.nd.ones_like(finite)
         else:
             good = moves
+    # 4. Move the weights along the mean gradient, unscaled and clipped.
     if moves:
         count = images * factor * _shortening(squares, images * factor, model.clip_gradient)
         trainer.update(count)
