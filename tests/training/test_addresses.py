@@ -73,9 +73,9 @@ def test_hosts_get_the_addresses_that_they_reach_each_other_by(names, tmp_path, 
 
 
 @pytest.mark.parametrize("lines, words", [
-    ("node2\nnowhere", "--hosts: nowhere: .*Name or service not known.*as in `nowhere address="),
-    ("six\nnode2", "--hosts: six: has an IPv6 address alone"),
-    ("node2 address=nowhere\nnode3", "--hosts: node2 address=nowhere: "),
+    ("node2\nnowhere", "`hosts`: nowhere: .*Name or service not known.*as in `nowhere address="),
+    ("six\nnode2", "`hosts`: six: has an IPv6 address alone"),
+    ("node2 address=nowhere\nnode3", "`hosts`: node2 address=nowhere: "),
     ("node2\nnode3 address=127.0.0.1", "node3 address=127.0.0.1: 127.0.0.1 is reached from that machine alone")])
 def test_hosts_that_others_cannot_reach_are_named_with_a_way_out(names, tmp_path, lines, words):
     (tmp_path / "hosts").write_text(lines)

@@ -100,8 +100,8 @@ def test_no_state_is_none(tmp_path):
 
 
 @pytest.mark.parametrize("change, words", [
-    ({"network": "y1"}, "--network r50 there, y1 here"), ({"emb_size": 64}, "--emb-size 512 there, 64 here"),
-    ({"version_output": "GNAP"}, "--version-output E there, GNAP here; go on with --version-output E, or begin"),
+    ({"network": "y1"}, "`network` r50 there, y1 here"), ({"emb_size": 64}, "`emb_size` 512 there, 64 here"),
+    ({"version_output": "GNAP"}, "`version_output` E there, GNAP here; go on with `version_output` E, or begin"),
     ({"data": {"images": 9, "digest": "aa"}}, "data of {'images': 8, 'digest': 'aa'} there, {'images': 9")])
 def test_another_run_is_refused_naming_the_difference(tmp_path, change, words):
     save(tmp_path, 1)
@@ -117,9 +117,9 @@ def test_where_things_lie_is_no_change(tmp_path):
 
 
 @pytest.mark.parametrize("change, line", [
-    ({"lr": 0.2}, "--lr 0.1 up to step 1, 0.2 from there"), ({"margin_m": 0.3}, "--margin-m 0.5 up to step 1, 0.3"),
-    ({"lr_steps": "7"}, "--lr-steps not given up to step 1, 7 from there"), ({"color": 1}, "--color 0 up to"),
-    ({"loss_type": 0}, "--loss-type 4 up to"), ({"seed": 3}, "--seed 0 up to"), ({"fc7_parallel": True}, "--fc7-para")])
+    ({"lr": 0.2}, "`lr` 0.1 up to step 1, 0.2 from there"), ({"margin_m": 0.3}, "`margin_m` 0.5 up to step 1, 0.3"),
+    ({"lr_steps": "7"}, "`lr_steps` not given up to step 1, 7 from there"), ({"color": 1}, "`color` 0 up to"),
+    ({"loss_type": 0}, "`loss_type` 4 up to"), ({"seed": 3}, "`seed` 0 up to"), ({"fc7_parallel": True}, "`fc7_para")])
 def test_other_settings_may_change_and_are_told(tmp_path, change, line):
     save(tmp_path, 1)
     states = States(tmp_path, {**CONFIG, **change})
@@ -130,7 +130,7 @@ def test_other_settings_may_change_and_are_told(tmp_path, change, line):
 def test_what_moves_no_parameter_is_told_as_well(tmp_path):
     save(tmp_path, 1)
     states = States(tmp_path, {**CONFIG, "max_steps": 5})
-    assert states.load() and states.changes == ["--resume: --max-steps 0 up to step 1, 5 from there"]
+    assert states.load() and states.changes == ["`resume`: `max_steps` 0 up to step 1, 5 from there"]
 
 
 def test_a_flag_that_a_state_does_not_know_counts_as_its_default(tmp_path):

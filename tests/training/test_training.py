@@ -179,8 +179,8 @@ def test_two_sets_of_one_name_are_told_apart(data, tmp_path):
     assert [row["target"] for row in rows(tmp_path / "run", "verification")] == [f"{data.name}/lfw", "a/lfw", "b/lfw"]
 
 
-@pytest.mark.parametrize("text, words", [("cfp_fp", "--target cfp_fp: .*holds lfw, other"), (",", "names no set"),
-                                         ("lfw,none", "--target none"), ("no/where.bin", "no/where.bin")])
+@pytest.mark.parametrize("text, words", [("cfp_fp", "`target` cfp_fp: .*holds lfw, other"), (",", "names no set"),
+                                         ("lfw,none", "`target` none"), ("no/where.bin", "no/where.bin")])
 def test_a_target_that_does_not_exist_is_named(data, text, words):
     with pytest.raises(UserError, match=words):
         targets(data, text)
