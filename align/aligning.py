@@ -21,8 +21,8 @@ from align.photographs import Listing, Picture, crop_names, read_photograph, rea
 from align.report import FOUND, GIVEN, MISSED, RELAXED, SKIPPED, Report
 from common.errors import RunError, UserError
 from common.files import new_mode, write_atomic
-from common.parallel import ordered_map
 from common.progress import progress
+from common.workers import ordered_map
 from images.alignment import align, misfit
 from images.codec import encode_jpeg
 from images.formats import is_cut_off, read_header

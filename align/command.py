@@ -11,8 +11,9 @@ from align.aligning import GOES_ON, REPORT, TABLE, Crops, align_by_detector, ali
 from align.landmark_fit import check_faces, check_places
 from align.landmark_table import is_journal, match_names, read_table
 from align.photographs import Listing, list_photographs
-from align.report import Report
+from align.report import MISSED, Report
 from common.arguments import add_workers, at_least, image_size
+from common.counts import warn_of
 from common.environment import check_environment
 from common.errors import RunError, UserError
 from common.foreign import shown
@@ -142,13 +143,12 @@ def _thresholds(text: str) -> tuple[float, ...]:
 
 
 def _tell(report: Report, out: Path) -> None:
-    for kind, names in sorted({"not found": report.files["not_found"],
-                               **{f"skipped, {reason}": report.files[reason] for reason in report.reasons},
-                               **{kind.replace("_", " "): names for kind, names in report.notes.items()}}.items()):
-        for name in names[:3]:
-            log.warning("%s: %s", kind, shown(name))
-        if len(names) > 3:
-            log.warning("%s: more, see %s", kind, out / REPORT)
+    told = {"not found": (report.looks.names[MISSED], report.looks[MISSED]),
+            **{f"skipped, {reason}": (names, report.reasons[reason])
+               for reason, names in report.reasons.names_as_dict().items()},
+            **{kind.replace("_", " "): (list(map(shown, names)), len(names)) for kind, names in report.notes.items()}}
+    for what, (names, count) in sorted(told.items()):
+        warn_of(log, what, names, count, out / REPORT)
     print(f"{report.crops} crops in {out}, landmarks in {out / TABLE}")
     for what, count in report.table():
         print(f"  {what:<52}{count:>10}")

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Iterator
 
+from common.counts import NamedCounts, notes_as_dict
 from common.foreign import shown
 
-NAMED = 1000  # files named in the report, for each kind
 FOUND, RELAXED, GIVEN, MISSED, SKIPPED = "found", "found_relaxed", "landmarks_given", "not_found", "skipped"
 
 
@@ -16,12 +16,12 @@ FOUND, RELAXED, GIVEN, MISSED, SKIPPED = "found", "found_relaxed", "landmarks_gi
 class Report:
     """counts: photographs by what became of them, one of the five above; done_before: those of them whose crop an
     earlier run made; centre_crops: those not found that were cropped all the same; reasons: of the skipped;
-    files: the first names of the kinds that want a look; notes: of the folder, by kind."""
+    looks: the kinds that want a look; notes: of the folder, by kind."""
 
     settings: dict
     counts: collections.Counter = field(default_factory=collections.Counter)
-    reasons: collections.Counter = field(default_factory=collections.Counter)
-    files: dict[str, list[str]] = field(default_factory=lambda: collections.defaultdict(list))
+    reasons: NamedCounts = field(default_factory=NamedCounts)
+    looks: NamedCounts = field(default_factory=NamedCounts)
     notes: dict[str, list[str]] = field(default_factory=dict)
     done_before: int = 0
     centre_crops: int = 0
@@ -30,10 +30,9 @@ class Report:
         """Count a photograph."""
         self.counts[kind] += 1
         if reason:
-            self.reasons[reason] += 1
-        names = self.files[reason or kind]
-        if kind in (RELAXED, MISSED, SKIPPED) and len(names) < NAMED:
-            names.append(shown(name))
+            self.reasons.add(reason, shown(name))
+        elif kind in (RELAXED, MISSED):
+            self.looks.add(kind, shown(name))
 
     @property
     def crops(self) -> int:
@@ -45,11 +44,10 @@ class Report:
         told = {"photographs": sum(self.counts.values()), "crops": self.crops,
                 **{kind: self.counts[kind] for kind in (FOUND, RELAXED, GIVEN, MISSED, SKIPPED)},
                 "centre_crops": self.centre_crops, "done_before": self.done_before,
-                "skipped_by_reason": dict(sorted(self.reasons.items())),
-                "files_found_relaxed": self.files[RELAXED], "files_not_found": self.files[MISSED],
-                "files_skipped": {reason: self.files[reason] for reason in sorted(self.reasons)},
-                "notes": {kind: {"count": len(names), "first": [shown(name) for name in names[:NAMED]]}
-                          for kind, names in sorted(self.notes.items()) if names},
+                "skipped_by_reason": self.reasons.as_dict(),
+                "files_found_relaxed": self.looks.names[RELAXED], "files_not_found": self.looks.names[MISSED],
+                "files_skipped": self.reasons.names_as_dict(),
+                "notes": notes_as_dict({kind: list(map(shown, names)) for kind, names in self.notes.items()}),
                 "settings": self.settings}
         return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
 

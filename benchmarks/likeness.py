@@ -19,9 +19,9 @@ import numpy as np
 
 from benchmarks.harness import machine, set_threads_first
 from common import cli
+from inference.identity_means import MeanEmbedder, Model
+from inference.similarity import best_matches
 from recordio_tools.faces import open_faces
-from recordio_tools.merge.identity_means import MeanEmbedder, Model
-from recordio_tools.merge.similarity import best_matches
 
 PROG = "python -m benchmarks.likeness"
 SIZE = (112, 112)

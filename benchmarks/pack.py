@@ -26,10 +26,10 @@ import numpy as np
 from benchmarks.harness import in_processes, machine, set_threads_first, speed_ratio, take_turns
 from common.environment import usable_cores
 from images.prepare import Wanted
+from images.selection import Selection
 from images.sources import from_folder
 from recordio_tools.pack.batches import Preparer
 from recordio_tools.pack.packing import pack
-from recordio_tools.pack.selection import Selection
 
 BATCH = 64  # files that the bare side reads before it writes
 

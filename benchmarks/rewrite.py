@@ -24,10 +24,10 @@ from benchmarks.harness import in_processes, machine, set_threads_first, speed_r
 from benchmarks.pack import draw
 from common.environment import usable_cores
 from images.prepare import Wanted
+from images.selection import Selection
 from images.sources import from_folder
 from recordio_tools.__main__ import main as tools
 from recordio_tools.pack.packing import pack
-from recordio_tools.pack.selection import Selection
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.framing import FRAME, HEADER
 

@@ -63,7 +63,7 @@ def check_new_file(path: PathLike, replace: bool) -> None:
     if os.path.isdir(path):
         raise UserError(f"{path}: is a folder; expected a file to write")
     if not replace and os.path.exists(path) and not _is_stream(Path(path)):
-        raise UserError(f"{path}: is there already; name another file, or --overwrite replaces it")
+        raise UserError(f"{path}: is there already; name another file, or `overwrite` replaces it")
 
 
 def move_new(source: PathLike, target: PathLike) -> None:
@@ -71,7 +71,7 @@ def move_new(source: PathLike, target: PathLike) -> None:
     try:
         os.link(source, target)  # which, other than a rename, replaces nothing
     except FileExistsError:
-        raise UserError(f"{target}: something else was written there meanwhile; name another file, or --overwrite "
+        raise UserError(f"{target}: something else was written there meanwhile; name another file, or `overwrite` "
                         "replaces it") from None
     except OSError as error:
         if error.errno not in NO_LINKS:

@@ -66,10 +66,10 @@ def check_free(out: PathLike, overwrite: bool, mark: str, begins: str = "") -> N
     if not any(out.iterdir()):
         return
     if not overwrite:
-        raise UserError(f"{out}: is not empty; name another OUT, or --overwrite replaces what this command wrote there")
+        raise UserError(f"{out}: is not empty; name another OUT, or `overwrite` replaces what this command wrote there")
     if not _is_marked(out / mark, begins.encode()):
         raise UserError(f"{out}: is not empty and holds no {mark} of this command, so it was not written by it; "
-                        "--overwrite does not remove it, name another OUT")
+                        "`overwrite` does not remove it, name another OUT")
 
 
 def _is_marked(path: Path, begins: bytes) -> bool:
@@ -134,7 +134,7 @@ def check_none_of(out: Path, names: Sequence[str], overwrite: bool) -> None:
         raise UserError(f"{out}: is no folder; OUT is a folder to write to")
     there = [name for name in names if os.path.lexists(out / name)]
     if there and not overwrite:
-        raise UserError(f"{out}: holds {there[0]} already; name another OUT, or --overwrite replaces the set there")
+        raise UserError(f"{out}: holds {there[0]} already; name another OUT, or `overwrite` replaces the set there")
 
 
 @contextlib.contextmanager

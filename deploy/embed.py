@@ -13,8 +13,8 @@ from align.cutting import ALL
 from common.environment import usable_cores
 from common.errors import RunError, UserError
 from common.files import check_new_file, write_atomic
-from common.parallel import ordered_map
 from common.progress import meter
+from common.workers import ordered_map
 from deploy import journal as journals
 from deploy.arguments import add_face_flags, add_model_flags
 from deploy.cropping import alignment, crop_size, open_cutter, open_embedder

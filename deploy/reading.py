@@ -15,7 +15,7 @@ from align.mtcnn.finding import Found
 from align.photographs import Picture
 from common.environment import usable_cores
 from common.errors import UserError
-from common.parallel import ordered_map
+from common.workers import ordered_map
 from deploy.image_sets import ImageSet
 from images.codec import ImageError, decode
 from images.prepare import Unusable, examine

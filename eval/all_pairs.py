@@ -14,7 +14,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from common.environment import usable_cores
-from common.parallel import ordered_map
+from common.workers import ordered_map
 
 BLOCK = 2048  # images a side of a block
 CODE_TYPE = cv2.CV_16U  # type: ignore[attr-defined]  # which OpenCV's stubs lack

@@ -11,8 +11,8 @@ import numpy as np
 
 from common.environment import usable_cores
 from common.errors import DataError, UserError
-from common.parallel import ordered_map
 from common.tables import header, read_table
+from common.workers import ordered_map
 from eval.batches import stacked
 from images.codec import ImageError, decode
 from recordio_tools.faces import open_faces

@@ -13,8 +13,8 @@ import numpy as np
 from common.environment import usable_cores
 from common.errors import DataError, UserError
 from common.files import PathLike
-from common.parallel import ordered_map
 from common.progress import progress
+from common.workers import ordered_map
 from eval import metrics
 from eval.batches import stacked
 from eval.models import embed_views

@@ -23,7 +23,7 @@ STRIP = 8  # of an image that is many times as long as wide only the middle is s
 MOST_GROWN = 8  # times that --resize enlarges an image: of 112 pixels from 14 there is nothing to recognise
 MARGIN = 44  # pixels that InsightFace adds to a box, half of them on each side
 NAMES = {errno.ENOENT: "missing", errno.EISDIR: "a folder", errno.ELOOP: "broken link", errno.ENXIO: "no regular file"}
-WAYS_OUT = "align the faces first, or give --resize or --image-size"
+WAYS_OUT = "align the faces first, or give `resize` or `image_size`"
 
 
 class WrongSize(UserError):

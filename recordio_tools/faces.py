@@ -10,10 +10,10 @@ from typing import Callable, Iterator, Sequence
 import numpy as np
 
 from common.errors import UserError
+from common.union_find import UnionFind
+from images.folder_names import folder_names
 from images.sources import from_folder
 from recordio_tools.bins.binfile import read_bin
-from recordio_tools.folder_names import folder_names
-from recordio_tools.groups import Groups
 from recordio_tools.records.copying import Copied, copy_images
 from recordio_tools.records.dataset import FaceDataset, open_dataset
 from recordio_tools.records.identities import names_beside
@@ -93,9 +93,9 @@ def faces_of_pairs(path: Path) -> Faces:
     sides, same = read_bin(path)
     places: dict[bytes, int] = {}
     order = [places.setdefault(image, len(places)) for image in sides]
-    images, groups = list(places), Groups(len(places))
+    images, groups = list(places), UnionFind(len(places))
     for pair in np.flatnonzero(same).tolist():
-        groups.join(order[2 * pair], order[2 * pair + 1])
+        groups.union(order[2 * pair], order[2 * pair + 1])
     people = [np.array(members, np.int64) for members in groups.members()]
     return Faces(str(path), [""] * len(people), range(len(people)), people, images.__getitem__,
                  lambda number: f"{path}: image {order.index(number)} (from 0)")
@@ -111,5 +111,5 @@ def names_in(path: Path) -> list[str]:
         names = [name for label, name in sorted(known.items()) if name and label < dataset.num_classes]
     if not names:
         raise UserError(f"{path}: has no identities.csv beside it, so its identities have no names; give a folder of "
-                        "image folders, or compare by --overlap-with and --model")
+                        "image folders, or compare by likeness (`overlap_with` and `model`)")
     return names

@@ -1,19 +1,18 @@
 """The whole set: people shared out to processes, written beside the output folder and renamed when it is whole."""
 from __future__ import annotations
 
-import concurrent.futures
+import contextlib
 import csv
-import multiprocessing
-import signal
-from concurrent.futures.process import BrokenProcessPool
+import functools
 from pathlib import Path
 from typing import Iterator
 
 import cv2
 
-from common.errors import RunError, UserError
+from common.errors import UserError
 from common.folders import new_folder
 from common.progress import progress
+from common.workers import process_map
 from synth import protocol, seeds
 from synth.album import COLUMNS, Album, Settings, albums, draw_album
 
@@ -31,12 +30,12 @@ def generate(out: Path, identities: int, images: int, people: int, seed: int, wo
     removed. UserError for a folder in use or a number of people that no protocol can be made of.
     """
     if people and people < protocol.LEAST_PEOPLE:
-        raise UserError(f"--verify-identities {people}: ten folds need {protocol.LEAST_PEOPLE} people or more; "
+        raise UserError(f"`verify_identities` {people}: ten folds need {protocol.LEAST_PEOPLE} people or more; "
                         "0 leaves the verification sets out")
     if people > 999:
-        raise UserError(f"--verify-identities {people}: CFP's folders 001, 002, ... end at 999")
+        raise UserError(f"`verify_identities` {people}: CFP's folders 001, 002, ... end at 999")
     if not identities and not people:
-        raise UserError("--identities 0 and --verify-identities 0: nothing to draw")
+        raise UserError("`identities` 0 and `verify_identities` 0: nothing to draw")
     work = albums(identities, images, people)
     with new_folder(out, overwrite, TABLE, ",".join(COLUMNS)) as folder:
         settings = Settings(folder, seed, size, quality, keep_photographs)
@@ -51,9 +50,11 @@ def generate(out: Path, identities: int, images: int, people: int, seed: int, wo
 
 def _draw(work: list[Album], settings: Settings, workers: int) -> Iterator[list[list[str]]]:
     """The rows of each album, in order, with a progress bar that counts images."""
-    results = _alone(work, settings) if workers <= 1 else _shared_out(work, settings, min(workers, len(work)))
-    rows = ((row, number == 0) for rows in results for number, row in enumerate(rows))
-    return ([row] for row, _ in progress(rows, sum(len(album.images) for album in work), "drawing"))
+    results = (_alone(work, settings) if workers <= 1 else
+               process_map(functools.partial(draw_album, settings=settings), work, min(workers, len(work))))
+    with contextlib.closing(results):
+        rows = ([row] for rows in results for row in rows)
+        yield from progress(rows, sum(len(album.images) for album in work), "drawing")
 
 
 def _alone(work: list[Album], settings: Settings) -> Iterator[list[list[str]]]:
@@ -64,25 +65,3 @@ def _alone(work: list[Album], settings: Settings) -> Iterator[list[list[str]]]:
             yield draw_album(album, settings)
     finally:
         cv2.setNumThreads(threads)
-
-
-def _shared_out(work: list[Album], settings: Settings, workers: int) -> Iterator[list[list[str]]]:
-    # spawn: a fork of a process whose libraries run threads may hang
-    pool = concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
-    futures = []
-    try:
-        futures = [pool.submit(draw_album, album, settings) for album in work]
-        for future in futures:
-            yield future.result()
-    except BrokenProcessPool:
-        raise RunError("a drawing process died, perhaps for want of memory; fewer --workers need less") from None
-    finally:
-        for future in futures:
-            future.cancel()
-        pool.shutdown()
-
-
-def _begin() -> None:
-    """In each process: OpenCV on one thread, and Ctrl-C left to the parent, which stops the work."""
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

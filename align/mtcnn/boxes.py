@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, most: float, by_smaller: bool = False) -> np.ndarray:
+def nms(boxes: np.ndarray, scores: np.ndarray, most: float, by_smaller: bool = False) -> np.ndarray:
     """Indices of the boxes that stay, best score first: each that overlaps a better one that stays by at most `most`.
 
     boxes: (N, 4); scores: (N,). Overlap is the common area over that of the union, or over that of the smaller box.
@@ -25,7 +25,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, most: float, by_smaller: boo
     return order[~gone]
 
 
-def corrected(boxes: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+def apply_regression(boxes: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """Boxes moved by a network's regression; shifts: (N, 4), of each side, in widths and heights of the box."""
     sides = boxes[:, 2:] - boxes[:, :2]
     return boxes + shifts * np.hstack([sides, sides])

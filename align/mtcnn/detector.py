@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from align.mtcnn import pyramid
-from align.mtcnn.boxes import corrected, squared, suppress
+from align.mtcnn.boxes import apply_regression, nms, squared
 from align.mtcnn.networks import Network, load
 from align.mtcnn.patches import MIRRORED, cut, with_mirrors, without_mirrors
 from common.files import PathLike
@@ -59,13 +59,13 @@ class Detector:
         closer = []
         for squares, (shifts, faces) in _look(self._det2, photographs, boxes):
             kept, _, shifts = _suppressed(_above(search.thresholds[1], squares, faces[:, 1], shifts), 0.7)
-            closer.append(squared(corrected(kept, shifts)))
+            closer.append(squared(apply_regression(kept, shifts)))
         found = []
         for squares, (points, shifts, faces) in _look(self._det3, photographs, closer):
             kept, scores, shifts, points = _above(search.thresholds[2], squares, faces[:, 1], shifts, points)
-            points, kept = _inside(kept, _pairs(points)), corrected(kept, shifts)
+            points, kept = _inside(kept, _pairs(points)), apply_regression(kept, shifts)
             found.append([Face(kept[number], float(scores[number]), points[number])
-                          for number in suppress(kept, scores, 0.7, by_smaller=True)])
+                          for number in nms(kept, scores, 0.7, by_smaller=True)])
         return found
 
     def place_points(self, photographs: Sequence[np.ndarray], faces: Sequence[Face]) -> list[np.ndarray]:
@@ -92,10 +92,10 @@ class Detector:
     def _propose(self, photographs: Sequence[np.ndarray], search: Search) -> list[np.ndarray]:
         """The first network's boxes, (N, 4) of each photograph."""
         sizes = [photograph.shape[:2] for photograph in photographs]
-        pieces = pyramid.lay_out(sizes, search.min_face, search.factor, CANVAS)
+        pieces = pyramid.pack(sizes, search.min_face, search.factor, CANVAS)
         if not pieces:
             return [np.zeros((0, 4))] * len(photographs)
-        shifts, faces = self._det1(pyramid.paint(photographs, pieces, CANVAS))
+        shifts, faces = self._det1(pyramid.render(photographs, pieces, CANVAS))
         copies: dict = {}
         for piece in pieces:
             seen = pyramid.read(piece, sizes[piece.photograph], faces[piece.canvas, 1], shifts[piece.canvas],
@@ -107,7 +107,7 @@ class Detector:
         boxes = []
         for parts in by_photograph:
             kept, _, shifts = _suppressed(_joined(parts), 0.7) if parts else (np.zeros((0, 4)),) * 3
-            boxes.append(squared(corrected(kept, shifts)))
+            boxes.append(squared(apply_regression(kept, shifts)))
         return boxes
 
 
@@ -145,5 +145,5 @@ def _above(threshold: float, boxes: np.ndarray, scores: np.ndarray, *others: np.
 def _suppressed(seen: Sequence[np.ndarray], most: float) -> list[np.ndarray]:
     """Boxes, scores and what else belongs to them without those that overlap better ones by more than `most`."""
     best = np.argsort(-seen[1], kind="stable")[:MOST]
-    chosen = best[suppress(seen[0][best], seen[1][best], most)]
+    chosen = best[nms(seen[0][best], seen[1][best], most)]
     return [values[chosen] for values in seen]

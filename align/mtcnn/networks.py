@@ -58,7 +58,7 @@ def load(folder: PathLike, name: str, devices: Sequence[mx.Context], shape: tupl
 
     UserError where the folder does not hold it, or it is another network.
     """
-    flag = "--detector"
+    flag = "`detector`"
     if not Path(folder).is_dir():
         raise UserError(f"{flag} {folder}: there is no such folder; it holds the checkpoints det1 to det4 of "
                         "InsightFace's MTCNN (det1-symbol.json, det1-0001.params and so on)")

@@ -43,7 +43,7 @@ def scales(height: int, width: int, min_face: float, factor: float) -> list[floa
     return found
 
 
-def lay_out(sizes: Sequence[tuple[int, int]], min_face: float, factor: float, side: int) -> list[Piece]:
+def pack(sizes: Sequence[tuple[int, int]], min_face: float, factor: float, side: int) -> list[Piece]:
     """Place all copies of photographs of `sizes`, (height, width), on canvases of side x side, few of them."""
     pieces = []
     for number, (height, width) in enumerate(sizes):
@@ -79,7 +79,7 @@ def _on_shelves(pieces: list[Piece], side: int) -> list[Piece]:
     return placed
 
 
-def paint(photographs: Sequence[np.ndarray], pieces: Sequence[Piece], side: int) -> np.ndarray:
+def render(photographs: Sequence[np.ndarray], pieces: Sequence[Piece], side: int) -> np.ndarray:
     """The canvases, (n, side, side, 3) uint8, with the pieces of the (H, W, 3) uint8 photographs on them."""
     canvases = np.zeros((1 + max((piece.canvas for piece in pieces), default=-1), side, side, 3), np.uint8)
     copies: dict = {}

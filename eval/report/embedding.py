@@ -10,8 +10,8 @@ import numpy as np
 
 from common.environment import usable_cores
 from common.errors import DataError
-from common.parallel import ordered_map
 from common.progress import meter
+from common.workers import ordered_map
 from eval.batches import stacked
 from eval.scores import normalise
 from images.codec import ImageError, decode

@@ -7,8 +7,8 @@ from typing import Any, Callable, Iterator, Optional, Sequence, Tuple
 import numpy as np
 
 from common.environment import usable_cores
-from common.parallel import ordered_map
 from common.progress import meter
+from common.workers import ordered_map
 from eval.all_pairs import Side, count_pairs, score_all_pairs
 from eval.batches import stacked
 from eval.bootstrap import PeopleBootstrap, draw_resamples, interval, pairs_tpr

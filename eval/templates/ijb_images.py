@@ -11,8 +11,8 @@ import numpy as np
 
 from common.environment import usable_cores
 from common.errors import UserError
-from common.parallel import ordered_map
 from common.progress import meter
+from common.workers import ordered_map
 from eval.batches import stacked
 from eval.embedding_file import Embeddings, load_embeddings
 from eval.embedding_store import meta_of, stored, write_stored

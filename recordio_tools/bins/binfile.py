@@ -7,12 +7,12 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from common import safe_pickle
 from common.errors import DataError
 from common.files import PathLike, atomic_path
 from common.foreign import shown
+from common.pickled_arrays import Array, Refused, whole_numbers
 from images.formats import kind_of
-from recordio_tools.bins import safe_pickle
-from recordio_tools.bins.pickled_arrays import Array, Refused, whole_numbers
 from recordio_tools.records.framing import MAGIC_BYTES
 
 OTHERS = ((b"PK\x03\x04", "a zip archive"), (b"\x1f\x8b", "gzip-compressed; unpack it first"),

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from common.errors import DataError
-from common.parallel import ordered_map
 from common.progress import progress
+from common.workers import ordered_map
 from images.formats import unlike_in_mxnet
 from recordio_tools.bins.binfile import BinFault, count_fault, image_bytes, read_values
 from recordio_tools.bins.odd_pairs import find_odd_pairs
-from recordio_tools.check.survey import Examined, examine_image
+from recordio_tools.check.scan import Examined, examine_image
 from recordio_tools.records.faults import FileReport
 
 FOLDS = 10

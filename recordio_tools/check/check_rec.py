@@ -10,7 +10,7 @@ import numpy as np
 from common.errors import DataError
 from recordio_tools.check.layout import Part, add_all, check_labels, check_records, find_headers
 from recordio_tools.check.same_images import note_same_images
-from recordio_tools.check.survey import IMAGE_KINDS, UNLIKE, Records, survey
+from recordio_tools.check.scan import IMAGE_KINDS, UNLIKE, Records, scan
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.index import IndexFault, index_beside, keys_of, place_of_entry, read_index
 from recordio_tools.records.property import Property, read_property
@@ -61,7 +61,7 @@ def _check_part(path: Path, workers: int) -> Part:
     with RawFile(path) as raw:
         index = index_beside(path)
         known = _read_index(index, report) if index.is_file() else None
-        records = survey(raw, None if known is None else np.sort(known[1]), workers, report)
+        records = scan(raw, None if known is None else np.sort(known[1]), workers, report)
         report.holds.update(bytes=raw.size)
         if known is not None and not len(known[0]) and len(records):
             report.add("index-file", f"{index}: is empty, and the .rec holds {len(records)} records", 0, file="idx")

@@ -5,7 +5,7 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
-from recordio_tools.check.survey import Records
+from recordio_tools.check.scan import Records
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.property import Property
 from recordio_tools.records.ranges import EXACT, MOST_LABELS, is_range

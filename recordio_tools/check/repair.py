@@ -23,14 +23,14 @@ def check_out(out: Path, sets: Sequence[RecordSet], bins: Sequence[Path], overwr
     check_apart(out, sources, inside=True)
     check_free(out, overwrite, REPORT)
     if len(sets) > 1:
-        raise UserError(f"--repair {out}: there are {len(sets)} training sets ({sets[0].paths[0]}, {sets[1].paths[0]}"
+        raise UserError(f"`repair` {out}: there are {len(sets)} training sets ({sets[0].paths[0]}, {sets[1].paths[0]}"
                         f"{', ...' if len(sets) > 2 else ''}), and a folder holds one; repair them one by one")
     if not all(found.complete for found in sets):
-        raise UserError(f"--repair {out}: {sets[0].paths[0]} is one part of a set; name all parts, or their folder")
+        raise UserError(f"`repair` {out}: {sets[0].paths[0]} is one part of a set; name all parts, or their folder")
     names = [path.name for path in bins]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"--repair {out}: there are {names.count(name)} files {name}; repair them one by one")
+            raise UserError(f"`repair` {out}: there are {names.count(name)} files {name}; repair them one by one")
 
 
 def repair(sets: Sequence[Checked], bins: Sequence[CheckedBin], out: Path, overwrite: bool = False) -> dict:

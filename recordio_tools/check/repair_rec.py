@@ -10,7 +10,7 @@ from common.errors import DataError, RunError
 from common.files import write_atomic
 from common.progress import progress
 from recordio_tools.check.check_rec import Checked, common_size
-from recordio_tools.check.survey import IMAGE_KINDS
+from recordio_tools.check.scan import IMAGE_KINDS
 from recordio_tools.records import framing
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.identities import identity_table, read_identities

@@ -5,11 +5,11 @@ import argparse
 import json
 from pathlib import Path
 
+from common import histogram
 from common.errors import RunError, UserError
 from common.files import check_new_file
 from common.foreign import shown
 from recordio_tools.data_files import data_files
-from recordio_tools.info import histogram
 from recordio_tools.info.summary import Summary, summarise
 
 DESCRIPTION = """\

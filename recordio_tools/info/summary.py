@@ -9,11 +9,11 @@ from typing import Callable, Iterable
 
 import numpy as np
 
+from common import histogram
 from common.errors import DataError
 from images.codec import ImageError, decode
 from images.formats import kind_of, read_header
 from recordio_tools.bins.binfile import read_bin
-from recordio_tools.info import histogram
 from recordio_tools.records.identities import read_identities
 from recordio_tools.records.index_gaps import check_index, index_warnings
 from recordio_tools.records.parts import RecordParts, open_records

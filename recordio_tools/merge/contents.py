@@ -9,7 +9,7 @@ import numpy as np
 
 from images.formats import read_header
 from images.plain_jpeg import KnownHeaders
-from recordio_tools.check.survey import examine_image
+from recordio_tools.check.scan import examine_image
 from recordio_tools.records import framing
 from recordio_tools.records.copying import Copied
 from recordio_tools.records.framing import FRAME

@@ -13,8 +13,8 @@ import numpy as np
 from common.errors import UserError
 from common.files import open_regular, write_atomic
 from common.folders import staged_files
-from common.parallel import ordered_map
 from common.progress import meter
+from common.workers import ordered_map
 from recordio_tools.faces import Faces
 from recordio_tools.merge.contents import Contents, Examiner
 from recordio_tools.merge.plan import Plan
@@ -80,7 +80,7 @@ def _write_records(writer: RecordWriter, plan: Plan, groups: list[list[int]], wo
         number = groups[int(np.argmin(counts))][0]
         raise UserError(f"{plan.sets[plan.identities[number].source].path}: no image of {plan.title(number)} decodes "
                         "and is of the set's size; python -m recordio_tools check IN --repair OUT makes a sound set of "
-                        "it, or leave it out by --exclude")
+                        "it, or leave it out by `exclude`")
     if not plain:
         headers, ends = writer.count, (np.cumsum(counts) + 1).tolist()
         for span in zip([1, *ends], ends):
@@ -130,7 +130,7 @@ def is_matches(path: Path) -> bool:
 
 
 def write_matches(plan: Plan, path: Path, overwrite: bool = False) -> None:
-    """Write the matches as CSV for review, the most similar first; `--exclude` reads it."""
+    """Write the matches as CSV for review, the most similar first; `exclude` reads it."""
     rows = []
     for match in sorted(plan.matches, key=lambda match: -2 if match.similarity is None else -match.similarity):
         identity = plan.identities[match.one]

@@ -11,8 +11,8 @@ import numpy as np
 
 from common.errors import UserError
 from common.name_lookup import as_text
+from common.union_find import UnionFind
 from recordio_tools.faces import Faces
-from recordio_tools.groups import Groups
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Plan:
         self.removed: dict[int, str] = {}
         self.left_out = 0
         self.matches: list[Match] = []
-        self.groups = Groups(len(self.identities))
+        self.groups = UnionFind(len(self.identities))
 
     def remove(self, number: int, reason: str) -> None:
         """Leave an identity out."""
@@ -126,7 +126,7 @@ class Plan:
 
     def _unite(self, number: int, earlier: int, action: str, reason: str, similarity: float | None) -> None:
         if action == "join":
-            self.groups.join(number, earlier)
+            self.groups.union(number, earlier)
         elif action == "drop":
             self.remove(number, reason)
         else:
@@ -158,7 +158,7 @@ def check_sizes(sizes: Sequence[tuple[str, int, int]]) -> tuple[int, int]:
     for path, height, width in sizes[1:]:
         if (height, width) != first[1:]:
             raise UserError(f"{path}: its images are {height}x{width}, those of {first[0]} {first[1]}x{first[2]} "
-                            "(height x width); unpack one of them and pack it again with --image-size and --resize")
+                            "(height x width); unpack one of them and pack it again with `image_size` and `resize`")
     return first[1:]
 
 

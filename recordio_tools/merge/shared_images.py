@@ -9,8 +9,8 @@ from typing import Iterator, Sequence
 
 import numpy as np
 
-from common.parallel import ordered_map
 from common.progress import meter
+from common.workers import ordered_map
 from recordio_tools.merge.plan import Plan
 
 CHUNK = 256  # records that a thread reads at a time

@@ -10,9 +10,9 @@ import numpy as np
 
 from common.name_lookup import NameLookup
 from images.formats import read_header
+from images.lists import geometry
 from images.plain_jpeg import KnownHeaders
 from images.prepare import BLOCK, Prepared, Unusable, Wanted, WrongSize, read_file, treat
-from recordio_tools.pack.lists import geometry
 from recordio_tools.records import framing
 
 WRONG_SIZE, CRASHES = "wrong size", "crashes the decoder"
@@ -26,14 +26,14 @@ class Batch:
     """The files of a task, in its order.
 
     framed: uint8, the records of the usable ones, one after another; lengths: bytes of each in `framed`, 0 for a file
-    that is not usable; prints: a number that files of the same content share, and others as good as never, in all
+    that is not usable; hashes: a number that files of the same content share, and others as good as never, in all
     processes of a run; notes: `note` of each, or the reason why it is not usable; wrong: what is wrong with those of
     another size, by position.
     """
 
     framed: np.ndarray
     lengths: list[int]
-    prints: list[int]
+    hashes: list[int]
     notes: list[str]
     wrong: dict[int, str]
 
@@ -52,7 +52,7 @@ class Preparer:
 
     def __call__(self, entries: Sequence[bytes | None]) -> Batch:
         """None stands for a file that crashed a process."""
-        images, prints, notes, wrong = [], [], [], {}
+        images, hashes, notes, wrong = [], [], [], {}
         for entry in entries:
             data, number = b"", 0
             try:
@@ -63,12 +63,12 @@ class Preparer:
                 told = WRONG_SIZE
                 wrong[len(notes)] = str(error)
             images.append(data)
-            prints.append(number)
+            hashes.append(number)
             notes.append(told)
-        return Batch(*_frame(images), prints, notes, wrong)
+        return Batch(*_frame(images), hashes, notes, wrong)
 
     def _image(self, entry: bytes | None) -> tuple[bytes, str, int]:
-        """(the record's image, its note, its print)."""
+        """(the record's image, its note, its hash)."""
         if entry is None:
             raise Unusable(CRASHES)
         path, face = geometry(entry) if b"\0" in entry else (entry, None)

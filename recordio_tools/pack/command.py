@@ -7,15 +7,16 @@ import logging
 from pathlib import Path
 
 from common.arguments import add_workers, at_least, image_size
+from common.counts import warn_of
 from common.errors import RunError, UserError
 from common.folders import check_apart, check_none_of
 from common.signals import stoppable
+from images.lists import from_csv, from_lst
 from images.prepare import Wanted
+from images.selection import Selection
 from images.sources import Source, from_folder
-from recordio_tools.pack.lists import from_csv, from_lst
 from recordio_tools.pack.packing import pack
 from recordio_tools.pack.report import Report
-from recordio_tools.pack.selection import Selection
 from recordio_tools.records.writer import SET_FILES
 
 log = logging.getLogger(__name__)
@@ -107,20 +108,13 @@ def _source(args: argparse.Namespace) -> Source:
 
 
 def _tell(report: Report, out: Path) -> None:
-    for reason in sorted(report.skipped):
-        for name in report.files[reason][:3]:
-            log.warning("left out, %s: %s", reason, name)
-        if report.skipped[reason] > 3:
-            log.warning("left out, %s: %d more, see %s", reason, report.skipped[reason] - 3, out / "pack-report.json")
     lost = [name for name, count in report.small if not count]
-    for name in lost[:3]:
-        log.warning("identity left out, none of its files can be used: %s", name)
-    if len(lost) > 3:
-        log.warning("identities left out, none of their files can be used: %d more, see %s", len(lost) - 3,
-                    out / "pack-report.json")
-    for kind, names in sorted(report.notes.items()):
-        for name in names[:3]:
-            log.warning("%s: %s", kind.replace("_", " "), name)
+    told = [(f"left out, {reason}", names, report.skipped[reason])
+            for reason, names in report.skipped.names_as_dict().items()]
+    told.append(("identity left out, none of its files can be used", lost, len(lost)))
+    told += [(kind.replace("_", " "), names, len(names)) for kind, names in sorted(report.notes.items())]
+    for what, names, count in told:
+        warn_of(log, what, names, count, out / "pack-report.json")
     if report.shared.count:
         log.warning("the same file under several identities: %s", ", ".join(report.shared.groups[0][:3]))
     print(f"{report.images} images of {len(report.identities)} identities in {out / 'train.rec'}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 import itertools
 from typing import Sequence
 
+from common.content_hashes import ContentHashes
 from common.errors import UserError
 from images.prepare import Unusable, read_file
+from images.selection import Selection
 from images.sources import Source
 from recordio_tools.pack.batches import WRONG_SIZE, Batch, put_headers
-from recordio_tools.pack.duplicates import Prints
 from recordio_tools.pack.report import Report
-from recordio_tools.pack.selection import Selection
 from recordio_tools.records.writer import RecordWriter
 
 WRONG = 100  # images of another size, after which it is plain that the flags are wrong
@@ -27,25 +27,25 @@ class IdentityWriter:
         self._waiting: list[tuple[memoryview, list[int]]] = []
         self._notes: list[str] = []
         self._positions: list[int] = []
-        self._prints: list[int] = []
+        self._hashes: list[int] = []
         self._seen: dict[int, int] = {}
         self._again: list[tuple[int, int]] = []
 
     def add(self, batch: Batch, start: int, end: int, at: int, positions: Sequence[int]) -> None:
         """Take files [start, end) of a batch, whose records begin at `at`; positions: theirs in the identity's list."""
-        lengths, prints, notes = batch.lengths[start:end], batch.prints[start:end], batch.notes[start:end]
+        lengths, hashes, notes = batch.lengths[start:end], batch.hashes[start:end], batch.notes[start:end]
         records = memoryview(batch.framed)[at:at + sum(lengths)]
-        fresh = dict(zip(prints, positions))
-        if len(fresh) == len(prints) and 0 not in lengths and self._seen.keys().isdisjoint(fresh):
+        fresh = dict(zip(hashes, positions))
+        if len(fresh) == len(hashes) and 0 not in lengths and self._seen.keys().isdisjoint(fresh):
             self._seen.update(fresh)
         else:
-            kept = self._sift(batch, start, prints, positions)
+            kept = self._sift(batch, start, hashes, positions)
             records = _cut(records, lengths, kept)
-            lengths, prints, notes, positions = (list(itertools.compress(values, kept))
-                                                 for values in (lengths, prints, notes, positions))
+            lengths, hashes, notes, positions = (list(itertools.compress(values, kept))
+                                                 for values in (lengths, hashes, notes, positions))
         put_headers(records, lengths, self._label, self._first + len(self._positions))
         self._positions += positions
-        self._prints += prints
+        self._hashes += hashes
         self._notes += notes
         if self._refused:
             self._waiting.clear()
@@ -56,10 +56,10 @@ class IdentityWriter:
                 self._writer.extend(framed, sizes)
             self._waiting.clear()
 
-    def _sift(self, batch: Batch, start: int, prints: list[int], positions: Sequence[int]) -> list[bool]:
+    def _sift(self, batch: Batch, start: int, hashes: list[int], positions: Sequence[int]) -> list[bool]:
         """Which files become records, where some are not usable or came before; those are noted."""
         kept = []
-        for index, number, position in zip(range(start, start + len(prints)), prints, positions):
+        for index, number, position in zip(range(start, start + len(hashes)), hashes, positions):
             usable = batch.lengths[index] > 0
             if not usable:
                 self._skip(batch, index, position)
@@ -68,7 +68,7 @@ class IdentityWriter:
             kept.append(usable)
         return kept
 
-    def finish(self, prints: Prints) -> bool:
+    def finish(self, hashes: ContentHashes) -> bool:
         """Whether the identity is in the set."""
         count, report = len(self._positions), self._report
         if self._selection.drop_duplicates:
@@ -81,7 +81,7 @@ class IdentityWriter:
             return False
         report.identities.append((name, count))
         report.counts.update(self._notes)
-        prints.add(self._identity, self._prints, self._positions)
+        hashes.add(self._identity, self._hashes, self._positions)
         return True
 
     @property
@@ -100,7 +100,7 @@ class IdentityWriter:
         file = self._source.file(self._identity, position)
         if index in batch.wrong and not self._report.skipped[WRONG_SIZE]:
             self._report.first_wrong = f"{file}: {batch.wrong[index]}"
-        self._report.skip(file, batch.notes[index])
+        self._report.skipped.add(batch.notes[index], file)
         if self._report.skipped[WRONG_SIZE] == WRONG:
             check_sizes(self._report, self._selection)
 
@@ -127,5 +127,5 @@ def check_sizes(report: Report, selection: Selection) -> None:
     if not count or selection.skip_wrong_size:
         return
     more = f"; {count - 1} more have another size too" if count > 1 else ""
-    raise UserError(f"{report.first_wrong}{more}; align the faces first, or give --resize, --skip-wrong-size or "
-                    "--image-size")
+    raise UserError(f"{report.first_wrong}{more}; align the faces first, or give `resize`, `skip_wrong_size` or "
+                    "`image_size`")

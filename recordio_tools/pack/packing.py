@@ -9,20 +9,19 @@ from typing import Iterator
 
 import numpy as np
 
+from common.content_hashes import ContentHashes
 from common.errors import UserError
 from common.files import write_atomic
 from common.folders import staged_files
-from common.parallel import ordered_map
 from common.progress import meter
+from common.workers import ordered_map, process_map
 from images.prepare import Wanted
+from images.selection import Selection
 from images.sources import Source
+from images.space import typical_size, warn_of_little_space
 from recordio_tools.pack.batches import Batch, Preparer
-from recordio_tools.pack.duplicates import Prints
 from recordio_tools.pack.identity_writer import IdentityWriter, check_sizes, same_file
-from recordio_tools.pack.processes import process_map
 from recordio_tools.pack.report import Report
-from recordio_tools.pack.selection import Selection
-from recordio_tools.pack.space import typical_size, warn_of_little_space
 from recordio_tools.records import framing
 from recordio_tools.records.identities import identity_table
 from recordio_tools.records.property import Property, write_property
@@ -58,7 +57,7 @@ def _batches(source: Source, wanted: Wanted, selection: Selection, workers: int,
     """What the workers make of the chosen files, in order, `task` files at a time."""
     tasks, total = _tasks(source, selection, task), selection.total(source)
     if total >= FEW:
-        made = process_map(Preparer(wanted), tasks, min(workers, total // FEW), mend=True)
+        made = process_map(Preparer(wanted), tasks, min(workers, total // FEW), find_crashes=True)
     else:
         made = ordered_map(Preparer(wanted), tasks, workers, chunk=1)
     with contextlib.closing(made), meter(total, "pack", " images") as bar:
@@ -102,7 +101,7 @@ class _Files:
 
 def _write_records(writer: RecordWriter, files: _Files, selection: Selection, report: Report) -> None:
     """All records of the set; UserError where too little is left, or an image has another size."""
-    source, prints, ranges = files.source, Prints(), []
+    source, hashes, ranges = files.source, ContentHashes(), []
     report.not_chosen = source.images - selection.total(source)
     placeholder = framing.pack([0, 0], 0)
     writer.write(0, placeholder)
@@ -114,7 +113,7 @@ def _write_records(writer: RecordWriter, files: _Files, selection: Selection, re
         for batch, start, end, at in files.take(len(positions)):
             person.add(batch, start, end, at, positions[done:done + end - start])
             done += end - start
-        if person.finish(prints):
+        if person.finish(hashes):
             ranges.append((first, writer.count))
     check_sizes(report, selection)
     _check_enough(report, selection, source)
@@ -122,7 +121,7 @@ def _write_records(writer: RecordWriter, files: _Files, selection: Selection, re
     for span in ranges:
         writer.write(writer.count, framing.pack(span, writer.count))
     writer.rewrite(0, placeholder, framing.pack([report.images + 1, writer.count], 0))
-    for count, places in prints.shared(functools.partial(same_file, source)):
+    for count, places in hashes.shared(functools.partial(same_file, source)):
         report.shared.add(count, [source.file(*place) for place in places])
     if writer.count > 1 << 24:
         log.warning("%d records: header records hold record numbers as float32, which is exact up to 16777216 only; "
@@ -133,9 +132,10 @@ def _check_enough(report: Report, selection: Selection, source: Source) -> None:
     if len(report.identities) >= 2:
         return
     found = f"{len(source.names)} identities with {source.images} image files"
-    why = [f"{count} {reason} (e.g. {report.files[reason][0]})" for reason, count in sorted(report.skipped.items())]
+    why = [f"{report.skipped[reason]} {reason} (e.g. {names[0]})"
+           for reason, names in report.skipped.names_as_dict().items()]
     if report.small and selection.min_images > 1:
-        why.append(f"{len(report.small)} identities below --min-images {selection.min_images}")
+        why.append(f"{len(report.small)} identities below `min_images` {selection.min_images}")
     left = "one identity is" if report.identities else "no identity is"
     raise UserError(f"{source.path}: {left} left to pack, and a training set needs two; found {found}"
                     + (f"; left out: {', '.join(why)}" if why else ""))

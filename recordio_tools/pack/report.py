@@ -6,9 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Iterator
 
+from common.counts import MOST_NAMES, NamedCounts, NamedGroups, notes_as_dict
 from images.sources import readable
-
-NAMED = 1000  # files named in the report, for each reason
 
 
 @dataclass
@@ -25,21 +24,14 @@ class Report:
     images: int = 0
     identities: list[tuple[str, int]] = field(default_factory=list)
     counts: collections.Counter = field(default_factory=collections.Counter)
-    skipped: collections.Counter = field(default_factory=collections.Counter)
-    files: dict[str, list[str]] = field(default_factory=lambda: collections.defaultdict(list))
+    skipped: NamedCounts = field(default_factory=NamedCounts)
     small: list[tuple[str, int]] = field(default_factory=list)
     not_chosen: int = 0
     dropped: int = 0
-    duplicates: Named = field(default_factory=lambda: Named())
-    shared: Named = field(default_factory=lambda: Named())
+    duplicates: NamedGroups = field(default_factory=NamedGroups)
+    shared: NamedGroups = field(default_factory=NamedGroups)
     notes: dict[str, list[str]] = field(default_factory=dict)
     first_wrong: str = ""
-
-    def skip(self, path: str, reason: str) -> None:
-        """Count a file that is left out."""
-        self.skipped[reason] += 1
-        if self.skipped[reason] <= NAMED:
-            self.files[reason].append(path)
 
     def parts(self, place: int) -> dict[str, int]:
         """Packed images by one part of their notes: 0 what was done to them, 1 their kind, 2 what is odd."""
@@ -51,21 +43,19 @@ class Report:
         return dict(sorted(found.items()))
 
     def as_dict(self) -> dict:
-        """Plain numbers and lists, in a fixed order; of every list the first NAMED entries."""
+        """Plain numbers and lists, in a fixed order; of every list the first MOST_NAMES entries."""
         return {
             "images_found": self.found, "images": self.images, "identities": len(self.identities),
             "images_by_treatment": self.parts(0), "images_by_kind": self.parts(1), "odd_images": self.parts(2),
-            "images_skipped": dict(sorted(self.skipped.items())),
+            "images_skipped": self.skipped.as_dict(),
             "images_not_chosen": self.not_chosen, "duplicates_dropped": self.dropped,
             "images_of_identities_left_out": sum(count for _, count in self.small),
-            "files_skipped": {reason: self.files[reason] for reason in sorted(self.skipped)},
+            "files_skipped": self.skipped.names_as_dict(),
             "identities_left_out_count": len(self.small),
             "identities_left_out": [{"identity": readable(name), "images": count}
-                                    for name, count in self.small[:NAMED]],
+                                    for name, count in self.small[:MOST_NAMES]],
             "duplicates": self.duplicates.as_dict(), "images_of_several_identities": self.shared.as_dict(),
-            "notes": {kind: {"count": len(names), "first": names[:NAMED]}
-                      for kind, names in sorted(self.notes.items()) if names},
-            "other_files": self.other_files}
+            "notes": notes_as_dict(self.notes), "other_files": self.other_files}
 
     def as_json(self) -> str:
         """The text of pack-report.json."""
@@ -76,7 +66,7 @@ class Report:
         yield "image files found", self.found
         yield from ((f"  {change}", count) for change, count in self.parts(0).items())
         yield from ((f"  left out, {reason}", count) for reason, count in sorted(self.skipped.items()))
-        rest = (("not chosen (--max-images)", self.not_chosen), ("duplicate", self.dropped),
+        rest = (("not chosen, of larger identities", self.not_chosen), ("duplicate", self.dropped),
                 ("of identities with too few images", sum(count for _, count in self.small)))
         yield from ((f"  left out, {what}", count) for what, count in rest if count)
         marks = (*((f"of the packed, {mark}", count) for mark, count in self.parts(2).items()),
@@ -86,20 +76,3 @@ class Report:
                  *((kind.replace("_", " "), len(names)) for kind, names in sorted(self.notes.items())))
         yield from ((what, count) for what, count in marks if count)
 
-
-@dataclass
-class Named:
-    """A number of files, and the first of them in groups of the same content."""
-
-    count: int = 0
-    groups: list[list[str]] = field(default_factory=list)
-
-    def add(self, count: int, names: list[str]) -> None:
-        """Count files; keep their names while there are few."""
-        self.count += count
-        if len(self.groups) < NAMED:
-            self.groups.append(names)
-
-    def as_dict(self) -> dict:
-        """The number and the first groups."""
-        return {"count": self.count, "files": self.groups}

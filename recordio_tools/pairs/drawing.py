@@ -34,7 +34,7 @@ def draw_pairs(counts: Sequence[int], pairs: int, folds: int, seed: int, what: s
     """
     if pairs % (2 * folds):
         near = max(pairs // (2 * folds), 1) * 2 * folds
-        raise UserError(f"--pairs {pairs}: {folds} folds of as many same as different pairs need a multiple of "
+        raise UserError(f"`pairs` {pairs}: {folds} folds of as many same as different pairs need a multiple of "
                         f"{2 * folds}, e.g. {near}")
     half = pairs // folds // 2
     rng = random.Random(seed)
@@ -46,7 +46,7 @@ def draw_pairs(counts: Sequence[int], pairs: int, folds: int, seed: int, what: s
         if min(same_room, other_room) < half:
             raise UserError(f"{what}: fold {fold + 1} of {folds} has {len(members)} identities with {total} images, "
                             f"which give {same_room} same and {other_room} different pairs, not {half} of each; ask "
-                            "for fewer --pairs or --folds, or lower --min-images")
+                            "for fewer `pairs` or `folds`, or lower `min_images`")
         uses: dict[tuple[int, int], int] = {}
         same = list(itertools.islice(_same_pairs(counts, members, uses, rng), half))
         for pair in zip(same, _different_pairs(counts, members, half, uses, rng)):

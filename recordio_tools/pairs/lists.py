@@ -88,12 +88,12 @@ def read_cfp(protocol: Path, kind: str, splits: list[int] | None, images: Path |
     images: the folder that `../Data/Images` of the lists stands for, or CFP's own top folder; None: as the lists say.
     """
     if not protocol.is_dir():
-        raise UserError(f"--protocol {protocol}: there is no such folder")
+        raise UserError(f"`protocol` {protocol}: there is no such folder")
     folder = protocol / "Split" / kind
     if splits is None:
         splits = sorted(int(path.name) for path in folder.glob("*") if NUMBER.fullmatch(path.name))
         if not splits:
-            raise UserError(f"--protocol {protocol}: {folder} holds no splits 01, 02, ...")
+            raise UserError(f"`protocol` {protocol}: {folder} holds no splits 01, 02, ...")
     lists = [_cfp_list(protocol / f"Pair_list_{letter}.txt") for letter in kind]
     found = []
     for split in splits:

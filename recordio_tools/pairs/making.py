@@ -11,11 +11,11 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import check_new_file, write_atomic
-from common.parallel import ordered_map
 from common.progress import progress
+from common.workers import ordered_map
 from images.formats import kind_of
 from recordio_tools.bins.binfile import write_bin
-from recordio_tools.check.survey import examine_image
+from recordio_tools.check.scan import examine_image
 from recordio_tools.faces import Faces, open_faces
 from recordio_tools.pairs.drawing import Drawn, draw_pairs
 from recordio_tools.records.identities import csv_bytes
@@ -35,7 +35,7 @@ def make_pairs(path: Path, out: Path, table: Path | None, pairs: int, folds: int
     for path_to_write in filter(None, (out, table)):
         check_new_file(path_to_write, overwrite)
     if pairs < folds:
-        raise UserError(f"--pairs {pairs}: are fewer than the {folds} folds")
+        raise UserError(f"`pairs` {pairs}: are fewer than the {folds} folds")
     if path.suffix == ".bin":
         raise UserError(f"{path}: is a verification set already; pairs are drawn from a packed set or image folders")
     with open_faces(path) as faces:

@@ -13,8 +13,8 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import check_new_file
-from common.parallel import ordered_map
 from common.progress import progress
+from common.workers import ordered_map
 from images.prepare import Prepared, Wanted, prepare
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.bins.odd_pairs import OddPairs, find_odd_pairs
@@ -122,7 +122,7 @@ def _some(numbers: list[int]) -> str:
 def _load(item: tuple[Path, str], wanted: Wanted) -> Prepared:
     path, where = item
     if not os.path.isfile(path):
-        raise UserError(f"{where}: there is no image {path}; see --images")
+        raise UserError(f"{where}: there is no image {path}; see `images`")
     try:
         result = prepare(path, wanted)
     except UserError as error:

@@ -148,7 +148,7 @@ def _image_size(record_file: Records, keys: np.ndarray, told: Property | None) -
             continue
         if told and (height, width) != (told.height, told.width):
             raise DataError(f"{record_file.rec_path}: record {key} is {height}x{width}, `property` says "
-                            f"{told.height}x{told.width} (height x width); pack the set again with --resize, or mend "
+                            f"{told.height}x{told.width} (height x width); pack the set again with `resize`, or fix "
                             "the property")
         return height, width
     raise DataError(f"{record_file.rec_path}: none of {len(tried)} image records from all over the file holds an "

@@ -12,11 +12,11 @@ from typing import Callable, Iterable
 import numpy as np
 
 from common.folders import new_folder
-from common.parallel import ordered_map
 from common.progress import meter
+from common.workers import ordered_map
+from images.folder_names import folder_names
 from images.formats import kind_of
 from recordio_tools.bins.binfile import read_bin
-from recordio_tools.folder_names import folder_names
 from recordio_tools.records.copying import read_images
 from recordio_tools.records.dataset import FaceDataset, open_dataset
 from recordio_tools.records.identities import csv_bytes, identity_table, names_beside

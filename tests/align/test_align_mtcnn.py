@@ -4,11 +4,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from align.mtcnn.boxes import corrected, squared, suppress
+from align.mtcnn.boxes import apply_regression, nms, squared
 from align.mtcnn.detector import Face
 from align.mtcnn.finding import choose
 from align.mtcnn.patches import cut, without_mirrors
-from align.mtcnn.pyramid import STRIDE, WINDOW, lay_out, paint, read, scales
+from align.mtcnn.pyramid import STRIDE, WINDOW, pack, read, render, scales
 
 RANDOM = np.random.RandomState(8)
 
@@ -28,12 +28,12 @@ def test_suppression_is_that_of_a_loop(by_smaller):
         for number in sorted(range(count), key=lambda number: -scores[number]):
             if all(overlap(boxes[number], boxes[other], by_smaller) <= 0.5 for other in kept):
                 kept.append(number)
-        assert suppress(boxes, scores, 0.5, by_smaller).tolist() == kept
+        assert nms(boxes, scores, 0.5, by_smaller).tolist() == kept
 
 
 def test_boxes_are_moved_and_squared():
     boxes = np.array([[10.0, 20, 30, 60]])
-    assert corrected(boxes, np.array([[0.1, -0.1, 0.2, 0.5]])).tolist() == [[12, 16, 34, 80]]
+    assert apply_regression(boxes, np.array([[0.1, -0.1, 0.2, 0.5]])).tolist() == [[12, 16, 34, 80]]
     assert squared(boxes).tolist() == [[0, 20, 40, 60]]
 
 
@@ -46,8 +46,8 @@ def test_every_window_of_every_copy_is_read_once_and_undisturbed():
     """A network that answers with its window's mean, on canvases, against the same on each copy alone."""
     photographs = [RANDOM.randint(0, 256, size).astype(np.uint8) for size in ((90, 131, 3), (61, 40, 3), (20, 300, 3))]
     side = 64
-    pieces = lay_out([photograph.shape[:2] for photograph in photographs], 14, 0.6, side)
-    canvases = paint(photographs, pieces, side).astype(float).mean(axis=3)
+    pieces = pack([photograph.shape[:2] for photograph in photographs], 14, 0.6, side)
+    canvases = render(photographs, pieces, side).astype(float).mean(axis=3)
 
     def means(image):
         rows, columns = ((length - WINDOW) // STRIDE + 1 for length in image.shape)
@@ -63,8 +63,8 @@ def test_every_window_of_every_copy_is_read_once_and_undisturbed():
                 boxes, scores, _ = read(piece, photograph.shape[:2], answer, np.zeros((4, *answer.shape)), -1)
                 seen += [(round(box[0] * copy[1] / photograph.shape[1]), round(box[1] * copy[0] / photograph.shape[0]),
                           score) for box, score in zip(boxes, scores)]
-            alone = paint([photograph], lay_out([photograph.shape[:2]], 14, 0.6, 512), 512)
-            place = next(piece for piece in lay_out([photograph.shape[:2]], 14, 0.6, 512) if piece.copy == copy)
+            alone = render([photograph], pack([photograph.shape[:2]], 14, 0.6, 512), 512)
+            place = next(piece for piece in pack([photograph.shape[:2]], 14, 0.6, 512) if piece.copy == copy)
             top, left = place.place
             expected = means(alone[place.canvas, top:top + copy[0], left:left + copy[1]].astype(float).mean(axis=2))
             assert len(seen) == expected.size

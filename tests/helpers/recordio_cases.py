@@ -6,7 +6,9 @@ import shutil
 import cv2
 import numpy as np
 
+from common.cli import Parser
 from common.errors import RunError, UserError
+from common.settings import as_flags
 from recordio_tools.__main__ import main
 from recordio_tools.records.dataset import open_dataset
 
@@ -17,7 +19,7 @@ def command(*argv):
         return main([str(word) for word in argv]) or 0, ""
     except (UserError, RunError) as error:
         assert "\n" not in str(error)
-        return error.exit_status, str(error)
+        return error.exit_status, as_flags(str(error), Parser.names)
     except SystemExit as error:  # argparse
         return error.code, ""
 

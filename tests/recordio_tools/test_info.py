@@ -11,7 +11,7 @@ import pytest
 from recordio_cases import command, picture, write_image
 from small_sets import jpeg, write_training_set, write_verification_set
 
-from recordio_tools.info import histogram
+from common import histogram
 
 REPO = Path(__file__).resolve().parents[2]
 

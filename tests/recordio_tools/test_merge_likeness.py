@@ -12,12 +12,12 @@ from scipy.sparse.csgraph import connected_components
 from small_nets import draw_parameters, forward, small_symbol
 
 from common.errors import UserError
+from common.union_find import UnionFind
 from images.codec import decode
+from inference import similarity
+from inference.identity_means import MeanEmbedder, Model
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.faces import faces_of_pairs, open_faces
-from recordio_tools.groups import Groups
-from recordio_tools.merge import similarity
-from recordio_tools.merge.identity_means import MeanEmbedder, Model
 
 SIZE = (48, 40)
 
@@ -57,9 +57,9 @@ def test_too_many_pairs_and_none(monkeypatch):
 def test_groups_are_connected_components():
     random = np.random.RandomState(0)
     for count, edges in ((1, 0), (30, 10), (200, 150)):
-        groups, pairs = Groups(count), random.randint(0, count, (edges, 2))
+        groups, pairs = UnionFind(count), random.randint(0, count, (edges, 2))
         for one, other in pairs.tolist():
-            groups.join(one, other)
+            groups.union(one, other)
         graph = coo_matrix((np.ones(edges), (pairs[:, 0], pairs[:, 1])), (count, count))
         number, label = connected_components(graph, directed=False)
         members = groups.members()

@@ -9,7 +9,7 @@ import pytest
 from waiting import alive, wait_until
 
 from common.errors import RunError, UserError
-from recordio_tools.pack.processes import AHEAD, process_map
+from common.workers import AHEAD, process_map
 
 
 def square(number):
@@ -55,7 +55,7 @@ def test_a_killed_worker_is_told_and_does_not_hang():
 
 CHILD = """
 import os, signal
-from recordio_tools.pack.processes import process_map
+from common.workers import process_map
 def report_and_wait(number):
     with open(os.environ["PIDS"], "a", encoding="utf-8") as stream:
         stream.write(f"{os.getpid()}\\n")

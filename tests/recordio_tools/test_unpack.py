@@ -12,8 +12,8 @@ import pytest
 from recordio_cases import command, drawn_faces, picture, real_faces, write_image
 from small_sets import jpeg, write_training_set, write_verification_set
 
+from images.folder_names import folder_names, is_safe
 from recordio_tools.bins.binfile import write_bin
-from recordio_tools.folder_names import folder_names, is_safe
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.unpack import unpacking
 

@@ -7,8 +7,8 @@ from typing import Iterator, NamedTuple
 
 import numpy as np
 
-from common.parallel import ordered_map
 from common.progress import meter
+from common.workers import ordered_map
 from images.codec import ImageError, decode_bgr
 from images.formats import is_cut_off, unlike_in_mxnet
 from recordio_tools.records.faults import FileReport
@@ -65,7 +65,7 @@ class Examined(NamedTuple):
     message: str
 
 
-def survey(raw: RawFile, known: np.ndarray | None, workers: int, report: FileReport) -> Records:
+def scan(raw: RawFile, known: np.ndarray | None, workers: int, report: FileReport) -> Records:
     """Read the file through once and decode every image; damage of the frames goes to `report`.
 
     known: the offsets in the index, sorted, or None without one.

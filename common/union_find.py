@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 
-class Groups:
+class UnionFind:
     """The numbers 0 to count - 1, each in a group of its own until joined; a group is named by its smallest number."""
 
     def __init__(self, count: int) -> None:
@@ -17,7 +17,7 @@ class Groups:
             self._parent[number], number = root, self._parent[number]
         return root
 
-    def join(self, one: int, other: int) -> None:
+    def union(self, one: int, other: int) -> None:
         """Make the groups of both one."""
         one, other = sorted((self.find(one), self.find(other)))
         self._parent[other] = one

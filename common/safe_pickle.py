@@ -11,7 +11,7 @@ import pickletools
 import struct
 from typing import Any, Callable, NoReturn
 
-from recordio_tools.bins.pickled_arrays import (
+from common.pickled_arrays import (
     CONSTRUCTORS,
     ENCODE,
     GLOBALS,

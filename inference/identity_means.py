@@ -6,23 +6,30 @@ import functools
 import itertools
 import logging
 from dataclasses import dataclass
-from typing import Iterator, Sequence
+from typing import Callable, Iterator, Protocol, Sequence
 
 import numpy as np
 
 from common.environment import check_environment, usable_cores
 from common.errors import UserError
-from common.parallel import ordered_map
 from common.progress import progress
+from common.workers import ordered_map
 from images.codec import ImageError, decode
-from recordio_tools.faces import Faces
 
 log = logging.getLogger(__name__)
 
 
+class Images(Protocol):
+    """A set whose images have numbers: its path, number to the image file's bytes, and to what messages call it."""
+
+    path: str
+    read: Callable[[int], bytes]
+    where: Callable[[int], str]
+
+
 @dataclass(frozen=True)
 class Model:
-    """What --model, --devices, --batch-size and --layer ask for; images: at most so many of an identity are used."""
+    """A checkpoint and how to run it; images: at most so many of an identity are used."""
 
     prefix: str
     epoch: int
@@ -50,7 +57,7 @@ class MeanEmbedder:
         """Numbers in a vector."""
         return self._embedder.dimension
 
-    def means(self, faces: Faces, identities: Sequence[np.ndarray]) -> np.ndarray:
+    def means(self, faces: Images, identities: Sequence[np.ndarray]) -> np.ndarray:
         """float32 (identities, D), each of length 1: the mean of the unit embeddings (image and mirror image summed)
         of up to `model.images` images from all over the identity, scaled to length 1; zeros where none decodes.
 
@@ -74,7 +81,7 @@ class MeanEmbedder:
             log.warning("%s: %d images do not decode and were not compared", faces.path, len(chosen) - done)
         return (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
-    def _load(self, faces: Faces, item: tuple[int, int]) -> tuple[int, np.ndarray | None]:
+    def _load(self, faces: Images, item: tuple[int, int]) -> tuple[int, np.ndarray | None]:
         identity, number = item
         try:
             image = decode(faces.read(number))

@@ -10,16 +10,16 @@ NAMED = 20
 Place = Tuple[int, int]  # identity, position in its list of files
 
 
-class Prints:
-    """The print (`batches.Batch`) and the place of every packed image, in 12 bytes each."""
+class ContentHashes:
+    """The hash (`batches.Batch`) and the place of every packed image, in 12 bytes each."""
 
     def __init__(self) -> None:
-        self._prints, self._positions = array.array("q"), array.array("I")
+        self._hashes, self._positions = array.array("q"), array.array("I")
         self._identities, self._counts = array.array("I"), array.array("I")
 
-    def add(self, identity: int, prints: list[int], positions: list[int]) -> None:
-        """Append images of an identity: their prints, and their positions in its list of files."""
-        self._prints.extend(prints)
+    def add(self, identity: int, hashes: list[int], positions: list[int]) -> None:
+        """Append images of an identity: their hashes, and their positions in its list of files."""
+        self._hashes.extend(hashes)
         self._positions.extend(positions)
         self._identities.append(identity)
         self._counts.append(len(positions))
@@ -27,14 +27,14 @@ class Prints:
     def shared(self, same: Callable[[Place, Place], bool]) -> Iterator[tuple[int, list[Place]]]:
         """How many images have a content that several identities hold, and where the first NAMED of them are.
 
-        In order of packing. same: whether the files at two places are equal, which equal prints do not prove.
+        In order of packing. same: whether the files at two places are equal, which equal hashes do not prove.
         """
-        if not self._prints:
+        if not self._hashes:
             return
-        prints = np.array(self._prints)
+        hashes = np.array(self._hashes)
         identities = np.repeat(np.array(self._identities), np.array(self._counts))
-        order = np.argsort(prints, kind="stable")
-        starts = np.flatnonzero(np.append(True, prints[order[1:]] != prints[order[:-1]]))
+        order = np.argsort(hashes, kind="stable")
+        starts = np.flatnonzero(np.append(True, hashes[order[1:]] != hashes[order[:-1]]))
         held = identities[order]
         several = np.flatnonzero(np.minimum.reduceat(held, starts) != np.maximum.reduceat(held, starts))
         ends = np.append(starts[1:], len(order))

@@ -46,7 +46,7 @@ def pairs_above(vectors: np.ndarray, threshold: float) -> tuple[np.ndarray, np.n
             rows.append((start + one, first + other, block[one, other]))
             count += len(one)
             if count > MOST_MATCHES:
-                raise UserError(f"--threshold {threshold:g}: more than {MOST_MATCHES:,} pairs of identities are as "
+                raise UserError(f"`threshold` {threshold:g}: more than {MOST_MATCHES:,} pairs of identities are as "
                                 "similar; raise it")
         one, other, value = (np.concatenate(column) for column in zip(*rows))
         order = np.lexsort((other, one))
