@@ -68,7 +68,7 @@ def check_free(out: PathLike, overwrite: bool, mark: str, begins: str = "") -> N
     if not overwrite:
         raise UserError(f"{out}: is not empty; name another OUT, or `overwrite` replaces what this command wrote there")
     if not _is_marked(out / mark, begins.encode()):
-        raise UserError(f"{out}: is not empty and holds no {mark} of this command, so it was not written by it; "
+        raise UserError(f"{out}: is not empty and holds no such {mark}, so it was not written by this command; "
                         "`overwrite` does not remove it, name another OUT")
 
 

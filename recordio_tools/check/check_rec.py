@@ -116,7 +116,6 @@ def _match(path: Path, known: tuple[np.ndarray, np.ndarray], size: int, records:
                    entry=place_of_entry(path, entry))
 
 
-
 def _property(path: Path, report: FileReport) -> Property | None:
     if not path.is_file():
         return None

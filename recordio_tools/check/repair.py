@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Sequence
 
@@ -20,6 +21,8 @@ REPORT = "repair-report.json"
 def check_out(out: Path, sets: Sequence[RecordSet], bins: Sequence[Path], overwrite: bool = False) -> None:
     """UserError, before any work, where the repaired files cannot all be written to `out`."""
     sources = [path for found in sets for path in found.paths] + list(bins)
+    if any(os.path.realpath(path.parent) == os.path.realpath(out) for path in sources):
+        raise UserError(f"`repair` {out}: is the folder of the data itself, which is never changed; name another")
     check_apart(out, sources, inside=True)
     check_free(out, overwrite, REPORT)
     if len(sets) > 1:

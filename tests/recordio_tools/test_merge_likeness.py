@@ -45,7 +45,7 @@ def test_blocks_make_no_difference(monkeypatch, count, others):
 
 def test_too_many_pairs_and_none(monkeypatch):
     monkeypatch.setattr(similarity, "MOST_MATCHES", 40)
-    with pytest.raises(UserError, match="--threshold -0.5: more than 40 pairs"):
+    with pytest.raises(UserError, match="`threshold` -0.5: more than 40 pairs"):
         similarity.pairs_above(unit(30, 3, 0), -0.5)
     for count in (0, 1):
         pairs, value = similarity.pairs_above(unit(3, 3, 0)[:count], 0.5)

@@ -62,7 +62,7 @@ def test_all_there_is_can_be_drawn():
 
 
 @pytest.mark.parametrize("counts, pairs, folds, message", [
-    ([5] * 40, 30, 10, "--pairs 30: 10 folds .* multiple of 20, e.g. 20"),
+    ([5] * 40, 30, 10, "`pairs` 30: 10 folds .* multiple of 20, e.g. 20"),
     ([5] * 9, 20, 10, "fold .* of 10 has .* identities"),
     ([1] * 40, 20, 10, "give 0 same and 6 different pairs, not 1"),
     ([3, 3, 3, 3], 28, 2, "give 6 same and 9 different"),
