@@ -146,6 +146,7 @@ OPERATORS: dict[str, Operator] = {
     "Cast": CAST, "cast": CAST, "Reshape": RESHAPE, "reshape": RESHAPE, "SliceChannel": SPLIT, "split": SPLIT,
     "Concat": CONCAT, "concat": CONCAT, "pick": PICK, "one_hot": ONE_HOT,
     "transpose": Operator(_takes(1), {"axes": permutation}),
+    "tile": Operator(_takes(1), {"reps": integers(None, 1, LARGEST)}, ("reps",)),  # InsightFace's GNAP
     "expand_dims": Operator(_takes(1), {"axis": integer(-6, 6)}, ("axis",)),
     "batch_dot": Operator(_takes(2), {"transpose_a": flag, "transpose_b": flag, "forward_stype": exactly("None")}),
     "broadcast_like": Operator(_takes(2), {"lhs_axes": axes, "rhs_axes": axes}),

@@ -10,6 +10,7 @@ import pytest
 from small_nets import draw_trained
 
 import symbols
+from inference.graph_file import checked_graph
 from symbols import fresnet
 from symbols.gnap import norm_aware_pooling
 from symbols.onnx_export import to_onnx
@@ -17,7 +18,7 @@ from symbols.onnx_export import to_onnx
 SHAPE = (1, 3, 112, 112)
 # What onnx2ncnn writes of what these networks need, read from its source: a Gemm with transB alone is an InnerProduct.
 NCNN = {"Sub", "Mul", "Add", "Div", "Max", "Sqrt", "Conv", "PRelu", "BatchNormalization", "Gemm", "GlobalAveragePool",
-        "Clip", "Flatten"}
+        "Clip", "Flatten", "Relu"}
 
 
 def by_mxnet(symbol, values, images):
@@ -143,6 +144,15 @@ def _variants():
                                                                name="dense")
 
 
+    def insightface(x):
+        """GNAP as its script writes it, the mean over the image."""
+        norms = s.sqrt(s.sum(x * x, axis=1, keepdims=True))
+        weights = s.broadcast_div(s.mean(norms, axis=(1, 2, 3), keepdims=True), norms)
+        return s.Flatten(s.Pooling(x * s.tile(weights, reps=(1, 4, 1, 1)), kernel=(7, 7), global_pool=True,
+                                   pool_type="avg"))
+    yield "InsightFace's GNAP", insightface
+
+
 VARIANTS = dict(_variants())
 
 
@@ -150,6 +160,7 @@ VARIANTS = dict(_variants())
 def test_an_operator_gives_what_mxnet_gives(name):
     shape = (1, 4, 6, 6)
     symbol = VARIANTS[name](mx.sym.Variable("data"))
+    symbol = mx.sym.load_json(checked_graph(symbol.tojson()))  # as it comes out of a checkpoint
     symbol = mx.sym.Flatten(symbol) if len(symbol.infer_shape(data=shape)[1][0]) > 2 else symbol
     values = draw_trained(symbol, shape)
     model = to_onnx(symbol, values, shape)
