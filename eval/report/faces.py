@@ -14,8 +14,9 @@ GROUPS = 4
 
 
 def faces_by_group(faces: LabelledSet, pool: ImagePool, places: np.ndarray, shown: int) -> list[FaceGroup]:
-    """Of every group the first image of each person, as far as IN_MEAN; the same people first in all groups."""
-    names = [name for name in sorted(set(faces.groups.tolist())) if name][:GROUPS]
+    """Of every group the first image of each person, as far as IN_MEAN; the same people first in all groups. Where no
+    group is known, of all images."""
+    names = [name for name in sorted(set(faces.groups.tolist())) if name][:GROUPS] or [""]
     in_all = [person for person in np.unique(faces.labels).tolist()
               if all(np.any((faces.labels == person) & (faces.groups == name)) for name in names)]
     order = [*in_all, *(person for person in np.unique(faces.labels).tolist() if person not in set(in_all))]
@@ -23,7 +24,7 @@ def faces_by_group(faces: LabelledSet, pool: ImagePool, places: np.ndarray, show
     for name in names:
         chosen = [np.flatnonzero((faces.labels == person) & (faces.groups == name)) for person in order]
         numbers = [int(some[0]) for some in chosen if len(some)][:IN_MEAN]
-        made.append(FaceGroup(name, [pool.image(int(places[number])) for number in numbers], shown))
+        made.append(FaceGroup(name or "face", [pool.image(int(places[number])) for number in numbers], shown))
     return made
 
 

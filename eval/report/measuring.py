@@ -75,14 +75,13 @@ def sample_of(inputs: Inputs, args: argparse.Namespace) -> misaligned.Sample:
 
 
 def maps_of(models: list[ModelName], names: list[str], inputs: Inputs, args: argparse.Namespace) -> Html:
-    """Faces by pose where the set tells it, else the sides of the last set of pairs."""
-    groups = faces_by_group(inputs.faces, inputs.pool, inputs.face_places, args.faces) if inputs.faces else []
-    if not groups and inputs.sets:
+    """Faces by pose where the set tells it, else the sides of the last set of pairs, else of the set."""
+    if inputs.faces is not None and (len(inputs.grouped) or not inputs.sets):
+        groups = faces_by_group(inputs.faces, inputs.pool, inputs.face_places, args.faces)
+    else:
         target, places = inputs.sets[-1], inputs.places[-1]
         groups = faces_of_pairs(target.order, target.same, lambda number: inputs.pool.image(int(places[number])),
                                 args.faces)
-    if not groups:
-        return map_section([], names, ["no pose is known of the set's images"] * len(names))
     found: list[Any] = []
     for model in models:
         if not model.prefix:

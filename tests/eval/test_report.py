@@ -13,7 +13,7 @@ import pytest
 from browser import browse, find_browser
 from small_nets import draw_parameters, forward, small_symbol
 from small_onnx import small_onnx
-from small_sets import draw, jpeg, write_verification_set
+from small_sets import draw, jpeg, write_training_set, write_verification_set
 
 from common.errors import UserError
 from eval.__main__ import main
@@ -167,6 +167,16 @@ def test_an_onnx_file_is_reported_without_maps(place, tmp_path):
           "--hardest", "1"])
     text = (tmp_path / "o" / "index.html").read_text()
     assert "only checkpoints show" in text and "net.onnx" in text
+
+
+def test_a_packed_set_alone_has_all_pairs_and_says_that_no_pose_is_known(place, tmp_path):
+    write_training_set(tmp_path / "data", identities=5, images=4, size=SIZE)
+    main(["report", "--model", f"{place}/gnap,1", "--set", f"{tmp_path}/data", "--out", str(tmp_path), "--fpr", "0.1",
+          "--bootstrap", "10", "--devices", "cpu:0", "--shift", "2", "--rotate", "0", "--scale", "1"])
+    text = (tmp_path / "index.html").read_text()
+    assert re.findall("<h2>(.*?)</h2>", text) == ["All pairs", "Rates by pose", "Quality", "Misaligned crops",
+                                                  "Local features"]
+    assert "30 of one person, 160 of two" in text and "o pose is known" in text and "mean of 5 face" in text
 
 
 def test_landmarks_tell_the_pose(place, tmp_path):
