@@ -171,4 +171,5 @@ def _tell(missed: list[Row], failures: Path) -> None:
     for row in missed[:NAMED]:
         log.warning("%s: %s", row.name, row.reason)
     if missed:
-        log.warning("%d images have no embedding; all are in %s", len(missed), failures)
+        log.warning("%d image%s no embedding; listed in %s", len(missed), " has" if len(missed) == 1 else "s have",
+                    failures)

@@ -49,8 +49,11 @@ class Journal:
         self.rows: list[Row] = []
         self.faces = 0
         check_folder(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lines, self._values = _open(folder / ROWS), _open(folder / VALUES)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lines, self._values = _open(folder / ROWS), _open(folder / VALUES)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written ({error.strerror}); name another --out") from None
         try:
             _lock(self._lines)
         except BlockingIOError:

@@ -167,7 +167,8 @@ def test_none_at_all_is_a_failure(place, tmp_path):
     (["--model", "{}/net"], "faces", "2 checkpoints; give one"), ([], "nothing", "there is no such file"),
     ([], "net-0001.params", "neither an image"), (["--layer", "fc9"], "faces", "no such layer"),
     (["--image-size", "20,48"], "faces", "does not take images of 20x48"), (["--devices", "gpu:9"], "faces", "gpu:9"),
-    (["--detector", "{}/none"], "faces", "det1"), (["--out", "{}/faces.txt"], "faces", "ends in .npz")])
+    (["--detector", "{}/none"], "faces", "det1"), (["--out", "{}/faces.txt"], "faces", "ends in .npz"),
+    (["--out", "{}/packed/property/x.npz"], "faces", "cannot be written")])
 def test_unusable_arguments_end_in_one_line(place, tmp_path, flags, source, said):
     argv = ["embed", "--model", f"{place}/net,1", str(place / source), "--out", str(tmp_path / "x.npz"),
             *(flag.format(place) for flag in flags)]
