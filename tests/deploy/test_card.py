@@ -123,7 +123,7 @@ def test_a_checkpoint_without_a_run(tmp_path, capsys):
 
 def test_files_that_are_there_stay(run, tmp_path):
     (tmp_path / "card.json").write_text("mine")
-    with pytest.raises(UserError, match="--overwrite"):
+    with pytest.raises(UserError, match="overwrite"):
         main(["card", "--model", f"{run}/model,1", "--out", f"{tmp_path}/card.md"])
     assert (tmp_path / "card.json").read_text() == "mine" and not (tmp_path / "card.md").exists()
 

@@ -179,7 +179,7 @@ def test_unusable_arguments_end_in_one_line(place, tmp_path, flags, source, said
 
 def test_a_file_that_is_there_is_replaced_by_overwrite_alone(place, tmp_path):
     embed(place, tmp_path / "x.npz")
-    with pytest.raises(UserError, match="--overwrite"):
+    with pytest.raises(UserError, match="overwrite"):
         embed(place, tmp_path / "x.npz", source="packed")
     assert len(embed(place, tmp_path / "x.npz", "--overwrite", source="faces/p1").names) == 4
 
