@@ -4,35 +4,14 @@ from __future__ import annotations
 import csv
 import json
 
-import mxnet as mx
 import numpy as np
 import pytest
-from small_nets import draw_parameters, small_symbol
-from small_sets import draw, jpeg, write_training_set
+from allpairs_command_cases import SIZE, place  # noqa: F401
 
 from common.errors import UserError
 from eval.__main__ import main
 from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
 from eval.score_file import read_scores
-
-SIZE = 48
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """Two checkpoints of a small network, a folder of people with groups, and the same people packed."""
-    folder = tmp_path_factory.mktemp("allpairs")
-    symbol = small_symbol(16)
-    for epoch in (1, 2):
-        arguments, auxiliary = draw_parameters(symbol, (SIZE, SIZE), seed=epoch)
-        mx.model.save_checkpoint(str(folder / "net"), epoch, symbol, arguments, auxiliary)
-    for person in range(6):
-        for index in range(5):
-            name = folder / f"faces/p{person}/{'frontal' if index < 3 else 'profile'}/{index}.jpg"
-            name.parent.mkdir(parents=True, exist_ok=True)
-            name.write_bytes(jpeg(draw(person, index, SIZE)))
-    write_training_set(folder / "packed", 6, 5, SIZE)
-    return folder
 
 
 def run(place, *flags, models=("1",)):

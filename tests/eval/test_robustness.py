@@ -6,8 +6,8 @@ import json
 import cv2
 import numpy as np
 import pytest
+from allpairs_command_cases import SIZE, place  # noqa: F401
 from small_sets import draw
-from test_allpairs_command import SIZE, place  # noqa: F401
 
 from common.errors import UserError
 from eval.__main__ import main

@@ -3,9 +3,9 @@ import csv
 import errno
 
 import pytest
+from merge_cases import contents, images, named_set, names, report, two  # noqa: F401
 from recordio_cases import command
 from small_sets import write_training_set
-from test_merge import contents, images, named_set, names, report, two  # noqa: F401
 
 from recordio_tools.merge import merging
 

@@ -10,8 +10,8 @@ import cv2
 import mxnet as mx
 import numpy as np
 import pytest
+from real_data_cases import stored
 from recordio_cases import command, drawn_faces, picture, write_image
-from test_real_data import stored
 
 from common.errors import DataError
 from eval.verification import VerificationSet

@@ -4,7 +4,7 @@ import json
 import mxnet as mx
 import numpy as np
 import pytest
-from test_prelu_rewrite import drawn, infer, turned_symbol
+from prelu_rewrite_cases import drawn, infer, turned_symbol
 
 import symbols
 from symbols.folding import fold, fold_batch_norms

@@ -4,13 +4,13 @@ import json
 import mxnet as mx
 import numpy as np
 import pytest
+from prelu_rewrite_cases import SHAPE, drawn, infer, turned_symbol  # noqa: F401
 
 import symbols
 from symbols.graph import fixed_gammas, is_prelu, prelu_slopes, rewrite
 from symbols.prelu_rewrite import accelerate, flatten_inputs
 from symbols.symbol_utils import get_fc1
 
-SHAPE = (1, 3, 112, 112)
 SMALL = (6, 5, 8, 8)
 
 
@@ -23,25 +23,6 @@ def small_symbol(act_type="prelu"):
     body = body - mx.sym.LeakyReLU(-body, act_type=act_type, name="other_relu")
     body = get_fc1(body, 4, "GNAP", input_channel=6)
     return mx.sym.LeakyReLU(body, act_type=act_type, name="flat_relu")
-
-
-def drawn(symbol, data, seed=0):
-    """Values at random for every argument and state; slopes of both signs and above 1."""
-    random = np.random.RandomState(seed)
-    arguments, _, states = symbol.infer_shape(data=data)
-    names = [*symbol.list_arguments(), *symbol.list_auxiliary_states()]
-    slopes = prelu_slopes(symbol)
-    values = {}
-    for name, shape in sorted(zip(names, [*arguments, *states])):
-        if name in slopes:
-            values[name] = random.uniform(-0.5, 1.5, shape)
-        elif name.endswith(("gamma", "var")):
-            values[name] = random.uniform(0.5, 1.5, shape)
-        elif name == "data" or len(shape) == 1:
-            values[name] = random.normal(0, 1 if name == "data" else 0.1, shape)
-        else:
-            values[name] = random.normal(0, 1 / np.sqrt(np.prod(shape[1:])), shape)
-    return values
 
 
 def by_basic_operators(symbol):
@@ -69,15 +50,6 @@ def train(symbol, values, outside):
     bound.backward(mx.nd.array(outside))
     found = {"output": output, **{f"gradient of {name}": array for name, array in gradients.items()}, **states}
     return {name: array.asnumpy() for name, array in found.items()}
-
-
-def infer(symbol, values, passes=1):
-    """The outputs of passes in inference mode."""
-    arrays = {name: mx.nd.array(value) for name, value in values.items()}
-    states = {name: arrays[name] for name in symbol.list_auxiliary_states()}
-    bound = symbol.bind(mx.cpu(), {name: arrays[name] for name in symbol.list_arguments()}, aux_states=states,
-                        grad_req="null")
-    return [bound.forward(is_train=False)[0].asnumpy() for _ in range(passes)]
 
 
 def assert_close(found, expected, tolerance=1e-4):
@@ -154,18 +126,6 @@ def test_no_slow_operator_is_left_over_maps_and_none_is_touched_elsewhere():
     assert operators(small).count("LeakyReLU") == 1 and prelu_slopes(small) == ["flat_relu_gamma"]
     leaky = accelerate(small_symbol("leaky"), SMALL)
     assert operators(leaky) == operators(small_symbol("leaky"))
-
-
-def turned_symbol(fix_gamma=False, also=None):
-    """A PReLU between a BatchNorm and two convolutions, one with a bias; `also` takes one more use of a map."""
-    data = mx.sym.Variable("data")
-    norm = mx.sym.BatchNorm(mx.sym.Convolution(data, num_filter=6, kernel=(3, 3), name="conv"), fix_gamma=fix_gamma,
-                            name="norm")
-    relu = mx.sym.LeakyReLU(norm, act_type="prelu", name="relu")
-    dense = mx.sym.Convolution(relu, num_filter=4, kernel=(3, 3), pad=(1, 1), name="dense")
-    deep = mx.sym.Convolution(relu, num_filter=6, num_group=6, kernel=(1, 1), no_bias=True, name="deep")
-    body = mx.sym.concat(dense, deep, *{None: [], "norm": [norm], "relu": [relu]}[also], dim=1)
-    return mx.sym.Flatten(mx.sym.Pooling(body, kernel=(2, 2), global_pool=True, pool_type="avg"))
 
 
 @pytest.mark.parametrize("settings, depthwise", [

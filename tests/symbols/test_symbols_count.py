@@ -1,7 +1,7 @@
 """Parameters and multiply-adds of a network, counted against its published table and by hand."""
 
 import mxnet as mx
-from test_prelu_rewrite import SHAPE
+from prelu_rewrite_cases import SHAPE
 
 import symbols
 from symbols.count import flops_and_params

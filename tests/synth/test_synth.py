@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import csv
 import re
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from synth_cases import contents  # noqa: F401
 
 from images import alignment
 from recordio_tools.__main__ import main
@@ -17,12 +17,6 @@ from synth.generate import generate
 from synth.identity import draw_person
 
 PEOPLE = 20
-
-
-def contents(folder):
-    """Every file's bytes by its path below the folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*"))
-            if path.is_file()}
 
 
 @pytest.fixture(scope="module")

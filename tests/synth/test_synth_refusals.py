@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from test_synth import contents
+from synth_cases import contents
 
 from common.errors import RunError, UserError
 from synth.generate import generate

@@ -4,8 +4,8 @@ import functools
 import mxnet as mx
 import numpy as np
 import pytest
+from sharded_training_cases import data, train  # noqa: F401
 from small_models import assert_same, make_batch, make_model, values
-from test_sharded_training import data, train  # noqa: F401
 
 import training.model
 from common.mxnet_compat import momentum_arrays

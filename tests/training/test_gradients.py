@@ -4,14 +4,11 @@ import re
 import mxnet as mx
 import numpy as np
 import pytest
+from gradients_cases import LAYOUTS  # noqa: F401
 from small_models import assert_same, make_batch, make_model, values
 
 from training.step import sum_of_squares, update
 
-LAYOUTS = {"whole": {}, "two devices": dict(devices=2), "micro-batches": dict(accumulate=2),
-           "parallel": dict(devices=2, fc7_parallel=True), "sampled": dict(partial_fc=0.5),
-           "both": dict(devices=2, fc7_parallel=True, partial_fc=0.5),
-           "sampled on two": dict(devices=2, partial_fc=0.5)}
 layouts = pytest.mark.parametrize("layout", LAYOUTS)
 
 

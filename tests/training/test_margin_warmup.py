@@ -4,8 +4,8 @@ import math
 import mxnet as mx
 import numpy as np
 import pytest
+from gradients_cases import LAYOUTS
 from small_models import assert_same, make_batch, make_model, values
-from test_gradients import LAYOUTS
 
 from training.head.layer import Layer
 from training.step import update

@@ -9,9 +9,10 @@ import signal
 import mxnet as mx
 import numpy as np
 import pytest
+from overwrite_cases import fail_at  # noqa: F401
+from run_folder_cases import everything
 from small_runs import SIZE, rows, train
 from small_sets import write_training_set, write_verification_set
-from test_run_folder import everything
 
 from common.errors import RunError, UserError
 from training.saving import overwrite as replacing
@@ -44,17 +45,6 @@ def old(whole, tmp_path):
 
 def files(folder):
     return {name: content for name, content in everything(folder).items() if name != ".lock"}
-
-
-def fail_at(monkeypatch, step, act):
-    from training import loop
-    update = loop.update
-
-    def failing(model, trainer, batch, made, *more):
-        if made == step:
-            act()
-        return update(model, trainer, batch, made, *more)
-    monkeypatch.setattr(loop, "update", failing)
 
 
 def blow_up():

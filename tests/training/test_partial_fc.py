@@ -2,7 +2,7 @@
 import mxnet as mx
 import numpy as np
 import pytest
-from test_head import (
+from head_cases import (
     CLASSES,
     LOSSES,
     SAMPLES,
@@ -12,7 +12,7 @@ from test_head import (
     make_case,
     make_head,
 )
-from test_sharded_head import DECAY, LAYOUTS, RATE, joined, make_sharded, numbers, run
+from sharded_head_cases import DECAY, LAYOUTS, RATE, joined, make_sharded, numbers, run
 
 from training.head.sampling import choose_rows
 

@@ -195,7 +195,7 @@ def test_every_other_flag_may_change_on_the_way_and_is_logged(data, begun, tmp_p
 def test_after_a_nan_the_advice_works(data, begun, tmp_path, monkeypatch):
     import shutil
 
-    from test_training_faults import poison
+    from training_faults_cases import poison
     folder = shutil.copytree(begun, tmp_path / "run")
     flags = ["--target", "none", "--max-steps", 4, "--ckpt", 0, "--resume"]
     with monkeypatch.context() as patched:

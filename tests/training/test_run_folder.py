@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+from run_folder_cases import everything  # noqa: F401
 from small_runs import SIZE, flags, rows, train
 from small_sets import write_training_set
 
@@ -36,11 +37,6 @@ FOREIGN = {
     "state/000000002": b"a file of that name", "log.txt": b"2024-01-01 10:00:00,000 INFO my own program\n",
     "metrics.jsonl": b'{"mine": 1}\n', "config.json": b'{"lr": 0.1}', "model-symbol.json": b"{}",
     "model-0003.params": b"x", ".lock": b"my lock\n"}
-
-
-def everything(folder):
-    return {str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else path.read_bytes()
-            for path in sorted(folder.rglob("*")) if path.is_symlink() or path.is_file()}
 
 
 def prepare(data, folder, *more):

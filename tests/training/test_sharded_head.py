@@ -2,8 +2,7 @@
 import mxnet as mx
 import numpy as np
 import pytest
-from mxnet import gluon
-from test_head import (
+from head_cases import (
     CLASSES,
     LOSSES,
     SAMPLES,
@@ -14,41 +13,12 @@ from test_head import (
     make_head,
     measured_gradient,
 )
+from mxnet import gluon
+from sharded_head_cases import DECAY, LAYOUTS, MOMENTUM, RATE, joined, make_sharded, numbers, run  # noqa: F401
 
 from common.errors import UserError
 from training.head.layer import Layer
 from training.head.margin_head import MarginHead
-from training.head.sharded_head import ShardedHead
-
-LAYOUTS = {"one device": dict(count=1), "two devices": dict(count=2), "three devices": dict(count=3),
-           "seven devices": dict(count=7), "two whole": dict(count=2, parallel=False)}
-RATE, MOMENTUM, DECAY = 0.1, 0.9, 0.01
-
-
-def make_sharded(weight, bias=None, count=2, parallel=True, rate=1.0, seed=0, accumulate=False, **settings):
-    layer = Layer(*weight.shape, **settings)
-    head = ShardedHead(layer, [mx.cpu(number) for number in range(count)], parallel, rate, MOMENTUM, DECAY, seed,
-                       accumulate)
-    head.set_arrays({"fc7_weight": mx.nd.array(weight),
-                     "fc7_bias": mx.nd.array(np.zeros(len(weight)) if bias is None else bias)})
-    return head
-
-
-def run(head, embedding, label, step=0, factor=1.0):
-    shares = np.array_split(np.arange(len(label)), len(head.devices))
-    head.start_step(label, step)
-    return joined(head.backward([mx.nd.array(embedding[share], ctx=device)
-                                 for share, device in zip(shares, head.devices)],
-                                [label[share] for share in shares], factor))
-
-
-def joined(seen):
-    return tuple(np.concatenate([part.asnumpy() for part in parts])
-                 for parts in (seen.losses, seen.cosines, seen.correct, seen.gradients))
-
-
-def numbers(arrays):
-    return {name: value.asnumpy() for name, value in arrays.items()}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

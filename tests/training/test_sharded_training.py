@@ -4,13 +4,10 @@ import json
 import mxnet as mx
 import numpy as np
 import pytest
-from small_models import SIDE, assert_same, make_batch, make_model, tiny_symbol, values
-from small_sets import write_training_set
+from sharded_training_cases import data, train  # noqa: F401
+from small_models import assert_same, make_batch, make_model, values
 
-import training.model
 from common.errors import UserError
-from training.arguments import parse_config
-from training.run import run
 from training.step import update
 
 
@@ -67,18 +64,6 @@ def test_pretrained_fc7_is_taken_by_shards(monkeypatch):
     arguments, auxiliary = whole.network_arrays()
     sharded.take({**arguments, **auxiliary}, whole.head_arrays())
     np.testing.assert_array_equal(values(sharded)["fc7_weight"], values(whole)["fc7_weight"])
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_training_set(tmp_path_factory.mktemp("data"), identities=9, images=4, size=SIDE)
-
-
-def train(monkeypatch, data, folder, *flags):
-    monkeypatch.setattr(training.model, "build_symbol", lambda spec: tiny_symbol(False))
-    return run(parse_config(["--data-dir", str(data), "--prefix", str(folder / "model"), "--emb-size", "6",
-                             "--per-batch-size", "3", "--lr", "0.05", "--frequent", "1", "--workers", "1",
-                             "--devices", "cpu:0,cpu:1", "--target", "none", *map(str, flags)]))
 
 
 @pytest.mark.parametrize("flags", [["--fc7-parallel"], ["--fc7-parallel", "--partial-fc", 0.5],

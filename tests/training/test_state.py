@@ -6,34 +6,15 @@ import shutil
 import mxnet as mx
 import numpy as np
 import pytest
+from state_cases import CONFIG, arrays, names, save  # noqa: F401
 
 from common.errors import UserError
-from training.config import Config
 from training.saving.arrays import file_digest, write_arrays
 from training.saving.state import Progress, States, generations
-
-CONFIG = {**Config(data_dir="d", lr=0.1).as_dict(), "data": {"images": 8, "digest": "aa"}}
-
-
-def arrays(value):
-    return {"net": {"w": mx.nd.full((3, 2), value)}, "head": {"fc7_weight": mx.nd.full((4,), value)},
-            "momentum": {"w": mx.nd.full((3, 2), -value)}}
-
-
-def save(folder, *steps):
-    states = States(folder, CONFIG)
-    states.load()
-    for step in steps:
-        states.save(Progress(step=step), arrays(step))
-    return states
 
 
 def load(folder, identity=CONFIG):
     return States(folder, identity).load()
-
-
-def names(folder):
-    return [path.name for path in generations(folder)]
 
 
 def test_what_was_saved_comes_back(tmp_path):

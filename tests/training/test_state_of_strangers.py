@@ -5,7 +5,7 @@ import os
 import mxnet as mx
 import numpy as np
 import pytest
-from test_state import CONFIG, arrays, names, save
+from state_cases import CONFIG, arrays, names, save
 
 from common.errors import UserError
 from training.saving.contents import Contents

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from small_runs import SIZE, rows, start, train
 from small_sets import draw, jpeg, write_training_set, write_verification_set
+from training_faults_cases import poison  # noqa: F401
 from waiting import HANG, wait_until
 
 from common.errors import RunError
@@ -26,28 +27,6 @@ def data(tmp_path_factory):
 def net(folder, part="net"):
     return {name: value.asnumpy() for name, value in
             mx.nd.load(str(generations(folder / "state")[-1] / f"{part}.params")).items()}
-
-
-def poison(monkeypatch, steps, where):
-    """Make the loss (a NaN in an image's embedding) or only the gradient of these steps, from 1, not finite."""
-    from training import step as module
-    compute = module.compute
-    made = []
-
-    def poisoned(model, batch, step, *more):
-        result = compute(model, batch, step, *more)
-        made.append(batch)
-        if len(made) in steps and where == "loss":
-            bad = np.where(np.arange(len(result.losses[0])) == 2, np.inf, 0)
-            result.losses[0][:] = result.losses[0] + mx.nd.array(bad)
-            for name in ("conv_1_conv2d_weight", "bn1_moving_mean"):
-                for parameter in [p for p in model.net_parameters.values() if p.name == name]:
-                    (parameter.list_grad() if parameter.grad_req != "null" else parameter.list_data())[0][:] = np.nan
-        elif len(made) in steps:
-            model.net_parameters["pre_fc1_weight"].list_grad()[0][3, 3] = np.inf
-        return result
-    monkeypatch.setattr(module, "compute", poisoned)
-    return made
 
 
 FLAGS = ["--target", "none", "--frequent", 1, "--save-every", 1e-9, "--version-output", "E"]

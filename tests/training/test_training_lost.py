@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from overwrite_cases import fail_at
 from small_runs import REPO, SIZE, flags, rows, train
 from small_sets import write_training_set, write_verification_set
-from test_overwrite import fail_at
 
 from common.errors import RunError
 

@@ -4,7 +4,7 @@ import json
 import pytest
 from small_runs import SIZE, start, train
 from small_sets import write_training_set
-from test_training_resume import data, wait_for_step  # noqa: F401
+from training_resume_cases import data, wait_for_step  # noqa: F401
 
 from common.errors import RunError, UserError
 from training.saving.state import generations

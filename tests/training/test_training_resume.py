@@ -1,13 +1,12 @@
 """A run is stopped in every way and resumed: it ends as the one that was never stopped, to the last bit."""
 import contextlib
-import json
 import os
 import signal
 import time
 
 import pytest
-from small_runs import SIZE, rows, start, train
-from small_sets import write_training_set, write_verification_set
+from small_runs import rows, start, train
+from training_resume_cases import data, wait_for_step  # noqa: F401
 
 from stress.endurance.compare import differences, events
 from training.saving.state import generations
@@ -16,13 +15,6 @@ from training.saving.state import generations
 FLAGS = ["--version-output", "E", "--per-batch-size", 4, "--color", 2, "--cutoff", 9, "--frequent", 3, "--verbose", 5,
          "--ckpt", 2]
 DEVICES = ["cpu:0", "cpu:0,cpu:1"]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = write_training_set(tmp_path_factory.mktemp("data"), identities=6, images=8, size=SIZE)
-    write_verification_set(folder / "lfw.bin", pairs=20, size=SIZE)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -171,17 +163,6 @@ def test_the_best_checkpoint_is_the_same_whatever_was_killed(data, tmp_path, mon
             train(data, tmp_path / "killed", *flags)
     assert train(data, tmp_path / "killed", *flags) == 0
     same(tmp_path / "whole", tmp_path / "killed")
-
-
-def wait_for_step(process, folder, step):
-    deadline = time.monotonic() + 6000
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read()
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            if json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] >= step:
-                return
-        time.sleep(0.05)
-    raise AssertionError("no step was made in ten minutes")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
