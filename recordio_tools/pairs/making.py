@@ -14,10 +14,10 @@ from common.files import check_new_file, write_atomic
 from common.progress import progress
 from common.workers import ordered_map
 from images.formats import kind_of
+from images.pair_drawing import Drawn, draw_pairs
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.check.scan import examine_image
 from recordio_tools.faces import Faces, open_faces
-from recordio_tools.pairs.drawing import Drawn, draw_pairs
 from recordio_tools.records.identities import csv_bytes
 from recordio_tools.unpack.unpacking import ending
 

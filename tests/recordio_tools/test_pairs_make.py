@@ -11,9 +11,9 @@ from recordio_cases import command, picture, write_image
 from small_sets import write_training_set
 
 from common.errors import UserError
+from images.pair_drawing import draw_pairs
 from recordio_tools.bins.binfile import read_bin
 from recordio_tools.bins.odd_pairs import find_odd_pairs
-from recordio_tools.pairs.drawing import draw_pairs
 
 
 def sound(drawn, counts, pairs, folds):
