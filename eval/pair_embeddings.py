@@ -1,8 +1,6 @@
 """Embeddings of a set of pairs: made now, or read from a file, which is of this set, model and manner or refused."""
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 
 from common.errors import UserError
@@ -11,8 +9,6 @@ from eval.embedding_store import meta_of, stored, write_stored
 from eval.models import ModelName, embed_views
 from eval.opening import EmbeddingSettings, OpenModel
 from eval.verification import VerificationSet
-
-log = logging.getLogger(__name__)
 
 
 def read_pair_embeddings(model: ModelName, target: VerificationSet, settings: EmbeddingSettings,
@@ -34,9 +30,6 @@ def read_pair_embeddings(model: ModelName, target: VerificationSet, settings: Em
     if rows is None:
         raise UserError(f"--model {model.text}: holds {len(made.names)} embeddings, and not one for each of the "
                         f"{len(target.order)} images of {target.path}")
-    if digest is None:
-        log.warning("%s: does not say of which set it is; its %d embeddings are taken for the images of %s, in order",
-                    model.text, len(made.names), target.path)
     views = None if made.view_norms is None else made.view_norms[rows]
     return Embeddings(made.embeddings[rows], made.norms[rows], places(target), None, made.meta, views)
 

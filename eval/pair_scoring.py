@@ -1,6 +1,7 @@
 """Several models on several sets of pairs: everything that `verify` and the report show, computed once."""
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, replace
 from typing import Any, Iterator, Sequence
@@ -20,6 +21,8 @@ from eval.pair_statistics import Statistics, statistics
 from eval.score_file import PairScores
 from eval.scores import check_components
 from eval.verification import VerificationResult, VerificationSet, fold_numbers, numbers, score_set
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,9 @@ def score_models(models: Sequence[ModelName], sets: Sequence[VerificationSet], e
               for model in models]
     for model, source in zip(models, opened):
         if isinstance(source, Embeddings):
+            for target in _sets_of(model, source, sets, embedding) if source.digest_of("set") is None else ():
+                log.warning("%s: does not say of which set it is; its %d embeddings are taken for the images of %s, in "
+                            "order", model.text, len(source.names), target.path)
             _sets_of(model, source, sets, embedding)
             if scoring.threshold_from is not None:
                 read_pair_embeddings(model, scoring.threshold_from, embedding, source)

@@ -75,9 +75,8 @@ def run(args: argparse.Namespace) -> int:
         if len(models) > 1:
             print(f"{model.text}:")
         print("\n".join(_told(by_set)), flush=True)
-        limits = interval_table(by_set)
-        if limits:
-            log.info("%s", limits)
+        for line in interval_table(by_set).splitlines():
+            log.info("%s", line)
         found[model.text] = by_set
         if args.scores:
             for name, scored in by_set.items():
