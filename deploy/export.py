@@ -18,7 +18,7 @@ from deploy.agreement import LARGEST, Difference, SetScores, compare, plain_mxne
 from deploy.calibration import read_calibration
 from deploy.checkpoint import Checkpoint, open_checkpoint
 from deploy.eight_bit import quantise
-from deploy.export_card import MANIFEST, as_json, check_model_name, make_card, write_insightface
+from deploy.export_card import BEGINS, MANIFEST, as_json, check_model_name, make_card, write_insightface
 from deploy.foreign_onnx import adopt
 from deploy.slim import measure, slim, slim_paths, write_slim
 from deploy.speed import IMAGES, run_rates
@@ -168,7 +168,7 @@ def _check_outputs(args: argparse.Namespace, epoch: int) -> Path:
     for path in slim_paths(str(out), epoch) if args.slim else (out, out.with_suffix(".json")):
         check_new_file(path, args.overwrite)
     if args.insightface:
-        check_free(Path(args.insightface), args.overwrite, MANIFEST)
+        check_free(Path(args.insightface), args.overwrite, MANIFEST, BEGINS)
     return out
 
 

@@ -17,6 +17,7 @@ from deploy.agreement import Difference, SetScores
 from inference.onnx_file import parse_onnx
 
 MANIFEST = "manifest.json"
+BEGINS = '{\n "manifest_version": 2,\n "model_id": "'  # of ours: other packages have such a file too
 FLIP = ("the embeddings of an image and of its mirror image are summed, then L2-normalised; a pair's score is the "
         "squared L2 distance")
 ALIGNMENT = ("faces turned, scaled and cut out by five landmarks to ArcFace's template for 112x112 (eyes near (38, 52) "
@@ -71,7 +72,7 @@ def write_insightface(folder: Path, name: str, content: bytes, card: dict[str, A
                     "file": f"{name}.onnx", "sha256": hashlib.sha256(content).hexdigest(), "input_size": size,
                     "embedding_dimension": card["output"]["shape"][1], "preprocessing": "embedded"}},
                 "license": "MODEL.LICENSE"}
-    with new_folder(folder, overwrite, MANIFEST) as temporary:
+    with new_folder(folder, overwrite, MANIFEST, BEGINS) as temporary:
         (temporary / f"{name}.onnx").write_bytes(content)
         (temporary / f"{name}.json").write_text(as_json(card), encoding="utf-8")
         (temporary / MANIFEST).write_text(as_json(manifest), encoding="utf-8")

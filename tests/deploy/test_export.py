@@ -201,7 +201,7 @@ def test_insightfaces_folder(tmp_path):
     other = tmp_path / "thesis"
     other.mkdir()
     (other / "chapter").write_text("one")
-    with pytest.raises(UserError, match="holds no manifest.json"):
+    with pytest.raises(UserError, match="holds no such manifest.json"):
         exported(tmp_path, "--insightface", other, "--overwrite", size="112,112")
     assert (other / "chapter").read_text() == "one"
 
