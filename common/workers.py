@@ -10,7 +10,7 @@ import concurrent.futures
 import itertools
 import logging
 import signal
-from typing import Callable, Iterable, Iterator, TypeVar
+from typing import Callable, Generator, Iterable, Iterator, TypeVar
 
 from common.errors import RunError
 from common.worker_process import AHEAD, Death, Worker
@@ -24,7 +24,7 @@ CRASHES = frozenset([signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFP
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int,
-                chunk: int = CHUNK) -> Iterator[Result]:
+                chunk: int = CHUNK) -> Generator[Result, None, None]:
     """Yield function(item) in the order of `items`, computed by `workers` threads a few chunks ahead.
 
     chunk: items that a thread takes at a time.

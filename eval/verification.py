@@ -73,7 +73,7 @@ class VerificationSet:
 
     def batches(self, size: int, show_progress: bool = False) -> Iterator[np.ndarray]:
         """Yield `images` in order, (n, H, W, 3) uint8 RGB with n up to `size`, decoded by threads just ahead."""
-        decoded = ordered_map(self._decode, range(len(self.images)), usable_cores())
+        decoded: Iterator[np.ndarray] = ordered_map(self._decode, range(len(self.images)), usable_cores())
         if show_progress:
             decoded = progress(decoded, len(self.images), self.name)
         return stacked(decoded, size)
