@@ -114,8 +114,8 @@ def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read
     report = Report(settings, notes={"other_files": listing.others, "unreadable_folders": listing.unreadable_folders})
     try:
         _remove_leftovers(out)
-        journal = Journal(out / TABLE)
         begun = Begun(out)
+        journal = Journal(out / TABLE)
         jobs = [_Job(name, os.path.join(source, name), os.path.join(out, crop), name not in journal.rows and
                      os.path.lexists(os.path.join(out, crop)) and not begun.holds(crop))
                 for name, crop in zip(listing.images, crop_names(listing.images))]
@@ -135,8 +135,8 @@ def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read
                     row = outcome.row
                     journal.add(outcome.job.name, row and replace(row, made_of=made_of(outcome.job)))
         finally:
-            journal.close()
             begun.close()
+            journal.close()
         begun.settle(centre)
         write_atomic(out / REPORT, report.as_json(), named=False)
     except OSError as error:

@@ -34,6 +34,7 @@ class Begun:
                 self._known = None
         except ValueError as error:
             raise UserError(f"{path}: {error}; remove it, or name another OUT") from None
+        out.mkdir(parents=True, exist_ok=True)
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
     def holds(self, name: str) -> bool:
@@ -48,7 +49,13 @@ class Begun:
 
     def close(self) -> None:
         """End; the list stays as it is."""
-        os.close(self._handle)
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
+
+    def __del__(self) -> None:  # where the table of landmarks cannot be opened
+        if hasattr(self, "_handle"):
+            self.close()
 
     def settle(self, rest: Sequence[str]) -> None:
         """Keep these names alone: everything else that was begun has a row in the table now."""
