@@ -4,15 +4,15 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
 from common.errors import UserError
+from common.matlab import read_variable
 from common.name_lookup import NameLookup
 from common.text_files import read_lines
 from images.sources import EXTENSIONS
-from recordio_tools.pairs.agedb_file import read_splits
 from recordio_tools.pairs.lists import TRUTH, Pair
 
 PROTOCOL_IMAGES = "03_Protocol_Images"  # AgeDB's folder of images
@@ -43,18 +43,21 @@ def read_flagged(images: Path, pairs: Path, folds: int) -> list[Pair]:
         if same != also:
             raise UserError(f"{where} and {lines[place + 1][0]} are one pair, but their flags say same and different")
         found.append(Pair(_find(lookup, root / left), _find(lookup, root / right), same, where))
-    parts = [np.array_split(np.array([pair for pair in found if pair.same == same], object), folds)
-             for same in (True, False)]
+    parts = [[part.tolist() for part in np.array_split(np.array([pair for pair in found if pair.same == same], object),
+                                                       folds)] for same in (True, False)]
     return [pair for fold in range(folds) for pair in _in_turn(parts[0][fold], parts[1][fold], str(fold + 1))]
 
 
 def read_agedb(images: Path, protocol: Path) -> list[Pair]:
     """AgeDB's `04_FINAL_protocol_30_years.mat`: split by split, inside a split same and different pairs in turn.
 
-    images: AgeDB's folder, or `03_Protocol_Images` in it.
+    images: AgeDB's folder, or `03_Protocol_Images` in it. The file's `splits` has a cell for each split, whose struct
+    has a 2 x n cell of images (a struct that begins with the name) and n labels, -1 for different people.
     """
     found = []
-    names = [(number, *split) for number, split in enumerate(read_splits(protocol), 1)]
+    splits = read_variable(protocol, "splits")
+    names = [(number, *_split(protocol, number, value)) for number, value in enumerate(
+        splits if isinstance(splits, list) else [splits], 1)]
     first = next((pairs[0][0] for _, pairs, _ in names if pairs), "")
     root, lookup = _root(images, (PROTOCOL_IMAGES,), [f"{first}.jpg"]), NameLookup()
     for number, pairs, same in names:
@@ -104,3 +107,28 @@ def _root(images: Path, inside: Sequence[str], names: Sequence[str]) -> Path:
 
 def _with_ending(name: str) -> str:
     return name if Path(name).suffix.lower() in EXTENSIONS else f"{name}.jpg"
+
+
+def _split(path: Path, number: int, value: Any) -> tuple[list[tuple[str, str]], list[bool]]:
+    """The names and labels of a split; UserError where it is built otherwise."""
+    fields = list(value.values()) if isinstance(value, dict) else []
+    cells: list[Any] = next((field for field in fields if isinstance(field, list) and len(field) == 2
+                  and not any(isinstance(one, (int, float)) for one in _flat(field))), [[], []])
+    sides = [[_name(cell) for cell in _flat(side)] for side in cells]
+    labels = next((_flat(field) for field in fields if _flat(field)
+                   and all(isinstance(one, (int, float)) for one in _flat(field))), [])
+    if not sides[0] or not len(sides[0]) == len(sides[1]) == len(labels) or "" in [*sides[0], *sides[1]]:
+        raise UserError(f"{path}: split {number} is not a 2 x n cell of named images with n labels, as AgeDB's "
+                        "protocol has")
+    return list(zip(*sides)), [label > 0 for label in labels]
+
+
+def _flat(value: Any) -> list[Any]:
+    """The elements of nested lists."""
+    return [one for part in value for one in _flat(part)] if isinstance(value, list) else [value]
+
+
+def _name(cell: Any) -> str:
+    """An image's, "" where it has none."""
+    first = next(iter(cell.values()), "") if isinstance(cell, dict) else cell
+    return first.strip() if isinstance(first, str) and "\0" not in first else ""

@@ -12,8 +12,8 @@ from scipy.io import savemat
 from small_sets import draw, jpeg
 
 from common.errors import UserError
+from common.matlab import read_variable
 from recordio_tools.__main__ import main
-from recordio_tools.pairs.agedb_file import read_splits
 
 SIZE = 24
 RUN = subprocess.run
@@ -114,10 +114,10 @@ def test_a_damaged_protocol_ends_no_process(tmp_path, monkeypatch):
     write_agedb(tmp_path / "p.mat", [SAME[:2] + DIFFERENT[:2]])
     for program in ("import os; os.abort()", "import sys; sys.exit('no memory')", "print('half of a li')"):
         with monkeypatch.context() as patched:
-            patched.setattr("recordio_tools.pairs.agedb_file.subprocess.run", partial(run_instead, program))
+            patched.setattr("common.matlab.subprocess.run", partial(run_instead, program))
             with pytest.raises(UserError, match="p.mat: is no MATLAB file that can be read"):
-                read_splits(tmp_path / "p.mat")
-    assert read_splits(tmp_path / "p.mat")[0][1] == [True, True, False, False]
+                read_variable(tmp_path / "p.mat", "splits")
+    assert read_variable(tmp_path / "p.mat", "splits")["labels"] == [[1, 1, -1, -1]]
 
 
 def run_instead(program, line, **settings):
