@@ -5,6 +5,7 @@ executed.
 """
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -70,8 +71,9 @@ def _plain(value: Any) -> Any:
 
 def main(argv: list[str]) -> None:
     """Print a variable of a file, or what is wrong with it, as JSON."""
-    import resource
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    with contextlib.suppress(ImportError, OSError, ValueError):  # systems that know no such limit
+        import resource
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
         told = {"value": parse(*argv)}
     except ValueError as error:
