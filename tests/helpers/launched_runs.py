@@ -43,7 +43,7 @@ class Launched:
         """Command line and environment of every process with the mark that still runs."""
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.nms(OSError):
+            with contextlib.suppress(OSError):
                 environment = (folder / "environ").read_bytes().split(b"\0")
                 if self.mark in environment:
                     found[int(folder.name)] = ((folder / "cmdline").read_bytes(), environment)

@@ -13,7 +13,7 @@ def addresses(pid):
     """Each address that the process listens at, of IPv4 or IPv6."""
     inodes = set()
     for handle in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.nms(OSError):
+        with contextlib.suppress(OSError):
             inodes.add(os.readlink(handle))
     found = set()
     for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):

@@ -48,7 +48,7 @@ def test_every_kind_of_record_gives_the_pixels_of_mxnet_or_is_replaced_with_its_
                         lambda row, *drawn: long_way.append(drawn[0]) or at_length(row, *drawn))
     for _ in range(2):  # then with headers known
         rows = np.zeros((len(index), SIDE, SIDE, 3), np.uint8)
-        used, faults = decoder.fill(rows, index, mirrored, 1000)
+        used, faults = decoder.decode(rows, index, mirrored, 1000)
         for row, image, turned in zip(rows, used, mirrored):
             content = mixed.record_file.read(int(mixed.keys[image])).content
             expected = mx.image.imdecode(content).asnumpy()
