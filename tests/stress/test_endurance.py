@@ -7,7 +7,7 @@ from stress.endurance import compare, soak, torture
 
 
 def test_runs_that_were_killed_end_as_the_one_left_alone(capsys):
-    assert torture.main(["--kills", "2", "--steps", "24", "--devices", "cpu:0,cpu:1", "--seed", "5",
+    assert torture.main(["--kills", "2", "--steps", "14", "--devices", "cpu:0,cpu:1", "--seed", "5",
                          "--at-rows"]) == 0
     told = capsys.readouterr().out.strip().splitlines()
     assert told[-1].startswith("2 ends (") and "to the last bit" in told[-1]
@@ -16,7 +16,7 @@ def test_runs_that_were_killed_end_as_the_one_left_alone(capsys):
 def test_a_run_that_ends_otherwise_is_noticed(monkeypatch):
     monkeypatch.setattr(compare, "progress", lambda folder: str(folder))
     with pytest.raises(RunError, match="not the one left alone: progress"):
-        torture.main(["--kills", "1", "--steps", "6", "--devices", "cpu:0", "--at-rows"])
+        torture.main(["--kills", "1", "--steps", "4", "--devices", "cpu:0", "--at-rows"])
 
 
 def curve(rise=0.0, jump=0.0, jumps=(), steps=5000):

@@ -79,7 +79,7 @@ def _execute():
 def test_the_harness_sees_what_must_not_happen_and_knows_the_case(corpus, tmp_path, monkeypatch, reader, told):
     monkeypatch.setitem(readers.READERS, "bad", lambda folder: [("bad", reader)])
     monkeypatch.setitem(readers.READERS, "good", lambda folder: [("good", lambda: None)])
-    limits = Limits(20 if told == "hang" else 600, 200)
+    limits = Limits(10 if told == "hang" else 600, 200)
     found = outcomes(corpus, tmp_path, [("x", 0, number) for number in range(3)], limits,
                      lambda ticket: cases.Case("bad" if ticket[2] == 1 else "good", {"file": b""}))
     assert [outcome.ticket[2] for outcome in found] == [0, 1, 2]

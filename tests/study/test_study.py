@@ -33,16 +33,16 @@ def work(tmp_path):
 
 def test_the_whole_way_to_the_tables(work, tmp_path, capsys):
     flags = ["--work", str(work), "--results", str(tmp_path / "results")]
-    assert main(["run", "fast", "--only", "gap-fasterfc,gnap-fasterfc", *flags]) == 0
+    assert main(["run", "fast", "--only", "gnap-fasterfc", *flags]) == 0
     results = sorted((tmp_path / "results").iterdir())
-    assert [path.name for path in results] == ["fast-gap-fasterfc-1.json", "fast-gnap-fasterfc-1.json"]
-    result = json.loads(results[1].read_text())
+    assert [path.name for path in results] == ["fast-gnap-fasterfc-1.json"]
+    result = json.loads(results[0].read_text())
     assert result["training"]["steps"] == 12 and result["training"]["versions"]["mxnet"]
     pairs = result["scores"]["frontal-profile"]
     assert 0 < pairs["eer"] < 1 and len(pairs["draws"]["0.1"]) == 50 and pairs["genuine"] > 0
     assert result["scores"]["positions"]["profile"]["positions"] == 4
     written = [path.stat().st_mtime_ns for path in results]
-    assert main(["run", "fast", "--only", "gap-fasterfc,gnap-fasterfc", *flags]) == 0
+    assert main(["run", "fast", "--only", "gnap-fasterfc", *flags]) == 0
     assert [path.stat().st_mtime_ns for path in results] == written
     capsys.readouterr()
     assert main(["table", "fast", "--results", str(tmp_path / "results")]) == 0
