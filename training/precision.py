@@ -17,6 +17,7 @@ from common.errors import RunError, UserError
 log = logging.getLogger(__name__)
 FIRST, LEAST, MOST = 2.0 ** 16, 1.0, 2.0 ** 24
 GOOD_STEPS = 2000  # after as many without an overflow the scale doubles
+MOST_FAILURES = 100  # waits, each of which may bring one failure to light
 
 
 class LossScale:
@@ -54,9 +55,20 @@ def check_precision(dtype: str, devices: Sequence[mx.Context]) -> None:
         try:
             _multiply(device)
         except mx.MXNetError as error:
+            _forget_failures()
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             raise UserError(f"`dtype` float16: {device.device_type}:{device.device_id} has no float16 convolutions or "
                             f"fully connected layers ({lines[-1][-120:]}); use `dtype` float32, or a GPU") from None
+
+
+def _forget_failures() -> None:
+    """Wait for what was queued behind the operator that failed: it fails too, and would say so at a later wait."""
+    for _ in range(MOST_FAILURES):
+        try:
+            mx.nd.waitall()
+            return
+        except mx.MXNetError:
+            pass
 
 
 def _multiply(device: mx.Context) -> None:

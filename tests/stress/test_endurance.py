@@ -6,6 +6,7 @@ from common.errors import RunError
 from stress.endurance import compare, soak, torture
 
 
+@pytest.mark.slow
 def test_runs_that_were_killed_end_as_the_one_left_alone(capsys):
     assert torture.main(["--kills", "2", "--steps", "14", "--devices", "cpu:0,cpu:1", "--seed", "5",
                          "--at-rows"]) == 0
@@ -13,6 +14,7 @@ def test_runs_that_were_killed_end_as_the_one_left_alone(capsys):
     assert told[-1].startswith("2 ends (") and "to the last bit" in told[-1]
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_otherwise_is_noticed(monkeypatch):
     monkeypatch.setattr(compare, "progress", lambda folder: str(folder))
     with pytest.raises(RunError, match="not the one left alone: progress"):
@@ -38,6 +40,7 @@ def test_growth_is_told_from_a_single_step_of_the_curve():
         soak.growth(curve(300), 4700)
 
 
+@pytest.mark.slow
 def test_soak_samples_a_run_and_judges_it(capsys):
     flags = ["--steps", "60", "--warm-up", "20", "--", "--frequent", "1", "--target", "none"]
     assert soak.main(["--bound", "1e6", *flags]) == 0

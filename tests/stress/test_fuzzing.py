@@ -29,8 +29,8 @@ def outcomes(corpus, scratch, tickets, limits=None, make=None):
     return list(run_all(corpus, tickets, scratch, 1, limits or Limits(600), make))
 
 
-@pytest.mark.parametrize("kind, count", [("rec", 60), ("idx", 40), ("bin", 60), ("lst", 40), ("csv", 60),
-                                         ("model", 60), ("run", 60), ("image", 60)])
+@pytest.mark.parametrize("kind, count", [("rec", 30), ("idx", 20), ("bin", 30), ("lst", 20), ("csv", 30),
+                                         ("model", 30), ("run", 30), ("image", 30)])
 def test_mutated_files_end_in_a_result_or_in_one_line(corpus, tmp_path, kind, count):
     found = outcomes(corpus, tmp_path, [(kind, 1000, number) for number in range(count)])
     assert [outcome.failures for outcome in found] == [[]] * count

@@ -21,6 +21,7 @@ def table(text):
     return [tuple(part.strip() for part in line.strip("|").split("|")) for line in lines[1:]]
 
 
+@pytest.mark.slow
 def test_the_updates_the_run_and_the_speeds_hold_on_two_cpu_contexts(monkeypatch, capsys):
     monkeypatch.setattr(command, "PARTS", ("updates", "runs", "speed"))
     monkeypatch.setattr(speed, "CLASSES", 100)
