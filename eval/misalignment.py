@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Iterable, Iterator, Mapping
 
 import cv2
 import numpy as np
@@ -47,3 +48,18 @@ def misalign(images: np.ndarray, how: Misalignment, first: int, seed: int = 0, b
         moved[number] = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR,
                                        borderMode=BORDERS[border])
     return moved
+
+
+def misaligned_batches(batches: Iterable[np.ndarray], how: Misalignment, seed: int = 0,
+                       border: str = "black") -> Iterator[np.ndarray]:
+    """The batches of a whole set, in its order, each image moved as `misalign` says."""
+    first = 0
+    for batch in batches:
+        yield misalign(batch, how, first, seed, border)
+        first += len(batch)
+
+
+def misalignments(values: Mapping[str, Iterable[float]]) -> list[Misalignment]:
+    """Aligned first, then each value of each kind (`shift`, `rotate`, `scale`) alone, none twice."""
+    return list(dict.fromkeys([Misalignment(), *(Misalignment(**{kind: value}) for kind, some in values.items()
+                                                 for value in some)]))

@@ -7,7 +7,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from eval.all_pairs import Side, score_all_pairs
 from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_set_flags, fpr_list
 from eval.bootstrap import PeopleBootstrap, interval
 from eval.face_sets import FaceSet, open_face_set, read_groups
-from eval.misalignment import BORDERS, Misalignment, misalign
+from eval.misalignment import BORDERS, Misalignment, misaligned_batches, misalignments
 from eval.models import ModelName, embed_batches, parse_models
 from eval.operating_points import OperatingPoint, allowed, operating_point, rates_above
 from eval.set_embeddings import choose_sides, image_size, open_embedder
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     for model in models:
         if model.embeddings:
             raise UserError(f"--model {model.text}: images are moved and embedded anew, so a checkpoint is needed")
-    settings = _settings(args)
+    settings = misalignments({"shift": args.shift, "rotate": args.rotate, "scale": args.scale})
     with open_face_set(Path(args.set)) as faces:
         groups = read_groups(Path(args.groups), faces.names) if args.groups else faces.folders
         sides = choose_sides(args, faces.labels, groups)
@@ -101,14 +101,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(args: argparse.Namespace) -> list[Misalignment]:
-    """Aligned first, then each value of each kind alone."""
-    found = [Misalignment()]
-    for kind, values in (("shift", args.shift), ("rotate", args.rotate), ("scale", args.scale)):
-        found += [Misalignment(**{kind: value}) for value in values]
-    return list(dict.fromkeys(found))
-
-
 def _curve(model: ModelName, faces: FaceSet, sides: tuple[np.ndarray, np.ndarray | None],
            settings: list[Misalignment], args: argparse.Namespace, bootstrap: PeopleBootstrap | None) -> list[Setting]:
     embedder = open_embedder(model, args, image_size(faces))
@@ -117,7 +109,8 @@ def _curve(model: ModelName, faces: FaceSet, sides: tuple[np.ndarray, np.ndarray
     aligned: np.ndarray | None = None
     with meter(len(settings) * len(faces.names), model.text, "images") as bar:
         for how in settings:
-            batches = _moved(faces.batches(embedder.batch_size, embedder.image_size, hashlib.sha256()), how, args)
+            batches = misaligned_batches(faces.batches(embedder.batch_size, embedder.image_size, hashlib.sha256()),
+                                         how, args.seed, args.border)
             unit, _ = embed_batches(embedder, batches, not args.no_flip, bar.update)
             aligned = unit if aligned is None else aligned
             first = Side((aligned if args.side == "second" else unit)[left], faces.labels[left])
@@ -131,13 +124,6 @@ def _curve(model: ModelName, faces: FaceSet, sides: tuple[np.ndarray, np.ndarray
             fixed = rates_above(scored, curve[0].point.cosine if curve else point.cosine)
             curve.append(Setting(how, point, (limits.low, limits.high) if limits else None, *fixed))
     return curve
-
-
-def _moved(batches: Iterator[np.ndarray], how: Misalignment, args: argparse.Namespace) -> Iterator[np.ndarray]:
-    first = 0
-    for batch in batches:
-        yield misalign(batch, how, first, args.seed, args.border)
-        first += len(batch)
 
 
 def table(curves: dict[str, list[Setting]], fpr: float) -> str:

@@ -19,16 +19,16 @@ from symbols.shapes import infer_shapes
 
 BATCH = 32
 # The layer whose output the global operator gets, normalised where the head begins with a BatchNorm.
-LAYERS = ("bn6f", "bn1", "conv_6sep_relu", "bn6w")
+LAYERS = ("bn6f", "bn1", "conv_6sep_relu")
 
 
 def map_layer(symbol: mx.sym.Symbol) -> str:
     """The name of the last feature map's layer; ValueError where the network has none that is known."""
     outputs = symbol.get_internals().list_outputs()
-    for name in LAYERS[:3]:
+    for name in LAYERS:
         if f"{name}_output" in outputs:
             return name
-    raise ValueError(f"the network has none of the layers {', '.join(LAYERS[:3])}")
+    raise ValueError(f"the network has none of the layers {', '.join(LAYERS)}")
 
 
 def position_statistics(prefix: str, epoch: int, faces: FaceSet, numbers: np.ndarray,

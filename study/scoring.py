@@ -12,7 +12,7 @@ from eval.all_pairs import AllPairs, Side, score_all_pairs
 from eval.allpairs import equal_error_rate
 from eval.bootstrap import PeopleBootstrap, interval
 from eval.face_sets import FaceSet, open_face_set
-from eval.misalignment import Misalignment, misalign
+from eval.misalignment import Misalignment, misaligned_batches, misalignments
 from eval.models import checkpoint_digest, embed_batches
 from eval.operating_points import operating_point, rates_above
 from eval.verification import VerificationSet, verify_set
@@ -39,21 +39,21 @@ def score_run(prefix: str, epoch: int, plan: Plan, images: Path, protocol: Path)
         frontal, profile = (np.flatnonzero(faces.folders == group) for group in GROUPS)
         aligned, norms = _embed(embedder, faces, Misalignment())
         scores["norm"] = {group: round(float(norms[side].mean()), 3) for group, side in zip(GROUPS, (frontal, profile))}
-        for name, left, right in (("frontal-profile", frontal, profile), ("frontal-frontal", frontal, None)):
-            scores[name] = _all_pairs(aligned, faces, left, right, plan)
-        scores["misaligned"] = list(_misaligned(embedder, faces, aligned, frontal, profile, plan))
+        scored = _score(aligned, faces, frontal, profile)
+        resamples = PeopleBootstrap(len(faces.people), faces.labels[frontal], faces.labels[profile], plan.resamples,
+                                    SEED)
+        scores["frontal-profile"] = {**_rates(scored, plan), "draws": {
+            f"{rate:g}": [round(float(draw), 5) for draw in resamples.tpr(scored, rate)] for rate in plan.fpr}}
+        scores["frontal-frontal"] = _rates(_score(aligned, faces, frontal, None), plan)
+        scores["misaligned"] = list(_misaligned(embedder, faces, scored, resamples, (frontal, profile), plan))
         scores["positions"] = {group: position_statistics(prefix, epoch, faces, side, embedder.image_size)
                                for group, side in zip(GROUPS, (frontal, profile))}
     return scores
 
 
 def _embed(embedder: Embedder, faces: FaceSet, how: Misalignment) -> tuple[np.ndarray, np.ndarray]:
-    def moved() -> Iterator[np.ndarray]:
-        first = 0
-        for batch in faces.batches(embedder.batch_size, embedder.image_size, hashlib.sha256()):
-            yield misalign(batch, how, first, SEED)
-            first += len(batch)
-    unit, norms = embed_batches(embedder, moved(), True, lambda count: None)
+    batches = faces.batches(embedder.batch_size, embedder.image_size, hashlib.sha256())
+    unit, norms = embed_batches(embedder, misaligned_batches(batches, how, SEED), True, lambda count: None)
     return unit, norms
 
 
@@ -62,32 +62,23 @@ def _score(unit: np.ndarray, faces: FaceSet, left: np.ndarray, right: np.ndarray
     return score_all_pairs(sides[0], sides[1], len(left) * len(left if right is None else right))
 
 
-def _all_pairs(unit: np.ndarray, faces: FaceSet, left: np.ndarray, right: np.ndarray | None,
-               plan: Plan) -> dict[str, Any]:
-    scored = _score(unit, faces, left, right)
-    resamples = PeopleBootstrap(len(faces.people), faces.labels[left], None if right is None else faces.labels[right],
-                                plan.resamples, SEED)
+def _rates(scored: AllPairs, plan: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {"genuine": len(scored.genuine), "impostors": scored.impostors,
                              "eer": equal_error_rate(scored), "tpr": {}, "false_accepts": {}, "draws": {}}
     for rate in plan.fpr:
         point = operating_point(scored.genuine, scored.tail, scored.impostors, rate)
         found["tpr"][f"{rate:g}"], found["false_accepts"][f"{rate:g}"] = point.tpr, point.false_accepts
-        if right is not None:
-            found["draws"][f"{rate:g}"] = [round(float(draw), 5) for draw in resamples.tpr(scored, rate)]
     return found
 
 
-def _misaligned(embedder: Embedder, faces: FaceSet, aligned: np.ndarray, frontal: np.ndarray, profile: np.ndarray,
-                plan: Plan) -> Iterator[dict[str, Any]]:
+def _misaligned(embedder: Embedder, faces: FaceSet, aligned: AllPairs, resamples: PeopleBootstrap,
+                sides: tuple[np.ndarray, np.ndarray], plan: Plan) -> Iterator[dict[str, Any]]:
     """At the plan's first FPR: aligned first, then both images of every pair moved."""
-    rate, limit = plan.fpr[0], None
-    resamples = PeopleBootstrap(len(faces.people), faces.labels[frontal], faces.labels[profile], plan.resamples, SEED)
-    for how in (Misalignment(), *(Misalignment(shift=shift) for shift in plan.shifts),
-                *(Misalignment(rotate=angle) for angle in plan.rotations)):
-        unit = aligned if how.none else _embed(embedder, faces, how)[0]
-        scored = _score(unit, faces, frontal, profile)
+    rate = plan.fpr[0]
+    limit = operating_point(aligned.genuine, aligned.tail, aligned.impostors, rate).cosine
+    for how in misalignments({"shift": plan.shifts, "rotate": plan.rotations}):
+        scored = aligned if how.none else _score(_embed(embedder, faces, how)[0], faces, *sides)
         point = operating_point(scored.genuine, scored.tail, scored.impostors, rate)
-        limit = point.cosine if limit is None else limit
         limits = interval(resamples.tpr(scored, rate))
         there = rates_above(scored, limit)
         yield {"shift": how.shift, "rotate": how.rotate, "tpr": point.tpr, "interval": [limits.low, limits.high],

@@ -16,6 +16,7 @@ from common.errors import UserError
 from common.files import write_atomic
 from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_model_flag, check_outputs, fpr_list
 from eval.face_sets import open_face_set, read_groups
+from eval.misalignment import misalignments
 from eval.models import ModelName, parse_models
 from eval.pose import read_yaw, yaw_groups
 from eval.report import labelled_set, misaligned, pair_sets
@@ -153,7 +154,7 @@ def _report(models: list[ModelName], inputs: Inputs, args: argparse.Namespace) -
                                           "poses": posed[number].as_row() if posed else None}
     if args.misaligned:
         sample = sample_of(inputs, args)
-        settings = misaligned.settings_of({"shift": args.shift, "rotate": args.rotate, "scale": args.scale})
+        settings = misalignments({"shift": args.shift, "rotate": args.rotate, "scale": args.scale})
         curves = [misaligned.measure(sample, embedder, settings, not args.no_flip, args.seed, name)
                   for embedder, name in zip(embedders, names)]
         add("Misaligned crops", misaligned.misaligned_section(sample, settings, names, curves, args.fpr[0]))

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Optional, Sequence, Tuple
+from typing import Any, Callable, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from common.workers import ordered_map
 from eval.all_pairs import Side, count_pairs, score_all_pairs
 from eval.batches import stacked
 from eval.bootstrap import PeopleBootstrap, draw_resamples, interval, pairs_tpr
-from eval.misalignment import Misalignment, misalign
+from eval.misalignment import Misalignment, misaligned_batches
 from eval.operating_points import OperatingPoint, allowed, operating_point
 from eval.report.charts import chart, draw_curves
 from eval.report.html import Html, Text, figure, key, paragraph, section, table, tag
@@ -95,24 +95,12 @@ def measure(sample: Sample, embedder: Any, settings: Sequence[Misalignment], fli
     with meter(len(settings) * sample.count, f"{what}: misaligned", "images") as bar:
         for how in settings:
             views = []
-            for made in embedder.embed(_moved(sample, embedder.batch_size, how, seed), flip):
+            images = stacked(ordered_map(sample.image, range(sample.count), usable_cores()), embedder.batch_size)
+            for made in embedder.embed(misaligned_batches(images, how, seed), flip):
                 views.append(made.sum(axis=0))
                 bar.update(made.shape[1])
             found.append(sample.score(normalise(np.concatenate(views))))
     return found
-
-
-def _moved(sample: Sample, size: int, how: Misalignment, seed: int) -> Iterator[np.ndarray]:
-    first = 0
-    for batch in stacked(ordered_map(sample.image, range(sample.count), usable_cores()), size):
-        yield misalign(batch, how, first, seed)
-        first += len(batch)
-
-
-def settings_of(values: dict[str, Sequence[float]]) -> list[Misalignment]:
-    """Aligned first, then each value of each kind alone."""
-    return list(dict.fromkeys([Misalignment(), *(Misalignment(**{kind: value}) for kind, some in values.items()
-                                                 for value in some)]))
 
 
 def misaligned_section(sample: Sample, settings: Sequence[Misalignment], models: Sequence[str],
