@@ -13,6 +13,7 @@ from align.cutting import ALL
 from common.environment import usable_cores
 from common.errors import RunError, UserError
 from common.files import check_new_file, write_atomic
+from common.package_versions import versions
 from common.progress import meter
 from common.workers import ordered_map
 from deploy import journal as journals
@@ -24,7 +25,7 @@ from deploy.journal import Journal, Row
 from deploy.models import ServedModel
 from deploy.reading import Reader, content_digest, crop_reader, face_reader
 from eval.embedding_file import Embeddings, save_embeddings
-from eval.embedding_store import versions
+from eval.embedding_store import PACKAGES
 from inference.engine import AnyEmbedder
 from recordio_tools.records.identities import csv_bytes
 
@@ -159,7 +160,8 @@ def _write(out: Path, failures: Path, journal: Journal, images: ImageSet, args: 
         return 0
     meta = {"model": {"name": model.name, "sha256": model.sha256},
             "set": {"path": images.path, "sha256": digest.hexdigest(), "images": len(images), "failures": len(missed)},
-            "layer": model.layer, "flip": making["flip"], "alignment": making["alignment"], "versions": versions()}
+            "layer": model.layer, "flip": making["flip"], "alignment": making["alignment"],
+            "versions": versions(PACKAGES)}
     if images.people:
         meta["people"] = images.people
     save_embeddings(out, Embeddings(journal.embeddings(), np.array(norms), np.array(names),

@@ -3,12 +3,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from common.package_versions import versions
 from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
 from eval.opening import LAYER, EmbeddingSettings, OpenModel
 
@@ -19,7 +18,7 @@ PACKAGES = ("mxnet", "numpy", "opencv-python-headless", "onnxruntime")
 def meta_of(model: OpenModel, path: str, set_digest: str, settings: EmbeddingSettings) -> dict[str, Any]:
     """What an embeddings file says of itself."""
     return {"model": {"name": model.name.text, "sha256": model.digest}, "set": {"path": path, "sha256": set_digest},
-            "layer": settings.layer, "flip": settings.flip, "versions": versions()}
+            "layer": settings.layer, "flip": settings.flip, "versions": versions(PACKAGES)}
 
 
 def place_of(model: OpenModel, set_digest: str, settings: EmbeddingSettings) -> Path:
@@ -55,14 +54,3 @@ def write_stored(model: OpenModel, made: Embeddings, settings: EmbeddingSettings
     path.parent.mkdir(parents=True, exist_ok=True)
     save_embeddings(path, made)
     log.info("%s: embeddings in %s", model.name.text, path)
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that compute, for `meta`."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -4,16 +4,15 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import platform
 import subprocess
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Mapping
 
 import numpy as np
 
 from common.files import write_atomic
+from common.package_versions import versions
 from training.reporting.events import EventFile
 from training.reporting.logfile import LogFile
 from training.saving.append_only import AppendOnlyFile, truncate
@@ -101,23 +100,9 @@ class RunLog:
 
 def write_config(folder: Path, settings: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
     """RUN/config.json: the configuration, what was resolved from it, package versions and the git commit."""
-    content = {**settings, "resolved": resolved, "versions": versions(), "git_commit": git_commit(),
+    content = {**settings, "resolved": resolved, "versions": versions(PACKAGES), "git_commit": git_commit(),
                "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     write_atomic(folder / CONFIG, json.dumps(content, indent=1) + "\n", named=False)
-
-
-def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that matter for a result."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue  # a GPU wheel has another name; mxnet's own module tells its version
-    if "mxnet" not in found:
-        import mxnet
-        found["mxnet"] = mxnet.__version__
-    return found
 
 
 def git_commit() -> str | None:
