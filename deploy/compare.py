@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from deploy.arguments import STDOUT, add_face_flags, add_json_flag, add_model_flags, check_json_file, write_json
+from deploy.arguments import STDOUT, check_json_file, write_json
 from deploy.models import ServedModel
 from deploy.photographs import FaceFinder, Photograph
-from deploy.thresholds import Threshold, add_threshold_flags, choose_threshold
+from deploy.query import add_query_flags
+from deploy.thresholds import Threshold, choose_threshold
 
 SAME, DIFFERENT, NO_FACE = 0, 3, 4
 DESCRIPTION = """\
@@ -34,10 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("compare", help="do two images show the same person?", description=DESCRIPTION)
     parser.add_argument("left", metavar="A.jpg", help="an image")
     parser.add_argument("right", metavar="B.jpg", help="another")
-    add_model_flags(parser, 8)
-    add_face_flags(parser)
-    add_threshold_flags(parser)
-    add_json_flag(parser)
+    add_query_flags(parser)
     parser.set_defaults(run=run)
 
 

@@ -11,11 +11,12 @@ from common.cli import at_least
 from common.errors import UserError
 from common.foreign import shown
 from common.progress import progress
-from deploy.arguments import STDOUT, add_face_flags, add_json_flag, add_model_flags, check_json_file, write_json
+from deploy.arguments import STDOUT, check_json_file, write_json
 from deploy.compare import unusable
 from deploy.models import ServedModel
 from deploy.photographs import FaceFinder
-from deploy.thresholds import Threshold, add_threshold_flags, choose_threshold
+from deploy.query import add_query_flags
+from deploy.thresholds import Threshold, choose_threshold
 from eval.embedding_file import Embeddings, load_embeddings
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("gallery", metavar="GALLERY.npz", help="embeddings, by `embed`")
     parser.add_argument("photographs", nargs="+", metavar="PHOTO", help="images to search with")
     parser.add_argument("--top", type=at_least(1), default=5, metavar="K", help="show so many of the nearest")
-    add_model_flags(parser, 8)
-    add_face_flags(parser)
-    add_threshold_flags(parser)
-    add_json_flag(parser)
+    add_query_flags(parser)
     parser.set_defaults(run=run)
 
 
