@@ -9,6 +9,7 @@ import signal
 import mxnet as mx
 import numpy as np
 import pytest
+from killing import Killed, killed_at
 from overwrite_cases import fail_at  # noqa: F401
 from run_folder_cases import everything
 from small_runs import SIZE, rows, train
@@ -110,26 +111,8 @@ def test_a_signal_before_the_first_step_gives_the_old_run_back(data, old, monkey
     assert files(old) == before
 
 
-class Killed(BaseException):
-    """The process is gone."""
-
-
 CHANGES = [(os, "replace"), (os, "rename"), (os, "fsync"), (os, "unlink"), (os, "mkdir"), (os, "rmdir"),
            (builtins, "open")]
-
-
-def killed_at(monkeypatch, count):
-    left = [count]
-
-    def wrapped(function):
-        def call(*arguments, **settings):
-            left[0] -= 1
-            if left[0] < 0:
-                raise Killed
-            return function(*arguments, **settings)
-        return call
-    for module, name in CHANGES:
-        monkeypatch.setattr(module, name, wrapped(getattr(module, name)))
 
 
 def small_run(folder, text):
@@ -174,7 +157,7 @@ def test_a_kill_at_any_moment_leaves_the_old_run_or_the_new_one_whole(tmp_path, 
 def within(monkeypatch, count, act):
     """Whether `act` ends before the `count`th change of the disk, from which on it is as if it had been killed."""
     with monkeypatch.context() as patched:
-        killed_at(patched, count)
+        killed_at(patched, count, CHANGES)
         try:
             act()
             return True

@@ -6,6 +6,7 @@ import shutil
 import mxnet as mx
 import numpy as np
 import pytest
+from killing import Killed, killed_at
 from state_cases import CONFIG, arrays, names, save  # noqa: F401
 
 from common.errors import UserError
@@ -122,26 +123,7 @@ def test_a_flag_that_a_state_does_not_know_counts_as_its_default(tmp_path):
     assert states.load() and "`wd` 0.0005 up to step 1, 0.1 from there" in states.changes[0]
 
 
-class Killed(BaseException):
-    """The process is gone: not even what stands in a finally is done."""
-
-
 WRITES = [(os, "replace"), (os, "fsync"), (os, "unlink"), (os, "mkdir"), (os, "rmdir"), (builtins, "open")]
-
-
-def killed_at(monkeypatch, count):
-    """From the `count`th call of a function that changes the disk on, all of them raise."""
-    left = [count]
-
-    def wrapped(function):
-        def call(*arguments, **settings):
-            left[0] -= 1
-            if left[0] < 0:
-                raise Killed
-            return function(*arguments, **settings)
-        return call
-    for module, name in WRITES:
-        monkeypatch.setattr(module, name, wrapped(getattr(module, name)))
 
 
 def test_a_kill_at_any_moment_of_saving_leaves_a_state_that_reads(tmp_path, monkeypatch):
@@ -153,7 +135,7 @@ def test_a_kill_at_any_moment_of_saving_leaves_a_state_that_reads(tmp_path, monk
         states = States(folder, CONFIG)
         states.load()
         with monkeypatch.context() as patched:
-            killed_at(patched, count)
+            killed_at(patched, count, WRITES)
             try:
                 states.save(Progress(step=3), arrays(3))
                 done = True
