@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 from sklearn.preprocessing import normalize
-from small_nets import draw_parameters, forward, small_symbol
+from small_nets import forward, save_spread
 from small_sets import draw, jpeg
 
 from common.errors import UserError
@@ -23,11 +23,7 @@ SETS = {"gallery": (range(0, 8), (1, 2)), "probe": (range(0, 10), (3, 4, 5)), "s
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("identify")
-    symbol = small_symbol(8)
-    arguments, auxiliary = draw_parameters(symbol, (SIZE, SIZE), seed=3)
-    some = np.stack([draw(person, 0, SIZE) for person in range(30)])
-    arguments["fc1_beta"] -= mx.nd.array(forward(symbol, arguments, auxiliary, some).mean(axis=0))  # far apart
-    mx.model.save_checkpoint(str(folder / "net"), 0, symbol, arguments, auxiliary)
+    save_spread(folder, SIZE, 3, [draw(person, 0, SIZE) for person in range(30)])
     for name, (people, numbers) in SETS.items():
         for person in people:
             (folder / name / f"p{person:02d}").mkdir(parents=True)

@@ -8,7 +8,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
-from small_nets import draw_parameters, forward, small_symbol
+from small_nets import forward, save_spread
 from small_sets import draw, jpeg
 
 from common.errors import UserError
@@ -28,11 +28,7 @@ TOLERANCE = 1e-5  # of a cosine, float32 against float64
 def place(tmp_path_factory):
     """A checkpoint; images of eight people at places of their own; two templates of each in one and two media."""
     folder = tmp_path_factory.mktemp("ijb")
-    symbol = small_symbol(8)
-    arguments, auxiliary = draw_parameters(symbol, (SIZE, SIZE), seed=2)
-    some = np.stack([draw(person, 0, SIZE) for person in range(16)])
-    arguments["fc1_beta"] -= mx.nd.array(forward(symbol, arguments, auxiliary, some).mean(axis=0))  # far apart
-    mx.model.save_checkpoint(str(folder / "net"), 0, symbol, arguments, auxiliary)
+    save_spread(folder, SIZE, 2, [draw(person, 0, SIZE) for person in range(16)])
     (folder / "loose_crop").mkdir()
     (folder / "meta").mkdir()
     random = np.random.RandomState(5)

@@ -34,9 +34,18 @@ def forward(symbol, arguments, auxiliary, images):
     return bound.forward(is_train=False)[0].asnumpy()
 
 
-def draw_trained(symbol, shape, seed=1):
-    """Arguments and states in one, as a trained network might have them, with maps of the size of 1: fixed gammas that
-    are not 1, slopes that are negative or above 1. shape: of `data`."""
+def save_spread(folder, size, seed, images, dimension=8):
+    """A checkpoint `net`,0 of the small network whose embeddings of these images lie about 0, and so far apart.
+    size: of the images' side."""
+    symbol = small_symbol(dimension)
+    arguments, auxiliary = draw_parameters(symbol, (size, size), seed=seed)
+    arguments["fc1_beta"] -= mx.nd.array(forward(symbol, arguments, auxiliary, np.stack(images)).mean(axis=0))
+    mx.model.save_checkpoint(str(folder / "net"), 0, symbol, arguments, auxiliary)
+
+
+def draw_values(symbol, shape, span, seed=1):
+    """Arguments and states in one, by name, as numpy: weights that keep maps at the size of 1, the others uniform in
+    span(name). shape: of `data`."""
     random = np.random.RandomState(seed)
     arguments, _, states = symbol.infer_shape(data=shape)
     values = {}
@@ -44,7 +53,13 @@ def draw_trained(symbol, shape, seed=1):
         if name.endswith("_weight"):
             values[name] = random.normal(0, np.sqrt(2 / np.prod(own[1:])), own)
         elif name != "data":
-            low, high = ((-0.3, 1.3) if "relu" in name else
-                         (0.5, 1.5) if name.endswith(("gamma", "var")) else (-0.2, 0.2))
-            values[name] = random.uniform(low, high, own)
+            values[name] = random.uniform(*span(name), own)
+    return values
+
+
+def draw_trained(symbol, shape, seed=1):
+    """Arguments and states in one, as a trained network might have them, with maps of the size of 1: fixed gammas that
+    are not 1, slopes that are negative or above 1. shape: of `data`."""
+    values = draw_values(symbol, shape, lambda name: (-0.3, 1.3) if "relu" in name else (0.5, 1.5) if name.endswith(
+        ("gamma", "var")) else (-0.2, 0.2), seed)
     return {name: mx.nd.array(value) for name, value in values.items()}

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from mx_onnx import traced_onnx
+from small_nets import draw_values
 
 import symbols
 from symbols import fresnet
@@ -23,17 +24,8 @@ SHAPE = (1, 3, 112, 112)
 
 def drawn(symbol, shape=SHAPE, seed=1):
     """Parameters as a trained network might have them, by name, as numpy: maps stay of the size of 1."""
-    random = np.random.RandomState(seed)
-    arguments, _, states = symbol.infer_shape(data=shape)
-    values = {}
-    for name, own in (*zip(symbol.list_arguments(), arguments), *zip(symbol.list_auxiliary_states(), states)):
-        if name.endswith("_weight"):
-            values[name] = random.normal(0, np.sqrt(2 / np.prod(own[1:])), own)
-        elif name != "data":
-            low, high = ((-0.2, 0.2) if name.endswith(("beta", "mean", "bias")) else
-                         (0.1, 0.4) if "relu" in name else (0.6, 1.4))
-            values[name] = random.uniform(low, high, own)
-    return values
+    return draw_values(symbol, shape, lambda name: (-0.2, 0.2) if name.endswith(("beta", "mean", "bias")) else (
+        (0.1, 0.4) if "relu" in name else (0.6, 1.4)), seed)
 
 
 def by_mxnet(symbol, values, images, dtype="float32"):
