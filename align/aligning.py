@@ -1,14 +1,12 @@
 """A folder of photographs to a folder of aligned crops: read, find the faces, warp and write, all at the same time."""
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import hashlib
 import itertools
 import json
 import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Mapping, Optional, Sequence
@@ -16,16 +14,16 @@ from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Mapping, O
 import numpy as np
 
 from align.begun import Begun
+from align.crop_files import is_crop, remove_crop, remove_leftovers, write_crop
 from align.landmark_table import Journal, Row
 from align.photographs import Listing, Picture, crop_names, read_photograph, read_picture
 from align.report import FOUND, GIVEN, MISSED, RELAXED, SKIPPED, Report
 from common.errors import RunError, UserError
-from common.files import new_mode, write_atomic
+from common.files import write_atomic
 from common.progress import progress
 from common.workers import ordered_map
 from images.alignment import align, misfit
 from images.codec import encode_jpeg
-from images.formats import is_cut_off, read_header
 from images.prepare import Unusable, fit, read_file
 from images.sources import shown
 
@@ -36,7 +34,6 @@ Find = Callable[[Sequence[np.ndarray]], "List[Optional[Found]]"]
 REPORT, TABLE = "align-report.json", "landmarks.csv"
 GROUP = 16  # photographs that the networks look at together
 AHEAD = 8  # photographs that a thread takes at a time: three times as many for each thread are read ahead
-NAME_FAULTS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 KINDS = {"detected": FOUND, "relaxed": RELAXED}
 # Of the settings: what does not change a crop. The landmarks are looked at themselves.
 WITHOUT_EFFECT = frozenset(["source", "out", "workers", "devices", "overwrite", "landmarks"])
@@ -113,7 +110,7 @@ def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read
          settings: dict, given: Callable[[str], Row | None]) -> Report:
     report = Report(settings, notes={"other_files": listing.others, "unreadable_folders": listing.unreadable_folders})
     try:
-        _remove_leftovers(out)
+        remove_leftovers(out)
         begun = Begun(out)
         journal = Journal(out / TABLE)
         jobs = [_Job(name, os.path.join(source, name), os.path.join(out, crop), name not in journal.rows and
@@ -164,13 +161,6 @@ class MadeOf:
                                digest_size=8).hexdigest()
 
 
-def _remove_leftovers(out: Path) -> None:
-    """Halves of crops that a killed run left behind."""
-    for path in out.rglob(".align-*.tmp"):
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
 def _remove_gone(journal: Journal, jobs: Sequence[_Job], listing: Listing, out: Path) -> list[str]:
     """Remove the crops of photographs that an earlier run had and that are no more; their names.
 
@@ -188,7 +178,7 @@ def _remove_gone(journal: Journal, jobs: Sequence[_Job], listing: Listing, out: 
         target = os.path.join(out, os.path.splitext(name)[0] + ".jpg")
         inside = os.path.realpath(os.path.dirname(target))  # a table may name anything: only what lies in OUT goes
         if target not in targets and (inside + os.sep).startswith(os.path.realpath(out) + os.sep):
-            _remove(target)
+            remove_crop(target)
         journal.add(name, None)
     return gone
 
@@ -197,20 +187,10 @@ def _begin(rows: Mapping[str, Row], crops: Crops, read: Callable[[_Job], _Read],
            job: _Job) -> _Read:
     if job.foreign:
         return _Read(job, reason=FOREIGN)
-    if not crops.overwrite and job.name in rows and _is_crop(job.target, crops) and (
+    if not crops.overwrite and job.name in rows and is_crop(job.target, crops.height, crops.width) and (
             rows[job.name].made_of == made_of(job)):
         return _Read(job, done=True)
     return read(job)
-
-
-def _is_crop(path: str, crops: Crops) -> bool:
-    """Whether a whole JPEG of the wanted size is there: what a power failure left, and another size, is made again."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError:
-        return False
-    header = read_header(data)
-    return not is_cut_off(data) and (header.height, header.width) == (crops.height, crops.width)
 
 
 def _read(longest: int, job: _Job) -> _Read:
@@ -246,7 +226,7 @@ def _write(crops: Crops, rows: Mapping[str, Row], begun: Begun, item: tuple[_Rea
         if read.reason:
             raise Unusable(read.reason)
         if row is None and not crops.keep_missed:
-            _remove(job.target)
+            remove_crop(job.target)
             return _Outcome(job, MISSED)
         image = read.picture.pixels if read.picture is not None else read_photograph(job.source)
         if row is None:
@@ -255,10 +235,10 @@ def _write(crops: Crops, rows: Mapping[str, Row], begun: Begun, item: tuple[_Rea
             crop = _warped(image, row, crops)
         data = encode_jpeg(crop, crops.quality)
         begun.add(job.target)
-        _put(job.target, data)
+        write_crop(job.target, data)
     except Unusable as error:
         if not job.foreign:
-            _remove(job.target)
+            remove_crop(job.target)
         return _Outcome(job, SKIPPED, str(error))
     return _Outcome(job, MISSED) if row is None else _Outcome(job, KINDS.get(row.found, GIVEN), row=row)
 
@@ -275,29 +255,3 @@ def _warped(image: np.ndarray, row: Row, crops: Crops) -> np.ndarray:
         return align(image, points, crops.height, crops.width)
     except ValueError:
         raise Unusable("landmarks of no face") from None
-
-
-def _put(path: str, data: bytes) -> None:
-    """Write a file that is whole or not there. It is not forced to the disk: `_is_crop` sees what a power failure
-    spoiled, and a million waits for the disk are saved."""
-    folder = os.path.dirname(path)
-    try:
-        os.makedirs(folder, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(".tmp", ".align-", folder)
-        try:
-            with open(handle, "wb") as stream:
-                stream.write(data)
-            os.chmod(temporary, new_mode())
-            os.replace(temporary, path)
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-    except OSError as error:
-        if error.errno not in NAME_FAULTS:
-            raise
-        raise Unusable(f"crop cannot be written ({error.strerror})") from None
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
-        os.unlink(path)
