@@ -8,7 +8,7 @@ began=$(date +%s)
 say() { printf '\n== %s\n' "$*"; }
 run() { printf '$ python %s\n' "$*"; "$python" "$@"; }
 
-echo "From nothing to a verified model, on this machine alone: some 5 minutes on two free cores, up to 10 on busy or slower ones."
+echo "From nothing to a verified model, on this machine alone: up to 10 minutes on two cores."
 rm -rf "$demo"
 mkdir -p "$demo"
 
