@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import re
 import sys
 import traceback
-from typing import Any, Callable, NoReturn, Sequence
+from typing import Any, Callable, Iterable, NoReturn, Sequence
 
 from common.cuda_libraries import explain
 from common.errors import RunError, UserError
@@ -94,6 +95,21 @@ def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
         print(f"{prog}: interrupted", file=sys.stderr)
         status = INTERRUPTED
     sys.exit(status)
+
+
+def run_command(prog: str, description: str, modules: Iterable[str], argv: list[str]) -> int | None:
+    """Run the command that `argv` names, and return its exit status.
+
+    modules: of the commands, in the order of --help; the `add_parser(subparsers)` of each leaves its function in `run`.
+    """
+    parser = Parser(prog=prog, description=description)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in modules:
+        importlib.import_module(module).add_parser(subparsers)
+    args = parser.parse_args(argv)
+    setup_logging()
+    with stoppable():
+        return args.run(args)
 
 
 def at_least(least: int, most: int = 1 << 40) -> Callable[[str], int]:

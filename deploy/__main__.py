@@ -1,8 +1,6 @@
 """python -m deploy COMMAND: a trained model where it is used."""
 from __future__ import annotations
 
-import importlib
-
 from common import cli
 from common.environment import check_environment
 from common.quiet import silence_libraries
@@ -19,21 +17,10 @@ Take a trained model to where it is used: export it, embed photographs with it, 
 COMMAND --help tells more of each."""
 
 
-def build_parser() -> cli.Parser:
-    """The parser of all commands; each leaves its function in `run`."""
-    parser = cli.Parser(prog=PROG, description=DESCRIPTION)
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        importlib.import_module(f"deploy.{name}").add_parser(subparsers)
-    return parser
-
-
 def main(argv: list[str]) -> int | None:
     """Run one command; returns its exit status."""
     check_environment()
-    args = build_parser().parse_args(argv)
-    cli.setup_logging()
-    return args.run(args)
+    return cli.run_command(PROG, DESCRIPTION, (f"deploy.{name}" for name in COMMANDS), argv)
 
 
 if __name__ == "__main__":

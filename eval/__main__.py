@@ -3,9 +3,10 @@ from __future__ import annotations
 
 from common import cli
 from common.environment import check_environment
-from common.signals import stoppable
 
 PROG = "python -m eval"
+COMMANDS = ("eval.verify", "eval.allpairs", "eval.robustness", "eval.templates.ijb", "eval.templates.identify",
+            "eval.report.command", "eval.table")
 DESCRIPTION = """\
 Measure face recognition models: on sets of pairs, all pairs of a labelled set, templates, galleries.
 
@@ -19,24 +20,8 @@ COMMAND --help tells more of each."""
 
 def main(argv: list[str]) -> int | None:
     """Run one command; returns its exit status."""
-    check_environment()
-    from eval import allpairs, robustness, table, verify  # mxnet, which the line above has made sure of
-    from eval.report import command as report
-    from eval.templates import identify, ijb
-
-    parser = cli.Parser(prog=PROG, description=DESCRIPTION)
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    verify.add_parser(subparsers)
-    allpairs.add_parser(subparsers)
-    robustness.add_parser(subparsers)
-    ijb.add_parser(subparsers)
-    identify.add_parser(subparsers)
-    report.add_parser(subparsers)
-    table.add_parser(subparsers)
-    args = parser.parse_args(argv)
-    cli.setup_logging()
-    with stoppable():
-        return args.run(args)
+    check_environment()  # MXNet too, which the commands import
+    return cli.run_command(PROG, DESCRIPTION, COMMANDS, argv)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from common.errors import UserError
 from common.quiet import silence_libraries
 
 PROG = "python -m recordio_tools"
-COMMANDS = {"pack": "recordio_tools.pack", "align": "align", "pairs": "recordio_tools.pairs",
-            "check": "recordio_tools.check", "info": "recordio_tools.info", "unpack": "recordio_tools.unpack",
-            "merge": "recordio_tools.merge", "synth": "synth"}
+COMMANDS = ("recordio_tools.pack.command", "align.command", "recordio_tools.pairs.command",
+            "recordio_tools.check.command", "recordio_tools.info.command", "recordio_tools.unpack.command",
+            "recordio_tools.merge.command", "synth.command")
 DESCRIPTION = """\
 Make, check, join and describe training sets (.rec) and verification sets (.bin).
 
@@ -23,21 +23,10 @@ Make, check, join and describe training sets (.rec) and verification sets (.bin)
 COMMAND --help tells more of each."""
 
 
-def build_parser() -> cli.Parser:
-    """The parser of all commands; each leaves its function in `run`."""
-    parser = cli.Parser(prog=PROG, description=DESCRIPTION)
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for room in COMMANDS.values():
-        importlib.import_module(f"{room}.command").add_parser(subparsers)
-    return parser
-
-
 def main(argv: list[str]) -> int | None:
     """Run one command; returns its exit status."""
     _check_libraries()
-    args = build_parser().parse_args(argv)
-    cli.setup_logging()
-    return args.run(args)
+    return cli.run_command(PROG, DESCRIPTION, COMMANDS, argv)
 
 
 def _check_libraries() -> None:

@@ -1,139 +1,16 @@
 """python -m study COMMAND: the paper's systems on real faces, all of them trained alike and scored on all pairs."""
 from __future__ import annotations
 
-import argparse
-import json
-import logging
-from pathlib import Path
-
 from common import cli
-from common.arguments import at_least
-from common.environment import check_environment
-from common.errors import RunError, UserError
-from common.files import write_atomic
 from common.quiet import silence_libraries
-from study.plan import PLANS, Run
+from study.command import DESCRIPTION
 
 PROG = "python -m study"
-log = logging.getLogger(__name__)
-DESCRIPTION = """\
-Train the paper's systems on the same faces and score them on all frontal-profile pairs.
-
-  make study                               the real faces of ../shared/data: hours; Ctrl-C, and the same goes on
-  make study FAST=1                        the whole way on drawn faces, in minutes
-  python -m study run drawn                thousands of drawn people, where yaw is known: the controlled experiment
-  python -m study table real               the tables of what is finished
-
-A run that has its file in --results is finished; one that was stopped goes on from its last state in --work."""
-
-
-def build_parser() -> cli.Parser:
-    """The parser of all commands; each leaves its function in `run`."""
-    parser = cli.Parser(prog=PROG, description=DESCRIPTION)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    runs = commands.add_parser("run", help="train and score what is not finished", description=DESCRIPTION)
-    runs.add_argument("plan", choices=tuple(PLANS), help="which systems on which faces")
-    runs.add_argument("--data", default="../shared/data", metavar="DIR", help="the real faces")
-    runs.add_argument("--jobs", type=at_least(1, 64), default=2, metavar="N",
-                      help="trainings side by side, a thread each")
-    runs.add_argument("--only", default="", metavar="NAME,NAME", help="systems to train, of the plan's")
-    _add_places(runs)
-    runs.set_defaults(run=run)
-    score = commands.add_parser("score", help="score one trained run; `run` calls it")
-    score.add_argument("plan", choices=tuple(PLANS))
-    score.add_argument("name", metavar="RUN", help="the run, as its folder is called")
-    score.add_argument("--sets", required=True, metavar="DIR", help="folder with cfp_fp.bin")
-    score.add_argument("--images", required=True, metavar="DIR", help="folder of the test people")
-    _add_places(score)
-    score.set_defaults(run=score_one)
-    tables = commands.add_parser("table", help="the tables of what is finished, in Markdown")
-    tables.add_argument("plan", choices=tuple(PLANS))
-    tables.add_argument("--reference", default="gnap-fasterfc", metavar="SYSTEM", help="what differences are to")
-    tables.add_argument("--results", default="docs/study", metavar="DIR", help="the files of scores")
-    tables.set_defaults(run=print_tables)
-    return parser
-
-
-def _add_places(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--work", default="study-work", metavar="DIR",
-                        help="checkpoints and logs (default: study-work)")
-    parser.add_argument("--results", default="docs/study", metavar="DIR",
-                        help="a small JSON of scores for each finished run (default: docs/study)")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Make the sets, train, score."""
-    plan = PLANS[args.plan]
-    chosen = [name.strip() for name in args.only.split(",") if name.strip()]
-    known = {system.name for system in plan.systems}
-    if set(chosen) - known:
-        raise UserError(f"--only {args.only}: {sorted(set(chosen) - known)[0]} is no system of the plan {plan.name}; "
-                        f"it has {', '.join(sorted(known))}")
-    from study.drawn_set import images_to_test, make_drawn_sets
-    from study.runner import Places, Runner
-    from study.training_set import make_real_sets
-    work, data = Path(args.work).resolve(), Path(args.data).resolve()
-    sets = work / f"sets-{plan.name}"
-    if plan.data == "drawn":
-        make_drawn_sets(plan, sets)
-    else:
-        make_real_sets(data, sets)
-    places = Places(work, sets, images_to_test(plan, data, sets), Path(args.results).resolve())
-    runs = [item for item in plan.runs() if not chosen or item.system.name in chosen]
-    done = sum(places.scores(item).exists() for item in runs)
-    log.info("plan %s: %d runs, %d of them finished; scores in %s", plan.name, len(runs), done, places.results)
-    failed = Runner(places, args.jobs).go_through(runs)
-    if failed:
-        raise RunError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(item.name for item in failed)}; "
-                       f"see train.out and score.out in {places.work}")
-    log.info("all %d runs are finished; python -m study table %s prints the tables", len(runs), plan.name)
-    return 0
-
-
-def score_one(args: argparse.Namespace) -> int:
-    """Score a trained run and write its file."""
-    check_environment()
-    from study.runner import training_of
-    from study.scoring import score_run
-    plan = PLANS[args.plan]
-    item = _find(plan.runs(), args.name)
-    folder = Path(args.work) / item.name
-    result = {"run": item.name, "system": item.system.name, "seed": item.seed, "plan": plan.name,
-              "flags": item.flags(), "first_flags": item.first_flags(), "training": training_of(folder),
-              "scores": score_run(str(folder / "model"), 1, plan, Path(args.images), Path(args.sets) / "cfp_fp.bin")}
-    Path(args.results).mkdir(parents=True, exist_ok=True)
-    write_atomic(Path(args.results) / f"{item.name}.json", json.dumps(result) + "\n")
-    return 0
-
-
-def _find(runs: list[Run], name: str) -> Run:
-    for item in runs:
-        if item.name == name:
-            return item
-    raise UserError(f"{name}: is no run of the plan; it has {', '.join(item.name for item in runs)}")
-
-
-def print_tables(args: argparse.Namespace) -> int:
-    """Print the tables of a plan's finished runs."""
-    from study.tables import differences_table, misalignment_table, positions_table, rates_table, read_results
-    plan = PLANS[args.plan]
-    try:
-        results = read_results(Path(args.results), plan)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    if not results:
-        raise UserError(f"{args.results}: holds no scores of the plan {plan.name}; python -m study run {plan.name} "
-                        "makes them")
-    print("\n\n".join([rates_table(results, plan), differences_table(results, plan, args.reference),
-                       misalignment_table(results, plan), positions_table(results)]))
-    return 0
 
 
 def main(argv: list[str]) -> int | None:
     """Run one command; returns its exit status."""
-    args = build_parser().parse_args(argv)
-    cli.setup_logging()
-    return args.run(args)
+    return cli.run_command(PROG, DESCRIPTION, ("study.command",), argv)
 
 
 if __name__ == "__main__":
