@@ -50,13 +50,6 @@ def projected_scores(embeddings: np.ndarray, components: int, folds: int) -> np.
     return scores
 
 
-def project(embeddings: np.ndarray, components: int) -> np.ndarray:
-    """(N, components) of (N, D) on their own principal components, centred, normalised again; float32."""
-    from sklearn.decomposition import PCA  # takes a second to import, and only this needs it
-
-    return normalise(PCA(components, svd_solver="full").fit_transform(embeddings)).astype(np.float32)
-
-
 def held_out(scores: np.ndarray) -> np.ndarray:
     """(pairs,) of (folds, pairs): each pair's score by the projection that was fitted without it."""
     folds, pairs = scores.shape
