@@ -108,7 +108,7 @@ def run_command(prog: str, description: str, modules: Iterable[str], argv: list[
         importlib.import_module(module).add_parser(subparsers)
     args = parser.parse_args(argv)
     setup_logging()
-    with stoppable():
+    with stoppable(), settings_as_flags(Parser.names):
         return args.run(args)
 
 

@@ -28,8 +28,8 @@ def write_all_scores(path: PathLike, made: Embeddings, pairs: LabelledPairs, sec
     second = made.embeddings if second is None else second
     total = len(left) * (len(left) - 1) // 2 if right is None else len(left) * len(right)
     if total > MOST:
-        raise UserError(f"--scores: {total} pairs are more than the {MOST} that a file is written of; score a part of "
-                        "the set, or groups of it (--between)")
+        raise UserError(f"`scores`: {total} pairs are more than the {MOST} that a file is written of; score a part of "
+                        "the set, or groups of it (`between`)")
     names = [_quoted(name) for name in made.names.tolist()]
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", errors="surrogateescape") as stream, \
             meter(total, str(path), "pairs") as bar:

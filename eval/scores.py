@@ -27,7 +27,7 @@ def check_components(components: int, dimension: int, pairs: int, folds: int) ->
     """UserError where embeddings of so many pairs outside a fold have not so many principal components."""
     most = min(dimension, 2 * (pairs - int(np.diff(fold_bounds(pairs, folds)).max())))
     if not 1 <= components <= most:
-        raise UserError(f"--pca {components}: 1 to {most} components are possible with {dimension}-d embeddings of "
+        raise UserError(f"`pca` {components}: 1 to {most} components are possible with {dimension}-d embeddings of "
                         f"{pairs} pairs in {folds} folds")
 
 
