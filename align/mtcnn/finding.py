@@ -21,7 +21,7 @@ Keep = Callable[[Sequence[Face], "tuple[int, int]"], List[Face]]
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFace:
     """A face, its landmarks placed by all networks, and whether it took the second search."""
 
     face: Face
@@ -29,7 +29,7 @@ class Found:
 
 
 def find(detector: Detector, photographs: Sequence[np.ndarray], search: Search, rule: str, relax: bool = True
-         ) -> list[Found | None]:
+         ) -> list[FoundFace | None]:
     """The chosen face of each (H, W, 3) uint8 RGB photograph, or None where there is none.
 
     rule: see `choose`. relax: where nothing is found, search again with lower thresholds and a finer pyramid, with a
@@ -43,7 +43,7 @@ def find(detector: Detector, photographs: Sequence[np.ndarray], search: Search, 
 
 
 def find_all(detector: Detector, photographs: Sequence[np.ndarray], search: Search, relax: bool = True
-             ) -> list[list[Found]]:
+             ) -> list[list[FoundFace]]:
     """Every face of each photograph, the largest first; `relax` as for `find`."""
     def largest_first(faces: Sequence[Face], size: tuple[int, int]) -> list[Face]:
         return sorted(faces, key=lambda face: (-float((face.box[2:] - face.box[:2]).prod()), -face.score))
@@ -52,7 +52,7 @@ def find_all(detector: Detector, photographs: Sequence[np.ndarray], search: Sear
 
 
 def _search_twice(detector: Detector, photographs: Sequence[np.ndarray], search: Search, relax: bool, keep: Keep
-          ) -> list[list[Found]]:
+          ) -> list[list[FoundFace]]:
     """What `keep` takes of the faces in each photograph of a size, (height, width)."""
     faces = [keep(some, photograph.shape[:2])
              for some, photograph in zip(detector.detect(photographs, search), photographs)]
@@ -65,9 +65,9 @@ def _search_twice(detector: Detector, photographs: Sequence[np.ndarray], search:
             faces[number] = keep([view.back(face) for face in some], photographs[number].shape[:2])
     there = [(number, face) for number, some in enumerate(faces) for face in some]
     points = detector.place_points([photographs[number] for number, _ in there], [face for _, face in there])
-    found: list[list[Found]] = [[] for _ in faces]
+    found: list[list[FoundFace]] = [[] for _ in faces]
     for (number, face), places in zip(there, points):
-        found[number].append(Found(replace(face, points=places), number in empty))
+        found[number].append(FoundFace(replace(face, points=places), number in empty))
     return found
 
 
