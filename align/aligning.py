@@ -210,8 +210,10 @@ def _search(find: Find, read: Iterable[_Read]) -> Iterator[tuple[_Read, Row | No
         found = iter(find([one.picture.pixels for one in group if one.picture is not None]))
         for one in group:
             face = next(found) if one.picture is not None else None
-            row = None if face is None else Row.of(face.face.points / one.picture.scale, face.face.score,
-                                                   "relaxed" if face.relaxed else "detected")
+            row = None
+            if face is not None and one.picture is not None:
+                row = Row.of(face.face.points / one.picture.scale, face.face.score,
+                             "relaxed" if face.relaxed else "detected")
             if one.picture is not None and one.picture.scale != (1.0, 1.0):
                 one = replace(one, picture=None)  # crops are of the whole photograph
             yield one, row

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.detector and not args.landmarks:
         raise UserError("align: --detector MODELDIR or --landmarks FILE.csv must say where the faces are")
     _check_folders(source, out)
-    crops = Crops(*args.image_size, args.quality, args.keep_missed, args.overwrite)
+    crops = Crops(args.image_size[0], args.image_size[1], args.quality, args.keep_missed, args.overwrite)
     settings = {name: value for name, value in sorted(vars(args).items()) if name not in ("run", "command")}
     with stoppable():
         work = _by_table if args.landmarks else _by_detector

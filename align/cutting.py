@@ -79,8 +79,8 @@ class FaceCutter:
                 crop = align(image, points, *self._size)
             except ValueError:  # points that coincide
                 continue
-            box = tuple(float(value) for value in (one.face.box.reshape(2, 2) / scale).ravel())
-            cut.append(CutFace(crop, box, float(one.face.score), one.relaxed))
+            left, top, right, bottom = (one.face.box.reshape(2, 2) / scale).ravel().tolist()
+            cut.append(CutFace(crop, (left, top, right, bottom), float(one.face.score), one.relaxed))
         return cut
 
 

@@ -66,9 +66,9 @@ def choose_threshold(args: argparse.Namespace, sha256: str) -> Threshold | None:
     """What the flags say, None where they say nothing; sha256: of the model. UserError where they contradict, or the
     scores are of another model, of other conventions or too few."""
     if args.threshold is not None and args.fpr is not None:
-        raise UserError("`threshold` and `fpr`: give one of them; `threshold` with `scores` tells its FPR")
+        raise UserError("--threshold and --fpr: give one of them; --threshold with --scores tells its FPR")
     if args.fpr is not None and not args.scores:
-        raise UserError(f"`fpr` {args.fpr:g}: needs `scores` FILE.csv, the scores of this model's pairs; `eval verify "
+        raise UserError(f"--fpr {args.fpr:g}: needs --scores FILE.csv, the scores of this model's pairs; `eval verify "
                         "--scores DIR` writes it")
     if not args.scores:
         return None if args.threshold is None else Threshold(args.threshold)
@@ -85,8 +85,8 @@ def threshold_at(target: float, scores: np.ndarray, same: np.ndarray, source: st
     not even one false accept."""
     impostors = int((~same).sum())
     if target * impostors * (1 + 1e-9) < 1:
-        raise UserError(f"`fpr` {target:g}: {source} has {impostors} impostor pairs, and {math.ceil(1 / target)} are "
-                        f"needed for one false accept; give scores of more pairs, or `fpr` {_least(impostors)} or more")
+        raise UserError(f"--fpr {target:g}: {source} has {impostors} impostor pairs, and {math.ceil(1 / target)} are "
+                        f"needed for one false accept; give scores of more pairs, or --fpr {_least(impostors)} or more")
     return point_at_fpr(scores, same, target)[1]
 
 
@@ -106,9 +106,9 @@ def _check(path: str, found: PairScores, sha256: str, flip: bool) -> None:
                         "--scores DIR` writes this one's")
     if found.meta.get("flip", flip) != flip:
         raise UserError(f"{path}: its scores are {'without' if flip else 'with'} mirror images; "
-                        f"{'give' if flip else 'leave out'} `no_flip`")
+                        f"{'give' if flip else 'leave out'} --no-flip")
     if found.meta.get("pca"):
-        raise UserError(f"{path}: its scores are after `pca` {found.meta['pca']}, which faces here do not go through")
+        raise UserError(f"{path}: its scores are after --pca {found.meta['pca']}, which faces here do not go through")
 
 
 def _least(impostors: int) -> str:

@@ -54,21 +54,26 @@ def find_all(detector: Detector, photographs: Sequence[np.ndarray], search: Sear
 def _search_twice(detector: Detector, photographs: Sequence[np.ndarray], search: Search, relax: bool, keep: Keep
           ) -> list[list[FoundFace]]:
     """What `keep` takes of the faces in each photograph of a size, (height, width)."""
-    faces = [keep(some, photograph.shape[:2])
+    faces = [keep(some, _size(photograph))
              for some, photograph in zip(detector.detect(photographs, search), photographs)]
     empty = [number for number, some in enumerate(faces) if not some] if relax else []
     if empty:
-        second = replace(search, thresholds=tuple(map(min, search.thresholds, RELAXED_THRESHOLDS)),
+        one, two, three = map(min, search.thresholds, RELAXED_THRESHOLDS)
+        second = replace(search, thresholds=(one, two, three),
                          factor=max(search.factor, RELAXED_FACTOR))
         views = [_View(photographs[number]) for number in empty]
         for number, view, some in zip(empty, views, detector.detect([view.picture for view in views], second)):
-            faces[number] = keep([view.back(face) for face in some], photographs[number].shape[:2])
+            faces[number] = keep([view.back(face) for face in some], _size(photographs[number]))
     there = [(number, face) for number, some in enumerate(faces) for face in some]
     points = detector.place_points([photographs[number] for number, _ in there], [face for _, face in there])
     found: list[list[FoundFace]] = [[] for _ in faces]
     for (number, face), places in zip(there, points):
         found[number].append(FoundFace(replace(face, points=places), number in empty))
     return found
+
+
+def _size(photograph: np.ndarray) -> tuple[int, int]:
+    return len(photograph), photograph.shape[1]
 
 
 def choose(faces: Sequence[Face], size: tuple[int, int], rule: str) -> Face | None:
@@ -97,7 +102,8 @@ class _View:
             size = [max(round(length * self.scale), 1) for length in photograph.shape[1::-1]]
             photograph = cv2.resize(photograph, size, interpolation=cv2.INTER_LINEAR)
         self.margin = round(MARGIN * max(photograph.shape[:2]))
-        self.picture = cv2.copyMakeBorder(photograph, *[self.margin] * 4, cv2.BORDER_CONSTANT, value=GRAY)
+        self.picture = cv2.copyMakeBorder(photograph, self.margin, self.margin, self.margin, self.margin,
+                                          cv2.BORDER_CONSTANT, value=GRAY)
 
     def back(self, face: Face) -> Face:
         """The face in pixels of the photograph."""
