@@ -54,7 +54,7 @@ def trained_parameters(trainer: gluon.Trainer) -> list[gluon.Parameter]:
 def momentum_arrays(trainer: gluon.Trainer) -> dict[str, mx.nd.NDArray]:
     """SGD's momentum by parameter name (the same on every device), in host memory."""
     states, names = trainer._updaters[0].states, _names(trainer)
-    return {names[index]: value.as_in_context(mx.cpu()).copy() for index, value in states.items() if value is not None}
+    return {names[index]: value.copyto(mx.cpu()) for index, value in states.items() if value is not None}
 
 
 def set_momentum(trainer: gluon.Trainer, arrays: Arrays, devices: Sequence[mx.Context]) -> None:

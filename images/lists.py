@@ -92,9 +92,7 @@ def from_csv(path: PathLike, root: PathLike) -> Source:
 
 def _unnamed(fields: Sequence[str]) -> Sequence[str] | None:
     images = list(map(is_image_name, fields))
-    if sorted(images) != [False, True]:
-        return None
-    return ("path", "identity") if images[0] else ("identity", "path")
+    return {(True, False): ("path", "identity"), (False, True): ("identity", "path")}.get(tuple(images))
 
 
 def geometry(entry: bytes) -> tuple[bytes, list[float] | None]:

@@ -30,6 +30,11 @@ class Estimate:
     network_memory: int
     head_memory: int
 
+    @property
+    def state_memory(self) -> int:
+        """Bytes of the host's memory that hold a copy of weights and momentum while a state is written."""
+        return 2 * FLOAT * (self.parameters + self.head_parameters)
+
 
 def estimate(symbol: mx.sym.Symbol, spec: ModelSpec, samples: int, image_size: tuple[int, int], num_classes: int,
              devices: int) -> Estimate:

@@ -1,6 +1,7 @@
 """The training loop: update, judge, log, verify, save."""
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 import time
@@ -22,6 +23,7 @@ from training.reporting.diagnostics import Diagnostics, Symptoms
 from training.reporting.meter import Meter, duration
 from training.reporting.roc_picture import roc_picture
 from training.reporting.runlog import RunLog
+from training.saving.background import BackgroundWriter
 from training.saving.checkpoint import save_checkpoint
 from training.saving.state import Progress, States
 from training.schedule import Schedule
@@ -46,8 +48,8 @@ class Loop:
         self.schedule, self.model, self.trainer = schedule, model, trainer
         self.loader, self.targets, self.progress, self.runlog = loader, targets, progress, runlog
         self.states, self.signals, self.communicator = states, signals, model.communicator
-        self.first = self.communicator.rank == 0
-        self.lr = schedule.scheduler()
+        self.first, self.writer = self.communicator.rank == 0, BackgroundWriter()
+        self.lr, states.may_go_on = schedule.scheduler(), self.writer.may_go_on
 
         self.diagnostics = Diagnostics(progress.warned, progress.symptoms)
         self.guard = NonFiniteGuard(progress, spec.skip_non_finite)
@@ -64,9 +66,12 @@ class Loop:
             with logging_redirect_tqdm():  # lines of the log go above the bar
                 return self._until_the_end(bar)
         except OSError as error:
+            self.writer.close()
             where = error.filename or Path(self.saving.prefix).parent
             raise RunError(f"{where}: {error.strerror or error}; {self._what_is_left()}") from None
         finally:
+            # A run that fails still has its last good state written; one that is to leave at once does not wait for it.
+            self.writer.close(give_up=isinstance(sys.exc_info()[1], KeyboardInterrupt))
             bar.close()
 
     def _what_is_left(self) -> str:
@@ -78,16 +83,20 @@ class Loop:
         progress = self.progress
         self.meter.start(progress.window if self.first else {"steps": progress.window.get("steps", 0)})
         self.save_state()
+        self.writer.wait()
         self.signals.orderly()
         while True:
+            self.writer.check()
             stop, save = self.communicator.any(self.signals.asked, self._save_is_due())
             if stop or save:
                 self.save_state()
             if stop:
+                self.writer.wait()
                 break
             if self._verification_is_due():
                 self._verify_and_save()
             elif progress.step >= self.schedule.end:
+                self.writer.wait()
                 self._tell_what_was_left_out()
                 return 0
             else:
@@ -152,8 +161,7 @@ class Loop:
                 f"images/s waiting {row['data_wait']:.0%} left {duration(left)}")
         moved = self.model.head.layer.margin(mx.nd.array([row["cosine"]])).asscalar()
         symptoms = Symptoms(epoch, row["cosine"], summary["similarity"], row["data_wait"], self.spec.margin_loss,
-                            row["accuracy"], moved, summary["norm"], self.schedule.base_lr, self.spec.linear_lr,
-                            self.model.spec.network.emb_size)
+                            row["accuracy"], moved, summary["norm"], self.schedule.base_lr, self.spec.linear_lr)
         for warning in self.diagnostics.look(symptoms):
             log.warning("warning: %s", warning)
 
@@ -167,6 +175,7 @@ class Loop:
         stopped = any(self.communicator.any(results is None))  # for which the other workers have waited
         if stopped or results is None:
             return  # by a signal: a resumed run verifies this step first
+        self.writer.wait()  # a checkpoint is of the state that follows it, and no earlier one may still fail
         progress.verified_step = progress.step
         better = self._is_best(results)
         if self.runlog:
@@ -222,22 +231,33 @@ class Loop:
             log.warning("%d records that do not decode were left out", len(self.progress.bad))
 
     def save_state(self) -> None:
-        """Write a generation of RUN/state/, unless the newest one tells everything already."""
+        """Begin to write a generation of RUN/state/, unless the newest one tells everything already.
+
+        What it holds is copied now; a thread writes it while the training goes on, once the write before has ended.
+        """
         if not self._changed:
             return
         self.guard.settle()
+        self.writer.wait()
         net = self.model.state_arrays()
         self.meter.reduce(self.communicator)
         if self.runlog:
             self._write_state({"net": net, "head": self.model.head_arrays(),
                                "momentum": momentum_arrays(self.trainer)}, self.runlog)
-        self._saved_at, self._saved_step, self._changed = time.monotonic(), self.progress.step, False
+        self._saved_at, self._changed = time.monotonic(), False
 
     def _write_state(self, arrays: dict[str, dict[str, mx.nd.NDArray]], runlog: RunLog) -> None:
-        for part in arrays.values():
-            check_finite(part, self.progress.step)
-        self.progress.lengths, self.progress.window = runlog.sync(), self.meter.state()
-        self.states.save(self.progress, arrays)
+        self.progress.lengths, flush_rows = runlog.mark()
+        self.progress.window = self.meter.state()
+        progress = copy.deepcopy(self.progress)
+
+        def write() -> None:
+            for part in arrays.values():
+                check_finite(part, progress.step)
+            flush_rows()
+            self.states.save(progress, arrays)
+            self._saved_step = progress.step
+        self.writer.begin(write)
 
 
 def _is_kept(ckpt: int, better: bool, last: bool, verified: bool) -> bool:

@@ -144,7 +144,7 @@ class TrainingModel:
         Weights are the same on every device; BatchNorm's running statistics are averaged over the devices of all
         workers, which all must call this together.
         """
-        arguments = {name: self.net_parameters[name].list_data()[0].as_in_context(mx.cpu()).copy()
+        arguments = {name: self.net_parameters[name].list_data()[0].copyto(mx.cpu())
                      for name in self.symbol.list_arguments() if name != "data"}
         auxiliary = {name: mx.nd.array(copies.sum(0) / np.float32(len(copies)), ctx=mx.cpu())
                      for name, copies in self._all_statistics().items()}

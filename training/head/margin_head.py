@@ -113,7 +113,7 @@ class MarginHead(gluon.Block):
 
     def arrays(self) -> dict[str, mx.nd.NDArray]:
         """The parameters by name, in host memory."""
-        return {name: value.list_data()[0].as_in_context(mx.cpu()).copy()
+        return {name: value.list_data()[0].copyto(mx.cpu())
                 for name, value in self.collect_params().items()}
 
     def set_arrays(self, arrays: Mapping[str, mx.nd.NDArray]) -> None:

@@ -59,9 +59,13 @@ class EventFile:
         """A picture, (3, H, W) uint8."""
         self._add(event_pb2.Event(step=step, summary=image_summary(_clean(tag), image)))
 
-    def sync(self) -> int:
-        """Flush to the disk; the length."""
-        return self._file.sync()
+    def length(self) -> int:
+        """How long the file is; OSError as by `check`."""
+        return self._file.length()
+
+    def flush(self) -> None:
+        """Flush to the disk what was added before; another thread may add meanwhile."""
+        self._file.flush()
 
     def close(self) -> None:
         """Close the file."""

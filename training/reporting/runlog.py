@@ -7,7 +7,7 @@ import logging
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 import numpy as np
 
@@ -50,10 +50,15 @@ class RunLog:
             self._opened = EventFile(self._folder, self._first_step)
         return self._opened
 
-    def sync(self) -> dict[str, int]:
-        """Flush rows and events to the disk; the length of every file that holds some, by name."""
-        events: dict[str, int] = {self._opened.path.name: self._opened.sync()} if self._opened else {}
-        return {**self._lengths, METRICS: self._metrics.sync(), **events}
+    def mark(self) -> tuple[dict[str, int], Callable[[], None]]:
+        """The length of every file that holds rows or events, by name; and what flushes those to the disk, from any
+        thread."""
+        files: list[AppendOnlyFile | EventFile] = [self._metrics, *([self._opened] if self._opened else [])]
+
+        def flush() -> None:
+            for file in files:
+                file.flush()
+        return {**self._lengths, **{file.path.name: file.length() for file in files}}, flush
 
     def check(self) -> None:
         """OSError where a file that rows went to was taken away or changed: a checkpoint would make its folder anew."""

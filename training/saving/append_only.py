@@ -51,14 +51,17 @@ class AppendOnlyFile:
                           str(self.path))
         self.size = mine.st_size  # what somebody added stays
 
-    def sync(self) -> int:
-        """Flush to the disk; the length."""
+    def length(self) -> int:
+        """How long the file is; OSError as by `check`."""
         self.check()
+        return self.size
+
+    def flush(self) -> None:
+        """Flush to the disk what was appended before; another thread may append meanwhile."""
         try:
             os.fsync(self._handle)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from None
-        return self.size
 
     def close(self) -> None:
         """Close; what was appended is there already."""

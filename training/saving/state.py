@@ -34,7 +34,8 @@ class States:
     identity: the configuration and the `fingerprint` of the data, by which it is judged whether a run can go on.
     contents: what arrays it must have, where that is known. newest: the generation that was written whole or read well
     last; before: the identity in the one that was loaded, and changes: what is another setting now, a line each;
-    on_step_saved: called when one beyond step 0 was written.
+    on_step_saved: called when one beyond step 0 was written; may_go_on: before each file, and what it raises ends the
+    saving with nothing changed.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], contents: Contents | None = None) -> None:
@@ -43,6 +44,7 @@ class States:
         self.before: dict[str, Any] = {}
         self.changes: list[str] = []
         self.on_step_saved: Callable[[], None] | None = None
+        self.may_go_on: Callable[[], None] = lambda: None
 
     def save(self, progress: Progress, arrays: Arrays) -> Path:
         """Write a generation of `arrays` (by the names in ARRAYS); the one before it stays, what is older goes."""
@@ -52,7 +54,11 @@ class States:
         self._sweep(keep=[])
         temporary.mkdir()
         try:
-            digests = {f"{name}.params": write_arrays(temporary / f"{name}.params", arrays[name]) for name in ARRAYS}
+            digests = {}
+            for name in ARRAYS:
+                self.may_go_on()
+                digests[f"{name}.params"] = write_arrays(temporary / f"{name}.params", arrays[name])
+            self.may_go_on()
             write_atomic(temporary / HEADER, Header(progress, self.identity, digests).to_json())
             os.replace(temporary, final)
             fsync(self.folder)

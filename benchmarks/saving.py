@@ -1,0 +1,97 @@
+"""How long a state holds up the training: written while that waits, as it was before, and while it goes on.
+
+    python -m benchmarks.saving                             # LResNet18E, 85,742 classes: 518 MiB
+    python -m benchmarks.saving --classes 10000 --dir /dev/shm
+
+A turn makes the same steps three times: without a state, with one that is waited for, with one that is written
+meanwhile. Held up: how long the first step comes later, from the call to when the next step may begin. In all: how much
+longer the steps take together until the state is on the disk as well.
+"""
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+
+from benchmarks.harness import machine, own_peak_memory, set_threads_first
+from common.mxnet_compat import momentum_arrays
+from training.data.loader import Batch
+from training.model import TrainingModel
+from training.saving.background import BackgroundWriter
+from training.saving.state import Progress, States
+from training.specs import HeadSpec, ModelSpec, NetworkSpec
+from training.step import update
+
+SIDE, MIB = 112, 2 ** 20
+NONE, WAITING, MEANWHILE = "no state", "written while the training waits", "written while it goes on"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.saving", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="r18", help="y1, y2, r18, r50 and so on (r18)")
+    parser.add_argument("--classes", type=int, default=85742, help="classes (85742)")
+    parser.add_argument("--batch", type=int, default=32, help="images of a step (32)")
+    parser.add_argument("--steps", type=int, default=3, help="steps of a turn (3)")
+    parser.add_argument("--repeats", type=int, default=3, help="turns that count, after one of warm-up (3)")
+    parser.add_argument("--dir", default=None, help="where the states go (a temporary folder)")
+    arguments = parser.parse_args()
+    model = TrainingModel(ModelSpec(NetworkSpec(arguments.network, 512, "E"), HeadSpec(512)), (SIDE, SIDE),
+                          arguments.classes, [mx.cpu(0)])
+    model.initialize()
+    trainer = model.make_trainer()
+    generator = np.random.RandomState(0)
+    batch = Batch(generator.randint(0, 256, (arguments.batch, SIDE, SIDE, 3)).astype(np.uint8),
+                  generator.randint(0, arguments.classes, arguments.batch).astype(np.int32), np.arange(arguments.batch))
+    print(machine(), flush=True)
+    writer = BackgroundWriter()
+    times: dict[str, list[tuple[float, float]]] = {NONE: [], WAITING: [], MEANWHILE: []}
+    with tempfile.TemporaryDirectory(dir=arguments.dir) as folder:
+        states = States(Path(folder) / "state", {"data": {}})
+
+        def step() -> None:
+            update(model, trainer, batch, 0).read()
+
+        def turn(side: str) -> tuple[float, float]:
+            mx.nd.waitall()
+            began = time.perf_counter()
+            if side != NONE:
+                arrays = {"net": model.state_arrays(), "head": model.head_arrays(),
+                          "momentum": momentum_arrays(trainer)}
+                writer.begin(lambda: states.save(Progress(), arrays))
+            if side == WAITING:
+                writer.wait()
+            held = time.perf_counter() - began
+            for _ in range(arguments.steps):
+                step()
+            mx.nd.waitall()
+            writer.wait()
+            return held, time.perf_counter() - began
+        step()
+        for repeat in range(arguments.repeats + 1):
+            for side, taken in times.items():
+                seconds = turn(side)
+                if repeat:
+                    taken.append(seconds)
+        size = sum(path.stat().st_size for path in states.newest.iterdir()) if states.newest else 0
+    print(f"{arguments.network} E, {arguments.classes} classes: a state of {size / MIB:.0f} MiB; peak memory "
+          f"{own_peak_memory() / MIB:.0f} MiB; medians of {arguments.repeats} turns of {arguments.steps} steps")
+    for number, what in enumerate(("held up", "in all")):
+        plain, waiting, meanwhile = ([seconds[number] for seconds in times[side]] for side in times)
+        base = statistics.median(plain) if number else 0.0
+        ratio = statistics.median((one - (first if number else 0)) / max((two - (first if number else 0)), 1e-9)
+                                  for first, one, two in zip(plain, waiting, meanwhile))
+        seconds = [statistics.median(side) - base for side in (waiting, meanwhile)]
+        print(f"{what}: {seconds[0]:.2f} s {WAITING}, {seconds[1]:.2f} s {MEANWHILE}; that is "
+              f"{ratio:.1f} times as long", flush=True)
+
+
+if __name__ == "__main__":
+    set_threads_first()
+    main()
