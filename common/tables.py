@@ -4,7 +4,7 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import dataclass
-from typing import Callable, Iterator, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from common.errors import UserError
 from common.files import PathLike
@@ -76,6 +76,31 @@ def read_table(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | N
                 continue
             raise UserError(f"{where} has {len(fields)} columns, line {number} has {width}")
         yield _row(where, fields, layout.places, columns)
+
+
+def read_rows(path: PathLike, what: str, form: str, split: Callable[[str], Sequence[str]],
+              *types: Callable[[str], Any]) -> Iterator[tuple[str, list[Any]]]:
+    """(`FILE: line N`, the values) of every line of a list without a first line that names its columns.
+
+    split: a line to its fields, one for each of `types`, which make values of them or raise ValueError. UserError with
+    `form` for a line that is none.
+    """
+    for number, line in read_lines(path, what):
+        fields = list(map(str.strip, split(line)))
+        try:
+            if len(fields) != len(types):
+                raise ValueError
+            values = [kind(field) for kind, field in zip(types, fields)]
+        except ValueError:
+            raise UserError(f"{path}: line {number} is not {form}") from None
+        yield f"{path}: line {number}", values
+
+
+def whole_number(text: str) -> int:
+    """A number of up to nine digits; ValueError for anything else."""
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError(text)
+    return int(text)
 
 
 def header(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | None = None) -> set[str]:

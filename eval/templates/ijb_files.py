@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,7 @@ from typing import Iterator
 import numpy as np
 
 from common.errors import UserError
-from common.tables import read_table
-from common.text_files import read_lines
+from common.tables import read_rows, read_table, whole_number
 
 TEMPLATES, PAIRS, LANDMARKS = "*_face_tid_mid.txt", "*_template_pair_label.txt", "*_name_5pts_score.txt"
 GALLERIES, PROBES = "*gallery*.csv", ("*probe_mixed*.csv", "*probe*.csv")
@@ -54,32 +54,31 @@ def read_images(meta: Path) -> Images:
     source = find(meta, LANDMARKS)
     places: dict[str, int] = {}
     numbers = []
-    for line_number, line in read_lines(source, "list of landmarks"):
-        fields = line.split()
-        try:
-            values = [float(field) for field in fields[-11:]]
-        except ValueError:
-            values = []
-        if len(fields) < 12 or len(values) != 11 or not np.isfinite(values).all():
-            raise UserError(f"{source}: line {line_number} is not an image, ten coordinates and a score")
-        name = " ".join(fields[:-11])
+    for where, (name, *values) in read_rows(source, "list of landmarks", "an image, ten coordinates and a score",
+                                            lambda line: line.rsplit(None, 11), str, *[_finite] * 11):
         if places.setdefault(name, len(places)) != len(places) - 1:
-            raise UserError(f"{source}: line {line_number}: {name} stands there already")
+            raise UserError(f"{where}: {name} stands there already")
         numbers.append(values)
     listed = find(meta, TEMPLATES)
     members = []
-    for line_number, line in read_lines(listed, "list of templates"):
-        fields = line.rsplit(None, 2)
-        if len(fields) != 3 or not all(field.isdigit() and int(field) < LARGEST_ID for field in fields[1:]):
-            raise UserError(f"{listed}: line {line_number} is not `image template medium`")
-        if fields[0] not in places:
-            raise UserError(f"{listed}: line {line_number}: {fields[0]} has no landmarks in {source}")
-        members.append((places[fields[0]], int(fields[1]), int(fields[2])))
+    listing = read_rows(listed, "list of templates", "`image template medium`", lambda line: line.rsplit(None, 2),
+                        str, whole_number, whole_number)
+    for where, (name, template, medium) in listing:
+        if name not in places:
+            raise UserError(f"{where}: {name} has no landmarks in {source}")
+        members.append((places[name], template, medium))
     if not members:
         raise UserError(f"{listed}: is empty")
     rows, table = np.array(members), np.array(numbers)
     templates, place = np.unique(rows[:, 1], return_inverse=True)
     return Images(list(places), table[:, :10].reshape(-1, 5, 2), table[:, 10], rows[:, 0], place, rows[:, 2], templates)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
 
 
 def read_pairs(path: Path, templates: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -11,11 +11,12 @@ from typing import Sequence
 from common.errors import UserError
 from common.foreign import shown
 from common.name_lookup import NameLookup
-from common.tables import read_table
+from common.tables import read_rows, read_table, whole_number
 from common.text_files import read_lines
 from images.sources import EXTENSIONS, is_image_name, natural
 
 NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+LIST = "list of pairs"
 KAGGLE = re.compile(r"name\s*,\s*imagenum1\s*,\s*(imagenum2|name)")  # the first line of the table on Kaggle
 CSV = {"left": ("image1", "first", "path1", "a"), "right": ("image2", "second", "path2", "b"),
        "same": ("issame", "is_same", "label", "match"), "fold": ("split",)}
@@ -39,7 +40,7 @@ def read_lfw(images: Path, pairs: Path) -> list[Pair]:
 
     The image is images/NAME/NAME_0001.jpg (or .png, ...). A first line `folds pairs` or `pairs` must hold.
     """
-    lines = _lines(pairs)
+    lines = list(read_lines(pairs, LIST))
     found, lookup = [], _LfwImages(images)
     promised = _lfw_promise(lines[0][1]) if lines else None
     named = bool(lines) and KAGGLE.match(lines[0][1].lower()) is not None
@@ -108,29 +109,23 @@ def read_cfp(protocol: Path, kind: str, splits: list[int] | None, images: Path |
 
 def _cfp_list(path: Path) -> dict[int, Path]:
     found = {}
-    for number, line in _lines(path):
-        fields = line.split(None, 1)
-        if len(fields) != 2 or not NUMBER.fullmatch(fields[0]):
-            raise UserError(f"{path}: line {number} is not `number path`")
-        parts = Path(fields[1].strip()).parts
+    rows = read_rows(path, LIST, "`number path`", lambda line: line.split(None, 1), whole_number, str)
+    for _, (number, name) in rows:
+        parts = Path(name).parts
         if "Images" in parts:  # ../Data/Images/001/frontal/01.jpg
             parts = parts[parts.index("Images") + 1:]
-        found[int(fields[0])] = Path(*(part for part in parts if part not in ("..", "/")))
+        found[number] = Path(*(part for part in parts if part not in ("..", "/")))
     return found
 
 
 def _cfp_pairs(path: Path, same: bool, fold: str, lists: list[dict[int, Path]]) -> list[Pair]:
     found = []
-    for number, line in _lines(path):
-        fields = line.split(",")
-        if len(fields) != 2 or not all(NUMBER.fullmatch(field.strip()) for field in fields):
-            raise UserError(f"{path}: line {number} is not `a,b`, two numbers of the pair lists")
-        sides = []
-        for field, names in zip(fields, lists):
-            if int(field) not in names:
-                raise UserError(f"{path}: line {number}: the pair list has no image {int(field)}")
-            sides.append(names[int(field)])
-        found.append(Pair(sides[0], sides[1], same, f"{path}: line {number}", fold))
+    form = "`a,b`, two numbers of the pair lists"
+    for where, numbers in read_rows(path, LIST, form, lambda line: line.split(","), whole_number, whole_number):
+        for number, names in zip(numbers, lists):
+            if number not in names:
+                raise UserError(f"{where}: the pair list has no image {number}")
+        found.append(Pair(lists[0][numbers[0]], lists[1][numbers[1]], same, where, fold))
     return found
 
 
@@ -163,7 +158,3 @@ def read_csv(path: Path, images: Path | None) -> list[Pair]:
 def _unnamed(fields: Sequence[str]) -> Sequence[str] | None:
     is_row = len(fields) in (3, 4) and all(map(is_image_name, fields[:2])) and fields[2].lower() in TRUTH
     return tuple(CSV)[:len(fields)] if is_row else None
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    return list(read_lines(path, "list of pairs"))

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -11,12 +10,12 @@ import numpy as np
 from common.errors import UserError
 from common.matlab import read_variable
 from common.name_lookup import NameLookup
+from common.tables import read_rows, whole_number
 from common.text_files import read_lines
 from images.sources import EXTENSIONS
-from recordio_tools.pairs.lists import TRUTH, Pair
+from recordio_tools.pairs.lists import LIST, TRUTH, Pair
 
 PROTOCOL_IMAGES = "03_Protocol_Images"  # AgeDB's folder of images
-FLAG = re.compile(r"\d{1,6}", re.ASCII)
 
 
 def read_flagged(images: Path, pairs: Path, folds: int) -> list[Pair]:
@@ -25,13 +24,9 @@ def read_flagged(images: Path, pairs: Path, folds: int) -> list[Pair]:
     The list has all same pairs, then all different ones; fold i takes the i-th part of either, in turn. images: the
     folder of the images, or the one that has it (`aligned images`).
     """
-    lines = list(read_lines(pairs, "list of pairs"))
-    sides = []
-    for number, line in lines:
-        fields = line.rsplit(None, 1)
-        if len(fields) != 2 or not FLAG.fullmatch(fields[1]):
-            raise UserError(f"{pairs}: line {number} is not `image flag`, as CALFW and CPLFW have them")
-        sides.append((fields[0].strip(), int(fields[1]) > 0))
+    lines = list(read_rows(pairs, LIST, "`image flag`, as CALFW and CPLFW have them", lambda line: line.rsplit(None, 1),
+                           str, whole_number))
+    sides = [(name, flag > 0) for _, (name, flag) in lines]
     if len(sides) % 2:
         raise UserError(f"{pairs}: has {len(sides)} images; two lines make a pair, is it whole?")
     root = _root(images, ("aligned images", "images"), [name for name, _ in sides[:1]])
@@ -39,9 +34,9 @@ def read_flagged(images: Path, pairs: Path, folds: int) -> list[Pair]:
     found = []
     for place in range(0, len(sides), 2):
         (left, same), (right, also) = sides[place:place + 2]
-        where = f"{pairs}: line {lines[place][0]}"
+        where = lines[place][0]
         if same != also:
-            raise UserError(f"{where} and {lines[place + 1][0]} are one pair, but their flags say same and different")
+            raise UserError(f"{where} and the next one are one pair, but their flags say same and different")
         found.append(Pair(_find(lookup, root / left), _find(lookup, root / right), same, where))
     parts = [[part.tolist() for part in np.array_split(np.array([pair for pair in found if pair.same == same], object),
                                                        folds)] for same in (True, False)]
@@ -76,7 +71,7 @@ def read_plain(images: Path | None, pairs: Path) -> list[Pair]:
     """
     root, lookup = pairs.parent if images is None else images, NameLookup()
     found = []
-    for number, line in read_lines(pairs, "list of pairs"):
+    for number, line in read_lines(pairs, LIST):
         separator = next((one for one in ("\t", ",", ";") if line.count(one) >= 2), None)
         fields = [field.strip() for field in line.strip().split(separator)]
         same = TRUTH.get(fields[-1].lower()) if len(fields) == 3 else None

@@ -7,7 +7,7 @@ from recordio_cases import command, drawn_faces, packed_images
 
 from common.errors import UserError
 from common.name_lookup import NameLookup
-from common.tables import read_table
+from common.tables import read_rows, read_table, whole_number
 from recordio_tools.records.identities import identity_table, read_identities
 from training.cluster.hosts import read_hosts
 
@@ -29,6 +29,16 @@ def test_tables_as_spreadsheets_write_them(tmp_path, text, encoding):
     numbers = [int(row.where.rpartition(" ")[2]) for row in rows]
     lines = text.replace("\r\n", "\n").split("\n")
     assert all(row["identity"] in lines[number - 1] for number, row in zip(numbers, rows))
+
+
+@pytest.mark.parametrize("line", ["7", "7 a b", "x a", "1234567890 a", "7.0 a", "\u0667 a"])
+def test_a_line_of_a_list_that_is_none_is_named(tmp_path, line):
+    path = tmp_path / "list.txt"
+    path.write_text(f"\n 12   a \n{line}\n", encoding="utf-8")
+    rows = read_rows(path, "list", "`number name`", str.split, whole_number, str)
+    assert next(rows) == (f"{path}: line 2", [12, "a"])
+    with pytest.raises(UserError, match="list.txt: line 3 is not `number name`$"):
+        next(rows)
 
 
 def test_a_first_line_that_is_no_text_is_shown_without_escapes(tmp_path):
