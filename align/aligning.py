@@ -17,7 +17,7 @@ from align.begun import Begun
 from align.crop_files import is_crop, remove_crop, remove_leftovers, write_crop
 from align.landmark_table import Journal, Row
 from align.photographs import Listing, Picture, crop_names, read_photograph, read_picture
-from align.report import FOUND, GIVEN, MISSED, RELAXED, SKIPPED, Report
+from align.report import FOUND, GIVEN, MISSED, RELAXED, SKIPPED, AlignReport
 from common.errors import RunError, UserError
 from common.files import write_atomic
 from common.progress import progress
@@ -28,9 +28,9 @@ from images.prepare import Unusable, fit, read_file
 from images.sources import shown
 
 if TYPE_CHECKING:  # that one needs MXNet, which landmarks from a table do not
-    from align.mtcnn.finding import Found
+    from align.mtcnn.finding import FoundFace
 
-Find = Callable[[Sequence[np.ndarray]], "List[Optional[Found]]"]
+Find = Callable[[Sequence[np.ndarray]], "List[Optional[FoundFace]]"]
 REPORT, TABLE = "align-report.json", "landmarks.csv"
 GROUP = 16  # photographs that the networks look at together
 AHEAD = 8  # photographs that a thread takes at a time: three times as many for each thread are read ahead
@@ -85,7 +85,7 @@ class _Outcome:
 
 
 def align_by_detector(source: Path, out: Path, listing: Listing, find: Find, longest: int, crops: Crops, workers: int,
-                      settings: dict) -> Report:
+                      settings: dict) -> AlignReport:
     """Crop the faces that `find` sees; it is given up to GROUP pictures, (H, W, 3) uint8 RGB, no longer than `longest`.
 
     Writes OUT/<path>.jpg as crop_names says, OUT/landmarks.csv and OUT/align-report.json. A file that cannot be used is
@@ -97,7 +97,7 @@ def align_by_detector(source: Path, out: Path, listing: Listing, find: Find, lon
 
 
 def align_by_table(source: Path, out: Path, listing: Listing, rows: Mapping[str, Row], crops: Crops, workers: int,
-                   settings: dict) -> Report:
+                   settings: dict) -> AlignReport:
     """The same with landmarks by path; a photograph without a row counts as not found."""
     def look_up(read: Iterable[_Read]) -> Iterator[tuple[_Read, Row | None]]:
         return ((one, rows.get(one.job.name)) for one in read)
@@ -107,8 +107,9 @@ def align_by_table(source: Path, out: Path, listing: Listing, rows: Mapping[str,
 
 def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read],
          search: Callable[[Iterable[_Read]], Iterator[tuple[_Read, Row | None]]], crops: Crops, workers: int,
-         settings: dict, given: Callable[[str], Row | None]) -> Report:
-    report = Report(settings, notes={"other_files": listing.others, "unreadable_folders": listing.unreadable_folders})
+         settings: dict, given: Callable[[str], Row | None]) -> AlignReport:
+    report = AlignReport(settings, notes={"other_files": listing.others,
+                                          "unreadable_folders": listing.unreadable_folders})
     try:
         remove_leftovers(out)
         begun = Begun(out)
@@ -209,8 +210,10 @@ def _search(find: Find, read: Iterable[_Read]) -> Iterator[tuple[_Read, Row | No
         found = iter(find([one.picture.pixels for one in group if one.picture is not None]))
         for one in group:
             face = next(found) if one.picture is not None else None
-            row = None if face is None else Row.of(face.face.points / one.picture.scale, face.face.score,
-                                                   "relaxed" if face.relaxed else "detected")
+            row = None
+            if face is not None and one.picture is not None:
+                row = Row.of(face.face.points / one.picture.scale, face.face.score,
+                             "relaxed" if face.relaxed else "detected")
             if one.picture is not None and one.picture.scale != (1.0, 1.0):
                 one = replace(one, picture=None)  # crops are of the whole photograph
             yield one, row

@@ -11,7 +11,7 @@ from align.aligning import GOES_ON, REPORT, TABLE, Crops, align_by_detector, ali
 from align.landmark_fit import check_faces, check_places
 from align.landmark_table import is_journal, match_names, read_table
 from align.photographs import Listing, list_photographs
-from align.report import MISSED, Report
+from align.report import MISSED, AlignReport
 from common.arguments import add_workers, at_least, image_size
 from common.counts import warn_of
 from common.environment import check_environment
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.detector and not args.landmarks:
         raise UserError("align: --detector MODELDIR or --landmarks FILE.csv must say where the faces are")
     _check_folders(source, out)
-    crops = Crops(*args.image_size, args.quality, args.keep_missed, args.overwrite)
+    crops = Crops(args.image_size[0], args.image_size[1], args.quality, args.keep_missed, args.overwrite)
     settings = {name: value for name, value in sorted(vars(args).items()) if name not in ("run", "command")}
     with stoppable():
         work = _by_table if args.landmarks else _by_detector
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, settings: dict) -> Report:
+def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, settings: dict) -> AlignReport:
     rows = read_table(args.landmarks, source)
     check_faces(rows, args.landmarks)
     listing = list_photographs(source, out)
@@ -106,7 +106,7 @@ def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, s
     return align_by_table(source, out, listing, rows, crops, args.workers, settings)
 
 
-def _by_detector(args: argparse.Namespace, source: Path, out: Path, crops: Crops, settings: dict) -> Report:
+def _by_detector(args: argparse.Namespace, source: Path, out: Path, crops: Crops, settings: dict) -> AlignReport:
     check_environment()
     from align.mtcnn.detector import Detector, Search
     from align.mtcnn.finding import find
@@ -142,7 +142,7 @@ def _thresholds(text: str) -> tuple[float, ...]:
     return values
 
 
-def _tell(report: Report, out: Path) -> None:
+def _tell(report: AlignReport, out: Path) -> None:
     told = {"not found": (report.looks.names[MISSED], report.looks[MISSED]),
             **{f"skipped, {reason}": (names, report.reasons[reason])
                for reason, names in report.reasons.names_as_dict().items()},

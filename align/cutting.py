@@ -10,7 +10,7 @@ import mxnet as mx
 import numpy as np
 
 from align.mtcnn.detector import Detector, Search
-from align.mtcnn.finding import Found, find, find_all
+from align.mtcnn.finding import FoundFace, find, find_all
 from align.photographs import Picture, photograph_of, picture_of
 from common.files import PathLike
 from images.alignment import align
@@ -56,14 +56,14 @@ class FaceCutter:
         By any thread."""
         return picture_of(data, LONGEST)
 
-    def find(self, pictures: Sequence[Picture]) -> list[list[Found]]:
+    def find(self, pictures: Sequence[Picture]) -> list[list[FoundFace]]:
         """The faces of each picture, in its pixels; a few pictures at a time share the networks' batches."""
         pixels = [picture.pixels for picture in pictures]
         if self._select == ALL:
             return find_all(self._detector, pixels, self._search)
         return [[] if face is None else [face] for face in find(self._detector, pixels, self._search, self._select)]
 
-    def crops(self, data: bytes, picture: Picture, found: Sequence[Found]) -> list[CutFace]:
+    def crops(self, data: bytes, picture: Picture, found: Sequence[FoundFace]) -> list[CutFace]:
         """The faces, cut out of the photograph at its full size; without those whose middle lies outside of it. By any
         thread."""
         if not found:
@@ -79,8 +79,8 @@ class FaceCutter:
                 crop = align(image, points, *self._size)
             except ValueError:  # points that coincide
                 continue
-            box = tuple(float(value) for value in (one.face.box.reshape(2, 2) / scale).ravel())
-            cut.append(CutFace(crop, box, float(one.face.score), one.relaxed))
+            left, top, right, bottom = (one.face.box.reshape(2, 2) / scale).ravel().tolist()
+            cut.append(CutFace(crop, (left, top, right, bottom), float(one.face.score), one.relaxed))
         return cut
 
 

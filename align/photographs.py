@@ -49,7 +49,7 @@ def list_photographs(folder: PathLike, leave_out: PathLike) -> Listing:
 
     for base, folders, names in os.walk(folder, followlinks=True, onerror=blocked):
         visited.add(_identity(base))
-        new = {}
+        new: dict[str, tuple[int, int]] = {}
         for name in sorted(folders):
             identity = _identity(os.path.join(base, name)) if not name.startswith(".") else None
             if identity is not None and identity not in visited and identity not in new.values():

@@ -13,7 +13,7 @@ FOUND, RELAXED, GIVEN, MISSED, SKIPPED = "found", "found_relaxed", "landmarks_gi
 
 
 @dataclass
-class Report:
+class AlignReport:
     """counts: photographs by what became of them, one of the five above; done_before: those of them whose crop an
     earlier run made; centre_crops: those not found that were cropped all the same; reasons: of the skipped;
     looks: the kinds that want a look; notes: of the folder, by kind."""

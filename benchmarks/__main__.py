@@ -3,69 +3,134 @@
     python -m benchmarks                       # all rows; about 8 minutes on two cores
     python -m benchmarks training memory       # some of them
     python -m benchmarks reading wait --data DIR
+    python -m benchmarks embed --json now.json --against before.json
     python -m benchmarks rate                  # how far from the machine's matrix product
     python -m benchmarks operators             # where the time of a step goes
     python -m benchmarks deploy                # MXNet plain and slim, onnxruntime in float and in 8 bits
 
 Every figure is of this run: both sides take turns inside each repeat, so that whatever else the machine does falls on
 both, and a ratio is the median of the ratios within the repeats. OMP_NUM_THREADS says how many cores.
+
+A row is printed as it is measured, and Ctrl-C prints the table so far. --against compares with an earlier run: a row is
+slower where it is worse by more than twice the spread of both runs' turns, and by more than 5%.
+
+Exit status: 0 done, and nothing slower; 1 a row is slower than before, or a failure; 2 unusable arguments or data, told
+before anything is measured; 130 Ctrl-C.
 """
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
+from typing import Callable, Iterable, Iterator, TextIO
 
-from benchmarks import all_pairs, deploy, embed, gnap, head, metrics, operators, rate, reading, training
+from benchmarks import all_pairs, deploy, earlier, embed, gnap, head, metrics, operators, rate, reading, training
 from benchmarks.harness import machine, set_threads_first
-from benchmarks.table import show
-from common.errors import UserError
+from benchmarks.scaling import write_data
+from benchmarks.table import Row, show
+from common import cli
+from common.errors import RunError
+from deploy.arguments import STDOUT, add_json_flag, check_json_file, write_json
 
-ROWS = {"training": lambda repeats, data: training.speed(repeats),
-        "memory": lambda repeats, data: training.memory(repeats), "embed": lambda repeats, data: embed.rows(repeats),
-        "reading": reading.rows, "wait": lambda repeats, data: reading.wait(data),
-        "head": lambda repeats, data: head.rows(repeats), "gnap": lambda repeats, data: gnap.rows(repeats),
-        "metrics": lambda repeats, data: metrics.rows(repeats),
-        "allpairs": lambda repeats, data: all_pairs.rows(repeats)}
-TABLES = {"rate": lambda repeats: rate.lines(repeats), "operators": lambda repeats: operators.lines(),
-          "deploy": lambda repeats: deploy.lines(repeats)}
+DATA = "../shared/data/train"
+ROWS: dict[str, Callable[[int, str], Iterable[Row]]] = {
+    "training": lambda repeats, data: training.speed(repeats), "memory": lambda repeats, data: training.memory(repeats),
+    "embed": lambda repeats, data: embed.rows(repeats), "reading": reading.rows,
+    "wait": lambda repeats, data: reading.wait(data), "head": lambda repeats, data: head.rows(repeats),
+    "gnap": lambda repeats, data: gnap.rows(repeats), "metrics": lambda repeats, data: metrics.rows(repeats),
+    "allpairs": lambda repeats, data: all_pairs.rows(repeats)}
+READS_DATA = {"reading", "wait"}
+TABLES: dict[str, Callable[[int], Iterable[str]]] = {
+    "rate": rate.lines, "operators": lambda repeats: operators.lines(), "deploy": deploy.lines}
+PACKAGES = ("mxnet", "numpy", "opencv-python-headless", "onnxruntime")
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     """Measure and print; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = _parse(argv)
+    chosen = arguments.rows or list(ROWS)
+    check_json_file(arguments.json)
+    before = earlier.read(arguments.against, chosen) if arguments.against else None
+    out = sys.stdout
+    with _data(arguments.data, bool(READS_DATA & set(chosen))) as data:
+        # With --json alone standard output is the JSON.
+        with contextlib.redirect_stdout(sys.stderr if arguments.json == STDOUT else out):
+            return _measure(chosen, arguments, data, before, out)
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = cli.Parser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW",
                         help=f"{', '.join([*ROWS, *TABLES])} (default: all of the table)")
-    parser.add_argument("--data", default="../shared/data/train", metavar="DIR",
-                        help="a packed set for reading and wait, of 112x112 images (../shared/data/train)")
-    parser.add_argument("--repeats", type=int, default=7, help="turns that count, after one of warm-up (7)")
-    arguments = parser.parse_args()
+    parser.add_argument("--data", metavar="DIR", help="a packed set for reading and wait, of 112x112 images (default: "
+                        f"{DATA}, or drawn images where there is none)")
+    parser.add_argument("--repeats", type=cli.at_least(1), default=7, help="turns that count, after one of warm-up")
+    parser.add_argument("--against", metavar="FILE", help="compare with an earlier run, as --json wrote it")
+    add_json_flag(parser)
+    arguments = parser.parse_args(argv)
     unknown = [name for name in arguments.rows if name not in {**ROWS, **TABLES}]
     if unknown:
         parser.error(f"there is no row {unknown[0]}; there are {', '.join([*ROWS, *TABLES])}")
-    if arguments.repeats < 1:
-        parser.error("--repeats is a number from 1")
-    print(machine(("mxnet", "numpy", "opencv-python-headless", "onnxruntime")))
-    print(f"load {os.getloadavg()[0]:.1f}, {arguments.repeats} repeats\n", flush=True)
-    measured = []
+    return arguments
+
+
+@contextlib.contextmanager
+def _data(given: str | None, needed: bool) -> Iterator[str]:
+    """The folder of the set to read, looked at, or drawn; UserError where it is not usable."""
+    path = DATA if given is None else given
+    if given is None and needed and not Path(DATA).is_dir():
+        with tempfile.TemporaryDirectory() as folder:
+            write_data(Path(folder))
+            yield folder
+        return
+    if needed or given is not None:
+        reading.open_checked(path).record_file.close()
+    yield path
+
+
+def _measure(chosen: list[str], arguments: argparse.Namespace, data: str, before: earlier.Run | None,
+             out: TextIO) -> int:
+    here, load = machine(PACKAGES), os.getloadavg()[0]
+    print(f"{here}\nload {load:.1f}, {arguments.repeats} repeats\n", flush=True)
+    measured: dict[str, list[Row]] = {}
+    whole = False
     try:
-        for name in arguments.rows or ROWS:
+        for name in chosen:
             if name in TABLES:
                 for line in TABLES[name](arguments.repeats):
                     print(line, flush=True)
                 continue
-            for row in ROWS[name](arguments.repeats, arguments.data):
-                print(f"{row.what}: {row.detail}", flush=True)
-                measured.append(row)
-    except UserError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 2
-    if measured:
-        print(f"\n{show(measured)}")
-    return 0
+            for row in ROWS[name](arguments.repeats, data):
+                print(f"{row.what}: {row.reached:.3g}, {row.detail}", flush=True)
+                measured.setdefault(name, []).append(row)
+        whole = True
+    except (RuntimeError, subprocess.SubprocessError) as error:
+        raise error if type(error).__name__ == "MXNetError" else RunError(f"{name}: {error}") from None
+    finally:
+        rows = [row for found in measured.values() for row in found]
+        if rows:
+            print(f"\n{show(rows)}", flush=True)
+        if arguments.json and rows:
+            with contextlib.redirect_stdout(out):
+                write_json(arguments.json, earlier.as_json(here, load, arguments.repeats, measured, whole))
+    return _compared(before, rows) if before else 0
+
+
+def _compared(before: earlier.Run, rows: list[Row]) -> int:
+    print(f"\nAgainst the run of {before['machine']}, load {before['load']:.1f}:\n", *earlier.HEAD, sep="\n")
+    slower = 0
+    for line, worse in earlier.compare(before, rows):
+        print(line, flush=True)
+        slower += worse
+    if slower:
+        print(f"benchmarks: {slower} of {len(rows)} rows are slower than before", file=sys.stderr)
+    return 1 if slower else 0
 
 
 if __name__ == "__main__":
     set_threads_first()
-    sys.exit(main())
+    cli.run(main, "benchmarks")

@@ -33,7 +33,7 @@ from align.landmark_table import Row, read_table
 from align.mtcnn.detector import Detector, Search
 from align.mtcnn.finding import find
 from align.photographs import list_photographs
-from align.report import Report
+from align.report import AlignReport
 from benchmarks.harness import machine, set_threads_first, take_turns
 from common.cli import parse_checkpoint_name
 from common.environment import usable_cores
@@ -113,7 +113,7 @@ def main() -> None:
                   f"mean {_listed(errors.mean(axis=0))}, median {_listed(np.median(errors, axis=0))}")
 
 
-def align(detector: Detector, raw: Path, out: Path, workers: int) -> Report:
+def align(detector: Detector, raw: Path, out: Path, workers: int) -> AlignReport:
     """What the command `align RAW OUT --detector` does, again from the beginning."""
     look = functools.partial(find, detector, search=Search(), rule="balanced")
     return align_by_detector(raw, out, list_photographs(raw, out), look, 1024, Crops(overwrite=True), workers, {})

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import statistics
+from typing import Iterator
 
 import numpy as np
 
-from benchmarks.harness import peak_memory, take_turns
+from benchmarks.harness import peak_memory, speed_ratios, take_turns
 from benchmarks.table import Row
 from eval.all_pairs import BLOCK, Side, score_all_pairs
 from eval.operating_points import operating_point
@@ -60,23 +61,20 @@ def bare_products(unit: np.ndarray) -> float:
     return largest
 
 
-def rows(repeats: int) -> list[Row]:
+def rows(repeats: int) -> Iterator[Row]:
     """A row for each length of embedding, and one of the memory."""
-    found = []
     for dimension in DIMENSIONS:
         side = drawn(TIMED, dimension)
         _check(side)
         seconds = take_turns({BARE: lambda unit=side.unit: bare_products(unit),
                               OURS: lambda side=side: score_all_pairs(side, keep=KEPT)}, repeats)
-        ratio = statistics.median(ours / bare for ours, bare in zip(seconds[OURS], seconds[BARE]))
         spent = {name: statistics.median(values) for name, values in seconds.items()}
-        found.append(Row(f"all pairs of {TIMED} images, {dimension}-d, against the products alone", ratio,
-                         2.0 if dimension == max(DIMENSIONS) else None, 2.0,
-                         f"{spent[OURS]:.2f} s against {spent[BARE]:.2f} s", least=True))
+        yield Row(f"all pairs of {TIMED} images, {dimension}-d, against the products alone",
+                  speed_ratios(seconds, OURS, BARE), 2.0 if dimension == max(DIMENSIONS) else None, 2.0,
+                  f"{spent[OURS]:.2f} s against {spent[BARE]:.2f} s", least=True)
     peak = peak_memory(["-c", MEMORY, str(IMAGES)])
-    found.append(Row(f"memory of all pairs of {IMAGES} images, 128-d, with intervals", peak / (1 << 30), 1.0, 1.0,
-                     f"{peak / (1 << 20):.0f} MiB at the most", least=True))
-    return found
+    yield Row(f"memory of all pairs of {IMAGES} images, 128-d, with intervals", [peak / (1 << 30)], 1.0, 1.0,
+              f"{peak / (1 << 20):.0f} MiB at the most", least=True)
 
 
 def _check(side: Side) -> None:

@@ -13,7 +13,7 @@ import mxnet as mx
 import numpy as np
 
 import symbols
-from benchmarks.harness import speed_ratio, take_turns
+from benchmarks.harness import speed_ratios, take_turns
 from benchmarks.onnx_side import MISSING, onnx_forward
 from benchmarks.table import NETWORKS, SIDE, Row
 from inference.embedder import Embedder
@@ -76,11 +76,11 @@ def rows(repeats: int) -> Iterator[Row]:
                 raise RuntimeError(f"{network}: {name} does not give the plain graph's embeddings")
         seconds = take_turns(functions, repeats)
         rate = {name: IMAGES / statistics.median(values) for name, values in seconds.items()}
-        yield Row(f"embedding, {network}", speed_ratio(seconds, PLAIN, OURS), MUST[network], None,
+        yield Row(f"embedding, {network}", speed_ratios(seconds, PLAIN, OURS), MUST[network], None,
                   f"{rate[OURS]:.1f} against {rate[PLAIN]:.1f} images/s")
         others = [name for name in rate if name not in (OURS, PLAIN)]
         if others:
             best = max(others, key=rate.get)
             told = ", ".join(f"{rate[name]:.1f} ({name})" for name in others)
-            yield Row(f"embedding, {network}, of onnxruntime", speed_ratio(seconds, best, OURS), None,
+            yield Row(f"embedding, {network}, of onnxruntime", speed_ratios(seconds, best, OURS), None,
                       1 / 1.2, f"{rate[OURS]:.1f} against {told} images/s")

@@ -48,9 +48,14 @@ def take_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 7, warm
     return seconds
 
 
+def speed_ratios(seconds: Mapping[str, Sequence[float]], slow: str, fast: str) -> list[float]:
+    """How many times as fast `fast` is as `slow`, within each repeat."""
+    return [a / b for a, b in zip(seconds[slow], seconds[fast])]
+
+
 def speed_ratio(seconds: Mapping[str, Sequence[float]], slow: str, fast: str) -> float:
-    """How many times as fast `fast` is as `slow`: the median of the ratios within the repeats."""
-    return statistics.median(a / b for a, b in zip(seconds[slow], seconds[fast]))
+    """The median of `speed_ratios`."""
+    return statistics.median(speed_ratios(seconds, slow, fast))
 
 
 def in_processes(share: Callable[[int, int], None], count: int, workers: int) -> None:

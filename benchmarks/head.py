@@ -8,13 +8,13 @@ agree.
 from __future__ import annotations
 
 import statistics
-from typing import Callable
+from typing import Callable, Iterator
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
-from benchmarks.harness import speed_ratio, take_turns
+from benchmarks.harness import speed_ratios, take_turns
 from benchmarks.table import Row
 from training.head.fast_head import FastHead
 from training.head.layer import Layer
@@ -74,9 +74,8 @@ def sides(classes: int) -> tuple[MarginHead, dict[str, Callable[[], np.ndarray]]
     return head, {ONE_HOT: lambda: recorded(one_hot), OURS: ours, FLOOR: lambda: recorded(no_margin)}
 
 
-def rows(repeats: int) -> list[Row]:
+def rows(repeats: int) -> Iterator[Row]:
     """Two rows for each number of classes."""
-    measured = []
     for classes in CLASSES:
         head, functions = sides(classes)
         found = [(functions[name](), head.fc7_weight.grad().asnumpy()) for name in (ONE_HOT, OURS)]
@@ -85,11 +84,12 @@ def rows(repeats: int) -> list[Row]:
                 raise RuntimeError(f"{classes} classes: the gradients do not agree")
         seconds = take_turns(functions, repeats)
         spent = {name: 1000 * statistics.median(values) for name, values in seconds.items()}
-        measured += [Row(f"margin head, {classes} classes, of one-hot", speed_ratio(seconds, ONE_HOT, OURS), 1.3, None,
-                         f"{spent[OURS]:.1f} against {spent[ONE_HOT]:.1f} ms"),
-                     Row(f"margin head, {classes} classes, of no margin", speed_ratio(seconds, FLOOR, OURS), None,
-                         1 / 1.03, f"{spent[OURS]:.1f} against {spent[FLOOR]:.1f} ms")]
-    return measured + [_few(classes, repeats) for classes in FEW]
+        yield Row(f"margin head, {classes} classes, of one-hot", speed_ratios(seconds, ONE_HOT, OURS), 1.3, None,
+                  f"{spent[OURS]:.1f} against {spent[ONE_HOT]:.1f} ms")
+        yield Row(f"margin head, {classes} classes, of no margin", speed_ratios(seconds, FLOOR, OURS), None, 1 / 1.03,
+                  f"{spent[OURS]:.1f} against {spent[FLOOR]:.1f} ms")
+    for classes in FEW:
+        yield _few(classes, repeats)
 
 
 def _few(classes: int, repeats: int) -> Row:
@@ -109,5 +109,5 @@ def _few(classes: int, repeats: int) -> Row:
     seconds = take_turns({OURS: passes(FastHead(Layer(classes, EMBEDDING))),
                           PLAIN: passes(MarginHead(Layer(classes, EMBEDDING)))}, repeats)
     spent = {name: 50 * statistics.median(values) for name, values in seconds.items()}
-    return Row(f"margin head, {classes} classes, fast of plain", speed_ratio(seconds, PLAIN, OURS), None, None,
+    return Row(f"margin head, {classes} classes, fast of plain", speed_ratios(seconds, PLAIN, OURS), None, None,
                f"{spent[OURS]:.1f} against {spent[PLAIN]:.1f} ms")

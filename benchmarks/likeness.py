@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.harness import machine, set_threads_first
 from common import cli
-from inference.identity_means import MeanEmbedder, Model
+from inference.identity_means import CheckpointSpec, MeanEmbedder
 from inference.similarity import best_matches
 from recordio_tools.faces import open_faces
 
@@ -41,7 +41,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first split; the next have S + 1, ...")
     args = parser.parse_args(argv)
     thresholds = [float(text) for text in args.thresholds.split(",")]
-    embedder = MeanEmbedder(Model(*cli.parse_checkpoint_name(args.model, "--model"), images=args.embed_images), SIZE)
+    checkpoint = CheckpointSpec(*cli.parse_checkpoint_name(args.model, "--model"), images=args.embed_images)
+    embedder = MeanEmbedder(checkpoint, SIZE)
     print(machine())
     with open_faces(args.images) as faces, open_faces(args.others) as strangers:
         people = [number for number, images in enumerate(faces.images) if len(images) > 1]

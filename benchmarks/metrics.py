@@ -9,7 +9,7 @@ import statistics
 
 import numpy as np
 
-from benchmarks.harness import speed_ratio, take_turns
+from benchmarks.harness import speed_ratios, take_turns
 from benchmarks.table import Row
 from eval import metrics
 
@@ -55,5 +55,5 @@ def rows(repeats: int) -> list[Row]:
     seconds = take_turns({name: lambda function=function: function(scores, same)
                           for name, function in functions.items()}, repeats)
     spent = {name: 1000 * statistics.median(values) for name, values in seconds.items()}
-    return [Row(f"verification metrics, {PAIRS} pairs", speed_ratio(seconds, LOOP, OURS), 50.0, None,
+    return [Row(f"verification metrics, {PAIRS} pairs", speed_ratios(seconds, LOOP, OURS), 50.0, None,
                 f"accuracy {spent[OURS]:.2f} against {spent[LOOP]:.1f} ms; our whole table row {spent[WHOLE]:.2f} ms")]

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Iterator
 
 from mxnet import profiler
 
@@ -33,19 +34,18 @@ def profile(network: str, side: str) -> dict[str, tuple[float, float]]:
     return dict(sorted(found.items(), key=lambda item: -item[1][0]))
 
 
-def lines() -> list[str]:
+def lines() -> Iterator[str]:
     """A Markdown table for each network."""
     os.environ["MXNET_EXEC_BULK_EXEC_TRAIN"] = "0"  # bulked operators are counted as one
-    out = []
     for network in NETWORKS:
         found = {side: profile(network, side) for side in (PLAIN, FAST)}
         total = {side: sum(spent for spent, _ in rows.values()) for side, rows in found.items()}
-        out += ["", f"{network}, ms a step of 32 images (calls)", "", "| operator | plain | fast |", "|---|---|---|",
-                *(f"| `{name}` | {_cell(found[PLAIN], name)} | {_cell(found[FAST], name)} |"
+        yield from ["", f"{network}, ms a step of 32 images (calls)", "", "| operator | plain | fast |",
+                    "|---|---|---|",
+                    *(f"| `{name}` | {_cell(found[PLAIN], name)} | {_cell(found[FAST], name)} |"
                   for name in sorted({*list(found[PLAIN])[:SHOWN], *list(found[FAST])[:SHOWN]},
                                      key=lambda name: -found[FAST].get(name, (0, 0))[0])),
                 f"| all | {total[PLAIN]:.0f} | {total[FAST]:.0f} |"]
-    return out
 
 
 def _cell(rows: dict[str, tuple[float, float]], name: str) -> str:

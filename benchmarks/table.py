@@ -1,6 +1,7 @@
 """What a row of the table of speed and memory is, and the networks that its rows are about."""
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from typing import Sequence
 
@@ -12,15 +13,23 @@ SIDE = 112  # height and width of an image
 class Row:
     """A figure that was measured, what it must and should be (None: no such bound), and both sides in words.
 
-    least: whether it is to be at most that much, as a share is; else at least.
+    turns: the figure in each turn, whose median counts; one where there are no turns. least: whether it is to be at
+    most that much, as a share is; else at least. negligible: a difference, in the figure's unit, that nobody would
+    notice.
     """
 
     what: str
-    reached: float
+    turns: Sequence[float]
     must: float | None
     aim: float | None
     detail: str
     least: bool = False
+    negligible: float = 0.0
+
+    @property
+    def reached(self) -> float:
+        """The median of the turns."""
+        return statistics.median(self.turns)
 
     def meets(self, bound: float | None) -> str:
         """yes, no, or nothing where there is no bound."""

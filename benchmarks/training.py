@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import statistics
 import sys
-from typing import Callable
+from typing import Callable, Iterator
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
 import symbols
-from benchmarks.harness import peak_memory, set_threads_first, speed_ratio, take_turns
+from benchmarks.harness import peak_memory, set_threads_first, speed_ratios, take_turns
 from benchmarks.table import NETWORKS, SIDE, Row
 from symbols.gluon_net import embedding_block
 from symbols.prelu_rewrite import accelerate
@@ -59,9 +59,8 @@ def make_step(network: str, side: str) -> Callable[[], mx.nd.NDArray]:
     return step
 
 
-def speed(repeats: int) -> list[Row]:
+def speed(repeats: int) -> Iterator[Row]:
     """Images a second of both sides in turns."""
-    rows = []
     for network in NETWORKS:
         steps = {side: make_step(network, side) for side in (PLAIN, FAST)}
         first, second = (step().asnumpy() for step in steps.values())
@@ -69,19 +68,16 @@ def speed(repeats: int) -> list[Row]:
             raise RuntimeError(f"{network}: the two sides do not agree")
         seconds = take_turns(steps, repeats)
         rate = {side: BATCH / statistics.median(values) for side, values in seconds.items()}
-        rows.append(Row(f"training step, {network}", speed_ratio(seconds, PLAIN, FAST), *MUST[network],
-                        f"{rate[FAST]:.1f} against {rate[PLAIN]:.1f} images/s"))
-    return rows
+        yield Row(f"training step, {network}", speed_ratios(seconds, PLAIN, FAST), *MUST[network],
+                  f"{rate[FAST]:.1f} against {rate[PLAIN]:.1f} images/s")
 
 
-def memory(repeats: int) -> list[Row]:
+def memory(repeats: int) -> Iterator[Row]:
     """Peak memory of both sides, each in a process of its own."""
-    rows = []
     for network in NETWORKS:
         peak = {side: peak_memory(["-m", "benchmarks.training", network, side]) for side in (PLAIN, FAST)}
-        rows.append(Row(f"peak memory, {network}", peak[FAST] / peak[PLAIN], 0.7, 0.5,
-                        f"{peak[FAST] / 2 ** 20:.0f} against {peak[PLAIN] / 2 ** 20:.0f} MiB", least=True))
-    return rows
+        yield Row(f"peak memory, {network}", [peak[FAST] / peak[PLAIN]], 0.7, 0.5,
+                  f"{peak[FAST] / 2 ** 20:.0f} against {peak[PLAIN] / 2 ** 20:.0f} MiB", least=True)
 
 
 if __name__ == "__main__":

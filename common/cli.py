@@ -23,7 +23,8 @@ INTERRUPTED = 130
 class Parser(argparse.ArgumentParser):
     """ArgumentParser whose errors are one line and whose help shows the defaults.
 
-    names: of the settings that the flags of all parsers which have parsed stand for.
+    A flag that takes several values may be given several times, and has all of them. names: of the settings that the
+    flags of all parsers which have parsed stand for.
     """
 
     names: set[str] = set()
@@ -37,6 +38,12 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("formatter_class", HelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
+        self.register("action", "several", Several)
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
+        """As argparse does, but of a flag with several values none is lost where it is given twice."""
+        several = args and args[0].startswith("-") and kwargs.get("nargs") in ("+", "*")
+        return super().add_argument(*args, **{**({"action": "several"} if several else {}), **kwargs})
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
                    ) -> argparse.Namespace:
@@ -53,6 +60,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {shown(message)} (--help lists the flags)\n")
+
+
+class Several(argparse.Action):
+    """The values of every time a flag is given; they take the place of its default."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        before = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, [*([] if before is self.default else before or []), *values])
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -108,7 +124,7 @@ def run_command(prog: str, description: str, modules: Iterable[str], argv: list[
         importlib.import_module(module).add_parser(subparsers)
     args = parser.parse_args(argv)
     setup_logging()
-    with stoppable():
+    with stoppable(), settings_as_flags(Parser.names):
         return args.run(args)
 
 

@@ -11,7 +11,7 @@ Place = Tuple[int, int]  # identity, position in its list of files
 
 
 class ContentHashes:
-    """The hash (`batches.Batch`) and the place of every packed image, in 12 bytes each."""
+    """The hash (`PreparedFiles`) and the place of every packed image, in 12 bytes each."""
 
     def __init__(self) -> None:
         self._hashes, self._positions = array.array("q"), array.array("I")

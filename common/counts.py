@@ -57,9 +57,10 @@ def notes_as_dict(notes: Mapping[str, Sequence[str]]) -> dict[str, dict]:
             if names}
 
 
-def warn_of(log: logging.Logger, what: str, names: Sequence[str], count: int, report: Path | str) -> None:
-    """Log the first names of a kind, a line each, and how many more there are, which the report has."""
+def warn_of(log: logging.Logger, what: str, names: Sequence[str], count: int, report: Path | None) -> None:
+    """Log the first names of a kind, a line each, and how many more there are, which the report has where there is
+    one."""
     for name in names[:MOST_LINES]:
         log.warning("%s: %s", what, name)
     if count > MOST_LINES:
-        log.warning("%s: %d more, see %s", what, count - MOST_LINES, report)
+        log.warning("%s: %d more%s", what, count - MOST_LINES, f", see {report}" if report else "")

@@ -19,7 +19,7 @@ def read_calibration(path: Path, count: int, held_out: int, size: tuple[int, int
     with open_face_set(path) as faces:
         there = len(faces.names)
         if there < FEWEST:
-            raise UserError(f"--int8 {path}: holds {there} images; {FEWEST} are needed at least, and hundreds are "
+            raise UserError(f"`int8` {path}: holds {there} images; {FEWEST} are needed at least, and hundreds are "
                             "better")
         order = np.random.RandomState(SEED).permutation(there)[:count + held_out]
         pixels = []
@@ -29,7 +29,7 @@ def read_calibration(path: Path, count: int, held_out: int, size: tuple[int, int
             except ImageError as error:
                 raise DataError(f"{path}: {faces.names[number]} {error}") from None
             if image.shape[:2] != tuple(size):
-                raise UserError(f"--int8 {path}: {faces.names[number]} is {image.shape[0]}x{image.shape[1]}, the model "
+                raise UserError(f"`int8` {path}: {faces.names[number]} is {image.shape[0]}x{image.shape[1]}, the model "
                                 f"takes {size[0]}x{size[1]}")
             pixels.append(image)
     images = np.ascontiguousarray(np.stack(pixels).transpose(0, 3, 1, 2), dtype=np.float32)

@@ -59,19 +59,19 @@ def open_checkpoint(prefix: str, epoch: int, image_size: tuple[int, int], layer:
     try:
         dimension = check_parameters(symbol, arguments, auxiliary, (1, 3, *image_size))
     except UserError as error:
-        raise UserError(f"--model {name}: {error}; --image-size H,W says what it takes") from None
+        raise UserError(f"`model` {name}: {error}; `image_size` H,W says what it takes") from None
     return Checkpoint(name, checkpoint_digest(prefix, epoch), layer, symbol, arguments, auxiliary, image_size,
                       dimension)
 
 
 def _embedding(prefix: str) -> str:
     """The name of the layer whose output is the embedding."""
-    symbol = read_symbol(prefix, "--model")
+    symbol = read_symbol(prefix, "`model`")
     if f"{EMBEDDING}_output" in symbol.get_internals().list_outputs():
         return EMBEDDING
     outputs = symbol.list_outputs()
     if len(outputs) > 1 or any(word in outputs[0] for word in CLASSIFIERS):
-        raise UserError(f"{prefix}-symbol.json: has no layer {EMBEDDING} and gives {', '.join(outputs[:4])}; --layer "
+        raise UserError(f"{prefix}-symbol.json: has no layer {EMBEDDING} and gives {', '.join(outputs[:4])}; `layer` "
                         "NAME says which layer is the embedding")
     return outputs[0]
 

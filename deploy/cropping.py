@@ -24,7 +24,7 @@ def crop_size(args: argparse.Namespace, model: ServedModel, images: ImageSet) ->
         return known or SIZE
     size = common_size(images) or SIZE
     if size != SIZE and images.size is None:
-        log.warning("%s: the images are taken for aligned crops of %dx%d; --detector MODELDIR cuts faces out of "
+        log.warning("%s: the images are taken for aligned crops of %dx%d; `detector` MODELDIR cuts faces out of "
                     "photographs", images.path, *size)
     return size
 
@@ -34,11 +34,11 @@ def open_embedder(args: argparse.Namespace, model: ServedModel, size: tuple[int,
     try:
         return model.embedder(size)
     except UserError as error:
-        if args.image_size or size == model.image_size or str(error).startswith("--devices"):
+        if args.image_size or size == model.image_size or str(error).startswith("`devices`"):
             raise
         if args.detector:
-            raise UserError(f"{error}; --image-size H,W says what it takes") from None
-        raise UserError(f"{error}; --detector MODELDIR cuts faces out of photographs, in the size that --image-size "
+            raise UserError(f"{error}; `image_size` H,W says what it takes") from None
+        raise UserError(f"{error}; `detector` MODELDIR cuts faces out of photographs, in the size that `image_size` "
                         "says") from None
 
 

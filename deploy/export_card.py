@@ -83,10 +83,10 @@ def check_model_name(folder: Path, image_size: tuple[int, int]) -> None:
     name = Path(folder).absolute().name
     if not name or not name[0].isalnum() or not all(letter.isalnum() or letter in "._-" for letter in name) \
             or not name.isascii() or len(name) > 128:
-        raise UserError(f"--insightface {folder}: its last part is the model's name: letters, digits, dots, hyphens "
+        raise UserError(f"`insightface` {folder}: its last part is the model's name: letters, digits, dots, hyphens "
                         "and underscores, as in ~/.insightface/models/mine")
     if image_size != (112, 112):
-        raise UserError(f"--insightface {folder}: InsightFace knows a recognition model by images of 112x112, not of "
+        raise UserError(f"`insightface` {folder}: InsightFace knows a recognition model by images of 112x112, not of "
                         f"{image_size[0]}x{image_size[1]}; leave the flag out")
 
 

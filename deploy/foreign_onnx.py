@@ -22,7 +22,7 @@ def adopt(model: OnnxModel, image_size: tuple[int, int]) -> tuple[bytes, Differe
     image_size; RunError where the embeddings are not the same.
     """
     if model.image_size is not None and model.image_size != tuple(image_size):
-        raise UserError(f"--model {model.path}: takes images of {model.image_size[0]}x{model.image_size[1]}, not of "
+        raise UserError(f"`model` {model.path}: takes images of {model.image_size[0]}x{model.image_size[1]}, not of "
                         f"{image_size[0]}x{image_size[1]}")
     made = onnx.load_model_from_string(model.content)
     graph = made.graph
@@ -46,10 +46,10 @@ def adopt(model: OnnxModel, image_size: tuple[int, int]) -> tuple[bytes, Differe
         raise
     except Exception as error:  # of classes that onnxruntime does not export
         told = " ".join(str(error).split())[:150]
-        raise UserError(f"--model {model.path}: does not compute several images at once ({told}); export it with a "
+        raise UserError(f"`model` {model.path}: does not compute several images at once ({told}); export it with a "
                         "free batch") from None
     if check.relative > LARGEST:
-        raise RunError(f"--model {model.path}: differs from itself on {check.images} drawn images ({check}); nothing "
+        raise RunError(f"`model` {model.path}: differs from itself on {check.images} drawn images ({check}); nothing "
                        "was written")
     return content, check
 
@@ -62,7 +62,7 @@ def _as_it_was(model: OnnxModel) -> Run:
         data = (images - np.float32(model.mean)) * np.float32(model.scale)
         parts = [data] if model.batch is None else [data[place:place + 1] for place in range(len(data))]
         if model.batch not in (None, 1):
-            raise UserError(f"--model {model.path}: takes {model.batch} images at once and no other number; export it "
+            raise UserError(f"`model` {model.path}: takes {model.batch} images at once and no other number; export it "
                             "with a free batch")
         return np.concatenate([_flat(run)(part) for part in parts])
     return embed

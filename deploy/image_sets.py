@@ -100,7 +100,7 @@ def _identities(path: Path) -> Source:
         return from_folder(path)
     except UserError as error:
         list_photographs(path, path / ".none")  # where there are no images at all that is the error
-        raise UserError(f"{error}; --no-labels takes every image below it, whoever it shows") from None
+        raise UserError(f"{error}; `no_labels` takes every image below it, whoever it shows") from None
 
 
 def _by_identity(path: str, source: Source) -> ImageSet:

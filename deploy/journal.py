@@ -53,7 +53,7 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             self._lines, self._values = _open(folder / ROWS), _open(folder / VALUES)
         except OSError as error:
-            raise UserError(f"{folder}: cannot be written ({error.strerror}); name another --out") from None
+            raise UserError(f"{folder}: cannot be written ({error.strerror}); name another `out`") from None
         try:
             _lock(self._lines)
         except BlockingIOError:
@@ -65,7 +65,7 @@ class Journal:
             what = difference(found, first)
             self.close()
             raise UserError(f"{folder}: holds a beginning of other embeddings ({what}); give the flags of then, "
-                            "another --out, or --overwrite to begin anew")
+                            "another `out`, or `overwrite` to begin anew")
         if found != first:
             self._lines.seek(0)
             self._lines.truncate()

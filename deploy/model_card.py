@@ -67,7 +67,7 @@ def make_card(prefix: str, epoch: int, layer: str = "fc1", image_size: tuple[int
     try:
         dimension = check_parameters(symbol, arguments, auxiliary, (1, 3, *size))
     except UserError as error:
-        raise UserError(f"--model {prefix},{epoch}: {error}; --image-size H,W says what it takes") from None
+        raise UserError(f"`model` {prefix},{epoch}: {error}; `image_size` H,W says what it takes") from None
     multiply_adds, parameters = flops_and_params(symbol, (1, 3, *size))
     return {
         "model": f"{Path(prefix).name},{epoch}", "sha256": checkpoint_digest(prefix, epoch),
@@ -150,9 +150,9 @@ def _rows_of(file: str, model: str, sha256: str) -> dict[str, Any]:
         content = json.loads(read_regular(file, LARGEST).decode("utf-8"))
         told = {str(name): rows for name, rows in content.items() if isinstance(rows, dict)}
     except FileNotFoundError:
-        raise UserError(f"--scores {file}: there is no such file") from None
+        raise UserError(f"`scores` {file}: there is no such file") from None
     except (OSError, ValueError, RecursionError, AttributeError):
-        raise UserError(f"--scores {file}: is no JSON of `eval verify --json`") from None
+        raise UserError(f"`scores` {file}: is no JSON of `eval verify --json`") from None
     found = {}
     for name, rows in told.items():
         for target, row in rows.items():
@@ -165,7 +165,7 @@ def _rows_of(file: str, model: str, sha256: str) -> dict[str, Any]:
                 "tpr_at_fpr", "false_accepts", "interval", "thresholds", "best") if isinstance(row.get(part), dict)}}
     if not found:
         others = f"{', '.join(list(told)[:4]) or 'no model'}"
-        raise UserError(f"--scores {file}: has scores of {others}, and none of this {Path(model).name} (sha256 "
+        raise UserError(f"`scores` {file}: has scores of {others}, and none of this {Path(model).name} (sha256 "
                         f"{sha256[:12]})")
     return found
 

@@ -21,9 +21,9 @@ class ServedModel:
     def __init__(self, args: argparse.Namespace) -> None:
         names = parse_models([args.model])
         if len(names) > 1:
-            raise UserError(f"--model {args.model}: is {len(names)} checkpoints; give one, as {names[-1].text}")
+            raise UserError(f"`model` {args.model}: is {len(names)} checkpoints; give one, as {names[-1].text}")
         if names[0].embeddings:
-            raise UserError(f"--model {args.model}: is embeddings made before; give the model, PREFIX,EPOCH or X.onnx")
+            raise UserError(f"`model` {args.model}: is embeddings made before; give the model, PREFIX,EPOCH or X.onnx")
         self.settings = EmbeddingSettings.of(args)
         self._opened = OpenModel(names[0], self.settings)
         self.name, self.sha256 = names[0].text, self._opened.digest
@@ -36,4 +36,4 @@ class ServedModel:
             return self._opened.embedder(size)
         except UserError as error:
             text = str(error)
-            raise UserError(text if text.startswith(("--", self.name)) else f"--model {self.name}: {text}") from None
+            raise UserError(text if text.startswith(("`", self.name)) else f"--model {self.name}: {text}") from None

@@ -11,7 +11,7 @@ from typing import Callable, Iterable, Iterator
 import numpy as np
 
 from align.cutting import CutFace, FaceCutter
-from align.mtcnn.finding import Found
+from align.mtcnn.finding import FoundFace
 from align.photographs import Picture
 from common.environment import usable_cores
 from common.errors import UserError
@@ -80,13 +80,13 @@ def face_reader(images: ImageSet, cutter: FaceCutter) -> Reader:
             return ReadImage(number, sha256, reason=str(error)), b"", None
 
     def search(looked: Iterator[tuple[ReadImage, bytes, Picture | None]]
-               ) -> Iterator[tuple[ReadImage, bytes, Picture | None, list[Found]]]:
+               ) -> Iterator[tuple[ReadImage, bytes, Picture | None, list[FoundFace]]]:
         for group in iter(lambda: list(itertools.islice(looked, GROUP)), []):
             found = iter(cutter.find([picture for _, _, picture in group if picture is not None]))
             for image, data, picture in group:
                 yield image, data, picture, next(found) if picture is not None else []
 
-    def cut(searched: tuple[ReadImage, bytes, Picture | None, list[Found]]) -> ReadImage:
+    def cut(searched: tuple[ReadImage, bytes, Picture | None, list[FoundFace]]) -> ReadImage:
         image, data, picture, found = searched
         if picture is None:
             return image
@@ -118,6 +118,6 @@ def common_size(images: ImageSet) -> tuple[int, int] | None:
     size, count = sizes.most_common(1)[0]
     if 2 * count <= sum(sizes.values()) and len(sizes) > 2:
         raise UserError(f"{images.path}: its images are of {len(sizes)} sizes, so they are no aligned crops; "
-                        "--detector MODELDIR cuts the faces out of photographs, --image-size H,W takes the crops of "
+                        "`detector` MODELDIR cuts the faces out of photographs, `image_size` H,W takes the crops of "
                         "one size")
     return size

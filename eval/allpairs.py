@@ -6,12 +6,12 @@ import csv
 import io
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common.errors import UserError
 from common.files import write_atomic
 from eval.allpairs_table import table
 from eval.arguments import (
@@ -19,19 +19,21 @@ from eval.arguments import (
     add_embedding_flags,
     add_pca_flags,
     add_rate_flags,
+    add_scores_flag,
     add_set_flags,
     check_outputs,
+    refuse_folds,
 )
 from eval.curve_rates import equal_error_rate
 from eval.embedding_file import Embeddings
 from eval.error_sources import review
 from eval.face_sets import FaceSet, open_face_set, read_groups
 from eval.failures import read_failures
-from eval.models import ModelName, parse_models
-from eval.other_set import thresholds_from
+from eval.models import parse_models
+from eval.other_set import from_elsewhere
 from eval.pair_list import write_all_scores
 from eval.pose import read_yaw, yaw_groups
-from eval.scores import project
+from eval.projection import Projection, fit_projection, told
 from eval.set_embeddings import choose_sides, embeddings_of
 from eval.set_failures import WithoutFailures, leave_out
 from eval.set_scoring import ScoredModel, labelled_pairs, score_labelled
@@ -63,11 +65,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--quality", action="store_true", help="the error as the pairs whose embeddings had the "
                         "smallest norms are left out, of all and within each group")
     add_rate_flags(parser, "1e-2,1e-3,1e-4,1e-5", "a labelled set, or a .bin")
-    parser.add_argument("--scores", metavar="DIR", help="write each pair's score to DIR/SET.csv; of several models, to "
-                        "DIR/MODEL/SET.csv")
+    add_scores_flag(parser)
     parser.add_argument("--audit", metavar="FILE.csv",
                         help="write what may be wrongly labelled: people alike, images unlike their person")
-    add_pca_flags(parser, "on all images of the set, without their labels; --folds does nothing here")
+    add_pca_flags(parser, "on the images of --threshold-from where that is given, else on those of --set itself, which "
+                  "the output says; without their labels", folds=False)
     add_embedding_flags(parser, keep=True)
     add_bootstrap_flags(parser)
     parser.set_defaults(run=run)
@@ -77,9 +79,7 @@ def run(args: argparse.Namespace) -> int:
     """Embed, score, print the table, write the files."""
     check_outputs(args, ("json", "audit"), ("scores", "embeddings"))
     models = parse_models(args.model)
-    if args.pca and args.threshold_from:
-        raise UserError("--pca with --threshold-from: each set would have a projection of its own, and thresholds are "
-                        "of one; leave --pca out, or give --threshold X")
+    refuse_folds(args)
     failures = read_failures(args.failures) if args.failures else None
     with open_face_set(Path(args.set)) as faces:
         folders = read_groups(Path(args.groups), faces.names) if args.groups else faces.folders
@@ -88,19 +88,27 @@ def run(args: argparse.Namespace) -> int:
             None if args.between else folders)
         lost = leave_out(failures, faces.names, faces.labels, faces.people, folders, sides,
                          args.between or "") if failures else None
-        fixed = [_fixed(model, args) for model in models]
-        made = [_projected(embeddings_of(model, faces, args, failures.images if failures else ()), args.pca)
-                for model in models]
+        others = [from_elsewhere(model, args) for model in models]
+        plain = [embeddings_of(model, faces, args, failures.images if failures else ()) for model in models]
+    projections = [other.projection or (fit_projection(one.embeddings, args.pca, args.set) if args.pca else None)
+                   for other, one in zip(others, plain)]
+    made = [replace(one, embeddings=projection.apply(one.embeddings)) if projection else one
+            for one, projection in zip(plain, projections)]
     pairs = labelled_pairs(faces.labels, faces.people, lost.sides if lost else sides,
                            groups if groups is not None and (groups != "").any() else None, args.bootstrap, args.seed)
-    results = [score_labelled(model.text, one.embeddings, pairs, args.fpr, one.norms if args.quality else None, points)
-               for model, one, points in zip(models, made, fixed)]
+    results = [score_labelled(model.text, one.embeddings, pairs, args.fpr, one.norms if args.quality else None,
+                              other.thresholds)
+               for model, one, other in zip(models, made, others)]
     print(table(results))
+    for model, projection in zip(models, projections):
+        if projection:
+            print(f"{model.text}: {told(projection, args.set)}")
     for result in results if lost else ():
         print(f"{result.model}: {_readings(lost, result)}")
     if args.json:
-        write_atomic(args.json, json.dumps({result.model: {args.set: _row(result, results[0], one, lost, args)}
-                                            for result, one in zip(results, made)}, indent=1) + "\n")
+        rows = {result.model: {args.set: _row(result, results[0], one, lost, projection, args)}
+                for result, one, projection in zip(results, made, projections)}
+        write_atomic(args.json, json.dumps(rows, indent=1) + "\n")
     if args.audit:
         _write_review(args.audit, made[0].embeddings, faces)
     for model, one in zip(models, made) if args.scores else ():
@@ -109,32 +117,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _fixed(model: ModelName, args: argparse.Namespace) -> list[tuple[str, float | None, float]]:
-    if args.threshold is not None:
-        return [("", None, args.threshold)]
-    return thresholds_from(model, args.threshold_from, args) if args.threshold_from else []
-
-
-def _projected(made: Embeddings, components: int | None) -> Embeddings:
-    if not components:
-        return made
-    most = min(made.embeddings.shape)
-    if components > most:
-        raise UserError(f"--pca {components}: 1 to {most} components are possible with {len(made.names)} embeddings of "
-                        f"{made.embeddings.shape[1]} numbers")
-    log.info("--pca %d: fitted on the set's own images", components)
-    return Embeddings(project(made.embeddings, components), made.norms, made.names, made.labels, made.meta)
-
-
 def _readings(lost: WithoutFailures | None, result: ScoredModel) -> Any:
     return lost.readings(result.points, len(result.scored.genuine)) if lost else None
 
 
 def _row(result: ScoredModel, first: ScoredModel, made: Embeddings, lost: WithoutFailures | None,
-         args: argparse.Namespace) -> dict[str, Any]:
+         projection: Projection | None, args: argparse.Namespace) -> dict[str, Any]:
     row = {**result.as_row(None if result is first else first), "set": args.set, "between": args.between or "",
            "model_sha256": made.digest_of("model"), "set_sha256": made.digest_of("set"), "flip": not args.no_flip,
-           "layer": args.layer, "pca": args.pca, "bootstrap": args.bootstrap, "seed": args.seed}
+           "layer": args.layer, "pca": args.pca,
+           "pca_fitted_on": projection.fitted_on if projection else None, "bootstrap": args.bootstrap,
+           "seed": args.seed}
     return {**row, "failures": _readings(lost, result).as_row()} if lost else row
 
 

@@ -9,6 +9,7 @@ from common.cli import at_least
 from common.errors import UserError
 from inference.engine import ENGINES
 
+FOLDS = 10
 MODEL_HELP = ("PREFIX,EPOCH, as runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params; PREFIX,1|2|3 "
               "or PREFIX for several or all epochs; X.onnx; X.npz, embeddings made before")
 
@@ -65,8 +66,8 @@ def add_embedding_flags(parser: argparse.ArgumentParser, keep: bool = False) -> 
                             "takes too; those that are there of the same model and set are not made again")
 
 
-def add_rate_flags(parser: argparse.ArgumentParser, fpr: str, source: str) -> None:
-    """Where rates are wanted; source: what --threshold-from takes."""
+def add_rate_flags(parser: argparse.ArgumentParser, fpr: str, source: str, failures: bool = True) -> None:
+    """Where rates are wanted; source: what --threshold-from takes; failures: also --failures."""
     parser.add_argument("--json", metavar="FILE", help="write the numbers there too, by model and set")
     parser.add_argument("--fpr", type=fpr_list, default=fpr, metavar="RATE[,RATE...]",
                         help="false positive rates at which TPR is given; the first is the JSON's tpr")
@@ -75,15 +76,32 @@ def add_rate_flags(parser: argparse.ArgumentParser, fpr: str, source: str) -> No
                        help="give the rates at this squared distance too")
     fixed.add_argument("--threshold-from", metavar="SET", help="give the rates too at the thresholds that have each "
                        f"--fpr on this set: {source}")
+    if not failures:
+        return
     parser.add_argument("--failures", metavar="FILE", help="faces that could not be had, counted as errors beside the "
                         "rates without them: a list of images, a table, or align-report.json")
 
 
-def add_pca_flags(parser: argparse.ArgumentParser, fitted: str) -> None:
-    """--pca and --folds; fitted: on what the projection is."""
+def add_pca_flags(parser: argparse.ArgumentParser, fitted: str, folds: bool = True) -> None:
+    """--pca and --folds; fitted: on what the projection is; folds: whether the command's pairs have folds."""
     parser.add_argument("--pca", type=at_least(1), metavar="N",
                         help=f"project embeddings on N principal components, fitted {fitted}")
-    parser.add_argument("--folds", type=at_least(2), default=10, metavar="N", help="folds of the accuracy and of --pca")
+    parser.add_argument("--folds", type=at_least(2), default=FOLDS, metavar="N",
+                        help="folds of the accuracy and of --pca" if folds else
+                        f"all pairs have no folds: {FOLDS}, as other commands have it, changes nothing, others are "
+                        "refused")
+
+
+def refuse_folds(args: argparse.Namespace) -> None:
+    """UserError where --folds was given to a command whose pairs have none."""
+    if args.folds != FOLDS:
+        raise UserError(f"--folds {args.folds}: all pairs of a set have no folds; leave --folds out (verify has them)")
+
+
+def add_scores_flag(parser: argparse.ArgumentParser, name: str = "SET") -> None:
+    """--scores; name: of a file, without its ending."""
+    parser.add_argument("--scores", metavar="DIR", help=f"write each pair's score to DIR/{name}.csv; of several "
+                        f"models, to DIR/MODEL/{name}.csv")
 
 
 def add_bootstrap_flags(parser: argparse.ArgumentParser) -> None:

@@ -73,14 +73,14 @@ def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr
     lost = np.zeros(len(same), bool)
     for name in failures.images:
         if not (name.isascii() and name.isdigit() and int(name) < 2 * len(same)):
-            raise UserError(f"--failures {failures.path}: {name[:60]!r} is no image of a .bin; they go by their "
+            raise UserError(f"`failures` {failures.path}: {name[:60]!r} is no image of a .bin; they go by their "
                             f"places, 0 to {2 * len(same) - 1}, and pairs that are not in it by left,right,same")
         lost[int(name) // 2] = True
     kept, kind = ~lost, np.asarray(same, bool)
     try:
         check_pairs(kind[kept], folds)
     except UserError as error:
-        raise UserError(f"--failures {failures.path}: without these, {error}") from None
+        raise UserError(f"`failures` {failures.path}: without these, {error}") from None
     given = np.array(failures.pairs, bool)
     lost_genuine, lost_impostors = int((lost & kind).sum() + given.sum()), int((lost & ~kind).sum() + (~given).sum())
     genuine, pairs = int((kept & kind).sum()), int(kept.sum())
@@ -108,7 +108,7 @@ def lost_faces(failures: Failures, names: Sequence[str], labels: np.ndarray, peo
     """Whom a list of images means, by the images' paths below the set's folder or their keys. UserError for a list of
     pairs, or an image whose person is not known: neither in the set, nor in a folder, nor with a label."""
     if failures.pairs:
-        raise UserError(f"--failures {failures.path}: lists pairs; a labelled set needs images, a line each or in a "
+        raise UserError(f"`failures` {failures.path}: lists pairs; a labelled set needs images, a line each or in a "
                         "column path")
     places = {name: number for number, name in enumerate(names)}
     numbers = {name: number for number, name in enumerate(people)}
@@ -120,7 +120,7 @@ def lost_faces(failures: Failures, names: Sequence[str], labels: np.ndarray, peo
             continue
         person = label or (parts[0] if len(parts) > 1 else "")
         if not person:
-            raise UserError(f"--failures {failures.path}: {name[:60]!r} is not in the set, and nothing says whose "
+            raise UserError(f"`failures` {failures.path}: {name[:60]!r} is not in the set, and nothing says whose "
                             "image it is; give its path below the set's folder, PERSON/..., or a column label")
         found.append(numbers.setdefault(person, len(numbers)))
         groups.append("/".join(parts[1:-1]))

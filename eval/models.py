@@ -33,7 +33,7 @@ class ModelName:
         return f"{Path(self.prefix).name}-{self.epoch:04d}" if self.prefix else Path(self.onnx or self.embeddings).stem
 
 
-def parse_models(texts: Sequence[str], flag: str = "--model") -> list[ModelName]:
+def parse_models(texts: Sequence[str], flag: str = "`model`") -> list[ModelName]:
     """`PREFIX,EPOCH`; `PREFIX,1|2|3` several epochs and `PREFIX` all of them, as in InsightFace's script; `X.onnx`;
     `X.npz`. UserError for anything else, and for a model that is named twice."""
     models: list[ModelName] = []

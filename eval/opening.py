@@ -61,8 +61,8 @@ class OpenModel:
         if name.onnx:
             self._onnx = read_onnx(name.onnx)
             if settings.layer not in (LAYER, self._onnx.output):
-                raise UserError(f"--layer {settings.layer}: {name.text} is an ONNX file with one output, "
-                                f"{self._onnx.output}; leave --layer out")
+                raise UserError(f"`layer` {settings.layer}: {name.text} is an ONNX file with one output, "
+                                f"{self._onnx.output}; leave `layer` out")
             self.digest = self._onnx.sha256
             raw = (self._onnx.mean, self._onnx.scale) == (0.0, 1.0)
             log.info("%s: RGB pixels go in %s, by the names of its first nodes as InsightFace's loader has it",

@@ -21,14 +21,14 @@ def read_pair_embeddings(model: ModelName, target: VerificationSet, settings: Em
     made = load_embeddings(model.embeddings) if given is None else given
     digest = made.digest_of("set")
     if digest is not None and digest != target.digest:
-        raise UserError(f"--model {model.text}: is of another set than {target.path}: its embeddings are of "
+        raise UserError(f"`model` {model.text}: is of another set than {target.path}: its embeddings are of "
                         f"{_named(made.meta['set'])}")
     if made.meta.get("flip", settings.flip) != settings.flip:
-        raise UserError(f"--model {model.text}: was made {'without' if settings.flip else 'with'} mirror images; "
-                        f"{'give' if settings.flip else 'leave out'} --no-flip")
+        raise UserError(f"`model` {model.text}: was made {'without' if settings.flip else 'with'} mirror images; "
+                        f"{'give' if settings.flip else 'leave out'} `no_flip`")
     rows = _rows(made, target)
     if rows is None:
-        raise UserError(f"--model {model.text}: holds {len(made.names)} embeddings, and not one for each of the "
+        raise UserError(f"`model` {model.text}: holds {len(made.names)} embeddings, and not one for each of the "
                         f"{len(target.order)} images of {target.path}")
     views = None if made.view_norms is None else made.view_norms[rows]
     return Embeddings(made.embeddings[rows], made.norms[rows], places(target), None, made.meta, views)
@@ -45,7 +45,7 @@ def embed_pairs(model: OpenModel, target: VerificationSet, settings: EmbeddingSe
     try:
         embedder = model.embedder(target.image_size)
     except UserError as error:
-        raise UserError(f"{target.path} with --model {model.name.text}: {error}") from None
+        raise UserError(f"{target.path} with `model` {model.name.text}: {error}") from None
     made = [array[target.order] for array in
             embed_views(embedder, target.batches(embedder.batch_size, True), settings.flip)]
     embeddings = Embeddings(made[0], made[1], places(target), None,

@@ -18,22 +18,24 @@ MOST = 20_000_000  # pairs; a line has some 60 bytes
 ROWS = 64  # images of the left side at once
 
 
-def write_all_scores(path: PathLike, made: Embeddings, pairs: LabelledPairs) -> None:
+def write_all_scores(path: PathLike, made: Embeddings, pairs: LabelledPairs, second: np.ndarray | None = None) -> None:
     """The table of `score_file`, fold left empty, for every pair that `pairs` scores, each once, in the set's order.
 
-    UserError for more than MOST pairs.
+    second: (N, D), what the second image of a pair is scored by, where that is not `made`. UserError for more than
+    MOST pairs.
     """
     left, right = pairs.sides
+    second = made.embeddings if second is None else second
     total = len(left) * (len(left) - 1) // 2 if right is None else len(left) * len(right)
     if total > MOST:
-        raise UserError(f"--scores: {total} pairs are more than the {MOST} that a file is written of; score a part of "
-                        "the set, or groups of it (--between)")
+        raise UserError(f"`scores`: {total} pairs are more than the {MOST} that a file is written of; score a part of "
+                        "the set, or groups of it (`between`)")
     names = [_quoted(name) for name in made.names.tolist()]
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", errors="surrogateescape") as stream, \
             meter(total, str(path), "pairs") as bar:
         stream.write(",".join(COLUMNS) + "\n")
         number = 0
-        for rows, columns, cosines in _blocks(made.embeddings, left, right):
+        for rows, columns, cosines in _blocks(made.embeddings, second, left, right):
             number = _write(stream, rows, columns, cosines, pairs.labels, names, made.norms, number)
             bar.update(len(cosines))
     meta = {"model": made.meta.get("model"), "set": made.meta.get("set"), "layer": made.meta.get("layer"),
@@ -41,14 +43,15 @@ def write_all_scores(path: PathLike, made: Embeddings, pairs: LabelledPairs) -> 
     write_atomic(Path(path).with_suffix(".json"), json.dumps(meta, indent=1, sort_keys=True) + "\n")
 
 
-def _blocks(unit: np.ndarray, left: np.ndarray, right: np.ndarray | None) -> Iterator[tuple[np.ndarray, ...]]:
-    """Images on the left, on the right, and cosines, pair by pair."""
+def _blocks(unit: np.ndarray, second: np.ndarray, left: np.ndarray,
+            right: np.ndarray | None) -> Iterator[tuple[np.ndarray, ...]]:
+    """Images on the left, on the right, and cosines, pair by pair; no image with itself."""
     other = left if right is None else right
     for first in range(0, len(left), ROWS):
         rows = left[first:first + ROWS]
-        cosines = unit[rows] @ unit[other].T
-        which = np.arange(len(other))[None] > first + np.arange(len(rows))[:, None] if right is None else np.ones(
-            cosines.shape, bool)
+        cosines = unit[rows] @ second[other].T
+        which = np.arange(len(other))[None] > first + np.arange(len(rows))[:, None] if right is None else (
+            rows[:, None] != other[None])
         one, two = np.nonzero(which)
         yield rows[one], other[two], cosines[one, two]
 

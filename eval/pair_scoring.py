@@ -107,7 +107,7 @@ def _sets_of(model: ModelName, given: Embeddings, sets: Sequence[VerificationSet
     for target in found:
         read_pair_embeddings(model, target, embedding, given)
     if not found:
-        raise UserError(f"--model {model.text}: is of none of these sets; its embeddings are of "
+        raise UserError(f"`model` {model.text}: is of none of these sets; its embeddings are of "
                         f"{given.meta['set'].get('path') or given.digest_of('set')}")
     return found
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from common.files import atomic_path
 
 if TYPE_CHECKING:
-    from eval.robustness import Setting
+    from eval.robustness_curve import Setting
 
 KINDS = (("shift", "shift, pixels", 0.0), ("rotate", "rotation, degrees", 0.0), ("scale", "scale", 1.0))
 

@@ -27,7 +27,7 @@ def check_components(components: int, dimension: int, pairs: int, folds: int) ->
     """UserError where embeddings of so many pairs outside a fold have not so many principal components."""
     most = min(dimension, 2 * (pairs - int(np.diff(fold_bounds(pairs, folds)).max())))
     if not 1 <= components <= most:
-        raise UserError(f"--pca {components}: 1 to {most} components are possible with {dimension}-d embeddings of "
+        raise UserError(f"`pca` {components}: 1 to {most} components are possible with {dimension}-d embeddings of "
                         f"{pairs} pairs in {folds} folds")
 
 
@@ -48,13 +48,6 @@ def projected_scores(embeddings: np.ndarray, components: int, folds: int) -> np.
         _, directions = np.linalg.eigh(centred.T @ centred)  # ascending
         scores[fold] = pair_scores(normalise((embeddings - mean) @ directions[:, -components:]))
     return scores
-
-
-def project(embeddings: np.ndarray, components: int) -> np.ndarray:
-    """(N, components) of (N, D) on their own principal components, centred, normalised again; float32."""
-    from sklearn.decomposition import PCA  # takes a second to import, and only this needs it
-
-    return normalise(PCA(components, svd_solver="full").fit_transform(embeddings)).astype(np.float32)
 
 
 def held_out(scores: np.ndarray) -> np.ndarray:

@@ -29,19 +29,19 @@ def choose_sides(args: argparse.Namespace, labels: np.ndarray,
     else:
         named = [part.strip() for part in args.between.split(",")]
         if len(named) != 2 or not all(named):
-            raise UserError(f"--between {args.between}: expected two groups, e.g. frontal,profile")
+            raise UserError(f"`between` {args.between}: expected two groups, e.g. frontal,profile")
         for name in named:
             if name not in set(groups.tolist()):
                 there = sorted(set(groups.tolist()) - {""})
-                raise UserError(f"--between {args.between}: no image is of the group {name}; there "
-                                f"{'are ' + ', '.join(there[:8]) if there else 'are no groups: give --groups'}")
+                raise UserError(f"`between` {args.between}: no image is of the group {name}; there "
+                                f"{'are ' + ', '.join(there[:8]) if there else 'are no groups: give `groups`'}")
         one, other = (np.flatnonzero(groups == name) for name in named)
         sides = (one, None) if named[0] == named[1] else (one, other)
     left, right = sides
     genuine, impostors = count_pairs(Side(np.empty(0), labels[left]),
                                      None if right is None else Side(np.empty(0), labels[right]))
     if not genuine or not impostors:
-        raise UserError(f"--set {args.set}: has {genuine} genuine and {impostors} impostor pairs; both are "
+        raise UserError(f"`set` {args.set}: has {genuine} genuine and {impostors} impostor pairs; both are "
                         "needed")
     return sides
 
@@ -78,13 +78,13 @@ def _read(model: ModelName, faces: FaceSet, settings: EmbeddingSettings, failed:
     if not np.array_equal(made.names, np.array(faces.names)):
         lacking = sorted(set(faces.names) - set(made.names.tolist()))
         if len(lacking) + len(made.names) == len(faces.names):
-            raise UserError(f"--model {model.text}: lacks {len(lacking)} images of --set {faces.path}, as "
-                            f"{lacking[0]}; list them with --failures (X.failures.csv, which deploy embed writes)")
-        raise UserError(f"--model {model.text}: holds {len(made.names)} embeddings of other images than --set "
+            raise UserError(f"`model` {model.text}: lacks {len(lacking)} images of `set` {faces.path}, as "
+                            f"{lacking[0]}; list them with `failures` (X.failures.csv, which deploy embed writes)")
+        raise UserError(f"`model` {model.text}: holds {len(made.names)} embeddings of other images than `set` "
                         f"{faces.path}, which has {len(faces.names)}")
     if made.meta.get("flip", settings.flip) != settings.flip:
-        raise UserError(f"--model {model.text}: was made {'without' if settings.flip else 'with'} mirror images; "
-                        f"{'give' if settings.flip else 'leave out'} --no-flip")
+        raise UserError(f"`model` {model.text}: was made {'without' if settings.flip else 'with'} mirror images; "
+                        f"{'give' if settings.flip else 'leave out'} `no_flip`")
     told = made.digest_of("set")
     if told is None:
         log.warning("%s: does not say of which set it is; names and their order are those of %s", model.text,
@@ -93,7 +93,7 @@ def _read(model: ModelName, faces: FaceSet, settings: EmbeddingSettings, failed:
         with meter(len(faces.names), f"{faces.path}: sha256", "images") as bar:
             ours = faces.digest(bar.update)
         if told != ours:
-            raise UserError(f"--model {model.text}: is of other images than --set {faces.path} holds now, though of "
+            raise UserError(f"`model` {model.text}: is of other images than `set` {faces.path} holds now, though of "
                             "the same names; make it anew")
     return made
 

@@ -42,6 +42,6 @@ def leave_out(failures: Failures, names: Sequence[str], labels: np.ndarray, peop
     kept = (first[~lost.failed[first]], None if second is None else second[~lost.failed[second]])
     now = count_pairs(*make_sides(np.empty(len(labels)), labels, kept))
     if not all(now):
-        raise UserError(f"--failures {failures.path}: without these, {now[0]} genuine and {now[1]} impostor pairs are "
+        raise UserError(f"`failures` {failures.path}: without these, {now[0]} genuine and {now[1]} impostor pairs are "
                         "left; both are needed")
     return WithoutFailures(kept, was[0] - now[0], was[1] - now[1])

@@ -14,6 +14,7 @@ from eval.arguments import (
     add_model_flag,
     add_pca_flags,
     add_rate_flags,
+    add_scores_flag,
     check_outputs,
 )
 from eval.best_epoch import best_epochs
@@ -49,8 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_model_flag(parser)
     parser.add_argument("--bins", required=True, nargs="+", metavar="FILE.bin", help="verification sets")
     add_rate_flags(parser, "1e-3", "a .bin")
-    parser.add_argument("--scores", metavar="DIR", help="write each pair's score to DIR/SET.csv; of several models, to "
-                        "DIR/MODEL/SET.csv")
+    add_scores_flag(parser)
     add_pca_flags(parser, "on the other folds")
     add_embedding_flags(parser, keep=True)
     add_bootstrap_flags(parser)

@@ -92,7 +92,9 @@ def from_csv(path: PathLike, root: PathLike) -> Source:
 
 def _unnamed(fields: Sequence[str]) -> Sequence[str] | None:
     images = list(map(is_image_name, fields))
-    return {(True, False): ("path", "identity"), (False, True): ("identity", "path")}.get(tuple(images))
+    if sorted(images) != [False, True]:
+        return None
+    return ("path", "identity") if images[0] else ("identity", "path")
 
 
 def geometry(entry: bytes) -> tuple[bytes, list[float] | None]:

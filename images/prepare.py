@@ -83,7 +83,7 @@ def read_file(path: PathLike, lookup: NameLookup | None = None) -> bytes:
         found = lookup.find(os.fsdecode(path)) if lookup is not None and isinstance(error, FileNotFoundError) else None
         if found is not None and not os.path.islink(path):
             return read_file(found)
-        number = getattr(error, "errno", None)
+        number = getattr(error, "errno", 0)
         if number == errno.ENOENT and os.path.islink(path):
             raise Unusable("broken link") from None
         raise Unusable(NAMES.get(number) or f"cannot be read ({getattr(error, 'strerror', None) or error})") from None

@@ -49,8 +49,8 @@ class Source:
     _bytes: bytearray = field(default_factory=bytearray)
     _ends: array.array = field(default_factory=lambda: array.array("Q", [0]))
     _groups: array.array = field(default_factory=lambda: array.array("I"))
-    _order: np.ndarray | None = None
-    _first: np.ndarray | None = None
+    _order: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # both by `finish`
+    _first: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
 
     @property
     def images(self) -> int:
@@ -143,7 +143,8 @@ def from_folder(folder: PathLike) -> Source:
     folder = os.path.normpath(os.fspath(folder))
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: there is no such folder")
-    source, loose, names = Source(folder, os.fsencode(folder) + b"/"), [], []
+    source, loose = Source(folder, os.fsencode(folder) + b"/"), []
+    names: list[str] = []  # of the identities
     below: list[set[bytes]] = []  # of each identity, the folders its images are in
     listed = [entry for entry in _scan(os.fsencode(folder), folder, source) if not entry.name.startswith(b".")]
     top = _identity(os.fsencode(folder))

@@ -28,7 +28,7 @@ class Images(Protocol):
 
 
 @dataclass(frozen=True)
-class Model:
+class CheckpointSpec:
     """A checkpoint and how to run it; images: at most so many of an identity are used."""
 
     prefix: str
@@ -42,7 +42,7 @@ class Model:
 class MeanEmbedder:
     """A model ready for images of (height, width); UserError where it cannot be loaded or takes other ones."""
 
-    def __init__(self, model: Model, image_size: tuple[int, int]) -> None:
+    def __init__(self, model: CheckpointSpec, image_size: tuple[int, int]) -> None:
         check_environment()
         from common.devices import parse_devices
         from inference.embedder import Embedder

@@ -78,7 +78,7 @@ def _mobilefacenet(name: str, head: str, seeds: int, *more: str) -> System:
 # What the pilots on a part of the people said: docs/pose-study.md.
 BATCH = ("--per-batch-size", "64", "--lr-mode", "cosine")
 SOFTMAX = (*BATCH, "--loss-type", "0", "--fc7-lr-mult", "1", "--lr", "0.05", "--warmup", "40", "--max-steps", "500")
-ARCFACE = (*BATCH, "--margin-s", "16", "--margin-m", "0.1", "--lr", "0.02", "--warmup", "20", "--max-steps", "1000")
+ARCFACE = (*BATCH, "--margin-s", "16", "--margin-m", "0.2", "--lr", "0.01", "--warmup", "20", "--max-steps", "1000")
 MAIN = (_mobilefacenet("gdc-fasterfc", "GDC", 3), _mobilefacenet("fc-fasterfc", "FC", 3),
         _mobilefacenet("gap-fasterfc", "GAP", 3), _mobilefacenet("gnap-fasterfc", "GNAP", 3))
 PLAIN = (System("gdc", ("--preset", "mobilefacenet"), 2), System("gnap", ("--preset", "mobilefacenet+"), 2))

@@ -58,8 +58,9 @@ def _embed(embedder: Embedder, faces: FaceSet, how: Misalignment) -> tuple[np.nd
 
 
 def _score(unit: np.ndarray, faces: FaceSet, left: np.ndarray, right: np.ndarray | None) -> AllPairs:
-    sides = [None if side is None else Side(unit[side], faces.labels[side]) for side in (left, right)]
-    return score_all_pairs(sides[0], sides[1], len(left) * len(left if right is None else right))
+    side = Side(unit[left], faces.labels[left])
+    other = None if right is None else Side(unit[right], faces.labels[right])
+    return score_all_pairs(side, other, len(left) * len(left if right is None else right))
 
 
 def _rates(scored: AllPairs, plan: Plan) -> dict[str, Any]:

@@ -35,13 +35,16 @@ def rates_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
             f"protocol TPR at {rates[0]}", "protocol accuracy"]
     rows = []
     for name, runs in results.items():
-        pick = [lambda run, rate=rate: run["scores"]["frontal-profile"]["tpr"][rate] for rate in rates]
-        pick += [lambda run: run["scores"]["frontal-profile"]["eer"],
-                 lambda run: run["scores"]["frontal-frontal"]["tpr"][rates[0]],
-                 lambda run: run["scores"]["protocol"]["tpr"][rates[0]],
-                 lambda run: run["scores"]["protocol"]["accuracy"]]
-        rows.append([name, str(len(runs)), *(_spread([of(run) for run in runs]) for of in pick)])
+        columns = zip(*(_rates_of(run["scores"], rates) for run in runs))
+        rows.append([name, str(len(runs)), *(_spread(list(column)) for column in columns)])
     return markdown(head, rows)
+
+
+def _rates_of(scores: Mapping[str, Any], rates: Sequence[str]) -> list[float]:
+    """A run's numbers for a row of `rates_table`."""
+    across, protocol = scores["frontal-profile"], scores["protocol"]
+    return [*(across["tpr"][rate] for rate in rates), across["eer"], scores["frontal-frontal"]["tpr"][rates[0]],
+            protocol["tpr"][rates[0]], protocol["accuracy"]]
 
 
 def differences_table(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: str) -> str:

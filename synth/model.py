@@ -11,7 +11,7 @@ from synth.identity import Person
 
 
 @dataclass(frozen=True)
-class Model:
+class FaceModel:
     """shape: (ROWS, COLUMNS, 3) cm; moves: see `expression`; of the samples: base, bare skin, beard's place, depth in
     hair (cm), strands. landmarks: (row, column) of the five among the samples."""
 
@@ -26,12 +26,12 @@ class Model:
     landmarks: list[tuple[int, int]]
 
 
-def model_of(person: Person) -> Model:
+def model_of(person: Person) -> FaceModel:
     """Compute a person's model."""
     base = head.base_of(person)
     fine = base.finer()
     covered = smoothstep(texture.hair_field(person, base), -0.2, 1.8).astype(np.float32)
-    return Model(person, head.shape_of(person, base, covered), expression.moves_of(person, base, covered), fine,
+    return FaceModel(person, head.shape_of(person, base, covered), expression.moves_of(person, base, covered), fine,
                  texture.skin_of(person, fine), texture.beard_of(person, fine).astype(np.float32),
                  texture.hair_field(person, fine).astype(np.float32), texture.strands_of(person, fine.x.shape),
                  expression.landmark_samples(person, fine, person.mouth_width))

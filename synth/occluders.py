@@ -5,12 +5,12 @@ import cv2
 import numpy as np
 
 from synth import render
-from synth.model import Model
+from synth.model import FaceModel
 from synth.shot import Shot
 from synth.texture import dyed, linear
 
 
-def solid(shot: Shot, model: Model, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+def solid(shot: Shot, model: FaceModel, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
     """Points (N, 3) in camera axes (cm) of glasses and their (N, 3) linear colours; none without glasses."""
     if shot.occluder not in ("glasses", "sunglasses"):
         return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from synth import features, render, scene
 from synth import occluders as occluders
 from synth.grid import smoothstep
-from synth.model import Model
+from synth.model import FaceModel
 from synth.shot import Shot
 from synth.texture import GAMMA, dyed, linear
 
@@ -24,7 +24,7 @@ class Photograph:
     hidden: np.ndarray
 
 
-def take(model: Model, shot: Shot, random: np.random.RandomState) -> Photograph:
+def take(model: FaceModel, shot: Shot, random: np.random.RandomState) -> Photograph:
     """Draw the photograph; `random` gives background, grain and the hiding thing's place."""
     camera = shot.camera
     mesh = model.shape.copy()
@@ -56,7 +56,7 @@ def take(model: Model, shot: Shot, random: np.random.RandomState) -> Photograph:
     return Photograph(_camera(image, shot, random), true, np.maximum(surface - marks[:, 2] - 0.6, 0))
 
 
-def _paint(model: Model, shot: Shot, chosen: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+def _paint(model: FaceModel, shot: Shot, chosen: np.ndarray, random: np.random.RandomState) -> np.ndarray:
     """(N, 3) linear colour of the samples whose numbers are in `chosen`."""
     person, colour = model.person, model.skin.copy()
     features.paint_mouth(colour, person, model.fine, float(shot.moves[1]), shot.teeth)

@@ -13,7 +13,7 @@ from training.model import TrainingModel
 
 log = logging.getLogger(__name__)
 LOSSES = {SOFTMAX: "softmax", COSFACE: "CosFace", ARCFACE: "ArcFace", COMBINED: "the combined loss"}
-# What each loss does not look at, by --loss-type.
+# What each loss does not look at, by `loss_type`.
 UNUSED_BY_LOSS = {SOFTMAX: ("margin_m", "margin_s", "margin_a", "margin_b", "easy_margin", "margin_warmup"),
                   COSFACE: ("margin_a", "margin_b", "easy_margin", "fc7_no_bias"),
                   ARCFACE: ("margin_a", "margin_b", "fc7_no_bias"), COMBINED: ("easy_margin", "fc7_no_bias")}
@@ -26,7 +26,7 @@ def describe_run(config: Config, dataset: FaceDataset, images: int, identities: 
     total_batch = config.total_batch(len(devices), workers)
     left_out = "" if identities == dataset.num_classes else (
         f" (the classification layer has {dataset.num_classes} classes; the others have no images, or less than "
-        f"--images-filter {config.images_filter})")
+        f"`images_filter` {config.images_filter})")
     return [
         "configuration:",
         *(f"  --{name.replace('_', '-')} {value}" for name, value in config.as_dict().items()
@@ -65,20 +65,20 @@ def _notes(config: Config, total_batch: int) -> list[str]:
     """What to mind of settings that are allowed."""
     lines, linear = [], config.linear_rate(total_batch)
     if abs(config.lr / linear - 1) > 0.01:
-        lines.append(f"note: --lr is used as given: {config.lr:g} is {config.lr / linear:.3g} times the {linear:.3g} "
+        lines.append(f"note: `lr` is used as given: {config.lr:g} is {config.lr / linear:.3g} times the {linear:.3g} "
                      f"that the linear rule gives for a total batch of {total_batch} ({LINEAR_RATE:g} for "
                      f"{SCHEDULE_BATCH})")
     if config.lr_mode != "step" and not (config.max_steps or config.total_steps) and (
             config.end_epoch == Config.end_epoch):
-        lines.append(f"warning: --lr-mode {config.lr_mode} falls over the whole training, and how long that is nobody "
-                     f"has said ({config.end_epoch} epochs); give --max-steps or --end-epoch")
+        lines.append(f"warning: `lr_mode` {config.lr_mode} falls over the whole training, and how long that is nobody "
+                     f"has said ({config.end_epoch} epochs); give `max_steps` or `end_epoch`")
     if config.ce_loss:
-        lines.append("note: --ce-loss is always on: the loss in the log is the cross-entropy")
+        lines.append("note: `ce_loss` is always on: the loss in the log is the cross-entropy")
     if config.margin_warmup and config.loss_type != SOFTMAX:
         lines.append(f"note: margin and scale grow over the first {config.margin_warmup} steps")
     if config.loss_type == COMBINED and config.margin_a * math.pi + config.margin_m > math.pi:
         turn = math.degrees((math.pi - config.margin_m) / config.margin_a)
-        lines.append(f"warning: --margin-a {config.margin_a:g} times the angle to the own class plus --margin-m "
+        lines.append(f"warning: `margin_a` {config.margin_a:g} times the angle to the own class plus `margin_m` "
                      f"{config.margin_m:g} passes pi for angles above {turn:.0f} degrees: there the loss pushes the "
                      f"wrong way{' (a training from nothing begins at 90)' if turn < 90 else ''}")
     return lines
@@ -93,18 +93,18 @@ def without_effect(config: Config, model: TrainingModel, verified: bool) -> list
             if getattr(config, name) != getattr(Config, name) and name not in config.from_preset.split(","):
                 found.setdefault(because, []).append(f"--{name.replace('_', '-')} {getattr(config, name)}")
     if config.network.startswith("y"):
-        unused(f"--network {config.network}", "version_input", "version_unit", "version_se")
+        unused(f"`network` {config.network}", "version_input", "version_unit", "version_se")
     if config.version_output != "GNAP":
-        unused(f"--version-output {config.version_output}", "gnap_variant")
+        unused(f"`version_output` {config.version_output}", "gnap_variant")
     if "pre_fc1_weight" not in model.shapes:
-        unused(f"--version-output {config.version_output} with this --emb-size", "emb_wd_mult")
-    unused(f"{LOSSES[config.loss_type]}, --loss-type {config.loss_type}", *UNUSED_BY_LOSS[config.loss_type])
+        unused(f"`version_output` {config.version_output} with this `emb_size`", "emb_wd_mult")
+    unused(f"{LOSSES[config.loss_type]}, `loss_type` {config.loss_type}", *UNUSED_BY_LOSS[config.loss_type])
     if config.lr_mode != "step":
-        unused(f"--lr-mode {config.lr_mode}", "lr_steps")
+        unused(f"`lr_mode` {config.lr_mode}", "lr_steps")
     if len(model.devices) == 1:
         unused("a single device", "fc7_parallel")
     if not verified:
         unused("a run without verification sets", "best_metric")
     if not config.pretrained:
-        unused("a run without --pretrained", "pretrained_partial")
+        unused("a run without `pretrained`", "pretrained_partial")
     return [f"warning: without effect for {because}: {', '.join(flags)}" for because, flags in found.items()]

@@ -14,7 +14,7 @@ USUAL = (112, 112)
 def check_image_size(wanted: str, packed: tuple[int, int], data_dir: str) -> None:
     """UserError, with a way out, where records in data_dir of size `packed` are not of the size H,W that is wanted."""
     if wanted and parse_image_size(wanted) != packed:
-        raise UserError(f"--image-size {wanted}: the records in {data_dir} are {packed[0]},{packed[1]} (height, width),"
+        raise UserError(f"`image_size` {wanted}: the records in {data_dir} are {packed[0]},{packed[1]} (height, width),"
                         " and a training takes them as they are: leave the flag out, or pack the images again with "
                         f"python -m recordio_tools pack ... --image-size {wanted} --resize")
 
@@ -32,9 +32,9 @@ def check_last_map(spec: NetworkSpec, packed: tuple[int, int], data_dir: str) ->
     usual = "" if _last_map(spec, USUAL) != (GLOBAL, GLOBAL) else (
         f"pack the images again with python -m recordio_tools pack ... --image-size {USUAL[0]},{USUAL[1]} --resize, "
         "or ")
-    raise UserError(f"--version-output GDC: its layer conv_6dw7_7 covers a map of {GLOBAL}x{GLOBAL}, and --network "
+    raise UserError(f"`version_output` GDC: its layer conv_6dw7_7 covers a map of {GLOBAL}x{GLOBAL}, and `network` "
                     f"{spec.network} makes one of {height}x{width} of the {packed[0]}x{packed[1]} images in "
-                    f"{data_dir}: {usual}take another --version-output (GNAP, GAP and E go with any size)")
+                    f"{data_dir}: {usual}take another `version_output` (GNAP, GAP and E go with any size)")
 
 
 def _last_map(spec: NetworkSpec, size: tuple[int, int]) -> tuple[int, int]:

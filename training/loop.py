@@ -161,7 +161,8 @@ class Loop:
                 f"images/s waiting {row['data_wait']:.0%} left {duration(left)}")
         moved = self.model.head.layer.margin(mx.nd.array([row["cosine"]])).asscalar()
         symptoms = Symptoms(epoch, row["cosine"], summary["similarity"], row["data_wait"], self.spec.margin_loss,
-                            row["accuracy"], moved, summary["norm"], self.schedule.base_lr, self.spec.linear_lr)
+                            row["accuracy"], moved, summary["norm"], self.schedule.base_lr, self.spec.linear_lr,
+                            self.model.spec.network.emb_size)
         for warning in self.diagnostics.look(symptoms):
             log.warning("warning: %s", warning)
 

@@ -135,7 +135,7 @@ def _build_model(spec: ModelSpec, image_size: tuple[int, int], num_classes: int,
         return TrainingModel(spec, image_size, num_classes, devices, communicator)
     except ValueError as error:  # the builders' own checks: an unknown network, a head that does not fit the images
         network = spec.network
-        raise UserError(f"--network {network.network} --version-output {network.version_output}: {error}") from None
+        raise UserError(f"`network` {network.network} `version_output` {network.version_output}: {error}") from None
 
 
 def _identity(config: Config, devices: list[mx.Context], workers: int, image_size: tuple[int, int],

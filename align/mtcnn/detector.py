@@ -91,7 +91,7 @@ class Detector:
 
     def _propose(self, photographs: Sequence[np.ndarray], search: Search) -> list[np.ndarray]:
         """The first network's boxes, (N, 4) of each photograph."""
-        sizes = [photograph.shape[:2] for photograph in photographs]
+        sizes = [(len(photograph), photograph.shape[1]) for photograph in photographs]
         pieces = pyramid.pack(sizes, search.min_face, search.factor, CANVAS)
         if not pieces:
             return [np.zeros((0, 4))] * len(photographs)

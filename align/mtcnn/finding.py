@@ -21,7 +21,7 @@ Keep = Callable[[Sequence[Face], "tuple[int, int]"], List[Face]]
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFace:
     """A face, its landmarks placed by all networks, and whether it took the second search."""
 
     face: Face
@@ -29,7 +29,7 @@ class Found:
 
 
 def find(detector: Detector, photographs: Sequence[np.ndarray], search: Search, rule: str, relax: bool = True
-         ) -> list[Found | None]:
+         ) -> list[FoundFace | None]:
     """The chosen face of each (H, W, 3) uint8 RGB photograph, or None where there is none.
 
     rule: see `choose`. relax: where nothing is found, search again with lower thresholds and a finer pyramid, with a
@@ -43,7 +43,7 @@ def find(detector: Detector, photographs: Sequence[np.ndarray], search: Search, 
 
 
 def find_all(detector: Detector, photographs: Sequence[np.ndarray], search: Search, relax: bool = True
-             ) -> list[list[Found]]:
+             ) -> list[list[FoundFace]]:
     """Every face of each photograph, the largest first; `relax` as for `find`."""
     def largest_first(faces: Sequence[Face], size: tuple[int, int]) -> list[Face]:
         return sorted(faces, key=lambda face: (-float((face.box[2:] - face.box[:2]).prod()), -face.score))
@@ -52,23 +52,28 @@ def find_all(detector: Detector, photographs: Sequence[np.ndarray], search: Sear
 
 
 def _search_twice(detector: Detector, photographs: Sequence[np.ndarray], search: Search, relax: bool, keep: Keep
-          ) -> list[list[Found]]:
+          ) -> list[list[FoundFace]]:
     """What `keep` takes of the faces in each photograph of a size, (height, width)."""
-    faces = [keep(some, photograph.shape[:2])
+    faces = [keep(some, _size(photograph))
              for some, photograph in zip(detector.detect(photographs, search), photographs)]
     empty = [number for number, some in enumerate(faces) if not some] if relax else []
     if empty:
-        second = replace(search, thresholds=tuple(map(min, search.thresholds, RELAXED_THRESHOLDS)),
+        one, two, three = map(min, search.thresholds, RELAXED_THRESHOLDS)
+        second = replace(search, thresholds=(one, two, three),
                          factor=max(search.factor, RELAXED_FACTOR))
         views = [_View(photographs[number]) for number in empty]
         for number, view, some in zip(empty, views, detector.detect([view.picture for view in views], second)):
-            faces[number] = keep([view.back(face) for face in some], photographs[number].shape[:2])
+            faces[number] = keep([view.back(face) for face in some], _size(photographs[number]))
     there = [(number, face) for number, some in enumerate(faces) for face in some]
     points = detector.place_points([photographs[number] for number, _ in there], [face for _, face in there])
-    found: list[list[Found]] = [[] for _ in faces]
+    found: list[list[FoundFace]] = [[] for _ in faces]
     for (number, face), places in zip(there, points):
-        found[number].append(Found(replace(face, points=places), number in empty))
+        found[number].append(FoundFace(replace(face, points=places), number in empty))
     return found
+
+
+def _size(photograph: np.ndarray) -> tuple[int, int]:
+    return len(photograph), photograph.shape[1]
 
 
 def choose(faces: Sequence[Face], size: tuple[int, int], rule: str) -> Face | None:
@@ -97,7 +102,8 @@ class _View:
             size = [max(round(length * self.scale), 1) for length in photograph.shape[1::-1]]
             photograph = cv2.resize(photograph, size, interpolation=cv2.INTER_LINEAR)
         self.margin = round(MARGIN * max(photograph.shape[:2]))
-        self.picture = cv2.copyMakeBorder(photograph, *[self.margin] * 4, cv2.BORDER_CONSTANT, value=GRAY)
+        self.picture = cv2.copyMakeBorder(photograph, self.margin, self.margin, self.margin, self.margin,
+                                          cv2.BORDER_CONSTANT, value=GRAY)
 
     def back(self, face: Face) -> Face:
         """The face in pixels of the photograph."""

@@ -156,7 +156,7 @@ def _tpr(row: Mapping[str, Any], fpr: float, pairs: int, limits: Mapping[str, An
         key, value = f"{fpr:g}", row.get("tpr")
     else:
         there = ", ".join(map(str, by_rate)) or f"{row.get('fpr_target')}"
-        raise ValueError(f"{where}: has no TPR at FPR {fpr:g}, it has one at {there}; give --fpr, or score again")
+        raise ValueError(f"{where}: has no TPR at FPR {fpr:g}, it has one at {there}; give `fpr`, or score again")
     counts = row.get("false_accepts")
     count = next((counts[one] for one in counts if _same(one, fpr)), None) if isinstance(counts, dict) else counts
     points = _part(row, "thresholds")

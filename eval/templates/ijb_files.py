@@ -40,7 +40,7 @@ def find(meta: Path, pattern: str) -> Path:
     """The file of a kind in the folder; UserError where there is none, or several."""
     found = sorted(glob.glob(str(Path(glob.escape(str(meta))) / pattern)))
     if len(found) != 1:
-        raise UserError(f"--meta {meta}: holds {len(found) or 'no'} files {pattern}; one is needed")
+        raise UserError(f"`meta` {meta}: holds {len(found) or 'no'} files {pattern}; one is needed")
     return Path(found[0])
 
 
@@ -50,7 +50,7 @@ def read_images(meta: Path) -> Images:
     UserError names the line that is none, or an image that has no landmarks.
     """
     if not meta.is_dir():
-        raise UserError(f"--meta {meta}: there is no such folder")
+        raise UserError(f"`meta` {meta}: there is no such folder")
     source = find(meta, LANDMARKS)
     places: dict[str, int] = {}
     numbers = []
@@ -148,7 +148,7 @@ def find_galleries(meta: Path) -> list[Path]:
     """The galleries of 1:N in the folder, G1 and G2; UserError where there are none."""
     found = sorted(meta.glob(GALLERIES))
     if not found:
-        raise UserError(f"--meta {meta}: holds no {GALLERIES} for 1:N; give --gallery, or --protocol 1:1")
+        raise UserError(f"`meta` {meta}: holds no {GALLERIES} for 1:N; give `gallery`, or `protocol` 1:1")
     return found
 
 
@@ -156,5 +156,5 @@ def find_probes(meta: Path) -> list[Path]:
     """The probes of 1:N: the mixed ones where there are such; UserError where there are none."""
     found = next((some for some in (sorted(meta.glob(pattern)) for pattern in PROBES) if some), [])
     if not found:
-        raise UserError(f"--meta {meta}: holds no {PROBES[1]} for 1:N; give --probe, or --protocol 1:1")
+        raise UserError(f"`meta` {meta}: holds no {PROBES[1]} for 1:N; give `probe`, or `protocol` 1:1")
     return found

@@ -64,7 +64,7 @@ def embed_images(model: ModelName, images: Images, folder: Path, size: tuple[int
         yield from _parts(found)
         return
     if not (folder / images.names[0]).is_file():
-        raise UserError(f"--images {folder}: has no {images.names[0]}, the first image of the lists; IJB's folder is "
+        raise UserError(f"`images` {folder}: has no {images.names[0]}, the first image of the lists; IJB's folder is "
                         "loose_crop")
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     for first, unit, norms in _embed(opened, images, folder, size, settings, lost):
@@ -108,10 +108,10 @@ def _embed(opened: OpenModel, images: Images, folder: Path, size: tuple[int, int
 def _read(model: ModelName, images: Images, digest: str, settings: EmbeddingSettings) -> Embeddings:
     made = load_embeddings(model.embeddings)
     if list(made.names) != images.names or made.digest_of("set") not in (None, digest):
-        raise UserError(f"--model {model.text}: is of other images, or other landmarks, than the lists")
+        raise UserError(f"`model` {model.text}: is of other images, or other landmarks, than the lists")
     if made.meta.get("flip", settings.flip) != settings.flip:
-        raise UserError(f"--model {model.text}: was made {'without' if settings.flip else 'with'} mirror images; "
-                        f"{'give' if settings.flip else 'leave out'} --no-flip")
+        raise UserError(f"`model` {model.text}: was made {'without' if settings.flip else 'with'} mirror images; "
+                        f"{'give' if settings.flip else 'leave out'} `no_flip`")
     return made
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from common.errors import DataError
 from recordio_tools.check.layout import Part, add_all, check_labels, check_records, find_headers
 from recordio_tools.check.same_images import note_same_images
-from recordio_tools.check.scan import IMAGE_KINDS, UNLIKE, Records, scan
+from recordio_tools.check.scan import IMAGE_KINDS, UNLIKE, ScannedRecords, scan
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.index import IndexFault, index_beside, keys_of, place_of_entry, read_index
 from recordio_tools.records.property import Property, read_property
@@ -92,7 +92,8 @@ def _read_index(path: Path, report: FileReport) -> tuple[np.ndarray, np.ndarray]
     return None
 
 
-def _match(path: Path, known: tuple[np.ndarray, np.ndarray], size: int, records: Records, report: FileReport) -> None:
+def _match(path: Path, known: tuple[np.ndarray, np.ndarray], size: int, records: ScannedRecords,
+           report: FileReport) -> None:
     """Give each record the key that the index has for its offset, and tell where the two do not know each other."""
     keys, offsets = known
     order = np.argsort(keys, kind="stable")
@@ -140,7 +141,7 @@ def _check_sizes(parts: Sequence[Part], told: Property | None) -> None:
         report.holds.update(height=expected[0], width=expected[1])
 
 
-def common_size(records: Sequence[Records]) -> tuple[int, int] | None:
+def common_size(records: Sequence[ScannedRecords]) -> tuple[int, int] | None:
     """(height, width) of most images that decode."""
     sizes = np.concatenate([part.size[part.size[:, 0] > 0] for part in records])
     if not len(sizes):

@@ -5,7 +5,7 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
-from recordio_tools.check.scan import Records
+from recordio_tools.check.scan import ScannedRecords
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.property import Property
 from recordio_tools.records.ranges import EXACT, MOST_LABELS, is_range
@@ -21,12 +21,12 @@ class Headers(NamedTuple):
 class Part(NamedTuple):
     """One `.rec` of a set: its records, its header records, and where its faults go."""
 
-    records: Records
+    records: ScannedRecords
     headers: Headers
     report: FileReport
 
 
-def find_headers(records: Records) -> Headers:
+def find_headers(records: ScannedRecords) -> Headers:
     """The header records: without an image and with two labels; only where record 0 is one."""
     bare = np.flatnonzero(records.readable & ~records.image & (records.flag == 2))
     zero = bare[records.key[bare] == 0]
@@ -53,14 +53,14 @@ def check_records(part: Part) -> None:
                    "there", int(records.offset[orphans[0]]), int(records.key[orphans[0]]))
 
 
-def add_all(report: FileReport, kind: str, records: Records, positions: np.ndarray, message: str) -> None:
+def add_all(report: FileReport, kind: str, records: ScannedRecords, positions: np.ndarray, message: str) -> None:
     """Count a fault for every position; the message is that of the first."""
     if len(positions):
         first = positions[0]
         report.add(kind, message, int(records.offset[first]), int(records.key[first]), len(positions))
 
 
-def _check_ranges(records: Records, headers: Headers, report: FileReport) -> None:
+def _check_ranges(records: ScannedRecords, headers: Headers, report: FileReport) -> None:
     """Record 0 must name the identities' headers, and these must share out the image records."""
     if len(records) >= EXACT:
         return
@@ -88,7 +88,7 @@ def _check_ranges(records: Records, headers: Headers, report: FileReport) -> Non
                    int(records.offset[zero]), 0)
 
 
-def _ranges_hold(records: Records, begin: np.ndarray, end: np.ndarray,
+def _ranges_hold(records: ScannedRecords, begin: np.ndarray, end: np.ndarray,
                  proper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each range of keys: is every one an image record, and of no range before; have these several labels?"""
     images = np.flatnonzero(records.image & (records.key >= 0))

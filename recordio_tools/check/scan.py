@@ -28,7 +28,7 @@ RESULT = np.dtype([("kind", np.uint8), ("size", np.uint16, (2,)), ("sample", np.
 
 
 @dataclass
-class Records:
+class ScannedRecords:
     """The sound records of one `.rec`, in the file's order: arrays with one entry a record, as in `scanning.Block`.
 
     key int64, -1 where the index has none, which `check_rec` fills in; image: where there is one. For those: kind
@@ -65,7 +65,7 @@ class Examined(NamedTuple):
     message: str
 
 
-def scan(raw: RawFile, known: np.ndarray | None, workers: int, report: FileReport) -> Records:
+def scan(raw: RawFile, known: np.ndarray | None, workers: int, report: FileReport) -> ScannedRecords:
     """Read the file through once and decode every image; damage of the frames goes to `report`.
 
     known: the offsets in the index, sorted, or None without one.
@@ -87,7 +87,7 @@ def scan(raw: RawFile, known: np.ndarray | None, workers: int, report: FileRepor
             for kind, place in messages.items():
                 first.setdefault(kind, place)
     found = np.concatenate(results)
-    return Records(*(np.concatenate(column) for column in zip(*columns)), kind=found["kind"].copy(),
+    return ScannedRecords(*(np.concatenate(column) for column in zip(*columns)), kind=found["kind"].copy(),
                    size=found["size"].copy(), sample=found["sample"].copy(), unlike=found["unlike"].copy(),
                    first=first, key=np.full(len(found), -1), astray=np.empty((0, 2), np.int64))
 

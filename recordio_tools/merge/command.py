@@ -10,12 +10,13 @@ import numpy as np
 
 from common import cli
 from common.arguments import add_workers, at_least
+from common.counts import warn_of
 from common.errors import UserError, writing
 from common.files import check_new_file
 from common.folders import check_apart, check_none_of
 from common.foreign import shown
 from common.signals import stoppable
-from inference.identity_means import MeanEmbedder, Model
+from inference.identity_means import CheckpointSpec, MeanEmbedder
 from inference.similarity import best_matches, pairs_above
 from recordio_tools.faces import names_in, open_faces, packed_faces
 from recordio_tools.merge import exclusions
@@ -26,7 +27,7 @@ from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.writer import SET_FILES
 
 log = logging.getLogger(__name__)
-SHOWN = 10  # matches and unknown rows on the screen
+SHOWN = 10  # matches on the screen
 DESCRIPTION = """\
 Join packed sets to one training set in OUT: images byte for byte, labels and header records new,
 identities.csv with each name and its set, and merge-report.json.
@@ -171,11 +172,7 @@ def _check_places(out: Path, names: list[str], paths: list[Path]) -> None:
 def _take_out(plan: Plan, args: argparse.Namespace) -> list[str]:
     """Exclusions and names; returns the rows that named nothing."""
     unknown = [line for name in args.exclude for line in exclusions.exclude(plan, Path(name))]
-    for line in unknown[:SHOWN]:
-        log.warning("%s", line)
-    if len(unknown) > SHOWN:
-        log.warning("%d more rows name nothing there is%s", len(unknown) - SHOWN,
-                    "" if args.dry_run else f", see {Path(args.out) / REPORT}")
+    warn_of(log, "row that names nothing", unknown, len(unknown), None if args.dry_run else Path(args.out) / REPORT)
     for name in args.exclude_names_of:
         plan.remove_named(names_in(Path(name)), name)
     same = plan.same_names(args.same_name)
@@ -188,7 +185,7 @@ def _take_out(plan: Plan, args: argparse.Namespace) -> list[str]:
 def _by_likeness(plan: Plan, args: argparse.Namespace, image_size: tuple[int, int]) -> None:
     """Remove or join by embeddings; identities that are out already are not embedded."""
     prefix, epoch = cli.parse_checkpoint_name(args.model, "--model")
-    embedder = MeanEmbedder(Model(prefix, epoch, args.devices, args.batch_size, args.layer, args.embed_images),
+    embedder = MeanEmbedder(CheckpointSpec(prefix, epoch, args.devices, args.batch_size, args.layer, args.embed_images),
                             image_size)
     numbers = plan.kept()
     vectors = [np.empty((0, embedder.dimension), np.float32)]

@@ -7,6 +7,7 @@ from typing import Callable
 
 import numpy as np
 
+from common.counts import MOST_NAMES
 from images.formats import read_header
 from images.plain_jpeg import KnownHeaders
 from recordio_tools.check.scan import examine_image
@@ -16,7 +17,6 @@ from recordio_tools.records.framing import FRAME
 
 UNUSABLE = b""
 DIGEST = 8  # bytes; that two of a hundred million images have one by chance is one in three thousand
-NAMED = 1000  # groups of copies that are named
 
 
 class Examiner:
@@ -94,7 +94,7 @@ class Contents:
             if len(people) > 1:
                 count += len(group)
                 groups[tuple(people.tolist())] = groups.get(tuple(people.tolist()), 0) + 1
-        named = sorted(groups.items(), key=lambda item: (-item[1], item[0]))[:NAMED]
+        named = sorted(groups.items(), key=lambda item: (-item[1], item[0]))[:MOST_NAMES]
         return {"count": count, "identities": [{"names": [title(label) for label in people], "images": images}
                                                for people, images in named]}
 

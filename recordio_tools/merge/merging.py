@@ -10,6 +10,7 @@ from typing import Iterator, Sequence
 
 import numpy as np
 
+from common.counts import NamedCounts
 from common.errors import UserError
 from common.files import open_regular, write_atomic
 from common.folders import staged_files
@@ -96,8 +97,7 @@ def _write_records(writer: RecordWriter, plan: Plan, groups: list[list[int]], wo
 def check_enough(plan: Plan, groups: list[list[int]]) -> None:
     """UserError where fewer than two identities would be left."""
     if len(groups) < 2:
-        reasons = collections.Counter(plan.removed.values())
-        why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+        why = ", ".join(f"{count} {reason}" for reason, count in _removed(plan)[0].most_common(3))
         raise UserError(f"{len(groups)} of {len(plan.identities)} identities would be left, a training set needs two"
                         + (f"; removed: {why}" if why else ""))
 
@@ -110,14 +110,20 @@ def describe(plan: Plan, groups: list[list[int]]) -> dict:
         identity = plan.identities[number]
         inputs[identity.source]["identities_taken"] += 1
         inputs[identity.source]["images_taken"] += len(identity.images)
-    removed: dict[str, dict[str, int]] = {}
-    for number, reason in plan.removed.items():
-        entry = removed.setdefault(reason, {"identities": 0, "images": 0})
-        entry["identities"] += 1
-        entry["images"] += len(plan.identities[number].images)
+    people, images = _removed(plan)
     return {"images": sum(entry["images_taken"] for entry in inputs), "identities": len(groups),
-            "identities_joined": sum(len(group) - 1 for group in groups), "inputs": inputs, "removed": removed,
-            "images_excluded": plan.left_out}
+            "identities_joined": sum(len(group) - 1 for group in groups), "inputs": inputs,
+            "removed": {reason: {"identities": count, "images": images[reason]} for reason, count in people.items()},
+            "identities_removed": people.names_as_dict(), "images_excluded": plan.left_out}
+
+
+def _removed(plan: Plan) -> tuple[NamedCounts, collections.Counter]:
+    """The identities that are left out, and the number of their images, by reason."""
+    people, images = NamedCounts(), collections.Counter()
+    for number, reason in plan.removed.items():
+        people.add(reason, plan.title(number))
+        images[reason] += len(plan.identities[number].images)
+    return people, images
 
 
 def is_matches(path: Path) -> bool:

@@ -22,7 +22,7 @@ LABEL = struct.Struct("<fQ")  # what a header holds behind its flag
 
 
 @dataclass(frozen=True)
-class Batch:
+class PreparedFiles:
     """The files of a task, in its order.
 
     framed: uint8, the records of the usable ones, one after another; lengths: bytes of each in `framed`, 0 for a file
@@ -50,7 +50,7 @@ class Preparer:
         self._wanted = wanted
         self._known, self._lookup = KnownHeaders(), NameLookup()
 
-    def __call__(self, entries: Sequence[bytes | None]) -> Batch:
+    def __call__(self, entries: Sequence[bytes | None]) -> PreparedFiles:
         """None stands for a file that crashed a process."""
         images, hashes, notes, wrong = [], [], [], {}
         for entry in entries:
@@ -65,7 +65,7 @@ class Preparer:
             images.append(data)
             hashes.append(number)
             notes.append(told)
-        return Batch(*_frame(images), hashes, notes, wrong)
+        return PreparedFiles(*_frame(images), hashes, notes, wrong)
 
     def _image(self, entry: bytes | None) -> tuple[bytes, str, int]:
         """(the record's image, its note, its hash)."""

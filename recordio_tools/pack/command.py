@@ -16,7 +16,7 @@ from images.prepare import Wanted
 from images.selection import Selection
 from images.sources import Source, from_folder
 from recordio_tools.pack.packing import pack
-from recordio_tools.pack.report import Report
+from recordio_tools.pack.report import PackReport
 from recordio_tools.records.writer import SET_FILES
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def _source(args: argparse.Namespace) -> Source:
     return from_folder(path)
 
 
-def _tell(report: Report, out: Path) -> None:
+def _tell(report: PackReport, out: Path) -> None:
     lost = [name for name, count in report.small if not count]
     told = [(f"left out, {reason}", names, report.skipped[reason])
             for reason, names in report.skipped.names_as_dict().items()]

@@ -9,8 +9,8 @@ from common.errors import UserError
 from images.prepare import Unusable, read_file
 from images.selection import Selection
 from images.sources import Source
-from recordio_tools.pack.batches import WRONG_SIZE, Batch, put_headers
-from recordio_tools.pack.report import Report
+from recordio_tools.pack.batches import WRONG_SIZE, PreparedFiles, put_headers
+from recordio_tools.pack.report import PackReport
 from recordio_tools.records.writer import RecordWriter
 
 WRONG = 100  # images of another size, after which it is plain that the flags are wrong
@@ -20,7 +20,7 @@ class IdentityWriter:
     """One identity on its way into the set: its images wait until there are enough of them."""
 
     def __init__(self, source: Source, identity: int, label: int, writer: RecordWriter, selection: Selection,
-                 report: Report) -> None:
+                 report: PackReport) -> None:
         self._source, self._identity, self._label = source, identity, label
         self._writer, self._selection, self._report = writer, selection, report
         self._first = writer.count
@@ -31,7 +31,7 @@ class IdentityWriter:
         self._seen: dict[int, int] = {}
         self._again: list[tuple[int, int]] = []
 
-    def add(self, batch: Batch, start: int, end: int, at: int, positions: Sequence[int]) -> None:
+    def add(self, batch: PreparedFiles, start: int, end: int, at: int, positions: Sequence[int]) -> None:
         """Take files [start, end) of a batch, whose records begin at `at`; positions: theirs in the identity's list."""
         lengths, hashes, notes = batch.lengths[start:end], batch.hashes[start:end], batch.notes[start:end]
         records = memoryview(batch.framed)[at:at + sum(lengths)]
@@ -56,7 +56,7 @@ class IdentityWriter:
                 self._writer.extend(framed, sizes)
             self._waiting.clear()
 
-    def _sift(self, batch: Batch, start: int, hashes: list[int], positions: Sequence[int]) -> list[bool]:
+    def _sift(self, batch: PreparedFiles, start: int, hashes: list[int], positions: Sequence[int]) -> list[bool]:
         """Which files become records, where some are not usable or came before; those are noted."""
         kept = []
         for index, number, position in zip(range(start, start + len(hashes)), hashes, positions):
@@ -96,7 +96,7 @@ class IdentityWriter:
             return True
         return False
 
-    def _skip(self, batch: Batch, index: int, position: int) -> None:
+    def _skip(self, batch: PreparedFiles, index: int, position: int) -> None:
         file = self._source.file(self._identity, position)
         if index in batch.wrong and not self._report.skipped[WRONG_SIZE]:
             self._report.first_wrong = f"{file}: {batch.wrong[index]}"
@@ -121,7 +121,7 @@ def same_file(source: Source, one: tuple[int, int], two: tuple[int, int]) -> boo
         return False
 
 
-def check_sizes(report: Report, selection: Selection) -> None:
+def check_sizes(report: PackReport, selection: Selection) -> None:
     """UserError where images of another size were found and not allowed for."""
     count = report.skipped[WRONG_SIZE]
     if not count or selection.skip_wrong_size:

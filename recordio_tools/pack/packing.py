@@ -19,9 +19,9 @@ from images.prepare import Wanted
 from images.selection import Selection
 from images.sources import Source
 from images.space import typical_size, warn_of_little_space
-from recordio_tools.pack.batches import Batch, Preparer
+from recordio_tools.pack.batches import PreparedFiles, Preparer
 from recordio_tools.pack.identity_writer import IdentityWriter, check_sizes, same_file
-from recordio_tools.pack.report import Report
+from recordio_tools.pack.report import PackReport
 from recordio_tools.records import framing
 from recordio_tools.records.identities import identity_table
 from recordio_tools.records.property import Property, write_property
@@ -33,7 +33,7 @@ TASK_BYTES, MOST_FILES = 1 << 18, 64  # of a task for a worker
 
 
 def pack(source: Source, out: Path, wanted: Wanted, selection: Selection, workers: int,
-         overwrite: bool = False) -> Report:
+         overwrite: bool = False) -> PackReport:
     """Write the set to the folder `out` and return the report; the bytes do not depend on `workers`.
 
     UserError where fewer than two identities are left, or an image has another size and that is not allowed for;
@@ -41,7 +41,7 @@ def pack(source: Source, out: Path, wanted: Wanted, selection: Selection, worker
     """
     size = typical_size(source)
     warn_of_little_space(source, out, min(size, wanted.height * wanted.width) if wanted.resize else size)
-    report = Report(found=source.images, other_files=source.other_files, notes=dict(source.notes))
+    report = PackReport(found=source.images, other_files=source.other_files, notes=dict(source.notes))
     with staged_files(out, SET_FILES, overwrite) as folder:
         with RecordWriter(folder / "train.rec") as writer:
             task = max(1, min(MOST_FILES, TASK_BYTES // max(size, 1)))
@@ -53,7 +53,7 @@ def pack(source: Source, out: Path, wanted: Wanted, selection: Selection, worker
     return report
 
 
-def _batches(source: Source, wanted: Wanted, selection: Selection, workers: int, task: int) -> Iterator[Batch]:
+def _batches(source: Source, wanted: Wanted, selection: Selection, workers: int, task: int) -> Iterator[PreparedFiles]:
     """What the workers make of the chosen files, in order, `task` files at a time."""
     tasks, total = _tasks(source, selection, task), selection.total(source)
     if total >= FEW:
@@ -82,12 +82,12 @@ def _tasks(source: Source, selection: Selection, size: int) -> Iterator[list[byt
 class _Files:
     """The batches, dealt out again by identity."""
 
-    def __init__(self, source: Source, batches: Iterator[Batch]) -> None:
+    def __init__(self, source: Source, batches: Iterator[PreparedFiles]) -> None:
         self.source = source
         self._batches = batches
-        self._batch, self._next, self._at = Batch(np.empty(0, np.uint8), [], [], [], {}), 0, 0
+        self._batch, self._next, self._at = PreparedFiles(np.empty(0, np.uint8), [], [], [], {}), 0, 0
 
-    def take(self, count: int) -> Iterator[tuple[Batch, int, int, int]]:
+    def take(self, count: int) -> Iterator[tuple[PreparedFiles, int, int, int]]:
         """Batches that hold the next `count` files: (batch, first, last + 1, place of the first in `framed`)."""
         while count:
             if self._next == len(self._batch.lengths):
@@ -99,7 +99,7 @@ class _Files:
             yield self._batch, first, self._next, at
 
 
-def _write_records(writer: RecordWriter, files: _Files, selection: Selection, report: Report) -> None:
+def _write_records(writer: RecordWriter, files: _Files, selection: Selection, report: PackReport) -> None:
     """All records of the set; UserError where too little is left, or an image has another size."""
     source, hashes, ranges = files.source, ContentHashes(), []
     report.not_chosen = source.images - selection.total(source)
@@ -128,7 +128,7 @@ def _write_records(writer: RecordWriter, files: _Files, selection: Selection, re
                     "readers that trust the labels in the image records, as ours, are not concerned", writer.count)
 
 
-def _check_enough(report: Report, selection: Selection, source: Source) -> None:
+def _check_enough(report: PackReport, selection: Selection, source: Source) -> None:
     if len(report.identities) >= 2:
         return
     found = f"{len(source.names)} identities with {source.images} image files"

@@ -11,7 +11,7 @@ from images.sources import readable
 
 
 @dataclass
-class Report:
+class PackReport:
     """found = images + the skipped + not_chosen + dropped + those of `small` identities.
 
     counts: of packed images, by `batches.note`; not_chosen: left out by --max-images; dropped: copies left out by

@@ -16,7 +16,7 @@ from recordio_tools.records import framing
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.framing import FRAME, HEADER
 from recordio_tools.records.raw import RawFile
-from recordio_tools.records.stepping import Found, Stepper
+from recordio_tools.records.stepping import FoundRecord, Stepper
 
 BLOCK = 1 << 22
 HEAD = np.dtype([("flag", "<u4"), ("single", "<f4"), ("id", "<u8"), ("id2", "<u8"), ("label", "<f4", (2,))])
@@ -96,7 +96,7 @@ def _block(data: bytes, base: int, stepper: Stepper) -> tuple[Block, int]:
 
 
 def _gather(data: bytes, base: int, stop: int, words: np.ndarray, start: np.ndarray, length: np.ndarray,
-            apart: list[Found]) -> Block:
+            apart: list[FoundRecord]) -> Block:
     """The block of the records whose contents lie at `start` in the data, and of those found one by one."""
     places = start[:, None] // 4 + np.arange(HEAD.itemsize // 4)
     heads = words[np.minimum(places, len(words) - 1)].view(HEAD).reshape(-1)  # a short content's is not believed below

@@ -14,7 +14,7 @@ SEARCH = 1 << 20
 HEAD_BYTES = framing.HEADER.size + 8
 
 
-class Found(NamedTuple):
+class FoundRecord(NamedTuple):
     """A sound record: its offset, its content's length, and the content's first 32 bytes, with zeros behind its end."""
 
     offset: int
@@ -32,7 +32,7 @@ class Stepper:
         self.raw, self.known, self.report = raw, known, report
         self._window, self._magics = (0, 0), np.empty(0, np.int64)  # where it searched last, and what it found there
 
-    def step(self, offset: int) -> tuple[Found | None, int]:
+    def step(self, offset: int) -> tuple[FoundRecord | None, int]:
         """What is at `offset`, where a record should begin, and the offset at which to go on."""
         try:
             found, end = self._record(offset)
@@ -48,7 +48,7 @@ class Stepper:
             return None, following
         return found, end
 
-    def _record(self, offset: int) -> tuple[Found, int]:
+    def _record(self, offset: int) -> tuple[FoundRecord, int]:
         """The record at `offset` and the offset behind it; FramingError, whose `at` is where to search on from."""
         start, last, previous, length = offset, offset, None, 0
         while True:
@@ -75,7 +75,7 @@ class Stepper:
             content = self.raw.bytes_at(offset + FRAME.size, min(length, HEAD_BYTES))
         else:
             content = self.raw.content_at(offset)[0][:HEAD_BYTES]
-        return Found(offset, length, content.ljust(HEAD_BYTES, b"\0")), start
+        return FoundRecord(offset, length, content.ljust(HEAD_BYTES, b"\0")), start
 
     def _length_lies(self, offset: int, end: int) -> bool:
         """Whether a record that goes to `end` cannot: it swallows another, or leads nowhere and the index elsewhere."""

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from common import environment
+from common.cli import Parser
 from common.errors import UserError
 from common.files import atomic_path, write_atomic
 from common.quiet import quiet
@@ -117,3 +118,14 @@ def test_no_command_becomes_a_server_of_mxnets(monkeypatch, role):
     monkeypatch.setenv("DMLC_ROLE", role)
     with pytest.raises(UserError, match=f"DMLC_ROLE={role}: .*unset the variable"):
         environment.check_environment()
+
+
+def test_a_flag_of_several_values_keeps_all_of_them_where_it_is_given_twice():
+    parser = Parser(prog="x")
+    parser.add_argument("--model", nargs="+", required=True)
+    parser.add_argument("--bins", nargs="+", default=["lfw.bin"])
+    parser.add_argument("sets", nargs="*")
+    args = parser.parse_args(["--model", "a,1", "b,2", "--model", "c,3"])
+    assert args.model == ["a,1", "b,2", "c,3"] and args.bins == ["lfw.bin"] and args.sets == []
+    assert parser.parse_args(["--model", "a,1", "--bins", "x.bin", "--bins", "y.bin"]).bins == ["x.bin", "y.bin"]
+    assert parser.parse_args(["--model", "a,1"]).bins == ["lfw.bin"]  # the default is left as it was

@@ -142,7 +142,7 @@ def test_pca_is_fitted_on_the_other_folds_only():
     # With equal rows the matrix form is the plain one.
     assert metrics.accuracy_10fold(np.stack([scores[0]] * 5), same, 5) == metrics.accuracy_10fold(scores[0], same, 5)
     for components in (0, 13):
-        with pytest.raises(UserError, match=f"--pca {components}: 1 to 12"):
+        with pytest.raises(UserError, match=f"`pca` {components}: 1 to 12"):
             projected_scores(unit, components, 5)
 
 

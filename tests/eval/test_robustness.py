@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from allpairs_command_cases import SIZE, place  # noqa: F401
+from small_onnx import by_numpy, small_onnx
 from small_sets import draw
 
 from common.errors import UserError
@@ -14,6 +15,7 @@ from eval.__main__ import main
 from eval.all_pairs import Side, score_all_pairs
 from eval.misalignment import Misalignment, misalign
 from eval.operating_points import rates_above
+from eval.score_file import read_scores
 
 
 def smooth(number):
@@ -86,8 +88,69 @@ def test_one_side_of_a_set_against_itself(place):  # noqa: F811
     assert both[1] != second[1]
 
 
+def test_common_flags_mean_what_they_mean_elsewhere(place, tmp_path, capsys):  # noqa: F811
+    """Against allpairs on the aligned set, and against scores written by pair."""
+    flags = ("--shift", "0,6", "--fpr", "0.1,0.02", "--pca", "4", "--threshold", "1.1", "--folds", "10")
+    first, moved = run(place, *flags, "--embeddings", str(tmp_path / "kept"), "--scores", str(tmp_path / "scores"))
+    told = capsys.readouterr().out
+    assert "fitted on the scored set itself" in told and "FPR 0.02" in told
+    main(["allpairs", "--model", f"{place}/net,1", "--set", f"{place}/faces", "--fpr", "0.1,0.02", "--pca", "4",
+          "--threshold", "1.1", "--json", str(tmp_path / "all.json"), "--bootstrap", "20", "--devices", "cpu:0"])
+    assert "fitted on the scored set itself" in capsys.readouterr().out
+    ((row,),) = (rows.values() for rows in json.loads((tmp_path / "all.json").read_text()).values())
+    assert row["pca_fitted_on"] == f"{place}/faces"
+    assert first["tpr_at_fpr"] == row["tpr_at_fpr"] and first["at_threshold"] == row["at_threshold"]
+    assert first["intervals"] == {name: row["interval"][name] for name in ("0.1", "0.02")}
+    scores = read_scores(tmp_path / "scores" / "faces-shift-6.csv")
+    accepted = scores.score < 1.1
+    assert moved["at_threshold"][0]["tpr"] == pytest.approx(accepted[scores.same].mean())
+    assert moved["at_threshold"][0]["fpr"] == pytest.approx(accepted[~scores.same].mean())
+    kept = sorted((tmp_path / "kept").glob("*.npz"))
+    times = [path.stat().st_mtime_ns for path in kept]
+    assert len(kept) == 2 and run(place, *flags, "--embeddings", str(tmp_path / "kept")) == [first, moved]
+    assert [path.stat().st_mtime_ns for path in kept] == times  # read, and not made again
+
+
+def test_a_projection_and_thresholds_of_another_set(place, capsys):  # noqa: F811
+    first, _ = run(place, "--shift", "0,6", "--pca", "4", "--threshold-from", f"{place}/packed", "--between",
+                   "frontal,profile")
+    assert first["at_threshold"][0]["chosen_on"] == f"{place}/packed"
+    assert f"fitted on {place}/packed" in capsys.readouterr().out
+
+
+def test_scores_of_one_side_moved(place, tmp_path):  # noqa: F811
+    _, moved = run(place, "--shift", "0,6", "--side", "second", "--scores", str(tmp_path), "--threshold", "1")
+    scores = read_scores(tmp_path / "faces-shift-6.csv")
+    assert len(scores.same) == 30 * 29
+    assert moved["at_threshold"][0]["fpr"] == pytest.approx((scores.score < 1)[~scores.same].mean())
+
+
+def test_an_onnx_file(tmp_path):
+    """The curve of an ONNX file against its matrix by plain numpy."""
+    for person in range(4):
+        for index in range(3):
+            path = tmp_path / f"faces/p{person}/{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(cv2.imencode(".png", draw(person, index, 32))[1].tobytes())
+    _, weight = small_onnx(tmp_path / "net.onnx", size=(32, 32), dimension=6)
+    out = tmp_path / "curve.json"
+    assert main(["robustness", "--model", f"{tmp_path}/net.onnx", "--set", f"{tmp_path}/faces", "--shift", "0,5",
+                 "--fpr", "0.1", "--no-flip", "--bootstrap", "0", "--json", str(out)]) == 0
+    images = np.stack([draw(person, index, 32)[..., ::-1] for person in range(4) for index in range(3)])
+    person = np.repeat(np.arange(4), 3)
+    same = (person[:, None] == person)[np.triu_indices(12, 1)]
+    for row, how in zip(json.loads(out.read_text())[f"{tmp_path}/net.onnx"], (Misalignment(), Misalignment(shift=5))):
+        pixels = misalign(images, how, 0)
+        made = by_numpy(weight, pixels)
+        unit = made / np.linalg.norm(made, axis=1, keepdims=True)
+        cosines = (unit @ unit.T)[np.triu_indices(12, 1)]
+        impostors = np.sort(cosines[~same])[::-1]
+        assert row["tpr"] == pytest.approx((cosines[same] > impostors[int(0.1 * len(impostors))]).mean())
+
+
 @pytest.mark.parametrize("flags, said", [
-    (["--fpr", "0.1,0.2"], "one rate"), (["--plot", "a.pdf"], ".svg or .png"), (["--shift", "-1"], None),
+    (["--folds", "5"], "have no folds; leave --folds out"), (["--pca", "17"], "--pca 17: 1 to 16"),
+    (["--threshold-from", "none"], "none"), (["--plot", "a.pdf"], ".svg or .png"), (["--shift", "-1"], None),
     (["--model", "a.npz"], "embedded anew")])
 def test_unusable_arguments(place, flags, said):  # noqa: F811
     given = {"--model": f"{place}/net,1", "--set": f"{place}/faces", flags[0]: flags[1]}

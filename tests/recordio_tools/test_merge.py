@@ -82,6 +82,8 @@ def test_the_same_name_in_two_sets(two, tmp_path, caplog, action, expected):
     assert ("2 identities have the name of an earlier one" in caplog.text) == (action == "keep")
     if action == "drop":
         assert entry["removed"] == {"same name as an earlier one": {"identities": 2, "images": 3}}
+        assert {reason: len(who) for reason, who in entry["identities_removed"].items()} == {
+            "same name as an earlier one": 2}
     if action == "join":
         rows = list(csv.DictReader(open(tmp_path / "out/identities.csv")))
         assert rows[0]["source"] == f"{two[0]}; {two[1]}" and rows[0]["images"] == "4"
@@ -140,6 +142,15 @@ def test_one_set_needs_no_set_column_and_small_ones_go(two, tmp_path):
     assert command("merge", tmp_path / "few", *two, "--min-images", 2, "--same-name", "join") == (0, "")
     assert names(tmp_path / "few") == ["Ann", "Bob Roy", "Dee"]
     assert report(tmp_path / "few")["removed"] == {"fewer than 2 images": {"identities": 1, "images": 1}}
+    assert report(tmp_path / "few")["identities_removed"] == {"fewer than 2 images": ["Cy"]}
+
+
+def test_rows_that_name_nothing_are_counted_on_the_screen_and_listed_in_the_report(two, tmp_path, caplog):
+    (tmp_path / "x.csv").write_text("identity\n" + "".join(f"nobody{number}\n" for number in range(5)))
+    assert command("merge", tmp_path / "out", *two, "--exclude", tmp_path / "x.csv") == (0, "")
+    assert caplog.text.count("there is no identity") == 3
+    assert f"2 more, see {tmp_path / 'out/merge-report.json'}" in caplog.text
+    assert len(report(tmp_path / "out")["unknown_rows"]) == 5
 
 
 def test_merging_alone_needs_no_mxnet_and_keeps_odd_names(tmp_path):

@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.union_find import UnionFind
 from images.codec import decode
 from inference import similarity
-from inference.identity_means import MeanEmbedder, Model
+from inference.identity_means import CheckpointSpec, MeanEmbedder
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.faces import faces_of_pairs, open_faces
 
@@ -107,7 +107,7 @@ def test_means_are_those_of_plain_forward_passes(checkpoint, tmp_path):
     (tmp_path / "a/7.jpg").write_bytes(b"no image")
     (tmp_path / "d").mkdir()
     (tmp_path / "d/1.jpg").write_bytes(b"none")
-    embedder = MeanEmbedder(Model(checkpoint, 3, "cpu", batch_size=4, images=4), SIZE)
+    embedder = MeanEmbedder(CheckpointSpec(checkpoint, 3, "cpu", batch_size=4, images=4), SIZE)
     with open_faces(tmp_path) as faces:
         means = embedder.means(faces, faces.images)
         chosen = [[0, 1, 2], [0], [0, 2, 4, 6], []]  # evenly over the 7; a/7.jpg is the fourth of a

@@ -29,8 +29,21 @@ def test_a_collapse_is_told_once_with_its_signs_its_cause_and_the_flags_that_hel
     told = [as_flags(warning, flags(Config)) for _ in range(6) for warning in diagnostics.look(ill)]
     assert len(told) == 1 and "\n" not in told[0]
     for words in ("0.96", "0.0000", "12.3", "0.05 is 4 times", "0.0125", "--lr 0.0125", "--warmup", "--clip-gradient",
-                  "--margin-warmup", "--margin-m", "--loss-type 0", "--pretrained"):
+                  "--margin-s", "--margin-m", "--loss-type 0", "--fc7-lr-mult 1", "--pretrained"):
         assert words in told[0], words
+    assert "beta" not in told[0]  # 12.3 is little more than the sqrt(128) of normalised dimensions
+
+
+def test_a_grown_beta_is_an_early_sign_and_its_length_is_told():
+    unit = np.random.default_rng(0).standard_normal((4000, 128))
+    beta = np.full(128, 40 / np.sqrt(128))  # of length 40
+    norm = np.linalg.norm(unit + beta, axis=1).mean()
+    diagnostics = Diagnostics([], {})
+    ill = replace(HEALTHY, cosine=0.6, accuracy=0.0, norm=norm, epoch=1)
+    told = [warning for _ in range(3) for warning in diagnostics.look(ill)][0]
+    assert "beta, the same for all faces, is 40" in told
+    learns = replace(ill, accuracy=0.4)
+    assert not any(Diagnostics([], {}).look(learns) for _ in range(3))
 
 
 def test_a_collapse_at_the_linear_rules_rate_does_not_blame_the_rate():

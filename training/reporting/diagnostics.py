@@ -1,12 +1,15 @@
 """Warnings for what commonly goes wrong in training an embedding, each given once a run."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 COLLAPSED = 0.95  # mean cosine between the embeddings of different images of a batch
 CLOSE, MISSED = 0.8, 0.05  # cosine to the own class, and accuracy: so close to one's own and never the closest
+SHIFTED = 1.5  # times sqrt(size), the length of `size` normalised dimensions: here the last BatchNorm's beta leads
+DRAWN = 0.5  # cosine to the own class that is high where the embedding is as long as that
 ABOVE_STRANGERS = 0.3  # cosine that no other class has where people are told apart
 TOO_FAST = 1.5  # times the rate of the linear rule, from which on that is named as a cause
 INPUT_BOUND = 0.3  # share of the time spent waiting for images
@@ -20,8 +23,8 @@ class Symptoms:
     """What the steps since the last row showed, and the learning rate they were trained with.
 
     similarity: mean cosine between embeddings of different identities; accuracy: of the classifier, with the margin,
-    and moved: what the margin makes of the cosine; norm: mean length of the embeddings; lr: the schedule's, and
-    linear_lr: what the linear rule gives for the batch.
+    and moved: what the margin makes of the cosine; norm: mean length of the embeddings, and size: their dimensions; lr:
+    the schedule's, and linear_lr: what the linear rule gives for the batch.
     """
 
     epoch: float
@@ -34,6 +37,13 @@ class Symptoms:
     norm: float = 1.0
     lr: float = 0.0
     linear_lr: float = 0.1
+    size: int = 128
+
+    @property
+    def beta(self) -> float:
+        """The length of the last BatchNorm's beta, which all embeddings share: it makes them longer than sqrt(size),
+        what normalised dimensions with a fixed gamma have."""
+        return math.sqrt(max(0.0, self.norm ** 2 - self.size))
 
 
 class Diagnostics:
@@ -64,7 +74,7 @@ def _signs(seen: Symptoms) -> dict[str, tuple[bool, str]]:
                         "or images packed at the network's size would speed it up"),
         "stuck": (seen.margin_loss and seen.epoch > STUCK_EPOCHS and seen.cosine < STUCK,
                   f"after {seen.epoch:.1f} epochs the cosine to the own class is still {seen.cosine:.3f}; try a "
-                  "smaller `margin_m` or `lr`, a `warmup`, a `margin_warmup`, or `pretrained`"),
+                  "smaller `margin_m` or `lr`, a `warmup`, or softmax first (`loss_type` 0, then `pretrained`)"),
     }
 
 
@@ -72,10 +82,12 @@ def _is_collapsed(seen: Symptoms) -> bool:
     """Whether everybody looks like everybody: to each other, or all classes to all embeddings.
 
     Where the cosine to the own class is high and the classifier is still never right, the other classes are as near:
-    weights and embeddings point one way together. In a training that only begins the cosine is low as well, and with a
-    large margin it is `moved` below those of strangers, so that a low accuracy says nothing.
+    weights and embeddings point one way together. A grown beta is the earlier sign of it, at a lower cosine. In a
+    training that only begins the cosine is low as well, and with a large margin it is `moved` below those of strangers,
+    so that a low accuracy says nothing.
     """
-    return seen.similarity > COLLAPSED or (seen.cosine > CLOSE and seen.moved > ABOVE_STRANGERS
+    close = DRAWN if seen.norm > SHIFTED * math.sqrt(seen.size) else CLOSE
+    return seen.similarity > COLLAPSED or (seen.cosine > close and seen.moved > ABOVE_STRANGERS
                                            and seen.accuracy < MISSED)
 
 
@@ -85,12 +97,14 @@ def _collapse(seen: Symptoms) -> str:
     lower = f"`lr` {seen.linear_lr:.3g}" if times > TOO_FAST else "a lower `lr`"
     cause = (f"; the rate {seen.lr:g} is {times:.2g} times what the linear rule gives for this batch, "
              f"{seen.linear_lr:.3g}" if times > TOO_FAST else "")
-    softer = ", `margin_warmup`, a smaller `margin_m`" if seen.margin_loss else ""
-    first = ", or softmax first (`loss_type` 0, then `pretrained`)" if seen.margin_loss else ""
+    softmax = ("softmax first (`loss_type` 0 and `fc7_lr_mult` 1, then `pretrained` with a smaller `margin_s` and "
+               "`margin_m`), or with " if seen.margin_loss else "")
+    beta = (f", of which the last BatchNorm's beta, the same for all faces, is {seen.beta:.3g}"
+            if seen.norm > SHIFTED * math.sqrt(seen.size) else "")
     return (f"the training has collapsed: all faces look alike to it (cosine to the own class {seen.cosine:.2f} at an "
             f"accuracy of {seen.accuracy:.4f}; between different people {seen.similarity:.2f}; embedding norm "
-            f"{seen.norm:.3g}){cause}. It seldom recovers: begin again with {lower}, a `warmup`, "
-            f"`clip_gradient`{softer}{first}")
+            f"{seen.norm:.3g}{beta}){cause}. It seldom recovers: begin again {softmax or 'with '}{lower}, a `warmup`, "
+            "`clip_gradient`")
 
 
 def mean_similarity(embedding: np.ndarray, labels: np.ndarray) -> float:

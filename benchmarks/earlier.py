@@ -1,0 +1,84 @@
+"""Runs of the table as JSON, and whether a later one is slower than an earlier one.
+
+A row is compared by its figure, mostly a ratio of two sides that took turns in one run, so that another load of the
+machine falls on both. Within a run the turns differ by a spread s, their standard deviation as the median absolute
+deviation tells it, in the logarithm. Two runs differ by more than chance where they differ by more than
+2 sqrt(s1^2 + s2^2), and by more than `LEAST`, since libraries and memory lie otherwise in each process.
+"""
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from dataclasses import asdict
+from typing import Any, Iterator, Mapping, Sequence
+
+from benchmarks.table import Row
+from common.errors import UserError
+
+LEAST = 0.05  # of a figure; what runs of the same code differ by
+Run = Mapping[str, Any]
+
+
+def as_json(machine: str, load: float, repeats: int, rows: Mapping[str, Sequence[Row]], whole: bool) -> dict[str, Any]:
+    """What a run found; rows: by the names that the command line has for them. whole: it came to its end."""
+    return {"machine": machine, "load": load, "repeats": repeats, "whole": whole, "rows": [
+        {**asdict(row), "turns": list(row.turns), "reached": row.reached, "row": name}
+        for name, found in rows.items() for row in found]}
+
+
+def read(path: str, wanted: Sequence[str]) -> Run:
+    """An earlier run; UserError where it is none, or has none of the rows `wanted`."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            run = json.load(stream)
+        names = {row["row"] for row in run["rows"]}
+        for row in run["rows"]:
+            _spread(row["turns"])
+            _ = row["what"], statistics.median(row["turns"]), row["least"]
+        _ = run["machine"], run["load"]
+    except OSError as error:
+        raise UserError(f"--against {path}: {error.strerror}; `python -m benchmarks --json {path}` writes one"
+                        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"--against {path}: is not a run that `python -m benchmarks --json FILE` wrote") from None
+    if not names & set(wanted):
+        there = ", ".join(sorted(map(str, names))) or "none"
+        raise UserError(f"--against {path}: has none of the rows to measure; it has {there}")
+    return run
+
+
+def compare(earlier: Run, rows: Sequence[Row]) -> Iterator[tuple[str, bool]]:
+    """A Markdown line for each row that both have, and whether it is slower (or takes more, or a larger share)."""
+    before = {row["what"]: row for row in earlier["rows"]}
+    for row in rows:
+        if row.what not in before:
+            yield f"| {row.what} | | {row.reached:.3g} | | | not measured before |", False
+            continue
+        turns = before[row.what]["turns"]
+        was, now = statistics.median(turns), row.reached
+        change = math.log(now / was)  # above 0: better
+        change = -change if row.least else change
+        bound = tolerance(turns, row.turns)
+        told = "the same"
+        if abs(change) > bound and abs(now - was) > row.negligible:
+            told = "slower" if change < 0 else "faster"
+            if row.least:
+                told = "worse" if change < 0 else "better"
+        yield (f"| {row.what} | {was:.3g} | {now:.3g} | {math.expm1(change):+.1%} | {math.expm1(bound):.1%} | {told} |",
+               told in ("slower", "worse"))
+
+
+HEAD = ("| what | before | now | better by | within | so it is |", "|---|---|---|---|---|---|")
+
+
+def tolerance(before: Sequence[float], now: Sequence[float]) -> float:
+    """How far the logarithms of two runs' figures may lie apart by chance."""
+    return max(math.log1p(LEAST), 2 * math.hypot(_spread(before), _spread(now)))
+
+
+def _spread(turns: Sequence[float]) -> float:
+    """The standard deviation of the turns' logarithms, as their median absolute deviation tells it; 0 for one turn."""
+    logs = [math.log(turn) for turn in turns]
+    middle = statistics.median(logs)
+    return 1.4826 * statistics.median(abs(value - middle) for value in logs)

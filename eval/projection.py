@@ -1,0 +1,44 @@
+"""Principal components: a projection that is fitted on one set's embeddings and applied to any."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.errors import UserError
+from eval.scores import normalise
+
+
+@dataclass(frozen=True)
+class Projection:
+    """mean: (D,), directions: (N, D) orthonormal, of the largest variance first; fitted_on: the set, as the user named
+    it."""
+
+    mean: np.ndarray
+    directions: np.ndarray
+    fitted_on: str
+
+    def apply(self, unit: np.ndarray) -> np.ndarray:
+        """(n, N) float32 of (n, D): centred, projected, normalised again."""
+        return normalise((unit - self.mean) @ self.directions.T).astype(np.float32)
+
+
+def fit_projection(unit: np.ndarray, components: int, fitted_on: str) -> Projection:
+    """On (n, D) embeddings, without their labels and without rows of zeros, which stand for images that could not be
+    had; UserError where they have not so many components."""
+    unit = unit[unit.any(axis=1)]
+    most = min(unit.shape)
+    if not 1 <= components <= most:
+        raise UserError(f"--pca {components}: 1 to {most} components are possible with {len(unit)} embeddings of "
+                        f"{unit.shape[1]} numbers")
+    from sklearn.decomposition import PCA  # takes a second to import, and only this needs it
+
+    fitted = PCA(components, svd_solver="full").fit(unit)
+    return Projection(fitted.mean_, fitted.components_, fitted_on)
+
+
+def told(projection: Projection, scored: str) -> str:
+    """One line of what was fitted on what, for the output; scored: the set whose rates are given."""
+    where = f"the scored set itself, {scored}, without its labels" if projection.fitted_on == scored else (
+        projection.fitted_on)
+    return f"embeddings projected on {len(projection.directions)} principal components, fitted on {where}"

@@ -1,0 +1,138 @@
+"""The curve of `robustness`: what a model scores under each misalignment of one labelled set."""
+from __future__ import annotations
+
+import argparse
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Sequence
+
+import numpy as np
+
+from common.progress import meter
+from eval.all_pairs import AllPairs, Side, score_all_pairs
+from eval.bootstrap import PeopleBootstrap, interval
+from eval.embedding_file import Embeddings
+from eval.embedding_store import meta_of, stored, write_stored
+from eval.face_sets import FaceSet
+from eval.fixed_threshold import FixedPoint
+from eval.misalignment import Misalignment, misaligned_batches
+from eval.models import ModelName, embed_views
+from eval.opening import AnyEmbedder, EmbeddingSettings, OpenModel
+from eval.operating_points import OperatingPoint, allowed, operating_point, rates_above
+from eval.other_set import FromElsewhere
+from eval.pair_list import write_all_scores
+from eval.projection import Projection, fit_projection
+from eval.set_embeddings import image_size
+from eval.set_scoring import LabelledPairs, fixed_point
+
+SPARE = 4  # times the impostor scores that the FPR needs, for resamples that need more
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one misalignment scored. points, limits: by FPR. fixed_tpr, fixed_fpr: at the threshold that the aligned set
+    has at the first FPR. fixed: at thresholds that the user gave, or of another set."""
+
+    how: Misalignment
+    points: list[OperatingPoint]
+    all_limits: list[tuple[float, float] | None]
+    fixed_tpr: float
+    fixed_fpr: float
+    fixed: list[FixedPoint] = field(default_factory=list)
+
+    @property
+    def point(self) -> OperatingPoint:
+        """At the first FPR."""
+        return self.points[0]
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """The interval of its TPR."""
+        return self.all_limits[0]
+
+    def as_row(self) -> dict[str, Any]:
+        """For JSON."""
+        texts = [f"{point.fpr_target:g}" for point in self.points]
+        row = {"shift": self.how.shift, "rotate": self.how.rotate, "scale": self.how.scale, "tpr": self.point.tpr,
+               "false_accepts": self.point.false_accepts, "interval": self.limits,
+               "tpr_at_fpr": {text: point.tpr for text, point in zip(texts, self.points)},
+               "thresholds": {text: point.as_row() for text, point in zip(texts, self.points)},
+               "intervals": dict(zip(texts, self.all_limits)),
+               "at_aligned_threshold": {"tpr": self.fixed_tpr, "fpr": self.fixed_fpr}}
+        return {**row, "at_threshold": [point.as_row() for point in self.fixed]} if self.fixed else row
+
+
+class Curve:
+    """A model's settings, one after the other; projection: of its embeddings, None without --pca."""
+
+    def __init__(self, name: ModelName, faces: FaceSet, pairs: LabelledPairs, args: argparse.Namespace,
+                 elsewhere: FromElsewhere) -> None:
+        self.name = name
+        self.settings: list[Setting] = []
+        self.projection: Projection | None = elsewhere.projection
+        self._faces, self._pairs, self._args = faces, pairs, args
+        self._model, self._how = OpenModel(name, EmbeddingSettings.of(args)), EmbeddingSettings.of(args)
+        self._thresholds, self._bootstrap = elsewhere.thresholds, pairs.bootstrap()
+        self._aligned: np.ndarray | None = None
+
+    def measure(self, settings: Sequence[Misalignment], digest: str, scores: Path | None) -> None:
+        """Score every setting, the aligned one first; scores: a folder for the score of each pair, None for none.
+
+        digest: of the set, "" where no embeddings are kept.
+        """
+        embedder = self._model.embedder(image_size(self._faces))
+        with meter(len(settings) * len(self._faces.names), self.name.text, "images") as bar:
+            for how in settings:
+                made = self._embedded(embedder, how, digest, bar.update)
+                if self._args.pca and self.projection is None:
+                    self.projection = fit_projection(made.embeddings, self._args.pca, self._args.set)
+                unit = self.projection.apply(made.embeddings) if self.projection else made.embeddings
+                first = unit if self._aligned is None else self._aligned
+                self._aligned = first
+                first = first if self._args.side == "second" else unit
+                self.settings.append(self._score(first, unit, how))
+                if scores is not None:
+                    name = f"{Path(self._args.set).absolute().name}-{str(how).replace(' ', '-')}.csv"
+                    write_all_scores(scores / name, Embeddings(first, made.norms, made.names, made.labels, made.meta),
+                                     self._pairs, unit if self._args.side == "second" else None)
+
+    def _embedded(self, embedder: AnyEmbedder, how: Misalignment, digest: str,
+                  step: Callable[[int], object]) -> Embeddings:
+        args, faces = self._args, self._faces
+        told = "" if how.none else f" ({how}, seed {args.seed}, {args.border} border)"
+        named = digest if how.none else hashlib.sha256((digest + told).encode()).hexdigest()
+        if self._how.keep:
+            found = stored(self._model, named, self._how)
+            if found is not None and np.array_equal(found.names, np.array(faces.names)):
+                step(len(faces.names))
+                return found
+        batches = misaligned_batches(faces.batches(embedder.batch_size, embedder.image_size, hashlib.sha256()), how,
+                                     args.seed, args.border)
+        unit, norms, views = embed_views(embedder, batches, not args.no_flip, step)
+        made = Embeddings(unit, norms, np.array(faces.names), faces.labels,
+                          meta_of(self._model, faces.path + told, named, self._how), views)
+        if self._how.keep:
+            write_stored(self._model, made, self._how)
+        return made
+
+    def _score(self, first: np.ndarray, unit: np.ndarray, how: Misalignment) -> Setting:
+        fprs, (left, right), labels = self._args.fpr, self._pairs.sides, self._pairs.labels
+        alone = self._args.side == "second" and right is left
+        other = None if right is None else Side(unit[right], labels[right])
+        impostors = len(left) * len(left if right is None else right)
+        keep = SPARE * (allowed(max(fprs), impostors) + 1000)
+        scored = score_all_pairs(Side(first[left], labels[left]), other, keep, same_images=alone)
+        points = [operating_point(scored.genuine, scored.tail, scored.impostors, rate) for rate in fprs]
+        at = self.settings[0].point.cosine if self.settings else points[0].cosine
+        return Setting(how, points, _limits(self._bootstrap, scored, fprs), *rates_above(scored, at),
+                       [fixed_point(scored, distance, self._bootstrap, name, rate)
+                        for name, rate, distance in self._thresholds])
+
+
+def _limits(bootstrap: PeopleBootstrap | None, scored: AllPairs,
+            fprs: Sequence[float]) -> list[tuple[float, float] | None]:
+    if bootstrap is None:
+        return [None] * len(fprs)
+    found = [interval(draws) for draws in bootstrap.tprs(scored, fprs)]
+    return [(one.low, one.high) for one in found]

@@ -1,0 +1,34 @@
+"""What `robustness` prints."""
+from __future__ import annotations
+
+from typing import Mapping, Sequence
+
+from eval.robustness_curve import Setting
+from eval.verify_table import aligned, fixed_table
+
+
+def table(curves: Mapping[str, Sequence[Setting]]) -> str:
+    """A block for each model and FPR, a row for each misalignment; rates at the user's thresholds where there are."""
+    lines = []
+    for name, curve in curves.items():
+        for place, point in enumerate(curve[0].points):
+            there = f", and at the threshold of the aligned set (distance {point.threshold:.4f})" if place == 0 else ""
+            head = ["crops", "TPR %", "95% interval", "false accepts"]
+            rows = [head + ["TPR % there", "FPR % there"] * (place == 0)]
+            rows += [_row(setting, place) for setting in curve]
+            lines += [f"{name}: TPR at FPR {point.fpr_target:g}{there}", _indented(aligned(rows))]
+        fixed = fixed_table({str(setting.how): setting.fixed for setting in curve})
+        lines += [_indented(fixed)] if fixed else []
+    return "\n".join(lines)
+
+
+def _row(setting: Setting, place: int) -> list[str]:
+    point, limits = setting.points[place], setting.all_limits[place]
+    rate = "-" if point.tpr is None else f"{'~' if point.few else ''}{100 * point.tpr:.2f}"
+    there = [f"{100 * setting.fixed_tpr:.2f}", f"{100 * setting.fixed_fpr:.4f}"] if place == 0 else []
+    return [str(setting.how), rate, f"{100 * limits[0]:.2f} to {100 * limits[1]:.2f}" if limits else "",
+            str(point.false_accepts), *there]
+
+
+def _indented(text: str) -> str:
+    return "\n".join("  " + line for line in text.splitlines())
