@@ -39,7 +39,8 @@ added, normalised. Three switches change it, which every tool calls otherwise (d
   --no-flip           the mirror image is not added
 1:1 gives TPR at our convention (the largest observed FPR that does not exceed the one asked for), and at the point
 whose FPR is nearest, which published numbers use. 1:N gives ranks for each gallery apart, and FNIR where FPIR is the
-share of probes of people outside the gallery whose highest score is above the threshold."""
+share of probes of people outside the gallery whose highest score is above the threshold.
+Embedding takes hours: with --embeddings DIR what is done is kept there, and a run that was stopped goes on."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

@@ -15,7 +15,8 @@ from common.progress import meter
 from common.workers import ordered_map
 from eval.batches import stacked
 from eval.embedding_file import Embeddings, load_embeddings
-from eval.embedding_store import meta_of, stored, write_stored
+from eval.embedding_parts import EmbeddingParts
+from eval.embedding_store import meta_of, place_of, stored, write_stored
 from eval.models import ModelName
 from eval.opening import EmbeddingSettings, OpenModel
 from eval.templates.ijb_files import Images
@@ -56,29 +57,47 @@ def embed_images(model: ModelName, images: Images, folder: Path, size: tuple[int
     """
     digest = lists_digest(images)
     if model.embeddings:
-        yield from _parts(_read(model, images, digest, settings))
+        yield from _parts(_read(model, images, digest, settings), images.names, lost)
         return
     opened = OpenModel(model, settings)
     found = stored(opened, digest, settings) if settings.keep else None
     if found is not None and list(found.names) == images.names:
-        yield from _parts(found)
+        yield from _parts(found, images.names, lost)
         return
     if not (folder / images.names[0]).is_file():
         raise UserError(f"`images` {folder}: has no {images.names[0]}, the first image of the lists; IJB's folder is "
                         "loose_crop")
+    if not settings.keep:
+        if len(images.names) > PART:
+            log.warning("without --embeddings DIR nothing is kept of %d images where this run is stopped",
+                        len(images.names))
+        yield from _embed(opened, images, folder, size, settings, lost)
+        return
+    meta = meta_of(opened, str(folder), digest, settings)
+    parts = EmbeddingParts(place_of(opened, digest, settings), images.names, meta)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
-    for first, unit, norms in _embed(opened, images, folder, size, settings, lost):
-        if settings.keep:
+    start = 0
+    for part in parts.read():
+        kept.append((part.embeddings, part.norms))
+        yield from _parts(part, images.names, lost, start)
+        start += len(part.norms)
+    if start:
+        log.info("%s: %d of %d images were embedded before, %s", model.text, start, len(images.names), parts.folder)
+    try:
+        for first, unit, norms in _embed(opened, images, folder, size, settings, lost, start):
             kept.append((unit, norms))
-        yield first, unit, norms
-    if settings.keep:
-        unit, norms = (np.concatenate(some) for some in zip(*kept))
-        write_stored(opened, Embeddings(unit, norms, np.array(images.names), None,
-                                        meta_of(opened, str(folder), digest, settings)), settings)
+            parts.add(unit, norms)
+            yield first, unit, norms
+    finally:
+        parts.flush()
+    unit, norms = (np.concatenate(some) for some in zip(*kept))
+    write_stored(opened, Embeddings(unit, norms, np.array(images.names), None, meta), settings)
+    parts.remove()
 
 
 def _embed(opened: OpenModel, images: Images, folder: Path, size: tuple[int, int], settings: EmbeddingSettings,
-           lost: Lost) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+           lost: Lost, start: int = 0) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """From the image `start` on."""
     embedder = opened.embedder(size)
     reasons: dict[int, str] = {}
 
@@ -89,9 +108,9 @@ def _embed(opened: OpenModel, images: Images, folder: Path, size: tuple[int, int
             reasons[place] = (error.strerror if isinstance(error, OSError) else str(error)) or "unusable"
             return np.zeros((*size, 3), np.uint8)
 
-    first = 0
-    crops = ordered_map(crop, range(len(images.names)), usable_cores())
-    with meter(len(images.names), opened.name.text, "images") as bar:
+    first = start
+    crops = ordered_map(crop, range(start, len(images.names)), usable_cores())
+    with meter(len(images.names) - start, opened.name.text, "images") as bar:
         for views in embedder.embed(stacked(crops, embedder.batch_size), settings.flip):
             added = views.sum(axis=0)
             norms = np.linalg.norm(added, axis=1)
@@ -115,6 +134,10 @@ def _read(model: ModelName, images: Images, digest: str, settings: EmbeddingSett
     return made
 
 
-def _parts(made: Embeddings) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def _parts(made: Embeddings, names: list[str], lost: Lost,
+           start: int = 0) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """The parts of a file whose first image is number `start`; those of length 0 could not be had."""
+    for place in np.flatnonzero(made.norms == 0).tolist():
+        lost.add(names[start + place], "not to be had when it was embedded")
     for first in range(0, len(made.norms), PART):
-        yield first, made.embeddings[first:first + PART], made.norms[first:first + PART]
+        yield start + first, made.embeddings[first:first + PART], made.norms[first:first + PART]

@@ -12,12 +12,14 @@ from small_nets import forward, save_spread
 from small_sets import draw, jpeg
 
 from common.errors import UserError
+from eval import embedding_parts
 from eval.__main__ import main
+from eval.templates import ijb_images
 from eval.templates.aggregation import Switches, TemplateSums
 from eval.templates.identification import search
 from eval.templates.ijb_files import read_images, read_pairs
 from eval.templates.verification import PairScores, nearest_curve, nearest_rate, score_pairs
-from images.alignment import template
+from images.alignment import align, template
 
 SIZE, FRAME, PEOPLE = 48, 80, 8
 FPRS = (1e-2, 1e-1)
@@ -161,6 +163,31 @@ def test_embeddings_made_once_give_the_same(place):
           "--json", str(out), "--fpir", "0.2,0.4", "--bootstrap", "20"])
     again = json.loads(out.read_text())[str(made)]
     assert again["1:1"] == first["1:1"] and again["1:N"] == first["1:N"]
+
+
+def test_a_run_that_was_stopped_goes_on(place, monkeypatch, tmp_path):
+    """Stopped in the middle of the images, then with a part that is damaged: the same numbers, and no crop twice."""
+    whole, cropped = run(place), []
+
+    def counting(image, points, *size):
+        cropped.append(1)
+        if len(cropped) == stop:
+            raise KeyboardInterrupt
+        return align(image, points, *size)
+
+    monkeypatch.setattr(ijb_images, "align", counting)
+    monkeypatch.setattr(embedding_parts, "PART", 8)
+    monkeypatch.setattr(ijb_images, "usable_cores", lambda: 1)
+    flags, images, stop = ("--embeddings", str(tmp_path), "--batch-size", "4"), len(place[1]), 19
+    with pytest.raises(KeyboardInterrupt):
+        run(place, *flags)
+    (folder,) = tmp_path.glob("*.partial")
+    first, second = sorted(folder.iterdir())[:2]
+    second.write_bytes(b"PK damaged")
+    cropped.clear()
+    stop = 0
+    assert run(place, *flags) == whole
+    assert len(cropped) == images - 8 and not folder.exists() and len(list(tmp_path.glob("*.npz"))) == 1
 
 
 def test_an_image_that_is_gone_counts_for_nothing_and_is_told(place, caplog):

@@ -1,0 +1,73 @@
+"""What a long embedding has done so far: parts of some thousand images in a folder beside the file that they become."""
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterator, Sequence
+
+import numpy as np
+
+from common.errors import UserError
+from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
+
+log = logging.getLogger(__name__)
+PART = 8192  # images, or the first whole batch after them
+
+
+@dataclass
+class EmbeddingParts:
+    """Parts of `place`, an embeddings file in the making, in `place`.partial/; names: of all images, in their order;
+    meta: what the file will say of itself. A part is written whole or not at all, and holds its images' names."""
+
+    place: Path
+    names: Sequence[str]
+    meta: dict[str, Any]
+    _open: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    _done: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where the parts lie."""
+        return self.place.with_name(self.place.name + ".partial")
+
+    def read(self) -> Iterator[Embeddings]:
+        """The parts that are there, from the first image on; one that is no part of this file ends them."""
+        while self._done < len(self.names) and self._part(self._done).is_file():
+            try:
+                found = load_embeddings(self._part(self._done))
+            except UserError as error:
+                log.warning("%s; it is made anew", error)
+                return
+            told = {what: value for what, value in found.meta.items() if what != "versions"}
+            wanted = {what: value for what, value in self.meta.items() if what != "versions"}
+            if not len(found.names) or told != wanted or list(found.names) != list(
+                    self.names[self._done:self._done + len(found.names)]):
+                return
+            self._done += len(found.names)
+            yield found
+
+    def add(self, unit: np.ndarray, norms: np.ndarray) -> None:
+        """Embeddings of the next images; they are on the disk once there are enough for a part."""
+        self._open.append((unit, norms))
+        if sum(len(lengths) for _, lengths in self._open) >= PART:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was added since the last part."""
+        if not self._open:
+            return
+        unit, norms = (np.concatenate(some) for some in zip(*self._open))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_embeddings(self._part(self._done), Embeddings(unit, norms, np.array(
+            self.names[self._done:self._done + len(norms)]), None, self.meta))
+        self._done += len(norms)
+        self._open.clear()
+
+    def remove(self) -> None:
+        """Give the parts up, once the file that they were for is there."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _part(self, first: int) -> Path:
+        return self.folder / f"{first:09d}.npz"
