@@ -46,8 +46,11 @@ def interval_table(found: Mapping[str, ScoredSet]) -> str:
 
 def fixed_table(found: Mapping[str, Sequence[FixedPoint]]) -> str:
     """Rates at thresholds that were not chosen on the set itself; "" where there are none."""
-    if not any(found.values()):
-        return ""
+    return aligned(fixed_rows(found)) if any(found.values()) else ""
+
+
+def fixed_rows(found: Mapping[str, Sequence[FixedPoint]]) -> list[list[str]]:
+    """The cells of `fixed_table`, its head first."""
     rows = [["at a threshold", "from", "distance", "cosine", "TPR %", "95% interval", "FPR achieved %", "95% interval",
              "false accepts", "accuracy %"]]
     for name, points in found.items():
@@ -58,7 +61,7 @@ def fixed_table(found: Mapping[str, Sequence[FixedPoint]]) -> str:
                          f"{'~' if point.false_accepts < FEW else ''}{100 * point.fpr:.4f}",
                          _limits(point.fpr_limits, 4), f"{point.false_accepts} of {point.impostors}",
                          f"{100 * point.accuracy:.2f}"])
-    return aligned(rows)
+    return rows
 
 
 def marked(point: OperatingPoint) -> str:

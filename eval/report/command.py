@@ -5,6 +5,7 @@ import argparse
 import json
 import logging
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,33 @@ import numpy as np
 from common.cli import at_least
 from common.errors import UserError
 from common.files import write_atomic
-from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_model_flag, check_outputs, fpr_list
+from eval.arguments import (
+    add_bootstrap_flags,
+    add_embedding_flags,
+    add_model_flag,
+    add_pca_flags,
+    add_rate_flags,
+    add_scores_flag,
+    check_outputs,
+)
+from eval.embedding_file import Embeddings
 from eval.face_sets import open_face_set, read_groups
+from eval.fixed_threshold import FixedPoint
 from eval.misalignment import misalignments
 from eval.models import ModelName, parse_models
+from eval.opening import EmbeddingSettings
+from eval.other_set import from_elsewhere
+from eval.pair_embeddings import read_pair_embeddings
 from eval.pose import read_yaw, yaw_groups
+from eval.projection import fit_projection
 from eval.report import labelled_set, misaligned, pair_sets
-from eval.report.embedding import ImagePool, set_name
+from eval.report.at_threshold import pairs_at_threshold, threshold_section
+from eval.report.embedding import ImagePool, set_name, spread
 from eval.report.html import Html, page, paragraph, table, tag
 from eval.report.measuring import Inputs, maps_of, sample_of, score_pairs, score_set
+from eval.report.score_files import write_report_scores
 from eval.robustness import numbers_from
-from eval.set_embeddings import choose_sides, open_embedder
+from eval.set_embeddings import choose_sides, embeddings_of, open_embedder
 from eval.verification import numbers
 from eval.verify import open_sets
 
@@ -40,6 +57,7 @@ OUT/index.html holds everything, pictures too, and asks the network for nothing:
 scores, the hardest pairs, all pairs of --set and its rates by pose, rates as crops are misaligned, and maps of local
 features on faces: their norms, GNAP's weights, and what average pooling would weigh. Beside every figure stands a table
 of its numbers. OUT/report.json has the numbers. Without --set, what needs people or poses is left out.
+Embeddings files (.npz) are taken for a report on the one set that they are of; crops are not misaligned for them.
 The page shows faces of the sets: it is as personal as they are."""
 
 
@@ -54,11 +72,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--landmarks", metavar="FILE.csv", help="five points of each image of --set, as align writes "
                         "them: rates by yaw, in place of groups")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write the page to")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there too, by model and set")
     parser.add_argument("--title", default="Face recognition report", help="the page's heading")
-    parser.add_argument("--fpr", type=fpr_list, default="1e-3,1e-2", metavar="RATE[,RATE...]",
-                        help="false positive rates of TPR; the first is that of thresholds, poses and curves")
-    parser.add_argument("--folds", type=at_least(2), default=10, metavar="N", help="folds of the accuracy")
+    add_rate_flags(parser, "1e-3,1e-2", "a labelled set, or a .bin", failures=False)
+    add_scores_flag(parser)
+    add_pca_flags(parser, "on the other folds for pairs, and on all images of the report for the rest, without their "
+                  "labels")
     parser.add_argument("--shift", type=numbers_from(0, 1e4), default="0,2,4,8", metavar="N,N...", help="pixels")
     parser.add_argument("--rotate", type=numbers_from(0, 180), default="0,5,10", metavar="N,N...", help="degrees")
     parser.add_argument("--scale", type=numbers_from(0.01, 100), default="0.9,1,1.1", metavar="X,X...",
@@ -79,11 +97,15 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     if not args.bins and not args.set:
         raise UserError("there is nothing to report on: give --bins FILE.bin, --set SET, or both")
-    check_outputs(args, ("json",), ("out",))
+    check_outputs(args, ("json",), ("out", "scores"))
     models = parse_models(args.model)
-    for model in models:
-        if model.embeddings:
-            raise UserError(f"--model {model.text}: the report shows images and moves them, so a checkpoint is needed")
+    if args.pca and args.threshold_from:
+        raise UserError("--pca with --threshold-from: the report has a projection of its own, and thresholds of "
+                        "another one say nothing; leave one out, or use allpairs, which fits --pca on that set")
+    files = [model for model in models if model.embeddings]
+    if files and len(args.bins) + bool(args.set) != 1:
+        raise UserError(f"--model {files[0].text}: holds the embeddings of one set; report on that set alone, or give "
+                        "the checkpoint or ONNX file that they are of")
     if args.set:
         with open_face_set(Path(args.set)) as faces:
             folders = read_groups(Path(args.groups), faces.names) if args.groups else faces.folders
@@ -91,9 +113,12 @@ def run(args: argparse.Namespace) -> int:
             groups = yaw_groups(read_yaw(Path(args.landmarks), faces.names)) if args.landmarks else folders
             known = labelled_set.LabelledSet(set_name(args.set), faces.labels, faces.people, groups, sides,
                                              args.between.replace(",", " against ") if args.between else "")
-            text, rows = _report(models, _gather(args, known, faces.read, faces.names), args)
+            given = {model.text: embeddings_of(model, faces, args) for model in files}
+            text, rows = _report(models, _gather(args, known, faces.read, faces.names), given, faces.names, args)
     else:
-        text, rows = _report(models, _gather(args, None, None, []), args)
+        inputs = _gather(args, None, None, [])
+        given = {model.text: read_pair_embeddings(model, inputs.sets[0], EmbeddingSettings.of(args)) for model in files}
+        text, rows = _report(models, inputs, given, [], args)
     place = Path(args.out) / PAGE
     write_atomic(place, text.encode("utf-8", "backslashreplace"))
     for path in filter(None, (Path(args.out) / NUMBERS, args.json)):
@@ -116,12 +141,22 @@ def _gather(args: argparse.Namespace, faces: labelled_set.LabelledSet | None, re
     return Inputs(sets, places, pool, faces, face_places, grouped)
 
 
-def _report(models: list[ModelName], inputs: Inputs, args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """The page and the numbers behind it."""
+def _report(models: list[ModelName], inputs: Inputs, given: dict[str, Embeddings], face_names: list[str],
+            args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The page and the numbers behind it; given: embeddings read from files, by their models; face_names: of the
+    images of the labelled set."""
     height, width = inputs.pool.image(0).shape[:2]
-    embedders = [open_embedder(model, args, (height, width)) for model in models]
+    elsewhere = [from_elsewhere(model, args) for model in models]
+    embedders = [None if model.text in given else open_embedder(model, args, (height, width)) for model in models]
     names = short_names([model.text for model in models])
-    embedded = [inputs.pool.embed(embedder, not args.no_flip, model.text) for embedder, model in zip(embedders, models)]
+    rows_at = inputs.face_places if inputs.faces is not None else inputs.places[0][inputs.sets[0].order]
+    embedded = [spread(given[model.text], rows_at, len(inputs.pool)) if embedder is None else
+                inputs.pool.embed(embedder, not args.no_flip, model.text) for embedder, model in zip(embedders, models)]
+    projections = [fit_projection(one.unit, args.pca, "all images of this report") if args.pca else None
+                   for one in embedded]
+    projected = [replace(one, unit=projection.apply(one.unit)) if projection else one
+                 for one, projection in zip(embedded, projections)]
+    fixed: dict[str, list[FixedPoint]] = {}
     sections: list[tuple[str, Html]] = []
     rows: dict[str, dict[str, Any]] = {model.text: {} for model in models}
 
@@ -137,29 +172,39 @@ def _report(models: list[ModelName], inputs: Inputs, args: argparse.Namespace) -
         if args.hardest:
             add("Hardest pairs", pair_sets.hardest_section(sets, names, args.hardest))
     for target in sets:
-        for model, scored in zip(models, target.scored):
+        at = pairs_at_threshold(target, elsewhere, args)
+        for model, name, scored, points in zip(models, names, target.scored, at):
+            fixed[f"{target.name}, {name}"] = points
             rows[model.text][target.name] = {
                 **numbers(scored.result), **scored.statistics.as_row(),
                 "tpr_at_fpr": {f"{rate:g}": value for rate, value in scored.result.tprs.items()},
-                "set_sha256": target.target.digest, "flip": not args.no_flip, "folds": args.folds, "pca": None,
-                "layer": args.layer, "bootstrap": args.bootstrap, "seed": args.seed}
+                "set_sha256": target.target.digest, "flip": not args.no_flip, "folds": args.folds, "pca": args.pca,
+                "layer": args.layer, "bootstrap": args.bootstrap, "seed": args.seed,
+                **({"at_threshold": [point.as_row() for point in points]} if points else {})}
     if inputs.faces is not None:
-        found, posed = score_set(inputs.faces, inputs, embedded, names, args)
+        found, posed = score_set(inputs.faces, inputs, projected, names, args, elsewhere)
         add("All pairs", labelled_set.all_pairs_section(inputs.faces, names, found))
         add("Rates by pose", labelled_set.pose_section(names, posed or found))
         add("Quality", labelled_set.quality_section(names, found))
         for number, (model, made) in enumerate(zip(models, found)):
             row = made.as_row(found[0] if number else None)
+            fixed[f"{inputs.faces.name}, {names[number]}"] = made.fixed
             rows[model.text][args.set] = {**row, "between": args.between or "",
-                                          "poses": posed[number].as_row() if posed else None}
-    if args.misaligned:
+                                          "pca": args.pca, "poses": posed[number].as_row() if posed else None}
+    if any(fixed.values()):
+        add("At a threshold", threshold_section(fixed))
+    if args.scores:
+        write_report_scores(models, projected, sets, inputs, face_names, args)
+    moving = [number for number, embedder in enumerate(embedders) if embedder is not None]
+    if args.misaligned and moving:
         sample = sample_of(inputs, args)
         settings = misalignments({"shift": args.shift, "rotate": args.rotate, "scale": args.scale})
-        curves = [misaligned.measure(sample, embedder, settings, not args.no_flip, args.seed, name)
-                  for embedder, name in zip(embedders, names)]
-        add("Misaligned crops", misaligned.misaligned_section(sample, settings, names, curves, args.fpr[0]))
-        for model, curve in zip(models, curves):
-            rows[model.text]["misaligned"] = [
+        curves = [misaligned.measure(sample, embedders[number], settings, not args.no_flip, args.seed, names[number],
+                                     projections[number]) for number in moving]
+        add("Misaligned crops", misaligned.misaligned_section(sample, settings, [names[number] for number in moving],
+                                                              curves, args.fpr[0]))
+        for number, curve in zip(moving, curves):
+            rows[models[number].text]["misaligned"] = [
                 {"shift": how.shift, "rotate": how.rotate, "scale": how.scale, **point.as_row(), "interval": limits}
                 for how, (point, limits) in zip(settings, curve)]
     if args.faces:
@@ -172,10 +217,12 @@ def _intro(models: list[ModelName], names: list[str], inputs: Inputs, args: argp
     sets = [f"{target.name} ({len(target.same)} pairs)" for target in inputs.sets]
     if inputs.faces is not None:
         sets.append(f"{inputs.faces.name} ({len(inputs.faces.labels)} images of {len(inputs.faces.people)} people)")
+    pca = f" They are projected on {args.pca} principal components, fitted without labels: for sets of pairs on the " \
+          "other folds, else on all images of this report." if args.pca else ""
     mirror = "Embeddings are of the image alone" if args.no_flip else (
         "Embeddings of an image and its mirror image are added")
     return tag("div", paragraph(f"On {', '.join(sets)}. {mirror} and normalised; a pair's score is the squared "
-                                "distance, 2 - 2 cosine."), table(["model", "checkpoint"], rows))
+                                f"distance, 2 - 2 cosine.{pca}"), table(["model", "checkpoint"], rows))
 
 
 def _footer() -> Html:

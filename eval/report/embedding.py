@@ -13,6 +13,7 @@ from common.errors import DataError
 from common.progress import meter
 from common.workers import ordered_map
 from eval.batches import stacked
+from eval.embedding_file import Embeddings
 from eval.scores import normalise
 from images.codec import ImageError, decode
 
@@ -25,6 +26,16 @@ class Embedded:
     unit: np.ndarray
     norms: np.ndarray
     view_norms: np.ndarray
+
+
+def spread(made: Embeddings, places: np.ndarray, size: int) -> Embedded:
+    """Embeddings of a file as those of a pool of `size` images; places: in it, of each row of the file."""
+    arrays = [made.embeddings, made.norms,
+              np.full(len(made.norms), np.nan) if made.view_norms is None else made.view_norms]
+    found = [np.zeros((size, *array.shape[1:]), array.dtype) for array in arrays]
+    for whole, array in zip(found, arrays):
+        whole[places] = array
+    return Embedded(*found)
 
 
 class ImagePool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from eval.models import ModelName
+from eval.other_set import FromElsewhere
 from eval.pair_statistics import statistics
 from eval.report import labelled_set, misaligned, pair_sets
 from eval.report.embedding import Embedded, ImagePool
@@ -41,22 +42,26 @@ def score_pairs(target: VerificationSet, places: np.ndarray, pool: ImagePool, em
     for one in embedded:
         order = places[target.order]
         result = score_embeddings(target.name, one.unit[order], target.same, float(one.view_norms[order].mean()),
-                                  args.fpr, target.folds)
+                                  args.fpr, target.folds, args.pca or 0)
         scored.append(pair_sets.Scored(result, statistics(result, args.fpr, args.bootstrap, args.seed, accuracy=True)))
     return pair_sets.PairSet(target.name, target, scored, lambda number: pool.image(int(places[number])))
 
 
 def score_set(faces: labelled_set.LabelledSet, inputs: Inputs, embedded: list[Embedded], names: list[str],
-              args: argparse.Namespace) -> tuple[list[ScoredModel], list[ScoredModel]]:
-    """Of each model all pairs of the sides, and, where poses are known, all pairs of images with one, by pose."""
+              args: argparse.Namespace,
+              elsewhere: list[FromElsewhere]) -> tuple[list[ScoredModel], list[ScoredModel]]:
+    """Of each model all pairs of the sides, and, where poses are known, all pairs of images with one, by pose.
+
+    embedded: projected where that is asked for. elsewhere: thresholds of each model that are not the set's own.
+    """
     pairs = labelled_pairs(faces.labels, faces.people, faces.sides, None, args.bootstrap, args.seed)
     by_pose = labelled_pairs(faces.labels, faces.people, (inputs.grouped, None), faces.groups, args.bootstrap,
                              args.seed)
     fpr = list(dict.fromkeys([*labelled_set.FPRS, args.fpr[0]]))
     found, posed = [], []
-    for one, name in zip(embedded, names):
+    for one, name, other in zip(embedded, names, elsewhere):
         unit, norms = one.unit[inputs.face_places], one.norms[inputs.face_places]
-        found.append(score_labelled(name, unit, pairs, fpr, norms))
+        found.append(score_labelled(name, unit, pairs, fpr, norms, other.thresholds))
         if len(set(faces.groups[inputs.grouped].tolist())) > 1:
             posed.append(score_labelled(f"{name}, by pose", unit, by_pose, [args.fpr[0]]))
     return found, posed

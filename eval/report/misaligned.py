@@ -14,6 +14,7 @@ from eval.batches import stacked
 from eval.bootstrap import PeopleBootstrap, draw_resamples, interval, pairs_tpr
 from eval.misalignment import Misalignment, misaligned_batches
 from eval.operating_points import OperatingPoint, allowed, operating_point
+from eval.projection import Projection
 from eval.report.charts import chart, draw_curves
 from eval.report.html import Html, Text, figure, key, paragraph, section, table, tag
 from eval.report.pair_sets import rate
@@ -89,8 +90,8 @@ def _limits(draws: np.ndarray) -> tuple[float, float] | None:
 
 
 def measure(sample: Sample, embedder: Any, settings: Sequence[Misalignment], flip: bool, seed: int,
-            what: str) -> list[Measured]:
-    """The rate under every setting, by one model."""
+            what: str, projection: Projection | None = None) -> list[Measured]:
+    """The rate under every setting, by one model; projection: of its embeddings, None for none."""
     found = []
     with meter(len(settings) * sample.count, f"{what}: misaligned", "images") as bar:
         for how in settings:
@@ -99,7 +100,8 @@ def measure(sample: Sample, embedder: Any, settings: Sequence[Misalignment], fli
             for made in embedder.embed(misaligned_batches(images, how, seed), flip):
                 views.append(made.sum(axis=0))
                 bar.update(made.shape[1])
-            found.append(sample.score(normalise(np.concatenate(views))))
+            unit = normalise(np.concatenate(views))
+            found.append(sample.score(projection.apply(unit) if projection else unit))
     return found
 
 

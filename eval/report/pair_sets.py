@@ -68,7 +68,7 @@ def table_section(sets: Sequence[PairSet], models: Sequence[str]) -> Html:
             rows.append([f"{target.name}, {model}", str(result.pairs), f"{100 * result.accuracy:.2f}",
                          f"{100 * result.accuracy_std:.2f}", limits_text(found.draws.get("accuracy")), *rates,
                          f"{100 * result.eer:.2f}", limits_text(found.draws.get("eer")), f"{100 * result.auc:.3f}",
-                         f"{result.xnorm:.2f}", f"{result.threshold:.3f}"])
+                         f"{result.xnorm:.2f}" if np.isfinite(result.xnorm) else "-", f"{result.threshold:.3f}"])
             if scored is not first and found.draws:
                 apart += _differences(f"{target.name}, {model}", scored, first)
     parts: list[Text] = [

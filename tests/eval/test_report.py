@@ -19,6 +19,7 @@ from common.errors import UserError
 from eval.__main__ import main
 from eval.report.feature_maps import FeatureMaps, feature_maps, find_layer
 from eval.report.html import escape, table, tag
+from eval.score_file import read_scores
 from images.alignment import TEMPLATE
 from symbols.gnap import norm_aware_pooling
 from symbols.symbol_utils import get_fc1, normalise_input
@@ -208,9 +209,35 @@ def test_a_report_of_pairs_alone_moves_and_maps_their_images(place, tmp_path):
     assert headings == ["Table", "ROC", "Scores", "Misaligned crops", "Local features"]
 
 
+@pytest.mark.parametrize("chosen", ["bins", "set"])
+def test_flags_and_embeddings_files_as_other_commands_take_them(place, tmp_path, chosen):
+    """Against verify and allpairs with the same flags; an embeddings file gives what its checkpoint gives."""
+    common = ["--fpr", "0.1", "--bootstrap", "20", "--threshold", "1.1"]
+    what = ["--bins", f"{place}/more.bin"] if chosen == "bins" else ["--set", f"{place}/faces", "--between",
+                                                                     "frontal,profile"]
+    small = ["--faces", "0", "--misaligned", "0", "--hardest", "0"]
+    command, key, file = ("verify", "more", "more") if chosen == "bins" else ("allpairs", f"{place}/faces", "faces")
+    for flags in ([], ["--pca", "3"]):
+        assert main([command, "--model", f"{place}/gnap,1", *what, *common, *flags, "--embeddings", f"{tmp_path}/kept",
+                     "--scores", f"{tmp_path}/theirs", "--json", f"{tmp_path}/other.json"]) == 0
+        theirs = json.loads((tmp_path / "other.json").read_text())[f"{place}/gnap,1"][key]
+        (npz,) = (tmp_path / "kept").glob("*.npz")
+        for model in (f"{place}/gnap,1", str(npz)):
+            main(["report", "--model", model, *what, *common, *flags, *small, "--out", str(tmp_path), "--scores",
+                  f"{tmp_path}/ours"])
+            ours = json.loads((tmp_path / "report.json").read_text())[model][key]
+            assert ours["pca"] == theirs["pca"] and ours["eer"] == pytest.approx(theirs["eer"], abs=1e-6)
+            assert ours["at_threshold"][0]["tpr"] == pytest.approx(theirs["at_threshold"][0]["tpr"])
+            assert "At a threshold" in (tmp_path / "index.html").read_text()
+            one, two = (read_scores(tmp_path / folder / f"{file}.csv") for folder in ("ours", "theirs"))
+            assert np.array_equal(one.same, two.same) and abs(one.score - two.score).max() < 1e-4
+
+
 @pytest.mark.parametrize("words, says", [
     (["--model", "M"], "nothing to report on"),
-    (["--model", "x.npz", "--bins", "B"], "a checkpoint is needed"),
+    (["--model", "x.npz", "--bins", "B"], "there is no such file"),
+    (["--model", "x.npz", "--bins", "B", "--set", "x"], "report on that set alone"),
+    (["--model", "M", "--bins", "B", "--pca", "2", "--threshold-from", "B"], "leave one out"),
     (["--model", "M", "--bins", "B", "--out", "B"], "is a file")])
 def test_what_cannot_be_reported_is_told_before_work(place, tmp_path, words, says):
     named = {"M": f"{place}/gnap,1", "B": f"{place}/more.bin"}
