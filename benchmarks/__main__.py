@@ -7,6 +7,7 @@
     python -m benchmarks rate                  # how far from the machine's matrix product
     python -m benchmarks operators             # where the time of a step goes
     python -m benchmarks deploy                # MXNet plain and slim, onnxruntime in float and in 8 bits
+    python -m benchmarks peer --torch-python P # the same networks in PyTorch, compiled: requirements-torch.txt
 
 Every figure is of this run: both sides take turns inside each repeat, so that whatever else the machine does falls on
 both, and a ratio is the median of the ratios within the repeats. OMP_NUM_THREADS says how many cores.
@@ -28,7 +29,7 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, TextIO
 
-from benchmarks import all_pairs, deploy, earlier, embed, gnap, head, metrics, operators, rate, reading, training
+from benchmarks import all_pairs, deploy, earlier, embed, gnap, head, metrics, operators, peer, rate, reading, training
 from benchmarks.harness import machine, set_threads_first
 from benchmarks.scaling import write_data
 from benchmarks.table import Row, show
@@ -37,13 +38,15 @@ from common.errors import RunError
 from deploy.arguments import STDOUT, add_json_flag, check_json_file, write_json
 
 DATA = "../shared/data/train"
-ROWS: dict[str, Callable[[int, str], Iterable[Row]]] = {
+Measure = Callable[[int, str], Iterable[Row]]
+ROWS: dict[str, Measure] = {
     "training": lambda repeats, data: training.speed(repeats), "memory": lambda repeats, data: training.memory(repeats),
     "embed": lambda repeats, data: embed.rows(repeats), "reading": reading.rows,
     "wait": lambda repeats, data: reading.wait(data), "head": lambda repeats, data: head.rows(repeats),
     "gnap": lambda repeats, data: gnap.rows(repeats), "metrics": lambda repeats, data: metrics.rows(repeats),
     "allpairs": lambda repeats, data: all_pairs.rows(repeats)}
 READS_DATA = {"reading", "wait"}
+PEER = "peer"  # not of the table, since it needs PyTorch
 TABLES: dict[str, Callable[[int], Iterable[str]]] = {
     "rate": rate.lines, "operators": lambda repeats: operators.lines(), "deploy": deploy.lines}
 PACKAGES = ("mxnet", "numpy", "opencv-python-headless", "onnxruntime")
@@ -53,28 +56,34 @@ def main(argv: list[str]) -> int:
     """Measure and print; the exit status."""
     arguments = _parse(argv)
     chosen = arguments.rows or list(ROWS)
+    measures = dict(ROWS)
+    if PEER in chosen:
+        python = peer.check_python(arguments.torch_python)
+        measures[PEER] = lambda repeats, data: peer.rows(repeats, python)
     check_json_file(arguments.json)
     before = earlier.read(arguments.against, chosen) if arguments.against else None
     out = sys.stdout
     with _data(arguments.data, bool(READS_DATA & set(chosen))) as data:
         # With --json alone standard output is the JSON.
         with contextlib.redirect_stdout(sys.stderr if arguments.json == STDOUT else out):
-            return _measure(chosen, arguments, data, before, out)
+            return _measure(chosen, measures, arguments, data, before, out)
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.Parser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW",
-                        help=f"{', '.join([*ROWS, *TABLES])} (default: all of the table)")
+                        help=f"{', '.join([*ROWS, *TABLES, PEER])} (default: {', '.join(ROWS)})")
     parser.add_argument("--data", metavar="DIR", help="a packed set for reading and wait, of 112x112 images (default: "
                         f"{DATA}, or drawn images where there is none)")
     parser.add_argument("--repeats", type=cli.at_least(1), default=7, help="turns that count, after one of warm-up")
+    parser.add_argument("--torch-python", metavar="PYTHON", help="the Python that has PyTorch, for peer (default: "
+                        "the one that runs this)")
     parser.add_argument("--against", metavar="FILE", help="compare with an earlier run, as --json wrote it")
     add_json_flag(parser)
     arguments = parser.parse_args(argv)
-    unknown = [name for name in arguments.rows if name not in {**ROWS, **TABLES}]
+    unknown = [name for name in arguments.rows if name not in (*ROWS, *TABLES, PEER)]
     if unknown:
-        parser.error(f"there is no row {unknown[0]}; there are {', '.join([*ROWS, *TABLES])}")
+        parser.error(f"there is no row {unknown[0]}; there are {', '.join([*ROWS, *TABLES, PEER])}")
     return arguments
 
 
@@ -92,8 +101,8 @@ def _data(given: str | None, needed: bool) -> Iterator[str]:
     yield path
 
 
-def _measure(chosen: list[str], arguments: argparse.Namespace, data: str, before: earlier.Run | None,
-             out: TextIO) -> int:
+def _measure(chosen: list[str], measures: dict[str, Measure], arguments: argparse.Namespace, data: str,
+             before: earlier.Run | None, out: TextIO) -> int:
     here, load = machine(PACKAGES), os.getloadavg()[0]
     print(f"{here}\nload {load:.1f}, {arguments.repeats} repeats\n", flush=True)
     measured: dict[str, list[Row]] = {}
@@ -104,7 +113,7 @@ def _measure(chosen: list[str], arguments: argparse.Namespace, data: str, before
                 for line in TABLES[name](arguments.repeats):
                     print(line, flush=True)
                 continue
-            for row in ROWS[name](arguments.repeats, data):
+            for row in measures[name](arguments.repeats, data):
                 print(f"{row.what}: {row.reached:.3g}, {row.detail}", flush=True)
                 measured.setdefault(name, []).append(row)
         whole = True
