@@ -19,12 +19,12 @@ from eval.verification import VerificationResult, VerificationSet
 from training.data.loader import BatchLoader
 from training.model import TrainingModel
 from training.non_finite_guard import NonFiniteGuard, check_finite
-from training.reporting.diagnostics import Diagnostics, Symptoms
-from training.reporting.meter import Meter, duration
+from training.reporting.meter import Meter
 from training.reporting.roc_picture import roc_picture
 from training.reporting.runlog import RunLog
+from training.reporting.training_rows import TrainingRows
 from training.saving.background import BackgroundWriter
-from training.saving.checkpoint import save_checkpoint
+from training.saving.kept_checkpoints import KeptCheckpoints
 from training.saving.state import Progress, States
 from training.schedule import Schedule
 from training.specs import LoopSpec
@@ -51,7 +51,10 @@ class Loop:
         self.first, self.writer = self.communicator.rank == 0, BackgroundWriter()
         self.lr, states.may_go_on = schedule.scheduler(), self.writer.may_go_on
 
-        self.diagnostics = Diagnostics(progress.warned, progress.symptoms)
+        self.rows = None
+        if runlog:
+            self.rows = TrainingRows(spec, schedule, progress, model.head.layer, model.spec.network.emb_size, runlog)
+        self.checkpoints = KeptCheckpoints(spec.saving, progress, model.symbol)
         self.guard = NonFiniteGuard(progress, spec.skip_non_finite)
         self.meter = Meter()
         self._saved_at, self._saved_step = time.monotonic(), progress.step
@@ -142,29 +145,10 @@ class Loop:
         if not self.meter.sums["steps"]:
             return
         self.meter.reduce(self.communicator)
-        if self.runlog:
-            self._log_row(bar, self.runlog)
+        if self.rows:
+            bar.set_postfix_str(self.rows.add(self.meter.summary(), self.trainer.learning_rate))
         self.meter.start()
         self._changed = True
-
-    def _log_row(self, bar: tqdm, runlog: RunLog) -> None:
-        progress, summary = self.progress, self.meter.summary()
-        epoch = progress.position / self.schedule.images
-        row = {"kind": "train", "step": progress.step, "epoch": epoch, "loss": summary["loss"],
-               "accuracy": summary["accuracy"], "cosine": summary["cosine"], "lr": self.trainer.learning_rate,
-               "samples_per_s": summary["samples_per_s"], "data_wait": summary["data_wait"], "time": time.time()}
-        runlog.train(row, summary["norm"])
-        bar.set_postfix_str(f"loss {row['loss']:.3f} acc {row['accuracy']:.3f} cos {row['cosine']:.3f}")
-        left = (self.schedule.end - progress.step) * summary["seconds_per_step"]
-        log.info("%s", f"step {progress.step}/{self.schedule.end} epoch {epoch:.2f} loss {row['loss']:.4f} accuracy "
-                f"{row['accuracy']:.4f} cosine {row['cosine']:.4f} lr {row['lr']:g} {row['samples_per_s']:.1f} "
-                f"images/s waiting {row['data_wait']:.0%} left {duration(left)}")
-        moved = self.model.head.layer.margin(mx.nd.array([row["cosine"]])).asscalar()
-        symptoms = Symptoms(epoch, row["cosine"], summary["similarity"], row["data_wait"], self.spec.margin_loss,
-                            row["accuracy"], moved, summary["norm"], self.schedule.base_lr, self.spec.linear_lr,
-                            self.model.spec.network.emb_size)
-        for warning in self.diagnostics.look(symptoms):
-            log.warning("warning: %s", warning)
 
     def _verify_and_save(self) -> None:
         progress = self.progress
@@ -178,12 +162,13 @@ class Loop:
             return  # by a signal: a resumed run verifies this step first
         self.writer.wait()  # a checkpoint is of the state that follows it, and no earlier one may still fail
         progress.verified_step = progress.step
-        better = self._is_best(results)
+        better = self.checkpoints.is_best(results)
         if self.runlog:
             for result in results:
                 self._log_result(result, self.runlog)
-            if _is_kept(self.saving.ckpt, better, last, bool(self.targets)):
-                self._save_checkpoint(arguments, auxiliary, better, self.runlog)
+            if self.checkpoints.keeps(better, last, bool(self.targets)):
+                self.runlog.check()
+                self.checkpoints.save(arguments, auxiliary, better)
         self._changed = True
         self.save_state()
         self.meter.start()
@@ -197,28 +182,6 @@ class Loop:
                               self.spec.verification_batch)
         except Stopped:
             return None
-
-    def _is_best(self, results: list[VerificationResult]) -> bool:
-        if not results:
-            return False
-        progress, metric = self.progress, self.saving.best_metric
-        value = getattr(results[-1], metric) * (-1 if metric == "eer" else 1)
-        best_of = f"{metric} of {results[-1].name}"
-        if progress.best is not None and progress.best_of == best_of and value <= progress.best:
-            return False
-        progress.best, progress.best_of = float(value), best_of
-        return True
-
-    def _save_checkpoint(self, arguments: dict[str, Any], auxiliary: dict[str, Any], better: bool,
-                         runlog: RunLog) -> None:
-        progress, prefix = self.progress, self.saving.prefix
-        runlog.check()
-        number = 1 if self.saving.ckpt == 3 else progress.saves + 1
-        path = save_checkpoint(prefix, number, self.model.symbol, arguments, auxiliary)
-        progress.saves, progress.replaced = max(progress.saves, number), 0
-        if better:
-            progress.best_number = number
-        log.info("saved %s%s", path, ", the best so far" if better else "")
 
     def _log_result(self, result: VerificationResult, runlog: RunLog) -> None:
         row = result_row(result, self.progress.step)
@@ -259,9 +222,3 @@ class Loop:
             self.states.save(progress, arrays)
             self._saved_step = progress.step
         self.writer.begin(write)
-
-
-def _is_kept(ckpt: int, better: bool, last: bool, verified: bool) -> bool:
-    """Whether `ckpt` keeps a checkpoint: of the best so far, of the end; verified: there is something to be best at."""
-    at_the_end = last and (ckpt in (1, 2) or (ckpt == 3 and not verified))
-    return at_the_end or ckpt == 2 or (ckpt in (1, 3) and better)

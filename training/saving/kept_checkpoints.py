@@ -1,0 +1,50 @@
+"""Which checkpoints a run keeps: all, the best so far, that of its end; and what is best."""
+from __future__ import annotations
+
+import logging
+from typing import Any, Sequence
+
+import mxnet as mx
+
+from eval.verification import VerificationResult
+from training.saving.checkpoint import save_checkpoint
+from training.saving.progress import Progress
+from training.specs import SavingSpec
+
+log = logging.getLogger(__name__)
+
+
+class KeptCheckpoints:
+    """Judges results and writes checkpoints of `symbol`; what it did stands in `progress`."""
+
+    def __init__(self, spec: SavingSpec, progress: Progress, symbol: mx.sym.Symbol) -> None:
+        self._spec, self._progress, self._symbol = spec, progress, symbol
+
+    def is_best(self, results: Sequence[VerificationResult]) -> bool:
+        """Whether the last of the results is better than all before it, which is remembered."""
+        if not results:
+            return False
+        progress, metric = self._progress, self._spec.best_metric
+        value = getattr(results[-1], metric) * (-1 if metric == "eer" else 1)
+        best_of = f"{metric} of {results[-1].name}"
+        if progress.best is not None and progress.best_of == best_of and value <= progress.best:
+            return False
+        progress.best, progress.best_of = float(value), best_of
+        return True
+
+    def keeps(self, better: bool, last: bool, verified: bool) -> bool:
+        """Whether `ckpt` keeps a checkpoint: of the best so far, of the end; verified: there is something to be best
+        at."""
+        ckpt = self._spec.ckpt
+        at_the_end = last and (ckpt in (1, 2) or (ckpt == 3 and not verified))
+        return at_the_end or ckpt == 2 or (ckpt in (1, 3) and better)
+
+    def save(self, arguments: dict[str, Any], auxiliary: dict[str, Any], better: bool) -> None:
+        """Write one."""
+        progress = self._progress
+        number = 1 if self._spec.ckpt == 3 else progress.saves + 1
+        path = save_checkpoint(self._spec.prefix, number, self._symbol, arguments, auxiliary)
+        progress.saves, progress.replaced = max(progress.saves, number), 0
+        if better:
+            progress.best_number = number
+        log.info("saved %s%s", path, ", the best so far" if better else "")
