@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,8 @@ def load_embeddings(path: PathLike) -> Embeddings:
     except KeyError as error:
         raise UserError(f"{path}: has no array {error}; expected embeddings (N, D) and norms, names, labels, "
                         "meta") from None
-    except (OSError, ValueError, zipfile.BadZipFile, MemoryError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, MemoryError, RuntimeError, EOFError, zlib.error) as error:
+        # RuntimeError: an encrypted member, a compression that zipfile lacks, or JSON nested too deep
         raise UserError(f"{path}: is no embeddings file ({' '.join(str(error).split())[:100]})") from None
     if embeddings.ndim != 2 or embeddings.dtype.kind != "f" or not np.isfinite(embeddings).all():
         raise UserError(f"{path}: embeddings are not (N, D) finite numbers")

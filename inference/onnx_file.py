@@ -55,7 +55,7 @@ def parse_onnx(content: bytes, path: str = "the ONNX model") -> OnnxModel:
         raise UserError(f"{path}: the package {error.name} is not installed; run `make venv`") from None
     try:
         graph = onnx.load_model_from_string(content)
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):  # protobuf in Python tells names that are no text by the second
         raise UserError(f"{path}: is not an ONNX file") from None
     model = graph.graph
     if not model.node:

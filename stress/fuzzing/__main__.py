@@ -25,8 +25,9 @@ from stress.fuzzing.runner import Limits, Outcome, run_all  # noqa: E402
 PROG = "python -m stress.fuzzing"
 DESCRIPTION = """\
 Feed mutated files to every reader: .rec, .idx, property, identities.csv, .bin, .lst, CSV and protocol files, images,
-checkpoints (model), the states of runs (run). Each must end with a result, a skip or an error in one line: never with
-another exception, a crash, a hang, much memory, or a pickle that was executed.
+checkpoints (model), the states of runs (run), embeddings (npz), IJB's lists (ijb), ONNX files (onnx).
+Each must end with a result, a skip or an error in one line: never with another exception, a crash, a
+hang, much memory, or a pickle that was executed.
 
   python -m stress.fuzzing
   python -m stress.fuzzing --cases 100000 --seed 7 --kind bin,image

@@ -10,10 +10,10 @@ import numpy as np
 
 from recordio_tools.records import framing
 from recordio_tools.records.recordio import RecordFile
-from stress.fuzzing import checkpoints, pickles, pictures, run_folders
+from stress.fuzzing import checkpoints, evaluation, pickles, pictures, run_folders
 from stress.fuzzing.mutations import NUMBERS, mutate, mutate_text
 
-KINDS = ("rec", "idx", "bin", "lst", "csv", "image", "model", "run")
+KINDS = ("rec", "idx", "bin", "lst", "csv", "image", "model", "run", "npz", "ijb", "onnx")
 IDENTITIES, IMAGES = 4, 3
 FACES, SOUND = "faces", "sound"  # the folder of sound images that lists name, and a sound set of them
 
@@ -227,5 +227,8 @@ def _image(corpus: Corpus, chance: random.Random) -> Case:
 
 MAKERS = {"model": lambda corpus, chance: Case("model", checkpoints.mutated(chance)),
           "run": lambda corpus, chance: Case("run", run_folders.mutated(chance)),
-          "rec": _rec, "idx": _idx, "bin": _bin, "lst": _lst, "csv": _csv, "image": _image}
+          "npz": lambda corpus, chance: Case("npz", evaluation.embeddings(chance)),
+         "ijb": lambda corpus, chance: Case("ijb", evaluation.ijb(chance)),
+         "onnx": lambda corpus, chance: Case("onnx", evaluation.onnx_file(chance)),
+         "rec": _rec, "idx": _idx, "bin": _bin, "lst": _lst, "csv": _csv, "image": _image}
 

@@ -18,7 +18,7 @@ from recordio_tools.pack.batches import Preparer
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.parts import open_records
 from recordio_tools.records.recordio import RecordFile
-from stress.fuzzing import checkpoints, run_folders
+from stress.fuzzing import checkpoints, evaluation, run_folders
 from stress.fuzzing.cases import FACES, SOUND
 
 READ, REFUSED = "read", "refused"
@@ -155,10 +155,19 @@ def _of_run(folder: Path) -> Iterator[tuple[str, Reader]]:
     yield "resume", lambda: run_folders.read(folder)
 
 
+def _of_evaluation(name: str, read: Callable[[Path], object]) -> Callable[[Path], Iterator[tuple[str, Reader]]]:
+    def readers(folder: Path) -> Iterator[tuple[str, Reader]]:
+        yield name, lambda: read(folder)
+    return readers
+
+
 READERS: dict[str, Callable[[Path], Iterator[tuple[str, Reader]]]] = {
     "set": _of_set, "bin": _of_bin, "lst": _of_list("faces.lst"), "table": _of_list("faces.csv"), "pairs": _of_pairs,
     "lfw": _of_lfw, "cfp": _of_cfp, "exclude": _of_exclusions, "landmarks": _of_landmarks,
-    "image": _of_image, "model": _of_model, "run": _of_run}
+    "image": _of_image, "model": _of_model, "run": _of_run,
+    "npz": _of_evaluation("load_embeddings", evaluation.read_embeddings),
+    "ijb": _of_evaluation("ijb lists", evaluation.read_ijb),
+    "onnx": _of_evaluation("read_onnx", evaluation.read_onnx_file)}
 
 
 def quiet() -> None:
