@@ -38,7 +38,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     score.add_argument("plan", choices=tuple(PLANS))
     score.add_argument("name", metavar="RUN", help="the run, as its folder is called")
     score.add_argument("--sets", required=True, metavar="DIR", help="folder with cfp_fp.bin")
-    score.add_argument("--images", required=True, metavar="DIR", help="folder of the test people")
+    score.add_argument("--data", required=True, metavar="DIR", help="the real faces")
     _add_places(score)
     score.set_defaults(run=score_one)
     tables = commands.add_parser("table", help="the tables of what is finished, in Markdown")
@@ -63,16 +63,18 @@ def run(args: argparse.Namespace) -> int:
     if set(chosen) - known:
         raise UserError(f"--only {args.only}: {sorted(set(chosen) - known)[0]} is no system of the plan {plan.name}; "
                         f"it has {', '.join(sorted(known))}")
-    from study.drawn_set import images_to_test, make_drawn_sets
+    from study.drawn_set import make_drawn_sets
     from study.runner import Places, Runner
     from study.training_set import make_real_sets
+    from study.yaw import make_yaw
     work, data = Path(args.work).resolve(), Path(args.data).resolve()
     sets = work / f"sets-{plan.name}"
     if plan.data == "drawn":
         make_drawn_sets(plan, sets)
     else:
         make_real_sets(data, sets)
-    places = Places(work, sets, images_to_test(plan, data, sets), Path(args.results).resolve())
+    make_yaw(plan, data, sets)
+    places = Places(work, sets, data, Path(args.results).resolve())
     runs = [item for item in plan.runs() if not chosen or item.system.name in chosen]
     done = sum(places.scores(item).exists() for item in runs)
     log.info("plan %s: %d runs, %d of them finished; scores in %s", plan.name, len(runs), done, places.results)
@@ -89,12 +91,15 @@ def score_one(args: argparse.Namespace) -> int:
     check_environment()
     from study.runner import training_of
     from study.scoring import score_run
+    from study.yaw import faces_with_yaw
     plan = PLANS[args.plan]
     item = _find(plan.runs(), args.name)
+    known = faces_with_yaw(plan, Path(args.data), Path(args.sets))
     folder = Path(args.work) / item.name
     result = {"run": item.name, "system": item.system.name, "seed": item.seed, "plan": plan.name,
               "flags": item.flags(), "first_flags": item.first_flags(), "training": training_of(folder),
-              "scores": score_run(str(folder / "model"), 1, plan, Path(args.images), Path(args.sets) / "cfp_fp.bin")}
+              "scores": score_run(str(folder / "model"), 1, plan, known, Path(args.sets) / "cfp_fp.bin",
+                                  item.system.dream)}
     Path(args.results).mkdir(parents=True, exist_ok=True)
     write_atomic(Path(args.results) / f"{item.name}.json", json.dumps(result) + "\n")
     return 0
@@ -109,7 +114,14 @@ def _find(runs: list[Run], name: str) -> Run:
 
 def print_tables(args: argparse.Namespace) -> int:
     """Print the tables of a plan's finished runs."""
-    from study.tables import differences_table, misalignment_table, positions_table, rates_table, read_results
+    from study.tables import (
+        differences_table,
+        misalignment_table,
+        positions_table,
+        rates_table,
+        read_results,
+        yaw_table,
+    )
     plan = PLANS[args.plan]
     try:
         results = read_results(Path(args.results), plan)
@@ -119,5 +131,5 @@ def print_tables(args: argparse.Namespace) -> int:
         raise UserError(f"{args.results}: holds no scores of the plan {plan.name}; python -m study run {plan.name} "
                         "makes them")
     print("\n\n".join([rates_table(results, plan), differences_table(results, plan, args.reference),
-                       misalignment_table(results, plan), positions_table(results)]))
+                       yaw_table(results, plan), misalignment_table(results, plan), positions_table(results)]))
     return 0

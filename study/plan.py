@@ -5,18 +5,20 @@ the global operator, FasterFC, and the parts of GNAP.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Mapping
 
 
 @dataclass(frozen=True)
 class System:
-    """flags: of train_softmax.py, after the plan's. seeds: how many runs, with the seeds 1, 2, ..."""
+    """flags: of train_softmax.py, after the plan's. seeds: how many runs, with the seeds 1, 2, ... dream: whether DREAM
+    is trained on its embeddings as well."""
 
     name: str
     flags: tuple[str, ...]
     seeds: int
+    dream: bool = False
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Plan:
     checkpoint it goes on; none where it begins from nothing. data: `real` (../shared/data) or `drawn`.
 
     people, images: of a drawn training set. image_size: of a drawn set, in pixels. shifts, rotations: of the
-    misalignment curve, in pixels and degrees. fpr: where TPR is told, the first also on resamples and the curve.
+    misalignment curve, in pixels and degrees. dream_steps: of DREAM's training. fpr: where TPR is told,
+    the first also on resamples and the curve.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Plan:
     rotations: tuple[float, ...] = (15,)
     fpr: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
     resamples: int = 1000
+    dream_steps: int = 10000
 
     def runs(self) -> list[Run]:
         """Every run, all systems' first seeds before the second ones: whenever it is stopped, systems are even."""
@@ -71,8 +75,8 @@ class Run:
         return [*self.system.flags, *self.plan.first, "--seed", str(self.seed)] if self.plan.first else []
 
 
-def _mobilefacenet(name: str, head: str, seeds: int, *more: str) -> System:
-    return System(name, ("--preset", "mobilefacenet++", "--version-output", head, *more), seeds)
+def _mobilefacenet(name: str, head: str, seeds: int, *more: str, dream: bool = False) -> System:
+    return System(name, ("--preset", "mobilefacenet++", "--version-output", head, *more), seeds, dream)
 
 
 # What the pilots on a part of the people said: docs/pose-study.md.
@@ -80,7 +84,7 @@ BATCH = ("--per-batch-size", "64", "--lr-mode", "cosine")
 SOFTMAX = (*BATCH, "--loss-type", "0", "--fc7-lr-mult", "1", "--lr", "0.05", "--warmup", "40", "--max-steps", "500")
 ARCFACE = (*BATCH, "--margin-s", "16", "--margin-m", "0.2", "--lr", "0.01", "--warmup", "20", "--max-steps", "1000")
 MAIN = (_mobilefacenet("gdc-fasterfc", "GDC", 3), _mobilefacenet("fc-fasterfc", "FC", 3),
-        _mobilefacenet("gap-fasterfc", "GAP", 3), _mobilefacenet("gnap-fasterfc", "GNAP", 3))
+        _mobilefacenet("gap-fasterfc", "GAP", 3, dream=True), _mobilefacenet("gnap-fasterfc", "GNAP", 3))
 PLAIN = (System("gdc", ("--preset", "mobilefacenet"), 2), System("gnap", ("--preset", "mobilefacenet+"), 2))
 PARTS = tuple(_mobilefacenet(f"gnap-{variant}", "GNAP", 2, "--gnap-variant", variant)
               for variant in ("no-first-bn", "no-reweighting", "learned-gamma", "batch-mean"))
@@ -90,9 +94,10 @@ LRESNET = tuple(System(f"{preset}", ("--preset", preset, "--max-steps", "500"), 
 PLANS: Mapping[str, Plan] = MappingProxyType({
     "real": Plan("real", (*MAIN, *PLAIN, *PARTS, *LRESNET), ARCFACE, SOFTMAX),
     "drawn": Plan("drawn", MAIN, ARCFACE, SOFTMAX, data="drawn", people=1500, images=16, tested=200),
-    "fast": Plan("fast", tuple(System(system.name, (*system.flags, "--emb-size", "32"), 1) for system in MAIN[1:]),
+    "fast": Plan("fast", tuple(replace(system, flags=(*system.flags, "--emb-size", "32"), seeds=1)
+                               for system in MAIN[1:]),
                  ("--per-batch-size", "8", "--margin-s", "16", "--margin-m", "0.1", "--lr", "0.02", "--max-steps", "12",
                   "--frequent", "4"), ("--per-batch-size", "8", "--loss-type", "0", "--lr", "0.02", "--max-steps", "4"),
                  data="drawn", people=6, images=8, tested=20, image_size=32, shifts=(2,), rotations=(),
-                 fpr=(1e-1, 1e-2), resamples=50),
+                 fpr=(1e-1, 1e-2), resamples=50, dream_steps=20),
 })

@@ -30,12 +30,12 @@ RUN_FILES = ("model-0001.params", "model-symbol.json")
 
 @dataclass(frozen=True)
 class Places:
-    """work: checkpoints and logs, a folder a run. sets: with train/ and cfp_fp.bin. images: folder of the test people.
+    """work: checkpoints and logs, a folder a run. sets: with train/ and cfp_fp.bin. data: the real faces.
     results: a JSON a run, which is what is committed."""
 
     work: Path
     sets: Path
-    images: Path
+    data: Path
     results: Path
 
     def scores(self, run: Run) -> Path:
@@ -153,7 +153,7 @@ def _command(flags: list[str], places: Places, folder: Path) -> list[object]:
 def score_command(run: Run, places: Places) -> list[object]:
     """What writes a trained run's file of scores, in a process of its own."""
     return [sys.executable, "-m", "study", "score", run.plan.name, run.name, "--work", places.work, "--sets",
-            places.sets, "--images", places.images, "--results", places.results]
+            places.sets, "--data", places.data, "--results", places.results]
 
 
 def training_of(folder: Path) -> dict[str, object]:

@@ -1,9 +1,10 @@
-"""What is kept of a finished run: its scores on all pairs and on the protocol's, resamples, misalignment, positions."""
+"""What is kept of a finished run: its scores on all pairs and on the protocol's, on resamples, by yaw, of moved crops and
+by position, and DREAM's on its embeddings."""
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping
 
 import mxnet as mx
 import numpy as np
@@ -15,19 +16,26 @@ from eval.face_sets import FaceSet, open_face_set
 from eval.misalignment import Misalignment, misaligned_batches, misalignments
 from eval.models import checkpoint_digest, embed_batches
 from eval.operating_points import operating_point, rates_above
+from eval.pose import yaw_groups
 from eval.verification import VerificationSet, verify_set
 from inference.embedder import Embedder
 from inference.model import load_model
+from study.dream_training import Recipe, apply_dream, train_dream
 from study.plan import Plan
 from study.positions import position_statistics
+from study.yaw import FacesWithYaw
 
 BATCH = 64
 SEED = 0  # of the resamples and of the directions in which crops are moved: the same for every run
 GROUPS = ("frontal", "profile")
 
 
-def score_run(prefix: str, epoch: int, plan: Plan, images: Path, protocol: Path) -> dict[str, Any]:
-    """The scores of a checkpoint on the folder of test people and on the protocol's `.bin`, ready for JSON."""
+def score_run(prefix: str, epoch: int, plan: Plan, known: Mapping[str, FacesWithYaw], protocol: Path,
+              dream: bool = False) -> dict[str, Any]:
+    """The scores of a checkpoint on the people of `known["test"]` and on the protocol's `.bin`, ready for JSON.
+
+    dream: of DREAM on its embeddings as well, trained on those of `known["train"]`.
+    """
     model = load_model(prefix, epoch, "fc1")
     target = VerificationSet(protocol)
     embedder = Embedder(*model, [mx.cpu()], BATCH, target.image_size)
@@ -35,16 +43,23 @@ def score_run(prefix: str, epoch: int, plan: Plan, images: Path, protocol: Path)
     scores: dict[str, Any] = {"model": checkpoint_digest(prefix, epoch), "protocol": {
         "pairs": len(row.same), "accuracy": row.accuracy, "eer": row.eer, "auc": row.auc,
         "tpr": {f"{rate:g}": row.tprs[rate] for rate in plan.fpr}}}
-    with open_face_set(images) as faces:
+    with open_face_set(known["test"].images) as faces:
         frontal, profile = (np.flatnonzero(faces.folders == group) for group in GROUPS)
         aligned, norms = _embed(embedder, faces, Misalignment())
         scores["norm"] = {group: round(float(norms[side].mean()), 3) for group, side in zip(GROUPS, (frontal, profile))}
         scored = _score(aligned, faces, frontal, profile)
         resamples = PeopleBootstrap(len(faces.people), faces.labels[frontal], faces.labels[profile], plan.resamples,
                                     SEED)
-        scores["frontal-profile"] = {**_rates(scored, plan), "draws": {
-            f"{rate:g}": [round(float(draw), 5) for draw in resamples.tpr(scored, rate)] for rate in plan.fpr}}
+        scores["frontal-profile"] = {**_rates(scored, plan), "draws": _draws(scored, resamples, plan)}
         scores["frontal-frontal"] = _rates(_score(aligned, faces, frontal, None), plan)
+        yaw = known["test"].yaw(faces.names)
+        scores["by_yaw"] = list(_by_yaw(aligned, faces, scored, (frontal, profile), yaw, plan))
+        if dream:
+            moved = _dream(embedder, known["train"], aligned * norms[:, None], yaw, plan.dream_steps)
+            across = _score(moved, faces, frontal, profile)
+            scores["dream"] = {"frontal-profile": {**_rates(across, plan), "draws": _draws(across, resamples, plan)},
+                               "frontal-frontal": _rates(_score(moved, faces, frontal, None), plan),
+                               "by_yaw": list(_by_yaw(moved, faces, across, (frontal, profile), yaw, plan))}
         scores["misaligned"] = list(_misaligned(embedder, faces, scored, resamples, (frontal, profile), plan))
         scores["positions"] = {group: position_statistics(prefix, epoch, faces, side, embedder.image_size)
                                for group, side in zip(GROUPS, (frontal, profile))}
@@ -70,6 +85,39 @@ def _rates(scored: AllPairs, plan: Plan) -> dict[str, Any]:
         point = operating_point(scored.genuine, scored.tail, scored.impostors, rate)
         found["tpr"][f"{rate:g}"], found["false_accepts"][f"{rate:g}"] = point.tpr, point.false_accepts
     return found
+
+
+def _draws(scored: AllPairs, resamples: PeopleBootstrap, plan: Plan) -> dict[str, list[float]]:
+    return {f"{rate:g}": [round(float(draw), 5) for draw in draws]
+            for rate, draws in zip(plan.fpr, resamples.tprs(scored, plan.fpr))}
+
+
+def _by_yaw(unit: np.ndarray, faces: FaceSet, scored: AllPairs, sides: tuple[np.ndarray, np.ndarray], yaw: np.ndarray,
+            plan: Plan) -> Iterator[dict[str, Any]]:
+    """Frontal faces against the profiles of one yaw after another, at the threshold of all of them together for the
+    plan's first FPR."""
+    limit = operating_point(scored.genuine, scored.tail, scored.impostors, plan.fpr[0]).cosine
+    groups = yaw_groups(yaw[sides[1]])
+    for group in sorted(set(groups) - {""}):
+        profiles = sides[1][groups == group]
+        found = _score(unit, faces, sides[0], profiles)
+        tpr, fpr = rates_above(found, limit)
+        yield {"group": group, "images": len(profiles), "genuine": len(found.genuine),
+               "tpr": tpr if len(found.genuine) else None, "fpr": fpr}
+
+
+def _dream(embedder: Embedder, known: FacesWithYaw, embeddings: np.ndarray, yaw: np.ndarray,
+           steps: int) -> np.ndarray:
+    """(N, D) of the faces tested as DREAM moves them, by what it learns from the training set's; of unit length.
+
+    A face whose yaw is not known is taken for a frontal one where it is tested, and left out where it is trained on.
+    """
+    with open_face_set(known.images) as faces:
+        unit, norms = _embed(embedder, faces, Misalignment())
+        learned = known.yaw(faces.names)
+        use = np.isfinite(learned)
+        block = train_dream((unit * norms[:, None])[use], faces.labels[use], learned[use], Recipe(steps))
+    return apply_dream(block, embeddings, np.nan_to_num(yaw))
 
 
 def _misaligned(embedder: Embedder, faces: FaceSet, aligned: AllPairs, resamples: PeopleBootstrap,

@@ -12,6 +12,7 @@ from eval.bootstrap import interval, share_of_other_sign
 from study.plan import Plan
 
 Scores = Mapping[str, Any]
+DREAM = "-dream"  # after the name of the system whose embeddings DREAM was trained on
 KEYS = ("run", "system", "seed", "plan", "training", "scores")
 
 
@@ -24,7 +25,10 @@ def read_results(folder: Path, plan: Plan) -> dict[str, list[Scores]]:
             raise ValueError(f"{path}: is no file of scores of the study")
         if result["plan"] == plan.name:
             found[result["system"]].append(result)
-    order = [system.name for system in plan.systems]
+            if "dream" in result["scores"]:
+                name = result["system"] + DREAM
+                found[name].append({**result, "system": name, "scores": result["scores"]["dream"]})
+    order = [name for system in plan.systems for name in (system.name, system.name + DREAM)]
     return {name: sorted(found[name], key=lambda result: result["seed"]) for name in order if found[name]}
 
 
@@ -40,11 +44,11 @@ def rates_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
     return markdown(head, rows)
 
 
-def _rates_of(scores: Mapping[str, Any], rates: Sequence[str]) -> list[float]:
-    """A run's numbers for a row of `rates_table`."""
-    across, protocol = scores["frontal-profile"], scores["protocol"]
+def _rates_of(scores: Mapping[str, Any], rates: Sequence[str]) -> list[float | None]:
+    """A run's numbers for a row of `rates_table`; None for the protocol's of DREAM, which needs the images' yaw."""
+    across, protocol = scores["frontal-profile"], scores.get("protocol")
     return [*(across["tpr"][rate] for rate in rates), across["eer"], scores["frontal-frontal"]["tpr"][rates[0]],
-            protocol["tpr"][rates[0]], protocol["accuracy"]]
+            *((protocol["tpr"][rates[0]], protocol["accuracy"]) if protocol else (None, None))]
 
 
 def differences_table(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: str) -> str:
@@ -69,11 +73,31 @@ def differences_table(results: Mapping[str, Sequence[Scores]], plan: Plan, refer
     return markdown(head, rows)
 
 
+def yaw_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
+    """Markdown: frontal faces against the profiles of one yaw after another, TPR (and FPR) at the threshold of all of
+    them together for the plan's first FPR; mean over seeds."""
+    kept = {name: [{point["group"]: point for point in run["scores"]["by_yaw"]} for run in runs
+                   if "by_yaw" in run["scores"]] for name, runs in results.items()}
+    groups = sorted({group for runs in kept.values() for run in runs for group in run})
+    images = {group: run[group]["images"] for runs in kept.values() for run in runs for group in run}
+    rows = [[name, *(_at_yaw([run[group] for run in runs if group in run]) for group in groups)]
+            for name, runs in kept.items() if runs]
+    return markdown([f"TPR (FPR) at the threshold of {plan.fpr[0]:g}",
+                     *(f"{group}, {images[group]} profiles" for group in groups)], rows)
+
+
+def _at_yaw(points: Sequence[Mapping[str, Any]]) -> str:
+    rates = [point["tpr"] for point in points if point["tpr"] is not None]
+    return f"{100 * np.mean(rates):.2f} ({100 * np.mean([point['fpr'] for point in points]):.2f})" if rates else "-"
+
+
 def misalignment_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
     """Markdown: what is left of the aligned TPR, mean over seeds, as both images of a pair are moved."""
     rows, head = [], ["system"]
     for name, runs in results.items():
-        curves = [run["scores"]["misaligned"] for run in runs]
+        curves = [run["scores"]["misaligned"] for run in runs if "misaligned" in run["scores"]]
+        if not curves:
+            continue
         head = ["system", f"aligned TPR at {plan.fpr[0]:g}", *(_moved(point) for point in curves[0][1:])]
         kept = [[(point["tpr"] or 0) / curve[0]["tpr"] if curve[0]["tpr"] else 0 for point in curve[1:]]
                 for curve in curves]
@@ -86,7 +110,9 @@ def positions_table(results: Mapping[str, Sequence[Scores]]) -> str:
     """Markdown: lengths of local features before the global operator, mean over seeds."""
     rows = []
     for name, runs in results.items():
-        groups = [run["scores"]["positions"] for run in runs]
+        groups = [run["scores"]["positions"] for run in runs if "positions" in run["scores"]]
+        if not groups:
+            continue
         rows.append([name, groups[0]["frontal"]["layer"], *(
             f"{np.mean([group[side][key] for group in groups]):.{digits}f}"
             for key, digits in (("effective_positions", 1), ("centre_correlation", 2))
@@ -120,7 +146,9 @@ def _draws(run: Scores, rate: str) -> np.ndarray:
 def _protocol_wrong(runs: Sequence[Scores], first: Mapping[int, Scores], rate: str, change: float) -> str:
     """Of all runs against all of the reference: how many have the other order on the protocol's pairs than `change`."""
     apart = [(ours["scores"]["protocol"]["tpr"][rate] or 0) - (theirs["scores"]["protocol"]["tpr"][rate] or 0)
-             for ours in runs for theirs in first.values()]
+             for ours in runs for theirs in first.values() if "protocol" in ours["scores"]]
+    if not apart:
+        return "-"
     wrong = sum(value * change < 0 for value in apart) + sum(value == 0 for value in apart) / 2
     return f"{wrong:g} of {len(apart)}"
 

@@ -28,25 +28,35 @@ def work(tmp_path):
         for number in range(1, count + 1):
             (folder / f"{number:02d}.jpg").write_bytes(jpeg(random.randint(0, 256, (32, 32, 3)).astype(np.uint8)))
     write_cfp(faces / "cfp", tested, random)
+    paths = sorted(path.relative_to(faces).as_posix() for path in faces.rglob("*.jpg"))
+    (faces / "landmarks.csv").write_text("path,yaw\n" + "".join(
+        f"{path},{-65 if 'profile' in path or path.endswith('8.jpg') else 5}\n" for path in paths))
     return tmp_path / "work"
 
 
 def test_the_whole_way_to_the_tables(work, tmp_path, capsys):
     flags = ["--work", str(work), "--results", str(tmp_path / "results")]
-    assert main(["run", "fast", "--only", "gnap-fasterfc", *flags]) == 0
+    assert main(["run", "fast", "--only", "gap-fasterfc", *flags]) == 0
     results = sorted((tmp_path / "results").iterdir())
-    assert [path.name for path in results] == ["fast-gnap-fasterfc-1.json"]
+    assert [path.name for path in results] == ["fast-gap-fasterfc-1.json"]
     result = json.loads(results[0].read_text())
     assert result["training"]["steps"] == 12 and result["training"]["versions"]["mxnet"]
-    pairs = result["scores"]["frontal-profile"]
+    scores = result["scores"]
+    pairs = scores["frontal-profile"]
     assert 0 < pairs["eer"] < 1 and len(pairs["draws"]["0.1"]) == 50 and pairs["genuine"] > 0
-    assert result["scores"]["positions"]["profile"]["positions"] == 4
+    assert scores["positions"]["profile"]["positions"] == 4
+    group, = scores["by_yaw"]  # all profiles are at 65 degrees here
+    assert group["group"] == "yaw 60-75" and group["images"] == 4 * PLANS["fast"].tested
+    assert group["tpr"] == pytest.approx(pairs["tpr"]["0.1"], abs=2e-3)
+    assert scores["dream"]["frontal-profile"]["draws"] != pairs["draws"]
     written = [path.stat().st_mtime_ns for path in results]
-    assert main(["run", "fast", "--only", "gnap-fasterfc", *flags]) == 0
+    assert main(["run", "fast", "--only", "gap-fasterfc", *flags]) == 0
     assert [path.stat().st_mtime_ns for path in results] == written
     capsys.readouterr()
-    assert main(["table", "fast", "--results", str(tmp_path / "results")]) == 0
-    assert capsys.readouterr().out.count("| gnap-fasterfc |") >= 3
+    assert main(["table", "fast", "--reference", "gap-fasterfc", "--results", str(tmp_path / "results")]) == 0
+    rates, differences, yaw, misaligned, _ = capsys.readouterr().out.split("\n\n")
+    assert "| gap-fasterfc |" in rates and "dream" not in misaligned
+    assert all("| gap-fasterfc-dream |" in table for table in (rates, differences, yaw))
 
 
 def test_a_system_that_is_not_in_the_plan_is_told(tmp_path):

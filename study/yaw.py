@@ -1,0 +1,62 @@
+"""The yaw of the study's faces: known where they are drawn, else by five landmarks that MTCNN finds on the crops."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+
+from common.tables import read_table
+from eval.pose import read_yaw
+from study.drawn_set import images_to_test
+from study.plan import Plan
+from study.training_set import run_command
+
+TABLE = "landmarks.csv"
+DETECTOR = "weights/mtcnn"
+CROPS = {"test": "test-landmarks", "train": "train-landmarks"}  # folders of the sets' folder, with MTCNN's tables
+
+
+@dataclass(frozen=True)
+class FacesWithYaw:
+    """images: a folder of people. table: of landmarks, or of true yaw. root: where it is of true yaw, what its paths
+    have before those below `images`."""
+
+    images: Path
+    table: Path
+    root: str | None = None
+
+    def yaw(self, names: Sequence[str]) -> np.ndarray:
+        """(N,) degrees of the images `names`, paths below `images`; NaN where nobody knows."""
+        if self.root is None:
+            return read_yaw(self.table, names)
+        rows = read_table(self.table, {"path": (), "yaw": ()}, "the columns path and yaw")
+        known = {row["path"]: float(row["yaw"]) for row in rows}
+        return np.array([known.get(f"{self.root}/{name}", np.nan) for name in names])
+
+
+def make_yaw(plan: Plan, data: Path, sets: Path) -> None:
+    """Find the landmarks of real faces, once, of those tested and those trained on; goes on where it was stopped."""
+    if plan.data == "drawn":
+        return
+    if not (sets / "train-images").exists():
+        run_command("unpack", sets / "train", sets / "train-images")
+    for name, images in (("test", images_to_test(plan, data, sets)), ("train", sets / "train-images")):
+        if not _is_whole(sets / CROPS[name]):
+            run_command("align", images, sets / CROPS[name], "--detector", data / DETECTOR)
+
+
+def faces_with_yaw(plan: Plan, data: Path, sets: Path) -> dict[str, FacesWithYaw]:
+    """`test` and `train`."""
+    test = images_to_test(plan, data, sets)
+    if plan.data == "drawn":
+        table = sets / "faces" / TABLE
+        return {"test": FacesWithYaw(test, table, "cfp/Data/Images"),
+                "train": FacesWithYaw(sets / "faces" / "train", table, "train")}
+    return {"test": FacesWithYaw(test, sets / CROPS["test"] / TABLE),
+            "train": FacesWithYaw(sets / "train-images", sets / CROPS["train"] / TABLE)}
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / "align-report.json").exists()
