@@ -1,5 +1,5 @@
-"""What is kept of a finished run: its scores on all pairs and on the protocol's, on resamples, by yaw, of moved crops and
-by position, and DREAM's on its embeddings."""
+"""What is kept of a finished run: its rates on all pairs and on the protocol's, on resamples, by yaw, misaligned and by
+position, and DREAM's on its embeddings."""
 from __future__ import annotations
 
 import hashlib
