@@ -37,7 +37,7 @@ def test_both_sides_compute_the_same(torch_python, tmp_path, network):
         weight.set_data(weight.data() + 0.1)  # as a wrong value the second time
     weight.set_data(weight.data() - 0.2)
     seen = peer.differences(side, batch, found["right"])
-    # Measured: gradients differ by 2.0e-3 (MobileFaceNet) and 9e-5 (LResNet18E).
+    # Gradients before a PReLU whose input is nearer to 0 than rounding differ by some 5e-3: see benchmarks/peer.py.
     assert seen["embeddings"] < 1e-4 and seen["loss"] < 1e-4 and seen["gradients"] < 1e-2
     assert peer.differences(side, batch, found["wrong"])["embeddings"] > 1e-3
     with pytest.raises(RuntimeError, match="loss differ"):
