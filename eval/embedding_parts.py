@@ -38,12 +38,14 @@ class EmbeddingParts:
             try:
                 found = load_embeddings(self._part(self._done))
             except UserError as error:
-                log.warning("%s; it is made anew", error)
+                log.warning("%s; it and those after it are made anew", error)
                 return
-            told = {what: value for what, value in found.meta.items() if what != "versions"}
-            wanted = {what: value for what, value in self.meta.items() if what != "versions"}
-            if not len(found.names) or told != wanted or list(found.names) != list(
-                    self.names[self._done:self._done + len(found.names)]):
+            unlike = [what for what in ("model", "set", "layer", "flip") if not _alike(found.meta, self.meta, what)]
+            if list(found.names) != list(self.names[self._done:self._done + len(found.names)]) or not len(found.names):
+                unlike.append("images")
+            if unlike:
+                log.warning("%s: is of %s than asked for; it and those after it are made anew", self._part(self._done),
+                            " and ".join(f"another {what}" if what != "images" else "other images" for what in unlike))
                 return
             self._done += len(found.names)
             yield found
@@ -71,3 +73,11 @@ class EmbeddingParts:
 
     def _part(self, first: int) -> Path:
         return self.folder / f"{first:09d}.npz"
+
+
+def _alike(found: dict[str, Any], wanted: dict[str, Any], what: str) -> bool:
+    """Of a model or a set its sha256 says which it is, under whatever path it was given."""
+    one, other = found.get(what), wanted.get(what)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.get("sha256") is not None and one.get("sha256") == other.get("sha256")
+    return one == other and one is not None

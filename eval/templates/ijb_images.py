@@ -48,6 +48,20 @@ def lists_digest(images: Images) -> str:
     return digest.hexdigest()
 
 
+def crops_digest(images: Images, folder: Path, size: tuple[int, int]) -> str:
+    """sha256 of all that decides the crops, short of reading every image: names and landmarks, (H, W) of the crops, and
+    how many bytes each file has, so that one that was missing, or cut short, and is whole now counts as another."""
+    digest = hashlib.sha256(f"{lists_digest(images)} {size[0]},{size[1]}".encode())
+    with meter(len(images.names), str(folder), "files") as bar:
+        for name in images.names:
+            try:
+                digest.update(b"%d " % (folder / name).stat().st_size)
+            except OSError:
+                digest.update(b"- ")
+            bar.update(1)
+    return digest.hexdigest()
+
+
 def embed_images(model: ModelName, images: Images, folder: Path, size: tuple[int, int], settings: EmbeddingSettings,
                  lost: Lost) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield (place of the first, (n, D) normalised embeddings, (n,) lengths) of all images in their order.
@@ -55,15 +69,10 @@ def embed_images(model: ModelName, images: Images, folder: Path, size: tuple[int
     An image that cannot be had has length 0 and is told to `lost`. UserError where the first image is not in the
     folder, or an embeddings file is of other images.
     """
-    digest = lists_digest(images)
     if model.embeddings:
-        yield from _parts(_read(model, images, digest, settings), images.names, lost)
+        yield from _parts(_read(model, images, settings), images.names, lost)
         return
     opened = OpenModel(model, settings)
-    found = stored(opened, digest, settings) if settings.keep else None
-    if found is not None and list(found.names) == images.names:
-        yield from _parts(found, images.names, lost)
-        return
     if not (folder / images.names[0]).is_file():
         raise UserError(f"`images` {folder}: has no {images.names[0]}, the first image of the lists; IJB's folder is "
                         "loose_crop")
@@ -73,7 +82,13 @@ def embed_images(model: ModelName, images: Images, folder: Path, size: tuple[int
                         len(images.names))
         yield from _embed(opened, images, folder, size, settings, lost)
         return
+    digest = crops_digest(images, folder, size)
+    found = stored(opened, digest, settings)
+    if found is not None and list(found.names) == images.names:
+        yield from _parts(found, images.names, lost)
+        return
     meta = meta_of(opened, str(folder), digest, settings)
+    meta["set"].update({"lists": lists_digest(images), "image_size": list(size)})
     parts = EmbeddingParts(place_of(opened, digest, settings), images.names, meta)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     start = 0
@@ -124,9 +139,11 @@ def _embed(opened: OpenModel, images: Images, folder: Path, size: tuple[int, int
             bar.update(len(norms))
 
 
-def _read(model: ModelName, images: Images, digest: str, settings: EmbeddingSettings) -> Embeddings:
+def _read(model: ModelName, images: Images, settings: EmbeddingSettings) -> Embeddings:
     made = load_embeddings(model.embeddings)
-    if list(made.names) != images.names or made.digest_of("set") not in (None, digest):
+    told = made.meta.get("set")
+    of_lists = told.get("lists", told.get("sha256")) if isinstance(told, dict) else None
+    if list(made.names) != images.names or of_lists not in (None, lists_digest(images)):
         raise UserError(f"`model` {model.text}: is of other images, or other landmarks, than the lists")
     if made.meta.get("flip", settings.flip) != settings.flip:
         raise UserError(f"`model` {model.text}: was made {'without' if settings.flip else 'with'} mirror images; "

@@ -190,6 +190,41 @@ def test_a_run_that_was_stopped_goes_on(place, monkeypatch, tmp_path):
     assert len(cropped) == images - 8 and not folder.exists() and len(list(tmp_path.glob("*.npz"))) == 1
 
 
+def test_embeddings_are_kept_by_whatever_changes_them(place, tmp_path):
+    """An image that was broken and is whole, mirror images left out: made anew, and each to be had again."""
+    folder, flags, whole = place[0], ("--embeddings", str(tmp_path), "--protocol", "1:1"), run(place)
+    data = (folder / "loose_crop" / "8.jpg").read_bytes()
+    (folder / "loose_crop" / "8.jpg").write_bytes(b"no image")
+    try:
+        assert run(place, *flags)["lost_images"] == 1
+    finally:
+        (folder / "loose_crop" / "8.jpg").write_bytes(data)
+    found = run(place, *flags)
+    assert found["lost_images"] == 0 and found["1:1"] == whole["1:1"]
+    assert run(place, *flags, "--no-flip")["1:1"] == run(place, "--protocol", "1:1", "--no-flip")["1:1"]
+    assert len(list(tmp_path.glob("*.npz"))) == 3 and run(place, *flags) == found
+    images = read_images(folder / "meta")
+    keys = {ijb_images.crops_digest(images, folder / "loose_crop", size) for size in ((48, 48), (64, 64), (48, 64))}
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize("change, says", [
+    ({}, None), ({"flip": False}, "another flip"), ({"model": {"name": "a,1", "sha256": "2"}}, "another model"),
+    ({"set": {"path": "x", "sha256": "9"}, "layer": "fc2"}, "another set and another layer"),
+    ({"model": {"name": "moved/a,1", "sha256": "1"}, "set": {"path": "moved", "sha256": "8"}}, None)])
+def test_a_part_that_does_not_fit_is_told_and_made_again(tmp_path, caplog, change, says):
+    meta = {"model": {"name": "a,1", "sha256": "1"}, "set": {"path": "x", "sha256": "8"}, "layer": "fc1", "flip": True}
+    unit, norms = np.eye(3, 4, dtype=np.float32), np.ones(3, np.float32)
+    kept = embedding_parts.EmbeddingParts(tmp_path / "a.npz", list("abcde"), meta)
+    kept.add(unit, norms)
+    kept.flush()
+    again = embedding_parts.EmbeddingParts(tmp_path / "a.npz", list("abcde"), {**meta, **change})
+    assert len(list(again.read())) == (says is None)
+    assert (says or "") in caplog.text and len(caplog.records) == (says is not None)
+    other = embedding_parts.EmbeddingParts(tmp_path / "a.npz", list("abXde"), meta)
+    assert not list(other.read()) and "other images" in caplog.text
+
+
 def test_an_image_that_is_gone_counts_for_nothing_and_is_told(place, caplog):
     folder = place[0]
     data = (folder / "loose_crop" / "8.jpg").read_bytes()
