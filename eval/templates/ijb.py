@@ -21,7 +21,7 @@ from eval.templates.aggregation import Switches, TemplateSums
 from eval.templates.identification import Search, resampled, search
 from eval.templates.identification_table import RANKS, as_row, table
 from eval.templates.ijb_images import Lost, embed_images
-from eval.templates.verification import nearest_curve, nearest_rate, rates, score_pairs
+from eval.templates.ijb_verification import Resampling, verify
 
 log = logging.getLogger(__name__)
 PROTOCOLS = ("1:1", "1:N")
@@ -38,7 +38,8 @@ added, normalised. Three switches change it, which every tool calls otherwise (d
   --detector-score    use: an image counts by the detector's score; ignore: it does not
   --no-flip           the mirror image is not added
 1:1 gives TPR at our convention (the largest observed FPR that does not exceed the one asked for), and at the point
-whose FPR is nearest, which published numbers use. 1:N gives ranks for each gallery apart, and FNIR where FPIR is the
+whose FPR is nearest, which published numbers use; 95% intervals are over people where galleries and probes name
+every template of the pairs, else over templates. 1:N gives ranks for each gallery apart, and FNIR where FPIR is the
 share of probes of people outside the gallery whose highest score is above the threshold.
 Embedding takes hours: with --embeddings DIR what is done is kept there, and a run that was stopped goes on."""
 
@@ -78,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     images = ijb_files.read_images(meta)
     pairs = ijb_files.find(meta, ijb_files.PAIRS) if "1:1" in args.protocol else None
     searches = _searches(args, meta, images.templates) if "1:N" in args.protocol else None
+    resampling = Resampling(args.bootstrap, args.seed, *_people(args, meta, images.templates)) if pairs else None
     switches = Switches(args.image_norms == "keep", args.detector_score == "use")
     rows: dict[str, dict[str, Any]] = {}
     for model in models:
@@ -94,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
         if lost.count:
             log.warning("%s: %d of %d images could not be had and count for nothing: %s%s", folder, lost.count,
                         len(images.names), ", ".join(lost.names), ", ..." if lost.count > len(lost.names) else "")
-        if pairs is not None:
-            row["1:1"] = _verify(unit, pairs, images.templates, args)
+        if pairs is not None and resampling is not None:
+            row["1:1"] = verify(unit, pairs, images.templates, args.fpr, resampling)
         if searches is not None:
             row["1:N"] = _identify(unit, searches, args)
         rows[model.text] = row
@@ -112,6 +114,24 @@ def _searches(args: argparse.Namespace, meta: Path, templates: np.ndarray) -> di
     return {path.stem: (*ijb_files.read_subjects([path], templates), *asked) for path in galleries}
 
 
+def _people(args: argparse.Namespace, meta: Path, templates: np.ndarray) -> tuple[np.ndarray | None, str]:
+    """(T,) the subjects of templates by galleries and probes, "" where none is named; None and why not where there are
+    no such lists, or they contradict each other."""
+    lists = [Path(path) for path in args.gallery] if args.gallery else sorted(meta.glob(ijb_files.GALLERIES))
+    lists += [Path(path) for path in args.probe] if args.probe else ijb_files.probes_of(meta)
+    if not lists:
+        return None, "there are no lists of galleries and probes"
+    try:
+        places, subjects = ijb_files.read_subjects(lists, templates)
+    except UserError as error:
+        if args.gallery or args.probe:
+            raise
+        return None, str(error)
+    people = np.zeros(len(templates), subjects.dtype)
+    people[places] = subjects
+    return people, ""
+
+
 def _templates(model: ModelName, images: ijb_files.Images, folder: Path, switches: Switches, args: argparse.Namespace,
                lost: Lost) -> np.ndarray:
     sums = TemplateSums(len(images.templates), images.member_image, images.member_template, images.member_medium,
@@ -119,31 +139,6 @@ def _templates(model: ModelName, images: ijb_files.Images, folder: Path, switche
     for first, unit, norms in embed_images(model, images, folder, args.image_size, EmbeddingSettings.of(args), lost):
         sums.add(first, unit, norms)
     return sums.templates()
-
-
-def _verify(unit: np.ndarray, pairs: Path, templates: np.ndarray, args: argparse.Namespace) -> dict[str, Any]:
-    """1:1, printed."""
-    total = pairs.stat().st_size // 12  # about a pair a dozen bytes
-    with meter(total, "1:1", "pairs") as bar:
-        scores = score_pairs(unit, ijb_files.read_pairs(pairs, templates), bar.update)
-    if not len(scores.genuine) or not len(scores.impostor):
-        raise UserError(f"{pairs}: has {len(scores.genuine)} pairs of one person and {len(scores.impostor)} of two; "
-                        "both are needed")
-    curve = nearest_curve(scores)
-    points = [rates(scores, fpr) for fpr in args.fpr]
-    print(f"  1:1, {len(scores.genuine)} genuine and {len(scores.impostor)} impostor pairs")
-    print(f"    {'FPR':>7}  {'TPR %':>8}  {'false accepts':>13}  {'distance':>8}  {'cosine':>7}  "
-          f"{'TPR % at the nearest FPR':>24}")
-    row: dict[str, Any] = {"genuine": len(scores.genuine), "impostors": len(scores.impostor), "thresholds": {},
-                           "tpr_at_nearest_fpr": {}}
-    for point in points:
-        nearest = nearest_rate(curve, point.fpr_target)
-        text = "-" if point.tpr is None else f"{'~' if point.few else ''}{100 * point.tpr:.2f}"
-        print(f"    {point.fpr_target:>7g}  {text:>8}  {point.false_accepts:>13}  {point.threshold:>8.4f}  "
-              f"{point.cosine:>7.4f}  {100 * nearest:>24.2f}")
-        row["thresholds"][f"{point.fpr_target:g}"] = point.as_row()
-        row["tpr_at_nearest_fpr"][f"{point.fpr_target:g}"] = nearest
-    return row
 
 
 def _identify(unit: np.ndarray, searches: dict[str, tuple[np.ndarray, ...]],

@@ -154,7 +154,12 @@ def find_galleries(meta: Path) -> list[Path]:
 
 def find_probes(meta: Path) -> list[Path]:
     """The probes of 1:N: the mixed ones where there are such; UserError where there are none."""
-    found = next((some for some in (sorted(meta.glob(pattern)) for pattern in PROBES) if some), [])
+    found = probes_of(meta)
     if not found:
         raise UserError(f"`meta` {meta}: holds no {PROBES[1]} for 1:N; give `probe`, or `protocol` 1:1")
     return found
+
+
+def probes_of(meta: Path) -> list[Path]:
+    """The probes of 1:N in the folder, where there are any."""
+    return next((some for some in (sorted(meta.glob(pattern)) for pattern in PROBES) if some), [])

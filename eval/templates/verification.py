@@ -14,17 +14,22 @@ NOTHING = -2.0  # the score of a pair with a template of no usable image: below 
 
 @dataclass(frozen=True)
 class PairScores:
-    """genuine, impostor: float32 cosines, sorted, rising."""
+    """genuine, impostor: float32 cosines, sorted, rising. genuine_pair, impostor_pair: (pairs, 2) int32, the templates
+    of each, by their places; None where nobody asked for them."""
 
     genuine: np.ndarray
     impostor: np.ndarray
+    genuine_pair: np.ndarray | None = None
+    impostor_pair: np.ndarray | None = None
 
 
 def score_pairs(unit: np.ndarray, pairs: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
-                step: Callable[[int], object] = lambda pairs: None) -> PairScores:
-    """Cosines of (T, D) normalised templates; pairs: (left, right, same) parts. Four bytes a pair are kept."""
+                step: Callable[[int], object] = lambda pairs: None, identities: bool = False) -> PairScores:
+    """Cosines of (T, D) normalised templates; pairs: (left, right, same) parts. Four bytes a pair are kept, and eight
+    more where the pairs' own templates are wanted (`identities`)."""
     empty = ~unit.any(axis=1)
     kinds: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    whose: list[list[list[np.ndarray]]] = [[[], []], [[], []]]  # of genuine and impostor pairs, left and right
     for left, right, same in pairs:
         scores = np.empty(len(left), np.float32)
         for first in range(0, len(left), BLOCK):
@@ -32,12 +37,29 @@ def score_pairs(unit: np.ndarray, pairs: Iterable[tuple[np.ndarray, np.ndarray, 
             scores[rows] = np.einsum("nd,nd->n", unit[left[rows]], unit[right[rows]])
             step(len(left[rows]))
         scores[empty[left] | empty[right]] = NOTHING
-        kinds[0].append(scores[same])
-        kinds[1].append(scores[~same])
+        for kind, those in enumerate((same, ~same)):
+            kinds[kind].append(scores[those])
+            if identities:
+                for side, places in zip(whose[kind], (left, right)):
+                    side.append(places[those].astype(np.int32))
     genuine, impostor = (np.concatenate([np.zeros(0, np.float32), *some]) for some in kinds)
-    genuine.sort()
-    impostor.sort()
-    return PairScores(genuine, impostor)
+    for some in kinds:
+        some.clear()
+    if not identities:
+        genuine.sort()
+        impostor.sort()
+        return PairScores(genuine, impostor)
+    rising, pairs_of = [], []
+    for values, sides in zip((genuine, impostor), whose):
+        order = np.argsort(values, kind="stable")
+        rising.append(values[order])
+        ordered = np.empty((len(order), 2), np.int32)
+        for column, parts in enumerate(sides):  # one after the other: twice as much need not be held at once
+            ordered[:, column] = np.concatenate([np.zeros(0, np.int32), *parts])[order]
+            parts.clear()
+        pairs_of.append(ordered)
+        del order
+    return PairScores(rising[0], rising[1], pairs_of[0], pairs_of[1])
 
 
 def rates(scores: PairScores, fpr: float) -> OperatingPoint:

@@ -18,6 +18,7 @@ from eval.templates import ijb_images
 from eval.templates.aggregation import Switches, TemplateSums
 from eval.templates.identification import search
 from eval.templates.ijb_files import read_images, read_pairs
+from eval.templates.pair_bootstrap import tpr_draws
 from eval.templates.verification import PairScores, nearest_curve, nearest_rate, score_pairs
 from images.alignment import align, template
 
@@ -122,6 +123,60 @@ def test_one_to_one_by_both_conventions(place, keep, score, flip):
         assert row["cosine"] == pytest.approx((refused + scores[scores > refused].min()) / 2, abs=TOLERANCE)
         near = min(range(len(fpr)), key=lambda place: (abs(fpr[place] - rate), -place))
         assert found["tpr_at_nearest_fpr"][f"{rate:g}"] == pytest.approx(tpr[near])
+
+
+def expected_draws(scores, same, one, two, fprs, resamples):
+    """TPR of each resample, its pairs repeated as often as they weigh: np.unique of people, np.repeat, loops."""
+    units = np.unique(np.concatenate([one, two]))
+    random, made = np.random.RandomState(0), []
+    for _ in range(resamples):
+        drawn = np.array(units)[random.randint(0, len(units), len(units))].tolist()
+        times = [drawn.count(a) * (1 if a == b else drawn.count(b)) for a, b in zip(one, two)]
+        genuine = np.repeat(scores[same], np.array(times)[same])
+        impostor = np.repeat(scores[~same], np.array(times)[~same])
+        every = np.unique(np.concatenate([genuine, impostor, [9]]))
+        fpr, tpr = ([np.mean(some >= edge) if len(some) else np.nan for edge in every] for some in (impostor, genuine))
+        made.append([max((t for f, t in zip(fpr, tpr) if f <= rate + 1e-9), default=np.nan) for rate in fprs])
+    return np.array(made).T
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_intervals_over_people_or_templates(place, tmp_path, capsys, named):
+    folder, _, _, pairs = place
+    listed = tmp_path / "everybody.csv"
+    listed.write_text("TEMPLATE_ID,SUBJECT_ID\n" + "".join(f"{100 + i},s{i // 2}\n" for i in range(2 * PEOPLE)))
+    found = run(place, "--protocol", "1:1", *(["--gallery", str(listed)] if named else []))["1:1"]
+    templates = expected_templates(place)
+    scores = np.array([templates[a] @ templates[b] for a, b, _ in pairs]).round(6)
+    one, two = ([(f"s{(pair[side] - 100) // 2}" if named else pair[side]) for pair in pairs] for side in (0, 1))
+    draws = expected_draws(scores, np.array([label for *_, label in pairs], bool), one, two, FPRS, 20)
+    for rate, values in zip(FPRS, draws):
+        limits = np.quantile(values[np.isfinite(values)], [0.025, 0.975])
+        assert found["interval"][f"{rate:g}"] == pytest.approx(limits)
+        assert limits[0] < limits[1]
+    over, units = ("subjects", PEOPLE) if named else ("templates", 2 * PEOPLE)
+    assert found["bootstrap"] == {"over": over, "units": units, "resamples": 20, "seed": 0}
+    printed = capsys.readouterr().out
+    assert f"bootstrap over the {units} {over} of the pairs" in printed
+    assert ("2 of 16 templates of the pairs stand in no gallery or probe list" in printed) == (not named)
+
+
+@pytest.mark.parametrize("units", [1, 6, 40])
+def test_draws_of_pairs_with_ties_and_of_one_unit(units):
+    """Impostor pairs inside a unit, equal scores, a tail that must be lengthened, resamples without a pair."""
+    random = np.random.RandomState(units)
+    unit = random.randint(0, units, 40)
+    left, right = random.randint(0, 40, 300), random.randint(0, 40, 300)
+    vectors = random.normal(size=(40, 3)).astype(np.float32).round(1)
+    same = random.uniform(size=300) < 0.2
+    made = score_pairs(vectors, [(left, right, same)], identities=True)
+    scores = np.einsum("nd,nd->n", vectors[left], vectors[right])
+    names, number = np.unique(unit, return_inverse=True)
+    found = tpr_draws(made, number, len(names), (0.05, 0.3), 15, 0)
+    # the units of pairs only: here every unit must have one, as the caller sees to
+    assert set(unit[np.concatenate([left, right])]) == set(names)
+    expected = expected_draws(scores, same, unit[left].tolist(), unit[right].tolist(), (0.05, 0.3), 15)
+    np.testing.assert_allclose(found, expected)
 
 
 def test_the_switches_matter(place):
