@@ -99,7 +99,10 @@ def point_at_fpr(scores: np.ndarray, same: np.ndarray, target: float) -> tuple[f
 
 
 def eer(scores: np.ndarray, same: np.ndarray) -> float:
-    """Equal error rate: where FPR and FNR = 1 - TPR cross, linear between the two neighbouring operating points."""
+    """Equal error rate: where FPR and FNR = 1 - TPR cross, linear between the two neighbouring operating points.
+
+    Every observed threshold counts; a grid of them, or the mean of FPR and FNR at the nearest, gives slightly others.
+    """
     fpr, tpr, _ = roc_curve(scores, same)
     return crossing(fpr, tpr)
 

@@ -51,12 +51,14 @@ def score_pairs(unit: np.ndarray, pairs: Iterable[tuple[np.ndarray, np.ndarray, 
         return PairScores(genuine, impostor)
     rising, pairs_of = [], []
     for values, sides in zip((genuine, impostor), whose):
-        order = np.argsort(values, kind="stable")
+        order = np.argsort(values, kind="stable").astype(np.int32)
         rising.append(values[order])
         ordered = np.empty((len(order), 2), np.int32)
         for column, parts in enumerate(sides):  # one after the other: twice as much need not be held at once
-            ordered[:, column] = np.concatenate([np.zeros(0, np.int32), *parts])[order]
+            joined = np.concatenate([np.zeros(0, np.int32), *parts])
             parts.clear()
+            ordered[:, column] = joined[order]
+            del joined
         pairs_of.append(ordered)
         del order
     return PairScores(rising[0], rising[1], pairs_of[0], pairs_of[1])
