@@ -38,7 +38,7 @@ KINDS = {"detected": FOUND, "relaxed": RELAXED}
 # Of the settings: what does not change a crop. The landmarks are looked at themselves.
 WITHOUT_EFFECT = frozenset(["source", "out", "workers", "devices", "overwrite", "landmarks"])
 FOREIGN = "another file is in the place of its crop"
-GOES_ON = "the crops there are whole, and the same command goes on from them"
+GOES_ON = "the crops there are whole, and the same command continues from them"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def align_by_detector(source: Path, out: Path, listing: Listing, find: Find, lon
 
     Writes OUT/<path>.jpg as crop_names says, OUT/landmarks.csv and OUT/align-report.json. A file that cannot be used is
     counted and named in the report. RunError where OUT cannot be written; what is whole by then stays, and the next run
-    goes on from there.
+    continues from there.
     """
     return _run(source, out, listing, functools.partial(_read, longest), functools.partial(_search, find), crops,
                 workers, settings, lambda name: None)

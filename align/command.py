@@ -38,7 +38,7 @@ OUT/landmarks.csv holds the landmarks used: path, then x1,y1 to x5,y5 (left eye,
 corner of the mouth as the image shows them, pixels of the upright photograph), score, found. Given back by
 --landmarks it makes the same crops again. OUT/align-report.json says what became of every file.
 
-An align that was stopped leaves whole crops only, and the same command goes on from there."""
+An align that was stopped leaves whole crops only, and the same command continues from there."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -123,7 +123,7 @@ def _check_folders(source: Path, out: Path) -> None:
     if not source.is_dir():
         raise UserError(f"{source}: there is no such folder; SRC is a folder of photographs")
     if os.path.lexists(out) and not out.is_dir():
-        raise UserError(f"{out}: is no folder; OUT is a folder to write to")
+        raise UserError(f"{out}: is not a folder; OUT is a folder to write to")
     inside, outside = os.path.realpath(source), os.path.realpath(out)
     if inside == outside or inside.startswith(outside + os.sep):
         raise UserError(f"{out}: holds SRC, so crops would lie among photographs; name another OUT")

@@ -54,7 +54,7 @@ def check_places(rows: Mapping[str, Row], path: PathLike, source: PathLike, name
     if len(found) < ENOUGH or not (points < sizes[:, None] / 2).all():
         return
     percent = points.max() <= 100 and (points >= 0).all() and sizes.min() > 100
-    meant = "in percent of the picture, or " if percent else ""
+    meant = "in percent of the image, or " if percent else ""
     text = (f"{path}: all {len(found)} faces that were looked at lie in {CORNER}; are the points {meant}of copies of "
             "half the size? They must be in pixels of the upright photograph itself")
     if len(found) >= MANY:

@@ -164,7 +164,7 @@ def open_regular(path: PathLike) -> BufferedReader:
     if handle < 0 or not stat.S_ISREG(os.fstat(handle).st_mode):
         if handle >= 0:
             os.close(handle)
-        raise ValueError("is no regular file")
+        raise ValueError("is not a regular file")
     return os.fdopen(handle, "rb")
 
 

@@ -131,7 +131,7 @@ def _fingerprint(folder: Path) -> int:
 def check_none_of(out: Path, names: Sequence[str], overwrite: bool) -> None:
     """UserError where `out` is no folder, or, unless they may be replaced, holds one of the files `names`."""
     if os.path.lexists(out) and not out.is_dir():
-        raise UserError(f"{out}: is no folder; OUT is a folder to write to")
+        raise UserError(f"{out}: is not a folder; OUT is a folder to write to")
     there = [name for name in names if os.path.lexists(out / name)]
     if there and not overwrite:
         raise UserError(f"{out}: holds {there[0]} already; name another OUT, or `overwrite` replaces the set there")

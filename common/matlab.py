@@ -37,7 +37,7 @@ def read_variable(path: PathLike, name: str) -> Any:
         done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, timeout=SECONDS, env=environment, check=False)
         told = json.loads(done.stdout)
     except (subprocess.TimeoutExpired, ValueError):
-        raise UserError(f"{path}: is no MATLAB file that can be read; is it damaged?") from None
+        raise UserError(f"{path}: is not a MATLAB file that can be read; is it damaged?") from None
     if "error" in told:
         raise UserError(f"{path}: {told['error']}")
     return told["value"]
@@ -51,7 +51,7 @@ def parse(path: PathLike, name: str) -> Any:
     except NotImplementedError:
         raise ValueError("is a MATLAB 7.3 file; save it in MATLAB with -v7") from None
     except Exception as error:  # whatever a damaged file makes of the reader
-        raise ValueError(f"is no MATLAB file ({' '.join(str(error).split())[:100]})") from None
+        raise ValueError(f"is not a MATLAB file ({' '.join(str(error).split())[:100]})") from None
     if name not in content:
         raise ValueError(f"has no {name}")
     return _plain(content[name])

@@ -127,7 +127,7 @@ class _Reader:
         full = f"{module}.{name}"
         if full not in GLOBALS:
             shown = "".join(char if char.isprintable() else "?" for char in full[:LONGEST_NAME])
-            raise Refused(f"asks to load {shown}, which is no part of a verification set; nothing was run")
+            raise Refused(f"asks to load {shown}, which is not part of a verification set; nothing was run")
         self.push(Global(GLOBALS[full]))
 
     def text_global(self) -> None:

@@ -64,7 +64,7 @@ def read_table(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | N
         try:
             fields = next(table, None)
         except csv.Error as error:
-            raise UserError(f"{path}: line {number + table.line_num} is no row of a table ({error})") from None
+            raise UserError(f"{path}: line {number + table.line_num} is not a row of a table ({error})") from None
         if fields is None:
             return
         if not any(map(str.strip, fields)):

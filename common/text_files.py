@@ -16,7 +16,7 @@ MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", 
 
 @contextlib.contextmanager
 def open_text(path: PathLike) -> Iterator[IO[str]]:
-    """The file as text, every line end as a newline; UserError where it cannot be read or is no regular file.
+    """The file as text, every line end as a newline; UserError where it cannot be read or is not a regular file.
 
     UTF-8 unless a byte order mark, or the zero bytes of the first two letters, tell UTF-16. Bytes that are no UTF-8
     are kept as surrogates, so that names of files come back as they are.
@@ -57,7 +57,7 @@ def read_lines(path: PathLike, what: str = "list", blank: bool = False) -> Itera
                 return
             number += 1
             if len(line) == LONGEST and not line.endswith("\n"):
-                raise UserError(f"{path}: line {number} is longer than {LONGEST} characters; this is no {what}")
+                raise UserError(f"{path}: line {number} is longer than {LONGEST} characters; this is not a {what}")
             if blank or line.strip():
                 yield number, line.rstrip("\n")
 

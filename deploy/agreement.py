@@ -43,7 +43,7 @@ class Difference:
                 "independent_of_batch": self.alone}
 
     def __str__(self) -> str:
-        return (f"largest difference {self.absolute:.1e} ({self.relative:.1e} of an embedding's length), smallest "
+        return (f"largest difference {self.absolute:.1e} ({self.relative:.1e} of an embedding's norm), smallest "
                 f"cosine {self.cosine:.7f}")
 
 
@@ -84,7 +84,7 @@ def difference(expected: np.ndarray, found: np.ndarray) -> Difference:
 
 
 def compare(expected: Run, found: Run, image_size: tuple[int, int]) -> Difference:
-    """On drawn images in batches of each of BATCHES."""
+    """On synthetic images in batches of each of BATCHES."""
     parts, alone = [], True
     for count in BATCHES:
         images = draw_images(count, image_size, seed=count)

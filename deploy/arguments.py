@@ -41,7 +41,7 @@ def add_json_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def check_json_file(path: str | None) -> None:
-    """UserError where what is there is no JSON: a photograph that the command line meant as its next argument."""
+    """UserError where what is there is not JSON: a photograph that the command line meant as its next argument."""
     if path is None or path == STDOUT:
         return
     if Path(path).is_dir():
@@ -50,7 +50,7 @@ def check_json_file(path: str | None) -> None:
         with open(path, "rb") as stream:
             begin = stream.read(1)
         if begin not in (b"", b"{", b"["):
-            raise UserError(f"--json {path}: is there and is no JSON file; name another, or put --json at the end for "
+            raise UserError(f"--json {path}: is there and is not JSON file; name another, or put --json at the end for "
                             "standard output")
 
 

@@ -46,7 +46,7 @@ meta, JSON with the sha256 of model and set. `eval` takes it as --model X.npz.
 
 An image that cannot be decoded, or has no face for the detector, is left out, named, and listed in X.failures.csv
 (path, label, reason), which `eval` takes as --failures. A stopped command leaves X.npz.partial, and the same command
-goes on from there: to the same file, if model, flags and images are the same; from the first image that changed.
+continues from there: to the same file, if model, flags and images are the same; from the first image that changed.
 
 Exit status: 0 written, also where some images were left out; 1 a failure, or no image gave an embedding; 2 unusable
 arguments or data, before any work; 130 stopped by a signal."""
@@ -63,7 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         "best by area less twice the squared distance from the centre (balanced), the largest, the "
                         "most central, the one of best score; or all, each with an embedding, named PATH#1, PATH#2, "
                         "... and without labels")
-    parser.add_argument("--no-labels", action="store_true", help="folders are no identities: leave labels out")
+    parser.add_argument("--no-labels", action="store_true", help="folders are not identities: write no labels")
     parser.add_argument("--overwrite", action="store_true", help="replace X.npz if it is there")
     parser.set_defaults(run=run)
 
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
                 _go_on(journal, images, reader, embedder, model.flip)
                 count = _write(out, failures, journal, images, args, model, making)
             except KeyboardInterrupt:
-                log.warning("%s: keeps %d of %d images; the same command goes on from there", folder,
+                log.warning("%s: keeps %d of %d images; the same command continues from there", folder,
                             len(journal.rows), len(images))
                 raise
             finally:
@@ -129,7 +129,7 @@ def _still_the_same(journal: Journal, images: ImageSet, batch_size: int) -> int:
     same = 0
     for row, digest, name in zip(rows, digests, images.names):
         if row.name != name or row.sha256 != digest:
-            log.warning("%s: has changed since; embedding goes on from there", name)
+            log.warning("%s: has changed since; embedding continues from there", name)
             break
         same += 1
     if same < len(images):

@@ -44,7 +44,7 @@ Write a checkpoint as ONNX, for onnxruntime, OpenCV, TensorRT, phones and Insigh
 One input `data`, float32 (N, 3, height, width), RGB from 0 to 255, N free: the network normalises inside. One output,
 the embedding before normalisation; the classification layer stays behind. Opset 11 (13 with --int8).
 
-Before anything is written, embeddings are compared with MXNet's, on drawn images in batches of 1, 3 and 8 and on
+Before anything is written, embeddings are compared with MXNet's, on synthetic images in batches of 1, 3 and 8 and on
 --bins; where one differs by more than 1e-4 of its length nothing is written (exit status 1). X.json beside X.onnx says
 what the model is, what goes in and comes out, and what it scores.
 
@@ -69,7 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--bins", nargs="+", default=[], metavar="FILE.bin",
                         help="verification sets to score before and after")
     parser.add_argument("--fpr", type=fpr_list, default="1e-3", metavar="RATE[,RATE...]",
-                        help="false positive rates at which TPR is told")
+                        help="false positive rates at which TPR is printed")
     parser.add_argument("--image-size", type=image_size, metavar="H,W",
                         help="what the network takes (default: what --bins hold, else 112,112)")
     parser.add_argument("--layer", metavar="NAME",
@@ -146,8 +146,8 @@ def convert(checkpoint: Checkpoint) -> tuple[bytes, Difference]:
     check = compare(plain_mxnet(checkpoint.symbol, checkpoint.arguments, checkpoint.auxiliary), plain_onnx(content),
                     checkpoint.image_size)
     if check.relative > LARGEST:
-        raise RunError(f"--model {checkpoint.name}: ONNX differs from MXNet on {check.images} drawn images ({check}); "
-                       "nothing was written")
+        raise RunError(f"--model {checkpoint.name}: ONNX differs from MXNet on {check.images} synthetic images "
+                       f"({check}); nothing was written")
     if not check.alone:
         log.warning("%s: an image's embedding depends on the other images of its batch; feed one at a time",
                     checkpoint.name)

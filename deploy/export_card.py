@@ -20,7 +20,7 @@ MANIFEST = "manifest.json"
 BEGINS = '{\n "manifest_version": 2,\n "model_id": "'  # of ours: other packages have such a file too
 FLIP = ("the embeddings of an image and of its mirror image are summed, then L2-normalised; a pair's score is the "
         "squared L2 distance")
-ALIGNMENT = ("faces turned, scaled and cut out by five landmarks to ArcFace's template for 112x112 (eyes near (38, 52) "
+ALIGNMENT = ("faces warped by five landmarks to ArcFace's template for 112x112 (eyes near (38, 52) "
              "and (74, 52))")
 LIBRARIES = ("mxnet", "onnx", "onnxruntime")
 
@@ -39,7 +39,7 @@ def normalisation(model: onnx.ModelProto) -> dict[str, Any]:
         mean, scale = (float(number.reshape(())), scale) if op == "Sub" else (mean, float(number.reshape(())))
         value = taking[0].output[0]
     return {"inside": (mean, scale) != (0.0, 1.0), "mean": mean, "scale": scale,
-            "formula": f"(x - {mean:g}) * {scale:g}", "feed": "RGB pixels from 0 to 255 as they are"}
+            "formula": f"(x - {mean:g}) * {scale:g}", "feed": "RGB pixels from 0 to 255"}
 
 
 def make_card(name: str, content: bytes, source: dict[str, Any], check: Difference, scores: Sequence[SetScores],

@@ -19,7 +19,7 @@ def onnx(out: str, card: dict[str, Any], check: Difference) -> None:
     print(f"{out}: opset {card['opset']}, {card['nodes']} nodes, {card['bytes'] / MIB:.2f} MiB, "
           f"{shapes[0]} to {shapes[1]}")
     print(f"input: {card['normalisation']['feed']}; inside, {card['normalisation']['formula']}")
-    print(f"float against {card['model']['name']}, {check.images} drawn images: {check}")
+    print(f"float against {card['model']['name']}, {check.images} synthetic images: {check}")
 
 
 def slim(name: str, checkpoint: Checkpoint, made: Checkpoint, check: Difference, rates: dict[str, float]) -> None:
@@ -27,7 +27,7 @@ def slim(name: str, checkpoint: Checkpoint, made: Checkpoint, check: Difference,
     before, after = size_of(checkpoint), size_of(made)
     print(f"{name}: {len(made.parameters)} arrays instead of {len(checkpoint.parameters)}, {after / MIB:.2f} MiB "
           f"instead of {before / MIB:.2f}")
-    print(f"against the checkpoint, {check.images} drawn images: {check}")
+    print(f"against the checkpoint, {check.images} synthetic images: {check}")
     print(f"plain MXNet on this CPU: {rates['slim']:.1f} images/s instead of {rates['before']:.1f}, "
           f"{rates['slim'] / rates['before']:.2f} times as fast")
 

@@ -49,8 +49,8 @@ def adopt(model: OnnxModel, image_size: tuple[int, int]) -> tuple[bytes, Differe
         raise UserError(f"`model` {model.path}: does not compute several images at once ({told}); export it with a "
                         "free batch") from None
     if check.relative > LARGEST:
-        raise RunError(f"`model` {model.path}: differs from itself on {check.images} drawn images ({check}); nothing "
-                       "was written")
+        raise RunError(f"`model` {model.path}: differs from itself on {check.images} synthetic images ({check}); "
+                       "nothing was written")
     return content, check
 
 

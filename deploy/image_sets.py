@@ -88,7 +88,7 @@ def _folder(path: Path, labelled: bool) -> ImageSet:
         return _by_identity(os.path.normpath(path), _identities(path))
     listing = list_photographs(path, path / ".none")
     if labelled and any("/" in name for name in listing.images):
-        log.warning("%s: holds images beside its folders, so nobody's are known: labels are left out", path)
+        log.warning("%s: holds images beside its folders, so identities are unknown: no labels are written", path)
     for blocked in listing.unreadable_folders[:3]:
         log.warning("%s", blocked)
     return ImageSet(str(path), [shown(name) for name in listing.images],
@@ -100,7 +100,7 @@ def _identities(path: Path) -> Source:
         return from_folder(path)
     except UserError as error:
         list_photographs(path, path / ".none")  # where there are no images at all that is the error
-        raise UserError(f"{error}; `no_labels` takes every image below it, whoever it shows") from None
+        raise UserError(f"{error}; `no_labels` takes every image below it, without labels") from None
 
 
 def _by_identity(path: str, source: Source) -> ImageSet:

@@ -65,7 +65,7 @@ class Journal:
             what = difference(found, first)
             self.close()
             raise UserError(f"{folder}: holds a beginning of other embeddings ({what}); give the flags of then, "
-                            "another `out`, or `overwrite` to begin anew")
+                            "another `out`, or `overwrite` to start over")
         if found != first:
             self._lines.seek(0)
             self._lines.truncate()
@@ -205,5 +205,5 @@ def _open(path: Path) -> BinaryIO:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise UserError(f"{path}: is no regular file; it is in the way")
+        raise UserError(f"{path}: is not a regular file; it is in the way")
     return os.fdopen(handle, "r+b")

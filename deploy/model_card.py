@@ -35,8 +35,8 @@ CONVENTIONS = [
     "interpolation; ~ marks one with fewer than 10 false accepts behind it, which chance decides",
     "EER: where FPR and FNR cross; brackets are 95% intervals by percentile bootstrap"]
 LIMITS = [
-    "It tells how alike two faces are, not who somebody is. A score is no probability, and a threshold holds for the "
-    "images, the people and the alignment that it was chosen on: choose yours on pairs of your own kind.",
+    "It measures how similar two faces are; it does not name anyone. A score is not a probability, and a threshold "
+    "is valid for images, identities and alignment like those that it was chosen on: choose yours on your own pairs.",
     "Of two strangers in N comparisons, some FPR x N pass. Searching a large gallery needs an FPR far below that of "
     "one comparison, and a person who looks at what is found.",
     "Rates over a whole set hide groups with more errors: by age, gender, skin, pose, image quality. This card has no "
@@ -152,7 +152,7 @@ def _rows_of(file: str, model: str, sha256: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"`scores` {file}: there is no such file") from None
     except (OSError, ValueError, RecursionError, AttributeError):
-        raise UserError(f"`scores` {file}: is no JSON of `eval verify --json`") from None
+        raise UserError(f"`scores` {file}: is not JSON of `eval verify --json`") from None
     found = {}
     for name, rows in told.items():
         for target, row in rows.items():

@@ -117,7 +117,7 @@ def common_size(images: ImageSet) -> tuple[int, int] | None:
         return None
     size, count = sizes.most_common(1)[0]
     if 2 * count <= sum(sizes.values()) and len(sizes) > 2:
-        raise UserError(f"{images.path}: its images are of {len(sizes)} sizes, so they are no aligned crops; "
+        raise UserError(f"{images.path}: its images are of {len(sizes)} sizes, so they are not aligned crops; "
                         "`detector` MODELDIR cuts the faces out of photographs, `image_size` H,W takes the crops of "
                         "one size")
     return size

@@ -31,9 +31,9 @@ Find the nearest images of a gallery, made by `embed` with the same model, for e
 Scores and thresholds are those of `compare`. With a threshold only images below it are shown; a stranger is below it
 for about the FPR times the images of the gallery, so a large gallery needs a low FPR.
 
-Exit status: 0 somebody was found (without a threshold: some face was searched); 3 nobody is near enough; 4 no face was
-found in any photograph; 1 a failure, or a photograph could not be read (the others were searched all the same);
-2 unusable arguments or gallery; 130 stopped by a signal."""
+Exit status: 0 a match was found (without a threshold: at least one face was searched); 3 no match within the threshold;
+4 no face was found in any photograph; 1 a failure, or a photograph could not be read (the others were searched all the
+same); 2 unusable arguments or gallery; 130 stopped by a signal."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
                         else f"{photograph.name}: no face found")
         if args.json != STDOUT:
             for number, matches in enumerate(results):
-                print(f"{photograph.face(number)}:" + ("" if matches else " nobody is near enough"))
+                print(f"{photograph.face(number)}:" + ("" if matches else " no match within the threshold"))
                 print("".join(_line(match) for match in matches), end="", flush=True)
     if threshold is not None and args.json != STDOUT:
         print(_note(threshold, len(gallery.embeddings)))
@@ -95,7 +95,7 @@ def check_gallery(path: str, gallery: Embeddings, model: ServedModel) -> None:
     if sha256 != model.sha256:
         other = shown(gallery.meta["model"].get("name", ""))[:80]
         raise UserError(f"{path}: was made by another model, {other} of sha256 {shown(sha256)[:12]}; {model.name} is "
-                        f"{model.sha256[:12]}: give that model, or embed the gallery anew")
+                        f"{model.sha256[:12]}: give that model, or embed the gallery again")
     if gallery.meta.get("layer", model.layer) != model.layer:
         raise UserError(f"{path}: holds the outputs of layer {shown(gallery.meta['layer'])[:40]}; give --layer "
                         f"{shown(gallery.meta['layer'])[:40]}")
@@ -154,4 +154,4 @@ def _note(threshold: Threshold, images: int) -> str:
     if threshold.fpr is None:
         return str(threshold)
     return (f"{threshold}; of a gallery of {images} images, about {threshold.fpr * images:.2g} are below it for a "
-            "face of nobody in it")
+            "face that is not in it")

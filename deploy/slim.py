@@ -32,7 +32,7 @@ def slim(checkpoint: Checkpoint) -> tuple[Checkpoint, Difference]:
     check = compare(plain_mxnet(checkpoint.symbol, checkpoint.arguments, checkpoint.auxiliary),
                     plain_mxnet(made.symbol, made.arguments, made.auxiliary), checkpoint.image_size)
     if check.unit > LARGEST:
-        raise RunError(f"`model` {checkpoint.name}: folded, it differs on {check.images} drawn images ({check}); "
+        raise RunError(f"`model` {checkpoint.name}: folded, it differs on {check.images} synthetic images ({check}); "
                        "nothing was written")
     return made, check
 

@@ -56,7 +56,7 @@ class Threshold:
 def add_threshold_flags(parser: argparse.ArgumentParser) -> None:
     """--threshold, or --fpr with --scores."""
     parser.add_argument("--threshold", type=_distance, metavar="X", help="the squared L2 distance, from 0 to 4, below "
-                        "which two faces are one person's; with --scores its FPR is told")
+                        "which two faces are one person's; with --scores its FPR is printed")
     parser.add_argument("--fpr", type=_rate, metavar="RATE", help="take the threshold at this false positive rate on "
                         "the pairs of --scores (default with --scores alone: 1e-3)")
     parser.add_argument("--scores", metavar="FILE.csv", help="scores of this model's pairs, by `eval verify --scores`")
@@ -66,7 +66,7 @@ def choose_threshold(args: argparse.Namespace, sha256: str) -> Threshold | None:
     """What the flags say, None where they say nothing; sha256: of the model. UserError where they contradict, or the
     scores are of another model, of other conventions or too few."""
     if args.threshold is not None and args.fpr is not None:
-        raise UserError("--threshold and --fpr: give one of them; --threshold with --scores tells its FPR")
+        raise UserError("--threshold and --fpr: give one of them; --threshold with --scores prints its FPR")
     if args.fpr is not None and not args.scores:
         raise UserError(f"--fpr {args.fpr:g}: needs --scores FILE.csv, the scores of this model's pairs; `eval verify "
                         "--scores DIR` writes it")

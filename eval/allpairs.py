@@ -67,7 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_rate_flags(parser, "1e-2,1e-3,1e-4,1e-5", "a labelled set, or a .bin")
     add_scores_flag(parser)
     parser.add_argument("--audit", metavar="FILE.csv",
-                        help="write what may be wrongly labelled: people alike, images unlike their person")
+                        help="write probable label noise: similar identities, images unlike their identity")
     add_pca_flags(parser, "on the images of --threshold-from where that is given, else on those of --set itself, which "
                   "the output says; without their labels", folds=False)
     add_embedding_flags(parser, keep=True)

@@ -21,7 +21,7 @@ def fpr_list(text: str) -> list[float]:
     except ValueError:
         rates = [0.0]
     if not all(0 < rate < 1 for rate in rates):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of rates between 0 and 1, e.g. 1e-3,1e-4")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of rates between 0 and 1, e.g. 1e-3,1e-4")
     return rates
 
 
@@ -32,7 +32,7 @@ def distance(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 4:
-        raise argparse.ArgumentTypeError(f"{text!r} is no squared distance from 0 to 4; of a cosine c it is 2 - 2 c")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a squared distance from 0 to 4; of a cosine c it is 2 - 2 c")
     return value
 
 

@@ -81,7 +81,7 @@ def load_embeddings(path: PathLike) -> Embeddings:
                         "meta") from None
     except (OSError, ValueError, zipfile.BadZipFile, MemoryError, RuntimeError, EOFError, zlib.error) as error:
         # RuntimeError: an encrypted member, a compression that zipfile lacks, or JSON nested too deep
-        raise UserError(f"{path}: is no embeddings file ({' '.join(str(error).split())[:100]})") from None
+        raise UserError(f"{path}: is not an embeddings file ({' '.join(str(error).split())[:100]})") from None
     if embeddings.ndim != 2 or embeddings.dtype.kind != "f" or not np.isfinite(embeddings).all():
         raise UserError(f"{path}: embeddings are not (N, D) finite numbers")
     count = len(embeddings)

@@ -38,11 +38,11 @@ def stored(model: OpenModel, set_digest: str, settings: EmbeddingSettings) -> Em
     try:
         found = load_embeddings(path)
     except UserError as error:
-        log.warning("%s; it is made anew", error)
+        log.warning("%s; it is recomputed", error)
         return None
     told = (found.digest_of("model"), found.digest_of("set"), found.meta.get("layer"), found.meta.get("flip"))
     if told != (model.digest, set_digest, settings.layer, settings.flip):
-        log.warning("%s: is of another model, set, layer or flip than its name says; it is made anew", path)
+        log.warning("%s: is of another model, set, layer or flip than its name says; it is recomputed", path)
         return None
     log.info("%s: embeddings of %s", model.name.text, path)
     return found

@@ -50,7 +50,7 @@ class Readings:
     def __str__(self) -> str:
         rates = "; ".join(f"{name} {_percent(self.without[name])} without, {_percent(self.counted[name])} counted"
                           for name in self.without)
-        return (f"{self.lost_genuine} pairs of one person and {self.lost_impostors} of two could not be compared; as "
+        return (f"{self.lost_genuine} genuine and {self.lost_impostors} impostor pairs could not be compared; as "
                 f"errors: {rates}")
 
 
@@ -73,8 +73,8 @@ def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr
     lost = np.zeros(len(same), bool)
     for name in failures.images:
         if not (name.isascii() and name.isdigit() and int(name) < 2 * len(same)):
-            raise UserError(f"`failures` {failures.path}: {name[:60]!r} is no image of a .bin; they go by their "
-                            f"places, 0 to {2 * len(same) - 1}, and pairs that are not in it by left,right,same")
+            raise UserError(f"`failures` {failures.path}: {name[:60]!r} is not an image of a .bin; they are named by "
+                            f"position, 0 to {2 * len(same) - 1}, and pairs that are not in it by left,right,same")
         lost[int(name) // 2] = True
     kept, kind = ~lost, np.asarray(same, bool)
     try:
@@ -141,7 +141,7 @@ def _of_report(path: Path) -> list[str]:
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path}: is no report of align; expected {FORM}") from None
+        raise UserError(f"{path}: is not a report of align; expected {FORM}") from None
     if len(names) < count:
         raise UserError(f"{path}: names only the first {len(names)} of {count} photographs; give a list of all")
     return [str(name) for name in names]

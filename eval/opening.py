@@ -54,7 +54,7 @@ class OpenModel:
 
     def __init__(self, name: ModelName, settings: EmbeddingSettings) -> None:
         if name.embeddings:
-            raise ValueError(f"{name.text} holds embeddings, and is no network")
+            raise ValueError(f"{name.text} holds embeddings and is not a network")
         self.name, self.settings = name, settings
         self._embedders: dict[tuple[int, int], AnyEmbedder] = {}
         self._devices = settings.contexts()

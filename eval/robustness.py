@@ -42,7 +42,7 @@ same for every model. A row has the TPR at --fpr of the moved set itself, with i
 at the threshold that the aligned set has at --fpr: what somebody sees who chose it on well aligned faces. --threshold
 or --threshold-from give the rates at other thresholds. With several --fpr the plot is of the first.
 Embeddings made before (.npz) are no --model here, since crops are moved; --embeddings DIR keeps those of every
-misalignment, and a run that was stopped goes on from there."""
+misalignment, and a run that was stopped continues from there."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
     models = parse_models(args.model)
     for model in models:
         if model.embeddings:
-            raise UserError(f"--model {model.text}: crops are moved and embedded anew; give the checkpoint or ONNX "
-                            "file that the embeddings are of")
+            raise UserError(f"--model {model.text}: crops are misaligned and embedded again; give the checkpoint or "
+                            "ONNX file that the embeddings are of")
     settings = misalignments({"shift": args.shift, "rotate": args.rotate, "scale": args.scale})
     with open_face_set(Path(args.set)) as faces:
         groups = read_groups(Path(args.groups), faces.names) if args.groups else faces.folders

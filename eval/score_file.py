@@ -76,14 +76,14 @@ def read_scores(path: PathLike) -> PairScores:
     table = csv.DictReader(io.StringIO(text))
     names = table.fieldnames or []
     if "same" not in names or not {"score", "cosine"} & set(names):
-        raise UserError(f"{path}: is no table of scores; its first line must name same and score or cosine, as "
+        raise UserError(f"{path}: is not a table of scores; its first line must name same and score or cosine, as "
                         f"{','.join(COLUMNS[:7])}")
     rows = []
     try:
         for row in table:
             rows.append(_parsed(row))
     except (ValueError, TypeError, csv.Error) as error:
-        raise UserError(f"{path}: line {table.line_num} is no row of scores ({error})") from None
+        raise UserError(f"{path}: line {table.line_num} is not a row of scores ({error})") from None
     if not rows:
         raise UserError(f"{path}: holds no pairs")
     left, right, same, score, fold, one, other = zip(*rows)

@@ -34,7 +34,7 @@ def choose_sides(args: argparse.Namespace, labels: np.ndarray,
             if name not in set(groups.tolist()):
                 there = sorted(set(groups.tolist()) - {""})
                 raise UserError(f"`between` {args.between}: no image is of the group {name}; there "
-                                f"{'are ' + ', '.join(there[:8]) if there else 'are no groups: give `groups`'}")
+                                f"{'are ' + ', '.join(there[:8]) if there else 'has no groups: give `groups`'}")
         one, other = (np.flatnonzero(groups == name) for name in named)
         sides = (one, None) if named[0] == named[1] else (one, other)
     left, right = sides
@@ -94,7 +94,7 @@ def _read(model: ModelName, faces: FaceSet, settings: EmbeddingSettings, failed:
             ours = faces.digest(bar.update)
         if told != ours:
             raise UserError(f"`model` {model.text}: is of other images than `set` {faces.path} holds now, though of "
-                            "the same names; make it anew")
+                            "the same names; recompute it")
     return made
 
 

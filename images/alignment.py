@@ -15,7 +15,7 @@ TOO_SMALL = "landmarks of a face of less than 12 pixels"
 COINCIDE = "landmarks that coincide"
 HELP = {NO_FACE: "are left and right as the image shows them, x before y, and the columns in the order that is "
         "expected (x1,y1,...,x5,y5 in a table, x1..x5 y1..y5 in a .lst)?",
-        TOO_SMALL: "are they in parts of the picture instead of pixels?", COINCIDE: "is a face missing there?"}
+        TOO_SMALL: "are they in fractions of the image instead of pixels?", COINCIDE: "is a face missing there?"}
 LONGEST_SIDE = (1 << 15) - 2  # of an image that OpenCV warps
 
 

@@ -40,7 +40,7 @@ def decode_bgr(data: bytes, reduced: int = 1) -> np.ndarray:
     except cv2.error as error:
         raise ImageError(f"does not decode ({getattr(error, 'err', error)})") from None
     if image is None:
-        raise ImageError("is no image that OpenCV reads")
+        raise ImageError("is not an image that OpenCV reads")
     return upright(image, turned) if turned != 1 else image
 
 

@@ -58,7 +58,7 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
         try:
             numbers = list(map(float, fields[3:]))
         except ValueError:
-            raise UserError(f"{path}: line {number} has a box or landmarks that are no numbers: {LST_FORM}") from None
+            raise UserError(f"{path}: line {number} has a box or landmarks that are not numbers: {LST_FORM}") from None
         if len(numbers) == 14:
             faults[misfit(np.array(numbers[4:]).reshape(2, 5).T)] += 1
         source.add(groups[label], fields[1] + b"\0" + b"\t".join(fields[3:]))

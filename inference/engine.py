@@ -24,7 +24,7 @@ def open_engine(engine: str, symbol: mx.sym.Symbol, arguments: Mapping[str, mx.n
                 image_size: tuple[int, int]) -> AnyEmbedder:
     """A checkpoint ready to embed by `engine`, one of ENGINES.
 
-    auto: on CPUs the one that is faster on drawn images here, if both agree to 1e-5; on GPUs MXNet. UserError where
+    auto: on CPUs the one that is faster on synthetic images here, if both agree to 1e-5; on GPUs MXNet. UserError where
     the parameters do not fit the network at this image size, or it has no form in ONNX and `onnx` was asked for.
     """
     if engine == "mxnet" or engine == "auto" and any(device.device_type != "cpu" for device in devices):

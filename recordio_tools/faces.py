@@ -111,5 +111,5 @@ def names_in(path: Path) -> list[str]:
         names = [name for label, name in sorted(known.items()) if name and label < dataset.num_classes]
     if not names:
         raise UserError(f"{path}: has no identities.csv beside it, so its identities have no names; give a folder of "
-                        "image folders, or compare by likeness (`overlap_with` and `model`)")
+                        "image folders, or compare by similarity (`overlap_with` and `model`)")
     return names

@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = [name.strip() for name in args.only.split(",") if name.strip()]
     known = {system.name for system in plan.systems}
     if set(chosen) - known:
-        raise UserError(f"--only {args.only}: {sorted(set(chosen) - known)[0]} is no system of the plan {plan.name}; "
-                        f"it has {', '.join(sorted(known))}")
+        raise UserError(f"--only {args.only}: {sorted(set(chosen) - known)[0]} is not a system of the plan "
+                        f"{plan.name}; it has {', '.join(sorted(known))}")
     from study.drawn_set import make_drawn_sets
     from study.runner import Places, Runner
     from study.training_set import make_real_sets
@@ -109,7 +109,7 @@ def _find(runs: list[Run], name: str) -> Run:
     for item in runs:
         if item.name == name:
             return item
-    raise UserError(f"{name}: is no run of the plan; it has {', '.join(item.name for item in runs)}")
+    raise UserError(f"{name}: is not a run of the plan; it has {', '.join(item.name for item in runs)}")
 
 
 def print_tables(args: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """Goes through a plan: trains what is not finished, scores it, keeps the scores; stopped at any moment, it goes on.
 
 A run that has a file of scores is finished, on whatever machine that was. One that was stopped has a state in its
-folder, and train_softmax.py goes on from there.
+folder, and train_softmax.py continues from there.
 """
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ class Runner:
         with self._lock:
             for process in self._processes:
                 process.terminate()
-        log.info("stopping: the trainings save where they are; the same command goes on")
+        log.info("stopping: the trainings save where they are; the same command continues")
 
     def _finish(self, run: Run) -> bool:
         """Train, or go on training, then score; whether both ended well."""
         folder = self.places.work / run.name
         folder.mkdir(parents=True, exist_ok=True)
         began = time.time()
-        log.info("%s: %s", run.name, "goes on" if _has_state(folder) else "begins")
+        log.info("%s: %s", run.name, "resumes" if _has_state(folder) else "begins")
         first = folder / FIRST
         for command, place in ((first_command(run, self.places, first), first),
                                (train_command(run, self.places, folder), folder)):

@@ -22,7 +22,7 @@ def read_results(folder: Path, plan: Plan) -> dict[str, list[Scores]]:
     for path in sorted(folder.glob(f"{plan.name}-*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         if any(key not in result for key in KEYS):
-            raise ValueError(f"{path}: is no file of scores of the study")
+            raise ValueError(f"{path}: is not a score file of the study")
         if result["plan"] == plan.name:
             found[result["system"]].append(result)
             if "dream" in result["scores"]:
@@ -56,7 +56,7 @@ def differences_table(results: Mapping[str, Sequence[Scores]], plan: Plan, refer
     seeds that both have: interval over people on the same resamples, and the share of them with the other sign. Last,
     how often the protocol's pairs would have given the other order, seed against seed."""
     rate = f"{plan.fpr[0]:g}"
-    head = ["system", f"TPR at {rate} less {reference}'s", "95% over people", "other sign", "by seed",
+    head = ["system", f"TPR at {rate} less {reference}'s", "95% over identities", "other sign", "by seed",
             "protocol's order wrong"]
     rows = []
     first = {run["seed"]: run for run in results.get(reference, ())}

@@ -30,11 +30,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
     parser = subparsers.add_parser("synth", help="draw the posed-face set of make demo", description=DESCRIPTION)
     parser.add_argument("out", metavar="OUT", help="folder to make; it must be empty or absent")
-    parser.add_argument("--identities", type=at_least(0, 99999), default=100, metavar="N", help="people to train on")
+    parser.add_argument("--identities", type=at_least(0, 99999), default=100, metavar="N", help="training identities")
     parser.add_argument("--images-per-identity", type=at_least(1, 999), default=40, metavar="K",
                         help="images of each of them")
     parser.add_argument("--verify-identities", type=at_least(0), default=50, metavar="V",
-                        help="people of the verification sets, 20 images each; 0 for none, else 20 or more")
+                        help="identities of the verification sets, 20 images each; 0 for none, else 20 or more")
     parser.add_argument("--seed", type=at_least(0, (1 << 32) - 1), default=0,
                         help="decides everything that is drawn (default: 0)")
     parser.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W",
@@ -53,6 +53,6 @@ def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
     images = generate(Path(args.out), args.identities, args.images_per_identity, args.verify_identities, args.seed,
                       args.workers, args.image_size, args.quality, args.keep_photographs, args.overwrite)
-    print(f"{images} images of {args.identities} training and {args.verify_identities} verification people in "
+    print(f"{images} images of {args.identities} training and {args.verify_identities} verification identities in "
           f"{args.out} ({time.monotonic() - began:.0f} s)")
     return 0

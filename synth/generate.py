@@ -30,7 +30,7 @@ def generate(out: Path, identities: int, images: int, people: int, seed: int, wo
     removed. UserError for a folder in use or a number of people that no protocol can be made of.
     """
     if people and people < protocol.LEAST_PEOPLE:
-        raise UserError(f"`verify_identities` {people}: ten folds need {protocol.LEAST_PEOPLE} people or more; "
+        raise UserError(f"`verify_identities` {people}: ten folds need {protocol.LEAST_PEOPLE} identities or more; "
                         "0 leaves the verification sets out")
     if people > 999:
         raise UserError(f"`verify_identities` {people}: CFP's folders 001, 002, ... end at 999")

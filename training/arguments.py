@@ -72,7 +72,7 @@ def _check(config: Config) -> None:
     if config.network[:1] not in ("r", "y"):
         raise UserError(f"--network {config.network}: no such network; r18, r34, r50, r100 ... or y1, y2")
     if config.resume and config.overwrite:
-        raise UserError("--resume goes on with the run in the folder of --prefix, --overwrite discards it: give one")
+        raise UserError("--resume continues the run in the folder of --prefix, --overwrite discards it: give one")
     if config.image_size:
         parse_image_size(config.image_size)
     if config.pretrained:

@@ -21,7 +21,7 @@ class Config:
     """What a run does; every field is a flag (`per_batch_size` is `--per-batch-size`), and its range, and whether it
     may be another one on --resume or at another worker, stand with it."""
 
-    preset: str = option("", "one of the paper's seven systems; flags given beside it win", on_resume=ELSEWHERE)
+    preset: str = option("", "one of the paper's seven systems; flags given override it", on_resume=ELSEWHERE)
     # where
     data_dir: str = option("", "folder with train.rec, train.idx, property and the .bin sets", group="data",
                            on_resume=ELSEWHERE)
@@ -49,7 +49,7 @@ class Config:
     emb_size: int = option(512, "dimensions of the embedding", group="network", above=0, on_resume=REFUSED)
     version_output: str = option("E", "how the last feature map becomes the embedding",
                                  choices=("E", "FC", "GDC", "GAP", "GNAP"), group="network", on_resume=REFUSED)
-    gnap_variant: str = option("paper", "GNAP with one part left out or changed: no BatchNorm before it, no "
+    gnap_variant: str = option("paper", "GNAP with one part removed or changed (ablation): no BatchNorm before it, no "
                                "reweighting of the local features, that BatchNorm's gamma learned, or the mean norm "
                                "taken over the batch, as in InsightFace's script",
                                choices=("paper", "no-first-bn", "no-reweighting", "learned-gamma", "batch-mean"),
@@ -75,13 +75,13 @@ class Config:
     ce_loss: bool = option(False, "for the ecosystem's scripts: the cross-entropy is always in the log", group="loss",
                            on_resume=ELSEWHERE)
     # the optimizer
-    lr: float = option(0.1, "learning rate, as it is used: no scaling with the batch", group="optimizer", above=0)
-    lr_mode: str = option("step", "how the rate falls: step, to a tenth at each of --lr-steps; cosine or poly (a "
-                          "parabola), to 0 at the end of the training", choices=("step", "cosine", "poly"),
+    lr: float = option(0.1, "learning rate, used as given: not scaled with the batch", group="optimizer", above=0)
+    lr_mode: str = option("step", "decay of the learning rate: step, to a tenth at each of --lr-steps; cosine or poly "
+                          "(a parabola), to 0 at the end of the training", choices=("step", "cosine", "poly"),
                           group="optimizer")
-    lr_steps: str = option("", "where the rate falls to a tenth, comma-separated, in steps of this run; default: the "
-                           "preset's, else 100000,140000,160000 (softmax 40000,60000,80000), which are written for a "
-                           "total batch of 512 and stretch to the real one", metavar="N,N,...", group="optimizer")
+    lr_steps: str = option("", "where the learning rate drops to a tenth, comma-separated, in steps of this run; "
+                           "default: the preset's, else 100000,140000,160000 (softmax 40000,60000,80000), for a "
+                           "total batch of 512, rescaled to the actual one", metavar="N,N,...", group="optimizer")
     warmup: int = option(0, "linear warm-up, in steps of this run", group="optimizer", least=0)
     clip_gradient: float = option(0.0, "shorten the whole gradient, network and classification layer together, to this "
                                   "norm where it is longer; of the mean loss, over all devices and workers, before "
@@ -126,7 +126,7 @@ class Config:
                               choices=("accuracy", "tpr", "eer", "auc"), group="saving", on_resume=HARMLESS)
     save_every: float = option(600.0, "save the state for --resume every so many seconds, beside at every "
                                "verification; 0: only there", group="saving", least=0, on_resume=HARMLESS)
-    on_nan: str = option("stop", "when a loss or a gradient is not finite: stop, or skip that step and go on",
+    on_nan: str = option("stop", "when a loss or a gradient is not finite: stop, or skip that step and continue",
                          choices=("stop", "skip"), group="saving", on_resume=HARMLESS, workers=SAME)
     # the machine
     devices: str = option("", "cpu:0,cpu:1 or gpu:0,gpu:1; default: all visible GPUs, else the CPU",
@@ -137,14 +137,14 @@ class Config:
                           on_resume=HARMLESS, workers=SAME)
     dtype: str = option("float32", "float16: convolutions in float16, on GPUs that have it, in half of the memory; "
                         "weights, momentum, norms, the classification layer and checkpoints stay float32, the loss is "
-                        "scaled, and a step that overflows is left out", choices=("float32", "float16"),
+                        "scaled, and a step that overflows is skipped", choices=("float32", "float16"),
                         group="machine")
     mirror_memory: bool = option(False, "keep few maps of the network for the backward pass and compute the others "
                                  "again: about half of the memory, a forward pass more", group="machine")
     seed: int = option(0, "seed of weights, order, mirroring and dropout", group="machine", least=0, most=2 ** 31 - 1)
-    resume: bool = option(False, "go on from the newest state in the folder of PREFIX; without one, begin",
+    resume: bool = option(False, "resume from the newest state in the folder of PREFIX; without one, begin",
                           group="machine", on_resume=ELSEWHERE)
-    overwrite: bool = option(False, "begin anew in a folder that holds another run, discarding that run",
+    overwrite: bool = option(False, "start over in a folder that holds another run, discarding that run",
                              group="machine", on_resume=ELSEWHERE)
     dry_run: bool = option(False, "print the resolved configuration, schedule, parameters, FLOPs and memory, "
                            "and stop", group="machine", on_resume=ELSEWHERE, workers=SAME)

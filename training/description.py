@@ -70,15 +70,15 @@ def _notes(config: Config, total_batch: int) -> list[str]:
                      f"{SCHEDULE_BATCH})")
     if config.lr_mode != "step" and not (config.max_steps or config.total_steps) and (
             config.end_epoch == Config.end_epoch):
-        lines.append(f"warning: `lr_mode` {config.lr_mode} falls over the whole training, and how long that is nobody "
-                     f"has said ({config.end_epoch} epochs); give `max_steps` or `end_epoch`")
+        lines.append(f"warning: `lr_mode` {config.lr_mode} decays over the whole training, and its length was not "
+                     f"given ({config.end_epoch} epochs); give `max_steps` or `end_epoch`")
     if config.ce_loss:
         lines.append("note: `ce_loss` is always on: the loss in the log is the cross-entropy")
     if config.margin_warmup and config.loss_type != SOFTMAX:
         lines.append(f"note: margin and scale grow over the first {config.margin_warmup} steps")
     if config.loss_type == COMBINED and config.margin_a * math.pi + config.margin_m > math.pi:
         turn = math.degrees((math.pi - config.margin_m) / config.margin_a)
-        lines.append(f"warning: `margin_a` {config.margin_a:g} times the angle to the own class plus `margin_m` "
+        lines.append(f"warning: `margin_a` {config.margin_a:g} times the angle to the target class plus `margin_m` "
                      f"{config.margin_m:g} passes pi for angles above {turn:.0f} degrees: there the loss pushes the "
                      f"wrong way{' (a training from nothing begins at 90)' if turn < 90 else ''}")
     return lines

@@ -79,8 +79,8 @@ class Loop:
 
     def _what_is_left(self) -> str:
         if self.states.newest is not None and not self.states.newest.is_dir():
-            return f"the state of step {self._saved_step} is gone as well, so that the run has to begin anew"
-        return f"the state of step {self._saved_step} is kept: when that is fixed, `resume` goes on from there"
+            return f"the state of step {self._saved_step} is gone as well, so that the run has to start over"
+        return f"the state of step {self._saved_step} is kept: when that is fixed, `resume` continues from there"
 
     def _until_the_end(self, bar: tqdm) -> int:
         progress = self.progress
@@ -105,7 +105,7 @@ class Loop:
             else:
                 self._step(bar)
         if self.first:
-            log.info("stopped at step %d; the state is saved, `resume` goes on from there", progress.step)
+            log.info("stopped at step %d; the state is saved, `resume` continues from there", progress.step)
         return 130
 
     def _save_is_due(self) -> bool:

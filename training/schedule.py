@@ -99,7 +99,7 @@ def resolve_schedule(spec: ScheduleSpec, images: int, clock: Clock) -> Schedule:
     warmup = _steps(spec, "warmup", (spec.warmup,), clock)[0]
     milestones = _steps(spec, "lr_steps", spec.lr_steps, clock) if spec.lr_mode == "step" else []
     if milestones and warmup >= milestones[0]:
-        raise UserError(f"`warmup` {warmup}: must end before the rate falls for the first time, at step "
+        raise UserError(f"`warmup` {warmup}: must end before the learning rate drops for the first time, at step "
                         f"{milestones[0]} (`lr_steps`)")
     ends = [max(1, clock.step_at(spec.end_epoch * images))]
     if spec.max_steps:

@@ -86,7 +86,7 @@ def _tell_apart(sets: list[VerificationSet]) -> None:
             if len(set(titles)) == len(same):
                 for target, title in zip(same, titles):
                     target.name = title
-                log.info("several sets are called %s; they are told apart as %s", name, ", ".join(titles))
+                log.info("several sets are called %s; they are listed as %s", name, ", ".join(titles))
                 break
 
 

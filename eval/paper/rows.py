@@ -50,8 +50,8 @@ def make_tables(models: Sequence[ModelScores], fpr: float, sets: dict[str, str])
     conventions = {kind: check_alike(models, name) for kind, name in sets.items()}
     if not any(name in model.sets for model in models for name in sets.values()):
         there = sorted({name for model in models for name in model.sets})
-        raise ValueError(f"nobody scored {' or '.join(sets.values())}; there are {', '.join(there)}: `lfw` NAME and "
-                         "`cfp_fp` NAME say which stand for them")
+        raise ValueError(f"no run has scores of {' or '.join(sets.values())}; there are {', '.join(there)}: `lfw` NAME "
+                         "and `cfp_fp` NAME say which stand for them")
     made = []
     for table in TABLES:
         ours = [model for model in models if table_of(model.system) is table]

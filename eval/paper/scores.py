@@ -204,11 +204,11 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: is no text") from None
+        raise ValueError(f"{path}: is not a text file") from None
 
 
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError(f"{where}: is no JSON") from None
+        raise ValueError(f"{where}: is not JSON") from None

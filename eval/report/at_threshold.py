@@ -25,6 +25,6 @@ def threshold_section(found: dict[str, list[FixedPoint]]) -> Html:
     """found: rates by set and model."""
     head, *rows = fixed_rows(found)
     return section("At a threshold", paragraph(
-        "Rates at squared distances that were not chosen on the set itself: what somebody sees who chose the threshold "
-        "beforehand. Intervals are over pairs for sets of pairs, and over people for all pairs."),
+        "Rates at squared distances that were not chosen on the set itself: the rates in deployment with a threshold "
+        "fixed beforehand. Intervals are over pairs for sets of pairs, and over identities for all pairs."),
         table(["set, model", *head[1:]], rows))

@@ -82,7 +82,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--scale", type=numbers_from(0.01, 100), default="0.9,1,1.1", metavar="X,X...",
                         help="factors of the size")
     parser.add_argument("--misaligned", type=at_least(0), default=700, metavar="N",
-                        help="images, of whole people, or pairs to misalign; 0: leave that part out")
+                        help="images (of whole identities) or pairs to misalign; 0: omit that section")
     parser.add_argument("--hardest", type=at_least(0, 200), default=6, metavar="N",
                         help="hardest pairs of each kind to show; 0: none")
     parser.add_argument("--faces", type=at_least(0, 50), default=3, metavar="N",
@@ -216,7 +216,7 @@ def _intro(models: list[ModelName], names: list[str], inputs: Inputs, args: argp
     rows = [[name, model.text] for name, model in zip(names, models)]
     sets = [f"{target.name} ({len(target.same)} pairs)" for target in inputs.sets]
     if inputs.faces is not None:
-        sets.append(f"{inputs.faces.name} ({len(inputs.faces.labels)} images of {len(inputs.faces.people)} people)")
+        sets.append(f"{inputs.faces.name} ({len(inputs.faces.labels)} images of {len(inputs.faces.people)} identities)")
     pca = f" They are projected on {args.pca} principal components, fitted without labels: for sets of pairs on the " \
           "other folds, else on all images of this report." if args.pca else ""
     mirror = "Embeddings are of the image alone" if args.no_flip else (
@@ -226,7 +226,7 @@ def _intro(models: list[ModelName], names: list[str], inputs: Inputs, args: argp
 
 
 def _footer() -> Html:
-    return paragraph("Written by python -m eval report. This page holds pictures of faces and asks the network for "
+    return paragraph("Written by python -m eval report. This page contains images of faces and asks the network for "
                      "nothing. Faces are personal data: share it as you would share them.")
 
 

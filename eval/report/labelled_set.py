@@ -47,8 +47,8 @@ def all_pairs_section(faces: LabelledSet, models: Sequence[str], found: Sequence
     svg = chart("all pairs", f"ROC curves of all pairs of {faces.name}",
                 draw_roc(curves, 0.5 / first.impostors, CURVE_FPR))
     parts: list[Text] = [
-        paragraph(f"Every pair of {faces.name}{between}: {len(first.genuine)} of one person, {first.impostors} of two. "
-                  "Intervals are 95% bootstrap over people."), key(models),
+        paragraph(f"Every pair of {faces.name}{between}: {len(first.genuine)} genuine, {first.impostors} impostor. "
+                  "Intervals are 95% bootstrap over identities."), key(models),
         figure(svg, f"TPR against FPR, as far as an FPR of {CURVE_FPR:g}.",
                _by_model(["rate", "%", "95% interval", "false accepts", "squared distance", "cosine"], models, rows))]
     apart = [[f"{model}, {name.upper() if name in ('eer', 'auc') else f'TPR at {name}'}", f"{100 * one['value']:+.2f}",
@@ -62,7 +62,7 @@ def all_pairs_section(faces: LabelledSet, models: Sequence[str], found: Sequence
     blamed = [[model, str(made.blamed["count"]), str(made.blamed["people"]), f"{100 * made.blamed['top_share']:.1f}%",
                ", ".join(str(name) for name, _ in made.blamed["top"])] for model, made in zip(models, found)]
     parts += [tag("h3", "Who is behind the false accepts"),
-              table([f"at FPR {found[0].points[0].fpr_target:g}", "false accepts", "people in them",
+              table([f"at FPR {found[0].points[0].fpr_target:g}", "false accepts", "identities in them",
                      "have one of the top five", "the top five"], blamed)]
     return section("All pairs", *parts)
 
@@ -81,7 +81,7 @@ def pose_section(models: Sequence[str], found: Sequence[ScoredModel]) -> Html:
     shown = [one for one in found[0].slices if one.genuine]
     if not shown:
         return section("Rates by pose", paragraph(
-            "No pose is known of these images. Folders inside the people's folders (CFP's frontal/ and profile/), "
+            "No pose is known of these images. Folders inside the identities' folders (CFP's frontal/ and profile/), "
             "--groups FILE.csv or --landmarks FILE.csv tell it."))
     names = list(dict.fromkeys(one.left for one in found[0].slices))
     drawn = [number for number, one in enumerate(found[0].slices)
@@ -96,9 +96,9 @@ def pose_section(models: Sequence[str], found: Sequence[ScoredModel]) -> Html:
         paragraph(f"At one threshold for all, where all pairs of images whose pose is known have an FPR of "
                   f"{100 * found[0].at.fpr_target:g}% ({thresholds}). Where a group's FPR lies above that, its people "
                   "are taken for each other more often than others are."), key(models),
-        figure(svg, "TPR between groups, with 95% intervals over people."
+        figure(svg, "TPR between groups, with 95% intervals over identities."
                + (f" Of more than {CROSSED} groups, the first against each." if len(names) > CROSSED else ""),
-               _by_model(["groups", "TPR %", "95% interval", "pairs of one person", "FPR %", "95% interval",
+               _by_model(["groups", "TPR %", "95% interval", "genuine pairs", "FPR %", "95% interval",
                           "false accepts", "pairs of two"], models, rows)))
 
 
@@ -106,15 +106,15 @@ def quality_section(models: Sequence[str], found: Sequence[ScoredModel]) -> Html
     """The share of genuine pairs refused as those of the smallest norms are left out."""
     curves = [[(100 * kept.discarded, kept.fnmr, kept.limits) for kept in made.quality] for made in found]
     svg = chart("quality", "errors against the share discarded",
-                draw_curves(curves, "left out, %", "pairs of one person refused, %"), height=2.8)
+                draw_curves(curves, "left out, %", "false reject rate of genuine pairs, %"), height=2.8)
     rows = [[[f"{100 * kept.discarded:g}%", f"{kept.norm:.2f}", f"{100 * kept.fnmr:.2f}", _limits(kept.limits, 2),
               str(kept.genuine), _percent(kept.fpr, 4)] for kept in made.quality] for made in found]
     return section(
-        "Quality", paragraph("How far the length of an embedding, before it is normalised, says whether to trust it: "
+        "Quality", paragraph("How well the norm of an embedding (before normalisation) predicts errors: "
                              "pairs are left out from the smallest norm on, at the threshold that all pairs have at "
                              f"FPR {100 * found[0].at.fpr_target:g}%."), key(models),
-        figure(svg, "Errors against the share left out, with 95% intervals over people.",
-               _by_model(["left out", "least norm", "refused %", "95% interval", "pairs of one person", "FPR %"],
+        figure(svg, "Errors against the share left out, with 95% intervals over identities.",
+               _by_model(["left out", "least norm", "refused %", "95% interval", "genuine pairs", "FPR %"],
                          models, rows)))
 
 

@@ -62,7 +62,7 @@ def sample_of_set(labels: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None
         point = operating_point(scored.genuine, scored.tail, scored.impostors, fpr)
         return point, _limits(bootstrap.tpr(scored, fpr)) if bootstrap else None
 
-    what = f"all pairs of {len(chosen)} images of {len(few)} people of {name}"
+    what = f"all pairs of {len(chosen)} images of {len(few)} identities of {name}"
     return Sample(lambda number: image(int(chosen[number])), len(chosen), what, score)
 
 

@@ -113,7 +113,7 @@ def roc_section(sets: Sequence[PairSet], models: Sequence[str]) -> Html:
         rows = [[f"{fpr:g}", str(int(fpr * impostors * (1 + 1e-9))),
                  *(_rate_at(*scored.result.roc, fpr, impostors) for scored in target.scored)] for fpr in FPR_ROWS]
         parts += [tag("h3", target.name),
-                  figure(svg, f"TPR against FPR, {impostors} pairs of two people: one false accept is an FPR of "
+                  figure(svg, f"TPR against FPR, {impostors} impostor pairs: one false accept is an FPR of "
                          f"{1 / impostors:.1e}.",
                          table(["FPR", "false accepts allowed", *(f"TPR %, {model}" for model in models)], rows))]
     return section("ROC", *parts)
@@ -136,7 +136,7 @@ def _rate_at(fpr: np.ndarray, tpr: np.ndarray, target: float, impostors: int) ->
 
 def histogram_section(sets: Sequence[PairSet], models: Sequence[str]) -> Html:
     """Where the scores of pairs of one person and of two lie, and the threshold between them."""
-    parts: list[Text] = [key(["one person", "two people"])]
+    parts: list[Text] = [key(["genuine", "impostor"])]
     edges = np.linspace(-1, 1, BINS + 1)
     for number, target in enumerate(sets):
         for place, (model, scored) in enumerate(zip(models, target.scored)):
@@ -153,19 +153,19 @@ def histogram_section(sets: Sequence[PairSet], models: Sequence[str]) -> Html:
                       figure(svg, f"Shares of the pairs by cosine. The dashed line: the threshold at FPR "
                              f"{100 * point.fpr_target:g}%, cosine {point.cosine:.4f} (squared distance "
                              f"{point.threshold:.4f}).",
-                             table(["cosine", "pairs of one person", "pairs of two people"], rows))]
+                             table(["cosine", "genuine pairs", "impostor pairs"], rows))]
     return section("Scores", *parts)
 
 
 def hardest_section(sets: Sequence[PairSet], models: Sequence[str], count: int) -> Html:
     """The pairs of two people that score highest, and those of one that score lowest, as pictures."""
-    parts: list[Text] = [paragraph(f"For each model the {count} pairs of two people that look most alike to it, and "
-                                   f"the {count} pairs of one person that look least alike. Wrong labels turn up here "
+    parts: list[Text] = [paragraph(f"For each model the {count} impostor pairs of highest similarity, and "
+                                   f"the {count} genuine pairs of lowest similarity. Label noise shows up here "
                                    "first.")]
     for target in sets:
         for model, scored in zip(models, target.scored):
-            for title, kind, sign in (("two people, most alike", ~scored.result.same, 1),
-                                      ("one person, least alike", scored.result.same, -1)):
+            for title, kind, sign in (("impostor pairs, most similar", ~scored.result.same, 1),
+                                      ("genuine pairs, least similar", scored.result.same, -1)):
                 chosen = np.flatnonzero(kind)
                 chosen = chosen[np.argsort(sign * scored.result.scores[chosen], kind="stable")][:count]
                 parts += [tag("h3", f"{target.name}, {model}: {title}"), _cards(target, scored.result.scores, chosen)]

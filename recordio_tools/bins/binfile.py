@@ -35,7 +35,7 @@ def write_bin(path: PathLike, images: Sequence[bytes], same: Sequence[bool], rep
 
 
 class BinFault(DataError):
-    """A file that is no verification set; byte: where in the file, or 0."""
+    """A file that is not a verification set; byte: where in the file, or 0."""
 
     def __init__(self, message: str, byte: int) -> None:
         super().__init__(message)
@@ -82,7 +82,7 @@ def read_values(path: Path) -> tuple[list[Any], np.ndarray]:
     except Refused as error:
         raise BinFault(f"{path}: {error}", error.at) from None
     if type(found) not in (tuple, list) or len(found) != 2 or type(found[0]) not in (tuple, list):
-        raise BinFault(f"{path}: is no verification set; expected a pickle of (list of images, list of bool)", 0)
+        raise BinFault(f"{path}: is not a verification set; expected a pickle of (list of images, list of bool)", 0)
     return list(found[0]), _same(path, found[1])
 
 
@@ -123,7 +123,7 @@ def _same(path: Path, values: Any) -> np.ndarray:
         values = whole_numbers(values) if len(values.data) and max(values.shape, default=0) * int(
             values.dtype[1:]) == len(values.data) else None
     if type(values) not in (tuple, list):
-        raise BinFault(f"{path}: is no verification set; expected a list of bool after the images", 0)
+        raise BinFault(f"{path}: is not a verification set; expected a list of bool after the images", 0)
     values = list(map(_truth, values))
     for number, value in enumerate(values):
         if type(value) not in (bool, int) or value not in (0, 1):

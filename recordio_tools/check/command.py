@@ -30,7 +30,7 @@ FOLDS_HINT = "; if it is to be verified in another number of folds, say so by --
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("check", help="is a data set sound? what is wrong with it, and where?",
+    parser = subparsers.add_parser("check", help="validate a dataset: what is wrong with it, and where",
                                    description=DESCRIPTION)
     parser.add_argument("paths", metavar="PATH", nargs="+", help="data folder, .rec or .bin")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")

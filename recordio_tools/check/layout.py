@@ -79,7 +79,7 @@ def _check_ranges(records: ScannedRecords, headers: Headers, report: FileReport)
     if len(wrong):
         at = wrong[np.argmin(records.offset[identities[wrong]])]
         why = ("which have several labels" if held[at] and several[at] else
-               "some of which are no image records, or others' too")
+               "some of which are not image records, or others' too")
         report.add("header-range", f"says its images are records {begin[at]:.0f} to {end[at] - 1:.0f}, {why}",
                    int(records.offset[identities[at]]), int(records.key[identities[at]]), len(wrong))
     covered, images = int((end - begin)[held & ~several].sum()), int(records.image.sum())

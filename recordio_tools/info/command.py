@@ -26,7 +26,7 @@ PICTURES = (".png", ".svg", ".pdf")
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("info", help="what a data set holds", description=DESCRIPTION)
+    parser = subparsers.add_parser("info", help="summary of a dataset", description=DESCRIPTION)
     parser.add_argument("paths", metavar="PATH", nargs="+", help="data folder, .rec or .bin")
     parser.add_argument("--json", action="store_true", help="print it as a JSON list, one object a file")
     parser.add_argument("--histogram", metavar="FILE.png", help="draw how many images the identities have (.png, "

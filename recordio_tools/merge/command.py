@@ -60,10 +60,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     out = parser.add_argument_group("what stays out")
     out.add_argument("--exclude", action="append", default=[], metavar="FILE.csv",
                      help="table with a column identity (a name), or label and, of several INs, set; with image (a "
-                          "record key) only that image; other columns are passed over, rows that name nothing are told")
+                          "record key) only that image; other columns are ignored, unmatched rows are reported")
     out.add_argument("--exclude-names-of", nargs="+", default=[], metavar="SET",
                      help="leave out identities that SET (a packed set with identities.csv, or a folder of image "
-                          "folders) has a name of; case, spaces, _, - and . do not count, mere numbers are no names")
+                          "folders) has a name of; case, spaces, _, - and . do not count, numbers alone are not names")
     out.add_argument("--overlap-with", nargs="+", default=[], metavar="SET_OR_BIN",
                      help="leave out identities that look like one of these (packed sets, folders of image folders, "
                           ".bin files); needs --model")
@@ -75,13 +75,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     both.add_argument("--duplicates", choices=("keep", "join", "drop"), default="keep",
                       help="those that are an earlier one: join or leave out; without --model those of whose images "
                            "at least half are the other's, byte for byte, with it those that look alike")
-    model = parser.add_argument_group("likeness")
+    model = parser.add_argument_group("similarity of embeddings")
     model.add_argument("--model", metavar="PREFIX,EPOCH", help=MODEL_HELP)
     model.add_argument("--threshold", type=float, default=0.55, metavar="T",
                        help="cosine from which two identities are one; it depends on the model (0.55: with "
-                            "mobilefacenet-y1-ms1m, the halves of LFW's people of four and more images find each "
-                            "other in all but one or two of 610 cases, and 72 people who are not in LFW find nobody "
-                            "there; python -m benchmarks.likeness measures it for a model)")
+                            "mobilefacenet-y1-ms1m, the halves of LFW's identities with four or more images match each "
+                            "other in all but one or two of 610 cases, and 72 identities that are not in LFW match "
+                            "none there; python -m benchmarks.likeness measures it for a model)")
     model.add_argument("--embed-images", type=at_least(1), default=10, metavar="N",
                        help="images of an identity that are embedded, from all over it")
     model.add_argument("--devices", metavar="LIST", help="cpu:0 or gpu:0,gpu:1 (default: all GPUs, else the CPU)")
@@ -178,7 +178,7 @@ def _take_out(plan: Plan, args: argparse.Namespace) -> list[str]:
     same = plan.same_names(args.same_name)
     if same and args.same_name == "keep":
         log.warning("%d identities have the name of an earlier one and stay apart; --same-name join or drop if they "
-                    "are the same people", same)
+                    "are the same identities", same)
     return unknown
 
 

@@ -76,7 +76,7 @@ def _owners(plan: Plan, source: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _source(plan: Plan, row: dict[str, str], where: str) -> int | None:
     if row["label"] and not re.fullmatch(r"\d{1,12}", row["label"], re.ASCII):
-        raise UserError(f"{where}: label {row['label'][:20]!r} is no whole number")
+        raise UserError(f"{where}: label {row['label'][:20]!r} is not a whole number")
     if row["set"]:
         return find_source(plan, row["set"])
     return 0 if len(plan.sets) == 1 else None
@@ -87,7 +87,7 @@ def _key(text: str, where: str) -> int | None:
         return None
     stem = PurePosixPath(text).stem
     if not re.fullmatch(r"\d{1,18}", stem, re.ASCII):
-        raise UserError(f"{where}: image {text[:40]!r} is no record key, e.g. 12 or 12.jpg")
+        raise UserError(f"{where}: image {text[:40]!r} is not a record key, e.g. 12 or 12.jpg")
     return int(stem)
 
 

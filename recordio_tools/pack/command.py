@@ -60,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--min-images", type=at_least(1), default=1, metavar="K",
                         help="leave out identities with fewer usable images")
     parser.add_argument("--max-images", type=at_least(1), metavar="K",
-                        help="at most so many of an identity's files, drawn by --seed")
+                        help="at most so many of an identity's files, sampled by --seed")
     parser.add_argument("--duplicates", choices=("keep", "drop"), default="keep",
                         help="what to do with a file that an identity holds already, byte for byte; files that two "
                              "identities share are always kept, and named in the report")

@@ -107,7 +107,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     table = kinds.add_parser("csv", help="a table left,right,same[,fold]", description=CSV)
     table.add_argument("--images", metavar="DIR", help="root of relative paths (default: the table's folder)")
     table.add_argument("--pairs", required=True, metavar="FILE", help="the table")
-    make = kinds.add_parser("make", help="pairs drawn from a packed set", description=MAKE)
+    make = kinds.add_parser("make", help="pairs sampled from a packed set", description=MAKE)
     make.add_argument("source", metavar="SET", help="data folder, .rec, or folder of image folders")
     make.add_argument("--out", required=True, metavar="X.bin", help="file to write")
     make.add_argument("--pairs", type=at_least(2), default=6000, metavar="N", help="a multiple of twice the folds")
@@ -115,7 +115,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     make.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="of the drawing")
     make.add_argument("--min-images", type=at_least(1), default=1, metavar="K",
                       help="draw from identities with so many images")
-    make.add_argument("--csv", metavar="FILE.csv", help="write what was drawn: left,right,same,fold")
+    make.add_argument("--csv", metavar="FILE.csv", help="write the sampled pairs: left,right,same,fold")
     make.add_argument("--overwrite", action="store_true", help="replace files that are there already")
     add_workers(make)
     make.set_defaults(run=_make)

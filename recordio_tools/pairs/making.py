@@ -37,7 +37,7 @@ def make_pairs(path: Path, out: Path, table: Path | None, pairs: int, folds: int
     if pairs < folds:
         raise UserError(f"`pairs` {pairs}: are fewer than the {folds} folds")
     if path.suffix == ".bin":
-        raise UserError(f"{path}: is a verification set already; pairs are drawn from a packed set or image folders")
+        raise UserError(f"{path}: is a verification set already; pairs are sampled from a packed set or image folders")
     with open_faces(path) as faces:
         faces = _without_copies(faces, workers)
         chosen = [place for place, images in enumerate(faces.images) if len(images) >= min_images]
@@ -74,7 +74,7 @@ def _without_copies(faces: Faces, workers: int) -> Faces:
         seen.add(content)
     if all(kept):
         return faces
-    log.warning("%s: %d images are copies of others, and are not drawn", faces.path, kept.count(False))
+    log.warning("%s: %d images are copies of others, and are not sampled", faces.path, kept.count(False))
     flags = np.split(np.array(kept), np.cumsum([len(images) for images in faces.images])[:-1])
     return dataclasses.replace(faces, images=[np.asarray(images)[flag] for images, flag in zip(faces.images, flags)])
 

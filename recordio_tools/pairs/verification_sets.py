@@ -71,7 +71,7 @@ def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: in
     warn_of_unequal_folds(pairs, what, folds)
     across, within = count_unlike_folders(pairs)
     if across or within:
-        log.warning("%s: %d pairs marked same are of two people's folders, %d marked different of one; correct the "
+        log.warning("%s: %d pairs marked same are of two identities' folders, %d marked different of one; correct the "
                     "list, or the folders", what, across, within)
     lines: dict[Path, str] = {}
     for pair in pairs:
@@ -91,7 +91,7 @@ def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: in
 
 
 def count_unlike_folders(pairs: list[Pair]) -> tuple[int, int]:
-    """How many same pairs are of two people's folders, and different ones of one, where images lie in such folders.
+    """How many same pairs are of two identities' folders, and different ones of one, where images lie in such folders.
 
     (0, 0) where they do not: images beside each other, or more such pairs than others.
     """

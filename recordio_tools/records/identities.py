@@ -28,7 +28,7 @@ def read_identities(path: PathLike) -> dict[int, str]:
         for row in read_table(path, COLUMNS, FORM, _unnamed, tuple(COLUMNS), exact=True):
             label = row["label"].strip()
             if not LABEL.fullmatch(label) or int(label) in found:
-                raise DataError(f"{row.where}: '{shown(label[:20])}' is no label, or one that stands there already")
+                raise DataError(f"{row.where}: '{shown(label[:20])}' is not a valid label, or occurs twice")
             found[int(label)] = row["identity"]
     except DataError:
         raise

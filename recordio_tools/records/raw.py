@@ -150,5 +150,5 @@ class RawFile:
             raise DataError(f"{self.rec_path}: cannot be opened ({error.strerror})") from None
         if not os.path.isfile(self.rec_path):
             self.close()
-            raise DataError(f"{self.rec_path}: is no file")
+            raise DataError(f"{self.rec_path}: is not a file")
         self.size = os.fstat(self._handle).st_size

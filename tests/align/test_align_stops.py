@@ -1,4 +1,4 @@
-"""align: whatever stops it leaves whole crops, and the same command goes on from them to what it would have made."""
+"""align: whatever stops it leaves whole crops, and the same command continues from them to what it would have made."""
 from __future__ import annotations
 
 import csv
@@ -86,7 +86,7 @@ def test_an_align_that_is_stopped_goes_on(tmp_path, work, whole, number, workers
     process = subprocess.run(argv, capture_output=True, text=True, cwd=REPO)
     said = process.stderr
     assert process.returncode == 130 and "Traceback" not in said
-    assert said.splitlines()[-2:] == [f"{out}: the crops there are whole, and the same command goes on from them",
+    assert said.splitlines()[-2:] == [f"{out}: the crops there are whole, and the same command continues from them",
                                       "python -m recordio_tools: interrupted"]
     assert not (out / "align-report.json").exists()
     check_half_way(out, whole)

@@ -35,8 +35,8 @@ def align(tmp_path, points, out="out"):
 
 @pytest.mark.parametrize("change, words", [
     (lambda points: points / 2, "of copies of half the size"),
-    (lambda points: points / SIZE[::-1] * 100, "in percent of the picture"),
-    (lambda points: points / SIZE[::-1], "in parts of the picture"),
+    (lambda points: points / SIZE[::-1] * 100, "in percent of the image"),
+    (lambda points: points / SIZE[::-1], "in fractions of the image"),
     (lambda points: points * 3, "lie outside their photographs, e.g. at"),
     (lambda points: points - 500, "lie outside their photographs, e.g. at")],
     ids=["half", "percent", "parts", "of larger copies", "outside"])

@@ -83,7 +83,7 @@ def test_json_on_standard_output(place, capsys):
     assert main(argv) == 0
     assert json.loads(capsys.readouterr().out)["pairs"][0]["faces"] == [0, 0]
     before = (place / "probe1.jpg").read_bytes()
-    with pytest.raises(UserError, match="is no JSON file"):
+    with pytest.raises(UserError, match="is not JSON file"):
         main(["search", "--model", f"{place}/net,1", f"{place}/gallery.npz", f"{place}/probe2.jpg", "--json",
               f"{place}/probe1.jpg"])
     assert (place / "probe1.jpg").read_bytes() == before
@@ -149,7 +149,7 @@ def test_search_is_that_of_a_loop(place, capsys):
     answer = run(place, "search", place / "gallery.npz", probes[1], "--threshold", middle)
     assert len(answer["photographs"][0]["faces"][0]["matches"]) == 1
     run(place, "search", place / "gallery.npz", probes[1], "--threshold", scores[order[0]] / 2, status=3)
-    assert "nobody is near enough" in capsys.readouterr().out
+    assert "no match within the threshold" in capsys.readouterr().out
 
 
 def test_search_with_every_face_and_what_is_no_image(place, tmp_path, monkeypatch, caplog):
@@ -208,7 +208,7 @@ def test_a_gallery_of_another_making_is_refused(place, tmp_path, change, said):
     (["probe1.jpg", "net-symbol.json"], "cannot be used: no image"), (["probe1.jpg", "big.jpg"], "--detector"),
     (["probe1.jpg", "probe2.jpg", "--fpr", "1e-3"], "--scores"),
     (["probe1.jpg", "probe2.jpg", "--fpr", "1e-3", "--threshold", "1"], "give one of them"),
-    (["probe1.jpg", "probe2.jpg", "--scores", "net-symbol.json"], "no table of scores")])
+    (["probe1.jpg", "probe2.jpg", "--scores", "net-symbol.json"], "not a table of scores")])
 def test_what_cannot_be_compared_ends_in_one_line(place, words, said):
     (place / "big.jpg").write_bytes(jpeg(draw(1, 1, 60)))
     paths = [word if word.startswith("-") or word[0].isdigit() else str(place / word) for word in words]

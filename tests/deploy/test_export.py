@@ -167,7 +167,7 @@ def test_a_difference_is_seen_and_nothing_is_written(place, monkeypatch):
         return model
     monkeypatch.setattr(export, "to_onnx", wrong)
     before = sorted(place.iterdir())
-    with pytest.raises(RunError, match="differs from MXNet on 12 drawn images"):
+    with pytest.raises(RunError, match="differs from MXNet on 12 synthetic images"):
         exported(place)
     assert sorted(place.iterdir()) == before
 

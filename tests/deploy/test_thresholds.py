@@ -70,7 +70,7 @@ def test_too_few_pairs_for_a_rate(tmp_path):
 
 
 @pytest.mark.parametrize("content, said", [
-    ("", "no table of scores"), ("same,score\n1,x\n", "line 2"), ("same,score\n1,9\n0,1\n", "from 0 to 4"),
+    ("", "not a table of scores"), ("same,score\n1,x\n", "line 2"), ("same,score\n1,9\n0,1\n", "from 0 to 4"),
     ("same,score\n1,0.5\n", "no impostor pairs"), ("same,score\n0,0.5\n", "no genuine pairs")])
 def test_scores_that_give_no_threshold(tmp_path, content, said):
     (tmp_path / "s.csv").write_text(content)

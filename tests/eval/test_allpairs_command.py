@@ -140,7 +140,7 @@ def test_embeddings_files_that_are_none(tmp_path):
         assert name
     for content in (b"", b"PK\x03\x04 no zip", b"text"):
         (tmp_path / "bad.npz").write_bytes(content)
-        with pytest.raises(UserError, match="no embeddings file"):
+        with pytest.raises(UserError, match="not an embeddings file"):
             load_embeddings(tmp_path / "bad.npz")
 
 

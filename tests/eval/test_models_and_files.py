@@ -101,7 +101,7 @@ def test_embeddings_are_made_once_and_read_again(place, tmp_path, caplog):
             main(["verify", "--model", str(path), *flags])
     path.write_bytes(b"broken")
     verify(place, "--embeddings", tmp_path)
-    assert "made anew" in caplog.text and np.array_equal(load_embeddings(path).embeddings, made.embeddings)
+    assert "recomputed" in caplog.text and np.array_equal(load_embeddings(path).embeddings, made.embeddings)
 
 
 def read_rows(place, path):
@@ -138,7 +138,7 @@ def test_score_files(place, tmp_path):
     assert accepted[one.same].mean() == pytest.approx(rows[f"{place}/net,0"]["faces"]["tpr"])
     assert not one.unlike(other) and one.left_norm.min() > 0
     assert "pairs" in one.unlike(read_scores(tmp_path / "net-0000/other.csv"))
-    for text, said in [("a,b\n1,2\n", "no table of scores"), ("same,score\n1,x\n", "line 2"),
+    for text, said in [("a,b\n1,2\n", "not a table of scores"), ("same,score\n1,x\n", "line 2"),
                        ("same,score\n", "no pairs"), ("same,score\n2,1\n", "not 1 or 0"),
                        ("same,score\n1,nan\n", "not finite"), ("same,score\n1\n", "columns")]:
         (tmp_path / "bad.csv").write_text(text)
@@ -180,8 +180,8 @@ def test_failures_are_counted_as_errors(place, tmp_path):
     (tmp_path / "images.txt").write_text("0\n1\n2\n")  # pair 0, same, and pair 1, different
     (row,) = verify(place, "--failures", tmp_path / "images.txt")[f"{place}/net,0"].values()
     assert (row["failures"]["lost_genuine"], row["failures"]["lost_impostors"]) == (1, 1)
-    for name, text, said in [("none.txt", "p1/1.jpg\n", "go by their places"), ("empty.txt", "\n", "names no image"),
-                             ("report.json", "{}", "no report of align"),
+    for name, text, said in [("none.txt", "p1/1.jpg\n", "named by position"), ("empty.txt", "\n", "names no image"),
+                             ("report.json", "{}", "not a report of align"),
                              ("all.txt", "\n".join(map(str, range(90))), "without these")]:
         (tmp_path / name).write_text(text)
         with pytest.raises(UserError, match=said):

@@ -177,7 +177,7 @@ def test_a_packed_set_alone_has_all_pairs_and_says_that_no_pose_is_known(place, 
     text = (tmp_path / "index.html").read_text()
     assert re.findall("<h2>(.*?)</h2>", text) == ["All pairs", "Rates by pose", "Quality", "Misaligned crops",
                                                   "Local features"]
-    assert "30 of one person, 160 of two" in text and "o pose is known" in text and "mean of 5 face" in text
+    assert "30 genuine, 160 impostor" in text and "o pose is known" in text and "mean of 5 face" in text
 
 
 def test_landmarks_tell_the_pose(place, tmp_path):

@@ -151,7 +151,7 @@ def test_an_onnx_file(tmp_path):
 @pytest.mark.parametrize("flags, said", [
     (["--folds", "5"], "have no folds; leave --folds out"), (["--pca", "17"], "--pca 17: 1 to 16"),
     (["--threshold-from", "none"], "none"), (["--plot", "a.pdf"], ".svg or .png"), (["--shift", "-1"], None),
-    (["--model", "a.npz"], "embedded anew")])
+    (["--model", "a.npz"], "embedded again")])
 def test_unusable_arguments(place, flags, said):  # noqa: F811
     given = {"--model": f"{place}/net,1", "--set": f"{place}/faces", flags[0]: flags[1]}
     with pytest.raises(UserError if said else SystemExit, match=said):

@@ -125,7 +125,7 @@ def test_a_rate_on_no_false_accept_is_not_given(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("content, says", [
-    ("{}", "holds no scores"), ("[1]", "is not what"), ("nothing", "is no JSON"),
+    ("{}", "holds no scores"), ("[1]", "is not what"), ("nothing", "is not JSON"),
     (json.dumps({"m,1": {"set": {"genuine": 3}}}), "no accuracy over folds"),
     (json.dumps({"m,1": {"cfp_fp": row("cfp_fp", tpr_at_fpr={"0.01": 1})}}).replace('"fpr_target": 0.001', '"x": 1'),
      "has no TPR at FPR 0.001"),

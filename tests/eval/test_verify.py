@@ -127,7 +127,7 @@ def test_a_picture_that_does_not_decode_is_named(place, tmp_path):
     image = jpeg(draw(1, 1, SIZE))
     scan = image.index(b"\xff\xc4")
     broken = image[:scan] + b"\0" * (len(image) - scan - 2) + b"\xff\xd9"
-    with pytest.raises(UserError, match=r"bad.bin: image 3 \(from 0\) is no image"):
+    with pytest.raises(UserError, match=r"bad.bin: image 3 \(from 0\) is not an image"):
         target = VerificationSet(write(tmp_path / "bad.bin", [image] * 3 + [broken] + [image] * 16, [True, False] * 5))
         list(target.batches(8))
 
@@ -178,7 +178,7 @@ def test_as_a_command(place):
     done = call("verify", "--model", f"{place}/net,0", "--bins", f"{place}/faces.bin")
     assert done.returncode == 0 and done.stdout.splitlines()[1].startswith("faces ")
     refused = call("verify", "--model", f"{place}/net,0", "--bins", f"{place}/faces.bin", "--fpr", "2")
-    assert refused.returncode == 2 and "'2' is no list of rates" in refused.stderr
+    assert refused.returncode == 2 and "'2' is not a list of rates" in refused.stderr
     assert "python -m eval verify --model runs/a/model,3" in call("verify", "--help").stdout
 
 

@@ -108,9 +108,9 @@ def test_a_file_with_a_hole_takes_no_memory(tmp_path):
 def test_what_has_no_end_is_not_read(tmp_path, make):
     make(str(tmp_path / "x-symbol.json"))
     make(str(tmp_path / "x-0001.params"))
-    with pytest.raises(UserError, match="is no regular file"):
+    with pytest.raises(UserError, match="is not a regular file"):
         read_symbol(str(tmp_path / "x"), "--model")
-    with pytest.raises(UserError, match="is no regular file"):
+    with pytest.raises(UserError, match="is not a regular file"):
         read_parameters(str(tmp_path / "x"), 1, "--model")
 
 

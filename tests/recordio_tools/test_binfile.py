@@ -193,7 +193,7 @@ def test_what_is_no_set_of_pairs_is_told_in_one_line(tmp_path):
     assert "'O8'" in told([b"a", np.array([os.mkdir], object)], [True])
     assert "pair 1" in told(IMAGES, [True, 2])
     assert "list of bool" in told(IMAGES, 1)
-    assert "no verification set" in refusal(tmp_path, pickle.dumps({"images": 1}.keys().__len__()))
+    assert "not a verification set" in refusal(tmp_path, pickle.dumps({"images": 1}.keys().__len__()))
     assert "is empty" in refusal(tmp_path, b"")
     with pytest.raises(DataError, match="no such file"):
         read_bin(tmp_path / "none.bin")

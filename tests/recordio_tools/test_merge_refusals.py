@@ -12,7 +12,8 @@ from recordio_tools.merge import merging
 
 @pytest.mark.parametrize("rows, message", [
     ("label\n0\n", "line 2: gives a label without its set"), ("image\n5\n", "line 2: gives an image without its set"),
-    ("set,label\na,x\n", "line 2: label 'x' is no whole number"), ("set,image\na,face\n", "line 2: image 'face' is no"),
+    ("set,label\na,x\n", "line 2: label 'x' is not a whole number"),
+    ("set,image\na,face\n", "line 2: image 'face' is not"),
     ("name\nAnn\n", "not a first line that names the columns"), ("", "line 1 is"),
     ("set,identity\na,\n", "line 2: names neither"),
     (None, "there is no such file|cannot be read")])
@@ -32,7 +33,8 @@ def test_what_cannot_be_joined_is_told_before_anything_is_written(two, tmp_path)
     out, duplicates = tmp_path / "out", ("--duplicates", "join", "--model")
     for argv, message in (((out, two[0], wide), "its images are 112x96, those of"), ((two[0], *two), "lies in OUT"),
                           ((out, two[0], two[0] / "train.rec"), "is given twice"), ((out, bad, two[0]), "truncated"),
-                          ((out, tmp_path / "none"), "no such file"), ((two[0] / "property", two[1]), "is no folder"),
+                          ((out, tmp_path / "none"), "no such file"),
+                          ((two[0] / "property", two[1]), "is not a folder"),
                           ((out, *two, "--overlap-with", two[1]), "--model PREFIX,EPOCH"),
                           ((out, *two, "--model", "a,0"), "what is it to compare"),
                           ((out, *two, *duplicates, "a,0", "--threshold", "50"), "is between"),

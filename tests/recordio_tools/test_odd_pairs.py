@@ -143,4 +143,4 @@ def test_pairs_that_the_folders_contradict(tmp_path, caplog):
     (tmp_path / "p.csv").write_text("left,right,same\n" + "\n".join(rows))
     assert command("pairs", "csv", "--pairs", tmp_path / "p.csv", "--images", faces, "--out", tmp_path / "x.bin",
                    "--folds", 2) == (0, "")
-    assert "1 pairs marked same are of two people's folders, 1 marked different of one" in caplog.text
+    assert "1 pairs marked same are of two identities' folders, 1 marked different of one" in caplog.text

@@ -105,7 +105,7 @@ def test_agedb_of_another_make_is_refused(tmp_path):
         with pytest.raises(UserError, match=says):
             main(["pairs", "agedb", "--images", str(tmp_path), "--pairs", str(tmp_path / "p.mat"), "--out", "x.bin"])
     (tmp_path / "p.mat").write_bytes(b"no matlab" * 40)
-    with pytest.raises(UserError, match="is no MATLAB file"):
+    with pytest.raises(UserError, match="is not a MATLAB file"):
         main(["pairs", "agedb", "--images", str(tmp_path), "--pairs", str(tmp_path / "p.mat"), "--out", "x.bin"])
 
 
@@ -115,7 +115,7 @@ def test_a_damaged_protocol_ends_no_process(tmp_path, monkeypatch):
     for program in ("import os; os.abort()", "import sys; sys.exit('no memory')", "print('half of a li')"):
         with monkeypatch.context() as patched:
             patched.setattr("common.matlab.subprocess.run", partial(run_instead, program))
-            with pytest.raises(UserError, match="p.mat: is no MATLAB file that can be read"):
+            with pytest.raises(UserError, match="p.mat: is not a MATLAB file that can be read"):
                 read_variable(tmp_path / "p.mat", "splits")
     assert read_variable(tmp_path / "p.mat", "splits")["labels"] == [[1, 1, -1, -1]]
 

@@ -132,7 +132,7 @@ def test_an_absent_key_and_an_absent_file_are_named(ours, tmp_path):
         file.read(5000)
     with pytest.raises(DataError, match="none.rec: there is no such file"):
         RecordFile(tmp_path / "none.rec")
-    with pytest.raises(DataError, match="is no file"):
+    with pytest.raises(DataError, match="is not a file"):
         RecordFile(tmp_path)
 
 

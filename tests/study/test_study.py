@@ -60,7 +60,7 @@ def test_the_whole_way_to_the_tables(work, tmp_path, capsys):
 
 
 def test_a_system_that_is_not_in_the_plan_is_told(tmp_path):
-    with pytest.raises(UserError, match="--only x: x is no system of the plan fast"):
+    with pytest.raises(UserError, match="--only x: x is not a system of the plan fast"):
         main(["run", "fast", "--only", "x", "--work", str(tmp_path), "--results", str(tmp_path)])
 
 

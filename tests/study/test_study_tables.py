@@ -48,5 +48,5 @@ def test_what_is_left_when_crops_move_is_of_the_aligned_rate(results):
 
 def test_a_file_that_is_no_result_is_told(tmp_path):
     (tmp_path / "fast-x.json").write_text("{}")
-    with pytest.raises(ValueError, match="fast-x.json: is no file of scores"):
+    with pytest.raises(ValueError, match="fast-x.json: is not a score file"):
         read_results(tmp_path, PLAN)

@@ -72,12 +72,12 @@ def test_an_estimate_that_fails_stops_nothing(data, tmp_path, capsys, monkeypatc
 
 @pytest.mark.parametrize("flags, warned", [([], True), (["--max-steps", 9], False), (["--end-epoch", 2], False),
                                            (["--preset", "lresnet18e"], False)])
-def test_a_rate_that_falls_over_nobody_knows_how_long_is_warned_of(data, capsys, flags, warned):
+def test_a_decay_over_a_length_that_was_not_given_is_warned_of(data, capsys, flags, warned):
     flags = ["--preset", "mobilefacenet", "--version-output", "E", "--total-steps", 0, "--lr-mode", "poly", *flags]
     if "lresnet18e" in flags:
         flags.remove("--total-steps")
         flags.remove(0)
-    assert any("nobody has said" in line for line in told(data, capsys, *flags)) == warned
+    assert any("its length was not given" in line for line in told(data, capsys, *flags)) == warned
 
 
 def test_ce_loss_is_said_to_be_always_on(data, capsys):

@@ -39,7 +39,7 @@ def test_two_workers_stopped_and_resumed_end_as_one_process_on_two_devices(data,
     assert wait_until((tmp_path / "waits").exists, first.process), first.finish()
     first.process.send_signal(signal.SIGINT)
     status, said = first.finish()
-    assert status == 130 and "stopped at step 9; the state is saved, --resume goes on from there" in said, said
+    assert status == 130 and "stopped at step 9; the state is saved, --resume continues from there" in said, said
     assert first.all_gone()
 
     second = Launched([*command, "--resume"])

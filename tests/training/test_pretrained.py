@@ -84,7 +84,7 @@ def test_where_it_does_not_fit_it_is_drawn_anew_and_the_log_says_why(data, done,
             shutil.copy(copy / f"model-{name}", copy / f"other-{name}")
     prefix = "other" if why == "prefix" else "model"
     assert train(own, tmp_path / "run", "--target", "none", "--max-steps", 1, "--pretrained", f"{copy / prefix},2") == 0
-    assert re.search(f"pretrained: fc7 drawn anew: .*{words}", caplog.text)
+    assert re.search(f"pretrained: fc7 initialised: .*{words}", caplog.text)
 
 
 def test_the_state_of_the_checkpoint_is_taken_and_where_it_is_gone_a_later_one(data, done, tmp_path, caplog):
@@ -128,7 +128,7 @@ def test_pretrained_partial_goes_ahead(data, done, tmp_path, caplog):
     flags = ["--target", "none", "--max-steps", 1, "--pretrained", f"{done / 'model'},2", "--pretrained-partial"]
     assert train(data, tmp_path / "network", *flags, "--network", "y2") == 0
     assert train(data, tmp_path / "size", *flags, "--emb-size", 64) == 0
-    assert "fc7 drawn anew: that in the state" in caplog.text and "(6, 128), not (6, 64)" in caplog.text
+    assert "fc7 initialised: that in the state" in caplog.text and "(6, 128), not (6, 64)" in caplog.text
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

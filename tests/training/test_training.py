@@ -77,7 +77,7 @@ def test_the_checkpoint_is_the_plain_embedding_with_fixed_gammas_at_1(finished):
 
 
 def test_another_run_is_not_written_over(data, finished):
-    with pytest.raises(UserError, match="--resume goes on with it"):
+    with pytest.raises(UserError, match="--resume continues it"):
         train(data, finished, "--max-steps", 12)
 
 

@@ -73,7 +73,7 @@ def _signs(seen: Symptoms) -> dict[str, tuple[bool, str]]:
                         f"training waits for images {seen.data_wait:.0%} of the time; more `workers`, a faster disk, "
                         "or images packed at the network's size would speed it up"),
         "stuck": (seen.margin_loss and seen.epoch > STUCK_EPOCHS and seen.cosine < STUCK,
-                  f"after {seen.epoch:.1f} epochs the cosine to the own class is still {seen.cosine:.3f}; try a "
+                  f"after {seen.epoch:.1f} epochs the cosine to the target class is still {seen.cosine:.3f}; try a "
                   "smaller `margin_m` or `lr`, a `warmup`, or softmax first (`loss_type` 0, then `pretrained`)"),
     }
 
@@ -95,14 +95,15 @@ def _collapse(seen: Symptoms) -> str:
     """The signs together, the likely cause, and the flags that help."""
     times = seen.lr / seen.linear_lr if seen.linear_lr else 0.0
     lower = f"`lr` {seen.linear_lr:.3g}" if times > TOO_FAST else "a lower `lr`"
-    cause = (f"; the rate {seen.lr:g} is {times:.2g} times what the linear rule gives for this batch, "
+    cause = (f"; the learning rate {seen.lr:g} is {times:.2g} times what the linear rule gives for this batch, "
              f"{seen.linear_lr:.3g}" if times > TOO_FAST else "")
     softmax = ("softmax first (`loss_type` 0 and `fc7_lr_mult` 1, then `pretrained` with a smaller `margin_s` and "
                "`margin_m`), or with " if seen.margin_loss else "")
     beta = (f", of which the last BatchNorm's beta, the same for all faces, is {seen.beta:.3g}"
             if seen.norm > SHIFTED * math.sqrt(seen.size) else "")
-    return (f"the training has collapsed: all faces look alike to it (cosine to the own class {seen.cosine:.2f} at an "
-            f"accuracy of {seen.accuracy:.4f}; between different people {seen.similarity:.2f}; embedding norm "
+    return (f"the training has collapsed: all embeddings point in one direction (cosine to the target class "
+            f"{seen.cosine:.2f} at an accuracy of {seen.accuracy:.4f}; between different identities "
+            f"{seen.similarity:.2f}; embedding norm "
             f"{seen.norm:.3g}{beta}){cause}. It seldom recovers: begin again {softmax or 'with '}{lower}, a `warmup`, "
             "`clip_gradient`")
 

@@ -66,7 +66,7 @@ def _way_out(refused: list[Change], mine: Mapping[str, Any], saves: int) -> str:
     names = {change.name for change in refused}
     flags = " ".join(f"{change.title()} {change.there}" for change in refused if change.name != "data")
     data = "the data it began with" if "data" in names else ""
-    back = f"go on with {' and '.join(filter(None, [flags, data]))}, or begin a new run with another `prefix`"
+    back = f"continue with {' and '.join(filter(None, [flags, data]))}, or begin a new run with another `prefix`"
     prefix = str(mine.get("prefix", ""))
     if any(change.meaning == TRUNK for change in refused) or not saves or not checkpoint_path(prefix, saves).is_file():
         return back

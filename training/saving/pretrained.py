@@ -73,9 +73,9 @@ def _fc7(prefix: str, number: int, given: Arrays, identity: Mapping[str, Any],
         if tuple(given["fc7_weight"].shape) == tuple(shape):
             fc7 = {name: given[name] for name in HEAD_ARRAYS if name in given and len(given[name]) == shape[0]}
             return fc7, "taken from the checkpoint, whose classes must be this set's: it has as many"
-        return {}, f"drawn anew: that in the checkpoint is {given['fc7_weight'].shape}, not {tuple(shape)}"
+        return {}, f"initialised: that in the checkpoint is {given['fc7_weight'].shape}, not {tuple(shape)}"
     beside, told = head_beside(prefix, number, identity, shape)
-    return dict(beside), told if beside else f"drawn anew: {told}"
+    return dict(beside), told if beside else f"initialised: {told}"
 
 
 def _renamed(loaded: Mapping[str, mx.nd.NDArray], shapes: Shapes) -> dict[str, mx.nd.NDArray]:

@@ -78,10 +78,10 @@ def _check_nothing_is_in_the_way(prefix: str, found: FolderScan, going_on: bool)
 
 def _what(found: FolderScan) -> str:
     if found.states:
-        return "another run; `resume` goes on with it"
+        return "another run; `resume` continues it"
     if found.checkpoints:
-        return f"{found.checkpoints[-1]} and no state to go on from; `pretrained` begins with it"
-    return "the rows of another run and no state to go on from"
+        return f"{found.checkpoints[-1]} and no state to resume from; `pretrained` begins with it"
+    return "the rows of another run and no state to resume from"
 
 
 def _listed(names: list[str]) -> str:

@@ -92,7 +92,7 @@ class States:
             self.newest, self.before, self.changes = path, header.identity, changes
             return header.progress, arrays
         if damage:
-            raise UserError(f"`resume`: every state in {self.folder} is damaged: {damage[0]}; begin anew with "
+            raise UserError(f"`resume`: every state in {self.folder} is damaged: {damage[0]}; start over with "
                             "`overwrite`, with `pretrained` and the newest checkpoint if there is one")
         if kind(self.folder) not in ("", "a folder"):
             raise UserError(f"`resume`: every state in {self.folder} is damaged: it is {kind(self.folder)}, not a "
