@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from common.files import write_atomic
+from common.progress import meter
 from eval.allpairs_table import table
 from eval.arguments import (
     add_bootstrap_flags,
@@ -34,6 +35,7 @@ from eval.other_set import from_elsewhere
 from eval.pair_list import write_all_scores
 from eval.pose import read_yaw, yaw_groups
 from eval.projection import Projection, fit_projection, told
+from eval.second_groups import second_groups
 from eval.set_embeddings import choose_sides, embeddings_of
 from eval.set_failures import WithoutFailures, leave_out
 from eval.set_scoring import ScoredModel, labelled_pairs, score_labelled
@@ -67,7 +69,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_rate_flags(parser, "1e-2,1e-3,1e-4,1e-5", "a labelled set, or a .bin")
     add_scores_flag(parser)
     parser.add_argument("--audit", metavar="FILE.csv",
-                        help="write probable label noise: similar identities, images unlike their identity")
+                        help="write probable label noise: similar identities, images unlike their identity, "
+                        "identities that hold two people")
     add_pca_flags(parser, "on the images of --threshold-from where that is given, else on those of --set itself, which "
                   "the output says; without their labels", folds=False)
     add_embedding_flags(parser, keep=True)
@@ -138,5 +141,10 @@ def _write_review(path: str, unit: np.ndarray, faces: FaceSet) -> None:
     for what, first, second, cosine in review(unit, faces.labels, faces.people, faces.names):
         rows.writerow([what, first, second, f"{cosine:.4f}"])
         count += 1
+    with meter(len(faces.people), "audit", "people") as bar:
+        for image, cosine in second_groups(unit, faces.labels, bar.update):
+            rows.writerow(["image of a second cluster", faces.names[image], faces.people[faces.labels[image]],
+                           f"{cosine:.4f}"])
+            count += 1
     write_atomic(path, stream.getvalue().encode("utf-8", "surrogateescape"))
     log.info("%d rows to look at in %s", count, path)

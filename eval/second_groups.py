@@ -1,0 +1,32 @@
+"""People whose images fall into several groups, as where two people's images lie under one name: DBSCAN per person."""
+from __future__ import annotations
+
+from typing import Callable, Iterator
+
+import numpy as np
+from sklearn.cluster import DBSCAN
+
+from eval.scores import normalise
+
+RADIUS = 0.5  # cosine distance within which images are neighbours
+LEAST = 5  # neighbours, itself counted, that make an image the core of a group
+
+
+def second_groups(unit: np.ndarray, labels: np.ndarray,
+                  step: Callable[[int], object] = lambda people: None) -> Iterator[tuple[int, float]]:
+    """Yield (number of the image, its cosine to the mean of the largest group) of every image that is in another group
+    of its person than the largest, person by person.
+
+    unit: (N, D), rows of length 1; labels: (N,) from 0. People of fewer than 2 LEAST images cannot have two groups.
+    """
+    order = np.argsort(labels, kind="stable")
+    for images in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+        if len(images) >= 2 * LEAST:
+            group = DBSCAN(eps=RADIUS, min_samples=LEAST, metric="cosine").fit_predict(unit[images])
+            sizes = np.bincount(group[group >= 0])
+            if len(sizes) > 1:
+                largest = int(sizes.argmax())
+                mean = normalise(unit[images[group == largest]].sum(axis=0, keepdims=True))[0]
+                for image in images[(group >= 0) & (group != largest)].tolist():
+                    yield image, float(unit[image] @ mean)
+        step(1)
