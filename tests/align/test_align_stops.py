@@ -107,7 +107,7 @@ def test_a_full_disk_is_told_and_the_crops_there_are_whole(tmp_path, work, whole
         for _ in range(2):
             status, line = command(*work, out)
             assert status == 1 and line == (f"{out}: the disk is full; the crops there are whole, and the same command "
-                                            "goes on from them")
+                                            "continues from them")
             before = check_half_way(out, whole)
         subprocess.run(["mount", "-o", "remount,size=9m", str(tmp_path)], check=True)
         assert command(*work, out) == (0, "")
