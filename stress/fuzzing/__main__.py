@@ -25,7 +25,8 @@ from stress.fuzzing.runner import Limits, Outcome, run_all  # noqa: E402
 PROG = "python -m stress.fuzzing"
 DESCRIPTION = """\
 Feed mutated files to every reader: .rec, .idx, property, identities.csv, .bin, .lst, CSV and protocol files, images,
-checkpoints (model), the states of runs (run), embeddings (npz), IJB's lists (ijb), ONNX files (onnx).
+checkpoints (model), the states of runs (run), embeddings (npz), IJB's lists (ijb), ONNX files (onnx), MATLAB's
+lists (mat), the journals of deploy embed (journal).
 Each must end with a result, a skip or an error in one line: never with another exception, a crash, a
 hang, much memory, or a pickle that was executed.
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from recordio_tools.records import framing
 from recordio_tools.records.recordio import RecordFile
-from stress.fuzzing import checkpoints, evaluation, pickles, pictures, run_folders
+from stress.fuzzing import checkpoints, evaluation, matlab_and_journals, pickles, pictures, run_folders
 from stress.fuzzing.mutations import NUMBERS, mutate, mutate_text
 
-KINDS = ("rec", "idx", "bin", "lst", "csv", "image", "model", "run", "npz", "ijb", "onnx")
+KINDS = ("rec", "idx", "bin", "lst", "csv", "image", "model", "run", "npz", "ijb", "onnx", "mat", "journal")
 IDENTITIES, IMAGES = 4, 3
 FACES, SOUND = "faces", "sound"  # the folder of sound images that lists name, and a sound set of them
 
@@ -230,5 +230,7 @@ MAKERS = {"model": lambda corpus, chance: Case("model", checkpoints.mutated(chan
           "npz": lambda corpus, chance: Case("npz", evaluation.embeddings(chance)),
          "ijb": lambda corpus, chance: Case("ijb", evaluation.ijb(chance)),
          "onnx": lambda corpus, chance: Case("onnx", evaluation.onnx_file(chance)),
+         "mat": lambda corpus, chance: Case("mat", matlab_and_journals.matlab(chance)),
+         "journal": lambda corpus, chance: Case("journal", matlab_and_journals.journal(chance)),
          "rec": _rec, "idx": _idx, "bin": _bin, "lst": _lst, "csv": _csv, "image": _image}
 

@@ -31,7 +31,7 @@ def outcomes(corpus, scratch, tickets, limits=None, make=None):
 
 @pytest.mark.parametrize("kind, count", [("rec", 30), ("idx", 20), ("bin", 30), ("lst", 20), ("csv", 30),
                                          ("model", 30), ("run", 30), ("image", 30), ("npz", 30),
-                                         ("ijb", 20), ("onnx", 20)])
+                                         ("ijb", 20), ("onnx", 20), ("mat", 6), ("journal", 20)])
 def test_mutated_files_end_in_a_result_or_in_one_line(corpus, tmp_path, kind, count):
     found = outcomes(corpus, tmp_path, [(kind, 1000, number) for number in range(count)])
     assert [outcome.failures for outcome in found] == [[]] * count
