@@ -152,7 +152,7 @@ def _rows_of(file: str, model: str, sha256: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"`scores` {file}: there is no such file") from None
     except (OSError, ValueError, RecursionError, AttributeError):
-        raise UserError(f"`scores` {file}: is not JSON of `eval verify --json`") from None
+        raise UserError(f"`scores` {file}: is not JSON output of `eval verify --json`") from None
     found = {}
     for name, rows in told.items():
         for target, row in rows.items():

@@ -83,7 +83,7 @@ def test_json_on_standard_output(place, capsys):
     assert main(argv) == 0
     assert json.loads(capsys.readouterr().out)["pairs"][0]["faces"] == [0, 0]
     before = (place / "probe1.jpg").read_bytes()
-    with pytest.raises(UserError, match="is not JSON file"):
+    with pytest.raises(UserError, match="is not a JSON file"):
         main(["search", "--model", f"{place}/net,1", f"{place}/gallery.npz", f"{place}/probe2.jpg", "--json",
               f"{place}/probe1.jpg"])
     assert (place / "probe1.jpg").read_bytes() == before
