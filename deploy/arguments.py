@@ -50,7 +50,7 @@ def check_json_file(path: str | None) -> None:
         with open(path, "rb") as stream:
             begin = stream.read(1)
         if begin not in (b"", b"{", b"["):
-            raise UserError(f"--json {path}: is there and is not a JSON file; name another, or put --json at the end for "
+            raise UserError(f"--json {path}: is there and is not a JSON file; name another, or put --json last for "
                             "standard output")
 
 
