@@ -166,8 +166,8 @@ def training_of(folder: Path) -> dict[str, object]:
             "accuracy": last["accuracy"], "cosine": last["cosine"],
             "images_per_s": sorted(row["samples_per_s"] for row in trained)[len(trained) // 2],
             "curve": [[row["step"], round(row["loss"], 4), round(row["accuracy"], 4), round(row["cosine"], 4)]
-                      for row in trained], "versions": config.get("versions"), "num_classes": config.get("num_classes"),
-            "images": config.get("images")}
+                      for row in trained], "versions": config["versions"],
+            "num_classes": config["resolved"]["num_classes"], "images": config["resolved"]["images"]}
 
 
 def _has_state(folder: Path) -> bool:

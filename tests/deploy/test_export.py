@@ -195,7 +195,7 @@ def test_insightfaces_folder(tmp_path):
     assert (manifest["manifest_version"], manifest["model_id"]) == (2, "mine")
     assert task == {"file": "a.onnx", "sha256": hashlib.sha256((folder / "a.onnx").read_bytes()).hexdigest(),
                     "input_size": [112, 112], "embedding_dimension": 16, "preprocessing": "embedded"}
-    with pytest.raises(UserError, match="`overwrite`"):
+    with pytest.raises(UserError, match="--overwrite"):
         exported(tmp_path, "--insightface", folder, out="b.onnx", size="112,112")
     exported(tmp_path, "--insightface", folder, "--overwrite", size="112,112")
     other = tmp_path / "thesis"
@@ -220,7 +220,7 @@ def test_refusals_come_before_work(place, flags, text):
 
 def test_what_is_there_is_replaced_by_overwrite_alone(place):
     (place / "a.json").write_text("mine")
-    with pytest.raises(UserError, match="a.json.*`overwrite`"):
+    with pytest.raises(UserError, match="a.json.*--overwrite"):
         exported(place)
     exported(place, "--overwrite")
     assert json.loads((place / "a.json").read_text())["format"] == "ONNX"

@@ -40,7 +40,10 @@ def test_the_whole_way_to_the_tables(work, tmp_path, capsys):
     results = sorted((tmp_path / "results").iterdir())
     assert [path.name for path in results] == ["fast-gap-fasterfc-1.json"]
     result = json.loads(results[0].read_text())
-    assert result["training"]["steps"] == 12 and result["training"]["versions"]["mxnet"]
+    training = result["training"]
+    assert training["steps"] == 12 and training["versions"]["mxnet"]
+    assert (training["num_classes"], training["images"]) == (PLANS["fast"].people,
+                                                             PLANS["fast"].people * PLANS["fast"].images)
     scores = result["scores"]
     pairs = scores["frontal-profile"]
     assert 0 < pairs["eer"] < 1 and len(pairs["draws"]["0.1"]) == 50 and pairs["genuine"] > 0
