@@ -32,10 +32,10 @@ def tpr_draws(scores: PairScores, unit: np.ndarray, units: int, fprs: Sequence[f
     many = draw_resamples(units, resamples, seed)
     total = _impostor_weights(scores.impostor_pair, unit, many)
     own, other = _units(scores.genuine_pair, unit, units)
-    impostors = len(scores.impostor)
+    pairs, impostors = scores.impostor_pair, len(scores.impostor)
 
     def tail(count: int) -> tuple[np.ndarray, np.ndarray]:
-        return _units(scores.impostor_pair[impostors - count:][::-1], unit, units)
+        return _units(pairs[impostors - count:][::-1], unit, units)
 
     one, two = tail(min(int(SPARE * max(fprs) * impostors) + 1000, impostors))
     found = np.full((len(fprs), resamples), np.nan)
