@@ -13,8 +13,10 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # several processes share the cor
     share = usable_cores() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     os.environ.setdefault("OMP_NUM_THREADS", str(max(share, 1)))
 check_environment()
-# A shell that starts the tests in the background has them ignore Ctrl-C, and so would the commands that they interrupt.
+# A shell that starts the tests in the background has them ignore Ctrl-C, and nohup SIGHUP, and so would the commands
+# that they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"

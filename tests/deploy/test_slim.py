@@ -87,7 +87,7 @@ def test_a_wrong_fold_is_seen_and_nothing_is_written(place, monkeypatch):
 
 def test_refusals(place):
     for flags, out, text in ((("--insightface", "mine"), "slim", "leave --slim out"),
-                             ((), "net", "net-symbol.json.*`overwrite`")):
+                             ((), "net", "net-symbol.json.*--overwrite")):
         with pytest.raises(UserError, match=text):
             slimmed(place, *flags, out=out)
     slimmed(place, out="a.onnx")  # the ending of the other kind is taken off
