@@ -122,7 +122,7 @@ def test_refusals_write_nothing(people, tmp_path):
                           ((people, "--pairs", 20, "--min-images", 5), "0 identities"),
                           ((tmp_path / "none",), "there is no such file"),
                           ((tmp_path / "mixed", "--pairs", 12, "--folds", 2), "a verification set has one size"),
-                          ((tmp_path / "broken", "--pairs", 4, "--folds", 2), "is no image")):
+                          ((tmp_path / "broken", "--pairs", 4, "--folds", 2), "is not an image")):
         status, line = command("pairs", "make", *argv, "--out", tmp_path / "x.bin", "--csv", tmp_path / "x.csv")
         assert status == 2 and message in line, line
     assert not (tmp_path / "x.bin").exists() and not (tmp_path / "x.csv").exists()

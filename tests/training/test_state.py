@@ -83,7 +83,7 @@ def test_no_state_is_none(tmp_path):
 
 @pytest.mark.parametrize("change, words", [
     ({"network": "y1"}, "`network` r50 there, y1 here"), ({"emb_size": 64}, "`emb_size` 512 there, 64 here"),
-    ({"version_output": "GNAP"}, "`version_output` E there, GNAP here; go on with `version_output` E, or begin"),
+    ({"version_output": "GNAP"}, "`version_output` E there, GNAP here; continue with `version_output` E, or begin"),
     ({"data": {"images": 9, "digest": "aa"}}, "data of {'images': 8, 'digest': 'aa'} there, {'images': 9")])
 def test_another_run_is_refused_naming_the_difference(tmp_path, change, words):
     save(tmp_path, 1)
