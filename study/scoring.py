@@ -47,23 +47,27 @@ def score_run(prefix: str, epoch: int, plan: Plan, known: Mapping[str, FacesWith
         frontal, profile = (np.flatnonzero(faces.folders == group) for group in GROUPS)
         aligned, norms = _embed(embedder, faces, Misalignment())
         scores["norm"] = {group: round(float(norms[side].mean()), 3) for group, side in zip(GROUPS, (frontal, profile))}
-        scored = _score(aligned, faces, frontal, profile)
         resamples = PeopleBootstrap(len(faces.people), faces.labels[frontal], faces.labels[profile], plan.resamples,
                                     SEED)
-        scores["frontal-profile"] = {**_rates(scored, plan), "draws": _draws(scored, resamples, plan)}
-        scores["frontal-frontal"] = _rates(_score(aligned, faces, frontal, None), plan)
         yaw = known["test"].yaw(faces.names)
-        scores["by_yaw"] = list(_by_yaw(aligned, faces, scored, (frontal, profile), yaw, plan))
+        scored, found = _all_pairs(aligned, faces, (frontal, profile), yaw, resamples, plan)
+        scores.update(found)
         if dream:
             moved = _dream(embedder, known["train"], aligned * norms[:, None], yaw, plan.dream_steps)
-            across = _score(moved, faces, frontal, profile)
-            scores["dream"] = {"frontal-profile": {**_rates(across, plan), "draws": _draws(across, resamples, plan)},
-                               "frontal-frontal": _rates(_score(moved, faces, frontal, None), plan),
-                               "by_yaw": list(_by_yaw(moved, faces, across, (frontal, profile), yaw, plan))}
+            _, scores["dream"] = _all_pairs(moved, faces, (frontal, profile), yaw, resamples, plan)
         scores["misaligned"] = list(_misaligned(embedder, faces, scored, resamples, (frontal, profile), plan))
         scores["positions"] = {group: position_statistics(prefix, epoch, faces, side, embedder.image_size)
                                for group, side in zip(GROUPS, (frontal, profile))}
     return scores
+
+
+def _all_pairs(unit: np.ndarray, faces: FaceSet, sides: tuple[np.ndarray, np.ndarray], yaw: np.ndarray,
+               resamples: PeopleBootstrap, plan: Plan) -> tuple[AllPairs, dict[str, Any]]:
+    """Frontal against profile faces, and their rates, those of frontal against frontal ones, and by yaw."""
+    scored = _score(unit, faces, *sides)
+    return scored, {"frontal-profile": {**_rates(scored, plan), "draws": _draws(scored, resamples, plan)},
+                    "frontal-frontal": _rates(_score(unit, faces, sides[0], None), plan),
+                    "by_yaw": list(_by_yaw(unit, faces, scored, sides, yaw, plan))}
 
 
 def _embed(embedder: Embedder, faces: FaceSet, how: Misalignment) -> tuple[np.ndarray, np.ndarray]:

@@ -40,6 +40,11 @@ class Symptoms:
     size: int = 128
 
     @property
+    def shifted(self) -> bool:
+        """Whether the last BatchNorm's beta leads in the embeddings."""
+        return self.norm > SHIFTED * math.sqrt(self.size)
+
+    @property
     def beta(self) -> float:
         """The length of the last BatchNorm's beta, which all embeddings share: it makes them longer than sqrt(size),
         what normalised dimensions with a fixed gamma have."""
@@ -86,7 +91,7 @@ def _is_collapsed(seen: Symptoms) -> bool:
     training that only begins the cosine is low as well, and with a large margin it is `moved` below those of strangers,
     so that a low accuracy says nothing.
     """
-    close = DRAWN if seen.norm > SHIFTED * math.sqrt(seen.size) else CLOSE
+    close = DRAWN if seen.shifted else CLOSE
     return seen.similarity > COLLAPSED or (seen.cosine > close and seen.moved > ABOVE_STRANGERS
                                            and seen.accuracy < MISSED)
 
@@ -99,8 +104,7 @@ def _collapse(seen: Symptoms) -> str:
              f"{seen.linear_lr:.3g}" if times > TOO_FAST else "")
     softmax = ("softmax first (`loss_type` 0 and `fc7_lr_mult` 1, then `pretrained` with a smaller `margin_s` and "
                "`margin_m`), or with " if seen.margin_loss else "")
-    beta = (f", of which the last BatchNorm's beta, the same for all faces, is {seen.beta:.3g}"
-            if seen.norm > SHIFTED * math.sqrt(seen.size) else "")
+    beta = f", of which the last BatchNorm's beta, the same for all faces, is {seen.beta:.3g}" if seen.shifted else ""
     return (f"the training has collapsed: all embeddings point in one direction (cosine to the target class "
             f"{seen.cosine:.2f} at an accuracy of {seen.accuracy:.4f}; between different identities "
             f"{seen.similarity:.2f}; embedding norm "
