@@ -73,12 +73,13 @@ def run(args: argparse.Namespace) -> int:
         make_drawn_sets(plan, sets)
     else:
         make_real_sets(data, sets)
-    make_yaw(plan, data, sets)
     places = Places(work, sets, data, Path(args.results).resolve())
     runs = [item for item in plan.runs() if not chosen or item.system.name in chosen]
-    done = sum(places.scores(item).exists() for item in runs)
-    log.info("plan %s: %d runs, %d of them finished; scores in %s", plan.name, len(runs), done, places.results)
-    failed = Runner(places, args.jobs).go_through(runs)
+    left = [item for item in runs if not places.scores(item).exists()]
+    make_yaw(plan, data, sets, training=any(item.system.dream for item in left))
+    log.info("plan %s: %d runs, %d of them finished; scores in %s", plan.name, len(runs), len(runs) - len(left),
+             places.results)
+    failed = Runner(places, args.jobs).go_through(left)
     if failed:
         raise RunError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(item.name for item in failed)}; "
                        f"see train.out and score.out in {places.work}")

@@ -18,10 +18,10 @@ from typing import Iterable
 
 from common.files import write_atomic
 from study.plan import Run
+from study.training_set import lower_priority
 
 log = logging.getLogger(__name__)
 REPO = Path(__file__).resolve().parents[1]
-LOWEST = 19  # nice: whoever else works on the machine goes first
 PAUSE = 0.2  # seconds between two looks at the processes
 STOPPED = 130
 FIRST = "first"  # the folder, in a run's, of the training before it
@@ -123,7 +123,7 @@ class Runner:
                 if self._stopping.is_set():
                     return STOPPED
                 process = subprocess.Popen(list(map(str, command)), stdout=stream, stderr=stream, env=environment,
-                                           cwd=REPO, start_new_session=True, preexec_fn=_give_way)
+                                           cwd=REPO, start_new_session=True, preexec_fn=lower_priority)
                 self._processes.add(process)
             try:
                 return process.wait()
@@ -176,7 +176,3 @@ def _has_state(folder: Path) -> bool:
 
 def _is_trained(folder: Path) -> bool:
     return (folder / "trained").exists() and all((folder / name).exists() for name in RUN_FILES)
-
-
-def _give_way() -> None:
-    os.nice(LOWEST)

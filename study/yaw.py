@@ -36,13 +36,17 @@ class FacesWithYaw:
         return np.array([known.get(f"{self.root}/{name}", np.nan) for name in names])
 
 
-def make_yaw(plan: Plan, data: Path, sets: Path) -> None:
-    """Find the landmarks of real faces, once, of those tested and those trained on; goes on where it was stopped."""
+def make_yaw(plan: Plan, data: Path, sets: Path, training: bool) -> None:
+    """Find the landmarks of the tested faces, and with `training` those of the training set; resumes where it stopped.
+    Synthetic faces have their yaw already."""
     if plan.data == "drawn":
         return
-    if not (sets / "train-images").exists():
-        run_command("unpack", sets / "train", sets / "train-images")
-    for name, images in (("test", images_to_test(plan, data, sets)), ("train", sets / "train-images")):
+    wanted = {"test": images_to_test(plan, data, sets)}
+    if training:
+        wanted["train"] = sets / "train-images"
+        if not wanted["train"].exists():
+            run_command("unpack", sets / "train", wanted["train"])
+    for name, images in wanted.items():
         if not _is_whole(sets / CROPS[name]):
             run_command("align", images, sets / CROPS[name], "--detector", data / DETECTOR)
 
