@@ -5,6 +5,7 @@ in CFP, by name or by likeness, and nobody twice. Testing: CFP's people 001 to 2
 """
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -42,15 +43,23 @@ def make_real_sets(data: Path, out: Path) -> None:
 
 def run_command(*argv: object) -> None:
     """`python -m recordio_tools ...` at low priority, its output on stderr; UserError where it fails."""
-    done = subprocess.run([sys.executable, "-m", "recordio_tools", *map(str, argv)], stdout=2,
-                          preexec_fn=lower_priority)
-    if done.returncode:
-        raise UserError(f"recordio_tools {argv[0]} ended with exit status {done.returncode}, as said above")
+    with subprocess.Popen([sys.executable, "-m", "recordio_tools", *map(str, argv)], stdout=2, start_new_session=True,
+                          preexec_fn=lower_priority) as process:
+        try:
+            status = process.wait()
+        except BaseException:  # Ctrl-C reaches this process alone: the command has a session of its own
+            process.terminate()
+            raise
+    if status:
+        raise UserError(f"recordio_tools {argv[0]} ended with exit status {status}, as said above")
 
 
 def lower_priority() -> None:
-    """For a process of the study, before its command."""
+    """For a process that leads a session, before its command. Linux shares processors between sessions first, and the
+    nice value counts within one; the session's own is in /proc/self/autogroup, where the kernel has it."""
     os.nice(LOWEST)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(f"{LOWEST}")
 
 
 def _left_out(data: Path) -> str:
