@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import logging
 import os
@@ -15,7 +16,7 @@ from common.errors import RunError, UserError
 from common.foreign import ShownFormatter, shown
 from common.settings import settings_as_flags
 from common.signals import stoppable
-from common.standard_streams import mend_streams
+from common.standard_streams import mend_streams, text_apart
 
 INTERRUPTED = 130
 
@@ -100,7 +101,8 @@ def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
     except OSError as error:
         # MXNet's GPU wheel loads where it is first imported, which is not everywhere behind the environment's check.
         unloadable = explain(str(error)) if error.errno is None else None
-        status = _tell(prog, UserError(unloadable), 2) if unloadable else _tell(prog, error, 1)
+        unusable = unloadable or error.errno in (errno.ENAMETOOLONG, errno.ELOOP)  # a path that can be nobody's
+        status = _tell(prog, UserError(unloadable) if unloadable else system_failure(error), 2 if unusable else 1)
     except MemoryError:
         status = _tell(prog, RunError("out of memory; a smaller batch needs less"), 1)
     except Exception as error:
@@ -124,7 +126,7 @@ def run_command(prog: str, description: str, modules: Iterable[str], argv: list[
         importlib.import_module(module).add_parser(subparsers)
     args = parser.parse_args(argv)
     setup_logging()
-    with stoppable(), settings_as_flags(Parser.names):
+    with stoppable(), settings_as_flags(Parser.names), text_apart(vars(args).values()):
         return args.run(args)
 
 
@@ -168,6 +170,14 @@ def engine_failure(error: Exception) -> str:
     if "no kernel image" in str(error):
         hint = "; MXNet's wheels run on Maxwell to Ada, not on Hopper or Blackwell: --devices cpu:0 runs anywhere"
     return f"MXNet: {reason[:300]}{hint}"
+
+
+def system_failure(error: OSError) -> RunError:
+    """What the operating system refused, with the file that it was about."""
+    if error.errno is None or not error.strerror:
+        return RunError(str(error))
+    why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
+    return RunError(f"{os.fsdecode(error.filename)}: {why}" if isinstance(error.filename, (str, bytes)) else why)
 
 
 def _tell(prog: str, error: BaseException, status: int) -> int:

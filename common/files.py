@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Iterator, Union
 
 from common.errors import UserError
+from common.writable import check_writable
 
 LONGEST = 100  # characters of a file's name in that of its temporary file
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)  # file systems that know none
@@ -32,21 +33,30 @@ def atomic_path(path: PathLike, replace: bool = True, named: bool = True) -> Ite
     keeps its permissions. replace: otherwise UserError where a file is there already, or is when the work is done.
     named: the user gave this very path, so a link stays one and its target is written, and a device, a pipe or an open
     stream (/dev/stdout) is written into; else, as in a folder that others may write to, these are replaced themselves.
+    An OSError of writing names `path`, not the temporary file.
     """
-    path = Path(path)
+    given, path = path, Path(path)
     if named and _is_stream(path):
-        with _into_stream(path) as temporary:
+        with _naming(given), _into_stream(path) as temporary:
             yield temporary
         return
-    check_new_file(path, replace)
+    _check_free(given, replace)
     path = Path(os.path.realpath(path)) if named else Path(os.path.realpath(path.parent)) / path.name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(".tmp", f".{path.name[:LONGEST]}.", path.parent)
+    with _naming(given, any_file=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(".tmp", f".{path.name[:LONGEST]}.", path.parent)
     os.close(handle)
     temporary = Path(name)
-    try:
+    with _naming(given, temporary), _replacing(temporary, path, replace):
         os.chmod(temporary, _mode(path))
         yield temporary
+
+
+@contextlib.contextmanager
+def _replacing(temporary: Path, path: Path, replace: bool) -> Iterator[None]:
+    """When the block is done, flush `temporary` to the disk and give it the name `path`; in any case it is gone."""
+    try:
+        yield
         fsync(temporary)
         if replace:
             os.replace(temporary, path)
@@ -58,8 +68,26 @@ def atomic_path(path: PathLike, replace: bool = True, named: bool = True) -> Ite
             temporary.unlink()
 
 
+@contextlib.contextmanager
+def _naming(path: PathLike, temporary: PathLike = "", any_file: bool = False) -> Iterator[None]:
+    """An OSError in the block that names no file, or `temporary`, or where that can be, `any_file`, names `path`."""
+    try:
+        yield
+    except OSError as error:
+        ours = any_file or error.filename is None or os.fspath(error.filename) == os.fspath(temporary)
+        if error.errno is None or not ours:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
 def check_new_file(path: PathLike, replace: bool) -> None:
-    """UserError where `path` is a folder, or, unless it may be replaced, a file that is there."""
+    """Before the work: UserError where `path` is a folder, or, unless it may be replaced, a file that is there, or
+    where no file can be written at all."""
+    _check_free(path, replace)
+    check_writable(path)
+
+
+def _check_free(path: PathLike, replace: bool) -> None:
     if os.path.isdir(path):
         raise UserError(f"{path}: is a folder; expected a file to write")
     if not replace and os.path.exists(path) and not _is_stream(Path(path)):

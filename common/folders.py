@@ -16,6 +16,7 @@ from typing import Iterable, Iterator, Sequence
 from common.errors import UserError, writing
 from common.files import PathLike, fsync, move_new
 from common.signals import undisturbed
+from common.writable import check_writable
 
 HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # locks of other machines may not be seen from here
 LEFTOVER = re.compile(rf"[0-9]+|{HOST}-[0-9]+-[0-9a-f]+")
@@ -60,6 +61,7 @@ def check_free(out: PathLike, overwrite: bool, mark: str, begins: str = "") -> N
     which begins with `begins`."""
     out = Path(out)
     if not out.exists():
+        check_writable(out, folder=True)
         return
     if not out.is_dir():
         raise UserError(f"{out}: is a file, no folder; OUT is a folder to write to")
@@ -132,6 +134,7 @@ def check_none_of(out: Path, names: Sequence[str], overwrite: bool) -> None:
     """UserError where `out` is no folder, or, unless they may be replaced, holds one of the files `names`."""
     if os.path.lexists(out) and not out.is_dir():
         raise UserError(f"{out}: is not a folder; OUT is a folder to write to")
+    check_writable(out / names[0] if os.path.exists(out) else out, folder=True)
     there = [name for name in names if os.path.lexists(out / name)]
     if there and not overwrite:
         raise UserError(f"{out}: holds {there[0]} already; name another OUT, or `overwrite` replaces the set there")

@@ -1,10 +1,15 @@
 """Standard streams as a command needs them, whatever it was started with."""
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import sys
+from typing import Any, Iterable, Iterator, TextIO
 
 from common.foreign import ShownStream
+
+STDOUT = re.compile(r"/dev/(?:stdout|fd/1)|/proc/(?:self|thread-self)/fd/1")
 
 
 def mend_streams() -> None:
@@ -25,3 +30,31 @@ def mend_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
     if not isinstance(sys.stdout, ShownStream):  # stderr has the log and the errors, and a progress bar that moves
         sys.stdout = ShownStream(sys.stdout)
+
+
+@contextlib.contextmanager
+def text_apart(arguments: Iterable[Any]) -> Iterator[None]:
+    """Inside the block, where one of a command's arguments names the standard output as a file to write, what is
+    printed goes to stderr, so that the file alone arrives where standard output goes."""
+    names = (os.fspath(value) for value in arguments if isinstance(value, (str, os.PathLike)))
+    if not any(isinstance(name, str) and STDOUT.fullmatch(os.path.abspath(name)) for name in names):
+        yield
+        return
+    before = sys.stdout
+    sys.stdout = _OnStderr(before)
+    try:
+        yield
+    finally:
+        sys.stdout = before
+
+
+class _OnStderr(ShownStream):
+    """Text for stderr, by a stream whose descriptor is that of standard output."""
+
+    def __init__(self, stdout: TextIO) -> None:
+        super().__init__(sys.stderr)
+        self._stdout = stdout
+
+    def fileno(self) -> int:
+        """Of standard output, where a file of that name is written."""
+        return self._stdout.fileno()

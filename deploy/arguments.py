@@ -9,7 +9,7 @@ from typing import Any
 
 from common.arguments import at_least, image_size
 from common.errors import UserError
-from common.files import write_atomic
+from common.files import check_new_file, write_atomic
 from eval.arguments import add_embedding_flags
 
 STDOUT = "-"
@@ -44,8 +44,10 @@ def check_json_file(path: str | None) -> None:
     """UserError where what is there is not JSON: a photograph that the command line meant as its next argument."""
     if path is None or path == STDOUT:
         return
-    if Path(path).is_dir():
-        raise UserError(f"--json {path}: is a folder; expected a file to write")
+    try:
+        check_new_file(path, replace=True)
+    except UserError as error:
+        raise UserError(f"--json {error}") from None
     if Path(path).is_file():
         with open(path, "rb") as stream:
             begin = stream.read(1)

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         check_new_file(file, args.overwrite)
     card = make_card(prefix, epoch, args.layer, args.image_size, args.scores, args.data, args.terms)
     for file, text in zip(files, (as_markdown(card), json_text(card))):
-        write_atomic(file, text)
+        write_atomic(file, text, args.overwrite)
     if args.json:
         write_json(args.json, card)
     if files:

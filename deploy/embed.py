@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     if out.suffix != ".npz":
         raise UserError(f"--out {args.out}: expected a name that ends in .npz")
     folder, failures = journals.partial_folder(out), out.with_suffix(".failures.csv")
-    check_new_file(out, args.overwrite)
+    check_new_file(args.out, args.overwrite)
     check_new_file(failures, args.overwrite or folder.is_dir())
     model = ServedModel(args)
     with open_images(args.source, not args.no_labels and args.select != ALL) as images:
@@ -165,7 +165,8 @@ def _write(out: Path, failures: Path, journal: Journal, images: ImageSet, args: 
     if images.people:
         meta["people"] = images.people
     save_embeddings(out, Embeddings(journal.embeddings(), np.array(norms), np.array(names),
-                                    None if images.labels is None else np.array(labels), meta, np.array(view_norms)))
+                                    None if images.labels is None else np.array(labels), meta, np.array(view_norms)),
+                    args.overwrite)
     return len(names)
 
 

@@ -104,10 +104,13 @@ class Journal:
             values = np.ascontiguousarray(embeddings[first:first + len(row.norms)], np.float32).tobytes()
             first += len(row.norms)
             lines.append(json.dumps({**row._asdict(), "crc32": _checksum(row, values)}).encode() + b"\n")
-        self._values.write(np.ascontiguousarray(embeddings, np.float32).tobytes())
-        self._values.flush()
-        self._lines.write(b"".join(lines))
-        self._lines.flush()
+        try:
+            self._values.write(np.ascontiguousarray(embeddings, np.float32).tobytes())
+            self._values.flush()
+            self._lines.write(b"".join(lines))
+            self._lines.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.folder)) from None
         self.rows += rows
         self.faces += first
 
@@ -134,8 +137,9 @@ class Journal:
 
     def close(self) -> None:
         """Let others write."""
-        self._values.close()
-        self._lines.close()
+        for stream in (self._values, self._lines):
+            with contextlib.suppress(OSError):  # of a full disk, which was told by `add`
+                stream.close()
 
     def __enter__(self) -> Journal:
         return self

@@ -2,11 +2,16 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import math
-from pathlib import Path
+import os
+from typing import Any
 
 from common.cli import at_least
 from common.errors import UserError
+from common.files import check_new_file
+from common.folders import check_apart
+from common.writable import check_writable
 from inference.engine import ENGINES
 
 FOLDS = 10
@@ -111,12 +116,39 @@ def add_bootstrap_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def check_outputs(args: argparse.Namespace, files: tuple[str, ...] = (), folders: tuple[str, ...] = ()) -> None:
-    """UserError, before any work, where a file to write is a folder, or a folder to write into a file."""
+    """UserError, before any work, where a file to write is a folder, a folder to write into a file, one of them cannot
+    be written at all, or is what the command reads or writes already."""
+    taken = [path for name, value in vars(args).items() if name not in (*files, *folders) for path in _inputs(value)]
+    written: list[str] = []
     for name in files:
         path = getattr(args, name, None)
-        if path and Path(path).is_dir():
-            raise UserError(f"--{name} {path}: is a folder; expected a file to write")
+        if not path:
+            continue
+        try:
+            check_new_file(path, replace=True)
+            check_apart(path, taken)
+        except UserError as error:
+            raise UserError(f"--{name} {error}") from None
+        if any(os.path.realpath(path) == os.path.realpath(other) for other in written):
+            raise UserError(f"--{name} {path}: is what another flag writes; name another file")
+        written += [path] if not os.path.exists(path) or os.path.isfile(path) else []  # a device may have both
     for name in folders:
         path = getattr(args, name, None)
-        if path and Path(path).exists() and not Path(path).is_dir():
+        if not path:
+            continue
+        if os.path.exists(path) and not os.path.isdir(path):
             raise UserError(f"--{name} {path}: is a file; expected a folder to write into")
+        try:
+            check_writable(path, folder=True)
+        except UserError as error:
+            raise UserError(f"--{name} {error}") from None
+
+
+def _inputs(value: Any) -> list[str]:
+    """The files that an argument may stand for: itself, those of a checkpoint."""
+    if isinstance(value, (list, tuple)):
+        return [path for one in value for path in _inputs(one)]
+    if not isinstance(value, str):
+        return []
+    prefix = value.rpartition(",")[0] or value
+    return [value, f"{prefix}-symbol.json", *glob.glob(f"{glob.escape(prefix)}-*.params")]

@@ -50,7 +50,7 @@ class Embeddings:
         return "" if np.array_equal(self.names, other.names) else "they are of other images"
 
 
-def save_embeddings(path: PathLike, made: Embeddings) -> None:
+def save_embeddings(path: PathLike, made: Embeddings, replace: bool = True) -> None:
     """Write `path`, whole or not at all; embeddings that lie on the disk are not read into memory at once."""
     arrays = {"embeddings": made.embeddings.astype(np.float32, copy=False), "norms": made.norms.astype(np.float32),
               "names": made.names.astype(str), "meta": np.array(json.dumps(made.meta, sort_keys=True))}
@@ -58,7 +58,7 @@ def save_embeddings(path: PathLike, made: Embeddings) -> None:
         arrays["labels"] = made.labels.astype(np.int64)
     if made.view_norms is not None:
         arrays["view_norms"] = made.view_norms.astype(np.float32)
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+    with atomic_path(path, replace) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, **arrays)
 
 

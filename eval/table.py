@@ -6,7 +6,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import write_atomic
-from eval.arguments import fpr_list
+from eval.arguments import check_outputs, fpr_list
 from eval.paper.formats import FORMATS
 from eval.paper.rows import make_tables
 from eval.paper.scores import read_run
@@ -43,8 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Read, compare, write."""
     if len(args.fpr) != 1:
         raise UserError("--fpr: one rate for a table")
-    if args.out and Path(args.out).is_dir():
-        raise UserError(f"--out {args.out}: is a folder; expected a file to write")
+    check_outputs(args, ("out",))
     kind = args.format or ENDINGS.get(Path(args.out).suffix if args.out else "", "markdown")
     try:
         models = [model for text in args.runs for model in read_run(text, args.fpr[0], args.best)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from common.arguments import add_workers, at_least, image_size
 from common.errors import UserError, writing
+from common.files import check_new_file
 from common.folders import check_apart
 from common.signals import stoppable
 from images.prepare import Wanted
@@ -157,6 +158,8 @@ def _csv(args: argparse.Namespace) -> int:
 
 
 def _make(args: argparse.Namespace) -> int:
+    for given in filter(None, (args.out, args.csv)):
+        check_new_file(given, args.overwrite)
     out, table = Path(args.out), Path(args.csv) if args.csv else None
     source = Path(args.source)
     for target in filter(None, (out, table)):
@@ -172,6 +175,7 @@ def _make(args: argparse.Namespace) -> int:
 def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
     wanted = Wanted(*args.image_size, quality=args.quality, resize=args.resize, any_kind=True)
     out = Path(args.out)
+    check_new_file(args.out, args.overwrite)
     if out.exists():
         check_apart(out, [what, *{path for pair in pairs for path in (pair.left, pair.right)}])
     with stoppable(), writing(out):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, writing
 from common.files import check_new_file, write_atomic
 from common.progress import progress
 from common.workers import ordered_map
@@ -47,7 +47,8 @@ def make_pairs(path: Path, out: Path, table: Path | None, pairs: int, folds: int
         images = _load(faces, list(dict.fromkeys(sides)), workers)
         write_bin(out, [images[side] for side in sides], [pair.same for pair in drawn], overwrite)
         if table:
-            write_atomic(table, csv_bytes(COLUMNS, _rows(faces, drawn, sides, images)), overwrite)
+            with writing(table):
+                write_atomic(table, csv_bytes(COLUMNS, _rows(faces, drawn, sides, images)), overwrite)
     return len({identity for identity, _ in images}), len(images)
 
 

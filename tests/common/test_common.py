@@ -82,7 +82,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
     ("UserError('the flag --x: is odd')", 2, "demo: the flag --x: is odd"),
     ("OSError('libcudnn.so.8: cannot open shared object file')", 2,
      "demo: MXNet's GPU wheel does not load libcudnn.so.8, which the package nvidia-cudnn-cu11 brings"),
-    ("OSError(28, 'No space left', 'libcudnn.so.8')", 1, "demo: [Errno 28]"),
+    ("OSError(28, 'No space left', 'libcudnn.so.8')", 1, "demo: libcudnn.so.8: the disk is full"),
     ("RunError('the disk is full')", 1, "demo: the disk is full"), ("KeyboardInterrupt()", 130, "demo:"),
     ("type('MXNetError', (RuntimeError,), {})('Traceback:\\n  File x\\nMXNetError: malloc failed: out of memory')", 1,
      "demo: MXNet: MXNetError: malloc failed: out of memory; a smaller batch needs less"),

@@ -1,6 +1,7 @@
 """What a command writes destroys nothing: neither what is there, nor what comes meanwhile, nor devices and links."""
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -15,7 +16,7 @@ from small_sets import write_training_set, write_verification_set
 
 from common import folders
 from common.errors import UserError
-from common.files import atomic_path, write_atomic
+from common.files import atomic_path, check_new_file, write_atomic
 
 
 @pytest.fixture(scope="module")
@@ -234,3 +235,56 @@ def test_json_to_the_screen(data, tmp_path):
     done = subprocess.run([sys.executable, "-m", "recordio_tools", "check", str(data / "set"), "--json"], cwd=REPO,
                           capture_output=True, text=True)
     assert json.loads(done.stdout)["sound"]
+
+
+def bad_places(folder):
+    """Paths at which no file can be, and a word of why."""
+    (folder / "f").write_text("x")
+    (folder / "loose").symlink_to(folder / "f" / "x")
+    return [(f"{folder}/f/x.bin", "is a file"), (f"{folder}/f/g/x.bin", "is a file"), (f"{folder}/loose", "is a file"),
+            (f"{folder}/{'y' * 300}.bin", "too long"), (f"{folder}/{'d/' * 2100}x.bin", "too long"),
+            (f"{folder}/new/", "slash"), (f"{folder}/x\0.bin", "zero byte")]
+
+
+def test_what_cannot_be_written_is_said_before_the_work(data, tmp_path):
+    for place, why in bad_places(tmp_path):
+        with pytest.raises(UserError, match="cannot be written") as told:
+            check_new_file(place, replace=True)
+        assert why in str(told.value) and str(told.value).startswith(place[:200])
+        if "\0" not in place:  # which no command line can hold
+            for argv in (("pairs", "csv", "--pairs", data / "p.csv", "--images", data / "faces", "--folds", 2, "--out"),
+                         ("pairs", "make", data / "faces", "--pairs", 4, "--folds", 2, "--out"),
+                         ("pairs", "make", data / "faces", "--pairs", 4, "--folds", 2, "--out", tmp_path / "ok",
+                          "--csv"),
+                         ("merge", tmp_path / "ok", data / "set", "--dry-run", "--matches")):
+                if not place.endswith("/") or argv[0] == "pairs":
+                    status, line = command(*argv, place)
+                    assert status == 2 and why in line, (argv, place, line)
+    for place in (f"{tmp_path}/f/out", f"{tmp_path}/f/g/out", f"{tmp_path}/{'y' * 250}"):
+        for name in ("pack", "merge", "unpack", "unpack a bin", "repair"):
+            status, line = command(*commands(data, type(tmp_path)(place))[name])
+            assert status == 2 and ("is a file" in line or "too long" in line), (name, place, line)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "loose"]
+
+
+def test_a_failure_to_write_names_the_file_that_was_given(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("common.files.fsync", full)
+    with pytest.raises(OSError, match=str(tmp_path / "x.json")) as told:
+        write_atomic(tmp_path / "x.json", "x")
+    assert told.value.errno == errno.ENOSPC and list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="/dev/full"):
+        write_atomic("/dev/full", "x")
+    with pytest.raises(FileNotFoundError, match="other"), atomic_path(tmp_path / "x.json"):
+        open(tmp_path / "other")
+
+
+def test_a_file_that_goes_to_the_screen_is_there_alone(data):
+    argv = [sys.executable, "-m", "recordio_tools", "pairs", "make", str(data / "faces"), "--pairs", "4", "--folds",
+            "2", "--out", "/dev/null", "--csv", "/dev/stdout"]
+    done = subprocess.run(argv, cwd=REPO, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "left,right,same,fold" and len(lines) == 5 and "4 pairs (2 same" in done.stderr

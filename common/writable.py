@@ -1,0 +1,60 @@
+"""Whether a file or a folder can be written at a path, as far as that can be seen before the work."""
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Union
+
+from common.errors import UserError
+
+PathLike = Union[str, "os.PathLike[str]"]
+LONGEST_PATH = 4095
+BESIDE = 40  # letters that the temporary name of a folder may have more than its own
+
+
+def check_writable(path: PathLike, folder: bool = False) -> None:
+    """UserError where no file, or no `folder`, can be at `path`: for its name, for what lies above it, for permissions.
+
+    What is there already is the caller's to judge.
+    """
+    text = os.fspath(path)
+    why = _obstacle(text, folder)
+    if why:
+        raise UserError(f"{text}: cannot be written ({why}); name another place to write to")
+
+
+def _obstacle(text: str, folder: bool) -> str:
+    """Why nothing can be written there, "" where nothing speaks against it."""
+    if "\0" in text:
+        return "it holds a zero byte, which no name may have"
+    if text.endswith(os.sep) and not folder:
+        return "it ends in a slash, as a folder does; a file is expected"
+    real = os.path.realpath(text)  # of a link to nothing, too, what it names is written
+    parent, name = os.path.split(real)
+    try:
+        longest = os.path.join(parent, name + "x" * (BESIDE if folder else 0))
+        if len(os.fsencode(longest)) > LONGEST_PATH:
+            return "it is too long for the file system"
+        os.lstat(longest)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return "it is too long for the file system"
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+            return error.strerror
+    above = next(part for part in Path(real).parents if os.path.lexists(part))
+    if not above.is_dir():
+        return f"{above} is a file, no folder"
+    if _is_stream(real):
+        return "" if os.access(real, os.W_OK) else "no permission"
+    if not os.access(above, os.W_OK | os.X_OK):
+        return f"nothing can be made in the folder {above}"
+    return ""
+
+
+def _is_stream(path: str) -> bool:
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path)
+    except OSError:
+        return False
