@@ -1,4 +1,4 @@
-"""Symbol-API builders of the face networks, their heads, and what makes them fast.
+"""Symbol-API builders of the face networks, their heads, and the graph rewrites that speed them up.
 
 `build` finds a builder by the ecosystem's short name: r18, r34, r50, r100 ... (LResNet), y1, y2 (MobileFaceNet).
 """
@@ -16,9 +16,9 @@ MOBILEFACENETS = {"y1": (1, 4, 6, 2), "y2": (2, 8, 16, 4)}
 
 def build(network: str, emb_size: int = 512, version_output: str = "E", version_input: int = 1, version_unit: int = 3,
           version_se: int = 0, version_act: str = "prelu", bn_mom: float = 0.9, **head_options: Any) -> mx.sym.Symbol:
-    """The embedding symbol of `network`; ValueError naming the nearest name where there is no such network.
+    """The embedding symbol of `network`; ValueError, with the closest name, for an unknown network.
 
-    MobileFaceNet has no version_input, version_unit and version_se; they are not looked at there.
+    version_input, version_unit and version_se are ignored for MobileFaceNet, which has none of them.
     """
     if network in MOBILEFACENETS:
         return fmobilefacenet.get_symbol(emb_size, version_output, version_act, bn_mom, MOBILEFACENETS[network],
@@ -28,4 +28,4 @@ def build(network: str, emb_size: int = 512, version_output: str = "E", version_
                                   version_act, bn_mom, **head_options)
     names = [*(f"r{depth}" for depth in fresnet.UNITS), *MOBILEFACENETS]
     near = difflib.get_close_matches(network, names, n=1, cutoff=0.0)
-    raise ValueError(f"there is no network {network}; did you mean {near[0]}? There are {', '.join(names)}")
+    raise ValueError(f"there is no network {network}; did you mean {near[0]}? Known are {', '.join(names)}")

@@ -1,10 +1,11 @@
-"""The same network with its products of matrices in float16, and with the same float32 parameters.
+"""Mixed precision: the same network with its matrix products in float16 and its parameters in float32.
 
-Parameters stay float32 variables, so that an optimizer, a checkpoint and BatchNorm's running statistics never see less:
-what is multiplied is cast where it is used, and the cast's gradient is float32 again. Convolutions and fully
-connected layers take float16; what stands between them follows; BatchNorm takes float16 maps with float32 parameters
-and sums in float32. All else is float32, above all GNAP: squares of 512 features add up past 65504, the largest
-float16, and the square of a feature below 0.0002 is 0 there. So is the last BatchNorm, and the embedding it gives.
+Parameters stay float32 variables, so that an optimizer, a checkpoint and BatchNorm's running statistics never lose
+precision: operands are cast where they are used, and the cast's gradient is float32 again. Convolutions and fully
+connected layers take float16; the operators between them follow; BatchNorm takes float16 maps with float32 parameters
+and sums in float32. All else is float32, most importantly GNAP: the squares of 512 features can sum to more than 65504,
+the largest float16, and the square of a feature below 0.0002 is 0 there. The last BatchNorm and its output, the
+embedding, are float32 too.
 
 MXNet's own `amp.convert_symbol` refuses these graphs: it casts the input of a PReLU but not its slope.
 """
@@ -18,20 +19,20 @@ PRODUCTS = ("Convolution", "FullyConnected")
 FOLLOWING = ("Activation", "LeakyReLU", "Pooling", "Dropout", "Flatten", "elemwise_add", "add_n", "broadcast_mul")
 DERIVING = ("Reshape", "negative", "_minus_scalar", "_rminus_scalar", "Cast")  # weights of slopes (prelu_rewrite)
 HALF, FULL = "float16", "float32"
-FLOAT32_NUMBER = "0"  # MXNet's number of the type
+FLOAT32_NUMBER = "0"  # MXNet's code of the dtype
 
 
 def to_float16(symbol: mx.sym.Symbol, products: str = HALF) -> mx.sym.Symbol:
     """`symbol`, input and output float32, computed in float16 where it is safe.
 
-    products="float32" rounds what is multiplied and the product to float16 but multiplies in float32: the same
-    numbers but for the order of sums, on devices that have no float16 product, such as CPUs.
+    products="float32" rounds operands and product to float16 but multiplies in float32: the same values up to summation
+    order, on devices without float16 products, such as CPUs.
     """
     return rewrite(symbol, _Caster(symbol, products))
 
 
 class _Caster:
-    """The rewriting of one graph: casts what goes into a node, and remembers what comes out."""
+    """Rewrites one graph: casts the inputs of a node, and records the dtype of its output."""
 
     def __init__(self, symbol: mx.sym.Symbol, products: str) -> None:
         self.products, self.outputs = products, {name[:-len("_output")] for name in symbol.list_outputs()}
@@ -58,7 +59,7 @@ class _Caster:
         inputs = node["inputs"]
         if not inputs or node["name"] in self.outputs:
             return FULL
-        if node["op"] in PRODUCTS:  # GNAP's sum over channels is a convolution with ones, which are no variable
+        if node["op"] in PRODUCTS:  # GNAP's sum over channels is a convolution with constant ones, not a variable
             return HALF if _is_parameter(graph, inputs[1]) else FULL
         if node["op"] == "BatchNorm":
             return self.types[inputs[0][0]]
@@ -78,7 +79,7 @@ class _Caster:
 
 
 def _is_parameter(graph: Graph, entry: Entry) -> bool:
-    """Is it a variable, or one in another form?"""
+    """Whether it is a variable, or a cast or reshaped one."""
     node = graph.nodes[entry[0]]
     while node["op"] in DERIVING:
         node = graph.nodes[node["inputs"][0][0]]

@@ -17,9 +17,9 @@ def get_symbol(emb_size: int, version_output: str = "GDC", version_act: str = "p
                blocks: Sequence[int] = (1, 4, 6, 2), **head_options: Any) -> Symbol:
     """The embedding `fc1` (N, emb_size) of `data` (N, 3, H, W), RGB 0 to 255.
 
-    blocks: how many there are on maps of a half, a quarter, an eighth and a sixteenth of the image's side; one on the
-    half is the depthwise convolution of y1, more are residual blocks (y2). version_output: the head, see `get_fc1`.
-    head_options: GNAP's variants. ValueError for blocks that are not four whole numbers from 1.
+    blocks: number of blocks at strides 2, 4, 8 and 16; one at stride 2 is the depthwise convolution of y1, more are
+    residual blocks (y2). version_output: the head, see `get_fc1`. head_options: GNAP's variants. ValueError for blocks
+    that are not four whole numbers from 1.
     """
     if len(blocks) != 4 or min(blocks) < 1:
         raise ValueError(f"blocks {tuple(blocks)}: four numbers from 1, (1, 4, 6, 2) for y1")
@@ -40,7 +40,7 @@ def get_symbol(emb_size: int, version_output: str = "GDC", version_act: str = "p
 
 
 class _Maker:
-    """The layers, with what is the same in all of them."""
+    """The layers, with the options they share."""
 
     def __init__(self, version_act: str, bn_mom: float) -> None:
         self.version_act, self.bn_mom = version_act, bn_mom
@@ -55,7 +55,7 @@ class _Maker:
         return activation(self.linear(data, name, filters, kernel, stride, groups), self.version_act, f"{name}_relu")
 
     def bottleneck(self, data: Symbol, name: str, suffix: str, inner: int, filters: int, stride: int = 1) -> Symbol:
-        """Expand to `inner` channels, filter each on its own, project to `filters`."""
+        """Inverted bottleneck: expand to `inner` channels, depthwise convolution, project to `filters`."""
         body = self.conv(data, f"{name}{suffix}_conv_sep", inner, 1)
         body = self.conv(body, f"{name}{suffix}_conv_dw", inner, 3, stride, groups=inner)
         return self.linear(body, f"{name}{suffix}_conv_proj", filters, 1)

@@ -1,12 +1,12 @@
-"""The same network, faster on CPUs, with other parameters: the form that embeds.
+"""The inference form of a network: the same function, faster on CPUs, with folded parameters.
 
 A BatchNorm behind a convolution or a fully connected layer is folded into its weights. With q = 1 - a,
 
     prelu(x) = a * x + relu(q * x)        where q >= 0, and with the sign s of q in general
     s * prelu(x) = s * a * x + relu(|q| * x)
 
-so PReLU is two depthwise 1x1 convolutions, of which oneDNN computes relu and sum on the way; what takes the map behind
-takes the sign s into its weights. (Training keeps the forms of `prelu_rewrite`, whose parameters are the plain ones.)
+so PReLU is two depthwise 1x1 convolutions, whose relu and sum oneDNN fuses; the layers that take the map behind absorb
+the sign s into their weights. (Training uses the forms of `prelu_rewrite`, which keep the parameters.)
 """
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ DENSE = ("Convolution", "FullyConnected")
 
 def fold(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray], auxiliary: Mapping[str, mx.nd.NDArray],
          data_shape: tuple[int, ...]) -> tuple[mx.sym.Symbol, Arrays, Arrays]:
-    """Symbol, arguments and auxiliary states that give what the plain ones give in inference mode, up to rounding.
+    """Symbol, arguments and auxiliary states with the same output in inference mode, up to rounding.
 
-    data_shape: (N, 3, H, W), any N. What comes in is left as it is.
+    data_shape: (N, 3, H, W), any N. The inputs are not modified.
     """
     folded, values, states = fold_batch_norms(symbol, arguments, auxiliary)
     maps = {name[:-len("_output")]: shape[1] for name, shape in infer_shapes(folded, data_shape).items()
@@ -37,7 +37,7 @@ def fold(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray], auxiliar
 
 def fold_batch_norms(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],
                      auxiliary: Mapping[str, mx.nd.NDArray]) -> tuple[mx.sym.Symbol, Arrays, Arrays]:
-    """Without the BatchNorms that alone take the output of a convolution or fully connected layer.
+    """Fold each BatchNorm that is the only consumer of a convolution or fully connected layer.
 
     That layer's weights and bias are scaled instead; a bias it did not have is named NAME_bias.
     """
@@ -113,7 +113,8 @@ def _bend_prelus(symbol: mx.sym.Symbol, arguments: Arrays, states: Arrays,
 
 def _weights_behind(nodes: list[Node], users: list[list[int | None]], number: int,
                     values: Arrays) -> list[tuple[str, bool]] | None:
-    """The weights that take the map of node `number`, and whether they are depthwise; None where not all are ours."""
+    """The weights of the layers that consume the map of node `number`, and whether they are depthwise; None where a
+    consumer is of another kind."""
     found = []
     for user in users[number]:
         if user is None or nodes[user]["op"] != "Convolution" or nodes[user]["inputs"][0][0] != number:

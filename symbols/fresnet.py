@@ -29,27 +29,27 @@ def get_symbol(emb_size: int, num_layers: int, version_output: str = "E", versio
 
     num_layers: a key of UNITS. version_output: the head, see `get_fc1`. version_input: 1, 3x3 without stride; 0, 7x7
     with stride 2 and max pooling. version_unit: 1, post-activation; 2, pre-activation; 3, ArcFace's. version_se: 1 adds
-    squeeze-and-excitation to every unit. head_options: GNAP's variants. ValueError for a value that does not exist.
+    squeeze-and-excitation to every unit. head_options: GNAP's variants. ValueError for a value out of the choices.
     """
     if num_layers not in UNITS:
-        raise ValueError(f"num_layers {num_layers}: there are {', '.join(map(str, UNITS))}")
+        raise ValueError(f"num_layers {num_layers} is not one of {', '.join(map(str, UNITS))}")
     for name, value, values in (("version_input", version_input, (0, 1)), ("version_unit", version_unit, tuple(_UNIT)),
                                 ("version_se", version_se, (0, 1))):
         if value not in values:
-            raise ValueError(f"{name} {value}: there are {', '.join(map(str, values))}")
+            raise ValueError(f"{name} {value} is not one of {', '.join(map(str, values))}")
     make = _Maker(version_input, version_se, version_act, bn_mom)
     unit = _UNIT[version_unit]
     body = make.stem()
     for stage, (count, filters) in enumerate(zip(UNITS[num_layers], FILTERS), start=1):
         for number in range(1, count + 1):
-            # With version_input 0 the stem has already brought the map to a quarter.
+            # With version_input 0 the stem has already reduced the map to a quarter.
             stride = 2 if number == 1 and (stage > 1 or version_input == 1) else 1
             body = unit(make, body, f"stage{stage}_unit{number}", filters, stride, number == 1)
     return get_fc1(body, emb_size, version_output, FILTERS[-1], bn_mom, **head_options)
 
 
 class _Maker:
-    """The layers of a unit, with what is the same in all units."""
+    """The layers of a unit, with the options all units share."""
 
     def __init__(self, version_input: int, version_se: int, version_act: str, bn_mom: float) -> None:
         self.version_input, self.version_se, self.version_act = version_input, version_se, version_act
@@ -88,7 +88,7 @@ class _Maker:
 
 
 def _post_activation(make: _Maker, data: Symbol, name: str, filters: int, stride: int, first: bool) -> Symbol:
-    # The ecosystem puts the stride on the second convolution where the stem has none.
+    # As in InsightFace, the stride is on the second convolution where the stem has none.
     strides = (1, stride) if make.version_input == 1 else (stride, 1)
     body = make.norm(make.conv(data, f"{name}_conv1", filters, stride=strides[0]), f"{name}_bn1")
     body = make.conv(make.act(body, f"{name}_relu1"), f"{name}_conv2", filters, stride=strides[1])

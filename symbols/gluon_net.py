@@ -14,9 +14,9 @@ BEGIN = {"_gamma": mx.init.One(), "_beta": mx.init.Zero(), "_bias": mx.init.Zero
 def embedding_block(symbol: mx.sym.Symbol) -> gluon.SymbolBlock:
     """The block of an embedding symbol, `data` (N, 3, H, W) to (N, emb_size), not initialised yet.
 
-    Its parameters have the symbol's names, without a prefix. Gammas that BatchNorm counts as 1 are 1 and stay so: no
-    optimizer touches them. Only weights begin as the initializer given says: slopes of PReLU at 0.25, other gammas and
-    variances at 1, everything else at 0, unless the symbol's variable says otherwise.
+    Its parameters have the symbol's names, without a prefix. Gammas of BatchNorms with fix_gamma are 1 and stay so: no
+    optimizer updates them. Only weights use the given initializer: slopes of PReLU start at 0.25, other gammas and
+    variances at 1, everything else at 0, unless the symbol's variable has its own initializer.
     """
     block = gluon.SymbolBlock(symbol, mx.sym.Variable("data", dtype="float32"))
     parameters = {parameter.name: parameter for parameter in block.collect_params().values()}
@@ -27,7 +27,7 @@ def embedding_block(symbol: mx.sym.Symbol) -> gluon.SymbolBlock:
                 parameter.init = initializer
     for name in prelu_slopes(symbol):
         parameters[name].init = mx.init.Constant(PRELU_SLOPE)
-    for name, attributes in symbol.attr_dict().items():  # slopes of an accelerated graph say it themselves
+    for name, attributes in symbol.attr_dict().items():  # in a rewritten graph the slopes' variables carry it
         if name in parameters and "__init__" in attributes:
             parameters[name].init = attributes["__init__"]
     for name in fixed_gammas(symbol):

@@ -9,8 +9,8 @@ BN with fixed gamma, then for each image
 then global average pooling. The mean of (2) is of the image alone, so an embedding does not depend on its neighbours
 in the batch. A feature of zero norm has no direction: its weight is 0.
 
-How it is computed: the channel sum is a 1x1 convolution with ones, and (3) with the pooling is one product of the map
-(C, HW) with the weights (HW, 1), so that no second map is ever made. Every number takes the type of the data, so that a
+Implementation: the channel sum is a 1x1 convolution with ones, and (3) with the pooling is one product of the map (C,
+HW) with the weights (HW, 1), so that no second map is allocated. All constants take the dtype of the data, so that a
 network can be cast, and every operator is one that `mx.onnx` exports.
 """
 from __future__ import annotations
@@ -22,9 +22,9 @@ import mxnet as mx
 from mxnet import gluon
 
 BN_EPS = 2e-5
-TINY = 1e-30  # keeps the gradient of the square root finite; far below any square that float32 maps hold
+TINY = 1e-30  # keeps the gradient of the square root finite; far below the squares of any float32 feature map
 NO_NORM = 1e-6  # of the mean norm: what is shorter is rounding of a zero feature
-# The block with one part taken away or changed, as the options of `gnap_symbol`: which part does the work?
+# Ablations: the block with one part removed or changed, as options of `gnap_symbol`
 VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
     "paper": {}, "no-first-bn": {"first_bn": False}, "no-reweighting": {"reweight": False},
     "learned-gamma": {"learned_gamma": True}, "batch-mean": {"mean_over": "batch"}})
@@ -34,8 +34,8 @@ def gnap_symbol(data: mx.sym.Symbol, channels: int, bn_mom: float = 0.9, first_b
                 learned_gamma: bool = False, mean_over: str = "image") -> mx.sym.Symbol:
     """GNAP without its last BN: (N, C, H, W) to (N, C).
 
-    The paper's variants: first_bn=False leaves bn6f out, reweight=False makes it plain average pooling, learned_gamma
-    trains bn6f's gamma, mean_over='batch' takes the mean of (2) over all images as InsightFace's script did.
+    The paper's variants: first_bn=False omits bn6f, reweight=False makes it plain average pooling, learned_gamma trains
+    bn6f's gamma, mean_over='batch' takes the mean of (2) over all images as InsightFace's script did.
     """
     if first_bn:
         data = batch_norm(data, "bn6f", bn_mom, fix_gamma=not learned_gamma)
@@ -54,11 +54,11 @@ def norm_aware_pooling(F: Any, data: Any, channels: int, reweight: bool = True, 
     squares = F.Convolution(F.square(data), F.ones_like(corner), num_filter=1, kernel=(1, 1), no_bias=True)
     norms = F.reshape(F.sqrt(squares + TINY), (0, -1, 1))  # (1), (N, HW, 1)
     ones, over = F.ones_like(norms), 1 if mean_over == "image" else (0, 1)
-    # Sums, since mx.onnx writes a mean in a form that the newest operator set no longer has.
+    # Sums, since mx.onnx exports a mean in a form that the newest operator set no longer has.
     mean = F.sum(norms, axis=over, keepdims=True) / F.sum(ones, axis=over, keepdims=True)  # (2), (N or 1, 1, 1)
-    # float16 holds no TINY: a map of zeros has no mean there.
+    # TINY underflows in float16: there a map of zeros has no mean.
     relative = F.broadcast_div(norms, F.broadcast_add(mean, mean == 0))
-    # From here on operators of numbers, not of arrays: those start a thread for each core, however small the arrays.
+    # From here on scalar operators: array operators start a thread for each core, however small the arrays.
     weights = (relative > NO_NORM) / F.maximum(relative, NO_NORM)
     positions = F.sum(ones, axis=1, keepdims=True)  # HW, for the average
     pooled = F.batch_dot(F.reshape(data, (0, 0, -1)), weights)  # the sum over positions of (3), (N, C, 1)
@@ -72,7 +72,7 @@ def _check_mean_over(mean_over: str) -> None:
 
 def batch_norm(data: mx.sym.Symbol, name: str, bn_mom: float, fix_gamma: bool = False,
                eps: float = BN_EPS) -> mx.sym.Symbol:
-    """BatchNorm; with fix_gamma it counts gamma as 1, and the variable says that no optimizer is to decay it."""
+    """BatchNorm; with fix_gamma gamma counts as 1, and its variable has a weight-decay multiplier of 0."""
     if not fix_gamma:
         return mx.sym.BatchNorm(data, fix_gamma=False, eps=eps, momentum=bn_mom, name=name)
     gamma = mx.sym.Variable(f"{name}_gamma", wd_mult=0.0, init=mx.init.One())

@@ -1,4 +1,4 @@
-"""Rewrites of a symbol's graph: walk its nodes in order, put others in place of some."""
+"""Graph rewriting: traverse a symbol's nodes in topological order, and replace some of them."""
 from __future__ import annotations
 
 import functools
@@ -27,7 +27,7 @@ class Graph:
         return self.append({"op": "null", "name": name, "inputs": []})
 
     def append(self, node: Node) -> Entry:
-        """Append a node as it stands."""
+        """Append a node unchanged."""
         self.nodes.append(node)
         return [len(self.nodes) - 1, 0, 0]
 
@@ -54,13 +54,13 @@ def _load(text: str) -> mx.sym.Symbol:
 
 
 def to_json(symbol: mx.sym.Symbol) -> str:
-    """`symbol.tojson()`, once for each symbol of the last few: MXNet 1.9.1 loses memory at every call (247 KiB for
+    """`symbol.tojson()`, once for each symbol of the last few: MXNet 1.9.1 leaks memory at every call (247 KiB for
     MobileFaceNet), and a long run verifies and saves thousands of times."""
     return _text(_Same(symbol))
 
 
 class _Same:
-    """Equal where the symbol is the same object of MXNet's, which it keeps alive."""
+    """Equal where the symbol is the same MXNet object, which it keeps alive."""
 
     def __init__(self, symbol: mx.sym.Symbol) -> None:
         self.symbol = symbol
@@ -78,8 +78,8 @@ def _text(same: _Same) -> str:
 
 
 def consumers(symbol: mx.sym.Symbol) -> list[list[int | None]]:
-    """For each node of `symbol`'s graph, the numbers of the nodes that take an output of it; None for the caller, who
-    takes the symbol's own outputs."""
+    """For each node of `symbol`'s graph, the indices of the nodes that consume an output of it; None for the caller,
+    who takes the symbol's own outputs."""
     source = json.loads(to_json(symbol))
     users: list[list[int | None]] = [[] for _ in source["nodes"]]
     for number, node in enumerate(source["nodes"]):
@@ -91,12 +91,12 @@ def consumers(symbol: mx.sym.Symbol) -> list[list[int | None]]:
 
 
 def is_on(node: Node, attribute: str, default: str = "True") -> bool:
-    """A node's yes-or-no attribute; `default` is what the operator takes where it is not said."""
+    """A node's boolean attribute; `default` is the operator's default where it is absent."""
     return node.get("attrs", {}).get(attribute, default) in ("True", "1", "true")
 
 
 def fixed_gammas(symbol: mx.sym.Symbol) -> list[str]:
-    """The names of the gammas of BatchNorms that count them as 1 (fix_gamma, MXNet's default)."""
+    """The names of the gammas of BatchNorms with fix_gamma (MXNet's default), which count as 1."""
     nodes = json.loads(to_json(symbol))["nodes"]
     return [nodes[node["inputs"][1][0]]["name"] for node in nodes
             if node["op"] == "BatchNorm" and is_on(node, "fix_gamma")]
@@ -110,7 +110,7 @@ def prelu_slopes(symbol: mx.sym.Symbol) -> list[str]:
 
 
 def is_prelu(node: Node) -> bool:
-    """Is it LeakyReLU with a learned slope for each channel?"""
+    """Whether it is a PReLU: LeakyReLU with a learned slope for each channel."""
     return node["op"] == "LeakyReLU" and node.get("attrs", {}).get("act_type") == "prelu"
 
 

@@ -1,10 +1,11 @@
-"""A network as ONNX, written node by node from its graph: opset 11, a free number of images, nothing to spare.
+"""Export of a network to ONNX, node by node from its graph: opset 11, dynamic batch size, no redundant nodes.
 
     to_onnx(symbol, parameters, (1, 3, 112, 112)).SerializeToString()
 
 What MXNet's own exporter writes for these networks needed repair (slopes of PReLU, gammas that are fixed, parameters
-listed as inputs) and took GNAP as 25 nodes of which several runtimes lack some. Here BatchNorms behind a convolution or
-a fully connected layer are folded into its weights, Dropout goes, and GNAP is written as equations (1) to (3).
+listed as inputs) and expanded GNAP to 25 nodes, some of which several runtimes lack. Here BatchNorms behind a
+convolution or a fully connected layer are folded into its weights, Dropout is removed, and GNAP is written as equations
+(1) to (3).
 """
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ from symbols.shapes import infer_shapes
 from symbols.subgraph import HOLE, match
 
 INPUT = "data"
-FIRST_NODES = 8  # by whose names InsightFace's loader judges
-STEP = 1e30  # makes a step of a slope: what is above a bound comes out as 1, what is not as 0
+FIRST_NODES = 8  # whose names InsightFace's loader inspects
+STEP = 1e30  # turns a slope into a step: 1 above a bound, 0 elsewhere
 TINY = 1e-30
 
 
@@ -33,8 +34,8 @@ def to_onnx(symbol: mx.sym.Symbol, parameters: Mapping[str, mx.nd.NDArray], data
             ) -> onnx.ModelProto:
     """The embedding network for any number of images of data_shape, (N, 3, H, W), float32 RGB from 0 to 255.
 
-    parameters: arguments and auxiliary states by name. The input is `data`, the output is called as the symbol's is.
-    ValueError, naming the layer, where an operator has no form in ONNX here or the images do not suit the network.
+    parameters: arguments and auxiliary states by name. The input is `data`, the output has the name of the symbol's.
+    ValueError, naming the layer, where an operator is not supported or data_shape does not fit the network.
     """
     name = symbol.list_outputs()[0]
     output = name[:-len("_output")] if name.endswith("_output") else name
@@ -47,7 +48,7 @@ def to_onnx(symbol: mx.sym.Symbol, parameters: Mapping[str, mx.nd.NDArray], data
 
 
 class _Export:
-    """The writing of one graph."""
+    """Writes one graph."""
 
     def __init__(self, symbol: mx.sym.Symbol, parameters: Mapping[str, np.ndarray],
                  data_shape: tuple[int, ...]) -> None:
@@ -80,7 +81,7 @@ class _Export:
         return self.writer.model(self.data, output, dimension)
 
     def _find_gnap(self) -> dict[int, tuple[Entry, str]]:
-        """By the node that ends a GNAP block, the map that goes into it and what its mean is taken over."""
+        """By the last node of each GNAP block, its input map and what its mean is taken over."""
         found = {}
         for number, node in enumerate(self.nodes):
             shape = self.shapes[0].get(f"{node['name']}_output", ()) if node["op"] == "Flatten" else ()
@@ -127,7 +128,7 @@ class _Export:
             self.values[number, place] = value
 
     def _outputs(self, name: str) -> list[tuple[Shape, int | None]]:
-        """The shape of each of a node's outputs, for one image, and the axis on which a batch lies."""
+        """The shape of each of a node's outputs, for one image, and its batch axis."""
         names = [f"{name}_output"] if f"{name}_output" in self.shapes[0] else []
         while not names or (names[0] != f"{name}_output" and f"{name}_output{len(names)}" in self.shapes[0]):
             names.append(f"{name}_output{len(names)}")
@@ -146,7 +147,8 @@ class _Export:
 
         def number(suffix: str, value: float) -> str:
             return write.constant(f"{name}_{suffix}", np.array([value], np.float32))
-        # (1), its sum over channels as a convolution with ones: OpenCV 4.8's ReduceL2 and ReduceSum err on this axis.
+        # (1), its sum over channels as a convolution with ones: OpenCV 4.8's ReduceL2 and ReduceSum are wrong on this
+        # axis.
         squares = add("Mul", [features.name, features.name], f"{name}_squares")
         ones = write.constant(f"{name}_ones", np.ones((1, features.shape[1], 1, 1), np.float32))
         sums = add("Conv", [squares, ones, number("above_0", TINY)], f"{name}_sums", kernel_shape=[1, 1])
@@ -169,7 +171,7 @@ class _Export:
         return Value(add("Flatten", [pooled], name, axis=1), (1, features.shape[1]), 0)
 
     def _rename(self, name: str, output: str) -> None:
-        """Call the last value as the network's output is called."""
+        """Give the last value the name of the network's output."""
         for node in self.writer.nodes:
             for names in (node.input, node.output):
                 for place, own in enumerate(names):
@@ -177,8 +179,8 @@ class _Export:
                         names[place] = output
 
     def _show_that_it_normalises(self) -> None:
-        """Where the first nodes do not say so by their names, put a subtraction of 0 and a multiplication by 1 first:
-        otherwise InsightFace's loader would normalise what the network takes as it is."""
+        """Where the first nodes' names do not show it, put a subtraction of 0 and a multiplication by 1 first:
+        otherwise InsightFace's loader would normalise an input that the network normalises itself."""
         first = [node.name for node in self.writer.nodes[:FIRST_NODES]]
         if all(any(name.startswith(op) for name in first) for op in ("Sub", "Mul")):
             return

@@ -1,6 +1,6 @@
 """The layers of networks in ONNX's operators: convolution, BatchNorm, products, activations, pooling.
 
-Each is a function from a node of MXNet's to the value it gives; ValueError, in a few words, where ONNX cannot say it.
+Each is a function from an MXNet node to its output value; ValueError, in a few words, where ONNX has no equivalent.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def convolution(node: Context) -> Value:
 
 
 def batch_norm(node: Context) -> Value:
-    """BatchNorm with its running statistics; a gamma that is fixed counts as 1."""
+    """BatchNorm with its running statistics; a fixed gamma counts as 1."""
     if node.get("axis", 1) != 1:
         raise ValueError("is not over axis 1")
     names = node.names()
@@ -32,7 +32,7 @@ def batch_norm(node: Context) -> Value:
 
 
 def fully_connected(node: Context) -> Value:
-    """A product with a matrix, of flattened maps or of rows."""
+    """Fully connected: a matrix product, of flattened maps or of rows."""
     names = node.names()
     if not node.get("flatten", True) and len(node.inputs[0].shape) != 2:
         weight = node.writer.constant(f"{node.name}_transposed", node.parameter(1).T)
@@ -65,7 +65,7 @@ def activation(node: Context) -> Value:
 
 
 def pooling(node: Context) -> Value:
-    """Pooling, global or by a window."""
+    """Pooling, global or over a window."""
     kind = node.get("pool_type", "max")
     if kind not in ("avg", "max"):
         raise ValueError(f"has pool_type {kind}")
@@ -83,7 +83,7 @@ def pooling(node: Context) -> Value:
 
 
 def l2_normalisation(node: Context) -> Value:
-    """L2Normalization, over what its mode says."""
+    """L2Normalization, over the axes of its mode."""
     axes = {"instance": list(range(1, len(node.inputs[0].shape))), "channel": [1],
             "spatial": list(range(2, len(node.inputs[0].shape)))}[node.get("mode", "instance")]
     (name,) = node.names()
@@ -94,7 +94,7 @@ def l2_normalisation(node: Context) -> Value:
 
 
 def clip(node: Context) -> Value:
-    """Between two numbers."""
+    """Clip between two bounds."""
     bounds = [node.writer.constant(f"{node.name}_{key}", np.array(float(node.get(key)), np.float32))
               for key in ("a_min", "a_max")]
     return node.value(node.add("Clip", [*node.names(), *bounds]))

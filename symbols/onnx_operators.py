@@ -1,7 +1,7 @@
-"""MXNet's operators in ONNX's, opset 11: for each a function from a node's inputs to the value it gives.
+"""MXNet operators in terms of ONNX's, opset 11: for each a function from a node's inputs to its output value.
 
-What face networks are made of, and what people put around them; not the losses and classifiers behind an embedding.
-ValueError, in a few words, where a node has attributes that ONNX cannot say.
+The operators of face networks and of common wrappers around them; not the losses and classifiers behind an embedding.
+ValueError, in a few words, where a node has attributes without an ONNX equivalent.
 """
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _reduction(op: str) -> Callable[[Context], Value]:
         keep = bool(node.get("keepdims", False))
         if data.constant is not None and not data.name:
             if data.batch in chosen and op in ("ReduceSum", "ReduceProd"):
-                raise ValueError("counts the images of a batch")
+                raise ValueError("depends on the batch size")
             reduce: Any = {"ReduceSum": np.sum, "ReduceMean": np.mean, "ReduceMax": np.max, "ReduceMin": np.min}[op]
             result = np.asarray(reduce(data.constant, axis=tuple(sorted(chosen)), keepdims=keep), np.float32)
             return Value("", result.shape, node.outputs[0][1], result)

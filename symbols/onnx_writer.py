@@ -1,4 +1,4 @@
-"""An ONNX graph being written: its nodes, its constants, and what is known of every value in it."""
+"""Builder of an ONNX graph: its nodes, its constants, and the shape and batch axis of every value."""
 from __future__ import annotations
 
 import ast
@@ -15,11 +15,10 @@ Shape = Tuple[int, ...]
 
 @dataclass(frozen=True)
 class Value:
-    """What stands on an edge of the graph.
+    """A tensor of the graph.
 
-    name: its name in ONNX. shape: for one image. batch: the axis on which the images of a batch lie, None where it is
-    the same for all of them. constant: its numbers where they depend on no image; with `batch`, those for one image,
-    which are the same for each.
+    name: its name in ONNX. shape: for one image. batch: the batch axis, None where it is the same for all of them.
+    constant: its values where they depend on no image; with `batch`, those for one image, which are the same for each.
     """
 
     name: str
@@ -29,7 +28,7 @@ class Value:
 
 
 class Writer:
-    """Collects nodes. Every name is used once; constants that no node takes are left out of the graph."""
+    """Collects nodes. Names are unique; constants that no node uses are left out of the graph."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -37,20 +36,20 @@ class Writer:
         self._names: set[str] = set()
 
     def constant(self, name: str, array: np.ndarray) -> str:
-        """The name under which a node takes `array`, which is as asked for where that is free."""
+        """The name of the constant `array`: the one asked for where it is free."""
         name = self._free(name)
         self.constants[name] = np.ascontiguousarray(array)
         return name
 
     def reserve(self, name: str) -> None:
-        """Keep a name for a value that comes from elsewhere."""
+        """Reserve a name for a value from outside the graph."""
         self._names.add(name)
 
     def add(self, op: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        """Append a node, whose only output is called as the node is; returns that name.
+        """Append a node, whose only output has the node's name; returns that name.
 
-        Sub and Mul begin with their operator: by such names InsightFace's loader sees that a network normalises by
-        itself.
+        Names of Sub and Mul begin with the operator: by such names InsightFace's loader recognises that a network
+        normalises by itself.
         """
         output = self._free(name)
         label = output if op not in ("Sub", "Mul") or output.startswith(op) else f"{op}_{output.lstrip('_')}"
@@ -85,7 +84,7 @@ class Writer:
 
 @dataclass
 class Context:
-    """A node of MXNet's that is being written. outputs: shape for one image and batch axis of each output."""
+    """An MXNet node being converted. outputs: shape for one image and batch axis of each output."""
 
     writer: Writer
     name: str
@@ -109,21 +108,21 @@ class Context:
         return [int(value) for value in found] if found else [default, default]
 
     def names(self) -> list[str]:
-        """What the inputs are called; constants are written where they are not parameters."""
+        """The inputs' names; constants that are not parameters are written."""
         return [self.name_of(value) for value in self.inputs]
 
     def name_of(self, value: Value) -> str:
-        """What a value is called; a computed constant is written first."""
+        """A value's name; a computed constant is written first."""
         if value.name or value.constant is None:
             return value.name
         return self.writer.constant(f"{self.name}_constant", value.constant)
 
     def number(self, value: float, suffix: str = "number") -> str:
-        """A constant of one number."""
+        """A scalar constant."""
         return self.writer.constant(f"{self.name}_{suffix}", np.array([value], np.float32))
 
     def whole(self, values: list[int], suffix: str) -> str:
-        """A constant of whole numbers."""
+        """A constant of integers."""
         return self.writer.constant(f"{self.name}_{suffix}", np.array(values, np.int64))
 
     def add(self, op: str, inputs: list[str], suffix: str = "", **attributes: Any) -> str:
@@ -131,7 +130,7 @@ class Context:
         return self.writer.add(op, inputs, self.name + suffix, **attributes)
 
     def value(self, name: str, output: int = 0) -> Value:
-        """The node's output, which ONNX calls `name`."""
+        """The node's output, under the ONNX name `name`."""
         return Value(name, *self.outputs[output])
 
     def as_parameter(self, number: int, array: np.ndarray) -> str:
@@ -143,7 +142,7 @@ class Context:
         return self.writer.constant(f"{self.name}_parameter", array)
 
     def parameter(self, number: int) -> np.ndarray:
-        """The numbers of input `number`."""
+        """The values of input `number`."""
         array = self.inputs[number].constant
         if array is None:
             raise ValueError("has parameters that are computed")

@@ -1,7 +1,7 @@
-"""Does a device give PReLU's slopes the right gradient? Asked of the device itself, by finite differences.
+"""Whether a device computes the right gradient of PReLU's slopes: tested on the device, by finite differences.
 
-MXNet 1.9.1 may compute a PReLU in the memory of its own input, which the backward pass then reads: the gradient of the
-slope comes out as slope times the true one. Seen on CPUs; the planner that decides so knows no devices.
+MXNet 1.9.1 may compute a PReLU in place, over its own input, which the backward pass then reads: the gradient of the
+slope is then slope times the true one. Seen on CPUs; the memory planner that causes it does not depend on the device.
 """
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mxnet import autograd
 
 SLOPES = (0.25, 0.5, 2.0, 4.0)
 SHAPE = (2, len(SLOPES), 5, 5)
-STEP = 0.125  # the loss is linear in the slopes, so a large step costs no accuracy
+STEP = 0.125  # the loss is linear in the slopes, so a large step loses no accuracy
 TOLERANCE = 1e-2
 Form = Callable[[mx.sym.Symbol], mx.sym.Symbol]
 
 
 def slope_gradients_hold(device: mx.Context) -> bool:
-    """Whether a network trained on `device` may keep MXNet's PReLU. Tried once for each device in a process."""
+    """Whether a network trained on `device` may keep MXNet's PReLU. Tested once per device and process."""
     return _holds(device.device_type, device.device_id)
 
 
@@ -34,7 +34,7 @@ def slope_gradients(device: mx.Context, form: Form = lambda symbol: symbol) -> t
     """(4,) each: the slopes' gradients as the backward pass gives them in a compiled block, where it may work in place,
     and by finite differences of the forward pass.
 
-    form: what makes of the graph (data: SHAPE) the one that runs. MXNetError where the device does not compute.
+    form: rewrites the graph (data: SHAPE) to the one that runs. MXNetError where the device does not compute.
     """
     block, slopes, data, outside = _small_network(device, form)
 
@@ -54,8 +54,8 @@ def slope_gradients(device: mx.Context, form: Form = lambda symbol: symbol) -> t
 
 def _small_network(device: mx.Context, form: Form) -> tuple[mx.gluon.Block, mx.gluon.Parameter, mx.nd.NDArray,
                                                             mx.nd.NDArray]:
-    """A convolution that changes nothing, a PReLU in whose output nobody but the next operator is interested, and
-    numbers for both ends."""
+    """An identity convolution, a PReLU whose output only the next operator uses, and values for data and output
+    gradient."""
     data = mx.sym.Variable("data", dtype="float32")
     body = mx.sym.Convolution(data, num_filter=SHAPE[1], kernel=(1, 1), no_bias=True, name="conv")
     body = mx.sym.LeakyReLU(body, act_type="prelu", name="relu") * 1.5

@@ -1,21 +1,21 @@
-"""The same network, faster on CPUs, with the same parameters: the form that trains.
+"""The training form of a network on CPUs: the same function and parameters, faster.
 
-MXNet's PReLU is the hot spot there: it leaves oneDNN's blocked layout and runs scalar code. Three exact forms stay in
+MXNet's PReLU is the bottleneck there: it leaves oneDNN's blocked layout and runs scalar code. Three exact forms stay in
 it, with z = -x:
 
     prelu(x) = a * x + (1 - a) * relu(x)   each term a depthwise 1x1 convolution
-    -prelu(x) = z + (a - 1) * relu(z)      one depthwise convolution, where signs may turn
+    -prelu(x) = z + (a - 1) * relu(z)      one depthwise convolution, where signs may be flipped
     prelu(x) = x + (1 - a) * relu(z)       one, behind a BatchNorm
 
-The second needs x turned, which a BatchNorm in front does with its gamma and beta turned, and convolutions behind that
-take the result turned, with their weights turned. Most PReLUs of these networks stand so. The third takes z of a second
-BatchNorm of the same map. Both write, read and keep for the backward pass one map less than the first (`python -m
-benchmarks training`, `python -m benchmarks memory`). The slope keeps its name and its shape (C,), as all parameters
+The second needs -x, which a BatchNorm in front gives with its gamma and beta negated, and convolutions behind that take
+the negated result, with their weights negated. Most PReLUs of these networks are placed so. The third takes z of a
+second BatchNorm of the same map. Both write, read and keep for the backward pass one map fewer than the first (`python
+-m benchmarks training`, `python -m benchmarks memory`). The slope keeps its name and its shape (C,), as all parameters
 do, so that checkpoints are those of the plain graph.
 
-It is also right where MXNet's is not: that one may write over its own input, and the gradient it then gives to the
-slope is slope times the true one (seen on CPUs in MobileFaceNet's last PReLU, with the heads FC, GAP and GNAP). So GPUs
-train on the plain graph where they give slopes the right gradient (`symbols.prelu_check` asks each), else on this form.
+It is also correct where MXNet's is not: that one may overwrite its own input, and its gradient of the slope is then
+slope times the true one (seen on CPUs in MobileFaceNet's last PReLU, with the heads FC, GAP and GNAP). So GPUs train on
+the plain graph where their gradient of slopes is right (`symbols.prelu_check` tests each), else on this form.
 """
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ log = logging.getLogger(__name__)
 
 
 def for_devices(symbol: mx.sym.Symbol, data_shape: tuple[int, ...], devices: Sequence[mx.Context]) -> mx.sym.Symbol:
-    """What is to run of `symbol` on `devices`: its fast form where all of them are CPUs."""
+    """The form of `symbol` to run on `devices`: the fast one where all of them are CPUs."""
     if all(device.device_type == "cpu" for device in devices):
         return accelerate(symbol, data_shape)
     return symbol
 
 
 def for_training(symbol: mx.sym.Symbol, data_shape: tuple[int, ...], devices: Sequence[mx.Context]) -> mx.sym.Symbol:
-    """What is to train of `symbol` on `devices`: on CPUs its fast form; on GPUs the plain one.
+    """The form of `symbol` to train on `devices`: on CPUs the fast one; on GPUs the plain one.
 
-    But where it has PReLUs, and a GPU gives their slopes a wrong gradient, the fast form, which is exact, steps around.
+    Where a GPU computes a wrong gradient of PReLU slopes, the fast form, which is exact, is used there as well.
     """
     running = for_devices(symbol, data_shape, devices)
     if running is not symbol or not prelu_slopes(symbol):
@@ -51,7 +51,7 @@ def for_training(symbol: mx.sym.Symbol, data_shape: tuple[int, ...], devices: Se
     wrong = [f"{device.device_type}:{device.device_id}" for device in devices if not slope_gradients_hold(device)]
     if not wrong:
         return symbol
-    log.info("%s: MXNet's PReLU gives slopes a wrong gradient there, so it is computed by convolutions, which do not",
+    log.info("%s: MXNet's PReLU computes a wrong gradient of its slopes there; convolutions are used instead",
              ", ".join(wrong))
     return accelerate(symbol, data_shape)
 
@@ -59,7 +59,7 @@ def for_training(symbol: mx.sym.Symbol, data_shape: tuple[int, ...], devices: Se
 def accelerate(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> mx.sym.Symbol:
     """`symbol` with every PReLU over a map as depthwise convolutions; data_shape: (N, 3, H, W), any N.
 
-    The variables of the result say their shapes, since MXNet cannot infer those of slopes through a reshape.
+    The variables of the result have explicit shapes, since MXNet cannot infer those of slopes through a reshape.
     """
     shapes = infer_shapes(symbol, data_shape)
     maps = {name[:-len("_output")] for name, shape in shapes.items() if name.endswith("_output") and len(shape) == 4}
@@ -73,14 +73,14 @@ def accelerate(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> mx.sym.Sym
             node["inputs"][place] = graph.add("negative", f"{name}_turned{place}", [node["inputs"][place]])
         if not is_prelu(node) or name not in maps:
             return None
-        # Where an initializer looks, since it can no longer tell a slope by its operator.
+        # For the initializer, which can no longer recognise a slope by its operator.
         graph.nodes[node["inputs"][1][0]]["attrs"]["__init__"] = mx.init.Constant(PRELU_SLOPE).dumps()
         return _depthwise(graph, node, shapes[f"{name}_output"][1], name in turned)
     return rewrite(symbol, replace)
 
 
 def _opposite(graph: Graph, norm: Node, name: str) -> Entry:
-    """The map of BatchNorm `norm` with its sign turned, which costs no map that has to be kept.
+    """The negated map of BatchNorm `norm`, without another map to keep for the backward pass.
 
     A momentum of 1 leaves the running statistics, which both share, to `norm`.
     """
@@ -108,7 +108,7 @@ def _depthwise(graph: Graph, node: Node, channels: int, is_turned: bool) -> Entr
 
 
 def _turned(symbol: mx.sym.Symbol, maps: set[str]) -> dict[str, tuple[int, ...]]:
-    """By name, which inputs of a node are negated so that the PReLUs between them see and give maps of turned sign.
+    """By name, which inputs of a node are negated so that the PReLUs between them take and give negated maps.
 
     The PReLUs themselves are among the names, with none. maps: the nodes whose output is (N, C, H, W).
     """
@@ -130,8 +130,8 @@ def _turned(symbol: mx.sym.Symbol, maps: set[str]) -> dict[str, tuple[int, ...]]
 def flatten_inputs(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """`symbol` with a Flatten before every FullyConnected, which flattens its input anyway; the values are the same.
 
-    Without it, MXNet 1.9.1 ends the second forward pass in inference mode of foreign checkpoints such as InsightFace's
-    y1 (`Check failed: !IsMKLDNNData()`).
+    Without it, MXNet 1.9.1 fails in the second forward pass in inference mode of foreign checkpoints such as
+    InsightFace's y1 (`Check failed: !IsMKLDNNData()`).
     """
     def replace(graph: Graph, node: Node) -> Entry | None:
         if node["op"] == "FullyConnected" and is_on(node, "flatten"):

@@ -1,4 +1,5 @@
-"""A network cut into a chain of smaller ones, so that the inner maps of only one of them need to be kept at a time."""
+"""Gradient checkpointing: a network split into a chain of segments, of which only one keeps its inner maps at a
+time."""
 from __future__ import annotations
 
 import json
@@ -11,13 +12,14 @@ from symbols.graph import Graph, Node
 from symbols.shapes import infer_shapes
 
 DATA = "data"
-KEPT_COSTS = 20  # a map between segments beside one inside: measured, few large segments take less than many small ones
+# cost of a map between segments relative to one inside: measured, few large segments take less than many small ones
+KEPT_COSTS = 20
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """places: the nodes where a graph is cut, in order. kept: values of an image that cuts keep; inner: the most values
-    of an image inside one segment; whole: those of the whole graph."""
+    """places: the nodes where a graph is split, in order. kept: values per image kept between segments; inner: the most
+    values per image inside one segment; whole: those of the whole graph."""
 
     places: tuple[int, ...]
     kept: int
@@ -26,9 +28,9 @@ class Cuts:
 
 
 def choose_cuts(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> Cuts:
-    """The cuts that keep the least: outputs of the cut nodes, and the largest segment's inside with its gradients.
+    """The split that keeps the least: outputs of the split nodes, and the largest segment's inner maps with gradients.
 
-    A graph is cut where a single array passes, and not behind a Dropout, which must not be drawn twice.
+    A graph is split where a single array passes, and not behind a Dropout, whose mask must not be sampled twice.
     """
     nodes = json.loads(symbol.tojson())["nodes"]
     shapes = infer_shapes(symbol, (1, *data_shape[1:]))
@@ -65,7 +67,7 @@ def split(symbol: mx.sym.Symbol, places: tuple[int, ...]) -> list[mx.sym.Symbol]
 
 
 def _copy(nodes: list[Node], number: int, graph: Graph, moved: dict[int, int]) -> int:
-    """The place in `graph` of a node, copied with all that it needs and `moved` does not have yet."""
+    """The index in `graph` of a node, copied with those of its inputs that `moved` does not have yet."""
     if number not in moved:
         inputs = [[_copy(nodes, entry[0], graph, moved), *entry[1:]] for entry in nodes[number]["inputs"]]
         moved[number] = graph.append({**nodes[number], "inputs": inputs})[0]
@@ -73,7 +75,7 @@ def _copy(nodes: list[Node], number: int, graph: Graph, moved: dict[int, int]) -
 
 
 def _narrow_places(nodes: list[Node]) -> list[int]:
-    """Nodes whose output is all that later nodes take of earlier ones, parameters apart."""
+    """Nodes whose output is all that later nodes take from earlier ones, parameters aside."""
     last_use = {}
     for number, node in enumerate(nodes):
         for entry in node["inputs"]:

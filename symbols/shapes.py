@@ -9,7 +9,7 @@ import mxnet as mx
 
 
 def infer_shapes(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """The shape of everything in `symbol` by name: parameters, auxiliary states, and outputs as `NAME_output`.
+    """The shapes in `symbol` by name: parameters, auxiliary states, and outputs as `NAME_output`.
 
     ValueError naming the layer where the network does not take `data` of data_shape, (N, 3, H, W).
     """

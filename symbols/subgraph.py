@@ -1,4 +1,4 @@
-"""Finds a part of a graph that some function writes, such as GNAP, whatever its nodes are called."""
+"""Subgraph matching: finds a block that a function builds, such as GNAP, whatever its nodes are named."""
 from __future__ import annotations
 
 import ast
@@ -9,12 +9,12 @@ import mxnet as mx
 
 from symbols.graph import Entry, Node, to_json
 
-HOLE = "hole"  # the variable of a pattern that stands for anything
+HOLE = "hole"  # the variable of a pattern that matches anything
 
 
 def match(nodes: list[Node], number: int, pattern: mx.sym.Symbol) -> Entry | None:
-    """The entry that stands where `pattern`, a symbol of one output, has its variable HOLE, if `pattern` without that
-    is what computes the first output of node `number`; else None."""
+    """The entry at the place of `pattern`'s variable HOLE (a symbol of one output), if `pattern` without that is what
+    computes the first output of node `number`; else None."""
     source = json.loads(to_json(pattern))
     found: dict[int, Entry] = {}
     todo: list[tuple[Entry, Entry]] = [([number, 0, 0], source["heads"][0])]
@@ -34,7 +34,7 @@ def match(nodes: list[Node], number: int, pattern: mx.sym.Symbol) -> Entry | Non
 
 
 def _values(node: Node) -> dict[str, Any]:
-    """A node's attributes, however their text is written; hints to optimizers and devices left out."""
+    """A node's attributes in normal form; hints to optimizers and devices are left out."""
     return {name: _value(text) for name, text in node.get("attrs", {}).items() if not name.startswith("__")}
 
 

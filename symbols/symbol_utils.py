@@ -19,7 +19,7 @@ def normalise_input() -> Symbol:
 
 
 def activation(data: Symbol, act_type: str, name: str) -> Symbol:
-    """`prelu` (slope NAME_gamma, (C,), begun at 0.25) or one of MXNet's Activation types."""
+    """`prelu` (slope NAME_gamma, (C,), initialised to 0.25) or one of MXNet's Activation types."""
     if act_type == "prelu":
         return mx.sym.LeakyReLU(data, act_type="prelu", slope=PRELU_SLOPE, name=name)
     return mx.sym.Activation(data, act_type=act_type, name=name)
@@ -29,12 +29,12 @@ def get_fc1(last_conv: Symbol, num_classes: int, fc_type: str, input_channel: in
             **options: Any) -> Symbol:
     """The embedding `fc1` (N, num_classes) of a feature map (N, input_channel, H, W).
 
-    fc_type: E, FC, GDC, GAP or GNAP, the switch of the paper's study. options: the variants of GNAP, see
+    fc_type: E, FC, GDC, GAP or GNAP, which the paper compares. options: the variants of GNAP, see
     `symbols.gnap.gnap_symbol`. BatchNorm's eps is 2e-5 (1e-3 in GDC's depthwise layer, which is MobileFaceNet's own),
     and the last one has a fixed gamma. ValueError for another fc_type or an option that it does not take.
     """
     if fc_type not in HEADS:
-        raise ValueError(f"fc_type {fc_type}: there are {', '.join(HEADS)}")
+        raise ValueError(f"fc_type {fc_type} is not one of {', '.join(HEADS)}")
     if options and fc_type != "GNAP":
         raise ValueError(f"fc_type {fc_type} takes no option {', '.join(options)}")
     return HEADS[fc_type](last_conv, num_classes, input_channel, bn_mom, **options)

@@ -24,7 +24,7 @@ def test_gpus_train_on_the_plain_graph_only_where_slopes_are_right(monkeypatch, 
     running = symbols.prelu_rewrite.for_training(symbol, (1, 3, 112, 112), [mx.gpu(0), mx.gpu(1)])
     assert asked == [mx.gpu(0), mx.gpu(1)] and (running is symbol) == holds
     assert ('"LeakyReLU"' in running.tojson()) == holds
-    assert ("gpu:0, gpu:1: MXNet's PReLU gives slopes a wrong gradient" in caplog.text) != holds
+    assert ("gpu:0, gpu:1: MXNet's PReLU computes a wrong gradient" in caplog.text) != holds
     # What embeds or detects needs no gradient, and a network without slopes asks nothing.
     assert symbols.prelu_rewrite.for_devices(symbol, (1, 3, 112, 112), [mx.gpu(0)]) is symbol
     relu = symbols.build("y1", 128, "GNAP", version_act="relu")
