@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         self.names.update(action.dest for action in self._actions if action.option_strings)
         return super().parse_known_args(args, namespace)
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", HelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
@@ -46,8 +46,7 @@ class Parser(argparse.ArgumentParser):
         several = args and args[0].startswith("-") and kwargs.get("nargs") in ("+", "*")
         return super().add_argument(*args, **{**({"action": "several"} if several else {}), **kwargs})
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-                   ) -> argparse.Namespace:
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """As argparse does, but an empty argument is an error: as a path it would be the current folder."""
         given = sys.argv[1:] if args is None else list(args)
         for before, word in zip(["", *given], given):

@@ -1,6 +1,7 @@
 """The checks and settings that must come before `import mxnet`: versions, libraries, threads."""
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -8,10 +9,8 @@ import sys
 from common import cuda_libraries
 from common.errors import UserError
 
-try:
+with contextlib.suppress(ImportError):  # before 3.8, which check_environment refuses
     from importlib import metadata
-except ImportError:  # before 3.8, which check_environment refuses
-    metadata = None
 
 MOST_TEMPORARY = 4  # MXNet's own number
 MAX_PIXELS = 1 << 26  # of one image; a few bytes can promise gigabytes of pixels

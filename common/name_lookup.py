@@ -74,7 +74,8 @@ class NameLookup:
 
     def _names(self, folder: str) -> dict[str, list[str]]:
         if folder not in self._listed:
-            self._listed[folder] = found = {}
+            found: dict[str, list[str]] = {}
+            self._listed[folder] = found
             try:
                 for name in os.listdir(folder):
                     found.setdefault(canonical(name), []).append(name)

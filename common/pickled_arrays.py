@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 ENCODE, BYTES, RECONSTRUCT, FROMBUFFER, SCALAR, NDARRAY, DTYPE = range(7)
 GLOBALS = {"_codecs.encode": ENCODE, "builtins.bytes": BYTES, "__builtin__.bytes": BYTES, "__builtin__.str": BYTES,
@@ -105,4 +105,5 @@ def _scalar(dtype: Any, data: Any) -> int | None:
     return bool(value) if dtype.code == "b1" and data in (b"\0", b"\1") else value
 
 
-CONSTRUCTORS = {BYTES: _empty_bytes, RECONSTRUCT: _reconstruct, FROMBUFFER: _frombuffer, DTYPE: _dtype, SCALAR: _scalar}
+CONSTRUCTORS: dict[int, Callable[..., Any]] = {
+    BYTES: _empty_bytes, RECONSTRUCT: _reconstruct, FROMBUFFER: _frombuffer, DTYPE: _dtype, SCALAR: _scalar}

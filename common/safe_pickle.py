@@ -184,6 +184,9 @@ def _table() -> dict[int, Callable[[_Reader], Any]]:
     def utf8(data: bytes) -> str:
         return data.decode("utf-8", "surrogatepass")
 
+    def sized(form: str) -> Callable[[_Reader], None]:
+        return lambda reader: reader.push(reader.take(reader.number(form)))
+
     table: dict[str, Callable[[_Reader], Any]] = {
         "PROTO": lambda r: r.take(1), "FRAME": lambda r: r.take(8), "MARK": lambda r: r.push(MARK),
         "POP": lambda r: r.stack.pop(), "POP_MARK": lambda r: r.since_mark(), "NONE": lambda r: r.push(None),
@@ -211,7 +214,7 @@ def _table() -> dict[int, Callable[[_Reader], Any]]:
         "STACK_GLOBAL": lambda r: r.find_global(*r.count(2)), "REDUCE": _Reader.reduce, "BUILD": _Reader.build}
     for name, form in (("SHORT_BINSTRING", "<B"), ("SHORT_BINBYTES", "<B"), ("BINBYTES", "<I"), ("BINBYTES8", "<Q"),
                        ("BYTEARRAY8", "<Q")):
-        table[name] = lambda r, form=form: r.push(r.take(r.number(form)))
+        table[name] = sized(form)
     codes = {name: code for code, name in OPCODE_NAMES.items()}
     return {codes[name]: operation for name, operation in table.items()}
 

@@ -131,8 +131,8 @@ def _layout(path: PathLike, lines: Iterator[tuple[int, str]], columns: Columns, 
     best = max(places, key=lambda separator: len(places[separator]), default="")
     if places and places[best]:
         return _Layout(number, text, best, split[best], places[best], True)
-    for separator, fields in split.items() if unnamed and first.strip() else ():
-        names = unnamed(fields)
+    for separator, fields in split.items() if first.strip() else ():
+        names = unnamed(fields) if unnamed else None
         if names is not None:
             return _Layout(number, text, separator, fields, {name: place for place, name in enumerate(names)}, False)
     raise UserError(f"{path}: line {number} is '{shown(text)}', not {form}")

@@ -17,7 +17,7 @@ import threading
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.reduction import DupFd
-from typing import Callable
+from typing import Any, Callable, Generic, Protocol, TypeVar
 
 from common.errors import RunError
 
@@ -25,6 +25,14 @@ AHEAD = 3  # tasks that a worker has been given and not yet been asked for
 PRELOAD = ["cv2", "numpy"]  # by the one process that all workers are forked from
 SLOT = 1 << 21  # bytes of a result's arrays; those of a larger one go through the pipe
 LINE = 64  # bytes between which arrays begin
+Result = TypeVar("Result")
+
+
+class SentHandle(Protocol):
+    """What multiprocessing makes of a file's number, to give it to another process."""
+
+    def detach(self) -> int:
+        """The number of the file in this process."""
 
 
 class Slots:
@@ -67,7 +75,7 @@ class Slots:
             while view.nbytes:
                 view = view[os.write(self._pipe.fileno(), view):]
 
-    def receive(self) -> object:
+    def receive(self) -> Any:
         """The next value; EOFError where the sender is gone."""
         pickled, sizes, fits = self._pipe.recv()
         slot = self._next()
@@ -96,7 +104,7 @@ def both_ends(context: BaseContext, slots: int) -> tuple[Slots, Slots]:
     return Slots(receiver, handle, slots), Slots(sender, os.dup(handle), slots)
 
 
-def _far_end(pipe: Connection, handle: DupFd, slots: int) -> Slots:
+def _far_end(pipe: Connection, handle: SentHandle, slots: int) -> Slots:
     return Slots(pipe, handle.detach(), slots)
 
 
@@ -120,10 +128,10 @@ class Death(Exception):
         return RunError(f"a worker process {self}, perhaps for want of memory; fewer `workers` need less")
 
 
-class Worker:
+class Worker(Generic[Result]):
     """One process with a pipe to it and a pipe back; `given`: its tasks without a result so far."""
 
-    def __init__(self, function: Callable, number: int) -> None:
+    def __init__(self, function: Callable[..., Result], number: int) -> None:
         self._function, self._name = function, f"worker-{number}"
         self.given: collections.deque = collections.deque()
         self._start()
@@ -153,7 +161,7 @@ class Worker:
         with contextlib.suppress(OSError):  # the pipe is broken: `result` tells
             self._tasks.send(task)
 
-    def result(self) -> object:
+    def result(self) -> Result:
         """That of the first of its tasks; Death where the process is no more."""
         try:
             value, error = self._results.receive()

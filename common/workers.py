@@ -61,7 +61,7 @@ def _apply(function: Callable[[Item], Result], chunk: list[Item]) -> tuple[list[
 
 
 def process_map(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int, find_crashes: bool = False
-                ) -> Iterator[Result]:
+                ) -> Generator[Result, None, None]:
     """Yield function(task) in the order of `tasks`; `function`, tasks and results must pickle.
 
     Task i goes to worker i mod `workers`, so the order needs no bookkeeping, and each worker is AHEAD tasks ahead at
@@ -91,7 +91,7 @@ def process_map(function: Callable[[Task], Result], tasks: Iterable[Task], worke
             worker.stop()
 
 
-def _result(worker: Worker, finder: _CrashFinder | None) -> object:
+def _result(worker: Worker[Result], finder: _CrashFinder | None) -> Result:
     while True:
         try:
             return worker.result()
