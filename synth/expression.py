@@ -45,5 +45,6 @@ def landmark_samples(person: Person, fine: Base, mouth_width: float) -> list[tup
     found = []
     for x, y in places:
         distance = (fine.x - x) ** 2 + (fine.y - y) ** 2 + np.where(fine.z > 0, 0, 1e6)
-        found.append(tuple(int(n) for n in np.unravel_index(np.argmin(distance), distance.shape)))
+        row, column = np.unravel_index(np.argmin(distance), distance.shape)
+        found.append((int(row), int(column)))
     return found

@@ -5,7 +5,7 @@ import contextlib
 import csv
 import functools
 from pathlib import Path
-from typing import Iterator
+from typing import Generator, Iterator
 
 import cv2
 
@@ -57,7 +57,7 @@ def _draw(work: list[Album], settings: Settings, workers: int) -> Iterator[list[
         yield from progress(rows, sum(len(album.images) for album in work), "drawing")
 
 
-def _alone(work: list[Album], settings: Settings) -> Iterator[list[list[str]]]:
+def _alone(work: list[Album], settings: Settings) -> Generator[list[list[str]], None, None]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

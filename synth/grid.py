@@ -17,14 +17,16 @@ _AZIMUTHS = ((0.0, 1.0), (0.35, 1.0), (0.6, 0.75), (1.2, 0.55), (np.pi, 0.42))  
 def azimuths() -> np.ndarray:
     """(COLUMNS,) radians from -pi to pi, 0 straight ahead, increasing towards the image's right."""
     fine = np.linspace(-np.pi, np.pi, 4001)
-    density = np.interp(np.abs(fine), *zip(*_AZIMUTHS))
+    turns, densities = zip(*_AZIMUTHS)
+    density = np.interp(np.abs(fine), turns, densities)
     share = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
     return np.interp(np.linspace(0, share[-1], COLUMNS), share, fine).astype(np.float32)
 
 
 def heights() -> np.ndarray:
     """(ROWS,) cm from TOP down to BOTTOM; close to the crown, where a row is a ring, steps follow the dome."""
-    steps = np.interp(np.arange(1, ROWS), *zip(*_HEIGHTS))
+    rows, sizes = zip(*_HEIGHTS)
+    steps = np.interp(np.arange(1, ROWS), rows, sizes)
     steps[:10] = np.linspace(0.02, 0.34, 10)
     depth = np.concatenate([[0.0], np.cumsum(steps)])
     return (TOP - depth * (TOP - BOTTOM) / depth[-1]).astype(np.float32)
@@ -35,7 +37,7 @@ def finer(values: np.ndarray) -> np.ndarray:
     return cv2.resize(values, (2 * COLUMNS, 2 * ROWS), interpolation=cv2.INTER_LINEAR)
 
 
-def smoothstep(values: np.ndarray, low: float, high: float) -> np.ndarray:
+def smoothstep(values: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
     """0 below low, 1 above high, a smooth rise between."""
     t = np.clip((values - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)

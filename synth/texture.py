@@ -4,6 +4,8 @@ Colours are linear light, 0 to 1, in the order red, green, blue.
 """
 from __future__ import annotations
 
+from typing import Sequence
+
 import cv2
 import numpy as np
 
@@ -15,7 +17,7 @@ from synth.identity import Person
 GAMMA = 2.2
 
 
-def linear(colour: np.ndarray) -> np.ndarray:
+def linear(colour: np.ndarray | Sequence[float]) -> np.ndarray:
     """sRGB values, 0 to 255, as linear light, 0 to 1, float32."""
     return (np.clip(np.asarray(colour, np.float32) / 255, 0, 1) ** GAMMA).astype(np.float32)
 
@@ -25,7 +27,7 @@ def dyed(random: np.random.RandomState) -> np.ndarray:
     return linear(random.uniform(15, 225) + random.normal(0, random.choice([10, 25, 60]), 3))
 
 
-def noise(random: np.random.RandomState, shape: tuple[int, int], rows: int, columns: int) -> np.ndarray:
+def noise(random: np.random.RandomState, shape: tuple[int, ...], rows: int, columns: int) -> np.ndarray:
     """Smooth noise of deviation about 1: a rows x columns table of normal numbers scaled to `shape`."""
     table = random.normal(size=(rows, columns)).astype(np.float32)
     return cv2.resize(table, shape[::-1], interpolation=cv2.INTER_CUBIC)
@@ -104,13 +106,13 @@ def hair_field(person: Person, base: Base) -> np.ndarray:
     fall = np.clip(person.hair_length, 0, 1.6) / 1.6  # 0: above the ears, 1: on the shoulders
     short = np.interp(turn, (0, 0.3, 0.62, 0.85, 1.05, 1.2, 1.38, 1.5, 1.95, 2.15, 2.4, np.pi),
                       (top, top + 0.2, top + recess, top - 0.6, 3.2, -0.8, -1.4, 2.1, 2.1, -2.5, -6.0, -7.0))
-    hang = np.interp(fall, (0.0, 0.35, 1.0), (-5.0, -9.0, -18.0))
+    hang = float(np.interp(fall, (0.0, 0.35, 1.0), (-5.0, -9.0, -18.0)))
     long = np.interp(turn, (0, 0.3, 0.62, 0.9, 1.12, 1.25, np.pi),
                      (top, top + 0.2, top + recess * 0.5, top - 1.4, 0.0, hang, hang - 2))
     return (base.y - (long if person.hair_length > 0.35 else short)) * 0.8
 
 
-def strands_of(person: Person, shape: tuple[int, int]) -> np.ndarray:
+def strands_of(person: Person, shape: tuple[int, ...]) -> np.ndarray:
     """Brightness of the hair, about 1: streaks along the height, broken up by curls."""
     random = np.random.RandomState(person.grain ^ 0x5A5A)
     streaks = noise(random, shape, 9, shape[1] // 2) * 0.30 + noise(random, shape, 22, shape[1] // 3) * 0.15
