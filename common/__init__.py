@@ -1,1 +1,1 @@
-"""What every part of the house uses: errors with an exit status, atomic files, the environment."""
+"""Shared by all packages: errors with an exit status, atomic files, the environment."""

@@ -1,4 +1,4 @@
-"""Values that several commands' flags take."""
+"""Argument types and flags that several commands share."""
 from __future__ import annotations
 
 import argparse

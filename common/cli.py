@@ -1,4 +1,4 @@
-"""How every command ends: one line for an error, a documented exit status, no traceback."""
+"""Entry point of every command: one line for an error, a documented exit status, no traceback."""
 from __future__ import annotations
 
 import argparse
@@ -24,14 +24,14 @@ INTERRUPTED = 130
 class Parser(argparse.ArgumentParser):
     """ArgumentParser whose errors are one line and whose help shows the defaults.
 
-    A flag that takes several values may be given several times, and has all of them. names: of the settings that the
-    flags of all parsers which have parsed stand for.
+    A flag that takes several values may be repeated, and accumulates them. names: of the settings that the flags of all
+    parsers which have parsed stand for.
     """
 
     names: set[str] = set()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """As argparse does; a command's own parser calls that of its subcommand."""
+        """As argparse does; a command's parser calls that of its subcommand."""
         self.names.update(action.dest for action in self._actions if action.option_strings)
         return super().parse_known_args(args, namespace)
 
@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
         self.register("action", "several", Several)
 
     def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
-        """As argparse does, but of a flag with several values none is lost where it is given twice."""
+        """As argparse does, but a repeated flag with several values keeps all of them."""
         several = args and args[0].startswith("-") and kwargs.get("nargs") in ("+", "*")
         return super().add_argument(*args, **{**({"action": "several"} if several else {}), **kwargs})
 
@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Several(argparse.Action):
-    """The values of every time a flag is given; they take the place of its default."""
+    """The values of every occurrence of a flag; they replace its default."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
                  option_string: str | None = None) -> None:
@@ -83,7 +83,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
     """Call `main(argv)` and exit with its status.
 
-    UserError ends with 2, RunError and a failing disk, memory or MXNet with 1, Ctrl-C with 130, each after one line on
+    UserError gives exit status 2, RunError and a failing disk, memory or MXNet 1, Ctrl-C 130, each after one line on
     stderr.
     FACES_TRACEBACK=1 in the environment shows the traceback of an error as well. Settings that library code names are
     shown as flags, those of the parsers that have parsed.
@@ -98,9 +98,9 @@ def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except OSError as error:
-        # MXNet's GPU wheel loads where it is first imported, which is not everywhere behind the environment's check.
+        # MXNet's GPU wheel is loaded at its first import, which does not always follow the environment's check.
         unloadable = explain(str(error)) if error.errno is None else None
-        unusable = unloadable or error.errno in (errno.ENAMETOOLONG, errno.ELOOP)  # a path that can be nobody's
+        unusable = unloadable or error.errno in (errno.ENAMETOOLONG, errno.ELOOP)  # a path that cannot exist
         status = _tell(prog, UserError(unloadable) if unloadable else system_failure(error), 2 if unusable else 1)
     except MemoryError:
         status = _tell(prog, RunError("out of memory; a smaller batch needs less"), 1)
@@ -130,7 +130,7 @@ def run_command(prog: str, description: str, modules: Iterable[str], argv: list[
 
 
 def at_least(least: int, most: int = 1 << 40) -> Callable[[str], int]:
-    """The argparse type of whole numbers from `least` to `most`."""
+    """The argparse type of integers from `least` to `most`."""
     def whole_number(text: str) -> int:
         value = int(text) if re.fullmatch(r"-?\d{1,12}", text.strip()) else None
         if value is None or not least <= value <= most:
@@ -150,7 +150,7 @@ def parse_checkpoint_name(text: str, flag: str) -> tuple[str, int]:
 
 
 def setup_logging(verbose: bool = False) -> None:
-    """Log to stderr, one line a message, without a time stamp: what a person at a terminal reads."""
+    """Log to stderr, one line a message, without time stamps, for a terminal."""
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(message)s",
                         stream=sys.stderr)
     for handler in logging.getLogger().handlers:
@@ -160,7 +160,7 @@ def setup_logging(verbose: bool = False) -> None:
 
 
 def engine_failure(error: Exception) -> str:
-    """What went wrong in MXNet, without the frames of its C++ around it."""
+    """An MXNet error's message, without its C++ stack frames."""
     lines = [line.strip() for line in str(error).split("Stack trace")[0].splitlines() if line.strip()]
     reason = next((line for line in reversed(lines) if "rror" in line or "ailed" in line), lines[-1] if lines else "")
     hint = "; a smaller batch needs less" if "memory" in reason else ""
@@ -172,7 +172,7 @@ def engine_failure(error: Exception) -> str:
 
 
 def system_failure(error: OSError) -> RunError:
-    """What the operating system refused, with the file that it was about."""
+    """An OSError's message, with its file."""
     if error.errno is None or not error.strerror:
         return RunError(str(error))
     why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror

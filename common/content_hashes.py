@@ -1,4 +1,4 @@
-"""The same file under several identities, found when all are packed."""
+"""Finds equal files under several identities while a set is packed."""
 from __future__ import annotations
 
 import array
@@ -25,7 +25,7 @@ class ContentHashes:
         self._counts.append(len(positions))
 
     def shared(self, same: Callable[[Place, Place], bool]) -> Iterator[tuple[int, list[Place]]]:
-        """How many images have a content that several identities hold, and where the first NAMED of them are.
+        """How many images have a content that several identities hold, and the places of the first NAMED of them.
 
         In order of packing. same: whether the files at two places are equal, which equal hashes do not prove.
         """

@@ -1,4 +1,4 @@
-"""Counts with names: how many things there are of each kind, the first of them by name, and how commands tell them."""
+"""Counts by kind, with the first few names of each, as logs and JSON reports show them."""
 from __future__ import annotations
 
 import collections
@@ -35,13 +35,13 @@ class NamedCounts(collections.Counter):
 
 @dataclass
 class NamedGroups:
-    """A number of things, and the first of them in groups of what belongs together."""
+    """A count of items, and the first of them in groups."""
 
     count: int = 0
     groups: list[list[str]] = field(default_factory=list)
 
     def add(self, count: int, names: list[str]) -> None:
-        """Count things; keep their names while there are few."""
+        """Count items; keep their names while there are few."""
         self.count += count
         if len(self.groups) < MOST_NAMES:
             self.groups.append(names)
@@ -52,13 +52,13 @@ class NamedGroups:
 
 
 def notes_as_dict(notes: Mapping[str, Sequence[str]]) -> dict[str, dict]:
-    """`count` and `first` names of each kind that there is."""
+    """`count` and the `first` names of each kind, for JSON."""
     return {kind: {"count": len(names), "first": list(names[:MOST_NAMES])} for kind, names in sorted(notes.items())
             if names}
 
 
 def warn_of(log: logging.Logger, what: str, names: Sequence[str], count: int, report: Path | None) -> None:
-    """Log the first names of a kind, a line each, and how many more there are, which the report has where there is
+    """Log the first names of a kind, a line each, and how many more there are; they are in the report where there is
     one."""
     for name in names[:MOST_LINES]:
         log.warning("%s: %s", what, name)

@@ -1,11 +1,11 @@
-"""Where MXNet's GPU wheel finds the CUDA 11 libraries that PyPI has, and which package brings one that is missing.
+"""Links the CUDA 11 libraries of PyPI's packages for MXNet's GPU wheel, and names the package of a missing one.
 
-The wheel names its libraries and looks for them in its own folder, so links there serve every `import mxnet` of the
-environment; LD_LIBRARY_PATH is not needed. `make venv GPU=cu117` makes them; after an installation by hand
+The wheel searches for its libraries in its own folder, so links there serve every `import mxnet` of the environment;
+LD_LIBRARY_PATH is not needed. `make venv GPU=cu117` makes them; after an installation by hand
 
     python -m common.cuda_libraries
 
-does. Nothing of this is needed for the CPU wheel.
+does. The CPU wheel needs none of this.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PACKAGES = {
     "libnvToolsExt": "nvidia-nvtx-cu11", "libcudnn": "nvidia-cudnn-cu11"}
 NEEDED = ("libcudart.so.11.0", "libcublas.so.11", "libcufft.so.10", "libcurand.so.10", "libcusolver.so.11",
           "libcusparse.so.11", "libnvrtc.so.11.2", "libnvToolsExt.so.1", "libnccl.so.2", "libcudnn.so.8")
-NOT_LINKED = re.compile(r"libOpenCL")  # the system's own is the one to find
+NOT_LINKED = re.compile(r"libOpenCL")  # the system's own has to be found
 
 
 def link(packages: Path) -> list[str]:
@@ -49,8 +49,8 @@ def missing(folder: Path) -> list[str]:
 
 
 def explain(message: str) -> str | None:
-    """What to do about the loader's `message`, in one sentence; None where it is not about a library of a GPU wheel."""
-    if re.search(r"undefined symbol: cu[A-Z]", message):  # those of the driver itself are named so
+    """How to fix the loader's error `message`, in one sentence; None where it is not about a library of a GPU wheel."""
+    if re.search(r"undefined symbol: cu[A-Z]", message):  # symbols of the driver itself have such names
         return f"NVIDIA's driver is too old for MXNet's GPU wheel ({message[-80:]}): install 450.80 or newer"
     found = re.search(r"(lib[\w-]+)\.so[\w.]*", message)
     if not found:
@@ -79,7 +79,7 @@ def _loads(path: str) -> bool:
 
 
 def main() -> int:
-    """Link, and say what is there; the exit status: 0 where nothing but the driver is missing, 1 else."""
+    """Make the links and print the state; exit status 0 where at most the driver is missing, else 1."""
     found = importlib.util.find_spec("mxnet")  # which does not import it
     if found is None or not found.submodule_search_locations:
         print("no mxnet in this environment; make venv GPU=cu117 makes one", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Which GPUs or CPU contexts to work on. Each GPU is tried before it is taken."""
+"""Which GPUs or CPU contexts to work on. Each GPU is tested before it is used."""
 from __future__ import annotations
 
 import ctypes
@@ -21,7 +21,7 @@ NO_KERNELS = ("MXNet has no machine code for this GPU: its wheels run on Maxwell
 def parse_devices(text: str | None) -> list[mx.Context]:
     """The contexts that `cpu:0,cpu:1` or `gpu:0,gpu:1` names; without text all GPUs that work, else the CPU.
 
-    `cpu` and `gpu` alone mean number 0. Several CPU contexts share the same cores: they are there to try what several
+    `cpu` and `gpu` alone mean number 0. Several CPU contexts share the same cores: they serve to try what several
     GPUs would do. A GPU works if it computes one small operator; where one does not, or there is none although MXNet's
     wheel is for GPUs, a warning says why. UserError, naming the device, where one that is named is not there, does not
     work, is named twice or is not a device.
@@ -71,14 +71,14 @@ def probe(device: mx.Context) -> str | None:
             _fuse(device)
         except mx.MXNetError as error:
             os.environ["MXNET_USE_FUSION"] = "0"
-            log.warning("%s:%d: fused operators cannot be compiled for it (%s): going on without, as with "
+            log.warning("%s:%d: fused operators cannot be compiled for it (%s): continuing without, as with "
                         "MXNET_USE_FUSION=0; NVRTC 11.8 and a driver of 520 or newer would compile them",
                         device.device_type, device.device_id, explain_fault(error))
     return None
 
 
 def explain_fault(error: Exception) -> str:
-    """What an error of MXNet's says about a device, in one line, and what to do where that is known."""
+    """A device error of MXNet's in one line, with a remedy where one is known."""
     lines = [line.strip() for line in str(error).split("Stack trace")[0].splitlines() if line.strip()]
     told = " ".join(lines)
     if "no kernel image" in told:
@@ -148,7 +148,8 @@ def _gpus_there(count: int) -> str:
 
 
 def _why_no_gpu() -> str:
-    """Asks the driver itself, since MXNet 1.9.1 reports none, an old one and no GPU alike: as no GPU."""
+    """Queries the driver directly, since MXNet 1.9.1 reports a missing driver, an old one and no GPU alike: as no
+    GPU."""
     try:
         driver, version = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
         answers = driver.cuDriverGetVersion(ctypes.byref(version)), driver.cuInit(0)

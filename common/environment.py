@@ -13,7 +13,7 @@ with contextlib.suppress(ImportError):  # before 3.8, which check_environment re
     from importlib import metadata
 
 MOST_TEMPORARY = 4  # MXNet's own number
-MAX_PIXELS = 1 << 26  # of one image; a few bytes can promise gigabytes of pixels
+MAX_PIXELS = 1 << 26  # of one image; a header of a few bytes can declare gigabytes of pixels
 INSTALL = "run `make venv`, or pip install --no-deps -r requirements.txt, and use that environment"
 PACKAGES = ("numpy", "protobuf", "mxboard", "gluoncv", "matplotlib", "tqdm")  # that every training imports
 
@@ -25,7 +25,7 @@ def check_environment() -> None:
     imports cv2 and mxnet, the two that load system libraries.
     """
     if os.environ.get("DMLC_ROLE") in ("scheduler", "server"):
-        raise UserError(f"DMLC_ROLE={os.environ['DMLC_ROLE']}: this command trains nothing over several machines, and "
+        raise UserError(f"DMLC_ROLE={os.environ['DMLC_ROLE']}: this command is not part of distributed training, and "
                         "MXNet would make it a server that unpickles what it is sent; unset the variable")
     if not (3, 8) <= sys.version_info[:2] <= (3, 11):
         raise UserError(f"Python {sys.version_info[0]}.{sys.version_info[1]} cannot run MXNet 1.9.1, "
@@ -58,9 +58,9 @@ def set_threads() -> None:
     keeps on CPUs, unless the user set it.
 
     Unset, MXNet's OpenMP may start a single thread, which is half the speed of two. Its threads sleep while they wait:
-    spinning gains nothing on a free machine and takes ten times as long on one whose cores do something else as well.
+    spinning gains nothing on an idle machine and takes ten times as long on one whose cores are also used otherwise.
     Temporary arrays are as large as the largest map, and all CPU devices share them: with one, no two devices would
-    compute at a time, which `inference.streams` needs; more than there are cores are in nobody's use. MXNet keeps 4.
+    compute at a time, which `inference.streams` needs; more than there are cores are of no use. MXNet keeps 4.
     """
     told = os.environ.get("OMP_NUM_THREADS", "1")
     if not re.fullmatch(r"\s*[1-9][0-9]{0,4}\s*(,\s*[1-9][0-9]{0,4}\s*)*", told):
@@ -79,14 +79,14 @@ def limit_images() -> None:
 
 
 def usable_cores() -> int:
-    """The number of cores this process may run on (its affinity, where the system tells)."""
+    """The number of cores this process may run on (its affinity, where the system reports it)."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def threads() -> int:
-    """OpenMP's threads, as OMP_NUM_THREADS says; the cores where that says nothing."""
+    """OpenMP's threads: OMP_NUM_THREADS, or the number of cores where it is not set."""
     told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return int(told) if re.fullmatch("[0-9]{1,9}", told) and int(told) else usable_cores()
 

@@ -10,15 +10,15 @@ from typing import Iterator
 class UserError(Exception):
     """Unusable arguments or data, found before any work is done: a command ends with exit status 2.
 
-    The message is one line that names the file or the setting, and the way out. Code below the commands names settings
-    in backquotes, which a command shows as its flags (`common.settings`).
+    The message is one line that names the file or the setting, and how to fix it. Code below the commands names
+    settings in backquotes, which a command shows as its flags (`common.settings`).
     """
 
     exit_status = 2
 
 
 class RunError(Exception):
-    """A failure of work that had begun: a command ends with exit status 1."""
+    """A failure at run time: a command ends with exit status 1."""
 
     exit_status = 1
 

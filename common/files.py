@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and nobody else's."""
+"""Atomic files: complete or absent, and never over another process's."""
 from __future__ import annotations
 
 import contextlib
@@ -18,7 +18,7 @@ from common.errors import UserError
 from common.writable import check_writable
 
 LONGEST = 100  # characters of a file's name in that of its temporary file
-NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)  # file systems that know none
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)  # of file systems without hard links
 OPEN_FILE = re.compile(r"/dev/(?:(stdin|stdout|stderr)|fd/(\d+))|/proc/(?:self|thread-self)/fd/(\d+)")
 STREAM = re.compile(r"/dev/(std(in|out|err)$|fd/)|/proc/[^/]+/fd/")  # of this process or of another
 STREAMS = ("stdin", "stdout", "stderr")
@@ -31,9 +31,9 @@ def atomic_path(path: PathLike, replace: bool = True, named: bool = True) -> Ite
 
     When the block raises, the temporary file is removed and what stood at `path` stays as it was. What is replaced
     keeps its permissions. replace: otherwise UserError where a file is there already, or is when the work is done.
-    named: the user gave this very path, so a link stays one and its target is written, and a device, a pipe or an open
+    named: the user gave this path, so a link stays a link and its target is written, and a device, a pipe or an open
     stream (/dev/stdout) is written into; else, as in a folder that others may write to, these are replaced themselves.
-    An OSError of writing names `path`, not the temporary file.
+    An OSError while writing names `path`, not the temporary file.
     """
     given, path = path, Path(path)
     if named and _is_stream(path):
@@ -54,7 +54,7 @@ def atomic_path(path: PathLike, replace: bool = True, named: bool = True) -> Ite
 
 @contextlib.contextmanager
 def _replacing(temporary: Path, path: Path, replace: bool) -> Iterator[None]:
-    """When the block is done, flush `temporary` to the disk and give it the name `path`; in any case it is gone."""
+    """When the block is done, flush `temporary` to the disk and give it the name `path`; in any case it is removed."""
     try:
         yield
         fsync(temporary)
@@ -114,7 +114,7 @@ def move_new(source: PathLike, target: PathLike) -> None:
 def write_atomic(path: PathLike, content: str | bytes, replace: bool = True, named: bool = True) -> None:
     """Write text (UTF-8) or bytes to `path` so that a reader never sees half of it; the rest as for atomic_path.
 
-    Bytes of file names that are no text become escapes, which JSON reads back as what they were.
+    Bytes of file names that are not valid UTF-8 become escapes, which JSON reads back unchanged.
     """
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     with atomic_path(path, replace, named) as temporary:
@@ -122,7 +122,7 @@ def write_atomic(path: PathLike, content: str | bytes, replace: bool = True, nam
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether `path` is something to write into: no regular file, or the name of an open one."""
+    """Whether `path` is written in place: not a regular file, or the name of an open stream."""
     try:
         mode = os.stat(path).st_mode
     except OSError:
@@ -132,7 +132,7 @@ def _is_stream(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _into_stream(path: Path) -> Iterator[Path]:
-    """Yield a temporary file elsewhere; on success its content is written to what is at `path`, behind what the stream
+    """Yield a temporary file elsewhere; on success its content is written to what is at `path`, after what the stream
     of that name was given before."""
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder) / "content"
@@ -144,7 +144,7 @@ def _into_stream(path: Path) -> Iterator[Path]:
 
 
 def _handle(path: Path) -> int:
-    """A descriptor to write to: of an open stream its own, whose position it shares, so that nothing is overwritten."""
+    """A descriptor to write to: an open stream's own, which shares its position, so that nothing is overwritten."""
     found = OPEN_FILE.fullmatch(os.path.abspath(path))
     if found is None:
         return os.open(path, os.O_WRONLY | os.O_APPEND)
@@ -165,7 +165,7 @@ def _mode(path: Path) -> int:
 
 @functools.lru_cache(maxsize=None)
 def new_mode() -> int:
-    """The permissions of a new file; asked for once, since the answer takes setting the mask of all threads."""
+    """The permissions of a new file; asked for once, since reading the umask means setting it for all threads."""
     mask = os.umask(0)
     os.umask(mask)
     return 0o666 & ~mask
@@ -187,7 +187,7 @@ def open_regular(path: PathLike) -> BufferedReader:
     cannot be opened.
     """
     handle = -1
-    if stat.S_ISREG(os.stat(path).st_mode):  # before it is opened, which some devices take for an order
+    if stat.S_ISREG(os.stat(path).st_mode):  # before it is opened, which on some devices has an effect
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if handle < 0 or not stat.S_ISREG(os.fstat(handle).st_mode):
         if handle >= 0:
@@ -197,7 +197,7 @@ def open_regular(path: PathLike) -> BufferedReader:
 
 
 def read_regular(path: PathLike, most: int) -> bytes:
-    """What is in the regular file `path`; ValueError where it is none or holds more than `most` bytes."""
+    """What is in the regular file `path`; ValueError where it is not one or holds more than `most` bytes."""
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > most:

@@ -1,4 +1,4 @@
-"""Folders that are complete or not there, and sets of files that are switched together; nobody's files are lost."""
+"""Atomic folders: complete or absent; and sets of files that are replaced together. No other files are lost."""
 from __future__ import annotations
 
 import contextlib
@@ -18,16 +18,16 @@ from common.files import PathLike, fsync, move_new
 from common.signals import undisturbed
 from common.writable import check_writable
 
-HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # locks of other machines may not be seen from here
+HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # locks of other machines may not be visible here
 LEFTOVER = re.compile(rf"[0-9]+|{HOST}-[0-9]+-[0-9a-f]+")
 
 
 @contextlib.contextmanager
 def work_folder(parent: Path, name: str) -> Iterator[Path]:
-    """Yield a hidden new folder in `parent` for what will be called `name`; in the end remove what is left of it.
+    """Yield a hidden new folder in `parent` for what will be called `name`; remove what is left of it afterwards.
 
-    `parent` is made where it is not there, and removed again where it stays empty. What processes that were killed on
-    this machine left behind for the same name is removed first.
+    `parent` is made where it is not there, and removed again where it stays empty. Leftovers of processes that were
+    killed on this machine, for the same name, are removed first.
     """
     folder = parent / f".{name}.{HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
     made = _make_folders(parent)
@@ -64,7 +64,7 @@ def check_free(out: PathLike, overwrite: bool, mark: str, begins: str = "") -> N
         check_writable(out, folder=True)
         return
     if not out.is_dir():
-        raise UserError(f"{out}: is a file, no folder; OUT is a folder to write to")
+        raise UserError(f"{out}: is a file, not a folder; OUT is a folder to write to")
     if not any(out.iterdir()):
         return
     if not overwrite:
@@ -86,7 +86,7 @@ def new_folder(out: PathLike, overwrite: bool = False, mark: str = "", begins: s
     """Yield a folder beside `out`, and when the block is done flush it to the disk and put it in out's place.
 
     RunError, in one line, where writing fails. What stood at `out` is untouched then, and after any other exception.
-    `check_free` before and after the work: UserError where anything has come to be there, or was changed, meanwhile.
+    `check_free` before and after the work: UserError where anything was created or changed there meanwhile.
     """
     check_free(out, overwrite, mark, begins)
     place = Path(os.path.realpath(out))
@@ -131,7 +131,7 @@ def _fingerprint(folder: Path) -> int:
 
 
 def check_none_of(out: Path, names: Sequence[str], overwrite: bool) -> None:
-    """UserError where `out` is no folder, or, unless they may be replaced, holds one of the files `names`."""
+    """UserError where `out` is not a folder, or, unless they may be replaced, holds one of the files `names`."""
     if os.path.lexists(out) and not out.is_dir():
         raise UserError(f"{out}: is not a folder; OUT is a folder to write to")
     check_writable(out / names[0] if os.path.exists(out) else out, folder=True)
@@ -165,7 +165,7 @@ def staged_files(out: Path, names: Sequence[str], overwrite: bool = False) -> It
 
 def _switch(folder: Path, out: Path, names: Sequence[str], overwrite: bool = False) -> None:
     if not out.exists():
-        with contextlib.suppress(OSError):  # it is there now
+        with contextlib.suppress(OSError):  # it has been created meanwhile
             os.rename(folder, out)
             fsync(out.parent)
             return
@@ -196,7 +196,7 @@ def _make_folders(folder: Path) -> list[Path]:
 
 
 def _lock(folder: Path) -> int | None:
-    """An open handle with a lock, which ends with this process in whatever way; None where there is none to be had."""
+    """An open handle with a lock, released however this process ends; None where there is no lock to get."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -207,7 +207,7 @@ def _lock(folder: Path) -> int | None:
 
 
 def _remove_leftovers(parent: Path, name: str) -> None:
-    """Work folders of processes that are no more: nobody holds their lock."""
+    """Work folders of processes that have ended: their lock is free."""
     start, end = f".{name}.", ".tmp"
     for found in os.listdir(parent):
         if found.startswith(start) and found.endswith(end) and LEFTOVER.fullmatch(found[len(start):-len(end)]):

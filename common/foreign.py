@@ -1,4 +1,4 @@
-"""How text from elsewhere is shown: names of files, parameters and sets, contents of a state, what a library says.
+"""Escapes untrusted text for display: names of files, parameters and sets, contents of a state, messages of libraries.
 
 Control characters move the cursor, colour or clear a terminal, and forge lines of a log; characters that turn the
 direction of writing make one name look like another. They are shown as escapes, like \\x1b.
@@ -12,21 +12,21 @@ from typing import Any, TextIO
 
 CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
 LINE = re.compile(f"[\t\n{CONTROLS}\ud800-\udfff]")
-TEXT = re.compile(f"[{CONTROLS}]")  # surrogates, which are bytes that are no text, are the stream's
+TEXT = re.compile(f"[{CONTROLS}]")  # surrogates (bytes that are not valid text) are left to the stream
 
 
 def shown(text: object) -> str:
-    """`text` in one line, as it may go to a terminal or a log."""
+    """`text` in one line, safe for a terminal or a log."""
     return LINE.sub(_escape, str(text))
 
 
 def shown_lines(text: str) -> str:
-    """The same for text of ours of several lines, which may hold foreign names."""
+    """The same for our own text of several lines, which may contain untrusted names."""
     return TEXT.sub(_escape, text)
 
 
 class ShownFormatter(logging.Formatter):
-    """Shows what a message was given in one line."""
+    """Formats a log message in one escaped line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, with a traceback behind it where there is one."""
@@ -34,7 +34,7 @@ class ShownFormatter(logging.Formatter):
 
 
 class ShownStream:
-    """A text stream that shows what is written to it; all else is the stream's own."""
+    """A text stream that escapes what is written to it; all else is delegated to the stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -67,6 +67,6 @@ def _with_shown(record: logging.LogRecord) -> logging.LogRecord:
 
 def _escape(match: re.Match) -> str:
     code = ord(match[0])
-    if 0xDC80 <= code <= 0xDCFF:  # a byte of a path that is no text
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a path that is not valid UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return match[0].encode("unicode_escape").decode("ascii")

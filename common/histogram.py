@@ -1,4 +1,4 @@
-"""How many images the identities of a set have: bins for a terminal, and a picture."""
+"""Histogram of the images per identity: text for a terminal, and a plot."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -53,7 +53,7 @@ def text_bars(table: Sequence[Bin]) -> list[str]:
 
 
 def draw(sets: Sequence[tuple[str, np.ndarray]], path: Path, replace: bool = True) -> None:
-    """Write a picture: for each (title, images of each identity) the histogram, and the identities by rank.
+    """Write a plot: for each (title, images of each identity) the histogram, and the identities by rank.
 
     Axes are logarithmic where the numbers span orders of magnitude. OSError where it cannot be written.
     """

@@ -1,6 +1,6 @@
 """MATLAB's data files, read in a process of its own: SciPy's reader crashes on some damaged ones.
 
-`python -m common.matlab FILE NAME` prints a variable as JSON, or why it cannot be had. Nothing in such a file is
+`python -m common.matlab FILE NAME` prints a variable as JSON, or why it cannot be read. Nothing in such a file is
 executed.
 """
 from __future__ import annotations
@@ -19,7 +19,7 @@ from common.errors import UserError
 from common.files import PathLike, read_regular
 
 LARGEST = 1 << 26  # bytes
-MEMORY = 2 << 30  # bytes that the process may ask for
+MEMORY = 2 << 30  # bytes that the process may allocate
 SECONDS = 120
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -50,7 +50,7 @@ def parse(path: PathLike, name: str) -> Any:
         content = loadmat(path, variable_names=[name])
     except NotImplementedError:
         raise ValueError("is a MATLAB 7.3 file; save it in MATLAB with -v7") from None
-    except Exception as error:  # whatever a damaged file makes of the reader
+    except Exception as error:  # whatever a damaged file raises in the reader
         raise ValueError(f"is not a MATLAB file ({' '.join(str(error).split())[:100]})") from None
     if name not in content:
         raise ValueError(f"has no {name}")
@@ -66,12 +66,12 @@ def _plain(value: Any) -> Any:
         return {name: _plain(value[name]) for name in value.dtype.names}
     if isinstance(value, np.generic):
         return value.item()
-    return value if isinstance(value, str) else None  # None: an object of MATLAB's that is no data
+    return value if isinstance(value, str) else None  # None: a MATLAB object that is not data
 
 
 def main(argv: list[str]) -> None:
-    """Print a variable of a file, or what is wrong with it, as JSON."""
-    with contextlib.suppress(ImportError, OSError, ValueError):  # systems that know no such limit
+    """Print a variable of a file, or the error, as JSON."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # systems without such a limit
         import resource
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:

@@ -1,7 +1,7 @@
-"""What the project uses of MXNet 1.9.1 that MXNet does not promise: private names, C functions, texts that are parsed.
+"""MXNet 1.9.1's private parts that the project relies on: private names, C functions, messages that are parsed.
 
-All of it stands here, so that another version of MXNet is tried by the tests of one file. (`symbols` imports nothing of
-the project; it uses `Symbol.handle` alone, to know whether two symbols are one object.)
+All of it is here, so that another version of MXNet can be tried with the tests of one file. (`symbols` imports nothing
+of the project; it uses `Symbol.handle` alone, to know whether two symbols are one object.)
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def set_rows(array: mx.nd.NDArray, values: mx.nd.NDArray, rows: mx.nd.NDArray) -
 
 
 def mark_gradients_new(arrays: Iterable[mx.nd.NDArray]) -> None:
-    """Tell a Trainer that gradients were computed which autograd does not know of."""
+    """Mark gradients as fresh for a Trainer where they were not computed by autograd."""
     for array in arrays:
         array._fresh_grad = True
 
@@ -40,14 +40,14 @@ def mark_gradients_new(arrays: Iterable[mx.nd.NDArray]) -> None:
 # gluon.Trainer
 
 def begin_training(trainer: gluon.Trainer) -> None:
-    """Do now what a trainer leaves to its first step, where it overwrites the running statistics of all devices but
-    the first."""
+    """Initialise now what a trainer leaves to its first step, where it overwrites the running statistics of all devices
+    but the first."""
     trainer._init_kvstore()
     trainer._init_params()
 
 
 def trained_parameters(trainer: gluon.Trainer) -> list[gluon.Parameter]:
-    """The parameters that a trainer moves."""
+    """The parameters that a trainer updates."""
     return [parameter for parameter in trainer._params if parameter.grad_req != "null"]
 
 
@@ -58,10 +58,10 @@ def momentum_arrays(trainer: gluon.Trainer) -> dict[str, mx.nd.NDArray]:
 
 
 def set_momentum(trainer: gluon.Trainer, arrays: Arrays, devices: Sequence[mx.Context]) -> None:
-    """Put back what `momentum_arrays` gave, on every device.
+    """Restore what `momentum_arrays` returned, on every device.
 
     The arrays go into the updaters by name instead of through Trainer.load_states, which unpickles: a run folder is
-    something people hand to each other.
+    shared between users.
     """
     for updater, device in zip(trainer._updaters, devices):
         for index, name in _names(trainer).items():
@@ -77,7 +77,7 @@ def _names(trainer: gluon.Trainer) -> dict[int, str]:
 # Executors
 
 def allotted_megabytes(executor: mx.executor.Executor) -> int:
-    """What MXNet's memory planner allots to the maps of a bound graph, in whole megabytes."""
+    """What MXNet's memory planner allocates for the maps of a bound graph, in whole megabytes."""
     return int(re.findall(r"Total (\d+) MB allocated", executor.debug_str())[0])
 
 
@@ -88,13 +88,13 @@ class _Device(ctypes.Structure):
 
 
 _IN_WORKER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
-_kept: dict[int, object] = {}  # by width, what a worker calls, which must live as long as that may be
+_kept: dict[int, object] = {}  # by width, the callback of a worker, kept alive for as long as it may be called
 
 
 def set_worker_threads(device: mx.Context, width: int) -> None:
     """Queue, before what follows on `device`, that its worker is to use `width` OpenMP threads.
 
-    Needed again after a fork of this process, which ends all workers and begins new ones.
+    Needed again after a fork of this process, which ends all workers and starts new ones.
     """
     def in_worker(_context: int, caller: int) -> None:
         if threading.get_ident() != caller:  # MXNet's NaiveEngine has no workers
@@ -119,7 +119,7 @@ def silent_nodes(store: mx.kv.KVStore, group: int, seconds: int) -> int:
 
 
 def leave_alone(store: mx.kv.KVStore) -> None:
-    """Let this process end without waiting for the other workers to end as well."""
+    """Let this process exit without waiting for the other workers to exit as well."""
     check_call(_LIB.MXKVStoreSetBarrierBeforeExit(store.handle, ctypes.c_int(0)))
 
 

@@ -1,5 +1,5 @@
-"""Files that a list names otherwise than the disk does: in another Unicode form or encoding, with another ending's
-case, or as Windows writes paths."""
+"""Files whose names in a list differ from those on the disk: in Unicode form or encoding, in the extension's case, or
+as Windows writes paths."""
 from __future__ import annotations
 
 import os
@@ -12,7 +12,7 @@ DRIVE = re.compile(r"^(?:[A-Za-z]:|\\\\[^\\]+\\[^\\]+)?[\\/]*")
 
 
 def as_text(name: str) -> str:
-    """A name whose bytes are no UTF-8 (surrogates, in Python) read as Windows' code page 1252, as lists are written
+    """A name whose bytes are not UTF-8 (surrogates, in Python) read as Windows' code page 1252, as lists are written
     there; every other name as it is."""
     if name.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in name):
         return name

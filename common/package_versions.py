@@ -1,4 +1,4 @@
-"""Which versions of Python and of packages a result was made with."""
+"""Versions of Python and of packages, recorded with a result."""
 from __future__ import annotations
 
 import platform
@@ -14,7 +14,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            continue  # a GPU wheel has another name; mxnet's own module tells its version
+            continue  # a GPU wheel has another name; the mxnet module has the version
     if "mxnet" in packages and "mxnet" not in found:
         import mxnet
         found["mxnet"] = mxnet.__version__

@@ -1,4 +1,4 @@
-"""What the globals of strings' and numpy arrays' pickles stand for, as data: no numpy object is made here."""
+"""Pickled strings and numpy arrays as plain data: no numpy object is constructed here."""
 from __future__ import annotations
 
 import re
@@ -13,7 +13,7 @@ for _core in ("numpy.core", "numpy._core"):  # numpy 1, numpy 2
                     f"{_core}.numeric._frombuffer": FROMBUFFER})
 LONGEST_CODE = 20  # characters of a dtype's code or an encoding's name
 MOST_AXES = 32  # numpy's own limit
-WHOLE = re.compile(r"[|<>=]?(b1|[iu][1248])")  # dtypes of truth values and whole numbers
+WHOLE = re.compile(r"[|<>=]?(b1|[iu][1248])")  # dtypes of booleans and integers
 
 
 class Refused(ValueError):
@@ -26,7 +26,7 @@ class Refused(ValueError):
 
 
 class Global(NamedTuple):
-    """A known global, by its kind; stands for itself and cannot be called."""
+    """A known global, by its kind; a placeholder that cannot be called."""
 
     kind: int
 
@@ -54,7 +54,7 @@ def text_of(value: Any) -> str:
 
 
 def fill(array: Array, data: Any, dtype: Any, shape: Any) -> Array:
-    """Put in what a pickle says the array holds; ValueError or TypeError where the parts do not agree."""
+    """Set the state that a pickle gives the array; ValueError or TypeError where the parts do not agree."""
     if type(dtype) is not Dtype or type(data) is not bytes or type(shape) is not tuple or len(shape) > MOST_AXES:
         raise TypeError
     size = 1
@@ -91,7 +91,7 @@ def _dtype(code: Any, align: Any, copy: Any) -> Dtype:
 
 
 def whole_numbers(array: Array) -> list[int | None]:
-    """The values of an array: 0, 1, or None for any other. Either byte order, which 0 and 1 tell themselves."""
+    """The values of an array: 0, 1, or None for any other. Either byte order, which is recognised by the 0 and 1."""
     size = int(array.dtype[1:])
     ones = (b"\1" + bytes(size - 1), bytes(size - 1) + b"\1")
     parts = (array.data[at:at + size] for at in range(0, len(array.data), size))

@@ -1,4 +1,4 @@
-"""The progress bar of long work: on stderr, with the time left, and out of the way where nobody watches."""
+"""Progress bars of long work: on stderr, with the time left; plain lines where stderr is not a terminal."""
 from __future__ import annotations
 
 import sys
@@ -20,7 +20,7 @@ def progress(items: Iterable[Item], total: int, what: str, unit: str = "images")
 
 
 def meter(total: int, what: str, unit: str) -> tqdm:
-    """The same bar for work that is no row of items: a context, whose `update(n)` tells that n more are done."""
+    """The same bar for work that is not a sequence of items: a context whose `update(n)` adds n."""
     return tqdm(total=total, desc=shown(what), unit=unit, unit_scale=True, **_manner())
 
 

@@ -1,4 +1,4 @@
-"""Keeping what C++ libraries say of no account from the user's screen."""
+"""Suppresses irrelevant output of C++ libraries."""
 from __future__ import annotations
 
 import contextlib
@@ -9,15 +9,15 @@ from typing import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Inside the block nothing that the process writes to stderr arrives, by whatever library; errors are raised still.
+    """Inside the block the process's stderr is discarded, whichever library writes to it; errors are still raised.
 
-    It holds for all threads, so only short calls belong inside.
+    It affects all threads, so only short calls belong inside.
     """
     with contextlib.suppress(AttributeError, ValueError):  # no stderr, or a closed one
         sys.stderr.flush()
     try:
         kept = os.dup(2)
-    except OSError:  # closed: nothing would arrive
+    except OSError:  # closed: nothing would be shown
         yield
         return
     try:
@@ -31,9 +31,9 @@ def quiet() -> Iterator[None]:
 
 
 def silence_libraries() -> None:
-    """From now on what C and C++ libraries write to stderr goes nowhere; Python's own stderr is as before.
+    """From now on what C and C++ libraries write to stderr is discarded; Python's own stderr is unchanged.
 
-    For commands: decoders complain of damaged files there, of which the commands tell themselves.
+    For commands: decoders write about damaged files there, which the commands report themselves.
     """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:

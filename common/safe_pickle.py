@@ -1,8 +1,8 @@
-"""Reads the few pickles a verification set may be, as data: nothing a pickle names is imported, called or built.
+"""Reads the pickle of a verification set as data: nothing that it names is imported, called or constructed.
 
 An interpreter of the harmless opcodes of protocols 0 to 5. The globals that strings and numpy arrays need are known by
-name and stand for data here; any other one, and any other opcode, ends the reading. Work and memory stay within a
-fixed multiple of the file's size whatever the file claims.
+name and map to data here; any other one, and any other opcode, is an error. Work and memory stay within a fixed
+multiple of the file's size whatever the file claims.
 """
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Reader:
         self.data, self.at = data, 0
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        # An honest file needs some 30 opcodes an image of kilobytes; each opcode may make a small object.
+        # A regular file needs some 30 opcodes per image of kilobytes; each opcode may make a small object.
         self.steps = 100_000 + len(data) // 16
         # Bytes made from a text that the file holds once could be asked for again and again.
         self.copies = len(data)
@@ -66,10 +66,10 @@ class _Reader:
             raise
         except IndexError:
             if at >= len(self.data):
-                self._refuse(at, f"is cut off: its pickle goes on past the file's {len(self.data)} bytes")
-            self._refuse(at, f"is damaged: its pickle makes no sense at byte {at}")
+                self._refuse(at, f"is truncated: its pickle continues past the file's {len(self.data)} bytes")
+            self._refuse(at, f"is damaged: its pickle is invalid at byte {at}")
         except (KeyError, ValueError, TypeError, AttributeError, struct.error):
-            self._refuse(at, f"is damaged: its pickle makes no sense at byte {at}")
+            self._refuse(at, f"is damaged: its pickle is invalid at byte {at}")
         self._refuse(at, f"is refused: more than {self.steps} pickle operations for {len(self.data)} bytes")
 
     @staticmethod
@@ -81,7 +81,7 @@ class _Reader:
     def take(self, count: int) -> bytes:
         end = self.at + count
         if count < 0 or end > len(self.data):
-            raise Refused(f"is cut off: its pickle goes on past the file's {len(self.data)} bytes")
+            raise Refused(f"is truncated: its pickle continues past the file's {len(self.data)} bytes")
         piece = self.data[self.at:end]
         self.at = end
         return piece

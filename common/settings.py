@@ -1,6 +1,6 @@
 """Library code names its own settings, in backquotes, as `lr_steps`; a command shows them as its user types them.
 
-So a message reads as well in a notebook, and the flags stay the command's own.
+So a message suits a notebook too, and library code does not know the flags.
 
     >>> as_flags("`lr_steps` 5,3: must rise", {"lr_steps"})
     '--lr-steps 5,3: must rise'
@@ -23,7 +23,7 @@ def as_flags(text: str, names: Collection[str]) -> str:
 
 
 def flag_name(name: str) -> str:
-    """`lr_steps` as a person types it: `--lr-steps`."""
+    """`lr_steps` as it is typed: `--lr-steps`."""
     return "--" + name.replace("_", "-")
 
 

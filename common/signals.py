@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: a command ends as by Ctrl-C; a training finishes its step and saves, first."""
+"""Ctrl-C, SIGTERM and SIGHUP: all end a command as Ctrl-C does; a training first finishes its step and saves."""
 from __future__ import annotations
 
 import contextlib
@@ -14,9 +14,9 @@ Handler = Union[Callable[[int, Any], Any], int, None]
 
 @contextlib.contextmanager
 def handled(handler: Handler, numbers: Collection[signal.Signals] = STOPS) -> Iterator[None]:
-    """Inside the block `handler` takes these signals, but for a SIGHUP that is ignored, as under nohup.
+    """Inside the block `handler` handles these signals, except a SIGHUP that is ignored, as under nohup.
 
-    The handlers that were there come back after it. Nothing changes in threads other than the main one.
+    The previous handlers are restored afterwards. It has no effect in threads other than the main one.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -34,13 +34,14 @@ def handled(handler: Handler, numbers: Collection[signal.Signals] = STOPS) -> It
 
 
 def stoppable() -> contextlib.AbstractContextManager[None]:
-    """Inside the block SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does, so that what is half made goes."""
+    """Inside the block SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does, so that partial output is
+    removed."""
     return handled(_interrupt, (signal.SIGTERM, signal.SIGHUP))
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Inside the block signals that stop a process wait until it ends."""
+    """Inside the block signals that stop a process are deferred until its end."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield
@@ -53,7 +54,7 @@ class Stopped(Exception):
 
 
 class Signals:
-    """Takes the signals that end a process while it is entered: the first may ask for an orderly end.
+    """Handles the signals that end a process while it is entered: the first may request an orderly end.
 
     asked: one of them came. Until `orderly` is called (a run that is starting has nothing to save) the first one raises
     KeyboardInterrupt, and so does the second in any case.
@@ -70,10 +71,10 @@ class Signals:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Work that may be given up when a signal comes: it then raises Stopped."""
+        """Work that may be abandoned when a signal comes: it then raises Stopped."""
         self._interruptible = True
         try:
-            if self.asked:  # it came just before
+            if self.asked:  # the signal came just before
                 raise Stopped
             yield
         finally:

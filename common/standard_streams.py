@@ -1,4 +1,4 @@
-"""Standard streams as a command needs them, whatever it was started with."""
+"""Makes the standard streams usable, however the command was started."""
 from __future__ import annotations
 
 import contextlib
@@ -13,9 +13,9 @@ STDOUT = re.compile(r"/dev/(?:stdout|fd/1)|/proc/(?:self|thread-self)/fd/1")
 
 
 def mend_streams() -> None:
-    """Open what was closed, so that no file of ours takes its number; what a stream cannot encode gets backslashes.
+    """Open closed ones, so that no file gets their descriptors; what a stream cannot encode is backslash-escaped.
 
-    Libraries write to descriptor 2 whatever lies behind it, and a path may have bytes that are no text.
+    Libraries write to descriptor 2 whatever lies behind it, and a path may have bytes that are not valid text.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:

@@ -1,4 +1,4 @@
-"""Tables in text, whoever wrote them: any separator, quotes, byte order marks, names of columns in any spelling."""
+"""Reads text tables of any origin: any separator, quotes, byte order marks, column names in any spelling."""
 from __future__ import annotations
 
 import csv
@@ -45,10 +45,10 @@ def read_table(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | N
     """The rows of a table whose first line names its columns.
 
     columns: what is asked for, and the other names it goes by; names are compared in small letters, a blank or a dash
-    like an underscore. Columns that nobody asked for are passed over, and so are empty rows. unnamed: given the fields
-    of a first line that names nothing, it returns the columns in their order where that line can only be a row, else
-    None. UserError with `form` for a first line that is neither, or that lacks one of the columns `required`; for a row
-    of another length than the first line, which is passed over where `ragged`. exact: fields keep blanks around them.
+    like an underscore. Other columns are ignored, and so are empty rows. unnamed: given the fields of a first line that
+    names nothing, it returns the columns in their order where that line can only be a row, else None. UserError with
+    `form` for a first line that is neither, or that lacks one of the columns `required`; for a row of another length
+    than the first line, which is ignored where `ragged`. exact: fields keep blanks around them.
     """
     lines = read_lines(path, "table", blank=True)
     layout = _layout(path, lines, columns, form, unnamed)
@@ -83,7 +83,7 @@ def read_rows(path: PathLike, what: str, form: str, split: Callable[[str], Seque
     """(`FILE: line N`, the values) of every line of a list without a first line that names its columns.
 
     split: a line to its fields, one for each of `types`, which make values of them or raise ValueError. UserError with
-    `form` for a line that is none.
+    `form` for a line that is not valid.
     """
     for number, line in read_lines(path, what):
         fields = list(map(str.strip, split(line)))

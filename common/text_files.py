@@ -1,4 +1,4 @@
-"""Lines of text files as people have them: with a byte order mark or without, UTF-8 or UTF-16, any line ends."""
+"""Lines of text files of any origin: with a byte order mark or without, UTF-8 or UTF-16, any line ends."""
 from __future__ import annotations
 
 import contextlib
@@ -18,8 +18,8 @@ MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", 
 def open_text(path: PathLike) -> Iterator[IO[str]]:
     """The file as text, every line end as a newline; UserError where it cannot be read or is not a regular file.
 
-    UTF-8 unless a byte order mark, or the zero bytes of the first two letters, tell UTF-16. Bytes that are no UTF-8
-    are kept as surrogates, so that names of files come back as they are.
+    UTF-8 unless a byte order mark, or the zero bytes of the first two letters, show UTF-16. Bytes that are not UTF-8
+    are kept as surrogates, so that file names are unchanged.
     """
     try:
         with open(path, "rb", 1 << 20, opener=_regular) as raw:
@@ -34,7 +34,7 @@ def open_text(path: PathLike) -> Iterator[IO[str]]:
 
 
 def _encoding(head: bytes) -> str:
-    """By the first four bytes of a file."""
+    """The encoding, by the first four bytes of a file."""
     encoding = next((name for mark, name in MARKS if head.startswith(mark)), "utf-8")
     if encoding == "utf-8" and len(head) == 4 and head.count(b"\0") == 2:
         encoding = "utf-16-le" if head[1::2] == b"\0\0" else "utf-16-be" if head[::2] == b"\0\0" else encoding
@@ -42,7 +42,7 @@ def _encoding(head: bytes) -> str:
 
 
 def decode_text(content: bytes) -> str:
-    """The text of a whole file, in the encodings of `open_text`; ValueError for bytes that are none of them."""
+    """The text of a whole file, in the encodings of `open_text`; ValueError for any other bytes."""
     return content.decode(_encoding(content[:4]))
 
 
@@ -66,5 +66,5 @@ def _regular(path: PathLike, flags: int) -> int:
     handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer must not hang
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(0, "no regular file")
+        raise OSError(0, "not a regular file")
     return handle

@@ -1,9 +1,9 @@
-"""Which of many things belong together, from pairs of them (disjoint sets)."""
+"""Union-find: disjoint sets built from pairs."""
 from __future__ import annotations
 
 
 class UnionFind:
-    """The numbers 0 to count - 1, each in a group of its own until joined; a group is named by its smallest number."""
+    """The numbers 0 to count - 1, at first each its own group; a group is represented by its smallest number."""
 
     def __init__(self, count: int) -> None:
         self._parent = list(range(count))
@@ -18,7 +18,7 @@ class UnionFind:
         return root
 
     def union(self, one: int, other: int) -> None:
-        """Make the groups of both one."""
+        """Merge the groups of both."""
         one, other = sorted((self.find(one), self.find(other)))
         self._parent[other] = one
 

@@ -1,6 +1,6 @@
-"""A process that works on tasks one after another and ends with whoever started it; arrays come back in shared memory.
+"""A worker process: it runs tasks in order and ends with its parent; arrays are returned in shared memory.
 
-What the arrays of a result hold lies in memory that both processes share: through a pipe it would be copied twice more.
+The data of a result's arrays is in memory that both processes share: through a pipe it would be copied twice more.
 """
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from typing import Any, Callable, Generic, Protocol, TypeVar
 
 from common.errors import RunError
 
-AHEAD = 3  # tasks that a worker has been given and not yet been asked for
+AHEAD = 3  # tasks that a worker has been sent and whose results were not yet requested
 PRELOAD = ["cv2", "numpy"]  # by the one process that all workers are forked from
 SLOT = 1 << 21  # bytes of a result's arrays; those of a larger one go through the pipe
-LINE = 64  # bytes between which arrays begin
+LINE = 64  # alignment of the arrays, in bytes
 Result = TypeVar("Result")
 
 
@@ -36,10 +36,10 @@ class SentHandle(Protocol):
 
 
 class Slots:
-    """One end of the way: a pipe, and a file that both ends map; result i lies in slot i mod `slots`.
+    """One end of the channel: a pipe, and a file that both ends map; result i is in slot i mod `slots`.
 
-    A slot is free again when as many results as there are slots were asked for behind it: the sender must not be
-    further ahead. Pickled while a process is started, it is the same file there.
+    A slot is free again once `slots` later results were requested: the sender must not be further ahead. Pickled while
+    a process is started, it is the same file there.
     """
 
     def __init__(self, pipe: Connection, handle: int, slots: int) -> None:
@@ -50,7 +50,7 @@ class Slots:
         return _far_end, (self._pipe, DupFd(self._file.fileno()), self._slots)
 
     def close(self) -> None:
-        """Close pipe and file; the memory stays while an array lies in it."""
+        """Close pipe and file; the memory stays mapped while an array uses it."""
         self._pipe.close()
         self._file.close()
 
@@ -60,7 +60,7 @@ class Slots:
         return self._memory[first:first + SLOT]
 
     def send(self, value: object) -> None:
-        """Pickle, with the contents of arrays as they are in the slot or behind the pickle."""
+        """Send as a pickle, with the arrays' contents in the slot or after the pickle."""
         buffers: list[pickle.PickleBuffer] = []
         pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
         views = [buffer.raw() for buffer in buffers]
@@ -93,7 +93,7 @@ class Slots:
 
 
 def both_ends(context: BaseContext, slots: int) -> tuple[Slots, Slots]:
-    """(receiving, sending) ends of a new way, for so many results at a time; in memory where such files can be."""
+    """(receiving, sending) ends of a new channel, for `slots` results at a time; in memory where possible."""
     receiver, sender = context.Pipe(duplex=False)
     if hasattr(os, "memfd_create"):
         handle = os.memfd_create("results")
@@ -109,7 +109,7 @@ def _far_end(pipe: Connection, handle: SentHandle, slots: int) -> Slots:
 
 
 def _places(sizes: list[int]) -> list[int]:
-    """Where each array begins in a slot, and where the last ends."""
+    """The offset of each array in a slot, and the end of the last."""
     places = [0]
     for size in sizes:
         places.append(places[-1] + -(-size // LINE) * LINE)
@@ -124,8 +124,8 @@ class Death(Exception):
         super().__init__(f"was killed by signal {self.signal}" if self.signal else f"ended with status {status}")
 
     def error(self) -> RunError:
-        """What ends the work."""
-        return RunError(f"a worker process {self}, perhaps for want of memory; fewer `workers` need less")
+        """The error to raise."""
+        return RunError(f"a worker process {self}, perhaps out of memory; fewer `workers` need less")
 
 
 class Worker(Generic[Result]):
@@ -158,11 +158,11 @@ class Worker(Generic[Result]):
 
     def give(self, task: object) -> None:
         self.given.append(task)
-        with contextlib.suppress(OSError):  # the pipe is broken: `result` tells
+        with contextlib.suppress(OSError):  # the pipe is broken: `result` reports it
             self._tasks.send(task)
 
     def result(self) -> Result:
-        """That of the first of its tasks; Death where the process is no more."""
+        """The result of the first of its tasks; Death where the process has ended."""
         try:
             value, error = self._results.receive()
         except (EOFError, OSError):
@@ -183,7 +183,7 @@ class Worker(Generic[Result]):
 
 
 def _work(function: Callable, tasks: Connection, results: Slots) -> None:
-    """A worker's life: tasks in, results out, until the pipe closes, from whichever side."""
+    """A worker's main loop: tasks in, results out, until either side closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     import cv2
@@ -198,7 +198,7 @@ def _work(function: Callable, tasks: Connection, results: Slots) -> None:
 
 
 def _receive(tasks: Connection, given: queue.SimpleQueue) -> None:
-    """Empty the pipe at once, so that the parent never waits to hand a task over; end with the parent."""
+    """Drain the pipe, so that the parent never blocks on sending a task; end with the parent."""
     try:
         while True:
             given.put(tasks.recv())

@@ -1,7 +1,7 @@
-"""One pool of workers: many items in order and in bounded memory, by threads or by processes.
+"""Pool of workers: an ordered map in bounded memory, by threads or by processes.
 
-Threads do where the work is a decoder's, which holds no lock of Python's, and take any function. Processes pay where it
-is mostly Python's, and outlive a decoder that crashes.
+Threads suffice where the work is decoding, which releases the GIL, and take any function. Processes pay off where it is
+mostly Python, and survive a decoder that crashes.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
     """Yield function(item) in the order of `items`, computed by `workers` threads a few chunks ahead.
 
     chunk: items that a thread takes at a time.
-    An exception of `function` is raised at its item's turn, whatever the number of workers.
+    An exception of `function` is raised at its item's position, whatever the number of workers.
     """
     if workers <= 1:
         yield from map(function, items)
@@ -55,7 +55,7 @@ def _apply(function: Callable[[Item], Result], chunk: list[Item]) -> tuple[list[
     for item in chunk:
         try:
             results.append(function(item))
-        except Exception as error:  # handed over, so that results before it come out first
+        except Exception as error:  # passed on, so that results before it come out first
             return results, error
     return results, None
 
@@ -65,12 +65,12 @@ def process_map(function: Callable[[Task], Result], tasks: Iterable[Task], worke
     """Yield function(task) in the order of `tasks`; `function`, tasks and results must pickle.
 
     Task i goes to worker i mod `workers`, so the order needs no bookkeeping, and each worker is AHEAD tasks ahead at
-    most. What the arrays of a result hold is there until the next result is asked for. An exception of `function` is
-    raised at its task's turn. RunError where a worker dies. When the generator is closed, or this process ends in
-    whatever way, the workers end at once.
+    most. The arrays of a result are valid until the next result is requested. An exception of `function` is raised at
+    its task's position. RunError where a worker dies. When the generator is closed, or this process ends in any way,
+    the workers end at once.
 
     find_crashes: tasks are lists; one that crashes its worker is done again, with None in place of each item that
-    crashes a process when it is the only one of its task. RunError where a crash that no item explains comes twice.
+    crashes a process when it is the only one of its task. RunError where an unexplained crash occurs twice.
     """
     pool = [Worker(function, number) for number in range(workers)]
     finder = _CrashFinder(function) if find_crashes else None
@@ -98,7 +98,7 @@ def _result(worker: Worker[Result], finder: _CrashFinder | None) -> Result:
         except Death as death:
             if finder is None or death.signal not in CRASHES:
                 raise death.error() from None
-            log.warning("a worker process %s; trying what it worked on one by one", death)
+            log.warning("a worker process %s; retrying its items one by one", death)
             worker.start_again(finder.without_crashing(worker.given[0]))
 
 
@@ -113,10 +113,10 @@ class _CrashFinder:
         rest = [None if crashes else item for item, crashes in zip(task, self._try_alone(task))]
         if rest == task:
             if self._unexplained:
-                raise RunError("worker processes crashed twice, on nothing that crashes one alone; is the machine's "
-                               "memory sound, and is OpenCV the version of requirements.txt?")
+                raise RunError("worker processes crashed twice, and none of the items crashes one alone; "
+                               "is the machine's memory faulty, or OpenCV not the version of requirements.txt?")
             self._unexplained = True
-            log.warning("nothing of it crashes alone; doing it again")
+            log.warning("none of its items crashes alone; retrying")
         return rest
 
     def _try_alone(self, task: list) -> Iterator[bool]:
@@ -133,7 +133,7 @@ class _CrashFinder:
                     worker.stop()
                     worker = None
                 except Exception as error:
-                    log.debug("%s", error)  # it is raised again at its task's turn
+                    log.debug("%s", error)  # raised again at its task's position
                 yield worker is None
         finally:
             if worker is not None:

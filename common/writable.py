@@ -1,4 +1,4 @@
-"""Whether a file or a folder can be written at a path, as far as that can be seen before the work."""
+"""Checks before the work whether a file or a folder can be written at a path."""
 from __future__ import annotations
 
 import errno
@@ -17,7 +17,7 @@ BESIDE = 40  # letters that the temporary name of a folder may have more than it
 def check_writable(path: PathLike, folder: bool = False) -> None:
     """UserError where no file, or no `folder`, can be at `path`: for its name, for what lies above it, for permissions.
 
-    What is there already is the caller's to judge.
+    An existing file is left to the caller.
     """
     text = os.fspath(path)
     why = _obstacle(text, folder)
@@ -26,7 +26,7 @@ def check_writable(path: PathLike, folder: bool = False) -> None:
 
 
 def _obstacle(text: str, folder: bool) -> str:
-    """Why nothing can be written there, "" where nothing speaks against it."""
+    """Why nothing can be written there, or ""."""
     if "\0" in text:
         return "it holds a zero byte, which no name may have"
     if text.endswith(os.sep) and not folder:
@@ -45,7 +45,7 @@ def _obstacle(text: str, folder: bool) -> str:
             return error.strerror
     above = next(part for part in Path(real).parents if os.path.lexists(part))
     if not above.is_dir():
-        return f"{above} is a file, no folder"
+        return f"{above} is a file, not a folder"
     if _is_stream(real):
         return "" if os.access(real, os.W_OK) else "no permission"
     if not os.access(above, os.W_OK | os.X_OK):

@@ -56,7 +56,7 @@ def test_files_that_crash_the_decoder_are_left_out_and_named(faces, tmp_path, ca
     report = json.loads((tmp_path / "out/pack-report.json").read_text("utf-8"))
     crashing = [str(path) for path in bad]
     assert report["files_skipped"] == {"crashes the decoder": crashing, "truncated": [str(faces / "person2/cut.jpg")]}
-    assert "a worker process was killed by signal 6; trying what it worked on one by one" in caplog.text
+    assert "a worker process was killed by signal 6; retrying its items one by one" in caplog.text
     assert f"left out, crashes the decoder: {crashing[0]}" in caplog.text
     assert contents(tmp_path / "out") == contents(tmp_path / "sound")
 
@@ -66,13 +66,13 @@ def test_a_crash_that_does_not_come_again_costs_nothing(faces, tmp_path, caplog)
     (faces / "person1/5.jpg").rename(faces / "person1/5once.jpg")
     assert command("pack", faces, tmp_path / "out", "--workers", 2)[0] == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "sound")
-    assert "was killed by signal 7" in caplog.text and "nothing of it crashes alone; doing it again" in caplog.text
+    assert "was killed by signal 7" in caplog.text and "none of its items crashes alone; retrying" in caplog.text
 
 
 @pytest.mark.parametrize("name, line", [
-    ("together.jpg", "worker processes crashed twice, on nothing that crashes one alone"),
-    ("together-killed.jpg", "a worker process was killed by signal 9, perhaps for want of memory"),
-    ("kill.jpg", "a worker process was killed by signal 9, perhaps for want of memory")])
+    ("together.jpg", "worker processes crashed twice, and none of the items crashes one alone"),
+    ("together-killed.jpg", "a worker process was killed by signal 9, perhaps out of memory"),
+    ("kill.jpg", "a worker process was killed by signal 9, perhaps out of memory")])
 def test_a_death_that_no_file_explains_ends_the_pack(faces, tmp_path, name, line):
     write_image(faces / "person2" / name, picture(9))
     status, said = command("pack", faces, tmp_path / "out", "--workers", 2)

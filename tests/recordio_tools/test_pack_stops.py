@@ -54,7 +54,7 @@ def half_made(folder):
 
 @pytest.mark.parametrize("number, status, line", [
     (signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 130, "interrupted"), (signal.SIGHUP, 130, "interrupted"),
-    (signal.SIGKILL, -9, ""), ("a worker", 1, "a worker process was killed by signal 9, perhaps for want of memory")])
+    (signal.SIGKILL, -9, ""), ("a worker", 1, "a worker process was killed by signal 9, perhaps out of memory")])
 def test_a_pack_that_is_stopped(tmp_path, number, status, line):
     out = tmp_path / "out"
     faces = drawn_faces(tmp_path / "faces")
