@@ -10,7 +10,6 @@ import csv
 import io
 import math
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Mapping, Sequence
@@ -33,7 +32,6 @@ NAMES = {**dict.fromkeys(COLUMNS, ()), "path": ("image", "file", "filename", "na
          **{f"{axis}{number}": [f"{name}_{axis}" for name in names] for number, names in enumerate(PARTS, 1)
             for axis in "xy"}}
 FORM = "a first line that names the columns " + ",".join(COLUMNS[:11])
-NUMBER = re.compile(r"[+-]?\d+\.?\d*(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 FARTHEST = 1e6  # pixels; a landmark further away is no landmark
 
 
@@ -96,7 +94,7 @@ def _rows(path: PathLike, ragged: bool = False) -> Iterator[tuple[str, str, Row 
 
 def _unnamed(fields: Sequence[str]) -> Sequence[str] | None:
     """The columns of a table whose first line is a row already, its points numbers."""
-    is_row = 11 <= len(fields) <= len(COLUMNS) and all(NUMBER.fullmatch(field) for field in fields[1:11])
+    is_row = 11 <= len(fields) <= len(COLUMNS) and all(map(tables.NUMBER.fullmatch, fields[1:11]))
     return COLUMNS[:len(fields)] if is_row else None
 
 
@@ -105,7 +103,7 @@ def _row(row: tables.Row) -> Row | str:
         return "names no file"
     for column in POINTS:
         try:
-            value = float(row[column])
+            value = tables.number(row[column])
         except ValueError:
             value = math.nan
         if not abs(value) < FARTHEST:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Sequence
@@ -12,6 +13,7 @@ from common.foreign import shown
 from common.text_files import read_lines
 
 SEPARATORS = ",;\t"  # and blanks, where the first line has none of these
+NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})(e[+-]?\d{1,4})?", re.ASCII | re.IGNORECASE)
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line
 Columns = Mapping[str, Sequence[str]]
 Unnamed = Callable[[Sequence[str]], Optional[Sequence[str]]]
@@ -101,6 +103,14 @@ def whole_number(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise ValueError(text)
     return int(text)
+
+
+def number(text: str) -> float:
+    """A finite number as tables have it, 12, -0.5 or 1e-3; ValueError for all else, also what Python takes for one."""
+    value = float(text) if NUMBER.fullmatch(text.strip()) else math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]!r} is not finite, or not a number")
+    return value
 
 
 def header(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | None = None) -> set[str]:

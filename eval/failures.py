@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Sequence
@@ -72,7 +73,7 @@ def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr
     others, or nothing is left."""
     lost = np.zeros(len(same), bool)
     for name in failures.images:
-        if not (name.isascii() and name.isdigit() and int(name) < 2 * len(same)):
+        if not (re.fullmatch("[0-9]{1,18}", name) and int(name) < 2 * len(same)):
             raise UserError(f"`failures` {failures.path}: {name[:60]!r} is not an image of a .bin; they are named by "
                             f"position, 0 to {2 * len(same) - 1}, and pairs that are not in it by left,right,same")
         lost[int(name) // 2] = True

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,13 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import PathLike, read_regular, write_atomic
+from common.foreign import shown
+from common.tables import Row, header, number, read_table, whole_number
 
 COLUMNS = ("pair", "left", "right", "same", "score", "cosine", "fold", "left_norm", "right_norm")
-LARGEST = 1 << 31
+COLUMN_NAMES: dict[str, tuple[str, ...]] = {name: () for name in COLUMNS}
+FORM = "a table of scores, whose first line names same and score or cosine"
+BEYOND = 1e-3  # of rounding, where a distance is computed of rounded cosines
 CONVENTIONS = ("flip", "pca", "folds")
 
 
@@ -67,23 +72,18 @@ def read_scores(path: PathLike) -> PairScores:
     """What a file holds; UserError, one line, where it is no such table. Without the description beside it, or without
     some columns but pair, same and score or cosine, it is read all the same."""
     path = Path(path)
-    try:
-        text = read_regular(path, LARGEST).decode("utf-8", "surrogateescape")
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    table = csv.DictReader(io.StringIO(text))
-    names = table.fieldnames or []
-    if "same" not in names or not {"score", "cosine"} & set(names):
+    if not os.path.lexists(path):
+        raise UserError(f"{path}: there is no such file")
+    names = header(path, COLUMN_NAMES, FORM)
+    if "same" not in names or not {"score", "cosine"} & names:
         raise UserError(f"{path}: is not a table of scores; its first line must name same and score or cosine, as "
                         f"{','.join(COLUMNS[:7])}")
     rows = []
-    try:
-        for row in table:
-            rows.append(_parsed(row))
-    except (ValueError, TypeError, csv.Error) as error:
-        raise UserError(f"{path}: line {table.line_num} is not a row of scores ({error})") from None
+    for row in read_table(path, COLUMN_NAMES, FORM, exact=True):
+        try:
+            rows.append(_parsed(row, "score" in names))
+        except ValueError as error:
+            raise UserError(f"{row.where} is not a row of scores ({error})") from None
     if not rows:
         raise UserError(f"{path}: holds no pairs")
     left, right, same, score, fold, one, other = zip(*rows)
@@ -91,16 +91,16 @@ def read_scores(path: PathLike) -> PairScores:
                       np.array(other), _described(path.with_suffix(".json")))
 
 
-def _parsed(row: dict[str, Any]) -> tuple[str, str, bool, float, int, float, float]:
-    if None in row or None in row.values():
-        raise ValueError("it has another number of columns than line 1")
-    if row["same"] not in ("0", "1", "True", "False"):
-        raise ValueError(f"same is {row['same'][:20]!r}, not 1 or 0")
-    score = float(row["score"]) if "score" in row else 2 - 2 * float(row["cosine"])
-    if not math.isfinite(score):
-        raise ValueError("its score is not finite")
-    return (row.get("left", ""), row.get("right", ""), row["same"] in ("1", "True"), score, int(row.get("fold") or 0),
-            float(row.get("left_norm") or math.nan), float(row.get("right_norm") or math.nan))
+def _parsed(row: Row, has_score: bool) -> tuple[str, str, bool, float, int, float, float]:
+    same = row["same"].strip().lower()
+    if same not in ("0", "1", "true", "false"):
+        raise ValueError(f"same is {shown(row['same'][:20])!r}, not 1 or 0")
+    score = number(row["score"]) if has_score else 2 - 2 * number(row["cosine"])
+    if not -BEYOND <= score <= 4 + BEYOND:
+        raise ValueError("its score is not finite, a squared distance from 0 to 4")
+    return (row["left"], row["right"], same in ("1", "true"), score, whole_number(row["fold"].strip() or "0"),
+            number(row["left_norm"]) if row["left_norm"].strip() else math.nan,
+            number(row["right_norm"]) if row["right_norm"].strip() else math.nan)
 
 
 def _described(path: Path) -> dict[str, Any]:

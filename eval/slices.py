@@ -106,4 +106,4 @@ def _slice(names: tuple[str, str], unit: np.ndarray, labels: np.ndarray, left: n
 
 def _named(groups: np.ndarray) -> list[str]:
     return sorted(set(groups.tolist()) - {""}, key=lambda name: [
-        (0, float(part), "") if part.isdigit() else (1, 0.0, part) for part in name.replace("-", " ").split()])
+        (0, float(part), "") if part.isdecimal() else (1, 0.0, part) for part in name.replace("-", " ").split()])

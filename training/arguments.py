@@ -10,6 +10,7 @@ from training.config import Config
 from training.option import Flag, flags
 from training.presets import PRESETS, preset
 
+LARGEST_STEP = 1 << 20  # images on a device
 DESCRIPTION = """Train a face embedding on packed records, verify as it goes, and keep what is best.
 
   python train_softmax.py --preset mobilefacenet++ --data-dir data/faces_webface --prefix runs/mfpp/model
@@ -63,6 +64,9 @@ def _check(config: Config) -> None:
         fault = flag.limits and flag.limits.fault(getattr(config, name))
         if fault:
             raise UserError(f"{flag_name(name)} {getattr(config, name)}: {fault}")
+    if config.per_batch_size * config.accumulate > LARGEST_STEP:
+        raise UserError(f"--per-batch-size {config.per_batch_size} --accumulate {config.accumulate}: are more than the "
+                        f"{LARGEST_STEP} images on a device that a step may have; give less of one of them")
     try:
         steps = config.lr_step_list()
     except ValueError:

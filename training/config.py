@@ -42,11 +42,13 @@ class Config:
     cutoff: int = option(0, "grey out a square of this side, in half of the images", group="data", least=0)
     color: int = option(0, "1: jitter brightness, contrast, saturation by 0.125; 2: JPEG artefacts as well",
                         choices=(0, 1, 2), group="data")
-    workers: int = option(0, "threads that decode images; 0: one a core", group="data", least=0, on_resume=HARMLESS)
+    workers: int = option(0, "threads that decode images; 0: one a core", group="data", least=0, most=1024,
+                          on_resume=HARMLESS)
     # the network
     network: str = option("r50", "r18 r34 r50 r100 r152 ...: LResNet; y1 y2: MobileFaceNet", group="network",
                           on_resume=TRUNK)
-    emb_size: int = option(512, "dimensions of the embedding", group="network", above=0, on_resume=REFUSED)
+    emb_size: int = option(512, "dimensions of the embedding", group="network", above=0, most=2 ** 16,
+                           on_resume=REFUSED)
     version_output: str = option("E", "how the last feature map becomes the embedding",
                                  choices=("E", "FC", "GDC", "GAP", "GNAP"), group="network", on_resume=REFUSED)
     gnap_variant: str = option("paper", "GNAP with one part removed or changed (ablation): no BatchNorm before it, no "
@@ -95,10 +97,10 @@ class Config:
     fc7_lr_mult: float = option(1.0, "factor on --lr for the classification layer (FasterFC: 10)",
                                 group="optimizer", least=0)
     fc7_no_bias: bool = option(False, "softmax: a classification layer without bias", group="optimizer")
-    per_batch_size: int = option(128, "images a step on each device", group="optimizer", above=0)
+    per_batch_size: int = option(128, "images a step on each device", group="optimizer", above=0, most=2 ** 16)
     accumulate: int = option(1, "micro-batches whose gradients are added before an update: a step then takes "
                              "per-batch-size x devices x N images, in the memory of one micro-batch. BatchNorm sees "
-                             "one micro-batch at a time", group="optimizer", above=0)
+                             "one micro-batch at a time", group="optimizer", above=0, most=2 ** 16)
     fc7_parallel: bool = option(False, "share the classes out over --devices: each holds its part of the layer and "
                                 "sees the embeddings of the whole batch; the same numbers, in a part of the memory",
                                 group="optimizer")

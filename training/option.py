@@ -19,6 +19,9 @@ ELSEWHERE = "elsewhere"  # not compared: it says where things lie, or how the ru
 # What another value means for one worker of several:
 SAME, ANY = "same", "any"  # refused; allowed, which is the default where no bit of the weights depends on it
 
+# Beyond these float32 has no numbers left for squares and products, and MXNet's operators take no parameter.
+LEAST, MOST = 1e-15, 1e15
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -37,7 +40,11 @@ class Limits:
             return f"must be {low}" if self.most is None else f"must be {self._range()}"
         if self.below is not None and value >= self.below:
             return f"must be below {self.below}"
-        return f"must be {self._range()}" if self.most is not None and value > self.most else None
+        if self.most is not None and value > self.most:
+            return f"must be {self._range()}"
+        if abs(value) > MOST or 0 < abs(value) < LEAST:
+            return f"must be {'0, or ' if self.least == 0 else ''}from {LEAST:g} to {MOST:g}, for MXNet to compute with"
+        return None
 
     def _range(self) -> str:
         if self.above is not None:

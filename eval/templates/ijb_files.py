@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import glob
-import math
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,15 @@ from typing import Iterator
 import numpy as np
 
 from common.errors import UserError
-from common.tables import read_rows, read_table, whole_number
+from common.files import open_regular
+from common.tables import number, read_rows, read_table, whole_number
 
 TEMPLATES, PAIRS, LANDMARKS = "*_face_tid_mid.txt", "*_template_pair_label.txt", "*_name_5pts_score.txt"
 GALLERIES, PROBES = "*gallery*.csv", ("*probe_mixed*.csv", "*probe*.csv")
 CHUNK = 1 << 24  # bytes of the list of pairs at once: some 1.3 million of them
 COLUMNS = {"template_id": ("template",), "subject_id": ("subject",)}
+PAIR = re.compile(rb"[0-9]{1,9} [0-9]{1,9} [01]")
 FORM = "a first line TEMPLATE_ID,SUBJECT_ID"
-LARGEST_ID = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def read_images(meta: Path) -> Images:
     places: dict[str, int] = {}
     numbers = []
     for where, (name, *values) in read_rows(source, "list of landmarks", "an image, ten coordinates and a score",
-                                            lambda line: line.rsplit(None, 11), str, *[_finite] * 11):
+                                            lambda line: line.rsplit(None, 11), str, *[number] * 11):
         if places.setdefault(name, len(places)) != len(places) - 1:
             raise UserError(f"{where}: {name} stands there already")
         numbers.append(values)
@@ -74,28 +75,25 @@ def read_images(meta: Path) -> Images:
     return Images(list(places), table[:, :10].reshape(-1, 5, 2), table[:, 10], rows[:, 0], place, rows[:, 2], templates)
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
 def read_pairs(path: Path, templates: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield (left, right, same) of `t1 t2 0|1`, a few million pairs at a time: places in `templates`, and bool.
 
     UserError for a line that is no pair, or names a template that is not there.
     """
-    rest, number = b"", 1
-    with open(path, "rb") as stream:
+    rest, line = b"", 1
+    try:
+        opened = open_regular(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    with opened as stream:
         while True:
             read = stream.read(CHUNK)
             data = rest + read
             end = len(data) if not read else data.rfind(b"\n") + 1
             whole, rest = data[:end], data[end:]
             if whole.strip():
-                yield _pairs_of(whole, path, number, templates)
-            number += whole.count(b"\n")
+                yield _pairs_of(whole, path, line, templates)
+            line += whole.count(b"\n")
             if not read:
                 return
 
@@ -106,12 +104,12 @@ def _pairs_of(data: bytes, path: Path, first: int, templates: np.ndarray) -> tup
         values = np.fromstring(data, np.int64, sep=" ")
     lines = data.count(b"\n") + (not data.endswith(b"\n"))
     rows = values.reshape(-1, 3) if len(values) % 3 == 0 else values[:0].reshape(0, 3)
-    if len(rows) != lines or not ((rows[:, 2] == 0) | (rows[:, 2] == 1)).all():
+    if len(rows) != lines or not ((rows[:, 2] == 0) | (rows[:, 2] == 1)).all() or not _three_a_line(data):
         lines_seen = 0
         for place, line in enumerate(data.split(b"\n")):
             fields = line.split()
             lines_seen += bool(fields)
-            if fields and not (len(fields) == 3 and all(map(bytes.isdigit, fields)) and fields[2] in (b"0", b"1")):
+            if fields and not PAIR.fullmatch(b" ".join(fields)):
                 raise UserError(f"{path}: line {first + place} is not `template template 0` or `... 1`")
         rows = np.array(data.split(), np.int64).reshape(lines_seen, 3)  # there are empty lines
     places = np.searchsorted(templates, rows[:, :2])
@@ -123,6 +121,14 @@ def _pairs_of(data: bytes, path: Path, first: int, templates: np.ndarray) -> tup
     return places[:, 0], places[:, 1], rows[:, 2] == 1
 
 
+def _three_a_line(data: bytes) -> bool:
+    """Whether each line has three words, so that none that is too long makes up for one that is too short."""
+    letters = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", np.uint8)
+    ends = np.flatnonzero((letters[:-1] > 32) & (letters[1:] <= 32))  # of words
+    words = np.searchsorted(ends, np.flatnonzero(letters == 10))
+    return bool((words == 3 * np.arange(1, len(words) + 1)).all())
+
+
 def read_subjects(paths: list[Path], templates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(places in `templates`, subjects as text) of tables `TEMPLATE_ID,SUBJECT_ID`, each template once, in order.
 
@@ -131,14 +137,17 @@ def read_subjects(paths: list[Path], templates: np.ndarray) -> tuple[np.ndarray,
     subjects: dict[int, str] = {}
     for path in paths:
         for row in read_table(path, COLUMNS, FORM):
-            number = row["template_id"]
-            if not number.isdigit() or int(number) >= LARGEST_ID or not row["subject_id"]:
+            try:
+                template = whole_number(row["template_id"])
+            except ValueError:
+                template = -1
+            if template < 0 or not row["subject_id"]:
                 raise UserError(f"{row.where} is not TEMPLATE_ID,SUBJECT_ID")
-            place = int(np.searchsorted(templates, int(number)))
-            if place == len(templates) or templates[place] != int(number):
-                raise UserError(f"{row.where}: template {number} has no image")
+            place = int(np.searchsorted(templates, template))
+            if place == len(templates) or templates[place] != template:
+                raise UserError(f"{row.where}: template {template} has no image")
             if subjects.setdefault(place, row["subject_id"]) != row["subject_id"]:
-                raise UserError(f"{row.where}: template {number} is of subject {subjects[place]} elsewhere")
+                raise UserError(f"{row.where}: template {template} is of subject {subjects[place]} elsewhere")
     if not subjects:
         raise UserError(f"{paths[0]}: names no template")
     return np.array(list(subjects)), np.array(list(subjects.values()))

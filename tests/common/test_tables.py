@@ -7,7 +7,7 @@ from recordio_cases import command, drawn_faces, packed_images
 
 from common.errors import UserError
 from common.name_lookup import NameLookup
-from common.tables import read_rows, read_table, whole_number
+from common.tables import number, read_rows, read_table, whole_number
 from recordio_tools.records.identities import identity_table, read_identities
 from training.cluster.hosts import read_hosts
 
@@ -53,8 +53,8 @@ def test_a_first_line_that_is_no_text_is_shown_without_escapes(tmp_path):
     "p0/0.jpg,a\np1/0.jpg,b\n", "b p1/0.jpg\na p0/0.jpg\n", "sep=;\na;p0/0.jpg\nb;p1/0.jpg\n"])
 def test_pack_takes_a_table_without_a_first_line(tmp_path, text):
     drawn_faces(tmp_path, 2, 1)
-    for number in range(2):
-        (tmp_path / f"person{number}").rename(tmp_path / f"p{number}")
+    for place in range(2):
+        (tmp_path / f"person{place}").rename(tmp_path / f"p{place}")
     (tmp_path / "t.csv").write_text(text)
     assert command("pack", tmp_path / "t.csv", tmp_path / "out")[0] == 0
     assert packed_images(tmp_path / "out") == [(tmp_path / f"p{number}/0.jpg").read_bytes() for number in range(2)]
@@ -119,3 +119,17 @@ def test_lists_in_code_page_1252_name_files_in_unicode(tmp_path):
 def test_hosts_saved_by_a_windows_editor(tmp_path, encoding):
     (tmp_path / "hosts").write_bytes("node1 slots=2\r\n# none\r\nnode2\r\n".encode(encoding))
     assert [(host.name, host.slots) for host in read_hosts(str(tmp_path / "hosts"))] == [("node1", 2), ("node2", 1)]
+
+
+@pytest.mark.parametrize("text, value", [("12", 12), ("+5", 5), ("-0.5", -0.5), (".5", 0.5), (" 1e-3 ", 1e-3),
+                                         ("3.", 3)])
+def test_numbers(text, value):
+    assert number(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "\u00b2", "1_000", "nan", "inf", "-Infinity", "1e400", "\uff11\uff12", "0x10",
+                                  "1,5", "9" * 5000, "1e", "--1", "\u0661"])
+def test_what_is_no_number(text):
+    for kind in (number, whole_number):
+        with pytest.raises(ValueError):
+            kind(text)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import cv2
 import mxnet as mx
@@ -17,7 +18,7 @@ from eval.__main__ import main
 from eval.templates import ijb_images
 from eval.templates.aggregation import Switches, TemplateSums
 from eval.templates.identification import search
-from eval.templates.ijb_files import read_images, read_pairs
+from eval.templates.ijb_files import read_images, read_pairs, read_subjects
 from eval.templates.pair_bootstrap import tpr_draws
 from eval.templates.verification import PairScores, nearest_curve, nearest_rate, score_pairs
 from images.alignment import align, template
@@ -342,11 +343,25 @@ def test_pairs_are_read_in_parts_wherever_they_are_cut(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("text, says", [
     ("0 7 1\n0 7\n", "line 2 is not"), ("0 7 1\n0 x 1\n", "line 2 is not"), ("0 7 2\n", "line 1 is not"),
-    ("0 8 1\n", "names template 8, which has no image")])
+    ("0 8 1\n", "names template 8, which has no image"), ("0 7 1 0\n7 1\n", "line 1 is not"),
+    ("0 7 1\n\n99999999999999999999 7 1\n", "line 3 is not"), ("0 \u00b2 1\n", "line 1 is not")])
 def test_a_pair_that_is_none_is_told_by_line(tmp_path, text, says):
     (tmp_path / "pairs.txt").write_text(text)
     with pytest.raises(UserError, match=says):
         list(read_pairs(tmp_path / "pairs.txt", np.arange(50) * 7))
+
+
+@pytest.mark.parametrize("template", ["\u00b2", "1_0", "9" * 5000, "-7", ""])
+def test_template_numbers_that_are_none(tmp_path, template):
+    (tmp_path / "gallery.csv").write_text(f"TEMPLATE_ID,SUBJECT_ID\n{template},x\n", encoding="utf-8")
+    with pytest.raises(UserError, match="line 2 is not TEMPLATE_ID,SUBJECT_ID"):
+        read_subjects([tmp_path / "gallery.csv"], np.arange(50))
+
+
+def test_a_pipe_in_place_of_a_list_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pairs.txt")
+    with pytest.raises(UserError, match="not a regular file"):
+        list(read_pairs(tmp_path / "pairs.txt", np.arange(50)))
 
 
 def test_templates_without_an_image_are_refused_everywhere():

@@ -13,7 +13,7 @@ from eval.pose import head_pose, read_yaw, yaw_groups, yaw_of
 from eval.quality import discard_curve
 from eval.scores import normalise
 from eval.set_scoring import labelled_pairs, score_labelled
-from eval.slices import combinations, group_slices
+from eval.slices import _named, combinations, group_slices
 from synth import landmarks, render, seeds, shot
 from synth.identity import draw_person
 from synth.model import model_of
@@ -202,3 +202,8 @@ def test_the_largest_scores_are_kept_whatever_was_guessed_beforehand(bound, monk
     expected = np.sort((unit @ unit.T)[one, two][labels[one] != labels[two]])[::-1]
     assert len(scored.tail) >= 700 and np.allclose(scored.tail[:700], expected[:700], atol=1e-6)
     assert scored.impostors == len(expected) and scored.histogram.sum() == len(expected)
+
+
+def test_names_of_groups_that_look_like_numbers():
+    assert _named(np.array(["b", "\u00b2", "10", "", "9", "9" * 5000, "yaw 15-30", "yaw 0-15"])) == [
+        "9", "10", "9" * 5000, "b", "yaw 0-15", "yaw 15-30", "\u00b2"]
