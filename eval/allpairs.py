@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         _write_review(args.audit, made[0].embeddings, faces)
     for model, one in zip(models, made) if args.scores else ():
         folder = Path(args.scores) / score_folders(models)[model.text]
-        write_all_scores(folder / f"{Path(args.set).absolute().name}.csv", one, pairs)
+        write_all_scores(folder / f"{Path(args.set).absolute().name}.csv", one, pairs, pca=args.pca)
     return 0
 
 

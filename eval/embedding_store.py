@@ -7,12 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from common.foreign import shown
 from common.package_versions import versions
 from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
 from eval.opening import LAYER, EmbeddingSettings, OpenModel
 
 log = logging.getLogger(__name__)
 PACKAGES = ("mxnet", "numpy", "opencv-python-headless", "onnxruntime")
+
+
+def check_manner(text: str, made: Embeddings, settings: EmbeddingSettings) -> None:
+    """UserError where a file, `--model` text, says that its embeddings were made with or without mirror images, or of a
+    layer, unlike what is asked for. A file that does not say is taken as it is."""
+    if made.meta.get("flip", settings.flip) != settings.flip:
+        raise UserError(f"`model` {text}: was made {'without' if settings.flip else 'with'} mirror images; "
+                        f"{'give' if settings.flip else 'leave out'} `no_flip`")
+    layer = made.meta.get("layer")
+    if layer is not None and layer != settings.layer:
+        raise UserError(f"`model` {text}: is of the layer {shown(str(layer))[:60]}, not of {settings.layer}; give "
+                        f"`layer` {shown(str(layer))[:60]}, or the model itself")
 
 
 def meta_of(model: OpenModel, path: str, set_digest: str, settings: EmbeddingSettings) -> dict[str, Any]:

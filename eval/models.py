@@ -75,6 +75,11 @@ def checkpoint_digest(prefix: str, epoch: int) -> str:
     return file_digest(f"{prefix}-symbol.json", f"{prefix}-{epoch:04d}.params")
 
 
+def network_digest(model: ModelName) -> str:
+    """sha256 of a checkpoint, or of an ONNX file."""
+    return checkpoint_digest(model.prefix, model.epoch) if model.prefix else file_digest(model.onnx)
+
+
 def _epochs(prefix: str) -> list[int]:
     folder, stem = Path(prefix).parent, Path(prefix).name
     found = [re.fullmatch(re.escape(stem) + r"-([0-9]{4,9})\.params", path.name) for path in folder.glob("*.params")]

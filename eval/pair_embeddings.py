@@ -5,7 +5,7 @@ import numpy as np
 
 from common.errors import UserError
 from eval.embedding_file import Embeddings, load_embeddings
-from eval.embedding_store import meta_of, stored, write_stored
+from eval.embedding_store import check_manner, meta_of, stored, write_stored
 from eval.models import ModelName, embed_views
 from eval.opening import EmbeddingSettings, OpenModel
 from eval.verification import VerificationSet
@@ -23,9 +23,7 @@ def read_pair_embeddings(model: ModelName, target: VerificationSet, settings: Em
     if digest is not None and digest != target.digest:
         raise UserError(f"`model` {model.text}: is of another set than {target.path}: its embeddings are of "
                         f"{_named(made.meta['set'])}")
-    if made.meta.get("flip", settings.flip) != settings.flip:
-        raise UserError(f"`model` {model.text}: was made {'without' if settings.flip else 'with'} mirror images; "
-                        f"{'give' if settings.flip else 'leave out'} `no_flip`")
+    check_manner(model.text, made, settings)
     rows = _rows(made, target)
     if rows is None:
         raise UserError(f"`model` {model.text}: holds {len(made.names)} embeddings, and not one for each of the "

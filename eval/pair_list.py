@@ -18,11 +18,12 @@ MOST = 20_000_000  # pairs; a line has some 60 bytes
 ROWS = 64  # images of the left side at once
 
 
-def write_all_scores(path: PathLike, made: Embeddings, pairs: LabelledPairs, second: np.ndarray | None = None) -> None:
+def write_all_scores(path: PathLike, made: Embeddings, pairs: LabelledPairs, second: np.ndarray | None = None,
+                     pca: int | None = None) -> None:
     """The table of `score_file`, fold left empty, for every pair that `pairs` scores, each once, in the set's order.
 
-    second: (N, D), what the second image of a pair is scored by, where that is not `made`. UserError for more than
-    MOST pairs.
+    second: (N, D), what the second image of a pair is scored by, where that is not `made`. pca: components that the
+    embeddings are projected on, None or 0 where they are not. UserError for more than MOST pairs.
     """
     left, right = pairs.sides
     second = made.embeddings if second is None else second
@@ -39,7 +40,7 @@ def write_all_scores(path: PathLike, made: Embeddings, pairs: LabelledPairs, sec
             number = _write(stream, rows, columns, cosines, pairs.labels, names, made.norms, number)
             bar.update(len(cosines))
     meta = {"model": made.meta.get("model"), "set": made.meta.get("set"), "layer": made.meta.get("layer"),
-            "flip": made.meta.get("flip")}
+            "flip": made.meta.get("flip"), "pca": pca or 0, "folds": None}
     write_atomic(Path(path).with_suffix(".json"), json.dumps(meta, indent=1, sort_keys=True) + "\n")
 
 

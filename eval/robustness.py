@@ -84,10 +84,8 @@ def run(args: argparse.Namespace) -> int:
         if right is None and args.side == "second":
             right = left
         pairs = labelled_pairs(faces.labels, faces.people, (left, right), None, args.bootstrap, args.seed)
-        digest = ""
-        if args.embeddings:
-            with meter(len(faces.names), f"{faces.path}: sha256", "images") as bar:
-                digest = faces.digest(bar.update)
+        with meter(len(faces.names), f"{faces.path}: sha256", "images") as bar:
+            digest = faces.digest(bar.update)
         curves = [Curve(model, faces, pairs, args, from_elsewhere(model, args)) for model in models]
         for curve in curves:
             curve.measure(settings, digest, Path(args.scores) / score_folders(models)[curve.name.text]

@@ -79,7 +79,7 @@ class Curve:
     def measure(self, settings: Sequence[Misalignment], digest: str, scores: Path | None) -> None:
         """Score every setting, the aligned one first; scores: a folder for the score of each pair, None for none.
 
-        digest: of the set, "" where no embeddings are kept.
+        digest: sha256 of the set.
         """
         embedder = self._model.embedder(image_size(self._faces))
         with meter(len(settings) * len(self._faces.names), self.name.text, "images") as bar:
@@ -95,7 +95,7 @@ class Curve:
                 if scores is not None:
                     name = f"{Path(self._args.set).absolute().name}-{str(how).replace(' ', '-')}.csv"
                     write_all_scores(scores / name, Embeddings(first, made.norms, made.names, made.labels, made.meta),
-                                     self._pairs, unit if self._args.side == "second" else None)
+                                     self._pairs, unit if self._args.side == "second" else None, self._args.pca)
 
     def _embedded(self, embedder: AnyEmbedder, how: Misalignment, digest: str,
                   step: Callable[[int], object]) -> Embeddings:

@@ -50,8 +50,13 @@ class PairScores:
                 return f"their {name} differs: {self.meta.get(name)} and {other.meta.get(name)}"
         same_pairs = (np.array_equal(self.same, other.same) and np.array_equal(self.left, other.left)
                       and np.array_equal(self.right, other.right))
-        ours, theirs = (one.meta.get("set", {}).get("sha256") for one in (self, other))
+        ours, theirs = (_digest_of_set(one.meta) for one in (self, other))
         return "" if same_pairs and ours == theirs else "they are of other pairs"
+
+
+def _digest_of_set(meta: dict[str, Any]) -> Any:
+    told = meta.get("set")
+    return told.get("sha256") if isinstance(told, dict) else None
 
 
 def write_scores(path: PathLike, made: PairScores) -> None:

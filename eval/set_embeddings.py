@@ -12,7 +12,7 @@ from common.errors import UserError
 from common.progress import meter
 from eval.all_pairs import Side, count_pairs
 from eval.embedding_file import Embeddings, load_embeddings
-from eval.embedding_store import meta_of, stored, write_stored
+from eval.embedding_store import check_manner, meta_of, stored, write_stored
 from eval.face_sets import FaceSet
 from eval.models import ModelName, embed_views
 from eval.opening import AnyEmbedder, EmbeddingSettings, OpenModel
@@ -82,9 +82,7 @@ def _read(model: ModelName, faces: FaceSet, settings: EmbeddingSettings, failed:
                             f"{lacking[0]}; list them with `failures` (X.failures.csv, which deploy embed writes)")
         raise UserError(f"`model` {model.text}: holds {len(made.names)} embeddings of other images than `set` "
                         f"{faces.path}, which has {len(faces.names)}")
-    if made.meta.get("flip", settings.flip) != settings.flip:
-        raise UserError(f"`model` {model.text}: was made {'without' if settings.flip else 'with'} mirror images; "
-                        f"{'give' if settings.flip else 'leave out'} `no_flip`")
+    check_manner(model.text, made, settings)
     told = made.digest_of("set")
     if told is None:
         log.warning("%s: does not say of which set it is; names and their order are those of %s", model.text,

@@ -39,7 +39,7 @@ from eval.report.at_threshold import pairs_at_threshold, threshold_section
 from eval.report.embedding import ImagePool, set_name, spread
 from eval.report.html import Html, page, paragraph, table, tag
 from eval.report.measuring import Inputs, maps_of, sample_of, score_pairs, score_set
-from eval.report.score_files import write_report_scores
+from eval.report.score_files import described, origin_of, write_report_scores
 from eval.robustness import numbers_from
 from eval.set_embeddings import choose_sides, embeddings_of, open_embedder
 from eval.verification import numbers
@@ -112,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
             sides = choose_sides(args, faces.labels, folders)
             groups = yaw_groups(read_yaw(Path(args.landmarks), faces.names)) if args.landmarks else folders
             known = labelled_set.LabelledSet(set_name(args.set), faces.labels, faces.people, groups, sides,
-                                             args.between.replace(",", " against ") if args.between else "")
+                                             args.between.replace(",", " against ") if args.between else "",
+                                             faces.digest())
             given = {model.text: embeddings_of(model, faces, args) for model in files}
             text, rows = _report(models, _gather(args, known, faces.read, faces.names), given, faces.names, args)
     else:
@@ -156,6 +157,7 @@ def _report(models: list[ModelName], inputs: Inputs, given: dict[str, Embeddings
                    for one in embedded]
     projected = [replace(one, unit=projection.apply(one.unit)) if projection else one
                  for one, projection in zip(embedded, projections)]
+    origins = [origin_of(model, given, args) for model in models]
     fixed: dict[str, list[FixedPoint]] = {}
     sections: list[tuple[str, Html]] = []
     rows: dict[str, dict[str, Any]] = {model.text: {} for model in models}
@@ -173,13 +175,12 @@ def _report(models: list[ModelName], inputs: Inputs, given: dict[str, Embeddings
             add("Hardest pairs", pair_sets.hardest_section(sets, names, args.hardest))
     for target in sets:
         at = pairs_at_threshold(target, elsewhere, args)
-        for model, name, scored, points in zip(models, names, target.scored, at):
+        for model, origin, name, scored, points in zip(models, origins, names, target.scored, at):
             fixed[f"{target.name}, {name}"] = points
             rows[model.text][target.name] = {
                 **numbers(scored.result), **scored.statistics.as_row(),
                 "tpr_at_fpr": {f"{rate:g}": value for rate, value in scored.result.tprs.items()},
-                "set_sha256": target.target.digest, "flip": not args.no_flip, "folds": args.folds, "pca": args.pca,
-                "layer": args.layer, "bootstrap": args.bootstrap, "seed": args.seed,
+                **described(origin, target.target.digest, args), "folds": args.folds,
                 **({"at_threshold": [point.as_row() for point in points]} if points else {})}
     if inputs.faces is not None:
         found, posed = score_set(inputs.faces, inputs, projected, names, args, elsewhere)
@@ -189,12 +190,13 @@ def _report(models: list[ModelName], inputs: Inputs, given: dict[str, Embeddings
         for number, (model, made) in enumerate(zip(models, found)):
             row = made.as_row(found[0] if number else None)
             fixed[f"{inputs.faces.name}, {names[number]}"] = made.fixed
-            rows[model.text][args.set] = {**row, "between": args.between or "",
-                                          "pca": args.pca, "poses": posed[number].as_row() if posed else None}
+            rows[model.text][args.set] = {
+                **row, **described(origins[number], inputs.faces.digest, args), "between": args.between or "",
+                "poses": posed[number].as_row() if posed else None}
     if any(fixed.values()):
         add("At a threshold", threshold_section(fixed))
     if args.scores:
-        write_report_scores(models, projected, sets, inputs, face_names, args)
+        write_report_scores(models, origins, projected, sets, inputs, face_names, args)
     moving = [number for number, embedder in enumerate(embedders) if embedder is not None]
     if args.misaligned and moving:
         sample = sample_of(inputs, args)

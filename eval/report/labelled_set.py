@@ -22,7 +22,8 @@ CROSSED = 3  # groups up to which every combination is drawn; of more, the first
 @dataclass(frozen=True)
 class LabelledSet:
     """name; labels: (N,) the person of each image, people: their names; groups: (N,) text, "" for none; sides: the
-    numbers of the images scored against each other, the second None for all against all; between: what they are."""
+    numbers of the images scored against each other, the second None for all against all; between: what they are.
+    digest: sha256 of the set."""
 
     name: str
     labels: np.ndarray
@@ -30,6 +31,7 @@ class LabelledSet:
     groups: np.ndarray
     sides: tuple[np.ndarray, np.ndarray | None]
     between: str = ""
+    digest: str = ""
 
 
 def all_pairs_section(faces: LabelledSet, models: Sequence[str], found: Sequence[ScoredModel]) -> Html:

@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
 from eval.embedding_file import Embeddings
-from eval.models import ModelName, checkpoint_digest, file_digest
+from eval.models import ModelName, network_digest
 from eval.pair_embeddings import places
 from eval.pair_list import write_all_scores
 from eval.report.embedding import Embedded
@@ -20,28 +20,42 @@ from eval.verification import fold_numbers
 from eval.verify import score_folders
 
 
-def write_report_scores(models: Sequence[ModelName], embedded: Sequence[Embedded], sets: Sequence[PairSet],
-                        inputs: Inputs, names: Sequence[str], args: argparse.Namespace) -> None:
-    """DIR/[MODEL/]SET.csv for every set; names: of the labelled set's images."""
+def origin_of(model: ModelName, given: Mapping[str, Embeddings], args: argparse.Namespace) -> dict[str, Any]:
+    """The `model`, `layer` and `flip` of a model's scores; given: embeddings read from files, by their models, which say
+    themselves of which network they are."""
+    if model.text in given:
+        meta = given[model.text].meta
+        return {"model": meta.get("model"), "layer": meta.get("layer"), "flip": not args.no_flip}
+    return {"model": {"name": model.text, "sha256": network_digest(model)}, "layer": args.layer, "flip": not args.no_flip}
+
+
+def described(origin: Mapping[str, Any], digest: str, args: argparse.Namespace) -> dict[str, Any]:
+    """What a row of the JSON says of model, set (by its sha256) and manner, as in those of `verify` and `allpairs`."""
+    model = origin["model"]
+    return {"model_sha256": model.get("sha256") if isinstance(model, dict) else None, "set_sha256": digest,
+            "layer": args.layer, "flip": origin["flip"], "pca": args.pca, "bootstrap": args.bootstrap,
+            "seed": args.seed}
+
+
+def write_report_scores(models: Sequence[ModelName], origins: Sequence[dict[str, Any]], embedded: Sequence[Embedded],
+                        sets: Sequence[PairSet], inputs: Inputs, names: Sequence[str],
+                        args: argparse.Namespace) -> None:
+    """DIR/[MODEL/]SET.csv for every set; origins: what `origin_of` says of each model; names: of the labelled set's
+    images."""
     folders = score_folders(models)
-    for number, (model, one) in enumerate(zip(models, embedded)):
+    for number, (model, origin, one) in enumerate(zip(models, origins, embedded)):
         folder = Path(args.scores) / folders[model.text]
-        meta: dict[str, Any] = {"model": {"name": model.text, "sha256": _digest(model)}, "layer": args.layer,
-                                "flip": not args.no_flip, "pca": args.pca}
         for target, of_set in zip(sets, inputs.places):
             result, named = target.scored[number].result, places(target.target)
             norms = one.norms[of_set[target.target.order]]
-            told = {**meta, "set": {"name": target.name, "sha256": target.target.digest}, "folds": args.folds}
+            told = {**origin, "set": {"name": target.name, "sha256": target.target.digest}, "pca": args.pca or 0,
+                    "folds": args.folds}
             write_scores(folder / f"{target.name.replace('/', '_')}.csv", PairScores(
                 named[0::2], named[1::2], result.same, result.scores, fold_numbers(result.pairs, args.folds),
                 norms[0::2], norms[1::2], told))
         if inputs.faces is not None:
             faces, rows = inputs.faces, inputs.face_places
             write_all_scores(folder / f"{Path(args.set).absolute().name}.csv", Embeddings(
-                one.unit[rows], one.norms[rows], np.array(names), faces.labels, {**meta, "set": {"path": args.set}}),
-                labelled_pairs(faces.labels, faces.people, faces.sides, resamples=0))
-
-
-def _digest(model: ModelName) -> str:
-    return checkpoint_digest(model.prefix, model.epoch) if model.prefix else file_digest(
-        model.onnx or model.embeddings)
+                one.unit[rows], one.norms[rows], np.array(names), faces.labels,
+                {**origin, "set": {"path": args.set, "sha256": faces.digest}}),
+                labelled_pairs(faces.labels, faces.people, faces.sides, resamples=0), pca=args.pca)

@@ -18,7 +18,7 @@ from common.files import write_atomic
 from common.progress import meter
 from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_model_flag, check_outputs, fpr_list
 from eval.face_sets import FaceSet, open_face_set
-from eval.models import ModelName, embed_batches, parse_models
+from eval.models import ModelName, embed_batches, network_digest, parse_models
 from eval.scores import normalise
 from eval.set_embeddings import image_size, open_embedder
 from eval.templates.identification import Search, resampled, search
@@ -73,9 +73,10 @@ def run(args: argparse.Namespace) -> int:
                 print(f"{model.text}:")
             print(table({f"{len(gallery.people)} people of {args.gallery}": found},
                         {f"{len(gallery.people)} people of {args.gallery}": draws}, args.fpir))
-            rows[model.text] = {**as_row(found, draws, args.fpir), "gallery": args.gallery, "probe": args.probe,
-                                "unknown": args.unknown, "by_person": args.by_person, "flip": not args.no_flip,
-                                "layer": args.layer, "bootstrap": args.bootstrap, "seed": args.seed}
+            rows[model.text] = {**as_row(found, draws, args.fpir), "model_sha256": network_digest(model),
+                                "gallery": args.gallery, "probe": args.probe, "unknown": args.unknown,
+                                "by_person": args.by_person, "flip": not args.no_flip, "layer": args.layer,
+                                "bootstrap": args.bootstrap, "seed": args.seed}
             if args.scores:
                 name = "identify.csv" if len(models) == 1 else f"{model.stem}-identify.csv"
                 _write(Path(args.scores) / name, found, names, sorted(set(gallery.people)))

@@ -16,7 +16,7 @@ from common.workers import ordered_map
 from eval.batches import stacked
 from eval.embedding_file import Embeddings, load_embeddings
 from eval.embedding_parts import EmbeddingParts
-from eval.embedding_store import meta_of, place_of, stored, write_stored
+from eval.embedding_store import check_manner, meta_of, place_of, stored, write_stored
 from eval.models import ModelName
 from eval.opening import EmbeddingSettings, OpenModel
 from eval.templates.ijb_files import Images
@@ -145,9 +145,7 @@ def _read(model: ModelName, images: Images, settings: EmbeddingSettings) -> Embe
     of_lists = told.get("lists", told.get("sha256")) if isinstance(told, dict) else None
     if list(made.names) != images.names or of_lists not in (None, lists_digest(images)):
         raise UserError(f"`model` {model.text}: is of other images, or other landmarks, than the lists")
-    if made.meta.get("flip", settings.flip) != settings.flip:
-        raise UserError(f"`model` {model.text}: was made {'without' if settings.flip else 'with'} mirror images; "
-                        f"{'give' if settings.flip else 'leave out'} `no_flip`")
+    check_manner(model.text, made, settings)
     return made
 
 

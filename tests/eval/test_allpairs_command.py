@@ -89,13 +89,16 @@ def test_groups_yaw_quality_thresholds_scores_and_pca(place, tmp_path, capsys):
     assert row["at_threshold"][0]["fpr"] == pytest.approx(0.1, abs=0.01)  # the same images, packed
     assert set(row["interval"]) == {"0.1", "0.02", "eer", "auc"}
     scores = read_scores(tmp_path / "faces.csv")
+    assert scores.meta["set"]["sha256"] == row["set_sha256"] and scores.meta["model"]["sha256"] == row["model_sha256"]
     assert len(scores.same) == 30 * 29 // 2 and scores.same.sum() == 60
     assert (scores.score[~scores.same] < row["thresholds"]["0.1"]["threshold"]).sum() == row["false_accepts"]["0.1"]
     told = capsys.readouterr().out
     assert "frontal - profile" in told and "left out %" in told and "FPR achieved" in told
     with pytest.raises(UserError, match="--pca 17: 1 to 16"):
         run(place, "--set", place / "faces", "--pca", "17")
-    projected = run(place, "--set", place / "faces", "--pca", "4", "--threshold", "1.2")[f"{place}/net,1"]
+    projected = run(place, "--set", place / "faces", "--pca", "4", "--threshold", "1.2", "--scores",
+                    tmp_path / "pca")[f"{place}/net,1"]
+    assert "their pca differs: 4 and 0" in read_scores(tmp_path / "pca" / "faces.csv").unlike(scores)
     assert projected["eer"] != row["eer"] and projected["pca"] == 4
     assert projected["at_threshold"][0]["threshold"] == 1.2
 

@@ -96,7 +96,8 @@ def test_embeddings_are_made_once_and_read_again(place, tmp_path, caplog):
     verify(place, "--embeddings", tmp_path, "--no-flip")
     assert len(list(tmp_path.glob("*-noflip.npz"))) == 1
     for flags, said in [(("--bins", f"{place}/other.bin"), "another set"),
-                        (("--bins", f"{place}/faces.bin", "--no-flip"), "leave out --no-flip|with mirror images")]:
+                        (("--bins", f"{place}/faces.bin", "--no-flip"), "leave out --no-flip|with mirror images"),
+                        (("--bins", f"{place}/faces.bin", "--layer", "flat"), "of the layer fc1, not of flat")]:
         with pytest.raises(UserError, match=said):
             main(["verify", "--model", str(path), *flags])
     path.write_bytes(b"broken")

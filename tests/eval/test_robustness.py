@@ -122,6 +122,7 @@ def test_scores_of_one_side_moved(place, tmp_path):  # noqa: F811
     _, moved = run(place, "--shift", "0,6", "--side", "second", "--scores", str(tmp_path), "--threshold", "1")
     scores = read_scores(tmp_path / "faces-shift-6.csv")
     assert len(scores.same) == 30 * 29
+    assert scores.meta["pca"] == 0 and len(scores.meta["set"]["sha256"]) == len(scores.meta["model"]["sha256"]) == 64
     assert moved["at_threshold"][0]["fpr"] == pytest.approx((scores.score < 1)[~scores.same].mean())
 
 
