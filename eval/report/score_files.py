@@ -21,12 +21,13 @@ from eval.verify import score_folders
 
 
 def origin_of(model: ModelName, given: Mapping[str, Embeddings], args: argparse.Namespace) -> dict[str, Any]:
-    """The `model`, `layer` and `flip` of a model's scores; given: embeddings read from files, by their models, which say
-    themselves of which network they are."""
+    """The `model`, `layer` and `flip` of a model's scores; given: embeddings read from files, by their models, which
+    say themselves of which network they are."""
     if model.text in given:
         meta = given[model.text].meta
         return {"model": meta.get("model"), "layer": meta.get("layer"), "flip": not args.no_flip}
-    return {"model": {"name": model.text, "sha256": network_digest(model)}, "layer": args.layer, "flip": not args.no_flip}
+    return {"model": {"name": model.text, "sha256": network_digest(model)}, "layer": args.layer,
+            "flip": not args.no_flip}
 
 
 def described(origin: Mapping[str, Any], digest: str, args: argparse.Namespace) -> dict[str, Any]:

@@ -64,6 +64,30 @@ def test_blocks_hold_every_pair_once(monkeypatch, cross, block, keep):
     assert sum(steps) >= len(cosines)
 
 
+@pytest.mark.parametrize("cross", [False, True])
+def test_the_order_of_equal_scores_does_not_depend_on_threads(monkeypatch, cross):
+    monkeypatch.setattr(all_pairs, "BLOCK", 16)
+    sides = []
+    for seed in range(2):
+        side = draw(seed, 150, 20, size=3)
+        sides.append(Side((side.unit * 2).round() / 2, side.person))  # few values, exact products
+    found = []
+    for cores in (1, 2, 5):
+        monkeypatch.setattr(all_pairs, "usable_cores", lambda cores=cores: cores)
+        found.append(score_all_pairs(sides[0], sides[1] if cross else None, keep=700))
+    assert len(np.unique(found[0].tail)) < 20 and len(found[0].tail) > 700
+    for one in found[1:]:
+        np.testing.assert_array_equal(one.tail, found[0].tail)
+        np.testing.assert_array_equal(one.tail_pair, found[0].tail_pair)
+
+
+def test_falling_order_is_the_stable_sort():
+    random = np.random.RandomState(0)
+    for values in (random.normal(size=5000).round(2), random.normal(size=5000), np.array([1, -1, 0.5, -0.5, 1, 2e-9])):
+        values = values.astype(np.float32) + np.float32(0)  # no -0
+        np.testing.assert_array_equal(all_pairs._falling_order(values), np.argsort(-values, kind="stable"))
+
+
 def test_equal_scores_are_kept_and_accepted_together(monkeypatch):
     monkeypatch.setattr(all_pairs, "BLOCK", 8)
     unit = np.eye(4, dtype=np.float32)[[0, 0, 0, 1, 1, 2, 0, 3, 3, 3]]  # impostors of cosine 1 and 0 alone
