@@ -1,1 +1,1 @@
-"""One image file: what it is, its pixels, its alignment, and the bytes that a record holds of it."""
+"""One image file: its format, pixels and alignment, and its encoded form in a record."""

@@ -9,7 +9,7 @@ TEMPLATE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366),
                      (70.7299, 92.2041)])
 TEMPLATE.setflags(write=False)
 WORST_FIT = 20.0  # of 112 pixels, root mean square
-SMALLEST = 12.0  # pixels that a crop's side is in the photograph
+SMALLEST = 12.0  # smallest side of a crop, in pixels of the photograph
 NO_FACE = "landmarks that fit no face"
 TOO_SMALL = "landmarks of a face of less than 12 pixels"
 COINCIDE = "landmarks that coincide"
@@ -26,7 +26,7 @@ def template(height: int = 112, width: int = 112) -> np.ndarray:
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(2, 3) float64 matrix of the rotation, scale and shift that brings source points closest to target points.
+    """(2, 3) float64 matrix of the rotation, scale and translation that best maps source points to target points.
 
     source, target: (N, 2) pixels, N >= 2. Least squares without reflection: S. Umeyama, "Least-squares estimation of
     transformation parameters between two point patterns", PAMI 1991, in closed form for the plane.
@@ -43,7 +43,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     cosine = float((a * b).sum()) / spread  # scale * cos, scale * sin of the rotation
     sine = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / spread
     if not cosine * cosine + sine * sine > 0:
-        raise ValueError("similarity: the points ask for a scale of nought")
+        raise ValueError("similarity: the points imply a scale of 0")
     turn = np.array([[cosine, -sine], [sine, cosine]])
     shift = goal - np.array([cosine * middle[0] - sine * middle[1], sine * middle[0] + cosine * middle[1]])
     return np.hstack([turn, shift[:, None]])
@@ -53,9 +53,9 @@ def misfit(points: np.ndarray) -> str:
     """Why five (x, y) cannot be a face's, or "".
 
     The similarity to the template leaves at most 4.9 of 112 pixels (root mean square) with real frontal faces, 14.0
-    with real profiles and 17.8 with drawn ones to a yaw of 90 degrees; 22.5 and more where the two sides are swapped,
-    and about as much for x and y swapped or y counted from below. A face of fewer than SMALLEST pixels is taken for
-    coordinates in parts of the picture.
+    with real profiles and 17.8 with synthetic ones up to a yaw of 90 degrees; 22.5 and more where the two sides are
+    swapped, and about as much for x and y swapped or y counted from the bottom. Landmarks of a face below SMALLEST
+    pixels count as fractions of the image size.
     """
     try:
         matrix = similarity(points, TEMPLATE)
@@ -72,7 +72,7 @@ def misfit(points: np.ndarray) -> str:
 def _is_in_order(points: np.ndarray) -> bool:
     """Whether eyes and mouth, in pixels of the crop, point the same way and do not lie on one line.
 
-    A profile's eyes may be close together, or a little past each other, so short distances say nothing.
+    A profile's eyes may be close together, or a little past each other, so short distances are not tested.
     """
     eyes, mouth = points[1] - points[0], points[4] - points[3]
     long_enough = min(np.hypot(*eyes), np.hypot(*mouth)) > 10
@@ -85,7 +85,7 @@ def _is_in_order(points: np.ndarray) -> bool:
 def align(image: np.ndarray, points: np.ndarray, height: int = 112, width: int = 112) -> np.ndarray:
     """Crop a face: (H, W, 3) uint8 and its five (x, y) to (height, width, 3), black beyond the image's border.
 
-    Raises ValueError where the points are no face's.
+    Raises ValueError for points that cannot be a face's.
     """
     matrix = similarity(points, template(height, width))
     if max(image.shape[:2]) > LONGEST_SIDE:

@@ -1,4 +1,4 @@
-"""Image files to pixels and back, through OpenCV, as MXNet's own readers do it."""
+"""Decodes and encodes image files with OpenCV, as MXNet's own readers do."""
 from __future__ import annotations
 
 import cv2
@@ -8,7 +8,7 @@ from images.formats import MOST_SCANS, has_many_scans, orientation_of
 
 
 class ImageError(ValueError):
-    """Bytes that are no readable image; the message says what is wrong with them."""
+    """Bytes that are not a readable image; the message says why."""
 
 
 REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
@@ -16,12 +16,12 @@ REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_RED
 
 
 def decode(data: bytes, reduced: int = 1) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of an encoded image; ImageError where it is none.
+    """(H, W, 3) uint8 RGB of an encoded image; ImageError where it cannot be decoded.
 
     Grayscale and CMYK become RGB, 16-bit values keep their upper eight bits, an alpha channel is dropped: the same
     pixels as `mx.image.imdecode` and `ImageRecordIter` see, but that an EXIF orientation is applied here (of JPEG, PNG,
     TIFF and WebP), and is not there. reduced: 2, 4 or 8 for a
-    JPEG of so many times shorter sides, rounded up, which takes a half to a quarter of the time.
+    JPEG decoded at that fraction of its size, rounded up, in a half to a quarter of the time.
     """
     return cv2.cvtColor(decode_bgr(data, reduced), cv2.COLOR_BGR2RGB)
 
@@ -45,7 +45,7 @@ def decode_bgr(data: bytes, reduced: int = 1) -> np.ndarray:
 
 
 def upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """(H, W, C) as it is meant to be seen, of pixels stored with an EXIF orientation from 1 to 8."""
+    """(H, W, C) upright, from pixels stored with an EXIF orientation from 1 to 8."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):

@@ -1,4 +1,4 @@
-"""Names of identities as names of folders: none that leads elsewhere, and sorted as the labels are."""
+"""Names of identities as safe folder names that sort as the labels do."""
 from __future__ import annotations
 
 import os
@@ -11,10 +11,10 @@ LONGEST = 200  # bytes; file systems take 255
 
 
 def folder_names(labels: Sequence[int], names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
-    """A folder's name for each of some labels, sorted, that have these names ("" for none), none of them in `taken`.
+    """A folder name for each of some sorted labels with these names ("" for none), none of them in `taken`.
 
     The names themselves where all can be folders and `pack` would sort them as they stand; else `0007_name`, or `0007`
-    alone for a name that can be no folder: so packing the folders gives the same labels again.
+    alone for a name that cannot be a folder's: so packing the folders gives the same labels again.
     """
     plain = all(map(is_safe, names)) and len(set(map(_folded, names))) == len(names)
     if plain and not set(names) & set(taken) and list(names) == sorted(names, key=lambda name: (natural(name), name)):
@@ -34,5 +34,5 @@ def is_safe(name: str) -> bool:
 
 
 def _folded(name: str) -> str:
-    """Equal for names that some file systems take for the same."""
+    """Equal for names that some file systems treat as equal."""
     return unicodedata.normalize("NFC", name).casefold()

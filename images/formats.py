@@ -1,4 +1,4 @@
-"""What can be told of an image file without decoding it: its kind, size and channels, and whether its end is there."""
+"""Properties of an image file without decoding it: format, size, channels, and whether it is truncated."""
 from __future__ import annotations
 
 import re
@@ -12,8 +12,8 @@ SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"BM", 
 AVIF = frozenset([b"avif", b"avis"])
 HEIF = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"miaf"])
 ANIMATED = "animated WebP"
-UNREADABLE = frozenset(["GIF", "HEIC", "AVIF", "JPEG XL", ANIMATED])  # kinds that are told apart and not read
-MOST_CHUNKS = 1000  # of a PNG or WebP that are looked at for its EXIF
+UNREADABLE = frozenset(["GIF", "HEIC", "AVIF", "JPEG XL", ANIMATED])  # formats that are recognised but not read
+MOST_CHUNKS = 1000  # of a PNG or WebP that are searched for its EXIF
 NO_CONTENT = frozenset([0x01, *range(0xd0, 0xd8)])
 FRAMES = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
 SCAN = b"\xff\xda"  # the marker that begins one
@@ -38,7 +38,7 @@ class JpegHeader:
 
 @dataclass(frozen=True)
 class Description:
-    """kind; height, width in pixels as stored, 0 where the header does not tell; odd: what training has to know, of
+    """kind; height, width in pixels as stored, 0 where the header does not show it; odd: what matters for training, of
     'grayscale', 'CMYK', 'alpha', '16-bit', 'rotated by EXIF'."""
 
     kind: str
@@ -60,20 +60,20 @@ def kind_of(data: bytes) -> str | None:
 
 
 def describe(data: bytes) -> Description | None:
-    """What the header of an image file says; None for no kind of image that is known here."""
+    """The header's information; None for an unknown image format."""
     kind = kind_of(data)
     if kind is None:
         return None
     describer = DESCRIBERS.get(kind)
     try:
         return describer(data) if describer else Description(kind)
-    except (struct.error, IndexError):  # the header is cut off
+    except (struct.error, IndexError):  # the header is truncated
         return Description(kind)
 
 
 def is_cut_off(data: bytes) -> bool:
-    """Whether a JPEG, PNG, WebP or BMP lacks its end; decoders leave the missing part as it was in
-    memory, or gray, and say nothing."""
+    """Whether a JPEG, PNG, WebP or BMP is truncated; decoders leave the missing part uninitialised or gray, without an
+    error."""
     kind = kind_of(data)
     if kind == "JPEG":
         return data.rfind(b"\xff\xd9") < max(read_header(data).scan, 2)
@@ -87,12 +87,12 @@ def is_cut_off(data: bytes) -> bool:
 
 
 def unlike_in_mxnet(data: bytes) -> str:
-    """How mx.image.imdecode and MXNet's iterators see an image otherwise than it is meant, or ""."""
+    """How mx.image.imdecode and MXNet's iterators would misread an image, or ""."""
     kind = kind_of(data)
     if kind not in ("JPEG", "PNG", "BMP", "TIFF", None):
         return f"{kind}, which MXNet's own readers do not decode"
     if orientation_of(data) != 1:
-        return "MXNet's own readers do not turn it as its EXIF says"
+        return "MXNet's own readers ignore its EXIF orientation"
     return ""
 
 
@@ -102,7 +102,7 @@ def has_many_scans(data: bytes, begin: int = 0, end: int | None = None) -> bool:
 
 
 def read_header(data: bytes) -> JpegHeader:
-    """The header of a JPEG; what its segments do not tell is 0, -1 or orientation 1."""
+    """The header of a JPEG; what its segments do not contain is 0, -1 or orientation 1."""
     height = width = components = frame = 0
     orientation, at = 1, 2
     while at + 4 <= len(data):
@@ -208,7 +208,7 @@ def _bmp(data: bytes) -> Description:
     width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
     palette = data[14 + size:struct.unpack_from("<I", data, 10)[0]] if bits <= 8 else b""
     gray = bool(palette) and palette[::4] == palette[1::4] == palette[2::4]
-    alpha = bits == 32 and (size < 56 or struct.unpack_from("<I", data, 66)[0] != 0)  # older headers do not tell
+    alpha = bits == 32 and (size < 56 or struct.unpack_from("<I", data, 66)[0] != 0)  # older headers do not have it
     return Description("BMP", abs(height), abs(width), _odd(gray=gray, alpha=alpha))
 
 

@@ -1,4 +1,4 @@
-"""Lists of images to pack: InsightFace's `.lst`, and tables in CSV. Read line by line, with the line of every fault."""
+"""Lists of images to pack: InsightFace's `.lst`, and tables in CSV. Read line by line; errors name the line."""
 from __future__ import annotations
 
 import collections
@@ -19,7 +19,7 @@ from images.sources import Source, is_image_name
 LST_FORM = "aligned TAB path TAB label [TAB box, 4 numbers [TAB landmarks, 10 numbers: x1..x5 y1..y5]]"
 CSV_FORM = "a first line that names the columns: path or image, and identity or label"
 PATHS = ("image", "file", "filename", "filepath", "image_path")
-ENOUGH = 5  # wrong faces of which most may be said that the list is meant otherwise
+ENOUGH = 5  # invalid faces from which on a different meaning of the list is suspected
 IDENTITIES = ("label", "person", "subject", "class", "id")
 
 
@@ -27,8 +27,8 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
     """An InsightFace list; the names of its identities are its labels, numbers in numerical order, before others.
 
     A relative image path is taken from `root`. Lists of im2rec with one label (number TAB label TAB path) are read as
-    well. Of lines with flag 1 nothing behind the label is looked at; those with
-    flag 0 keep it, for `geometry`. UserError names the line that is none.
+    well. In lines with flag 1 everything after the label is ignored; those with flag 0 keep it, for `geometry`.
+    UserError names an invalid line.
     """
     source, groups, im2rec = Source(str(path), _root(root)), _Groups(), False
     faults: collections.Counter = collections.Counter()  # of landmarks
@@ -74,7 +74,7 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
 
 def from_csv(path: PathLike, root: PathLike) -> Source:
     """A table with the columns path and identity, which its first line names unless it is a row of these two; other
-    columns are passed over.
+    columns are ignored.
 
     A relative image path is taken from `root`. UserError names the line that is unusable.
     """
@@ -119,7 +119,7 @@ class _Groups:
 
 
 def _label(field: bytes, where: str) -> str:
-    """The name that a label gives: 007 and 7 are one number; anything that is no number is a name as it stands."""
+    """The name for a label: 007 and 7 are equal; anything that is not a number is a name unchanged."""
     text = field.decode("utf-8", "surrogateescape")
     if re.fullmatch(r"\d{1,15}\.0*", text, re.ASCII):  # im2rec writes labels as real numbers
         text = text.partition(".")[0]

@@ -1,7 +1,7 @@
-"""Verification pairs drawn from identities and their images: balanced folds that share no identity, by a seed.
+"""Samples verification pairs from identities and their images: balanced folds with disjoint identities, by a seed.
 
-An identity is in one fold only. In a fold as many same pairs as different ones, none twice; those are drawn first whose
-identities and images were used least, so that reuse is spread.
+An identity is in one fold only. A fold has as many same pairs as different ones, without repetition; pairs are sampled
+first whose identities and images were used least, so that reuse is even.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Iterator, Sequence
 
 from common.errors import UserError
 
-TRIES = 50  # to find a different pair that is not drawn yet, before all that are left are listed
+TRIES = 50  # attempts to sample a new different pair, before all that are left are listed
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def draw_pairs(counts: Sequence[int], pairs: int, folds: int, seed: int, what: s
 
 
 def _deal(counts: Sequence[int], folds: int, half: int, rng: random.Random) -> list[list[int]]:
-    """Share the identities out: those that give most same pairs first, each to the fold that has least so far."""
+    """Distribute the identities: those with the most same pairs first, each to the fold with the fewest so far."""
     order = list(range(len(counts)))
     rng.shuffle(order)
     room = [min(count * (count - 1) // 2, half) for count in counts]  # one identity need not fill a fold
@@ -71,7 +71,7 @@ def _deal(counts: Sequence[int], folds: int, half: int, rng: random.Random) -> l
 
 def _same_pairs(counts: Sequence[int], members: list[int], uses: dict, rng: random.Random
                 ) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """All same pairs of the identities: in turn, those first whose images were used least."""
+    """All same pairs of the identities, alternating, those first whose images were used least."""
     heap = []
     for one in members:
         if counts[one] > 1:
@@ -94,7 +94,7 @@ def _rounds(count: int, rng: random.Random) -> Iterator[tuple[int, int]]:
     seats: list = list(range(count))
     rng.shuffle(seats)
     if count % 2:
-        seats.append(None)  # whoever meets it rests
+        seats.append(None)  # its opponent sits out the round
     for _ in range(len(seats) - 1):
         for left, right in zip(seats[:len(seats) // 2], reversed(seats[len(seats) // 2:])):
             if left is not None and right is not None:
@@ -122,7 +122,7 @@ def _different_pairs(counts: Sequence[int], members: list[int], half: int, uses:
 
 def _fresh(people: list, images: dict, seen: set, rng: random.Random
            ) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """The next pair by use; None where TRIES of them are drawn already."""
+    """The next pair by use; None where TRIES of them were sampled already."""
     for _ in range(TRIES):
         chosen = [heapq.heappop(people) for _ in range(2)]
         sides = []

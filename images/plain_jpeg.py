@@ -1,4 +1,4 @@
-"""JPEGs that need no decoding to be known as sound: those with a header that decoded before."""
+"""Recognises sound JPEGs without decoding them: those with a header that decoded before."""
 from __future__ import annotations
 
 import re
@@ -14,7 +14,7 @@ class KnownHeaders:
     """Headers (all bytes up to the compressed data) of images of one size that were decoded whole.
 
     A baseline decoder fails on its header or not at all: compressed data of one scan gives some pixels whatever it
-    holds, and what it lacks at its end is filled up in silence. So a file with a header that decoded, one run of
+    holds, and what is missing at the end is filled silently. So a file with a header that decoded, one run of
     compressed data that is long enough to hold its blocks, and an end behind it decodes too. Files of one encoder
     share one header.
     """
@@ -23,7 +23,7 @@ class KnownHeaders:
         self._known: list[tuple[bytes, int, str]] = []
 
     def recognise(self, data: bytes) -> str | None:
-        """The note of the header that `data` has, where it decodes, is whole and of the size; None: decode to see."""
+        """The known header of `data` where it decodes, is complete and has the size; None: it must be decoded."""
         for header, least, note in self._known:
             if data.startswith(header):
                 end = MARKER.search(data, len(header))
@@ -32,7 +32,8 @@ class KnownHeaders:
         return None
 
     def remember(self, data: bytes, header: JpegHeader, note: str) -> None:
-        """Take note of an image that was decoded whole; of one scan, baseline, gray or of three components."""
+        """Remember the header of an image that decoded completely; of one scan, baseline, gray or of three
+        components."""
         if not _of_one_scan(data, header):
             return
         scan = header.scan
@@ -42,10 +43,10 @@ class KnownHeaders:
 
 
 class FewScans:
-    """Which images do not keep a decoder busy with thousands of scans, told quickly.
+    """Recognises quickly which images do not keep a decoder busy with thousands of scans.
 
     known: headers (all bytes up to the compressed data) of JPEGs of one scan, for `bytes.startswith`, which takes a
-    fiftieth of the time of counting scans. A decoder reads no second scan behind them, whatever stands there.
+    fiftieth of the time of counting scans. A decoder reads no second scan behind them, whatever follows.
     """
 
     def __init__(self) -> None:
@@ -53,7 +54,7 @@ class FewScans:
         self._looks = MOST_LOOKS
 
     def holds(self, data: bytes, begin: int, end: int) -> bool:
-        """Whether data[begin:end] is no JPEG, one of one scan or one of few; the same answer whatever is `known`."""
+        """Whether data[begin:end] is not a JPEG, or one of few scans; the answer does not depend on `known`."""
         if not data.startswith(b"\xff\xd8", begin):
             return True
         few = not has_many_scans(data, begin, end)

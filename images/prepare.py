@@ -1,4 +1,4 @@
-"""One image file to the bytes that a record holds: copied where it can be, else decoded, brought to size, encoded."""
+"""One image file to a record's bytes: copied where possible, else decoded, resized and encoded."""
 from __future__ import annotations
 
 import errno
@@ -19,19 +19,19 @@ from images.formats import UNREADABLE, Description, describe, has_many_scans, is
 
 BLOCK = 1 << 16
 MOST_BYTES = 1 << 28  # of an image file
-STRIP = 8  # of an image that is many times as long as wide only the middle is scaled: its length would grow too
-MOST_GROWN = 8  # times that --resize enlarges an image: of 112 pixels from 14 there is nothing to recognise
+STRIP = 8  # an image of an extreme aspect ratio is cropped to its middle before it is scaled
+MOST_GROWN = 8  # largest factor by which --resize enlarges an image: 112 pixels from 14 show nothing recognisable
 MARGIN = 44  # pixels that InsightFace adds to a box, half of them on each side
 NAMES = {errno.ENOENT: "missing", errno.EISDIR: "a folder", errno.ELOOP: "broken link", errno.ENXIO: "no regular file"}
 WAYS_OUT = "align the faces first, or give `resize` or `image_size`"
 
 
 class WrongSize(UserError):
-    """An image of a size that is refused."""
+    """An image whose size is not accepted."""
 
 
 class Unusable(ValueError):
-    """A file that no image can be made of; the message is the reason, of one kind for all such files."""
+    """A file that gives no image; the message is the reason, the same for all such files."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Prepared:
 def prepare(path: PathLike, wanted: Wanted) -> Prepared:
     """Read one file; WrongSize for an image of another size where that is refused.
 
-    A JPEG of the right size is taken as it is, byte for byte, unless it is CMYK or rotated by EXIF, which not every
-    reader of a `.rec` understands, or is many times as large as its pixels.
+    A JPEG of the right size is copied byte for byte, unless it is CMYK or rotated by EXIF, which not every reader of a
+    `.rec` understands, or is many times as large as its pixels.
     """
     try:
         return treat(read_file(path), wanted)
@@ -75,7 +75,7 @@ def prepare(path: PathLike, wanted: Wanted) -> Prepared:
 def read_file(path: PathLike, lookup: NameLookup | None = None) -> bytes:
     """The bytes of a regular file, of MOST_BYTES at most; Unusable for anything else. Never waits for a pipe.
 
-    lookup: finds a file that is not there under this very name.
+    lookup: finds a file that does not have exactly this name.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -142,7 +142,7 @@ def treat(data: bytes, wanted: Wanted, face: list[float] | None = None) -> Prepa
 
 
 def examine(data: bytes) -> Description:
-    """What the header says of an image that may be decoded; Unusable for any other bytes."""
+    """The header's information of an image that may be decoded; Unusable for any other bytes."""
     told = describe(data)
     if told is None or not told.height * told.width:
         raise Unusable("no image" if told is None or told.kind not in UNREADABLE else f"{told.kind}, which is not read")
@@ -156,7 +156,7 @@ def examine(data: bytes) -> Description:
 
 
 def _can_be_copied(data: bytes, told: Description, wanted: Wanted) -> bool:
-    if wanted.any_kind and told.kind in ("PNG", "BMP", "TIFF"):  # what mx.image.imdecode decodes, and does not turn
+    if wanted.any_kind and told.kind in ("PNG", "BMP", "TIFF"):  # what mx.image.imdecode decodes without rotating it
         return "rotated by EXIF" not in told.odd
     return (told.kind == "JPEG" and not set(told.odd) - {"grayscale"}
             and len(data) <= 4 * (1 << 16) + 6 * wanted.height * wanted.width)
@@ -184,7 +184,7 @@ def _cut_face(image: np.ndarray, face: list[float], wanted: Wanted) -> tuple[np.
 
 
 def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Scale (H, W, 3) uint8, proportions kept, so that it covers height x width, and cut what stands over evenly."""
+    """Scale (H, W, 3) uint8, proportions kept, so that it covers height x width, and crop the rest evenly."""
     image = _middle(image, -(-image.shape[1] * height * STRIP // width), -(-image.shape[0] * width * STRIP // height))
     scale = max(height / image.shape[0], width / image.shape[1])
     size = max(width, round(image.shape[1] * scale)), max(height, round(image.shape[0] * scale))

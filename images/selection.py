@@ -10,8 +10,8 @@ from images.sources import Source
 
 @dataclass(frozen=True)
 class Selection:
-    """min_images: smaller identities are left out; max_images: so many of the larger ones, drawn by seed (0: all);
-    shuffle: identities, and the images of each, in an order drawn by seed instead of the sorted one; skip_wrong_size:
+    """min_images: smaller identities are left out; max_images: at most so many images of each, sampled by seed (0:
+    all); shuffle: identities, and the images of each, in random order, by seed, instead of sorted; skip_wrong_size:
     leave images of another size out instead of refusing the set; drop_duplicates: leave out files that an identity
     holds already."""
 

@@ -1,4 +1,4 @@
-"""What is to be packed, by identity, a few bytes an image; folders of images as such a source. Nothing is decoded."""
+"""The images to pack, by identity, in a few bytes each; reads folders of images. Nothing is decoded."""
 from __future__ import annotations
 
 import array
@@ -26,7 +26,7 @@ EXTENSIONS = frozenset([".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp"
 UNREADABLE = frozenset([".gif", ".heic", ".heif", ".avif"])  # images all the same, so they are counted as such
 
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "gallery",
-                    "probe", "images", "faces", "data"])  # what folders of identities are called, and no identity
+                    "probe", "images", "faces", "data"])  # names of folders of identities, not of an identity
 SLASH = ord("/")
 DIGITS = re.compile(r"\d+", re.ASCII)
 ENDINGS = frozenset(map(str.encode, EXTENSIONS | UNREADABLE))
@@ -36,9 +36,9 @@ ENDINGS = frozenset(map(str.encode, EXTENSIONS | UNREADABLE))
 class Source:
     """path: the folder or list; root: what relative entries begin at; names: the identities, in the order of labels.
 
-    An entry is the path of an image as bytes (file names need be no text), for a list perhaps with a zero byte and
-    the rest of its line. All entries lie in one buffer, so that millions cost little more than their characters.
-    other_files: no image names; notes: what else was found, by kind: names.
+    An entry is the path of an image as bytes (file names need not be valid text), for a list perhaps with a zero byte
+    and the rest of its line. All entries lie in one buffer, so that millions cost little more than their characters.
+    other_files: files that are not images by name; notes: names of what else was found, by kind.
     """
 
     path: str
@@ -102,13 +102,13 @@ class Source:
         return shown(os.fsdecode(self.entry(identity, position).split(b"\0")[0]))
 
     def sample(self, most: int) -> Iterator[bytes]:
-        """The paths of up to `most` entries, evenly spread."""
+        """The paths of up to `most` entries, evenly spaced."""
         for number in np.unique(np.linspace(0, self.images - 1, min(most, self.images)).astype(int)).tolist():
             identity = int(np.searchsorted(self._first, number, "right")) - 1
             yield self.entry(identity, number - int(self._first[identity])).split(b"\0")[0]
 
     def _note_twins(self) -> None:
-        """Identities whose names a person, or another file system, would take for one."""
+        """Identities whose names look equal, or are equal on another file system."""
         same: dict[str, list[str]] = {}
         for name in self.names:
             same.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)
@@ -118,7 +118,7 @@ class Source:
 def natural(name: str) -> str:
     """Sort key: runs of digits by value (n9 before n10), the rest by code point; the same on every machine.
 
-    A number becomes a zero, which no name holds and nothing comes before, how many digits it has, and those.
+    A number becomes a zero byte, which no name holds and which sorts first, its number of digits, and the digits.
     """
     return DIGITS.sub(_digits, name)
 
@@ -129,16 +129,16 @@ def _digits(found: re.Match[str]) -> str:
 
 
 def readable(name: str) -> str:
-    """A name as UTF-8 can hold it: bytes that are no text, which a file name may have, as escapes."""
+    """A name as valid UTF-8: other bytes, which a file name may have, become escapes."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def from_folder(folder: PathLike) -> Source:
     """`folder/<identity>/*.jpg` and the like, images in folders below an identity's included; UserError without any.
 
-    A file is an image by the ending of its name or by how it begins. Names that begin with a dot are passed over. Links
-    are followed, a link to a folder above itself is not; a broken one is listed and fails when it is read. Folders that
-    cannot be listed or hold no image are noted, and so are images that lie beside the folders.
+    A file is an image by its extension or by its first bytes. Names that begin with a dot are ignored. Links are
+    followed, except a link to a parent folder; a broken one is listed and fails when it is read. Folders that cannot be
+    listed or hold no image are noted, and so are images that lie beside the folders.
     """
     folder = os.path.normpath(os.fspath(folder))
     if not os.path.isdir(folder):
@@ -173,7 +173,7 @@ def from_folder(folder: PathLike) -> Source:
 
 
 def _check_depth(folder: str, names: list[str], below: list[set[bytes]]) -> None:
-    """UserError, or a warning where it is less sure, for a folder above the one with the identities: every identity
+    """UserError, or a warning where it is less certain, for a parent of the folder with the identities: every identity
     there holds only folders of images. CFP's identities do too, but the same folders each."""
     if any(b"" in parts for parts in below):
         return
@@ -188,7 +188,7 @@ def _check_depth(folder: str, names: list[str], below: list[set[bytes]]) -> None
 
 
 def is_image_name(name: str) -> bool:
-    """Whether the name ends as an image's does."""
+    """Whether the name has an image's extension."""
     return _is_image(os.fsencode(name))
 
 
@@ -198,7 +198,7 @@ def _is_image(name: bytes) -> bool:
 
 
 def holds_image(path: bytes) -> bool:
-    """Whether a file whose name says nothing begins as an image does: .jfif, or no ending at all."""
+    """Whether a file without a known extension begins as an image does: .jfif, or no extension."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

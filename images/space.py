@@ -1,4 +1,4 @@
-"""Whether a set will find room on the disk."""
+"""Checks whether a set will fit on the disk."""
 from __future__ import annotations
 
 import contextlib
@@ -10,7 +10,7 @@ from pathlib import Path
 from images.sources import Source
 
 log = logging.getLogger(__name__)
-SAMPLE = 200  # files whose sizes tell what the others take
+SAMPLE = 200  # files whose sizes are sampled to estimate the rest
 
 
 def typical_size(source: Source) -> int:
