@@ -1,1 +1,1 @@
-"""A checkpoint made ready to embed images, on any devices: what verification, deployment and data tools share."""
+"""Loads a checkpoint and embeds images with it, on any devices; shared by verification, deployment and data tools."""

@@ -1,5 +1,5 @@
-"""Rules for attributes of operators: each takes the text that a graph gives and returns it in one plain form, or None
-where it does not matter for a result and is left out. ValueError where the text is not of its kind or out of bounds."""
+"""Validators of operator attributes: each takes the text in a graph and returns it in a normal form, or None where it
+does not affect the result and is left out. ValueError where the text is invalid or out of bounds."""
 from __future__ import annotations
 
 import math
@@ -10,18 +10,18 @@ Rule = Callable[[str], "str | None"]
 Number = TypeVar("Number", int, float)
 WHOLE = re.compile(r"-?\d{1,12}L?", re.ASCII)
 LARGEST = 1 << 24
-SPLIT_AXIS = -4  # of Reshape: what follows are the two axes that one becomes
+SPLIT_AXIS = -4  # of Reshape: the next two numbers are the axes into which one is split
 
 
 def integer(least: int, most: int) -> Rule:
-    """A whole number."""
+    """An integer."""
     def rule(text: str) -> str:
         return str(_within(_whole(text), least, most))
     return rule
 
 
 def integers(length: int | None, least: int, most: int, empty: bool = False) -> Rule:
-    """A tuple of `length` whole numbers (None: of 1 to 8); empty: none at all will do too."""
+    """A tuple of `length` integers (None: of 1 to 8); empty: may be empty."""
     def rule(text: str) -> str | None:
         found = _tuple(text)
         if not found and empty:
@@ -60,11 +60,11 @@ def exactly(*texts: str) -> Rule:
 
 
 def dropped(text: str) -> None:
-    """Of no account."""
+    """Ignored."""
 
 
 def flag(text: str) -> str | None:
-    """Yes or no."""
+    """A boolean."""
     return among("True", "False", "true", "false", "1", "0")(text)
 
 
@@ -76,10 +76,10 @@ def axes(text: str) -> str | None:
 
 
 def permutation(text: str) -> str:
-    """Axes in another order."""
+    """A permutation of axes."""
     found = _distinct(_tuple(text))
     if sorted(found) != list(range(len(found))):
-        raise ValueError("is not an order of axes")
+        raise ValueError("is not a permutation of axes")
     return _written(found)
 
 
@@ -102,12 +102,12 @@ def reshaping(text: str) -> str:
 
 
 def size(text: str) -> str:
-    """A place on an axis, or None: its end."""
+    """An index on an axis, or None: its end."""
     return text if text == "None" else str(_within(_whole(text), -LARGEST, LARGEST))
 
 
 def places(text: str) -> str:
-    """Places on several axes, each a number or None."""
+    """Indices on several axes, each an integer or None."""
     inner = text.strip().strip("()[]")
     words = [word.strip() for word in inner.split(",") if word.strip()]
     if not 1 <= len(words) <= 8:

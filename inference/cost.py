@@ -1,5 +1,5 @@
-"""Whether a network from somebody else can be computed at all: a few nodes are enough to ask for more memory or time
-than any machine has."""
+"""Limits on the cost of an untrusted network: a few nodes are enough to demand more memory or time than any machine
+has."""
 from __future__ import annotations
 
 import contextlib
@@ -19,7 +19,7 @@ PRODUCTS = ("Convolution", "Convolution_v1", "FullyConnected", "batch_dot")
 
 def check_cost(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> None:
     """ValueError, in a few words, where one image of `data_shape`, (N, 3, H, W), takes more values or multiply-adds
-    than any network for faces; `infer_shapes` must have gone through before."""
+    than any network for faces; `infer_shapes` must have succeeded before."""
     internals = symbol.get_internals()
     with contextlib.redirect_stdout(io.StringIO()):
         arguments, outputs, _ = internals.infer_shape(data=(1, *data_shape[1:]))
@@ -51,7 +51,7 @@ def check_cost(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> None:
 
 
 def _largest(maps: list[tuple[str, tuple[int, ...]]]) -> dict[str, tuple[int, ...]]:
-    """By name, the largest of each: nodes may share a name."""
+    """By name, the largest shape: nodes may share a name."""
     return dict(sorted(maps, key=lambda item: math.prod(item[1])))
 
 

@@ -15,8 +15,8 @@ from symbols.folding import fold
 from symbols.prelu_rewrite import flatten_inputs
 from symbols.shapes import infer_shapes, parameter_names
 
-TILE = 8  # images a CPU computes at once for each thread: the maps of many more do not stay in its cache
-# What a batch's computation leaves behind: for each tile, of the images and their mirror images, and how many count.
+TILE = 8  # images per CPU thread and forward pass: the maps of many more do not fit in the cache
+# A batch's pending results: for each tile the outputs of the images and of their mirror images, and how many are valid.
 Started = List[Tuple[List[mx.nd.NDArray], int]]
 
 
@@ -24,7 +24,7 @@ class Embedder:
     """A network ready for inference on one or several devices.
 
     symbol: takes `data`, (N, 3, H, W) RGB from 0 to 255 (it normalises inside); its output is the embedding, flattened
-    where it is a map. arguments, auxiliary: its parameters, copied, so that training may go on. batch_size: images a
+    where it is a map. arguments, auxiliary: its parameters, copied, so that training may continue. batch_size: images a
     step, over all devices together. image_size: (H, W). UserError where the parameters do not fit the network at this
     image size.
 
@@ -42,8 +42,7 @@ class Embedder:
         self.dimension = check_parameters(symbol, arguments, auxiliary, shape)
         symbol = flatten_inputs(symbol)
         cpus = sum(device.device_type == "cpu" for device in devices)
-        # Each with the images of a batch that are its own. CPU devices are one: whatever their numbers, the cores are
-        # the same.
+        # Each with its part of a batch. CPU devices count as one: whatever their ids, the cores are the same.
         self._shares = [(self.per_device, [_bind(symbol, arguments, auxiliary, device, shape)])
                         for device in devices if device.device_type != "cpu"]
         if cpus:
@@ -54,7 +53,7 @@ class Embedder:
         """Yield the float32 embeddings, (1, n, D), of each batch, (n, H, W, 3) uint8 RGB with n up to `batch_size`.
 
         With flip (2, n, D): those of the images and those of their mirror images. While the devices compute one batch,
-        `batches` makes the next.
+        `batches` prepares the next.
         """
         started = None
         for batch in batches:
@@ -74,7 +73,7 @@ class Embedder:
             part, begin = batch[begin:begin + share], begin + share
             size = executors[0].arg_dict["data"].shape[0]
             for first, executor in zip(range(0, len(part), size), itertools.cycle(executors)):
-                # The images travel as bytes; MXNet queues what follows and returns at once.
+                # Images are copied to the device as bytes; MXNet queues what follows and returns at once.
                 images = _images(part[first:first + size], executor.arg_dict["data"])
                 started.append(([_forward(executor, view) for view in ([images, images.flip(axis=3)] if flip
                                                                        else [images])],
@@ -89,7 +88,7 @@ class Embedder:
 
 def _bind_streams(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],
                 auxiliary: Mapping[str, mx.nd.NDArray], shape: tuple[int, ...]) -> list[mx.executor.Executor]:
-    """The network, folded, on each stream of the CPU, for an equal part of (up to) shape[0] images or of a tile."""
+    """The folded network on each stream of the CPU, for an equal part of (up to) shape[0] images or of a tile."""
     streams = open_streams(shape[0])
     rounds = -(-shape[0] // (TILE * max(threads(), len(streams))))
     shape = (-(-shape[0] // (rounds * len(streams))), *shape[1:])
@@ -107,7 +106,7 @@ def _bind(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray], auxilia
 
 
 def _images(images: np.ndarray, data: mx.nd.NDArray) -> mx.nd.NDArray:
-    """(n, H, W, 3) uint8 as `data` wants them, with black images behind where n is less than it takes."""
+    """(n, H, W, 3) uint8 in the layout of `data`, padded with black images."""
     if len(images) < data.shape[0]:
         images = np.concatenate([images, np.zeros((data.shape[0] - len(images), *images.shape[1:]), np.uint8)])
     return mx.nd.array(images, data.context, np.uint8).transpose((0, 3, 1, 2)).astype(data.dtype)
@@ -121,7 +120,7 @@ def _forward(executor: mx.executor.Executor, images: mx.nd.NDArray) -> mx.nd.NDA
 
 def check_parameters(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],
                      auxiliary: Mapping[str, mx.nd.NDArray], data_shape: tuple[int, ...]) -> int:
-    """The embedding's length where parameters and network agree on images of `data_shape`; UserError otherwise."""
+    """The embedding's dimension, if parameters and network fit images of `data_shape`; UserError otherwise."""
     size = f"{data_shape[2]}x{data_shape[3]}"
     try:
         shapes = infer_shapes(symbol, data_shape)
@@ -137,5 +136,5 @@ def check_parameters(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArra
     try:
         check_cost(symbol, data_shape)
     except ValueError as error:
-        raise UserError(f"the network is none for faces of {size}: {error}") from None
+        raise UserError(f"the network is not one for faces of {size}: {error}") from None
     return int(np.prod(shapes[symbol.list_outputs()[0]][1:]))

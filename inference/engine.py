@@ -1,4 +1,4 @@
-"""Which library computes a checkpoint's embeddings: MXNet, or onnxruntime after the graph is written as ONNX."""
+"""Chooses the library that computes a checkpoint's embeddings: MXNet, or onnxruntime on the graph converted to ONNX."""
 from __future__ import annotations
 
 import logging
@@ -14,7 +14,7 @@ from inference.onnx_embedder import OnnxEmbedder
 
 log = logging.getLogger(__name__)
 ENGINES = ("auto", "mxnet", "onnx")
-AGREE = 1e-5  # the largest difference of a number of an embedding of length 1
+AGREE = 1e-5  # largest difference of a component of a unit-length embedding
 IMAGES, TURNS = 32, 3
 AnyEmbedder = Union[Embedder, OnnxEmbedder]
 
@@ -25,7 +25,7 @@ def open_engine(engine: str, symbol: mx.sym.Symbol, arguments: Mapping[str, mx.n
     """A checkpoint ready to embed by `engine`, one of ENGINES.
 
     auto: on CPUs the one that is faster on synthetic images here, if both agree to 1e-5; on GPUs MXNet. UserError where
-    the parameters do not fit the network at this image size, or it has no form in ONNX and `onnx` was asked for.
+    the parameters do not fit the network at this image size, or `onnx` is required and the network cannot be converted.
     """
     if engine == "mxnet" or engine == "auto" and any(device.device_type != "cpu" for device in devices):
         return Embedder(symbol, arguments, auxiliary, devices, batch_size, image_size)
@@ -38,13 +38,13 @@ def open_engine(engine: str, symbol: mx.sym.Symbol, arguments: Mapping[str, mx.n
     except (ImportError, ValueError, UserError) as error:
         if engine == "onnx":
             raise UserError(f"`engine` onnx: {error}; `engine` mxnet computes it") from None
-        log.info("engine: MXNet (the network has no form in ONNX: %s)", error)
+        log.info("engine: MXNet (the network cannot be converted to ONNX: %s)", error)
         return ours
     return theirs if engine == "onnx" else faster(ours, theirs)
 
 
 def faster(ours: Embedder, theirs: OnnxEmbedder) -> AnyEmbedder:
-    """The one that embeds more images a second; `ours` where they do not agree to 1e-5."""
+    """The faster engine; `ours` where they do not agree to 1e-5."""
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (min(IMAGES, ours.batch_size), *ours.image_size, 3)).astype(np.uint8)
     sides: tuple[AnyEmbedder, AnyEmbedder] = (ours, theirs)
@@ -61,9 +61,9 @@ def faster(ours: Embedder, theirs: OnnxEmbedder) -> AnyEmbedder:
     apart = float(np.abs(found[0] - found[1]).max())
     rates = [len(images) / min(times) for times in seconds]
     if not apart <= AGREE:  # NaN too
-        log.warning("engine: MXNet; onnxruntime's embeddings are %.1e apart, more than %g", apart, AGREE)
+        log.warning("engine: MXNet; onnxruntime's embeddings differ by %.1e, more than %g", apart, AGREE)
         return ours
     chosen = int(rates[1] > rates[0])
-    log.info("engine: %s (MXNet %.0f, onnxruntime %.0f images/s here; they are %.0e apart)",
+    log.info("engine: %s (MXNet %.0f, onnxruntime %.0f images/s here; they differ by %.0e)",
              ("MXNet", "onnxruntime")[chosen], *rates, apart)
     return sides[chosen]

@@ -1,8 +1,7 @@
-"""Reads a graph, PREFIX-symbol.json, that may be anybody's: what MXNet is given is written anew from what was checked.
+"""Reads an untrusted graph, PREFIX-symbol.json: MXNet is given a new graph, made of validated parts only.
 
-MXNet runs any operator that a graph names, with the attributes and numbers it has: some of them call what an address in
-the file points to, or write where a wrong number leads. Here each node is one of `operators.OPERATORS`, each number
-leads to something that exists, and all else is left out.
+MXNet runs any operator that a graph names, with any attributes and indices: some operators call an address in the file,
+or write out of bounds. Here each node is one of `operators.OPERATORS`, each index is valid, and all else is left out.
 """
 from __future__ import annotations
 
@@ -17,20 +16,20 @@ from inference.operators import OPERATORS, Operator
 LARGEST_FILE = 32 << 20
 MOST_NODES, MOST_INPUTS, MOST_HEADS, LONGEST_NAME = 10_000, 256, 1000, 500
 VARIABLE = "null"
-# Of nodes and variables, for optimizers and devices: nothing of a result depends on them.
+# Attributes for optimizers and devices, which do not affect results.
 HINT = re.compile(r"__\w+__|(\w+_)?(lr_mult|wd_mult|ctx_group|force_mirroring|mirror_stage)", re.ASCII)
 KEPT = {"__lr_mult__": rules.number(), "__wd_mult__": rules.number(), "__dtype__": rules.integer(0, 7),
         "__shape__": rules.integers(None, 0, 1 << 24, empty=True)}
 BEFORE_STATES = 900  # MXNet 0.9 is the first whose graphs name the states of BatchNorm
 STATES = 2
 NEWEST = 20_000
-WITH_PARAMETERS = ("LeakyReLU", "Convolution", "FullyConnected", "Deconvolution")  # behind their first input
+WITH_PARAMETERS = ("LeakyReLU", "Convolution", "FullyConnected", "Deconvolution")  # after their first input
 FORMS = ("Cast", "cast", "Reshape", "reshape", "identity", "_copy", "L2Normalization")
 
 
 def checked_graph(text: str) -> str:
-    """The graph in `text`, rewritten as JSON for `mx.sym.load_json`; ValueError, in a few words, where it is none that
-    a face network can have."""
+    """The graph in `text`, rewritten as JSON for `mx.sym.load_json`; ValueError, in a few words, where it is not one
+    that a face network can have."""
     try:
         source = json.loads(text)
     except RecursionError:
@@ -51,7 +50,7 @@ def checked_graph(text: str) -> str:
     names = collections.Counter(node["name"] for node in written)
     twice = [name for name, count in names.items() if count > 1]
     if twice:  # parameters, layers and their shapes are known by their names
-        raise ValueError(f"two nodes are called {twice[0]}")
+        raise ValueError(f"two nodes are named {twice[0]}")
     heads = source.get("heads")
     if not isinstance(heads, list) or not 1 <= len(heads) <= MOST_HEADS:
         raise ValueError("no heads")
@@ -71,12 +70,12 @@ def _version(source: dict[str, Any]) -> int | None:
 
 def _node(node: Any, number: int, before: list[dict[str, Any]], outputs: list[int],
           version: int | None) -> tuple[dict[str, Any], int]:
-    """The node as it is given to MXNet, and how many outputs it has."""
+    """The node for MXNet, and its number of outputs."""
     if not isinstance(node, dict):
         raise ValueError(f"node {number} is not a node")
     op, name, inputs = node.get("op"), node.get("name"), node.get("inputs")
     if not (isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and "\0" not in name and _encodes(name)):
-        raise ValueError(f"node {number} has no name that can be")
+        raise ValueError(f"node {number} has no valid name")
     if not isinstance(inputs, list) or len(inputs) > MOST_INPUTS:
         raise ValueError(f"node {name} has no list of inputs")
     entries = [_entry(entry, number, outputs) for entry in inputs]
@@ -108,7 +107,7 @@ def _node(node: Any, number: int, before: list[dict[str, Any]], outputs: list[in
 
 
 def _root(nodes: list[dict[str, Any]], number: int) -> str | None:
-    """The variable that a node is, or is another form of; None where it is computed otherwise."""
+    """The variable that a node is, or is a cast or reshape of; None where it is computed otherwise."""
     while nodes[number]["op"] in FORMS:
         number = nodes[number]["inputs"][0][0]
     return nodes[number]["name"] if nodes[number]["op"] == VARIABLE else None
@@ -120,7 +119,7 @@ def _written(op: str, name: str, inputs: list[list[int]], attributes: dict[str, 
 
 
 def _entry(entry: Any, nodes: int, outputs: list[int]) -> list[int]:
-    """[node, output, 0] where both exist among the `nodes` so far; later ones would make a circle."""
+    """[node, output, 0] where both exist among the `nodes` so far; later ones would make a cycle."""
     if not (isinstance(entry, list) and 2 <= len(entry) <= 3 and all(type(value) is int for value in entry)
             and 0 <= entry[0] < nodes and 0 <= entry[1] < outputs[entry[0]] and 0 <= entry[-1] < 1 << 31):
         raise ValueError(f"{str(entry)[:40]} leads to no node before node {nodes}")
@@ -128,7 +127,7 @@ def _entry(entry: Any, nodes: int, outputs: list[int]) -> list[int]:
 
 
 def _attributes(node: dict[str, Any], name: str) -> dict[str, str]:
-    """All of them, as they are called in graphs of any age."""
+    """All attributes, whatever graphs of different versions call them."""
     found: dict[str, str] = {}
     for key in ("param", "attr", "attrs"):
         given = node.get(key, {})
@@ -159,7 +158,7 @@ def _of_operator(operator: Operator, attributes: dict[str, str]) -> dict[str, st
 
 
 def _hints(attributes: dict[str, str], name: str) -> dict[str, str]:
-    """What a variable says of itself; operators' attributes that scripts left on it are dropped."""
+    """A variable's attributes; operators' attributes that scripts left on it are dropped."""
     kept = {}
     for key, rule in KEPT.items():
         if key in attributes:

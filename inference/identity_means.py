@@ -1,4 +1,4 @@
-"""One vector for each identity: the mean of its images' embeddings. Loads MXNet when it is called, not before."""
+"""One vector for each identity: the mean of its images' embeddings. MXNet is imported when it is first called."""
 from __future__ import annotations
 
 import contextlib
@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 
 class Images(Protocol):
-    """A set whose images have numbers: its path, number to the image file's bytes, and to what messages call it."""
+    """A set of numbered images: its path, functions from number to the image file's bytes and to its name in
+    messages."""
 
     path: str
     read: Callable[[int], bytes]
@@ -40,7 +41,7 @@ class CheckpointSpec:
 
 
 class MeanEmbedder:
-    """A model ready for images of (height, width); UserError where it cannot be loaded or takes other ones."""
+    """A model loaded for images of (height, width); UserError where it cannot be loaded or takes another size."""
 
     def __init__(self, model: CheckpointSpec, image_size: tuple[int, int]) -> None:
         check_environment()
@@ -54,12 +55,12 @@ class MeanEmbedder:
 
     @property
     def dimension(self) -> int:
-        """Numbers in a vector."""
+        """Length of a vector."""
         return self._embedder.dimension
 
     def means(self, faces: Images, identities: Sequence[np.ndarray]) -> np.ndarray:
         """float32 (identities, D), each of length 1: the mean of the unit embeddings (image and mirror image summed)
-        of up to `model.images` images from all over the identity, scaled to length 1; zeros where none decodes.
+        of up to `model.images` evenly spaced images of the identity, scaled to length 1; zeros where none decodes.
 
         identities: the images of each, numbers that `faces.read` takes. UserError for an image of another size.
         """

@@ -1,7 +1,7 @@
-"""Loads a checkpoint for inference: symbol cut at the embedding, parameters that fit it.
+"""Loads a checkpoint for inference: the symbol up to the embedding, and its parameters.
 
-It may be a stranger's. Whoever wants a checkpoint's files takes them from here (`load_model`, `read_symbol`,
-`read_parameters`), never from MXNet's own loaders, which believe what they read.
+Checkpoints are untrusted. All code that reads their files uses this module (`load_model`, `read_symbol`,
+`read_parameters`), never MXNet's own loaders, which do not validate them.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from inference.param_file import ParameterFile
 from symbols.graph import fixed_gammas
 
 Arrays = Dict[str, mx.nd.NDArray]
-MODEL = "`model`"  # what a message calls the checkpoint unless a caller says otherwise
+MODEL = "`model`"  # the checkpoint's name in messages unless the caller gives one
 
 
 def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symbol, Arrays, Arrays]:
@@ -27,7 +27,7 @@ def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symb
     PREFIX-NNNN.params.
 
     Gammas that the network holds fixed are set to 1: foreign checkpoints hold other values there, which MXNet itself
-    passes over. UserError where a file is missing or is no checkpoint, the layer does not exist, or a parameter is not
+    ignores. UserError where a file is missing or is not a checkpoint, the layer does not exist, or a parameter is not
     in the file.
     """
     symbol = cut(read_symbol(prefix), layer, f"{prefix}-symbol.json")
@@ -64,27 +64,27 @@ def cut(symbol: mx.sym.Symbol, layer: str, source: str = "the symbol") -> mx.sym
 def read_symbol(prefix: str, setting: str = MODEL) -> mx.sym.Symbol:
     """The symbol of PREFIX-symbol.json, whoever made it: `graph_file` says what it may hold.
 
-    UserError naming `setting` where there is none, or it is none.
+    UserError naming `setting` where there is no such file, or it is not a symbol.
     """
     path = Path(f"{prefix}-symbol.json")
     if not path.exists():
         raise UserError(f"{setting} {prefix}: there is no {path}")
     try:
         graph = checked_graph(read_regular(path, LARGEST_FILE).decode("utf-8"))
-        with quiet():  # two lines for each symbol of an older version, that it was upgraded
+        with quiet():  # MXNet logs that a symbol of an older version was upgraded
             return mx.sym.load_json(graph)
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: is not an MXNet symbol of a face network ({_reason(error)})") from None
     except mx.MXNetError:
-        raise UserError(f"{path}: is not an MXNet symbol of a face network (MXNet does not read it)") from None
+        raise UserError(f"{path}: is not an MXNet symbol of a face network (MXNet cannot read it)") from None
 
 
 def read_parameters(prefix: str, epoch: int, setting: str = MODEL) -> tuple[Arrays, Arrays]:
-    """Arguments and auxiliary states of PREFIX-NNNN.params by name, in host memory, as they stand in the file.
+    """Arguments and auxiliary states of PREFIX-NNNN.params by name, in host memory, unchanged.
 
-    Every array is dense and of the size that its header says; whether names and shapes are those of a network is for
-    the caller to compare before it binds them (`embedder.check_parameters`). UserError naming `setting` where there is
-    no such file, or it is not a checkpoint.
+    Every array is dense and of the size in its header; whether names and shapes are those of a network is for the
+    caller to compare before it binds them (`embedder.check_parameters`). UserError naming `setting` where there is no
+    such file, or it is not a checkpoint.
     """
     return _read_params(_params_path(prefix, epoch, setting))
 

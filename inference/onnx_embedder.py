@@ -1,4 +1,4 @@
-"""Images to embeddings by onnxruntime: what `Embedder` does with a checkpoint, with an ONNX file, on CPUs."""
+"""Images to embeddings by onnxruntime: as `Embedder`, but of an ONNX file, on CPUs."""
 from __future__ import annotations
 
 import concurrent.futures
@@ -11,8 +11,8 @@ from common.errors import RunError, UserError
 from common.files import PathLike
 from inference.onnx_file import OnnxModel, parse_onnx, read_onnx
 
-TILE = 8  # images that a thread computes at once: the maps of many more do not stay in its core's cache
-# What a batch leaves behind: for each tile and view the embeddings to come, and how many of them count.
+TILE = 8  # images per thread and forward pass: the maps of many more do not fit in its core's cache
+# A batch's pending results: for each tile and view the embeddings to come, and how many of them are valid.
 Started = List[Tuple[List["concurrent.futures.Future[np.ndarray]"], int]]
 
 
@@ -20,9 +20,9 @@ class OnnxEmbedder:
     """A network in an ONNX file, ready for inference on this machine's cores.
 
     model: its path, its bytes, or what `read_onnx` made of it. batch_size: images a step. image_size: (H, W), needed
-    only where the file leaves it open. UserError where onnxruntime does not run the network on images of this size.
+    only where the file has a dynamic size. UserError where onnxruntime does not run the network on images of this size.
 
-    Each core computes other images, as `Embedder`'s streams do: that is faster than all cores on the same ones.
+    Each core computes different images, as `Embedder`'s streams do: faster than all cores on the same ones.
     """
 
     def __init__(self, model: PathLike | bytes | OnnxModel, batch_size: int = 64,
@@ -35,7 +35,7 @@ class OnnxEmbedder:
                             f"{image_size[0]}x{image_size[1]}")
         size = image_size or own
         if size is None:
-            raise UserError(f"{self.model.path}: leaves the size of its images open; give one, as 112,112")
+            raise UserError(f"{self.model.path}: has a dynamic image size; give one, as 112,112")
         self.image_size = (int(size[0]), int(size[1]))
         self.batch_size = max(int(batch_size), 1)
         self._lanes = max(threads(), 1)
@@ -50,7 +50,7 @@ class OnnxEmbedder:
         """Yield the float32 embeddings, (1, n, D), of each batch, (n, H, W, 3) uint8 RGB with n up to `batch_size`.
 
         With flip (2, n, D): those of the images and those of their mirror images. While one batch is computed,
-        `batches` makes the next.
+        `batches` prepares the next.
         """
         with concurrent.futures.ThreadPoolExecutor(self._lanes) as pool:
             started = None
@@ -76,7 +76,7 @@ class OnnxEmbedder:
                  min(self._tile, len(batch) - first)) for first in range(0, len(batch), self._tile)]
 
     def _compute(self, images: np.ndarray) -> np.ndarray:
-        """(n, D) of up to a tile's images; black ones fill up where the file wants a certain number."""
+        """(n, D) of up to a tile's images, padded with black ones where the file has a fixed batch size."""
         model, count = self.model, len(images)
         if model.batch and count < model.batch:
             images = np.concatenate([images, np.zeros((model.batch - count, *images.shape[1:]), np.uint8)])
@@ -97,7 +97,7 @@ def _open(model: OnnxModel) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # the threads are ours
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # this module has its own threads
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(model.content, options, providers=["CPUExecutionProvider"])

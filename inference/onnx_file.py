@@ -1,4 +1,5 @@
-"""Reads an ONNX file of a face network, ours or anybody's: what goes in and comes out, and how pixels are fed to it."""
+"""Reads an ONNX file of a face network, exported here or elsewhere: its input and output, and its pixel
+normalisation."""
 from __future__ import annotations
 
 import hashlib
@@ -10,7 +11,7 @@ from common.errors import UserError
 from common.files import PathLike, read_regular
 
 LARGEST_FILE = (1 << 31) - 1  # of one protobuf message
-FIRST_NODES = 8  # which InsightFace's loader looks at
+FIRST_NODES = 8  # which InsightFace's loader inspects
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")  # whose operators onnxruntime has
 
 
@@ -18,9 +19,9 @@ DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")  # whose operators onnx
 class OnnxModel:
     """A network that embeds images.
 
-    content: the file's bytes. sha256: of them. input, output: names. image_size: (H, W), None where the file leaves it
-    open. batch: images at once, None where that is free. dimension: of the embedding, None where the file leaves it
-    open. mean, scale: pixels from 0 to 255 go in as (x - mean) * scale.
+    content: the file's bytes. sha256: of them. input, output: names. image_size: (H, W), None where it is dynamic.
+    batch: fixed batch size, None where it is dynamic. dimension: of the embedding, None where it is dynamic. mean,
+    scale: the input is (x - mean) * scale for pixels x from 0 to 255.
     """
 
     path: str
@@ -36,7 +37,7 @@ class OnnxModel:
 
 
 def read_onnx(path: PathLike) -> OnnxModel:
-    """The model in a file; UserError, one line, where it is no network from RGB images to one embedding each."""
+    """The model in a file; UserError, one line, where it is not a network from RGB images to one embedding each."""
     try:
         content = read_regular(Path(path), LARGEST_FILE)
     except FileNotFoundError:
@@ -47,7 +48,7 @@ def read_onnx(path: PathLike) -> OnnxModel:
 
 
 def parse_onnx(content: bytes, path: str = "the ONNX model") -> OnnxModel:
-    """As `read_onnx`, of the bytes of a file; path: how errors call it."""
+    """As `read_onnx`, of the bytes of a file; path: its name in errors."""
     try:
         import onnx
         from google.protobuf.message import DecodeError
@@ -55,7 +56,8 @@ def parse_onnx(content: bytes, path: str = "the ONNX model") -> OnnxModel:
         raise UserError(f"{path}: the package {error.name} is not installed; run `make venv`") from None
     try:
         graph = onnx.load_model_from_string(content)
-    except (DecodeError, UnicodeDecodeError):  # protobuf in Python tells names that are no text by the second
+    # the Python implementation of protobuf raises the second for names that are not valid text
+    except (DecodeError, UnicodeDecodeError):
         raise UserError(f"{path}: is not an ONNX file") from None
     model = graph.graph
     if not model.node:
@@ -87,7 +89,7 @@ def parse_onnx(content: bytes, path: str = "the ONNX model") -> OnnxModel:
 
 def feeds_raw_pixels(names: list[str]) -> bool:
     """Whether InsightFace's loader would feed pixels from 0 to 255 as they are, by the names of the first nodes: it
-    then takes the network to normalise by itself. Else (x - 127.5) / 127.5 goes in."""
+    then assumes that the network normalises. Else the input is (x - 127.5) / 127.5."""
     first = names[:FIRST_NODES]
     return ((any(name.startswith(("Sub", "_minus")) for name in first)
              and any(name.startswith(("Mul", "_mul")) for name in first))
@@ -95,12 +97,12 @@ def feeds_raw_pixels(names: list[str]) -> bool:
 
 
 def _shape(value: Any) -> list[int | None]:
-    """The lengths of an input or output; None where one is open."""
+    """The shape of an input or output; None where a dimension is dynamic."""
     return [axis.dim_value or None for axis in value.type.tensor_type.shape.dim]
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
-    """Every tensor in a graph, those of graphs within it too."""
+    """Every tensor in a graph and its subgraphs."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:

@@ -1,9 +1,9 @@
-"""The operators that face networks are made of, and the values that their attributes may have.
+"""Whitelist of the operators of face networks, and of the values of their attributes.
 
-A graph from somebody else is run only where each node of it is one of these. Left out on purpose is what takes
-addresses or calls back (`_NDArray`, `_Native`, `Custom`), holds graphs of its own, or moves data outside the network.
-Bounds are wide for any network that sees a face, and narrow enough that no kernel, group or shape makes MXNet divide by
-zero or write past an array.
+An untrusted graph is run only where each of its nodes is one of these. Left out on purpose are those that take
+addresses or callbacks (`_NDArray`, `_Native`, `Custom`), contain subgraphs, or move data outside the network.
+Bounds are generous for any face network, and tight enough that no kernel, group or shape makes MXNet divide by zero or
+write past an array.
 """
 from __future__ import annotations
 

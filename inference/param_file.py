@@ -1,13 +1,13 @@
-"""Reads files of named arrays, such as PREFIX-NNNN.params, strictly: nothing of them is believed before it is checked.
+"""Strict reader of files of named arrays, such as PREFIX-NNNN.params: everything is validated before use.
 
-    file = ParameterFile(stream)         # ValueError, in a few words without the path, where it is none
+    file = ParameterFile(stream)         # ValueError, in a few words without the path, for another file
     file.entries["arg:fc1_gamma"].shape  # known before any array is read
     file.read("arg:fc1_gamma")           # numpy
     file.read_all()                      # all of them, as NDArrays in host memory
 
 The format is what `mx.nd.save` writes and has written: a list of dense arrays with headers of the generations V1, V2
-and V3, or of the time before them, and their names. Sparse arrays, unknown types, sizes that the file does not hold,
-and anything behind the last name are refused. `mx.nd.load` believes what it reads, and allocates it.
+and V3, or older ones, and their names. Sparse arrays, unknown types, sizes that the file does not hold, and anything
+behind the last name are refused. `mx.nd.load` allocates whatever the headers declare.
 """
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class ParameterFile:
         self._stream, self._size = stream, os.fstat(stream.fileno()).st_size
         magic, _, count = self._unpack("<QQQ")
         if magic != LIST_MAGIC:
-            raise ValueError("it does not begin as one")
+            raise ValueError("it does not begin like one")
         if count > min(MOST_ARRAYS, self._left() // 16):  # the least that a header takes
-            raise ValueError(f"it is said to hold {count} arrays")
+            raise ValueError(f"its header declares {count} arrays")
         arrays = [self._header() for _ in range(count)]
         (names,) = self._unpack("<Q")
         if names not in (0, count):
@@ -66,18 +66,18 @@ class ParameterFile:
         for number in range(names):
             name = self._name()
             if name in self.entries:
-                raise ValueError(f"two of its arrays are called {name}")
+                raise ValueError(f"two of its arrays are named {name}")
             self.entries[name] = arrays[number]
         if self._left():
             raise ValueError(f"{self._left()} bytes follow its end")
 
     def read(self, name: str) -> np.ndarray:
-        """The array of that name. ValueError where the file has become shorter meanwhile."""
+        """The array of that name. ValueError where the file was truncated meanwhile."""
         entry = self.entries[name]
         array = np.empty(entry.shape, entry.dtype)
         self._stream.seek(entry.offset)
         if self._stream.readinto(array.reshape(-1).data.cast("B")) != entry.nbytes:
-            raise ValueError("it ends early")
+            raise ValueError("it is truncated")
         return array
 
     def read_all(self) -> dict[str, mx.nd.NDArray]:
@@ -95,7 +95,7 @@ class ParameterFile:
         length = struct.calcsize(form)
         data = self._stream.read(length) if length <= self._left() else b""
         if len(data) < length:
-            raise ValueError("it ends early")
+            raise ValueError("it is truncated")
         return struct.unpack(form, data)
 
     def _header(self) -> Entry:
@@ -104,7 +104,7 @@ class ParameterFile:
             raise ValueError("an array of it is sparse")
         axes = self._unpack("<i")[0] if magic in (V1, V2, V3) else magic  # the oldest headers begin with it
         if not 1 <= axes <= MOST_AXES:
-            raise ValueError(f"an array of it is said to have {axes} axes")
+            raise ValueError(f"an array of it declares {axes} axes")
         shape = self._unpack(f"<{axes}{'q' if magic in (V1, V2, V3) else 'I'}")
         device, _, kind = self._unpack("<iii")
         if device not in DEVICES or kind not in TYPES:
@@ -118,7 +118,7 @@ class ParameterFile:
     def _name(self) -> str:
         (length,) = self._unpack("<Q")
         if not 0 < length <= LONGEST_NAME:
-            raise ValueError(f"the name of an array is said to have {length} bytes")
+            raise ValueError(f"the name of an array declares {length} bytes")
         try:
             name = self._unpack(f"<{length}s")[0].decode("utf-8")  # type: ignore[attr-defined]
         except UnicodeDecodeError:
@@ -129,7 +129,7 @@ class ParameterFile:
 
 
 def _free_memory() -> int | None:
-    """Bytes that can be had without swapping; None where the system does not say."""
+    """Bytes available without swapping; None where the system does not report it."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))

@@ -1,4 +1,4 @@
-"""Who resembles whom: cosines between many unit vectors, block by block."""
+"""Nearest neighbours by cosine among many unit vectors, block by block."""
 from __future__ import annotations
 
 from typing import Iterator
@@ -15,7 +15,7 @@ MOST_MATCHES = 1_000_000
 def best_matches(vectors: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(row of `others` that is nearest, cosine) for each of `vectors`; float32 (N, D) and (M, D) of length 1 or 0.
 
-    Memory beyond the two is a block; the first of equals wins.
+    Memory beyond the two is a block; the first of equal ones wins.
     """
     place = np.zeros(len(vectors), np.int64)
     cosine = np.full(len(vectors), -np.inf, np.float32)

@@ -1,9 +1,9 @@
-"""A CPU's cores as streams, each with a worker of MXNet's engine to itself, that compute different images at a time.
+"""CPU cores as streams, each with its own worker of MXNet's engine, that compute different images in parallel.
 
-Every device number has a worker of its own in MXNet, on CPUs too, whatever it is. So a stream is a number that nothing
-else uses, whose worker is told to open no more threads than the stream has. Two cores with a network each embed 1.3
-times as many images as both on one operator after the other: nobody waits for the other's half, and the maps of a few
-images stay in a core's cache (`python -m benchmarks embed`).
+In MXNet every device id has its own worker, on CPUs too, whatever the id. So a stream is a device id that nothing else
+uses, whose worker is limited to the stream's threads. Two cores with a network each embed 1.3 times as many images as
+both on one operator after the other: no core waits for the other's half, and the maps of a few images stay in a core's
+cache (`python -m benchmarks embed`).
 """
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import mxnet as mx
 from common.environment import threads
 from common.mxnet_compat import set_worker_threads
 
-MOST = 8  # streams: each has the network's parameters once more
-_NUMBERS = 64  # streams of a certain width begin at a multiple of this; far above devices that users name
+MOST = 8  # streams: each holds another copy of the network's parameters
+_NUMBERS = 64  # the device ids of streams of a width begin at a multiple of this; far above ids that users name
 
 
 
@@ -25,12 +25,13 @@ def open_streams(images: int) -> list[mx.Context]:
     width = max(threads() // number, 1)
     streams = [mx.cpu(_NUMBERS * width + stream) for stream in range(number)]
     for stream in streams:
-        set_worker_threads(stream, width)  # every time, since a fork of this process begins new workers
+        set_worker_threads(stream, width)  # every time, since a fork of this process starts new workers
     return streams
 
 
 def partition(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    """`symbol` with what oneDNN computes in one, for inference on a stream: MXNet does it by itself only on cpu(0)."""
+    """`symbol` with oneDNN's fused operators, for inference on a stream: MXNet applies them by itself only on
+    cpu(0)."""
     if mx.runtime.Features().is_enabled("MKLDNN") and os.environ.get("MXNET_SUBGRAPH_BACKEND") != "NONE":
         return symbol.get_backend_symbol("MKLDNN")
     return symbol

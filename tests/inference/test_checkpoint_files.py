@@ -283,5 +283,5 @@ def test_two_nodes_of_one_name_are_refused():
     graph = json.loads(small_symbol(16).tojson())
     operators = [node for node in graph["nodes"] if node["op"] != "null"]
     operators[1]["name"] = operators[0]["name"]
-    with pytest.raises(ValueError, match="two nodes are called"):
+    with pytest.raises(ValueError, match="two nodes are named"):
         checked_graph(json.dumps(graph))

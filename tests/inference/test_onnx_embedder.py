@@ -98,7 +98,7 @@ def test_an_open_image_size_has_to_be_given_and_to_fit(tmp_path):
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
     path = tmp_path / "a.onnx"
     path.write_bytes(model.SerializeToString())
-    refused(path, "leaves the size of its images open")
+    refused(path, "has a dynamic image size")
     refused(path, "does not compute it for 1 images of 16x16", image_size=(16, 16))
     found = next(OnnxEmbedder(path, image_size=SIZE).embed([draw(2)]))[0]
     np.testing.assert_allclose(found, by_numpy(weight, draw(2)), rtol=1e-4, atol=1e-4)
