@@ -15,7 +15,7 @@ from common.tables import header, read_table
 from common.workers import ordered_map
 from eval.batches import stacked
 from images.codec import ImageError, decode
-from recordio_tools.faces import open_faces
+from recordio_tools.faces import PackedFaces, open_faces
 
 COLUMNS = {"path": ("key", "image", "file"), "group": ()}
 GROUPS_FORM = "the columns path (or key) and group"
@@ -79,7 +79,7 @@ def open_face_set(path: Path) -> Iterator[FaceSet]:
         names, folders = [], []
         root = str(path).rstrip("/") + "/"
         for number in numbers.tolist():
-            place = str(number) if faces.copy else faces.where(number)  # a record's key, or a file
+            place = str(number) if isinstance(faces, PackedFaces) else faces.where(number)  # a record's key, or a file
             names.append(place[len(root):] if place.startswith(root) else place)
             folders.append("/".join(names[-1].split("/")[1:-1]))
         people = [name or str(label) for name, label in zip(faces.names, faces.labels)]

@@ -48,31 +48,27 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Prepared:
-    """image: the encoded bytes, or None with the reason why the file cannot be used; change: what was done to it;
-    kind and odd: as `formats.Description` has them."""
+    """image: the encoded bytes; change: what was done to it; kind and odd: as `formats.Description` has them."""
 
-    image: bytes | None
-    reason: str = ""
+    image: bytes
     change: str = "copied"
     kind: str = "JPEG"
     odd: tuple[str, ...] = ()
 
 
 def prepare(path: PathLike, wanted: Wanted) -> Prepared:
-    """Read one file; WrongSize for an image of another size where that is refused.
+    """Read one file; Unusable, or WrongSize for an image of another size where that is refused.
 
     A JPEG of the right size is copied byte for byte, unless it is CMYK or rotated by EXIF, which not every reader of a
     `.rec` understands, or is many times as large as its pixels.
     """
     try:
         return treat(read_file(path), wanted)
-    except Unusable as error:
-        return Prepared(None, str(error))
     except WrongSize as error:
         raise WrongSize(f"{path}: {error}; {WAYS_OUT}") from None
 
 
-def read_file(path: PathLike, lookup: NameLookup | None = None) -> bytes:
+def read_file(path: PathLike | bytes, lookup: NameLookup | None = None) -> bytes:
     """The bytes of a regular file, of MOST_BYTES at most; Unusable for anything else. Never waits for a pipe.
 
     lookup: finds a file that does not have exactly this name.
@@ -128,7 +124,7 @@ def treat(data: bytes, wanted: Wanted, face: list[float] | None = None) -> Prepa
         image, change = _cut_face(image, face, wanted)
     elif image.shape[:2] == (wanted.height, wanted.width):
         if _can_be_copied(data, told, wanted):
-            return Prepared(data, "", "copied", told.kind, odd)
+            return Prepared(data, "copied", told.kind, odd)
         change = "converted"
     elif wanted.resize:
         grown = max(wanted.height / image.shape[0], wanted.width / image.shape[1])
@@ -138,7 +134,7 @@ def treat(data: bytes, wanted: Wanted, face: list[float] | None = None) -> Prepa
         image, change = fit(image, wanted.height, wanted.width), "resized"
     else:
         raise WrongSize(f"is {image.shape[0]}x{image.shape[1]} (height x width), not {wanted.height}x{wanted.width}")
-    return Prepared(encode_bgr(image, wanted.quality), "", change, told.kind, odd)
+    return Prepared(encode_bgr(image, wanted.quality), change, told.kind, odd)
 
 
 def examine(data: bytes) -> Description:

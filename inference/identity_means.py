@@ -23,9 +23,14 @@ class Images(Protocol):
     """A set of numbered images: its path, functions from number to the image file's bytes and to its name in
     messages."""
 
-    path: str
-    read: Callable[[int], bytes]
-    where: Callable[[int], str]
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def read(self) -> Callable[[int], bytes]: ...
+
+    @property
+    def where(self) -> Callable[[int], str]: ...
 
 
 @dataclass(frozen=True)

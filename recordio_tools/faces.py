@@ -25,8 +25,8 @@ from recordio_tools.unpack.unpacking import RESERVED
 class Faces:
     """path: as it was given. names: one an identity, "" for none. labels: their numbers there. images: for each
     identity the numbers of its images, int64, that `read` takes (record keys, of a packed set). read: number to the
-    image file's bytes. where: number to what it is called in messages. Of a packed set also folders: what `unpack`
-    calls the folder of each identity, and copy: record keys, int64, to their records."""
+    image file's bytes. where: number to what it is called in messages. folders: what `unpack` calls the folder of
+    each identity of a packed set; () of others."""
 
     path: str
     names: Sequence[str]
@@ -34,13 +34,19 @@ class Faces:
     images: Sequence[np.ndarray]
     read: Callable[[int], bytes]
     where: Callable[[int], str]
-    folders: Sequence[str] = ()
-    copy: Callable[[np.ndarray], Copied] | None = None
+    folders: Sequence[str]
 
     @property
     def count(self) -> int:
         """All images."""
         return sum(map(len, self.images))
+
+
+@dataclass(frozen=True)
+class PackedFaces(Faces):
+    """The faces of a packed set; copy: record keys, int64, to their records."""
+
+    copy: Callable[[np.ndarray], Copied]
 
 
 @contextlib.contextmanager
@@ -57,7 +63,7 @@ def open_faces(path: Path) -> Iterator[Faces]:
             yield packed_faces(str(path), dataset)
 
 
-def packed_faces(path: str, dataset: FaceDataset) -> Faces:
+def packed_faces(path: str, dataset: FaceDataset) -> PackedFaces:
     """The faces of an open set, without labels that have no image."""
     record_file = dataset.record_file
     order = np.argsort(dataset.labels, kind="stable")
@@ -65,9 +71,9 @@ def packed_faces(path: str, dataset: FaceDataset) -> Faces:
     labels = found.tolist()
     known = names_beside(record_file.rec_path)
     names = [known.get(label, "") for label in labels]
-    return Faces(path, names, labels, np.split(dataset.keys[order], first[1:]),
-                 lambda key: record_file.read(key).content, lambda key: f"{record_file.rec_path}: record {key}",
-                 folder_names(labels, names, RESERVED), functools.partial(copy_images, record_file))
+    return PackedFaces(path, names, labels, np.split(dataset.keys[order], first[1:]),
+                       lambda key: record_file.read(key).content, lambda key: f"{record_file.rec_path}: record {key}",
+                       folder_names(labels, names, RESERVED), functools.partial(copy_images, record_file))
 
 
 def faces_in_folders(path: Path) -> Faces:
@@ -85,7 +91,7 @@ def faces_in_folders(path: Path) -> Faces:
 
     return Faces(str(path), source.names, range(len(source.names)),
                  [np.arange(start, end) for start, end in zip(first, first[1:])], read,
-                 lambda number: source.file(*place(number)))
+                 lambda number: source.file(*place(number)), ())
 
 
 def faces_of_pairs(path: Path) -> Faces:
@@ -98,7 +104,7 @@ def faces_of_pairs(path: Path) -> Faces:
         groups.union(order[2 * pair], order[2 * pair + 1])
     people = [np.array(members, np.int64) for members in groups.members()]
     return Faces(str(path), [""] * len(people), range(len(people)), people, images.__getitem__,
-                 lambda number: f"{path}: image {order.index(number)} (from 0)")
+                 lambda number: f"{path}: image {order.index(number)} (from 0)", ())
 
 
 def names_in(path: Path) -> list[str]:

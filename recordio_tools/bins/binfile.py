@@ -53,7 +53,7 @@ def read_bin(path: PathLike) -> tuple[list[bytes], np.ndarray]:
     images = []
     for number, value in enumerate(values):
         image = image_bytes(value)
-        if type(image) is str:
+        if isinstance(image, str):
             raise DataError(f"{path}: image {number} (from 0) {image}")
         images.append(image)
     if len(images) != 2 * len(same):

@@ -32,14 +32,14 @@ class OddPairs:
                          f"{what} (the first is pair {numbers[0]}, from 0)" for what, numbers in self.kinds)
 
 
-def find_odd_pairs(sides: Sequence[int], same: Sequence[bool]) -> OddPairs:
+def find_odd_pairs(sides: Sequence[int], same: Sequence[bool] | np.ndarray) -> OddPairs:
     """sides: (2 * pairs,) the image of left, right, left, ..., equal numbers for images of the same content."""
     order = np.sort(np.asarray(sides, np.int64).reshape(-1, 2), axis=1)
-    same = np.asarray(same, bool)
+    marked = np.asarray(same, bool)
     itself = np.flatnonzero(order[:, 0] == order[:, 1])
     _, first, group, counts = np.unique(order, axis=0, return_index=True, return_inverse=True, return_counts=True)
     group = group.reshape(-1)
-    trues = np.bincount(group, same, len(counts))
+    trues = np.bincount(group, marked, len(counts))
     both = (trues[group] > 0) & (trues[group] < counts[group])
     again = np.ones(len(order), bool)
     again[first] = False

@@ -48,11 +48,10 @@ def examine_bin(path: Path, workers: int, folds: int = FOLDS) -> CheckedBin:
     images = [image if type(image) is bytes else None for image in map(image_bytes, values)]
     del values
     expected = _common_size(found)
-    sizes = [one.size is None or one.size == expected for one in found]
     places = _Places(path, images)
-    for number, (one, right) in enumerate(zip(found, sizes)):
+    for number, one in enumerate(found):
         problems = [(one.kind, one.message)] if one.kind else []
-        if not right:
+        if one.size and expected and one.size != expected:
             problems.append(("size", f"is {one.size[0]}x{one.size[1]}, most are {expected[0]}x{expected[1]} (height x "
                              "width)"))
         for kind, message in problems:
@@ -64,13 +63,13 @@ def examine_bin(path: Path, workers: int, folds: int = FOLDS) -> CheckedBin:
     _check_pairs(same, len(images), places, report, folds)
     _note_odd_pairs(images, same, places, report)
     _note_kinds(images, report)
-    usable = np.array([not one.kind for one in found], bool) & np.array(sizes, bool)
+    usable = np.array([not one.kind and one.size in (None, expected) for one in found], bool)
     return CheckedBin(report, images, usable, same)
 
 
 def _examine(value: Any) -> Examined:
     image = image_bytes(value)
-    return Examined("undecodable", None, image) if type(image) is str else examine_image(image)
+    return Examined("undecodable", None, image) if isinstance(image, str) else examine_image(image)
 
 
 def _common_size(found: list[Examined]) -> tuple[int, int] | None:
@@ -85,7 +84,8 @@ class _Places:
     """Where images stand in a `.bin`, looked up only for those that have a fault."""
 
     def __init__(self, path: Path, images: list[bytes | None]) -> None:
-        self.path, self.images, self.content = path, images, None
+        self.path, self.images = path, images
+        self.content: bytes | None = None
 
     def of(self, number: int) -> int | None:
         """The byte at which an image begins; None where it is written in neither of the usual ways.
@@ -103,10 +103,11 @@ class _Places:
 
 
 def _note_odd_pairs(images: list[bytes | None], same: np.ndarray, places: _Places, report: FileReport) -> None:
-    if len(images) != 2 * len(same) or None in images:
+    whole = [image for image in images if image is not None]
+    if len(images) != 2 * len(same) or len(whole) < len(images):
         return
     numbers: dict[bytes, int] = {}
-    found = find_odd_pairs([numbers.setdefault(image, len(numbers)) for image in images], same)
+    found = find_odd_pairs([numbers.setdefault(image, len(numbers)) for image in whole], same)
     for what, pairs in found.kinds:
         for pair in pairs:
             report.add("odd-pair", f"pair {pair} (from 0): {what}", places.of(2 * pair), 2 * pair, file="bin")

@@ -47,7 +47,7 @@ def check_records(part: Part) -> None:
         _check_ranges(records, part.headers, report)
     bare = records.readable & ~records.image
     add_all(report, "no-content", records, np.flatnonzero(bare & (records.flag != 2)), "holds no image")
-    orphans = np.flatnonzero(bare & (records.flag == 2)) if part.headers.zero < 0 else []
+    orphans = np.flatnonzero(bare & (records.flag == 2) & (part.headers.zero < 0))
     if len(orphans):
         report.add("header-range", f"is one of {len(orphans)} header records, but record 0, which names them, is not "
                    "there", int(records.offset[orphans[0]]), int(records.key[orphans[0]]))

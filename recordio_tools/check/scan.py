@@ -72,7 +72,8 @@ def scan(raw: RawFile, known: np.ndarray | None, workers: int, report: FileRepor
     """
     columns = [(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, bool), np.empty(0, bool),
                 np.empty(0, np.uint32), np.empty((0, 2), np.float32), np.empty(0, np.uint64))]
-    results, first = [np.empty(0, RESULT)], {}
+    results = [np.empty(0, RESULT)]
+    first: dict[str, tuple[int, str]] = {}
     with meter(raw.size, "check", "B") as bar:
         def slices() -> Iterator[tuple[Block, range]]:
             for block in blocks(raw, known, report):
@@ -87,9 +88,10 @@ def scan(raw: RawFile, known: np.ndarray | None, workers: int, report: FileRepor
             for kind, place in messages.items():
                 first.setdefault(kind, place)
     found = np.concatenate(results)
-    return ScannedRecords(*(np.concatenate(column) for column in zip(*columns)), kind=found["kind"].copy(),
-                   size=found["size"].copy(), sample=found["sample"].copy(), unlike=found["unlike"].copy(),
-                   first=first, key=np.full(len(found), -1), astray=np.empty((0, 2), np.int64))
+    offset, length, readable, image, flag, label, identifier = (np.concatenate(column) for column in zip(*columns))
+    return ScannedRecords(offset, length, readable, image, flag, label, identifier, found["kind"].copy(),
+                          found["size"].copy(), found["sample"].copy(), found["unlike"].copy(), first,
+                          key=np.full(len(found), -1), astray=np.empty((0, 2), np.int64))
 
 
 def _examine_slice(raw: RawFile, work: tuple[Block, range]) -> tuple[np.ndarray, dict[str, tuple[int, str]]]:
@@ -97,7 +99,8 @@ def _examine_slice(raw: RawFile, work: tuple[Block, range]) -> tuple[np.ndarray,
     block, positions = work
     part = slice(positions.start, positions.stop)
     skipped = (HEADER.size + 4 * block.flag[part].astype(np.int64)).tolist()
-    rows, first = [], {}
+    rows = []
+    first: dict[str, tuple[int, str]] = {}
     for place, has_image, start, length, skip in zip(positions, block.has_image[part].tolist(),
                                                      block.start[part].tolist(), block.length[part].tolist(), skipped):
         if not has_image:
@@ -132,9 +135,9 @@ def _content(raw: RawFile, offset: int) -> bytes:
 def examine_image(content: bytes) -> Examined:
     """Decode an encoded image and look at its end."""
     try:
-        size = decode_bgr(content).shape[:2]
+        height, width = decode_bgr(content).shape[:2]
     except ImageError as error:
         return Examined("undecodable", None, str(error))
     if is_cut_off(content):
-        return Examined("cut-off-image", size, "the image file lacks its end")
-    return Examined("", size, "")
+        return Examined("cut-off-image", (height, width), "the image file lacks its end")
+    return Examined("", (height, width), "")

@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         image_size = check_sizes([(name, dataset.height, dataset.width)
                                   for name, dataset in zip(args.sets, datasets)])
         plan = Plan([packed_faces(name, dataset) for name, dataset in zip(args.sets, datasets)])
-        details = {"unknown_rows": _take_out(plan, args)}
+        details: dict[str, object] = {"unknown_rows": _take_out(plan, args)}
         if args.model:
             _by_likeness(plan, args, image_size)
             details.update(model=args.model, threshold=args.threshold)
@@ -194,13 +194,13 @@ def _by_likeness(plan: Plan, args: argparse.Namespace, image_size: tuple[int, in
                                               if plan.identities[number].source == source]))
     means = np.concatenate(vectors)
     for name in args.overlap_with:
-        with open_faces(Path(name)) as faces:
-            places, cosines = best_matches(means, embedder.means(faces, faces.images))
+        with open_faces(Path(name)) as others:
+            places, cosines = best_matches(means, embedder.means(others, others.images))
             for number, place, cosine in zip(numbers, places.tolist(), cosines.tolist()):
                 if cosine >= args.threshold:
                     plan.remove(number, f"looks like one of {name}")
-                    plan.matches.append(Match(number, name, faces.labels[place], faces.names[place],
-                                              len(faces.images[place]), cosine, "removed"))
+                    plan.matches.append(Match(number, name, others.labels[place], others.names[place],
+                                              len(others.images[place]), cosine, "removed"))
     plan.remove_joined()
     if args.duplicates != "keep":
         rest = [place for place, number in enumerate(numbers) if number not in plan.removed]
@@ -216,10 +216,10 @@ def _drop_small(plan: Plan, least: int) -> None:
 
 
 def _tell(plan: Plan, report: dict, args: argparse.Namespace, matches: Path | None) -> None:
-    for match in sorted((match for match in plan.matches if match.similarity is not None),
-                        key=lambda match: -match.similarity)[:SHOWN]:
+    alike = [(match.similarity, match) for match in plan.matches if match.similarity is not None]
+    for similarity, match in sorted(alike, key=lambda one: -one[0])[:SHOWN]:
         other = f"{match.other_set}: {match.other_name or match.other_label}"
-        print(shown(f"  {match.similarity:.3f}  {plan.title(match.one)} "
+        print(shown(f"  {similarity:.3f}  {plan.title(match.one)} "
                         f"({len(plan.identities[match.one].images)} images)  {match.action}: {other} "
                         f"({match.other_images} images)"))
     if matches:

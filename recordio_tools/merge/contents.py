@@ -61,7 +61,8 @@ class Contents:
     def __init__(self, groups: list[list[int]]) -> None:
         self.unusable = self.repeated = 0
         self._several = [len(group) > 1 for group in groups]
-        self._label, self._seen = -1, set()
+        self._label = -1
+        self._seen: set[bytes] = set()
         self._digests: list[bytes] = []
         self._labels: list[np.ndarray] = []
 
@@ -87,8 +88,9 @@ class Contents:
         digests = np.frombuffer(b"".join(self._digests), np.uint64)
         labels = np.concatenate([np.zeros(0, np.int32), *self._labels])
         order = np.argsort(digests, kind="stable")
-        starts = np.flatnonzero(np.append(True, digests[order][1:] != digests[order][:-1])) if len(order) else []
-        count, groups = 0, {}
+        starts = np.flatnonzero(np.append(True, digests[order][1:] != digests[order][:-1])) if len(order) else order
+        count = 0
+        groups: dict[tuple[int, ...], int] = {}
         for group in np.split(order, starts[1:]) if len(order) else ():
             people = np.unique(labels[group])
             if len(people) > 1:

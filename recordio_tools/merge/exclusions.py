@@ -32,15 +32,18 @@ def exclude(plan: Plan, path: Path) -> list[str]:
     for where, row in _rows(path, by_name):
         source = _source(plan, row, where)
         key = _key(row["image"], where)
-        if source is None and row["set"]:
-            unknown.append(f"{where}: there is no set {row['set']}")
-            continue
-        if source is None and (row["label"] or (key is not None and not row["identity"])):
-            raise UserError(f"{where}: gives {'a label' if row['label'] else 'an image'} without its set; there are "
-                            f"{len(plan.sets)} sets, so a column `set` must say which")
-        if row["identity"]:
-            numbers = by_name.get(name_key(row["identity"]) or row["identity"], [])
-        elif row["label"]:
+        named = by_name.get(name_key(row["identity"]) or row["identity"], [])
+        if source is None:
+            if row["set"]:
+                unknown.append(f"{where}: there is no set {row['set']}")
+                continue
+            if row["label"] or not row["identity"]:
+                raise UserError(f"{where}: gives {'a label' if row['label'] else 'an image'} without its set; there "
+                                f"are {len(plan.sets)} sets, so a column `set` must say which")
+            numbers = named
+        elif row["identity"]:
+            numbers = named
+        elif row["label"] or key is None:
             numbers = [by_label.get((source, int(row["label"])), -1)]
         else:
             if source not in owners:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Generator, Sequence
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from common.files import open_regular, write_atomic
 from common.folders import staged_files
 from common.progress import meter
 from common.workers import ordered_map
-from recordio_tools.faces import Faces
+from recordio_tools.faces import PackedFaces
 from recordio_tools.merge.contents import Contents, Examiner
 from recordio_tools.merge.plan import Plan
 from recordio_tools.records import framing
@@ -104,14 +104,16 @@ def check_enough(plan: Plan, groups: list[list[int]]) -> None:
 
 def describe(plan: Plan, groups: list[list[int]]) -> dict:
     """What was taken of each set, and why what was not."""
-    inputs = [{"path": faces.path, "identities": len(faces.images), "images": faces.count, "identities_taken": 0,
-               "images_taken": 0} for faces in plan.sets]
+    people_taken, images_taken = [0] * len(plan.sets), [0] * len(plan.sets)
     for number in (number for group in groups for number in group):
         identity = plan.identities[number]
-        inputs[identity.source]["identities_taken"] += 1
-        inputs[identity.source]["images_taken"] += len(identity.images)
+        people_taken[identity.source] += 1
+        images_taken[identity.source] += len(identity.images)
+    inputs = [{"path": faces.path, "identities": len(faces.images), "images": faces.count,
+               "identities_taken": people_taken[source], "images_taken": images_taken[source]}
+              for source, faces in enumerate(plan.sets)]
     people, images = _removed(plan)
-    return {"images": sum(entry["images_taken"] for entry in inputs), "identities": len(groups),
+    return {"images": sum(images_taken), "identities": len(groups),
             "identities_joined": sum(len(group) - 1 for group in groups), "inputs": inputs,
             "removed": {reason: {"identities": count, "images": images[reason]} for reason, count in people.items()},
             "identities_removed": people.names_as_dict(), "images_excluded": plan.left_out}
@@ -119,7 +121,8 @@ def describe(plan: Plan, groups: list[list[int]]) -> dict:
 
 def _removed(plan: Plan) -> tuple[NamedCounts, collections.Counter]:
     """The identities that are left out, and the number of their images, by reason."""
-    people, images = NamedCounts(), collections.Counter()
+    people = NamedCounts()
+    images: collections.Counter[str] = collections.Counter()
     for number, reason in plan.removed.items():
         people.add(reason, plan.title(number))
         images[reason] += len(plan.identities[number].images)
@@ -148,7 +151,7 @@ def write_matches(plan: Plan, path: Path, overwrite: bool = False) -> None:
 
 
 def _records(plan: Plan, groups: list[list[int]], workers: int,
-             examine: Examiner) -> Iterator[tuple[Copied, np.ndarray, list[bytes]]]:
+             examine: Examiner) -> Generator[tuple[Copied, np.ndarray, list[bytes]], None, None]:
     """The records of all groups in order, some at a time, read a little ahead; their labels, int64, and digests."""
     members = [(label, plan.identities[number]) for label, group in enumerate(groups) for number in group]
     sizes = [len(identity.images) for _, identity in members]
@@ -168,7 +171,7 @@ def _records(plan: Plan, groups: list[list[int]], workers: int,
             bar.update(len(labels[span]))
 
 
-def _copy(sets: Sequence[Faces], sources: np.ndarray, keys: np.ndarray) -> Copied:
+def _copy(sets: Sequence[PackedFaces], sources: np.ndarray, keys: np.ndarray) -> Copied:
     """The records of `keys`, each of the set that `sources` has in its place."""
     stretches = np.split(np.arange(len(keys)), np.flatnonzero(np.diff(sources)) + 1)
     parts = [sets[sources[places[0]]].copy(keys[places]) for places in stretches]

@@ -12,7 +12,7 @@ import numpy as np
 from common.errors import UserError
 from common.name_lookup import as_text
 from common.union_find import UnionFind
-from recordio_tools.faces import Faces
+from recordio_tools.faces import PackedFaces
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Plan:
     one. matches: for review.
     """
 
-    def __init__(self, sets: Sequence[Faces]) -> None:
+    def __init__(self, sets: Sequence[PackedFaces]) -> None:
         self.sets = sets
         self.short = _short_names([faces.path for faces in sets])
         self.identities = [Identity(source, label, name, images) for source, faces in enumerate(sets)

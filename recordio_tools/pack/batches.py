@@ -52,7 +52,10 @@ class Preparer:
 
     def __call__(self, entries: Sequence[bytes | None]) -> PreparedFiles:
         """None stands for a file that crashed a process."""
-        images, hashes, notes, wrong = [], [], [], {}
+        images: list[bytes] = []
+        hashes: list[int] = []
+        notes: list[str] = []
+        wrong: dict[int, str] = {}
         for entry in entries:
             data, number = b"", 0
             try:
@@ -86,7 +89,8 @@ class Preparer:
 
 def _frame(images: list[bytes]) -> tuple[np.ndarray, list[int]]:
     """All records in one buffer, and the length of each; none for an empty image."""
-    parts, lengths = [], []
+    parts: list[bytes] = []
+    lengths = []
     for image in images:
         if not image:
             lengths.append(0)

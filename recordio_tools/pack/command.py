@@ -79,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
     for target in (out, *(out / name for name in SET_FILES)):
         check_apart(target, filter(None, (args.source, args.lst, args.csv)))
     check_none_of(out, SET_FILES, args.overwrite)
-    wanted = Wanted(*args.image_size, quality=args.quality, resize=args.resize)
+    height, width = args.image_size
+    wanted = Wanted(height, width, quality=args.quality, resize=args.resize)
     selection = Selection(args.min_images, args.max_images or 0, args.shuffle, args.seed, args.skip_wrong_size,
                           args.duplicates == "drop")
     with stoppable():

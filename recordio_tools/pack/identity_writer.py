@@ -34,15 +34,16 @@ class IdentityWriter:
     def add(self, batch: PreparedFiles, start: int, end: int, at: int, positions: Sequence[int]) -> None:
         """Take files [start, end) of a batch, whose records begin at `at`; positions: theirs in the identity's list."""
         lengths, hashes, notes = batch.lengths[start:end], batch.hashes[start:end], batch.notes[start:end]
-        records = memoryview(batch.framed)[at:at + sum(lengths)]
+        records = batch.framed.data[at:at + sum(lengths)]
         fresh = dict(zip(hashes, positions))
         if len(fresh) == len(hashes) and 0 not in lengths and self._seen.keys().isdisjoint(fresh):
             self._seen.update(fresh)
         else:
             kept = self._sift(batch, start, hashes, positions)
             records = _cut(records, lengths, kept)
-            lengths, hashes, notes, positions = (list(itertools.compress(values, kept))
-                                                 for values in (lengths, hashes, notes, positions))
+            lengths, hashes, positions = (list(itertools.compress(values, kept))
+                                          for values in (lengths, hashes, positions))
+            notes = list(itertools.compress(notes, kept))
         put_headers(records, lengths, self._label, self._first + len(self._positions))
         self._positions += positions
         self._hashes += hashes

@@ -5,7 +5,7 @@ import contextlib
 import functools
 import logging
 from pathlib import Path
-from typing import Iterator
+from typing import Generator, Iterator
 
 import numpy as np
 
@@ -53,7 +53,8 @@ def pack(source: Source, out: Path, wanted: Wanted, selection: Selection, worker
     return report
 
 
-def _batches(source: Source, wanted: Wanted, selection: Selection, workers: int, task: int) -> Iterator[PreparedFiles]:
+def _batches(source: Source, wanted: Wanted, selection: Selection, workers: int, task: int
+             ) -> Generator[PreparedFiles, None, None]:
     """What the workers make of the chosen files, in order, `task` files at a time."""
     tasks, total = _tasks(source, selection, task), selection.total(source)
     if total >= FEW:
@@ -101,7 +102,8 @@ class _Files:
 
 def _write_records(writer: RecordWriter, files: _Files, selection: Selection, report: PackReport) -> None:
     """All records of the set; UserError where too little is left, or an image has another size."""
-    source, hashes, ranges = files.source, ContentHashes(), []
+    source, hashes = files.source, ContentHashes()
+    ranges: list[tuple[int, int]] = []
     report.not_chosen = source.images - selection.total(source)
     placeholder = framing.pack([0, 0], 0)
     writer.write(0, placeholder)

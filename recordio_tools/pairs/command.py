@@ -158,11 +158,10 @@ def _csv(args: argparse.Namespace) -> int:
 
 
 def _make(args: argparse.Namespace) -> int:
-    for given in filter(None, (args.out, args.csv)):
+    for given in [args.out, args.csv] if args.csv else [args.out]:
         check_new_file(given, args.overwrite)
-    out, table = Path(args.out), Path(args.csv) if args.csv else None
-    source = Path(args.source)
-    for target in filter(None, (out, table)):
+    source, out, table = Path(args.source), Path(args.out), Path(args.csv) if args.csv else None
+    for target in [out, table] if table else [out]:
         check_apart(target, [source, *(source / name for name in SET_FILES), *([out] if target is table else [])])
     with stoppable(), writing(out):
         identities, images = make_pairs(source, out, table, args.pairs, args.folds, args.seed,
@@ -173,7 +172,8 @@ def _make(args: argparse.Namespace) -> int:
 
 
 def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
-    wanted = Wanted(*args.image_size, quality=args.quality, resize=args.resize, any_kind=True)
+    height, width = args.image_size
+    wanted = Wanted(height, width, quality=args.quality, resize=args.resize, any_kind=True)
     out = Path(args.out)
     check_new_file(args.out, args.overwrite)
     if out.exists():

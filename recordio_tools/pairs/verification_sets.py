@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.files import check_new_file
 from common.progress import progress
 from common.workers import ordered_map
-from images.prepare import Prepared, Wanted, prepare
+from images.prepare import Prepared, Unusable, Wanted, prepare
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.bins.odd_pairs import OddPairs, find_odd_pairs
 from recordio_tools.pairs.lists import Pair
@@ -124,9 +124,8 @@ def _load(item: tuple[Path, str], wanted: Wanted) -> Prepared:
     if not os.path.isfile(path):
         raise UserError(f"{where}: there is no image {path}; see `images`")
     try:
-        result = prepare(path, wanted)
+        return prepare(path, wanted)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    if result.image is None:
-        raise UserError(f"{where}: {path}: {result.reason}")
-    return result
+    except Unusable as error:
+        raise UserError(f"{where}: {path}: {error}") from None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Sequence
 
 import numpy as np
 
@@ -52,10 +53,10 @@ def padded(length: int) -> int:
     return (length + 3) & ~3
 
 
-def pack(label: float | np.ndarray | list[float], identifier: int, image: bytes = b"") -> bytes:
+def pack(label: float | np.ndarray | Sequence[float], identifier: int, image: bytes = b"") -> bytes:
     """The content of a record: IRHeader, labels, image; one number gives flag 0, an array its length as flag."""
     if np.ndim(label) == 0:
-        return HEADER.pack(0, float(label), identifier, 0) + image
+        return HEADER.pack(0, float(np.asarray(label)), identifier, 0) + image
     labels = np.asarray(label, "<f4")
     return HEADER.pack(labels.size, 0.0, identifier, 0) + labels.tobytes() + image
 
@@ -102,7 +103,8 @@ def frame(content: bytes) -> bytes:
 
 
 def _split(content: bytes) -> list[bytes]:
-    pieces, start, search = [], 0, 0
+    pieces: list[bytes] = []
+    start = search = 0
     while True:
         found = content.find(MAGIC_BYTES, search)
         if found < 0:

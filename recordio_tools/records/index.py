@@ -108,9 +108,10 @@ def build_index(raw: RawFile) -> tuple[np.ndarray, np.ndarray]:
         offsets.append(block.offset)
         ids.append(np.where(block.readable, block.id, LARGEST))
         if report.faults:
-            first = min(report.faults.values(), key=lambda fault: fault.byte)
-            number = sum(int((piece < first.byte).sum()) for piece in offsets)
-            raise DataError(f"{raw.rec_path}: record {number} at byte {first.byte}: {first.message}")
+            places = [(fault.byte, fault.message) for fault in report.faults.values() if fault.byte is not None]
+            byte, message = min(places, key=lambda place: place[0])  # the damage of a record has a place
+            number = sum(int((piece < byte).sum()) for piece in offsets)
+            raise DataError(f"{raw.rec_path}: record {number} at byte {byte}: {message}")
     return keys_of(np.concatenate(ids)), np.concatenate(offsets)
 
 

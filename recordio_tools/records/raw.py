@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from recordio_tools.records import framing
 from recordio_tools.records.framing import FRAME, HEADER, FramingError, padded
 
 FIRST_READ = 1 << 14  # more than most aligned faces take
+Opened = TypeVar("Opened", bound="RawFile")
 HEAD_BYTES = FRAME.size + HEADER.size + 8  # the frame, the header and the first two of its labels
 
 
@@ -46,6 +48,9 @@ class RawFile:
 
     size: of the file, in bytes. DataError where it cannot be opened.
     """
+
+    size: int
+    _handle: int
 
     def __init__(self, rec_path: PathLike) -> None:
         self.rec_path = Path(rec_path)
@@ -122,7 +127,7 @@ class RawFile:
         if handle >= 0:
             os.close(handle)
 
-    def __enter__(self) -> RawFile:
+    def __enter__(self: Opened) -> Opened:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

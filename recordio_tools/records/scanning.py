@@ -78,20 +78,20 @@ def _block(data: bytes, base: int, stepper: Stepper) -> tuple[Block, int]:
     stops = np.flatnonzero((word[:-1] >> 29 != framing.WHOLE) | (end[:-1] != at[1:]))
     stops = np.append(stops, len(at) - 1)  # whether the last one is sound, the next block tells
     complete = base + len(data) >= stepper.raw.size
-    inside, apart, here = [np.empty(0, np.int64)], [], 0
+    runs, apart, here = [np.empty(0, np.int64)], [], 0
     while here < len(data):
         need = here + FRAME.size
         place = int(np.searchsorted(at, here))
         if place < len(at) and at[place] == here:
             stop = int(stops[np.searchsorted(stops, place)])
-            inside.append(np.arange(place, stop))
+            runs.append(np.arange(place, stop))
             here, need = int(at[stop]), int(end[stop]) + FRAME.size
         if here > 0 and need > len(data) and not complete:
             break
         found, following = stepper.step(base + here)
         apart += [found] if found else []
         here = following - base
-    inside = np.concatenate(inside)
+    inside = np.concatenate(runs)
     return _gather(data, base, base + here, words, at[inside] + FRAME.size, length[inside], apart), base + here
 
 

@@ -29,7 +29,8 @@ class Stepper:
     """
 
     def __init__(self, raw: RawFile, known: np.ndarray | None, report: FileReport) -> None:
-        self.raw, self.known, self.report = raw, known, report
+        self.raw, self.report = raw, report
+        self.known = np.empty(0, np.int64) if known is None else known
         self._window, self._magics = (0, 0), np.empty(0, np.int64)  # where it searched last, and what it found there
 
     def step(self, offset: int) -> tuple[FoundRecord | None, int]:
@@ -90,7 +91,7 @@ class Stepper:
         return inside < end
 
     def _is_known(self, offset: int) -> bool:
-        if self.known is None or not len(self.known):
+        if not len(self.known):
             return False
         return self.known[min(int(np.searchsorted(self.known, offset)), len(self.known) - 1)] == offset
 
