@@ -1,1 +1,1 @@
-"""Posed faces drawn from a seed: people with a shape and a skin of their own, photographed at every yaw, aligned."""
+"""Synthetic posed faces from a seed: identities with their own shape and skin, rendered at every yaw, and aligned."""

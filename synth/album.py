@@ -1,4 +1,4 @@
-"""Everything that one person contributes: photographs drawn, aligned and written, and their rows of landmarks."""
+"""All images of one identity: photographs rendered, aligned and written, and their rows of landmarks."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Settings:
 
 
 def albums(identities: int, images: int, people: int) -> list[Album]:
-    """The work: training people, then verification people with their LFW-like and CFP-like images."""
+    """The albums: training identities, then verification identities with their LFW-like and CFP-like images."""
     digits = max(4, len(str(identities)))
     found = [Album(seeds.TRAIN, person, tuple((f"train/{person + 1:0{digits}d}/{image + 1:03d}.jpg", seeds.ALBUM, image)
                                               for image in range(images))) for person in range(identities)]
@@ -55,7 +55,7 @@ def albums(identities: int, images: int, people: int) -> list[Album]:
 
 
 def draw_album(album: Album, settings: Settings) -> list[list[str]]:
-    """Draw and write one person's images; returns their rows of landmarks.csv, in COLUMNS' order."""
+    """Render and write one identity's images; returns their rows of landmarks.csv, in COLUMNS' order."""
     model = model_of(draw_person(seeds.stream(settings.seed, album.who, album.identity, seeds.PERSON)))
     rows = []
     for path, what, index in album.images:

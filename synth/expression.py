@@ -1,4 +1,4 @@
-"""What a face does: movements of the mesh that an image mixes, and the samples of the five landmarks."""
+"""Facial expressions: displacements of the mesh that an image blends, and the samples of the five landmarks."""
 from __future__ import annotations
 
 import numpy as np
@@ -11,9 +11,9 @@ MOVES = ("smile", "open", "brows", "pucker", "hair")
 
 
 def moves_of(person: Person, base: Base, hair: np.ndarray) -> np.ndarray:
-    """(len(MOVES), ROWS, COLUMNS, 3) float32: how far (cm) each point goes when a movement is made in full.
+    """(len(MOVES), ROWS, COLUMNS, 3) float32: displacement (cm) of each point at full strength of a movement.
 
-    hair: (ROWS, COLUMNS) share of hair, 0 to 1, which the last movement lifts.
+    hair: (ROWS, COLUMNS) fraction of hair, 0 to 1, which the last movement lifts.
     """
     x, y, z = base.x, base.y, base.z
     side, sign = np.abs(x), np.sign(x)

@@ -1,4 +1,4 @@
-"""The whole set: people shared out to processes, written beside the output folder and renamed when it is whole."""
+"""The whole set: identities rendered in processes, written beside the output folder and renamed when it is complete."""
 from __future__ import annotations
 
 import contextlib
@@ -17,17 +17,17 @@ from synth import protocol, seeds
 from synth.album import COLUMNS, Album, Settings, albums, draw_album
 
 TABLE = "landmarks.csv"
-PROTOCOLS = 9  # the kind of random numbers that choose pairs; apart from those of images
+PROTOCOLS = 9  # the random stream that samples pairs, distinct from those of images
 
 
 def generate(out: Path, identities: int, images: int, people: int, seed: int, workers: int = 1,
              size: tuple[int, int] = (112, 112), quality: int = 95, keep_photographs: bool = False,
              overwrite: bool = False) -> int:
-    """Draw the set into the folder `out`, which must be empty or absent, or, to `overwrite`, hold such a set; returns
+    """Render the set into the folder `out`, which must be empty or absent, or, to `overwrite`, hold such a set; returns
     the number of images.
 
-    The same arguments give the same bytes in every file, whatever `workers` is. What is left of a failure is
-    removed. UserError for a folder in use or a number of people that no protocol can be made of.
+    The same arguments give the same bytes in every file, whatever `workers` is. After a failure partial output is
+    removed. UserError for a folder in use or a number of identities that is unfit for the protocols.
     """
     if people and people < protocol.LEAST_PEOPLE:
         raise UserError(f"`verify_identities` {people}: ten folds need {protocol.LEAST_PEOPLE} identities or more; "
@@ -35,7 +35,7 @@ def generate(out: Path, identities: int, images: int, people: int, seed: int, wo
     if people > 999:
         raise UserError(f"`verify_identities` {people}: CFP's folders 001, 002, ... end at 999")
     if not identities and not people:
-        raise UserError("`identities` 0 and `verify_identities` 0: nothing to draw")
+        raise UserError("`identities` 0 and `verify_identities` 0: nothing to render")
     work = albums(identities, images, people)
     with new_folder(out, overwrite, TABLE, ",".join(COLUMNS)) as folder:
         settings = Settings(folder, seed, size, quality, keep_photographs)

@@ -1,7 +1,7 @@
 """The grid that covers a head: columns are azimuths, rows heights; denser where the face is.
 
-The mesh (ROWS x COLUMNS) is moved and shaded; its points are then doubled in both directions to the samples
-(2 ROWS x 2 COLUMNS) that carry the skin and are drawn.
+The mesh (ROWS x COLUMNS) is posed and shaded; its points are then doubled in both directions to the samples (2 ROWS x 2
+COLUMNS) that carry the texture and are rasterised.
 """
 from __future__ import annotations
 

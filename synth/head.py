@@ -12,13 +12,15 @@ from synth.identity import Person
 # heights above the eyes (cm) and what the rings measure there, for the average person
 _FRONT = ((11.8, 9.2), (8, 9.5), (5, 9.55), (2.2, 9.45), (0.3, 9.1), (-2, 9.35), (-4.6, 9.5), (-6.6, 9.4), (-8.2, 9.1),
           (-9.6, 9.3), (-10.6, 9.0), (-11.6, 8.2), (-13, 7.5), (-19, 7))
-_SIDE = ((11.8, 1.04), (6, 1.04), (3, 1.0), (0, 0.965), (-2.5, 0.94))  # share of the skull's half width
-_BACK = ((11.8, 1.0), (4, 1.04), (0, 1.0), (-4, 0.86), (-8, 0.7), (-12, 0.66), (-19, 0.66))  # of its half depth
+_SIDE = ((11.8, 1.04), (6, 1.04), (3, 1.0), (0, 0.965), (-2.5, 0.94))  # fraction of the skull's half width
+# fraction of its half depth
+_BACK = ((11.8, 1.0), (4, 1.04), (0, 1.0), (-4, 0.86), (-8, 0.7), (-12, 0.66), (-19, 0.66))
 
 
 @dataclass(frozen=True)
 class Base:
-    """Where features lie: azimuth and height (cm), and the plain head's x and z (cm), of mesh points or of samples."""
+    """Coordinates of features: azimuth and height (cm), and the featureless head's x and z (cm), of mesh points or
+    samples."""
 
     azimuth: np.ndarray
     y: np.ndarray
@@ -60,7 +62,7 @@ def _rings(person: Person, azimuth: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _neck(person: Person, azimuth: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Distance from the head's axis to a neck whose own axis stands behind it, widening to shoulders below."""
+    """Distance from the head's axis to a neck whose own axis is behind it, widening to shoulders below."""
     shoulder = smoothstep(-height, 14.5, 19.5)[:, None]
     across = person.neck_width + 13 * shoulder
     along = person.neck_width * 1.02 + 3.5 * shoulder
@@ -74,7 +76,7 @@ def _neck(person: Person, azimuth: np.ndarray, height: np.ndarray) -> np.ndarray
 def shape_of(person: Person, base: Base, hair: np.ndarray) -> np.ndarray:
     """(ROWS, COLUMNS, 3) float32 positions of a relaxed face, in cm: x to the image's right, y up, z to the camera.
 
-    hair: (ROWS, COLUMNS) share of hair, 0 to 1; it covers ears, and hangs straight down where it is long.
+    hair: (ROWS, COLUMNS) fraction of hair, 0 to 1; it covers ears, and hangs straight down where it is long.
     """
     x, y, z = base.x, base.y, base.z
     side = np.abs(x)
@@ -153,7 +155,7 @@ def _ears(person: Person, base: Base) -> np.ndarray:
 
 def _hanging(base: Base, hair: np.ndarray) -> np.ndarray:
     radius = np.hypot(base.x, base.z)
-    fall = radius[int(np.argmin(np.abs(base.y[:, 0] + 1.0)))]  # what hair falls from: the head beside the eyes
+    fall = radius[int(np.argmin(np.abs(base.y[:, 0] + 1.0)))]  # where hair hangs from: the head beside the eyes
     out = np.maximum(fall * (1 - 0.012 * np.clip(-1 - base.y, 0, 20)) - radius, 0)
     out *= hair * smoothstep(-base.y, 1.0, 3.0) * smoothstep(np.abs(base.azimuth), 1.18, 1.75)
     return np.stack([out * np.sin(base.azimuth), np.zeros_like(out), out * np.cos(base.azimuth)], 2)

@@ -1,13 +1,13 @@
-"""A person: the shape of the head and face, the skin, brows, eyes and hair, drawn from a seed."""
+"""An identity: the shape of the head and face, the skin, brows, eyes and hair, sampled from a seed."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
 
-REACH = 2.0  # deviations from the mean, the most there is
-# name: mean, standard deviation (cm, unless it says otherwise); people differ more than real ones do, so that a network
-# tells them apart after minutes of training
+REACH = 2.0  # largest deviation from the mean, in standard deviations
+# name: mean, standard deviation (cm, unless noted); identities differ more than real ones do, so that a network
+# separates them after minutes of training
 SHAPE = {
     "skull_width": (7.5, 0.54), "skull_depth": (9.5, 0.61), "upper_height": (1.0, 0.07),  # upper, lower: factors
     "lower_height": (1.0, 0.08), "forehead_slope": (0.0, 0.68), "brow_ridge": (0.45, 0.38),
@@ -21,7 +21,7 @@ SHAPE = {
     "lip_upper": (0.50, 0.20), "lip_lower": (0.68, 0.23), "lip_forward": (0.45, 0.24), "lip_bow": (0.12, 0.09),
     "ear_size": (1.0, 0.15), "ear_out": (1.1, 0.61), "ear_y": (-1.4, 0.54), "neck_width": (4.9, 0.68),
 }
-LOOK = {  # texture, unit-free unless it says otherwise
+LOOK = {  # texture, dimensionless unless noted
     "brow_height": (2.05, 0.31), "brow_thickness": (0.42, 0.17), "brow_arch": (0.22, 0.21), "brow_tilt": (0.0, 0.13),
     "brow_length": (1.95, 0.24), "brow_gap": (1.15, 0.26), "brow_density": (0.75, 0.21), "lip_redness": (0.6, 0.24),
     "hairline": (6.6, 1.17), "hair_recess": (0.7, 0.96), "hair_volume": (1.0, 0.60), "hair_curl": (0.5, 0.36),
@@ -55,7 +55,7 @@ class Person:
 
 
 def draw_person(random: np.random.RandomState) -> Person:
-    """One person; two calls with generators in the same state give the same person."""
+    """Sample one identity; generators in the same state give the same identity."""
     values = {}
     for name, (mean, deviation) in {**SHAPE, **LOOK}.items():
         values[name] = mean + deviation * float(np.clip(random.normal(), -REACH, REACH))

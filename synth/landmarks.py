@@ -1,4 +1,4 @@
-"""A face detector's five landmarks: the true ones with an error that grows as the face turns away."""
+"""Simulated detector landmarks: the five true ones with an error that grows with yaw."""
 from __future__ import annotations
 
 import numpy as np
@@ -19,10 +19,10 @@ def deviation(yaw: float) -> float:
 
 
 def detect(photograph: Photograph, shot: Shot, random: np.random.RandomState) -> np.ndarray:
-    """(5, 2) float64 pixels (x, y): the points as a detector would give them.
+    """(5, 2) float64 pixels (x, y): the landmarks with a detector's error.
 
-    Besides an error of each point there is one of all five together (the box was off), and a point out of sight is
-    guessed: up to twice as far off.
+    Besides an error of each point there is one common to all five (an offset of the box), and an occluded point is
+    estimated with up to twice the error.
     """
     unit = EYE_DISTANCE * shot.camera.scale
     spread = deviation(shot.camera.yaw) * unit

@@ -1,4 +1,4 @@
-"""A person made ready to be photographed many times: what does not change from image to image."""
+"""An identity's 3D model: all that does not change from image to image."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class FaceModel:
 
 
 def model_of(person: Person) -> FaceModel:
-    """Compute a person's model."""
+    """Compute an identity's model."""
     base = head.base_of(person)
     fine = base.finer()
     covered = smoothstep(texture.hair_field(person, base), -0.2, 1.8).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Things in front of a face: glasses, drawn in space with the head, and objects held before the camera."""
+"""Occluders: glasses, rendered in 3D with the head, and objects held before the camera."""
 from __future__ import annotations
 
 import cv2
@@ -52,7 +52,8 @@ def solid(shot: Shot, model: FaceModel, random: np.random.RandomState) -> tuple[
 
 
 def flat(image: np.ndarray, shot: Shot, random: np.random.RandomState) -> np.ndarray:
-    """The (H, W, 3) image with, if the shot has one, an object that comes in from a side and hides part of the face."""
+    """The (H, W, 3) image with, if the shot has one, an object that enters from a side and occludes part of the
+    face."""
     if shot.occluder != "object":
         return image
     height, width = image.shape[:2]

@@ -1,4 +1,4 @@
-"""One photograph of a person: pose, paint, light, background, what hides the face, and the camera's own faults."""
+"""Renders one photograph: pose, texture, light, background, occluders, and the camera's degradations."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from synth.texture import GAMMA, dyed, linear
 
 @dataclass(frozen=True)
 class Photograph:
-    """image: (H, W, 3) uint8 RGB; points: (5, 2) true landmarks in pixels (x, y); hidden: (5,) how far (cm) each lies
-    behind what the image shows there, 0 where it is in sight."""
+    """image: (H, W, 3) uint8 RGB; points: (5, 2) true landmarks in pixels (x, y); hidden: (5,) depth (cm) of each
+    behind the surface visible there, 0 where it is visible itself."""
 
     image: np.ndarray
     points: np.ndarray
@@ -25,7 +25,7 @@ class Photograph:
 
 
 def take(model: FaceModel, shot: Shot, random: np.random.RandomState) -> Photograph:
-    """Draw the photograph; `random` gives background, grain and the hiding thing's place."""
+    """Render the photograph; `random` samples background, noise and the occluder's place."""
     camera = shot.camera
     mesh = model.shape.copy()
     for weight, move in zip(shot.moves, model.moves):
@@ -45,7 +45,7 @@ def take(model: FaceModel, shot: Shot, random: np.random.RandomState) -> Photogr
     thing = shown >= len(in_sight)
     image[thing] = their_colour[shown[thing] - len(in_sight)]
     head = (shown >= 0) & ~thing
-    samples = in_sight.take(shown[head])  # colour and light only for what is seen
+    samples = in_sight.take(shown[head])  # colour and light only for visible samples
     light = render.samples_of(_light(mesh, normal, shot)).take(samples, 0)
     image[head] = _paint(model, shot, samples, random) * light
     image = occluders.flat(image, shot, random)
@@ -57,7 +57,7 @@ def take(model: FaceModel, shot: Shot, random: np.random.RandomState) -> Photogr
 
 
 def _paint(model: FaceModel, shot: Shot, chosen: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """(N, 3) linear colour of the samples whose numbers are in `chosen`."""
+    """(N, 3) linear colour of the samples with the indices `chosen`."""
     person, colour = model.person, model.skin.copy()
     features.paint_mouth(colour, person, model.fine, float(shot.moves[1]), shot.teeth)
     features.paint_eyes(colour, person, model.fine, shot.gaze, shot.lids)
@@ -82,10 +82,10 @@ def _paint(model: FaceModel, shot: Shot, chosen: np.ndarray, random: np.random.R
 
 
 def _light(mesh: np.ndarray, normal: np.ndarray, shot: Shot) -> np.ndarray:
-    """(ROWS, COLUMNS, 3) light that the mesh's points send back, as a factor of their colour."""
+    """(ROWS, COLUMNS, 3) light reflected by the mesh's points, as a factor of their colour."""
     facing = render.dot(normal, shot.light)
     seen = render.visible_from(mesh, shot.light)
-    soft = np.array([0.22, 0.10, 0.07], np.float32)  # light seeps through skin, red the farthest
+    soft = np.array([0.22, 0.10, 0.07], np.float32)  # subsurface scattering, largest for red
     diffuse = np.clip((facing[..., None] + soft) / (1 + soft), 0, 1) * seen[..., None]
     up = (normal[..., 1:2] * 0.5 + 0.5)
     around = shot.sky.astype(np.float32) * up + shot.ground.astype(np.float32) * (1 - up)
@@ -98,10 +98,10 @@ def _light(mesh: np.ndarray, normal: np.ndarray, shot: Shot) -> np.ndarray:
 
 
 def _camera(image: np.ndarray, shot: Shot, random: np.random.RandomState) -> np.ndarray:
-    """Linear light to what a camera keeps: uint8 RGB, blurred, noisy, and through a JPEG."""
+    """Linear light to a camera's image: uint8 RGB, blurred, noisy, JPEG-compressed."""
     image = np.clip(image * (shot.gain * shot.balance).astype(np.float32), 0, None).astype(np.float32)
     image = cv2.GaussianBlur(image, (0, 0), 0.45 + shot.blur)
-    level = image / (1 + 0.35 * image) * 1.25  # a shoulder, so that highlights do not tear
+    level = image / (1 + 0.35 * image) * 1.25  # a smooth shoulder, so that highlights do not clip
     level = cv2.pow(np.clip(level, 0, 1), 1 / GAMMA)  # ten times faster than numpy's
     level = np.clip(0.5 + (level - 0.5) * shot.contrast, 0, 1)
     if shot.grey:

@@ -1,4 +1,4 @@
-"""Verification protocols over people that training never shows: LFW's pairs file and CFP's Protocol folder."""
+"""Verification protocols over identities disjoint from training: LFW's pairs file and CFP's Protocol folder."""
 from __future__ import annotations
 
 import itertools
@@ -7,26 +7,27 @@ from pathlib import Path
 import numpy as np
 
 FOLDS = 10
-LFW_IMAGES, FRONTAL_IMAGES, PROFILE_IMAGES = 6, 10, 4  # images of each person; CFP's own numbers
-PAIRS_PER_PERSON = 7  # same pairs, and as many different ones; CFP's own number
-LEAST_PEOPLE = 2 * FOLDS  # a different pair needs two people in a fold
+LFW_IMAGES, FRONTAL_IMAGES, PROFILE_IMAGES = 6, 10, 4  # images of each identity; CFP's own numbers
+PAIRS_PER_PERSON = 7  # same pairs per fold, and as many different ones; CFP's own number
+LEAST_PEOPLE = 2 * FOLDS  # a different pair needs two identities in a fold
 
 
 def lfw_name(person: int) -> str:
-    """The folder of verification person 0, 1, ... and the beginning of its images' names."""
+    """The folder of verification identity 0, 1, ... and the prefix of its images' names."""
     return f"Person_{person + 1:04d}"
 
 
 def folds_of(people: int) -> list[list[int]]:
-    """Persons 0 to people - 1, dealt to the folds in turn, so that no two folds share one."""
+    """Identities 0 to people - 1, assigned to the folds in turn, so that folds are disjoint."""
     return [list(range(fold, people, FOLDS)) for fold in range(FOLDS)]
 
 
 def draw_pairs(members: list[int], images: tuple[int, int], count: int, random: np.random.RandomState
                ) -> tuple[list[tuple[int, int, int, int]], list[tuple[int, int, int, int]]]:
-    """`count` same and `count` different pairs (person, image, person, image) of one fold's people, no pair twice.
+    """`count` same and `count` different pairs (person, image, person, image) of one fold's identities, without
+    repetition.
 
-    images: how many each person has on the left and on the right side; equal numbers mean the same images.
+    images: how many each identity has on the left and on the right side; equal numbers mean the same images.
     """
     left, right = images
     sides = [(a, b) for a in range(left) for b in range(right) if left != right or a < b]

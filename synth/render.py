@@ -1,4 +1,4 @@
-"""From a posed mesh to pixels: turn it, project it, light it, and keep what lies in front."""
+"""Rasterisation of a posed mesh: rotation, projection, shadows and visibility."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -66,9 +66,9 @@ def normals_of(points: np.ndarray) -> np.ndarray:
 
 
 def nearest(pixels: np.ndarray, depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Which point each pixel shows: (H, W) int32 numbers of points, -1 where none.
+    """The point visible at each pixel: (H, W) int32 indices of points, -1 where none.
 
-    pixels: (N, 2) x, y; depth: (N,) cm, larger is nearer. Points are written from far to near, so the last one stays.
+    pixels: (N, 2) x, y; depth: (N,) cm, larger is nearer. Points are written from far to near (painter's algorithm).
     """
     height, width = size
     column, row = np.rint(pixels[:, 0]).astype(np.int32), np.rint(pixels[:, 1]).astype(np.int32)
@@ -99,7 +99,7 @@ def _without_pinholes(shown: np.ndarray, depth: np.ndarray, gap: float = 1.2) ->
 
 
 def _without_gaps(shown: np.ndarray, kept: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Empty pixels between full ones show the nearest point of their 4 x 4 block, or else of their 8 x 8 block."""
+    """Empty pixels between covered ones show the nearest point of their 4 x 4 block, or else of their 8 x 8 block."""
     full = (shown >= 0).astype(np.uint8)
     gaps = cv2.morphologyEx(full, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))) > full
     places = np.nonzero(gaps)
@@ -112,7 +112,8 @@ def _without_gaps(shown: np.ndarray, kept: np.ndarray, row: np.ndarray, column: 
 
 
 def visible_from(points: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """(ROWS, COLUMNS) share of light, 0 to 1, that reaches each mesh point from a far lamp in `direction` (unit)."""
+    """(ROWS, COLUMNS) fraction of light, 0 to 1, that reaches each mesh point from a distant lamp in `direction`
+    (unit)."""
     side = np.cross(direction, [0.0, 1.0, 0.0])
     side /= np.linalg.norm(side)
     above = np.cross(side, direction)

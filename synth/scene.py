@@ -1,4 +1,4 @@
-"""What is behind the head."""
+"""Backgrounds."""
 from __future__ import annotations
 
 import cv2

@@ -1,4 +1,4 @@
-"""The circumstances of one photograph: pose, expression, light, camera, what hides the face. Drawn from a seed."""
+"""Parameters of one photograph: pose, expression, light, camera, occluders. Sampled from a seed."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def draw_yaw(random: np.random.RandomState, what: int) -> float:
 
 
 def draw_shot(random: np.random.RandomState, what: int) -> Shot:
-    """One photograph's circumstances; `what` is a kind of image of `seeds`."""
+    """Sample one photograph's parameters; `what` is a kind of image of `seeds`."""
     yaw = draw_yaw(random, what)
     pitch = float(np.clip(random.normal(0, 7), -22, 22))
     roll = float(np.clip(random.normal(0, 6), -25, 25))

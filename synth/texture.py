@@ -1,4 +1,4 @@
-"""The colour of a head's samples that a person always has: skin with its marks, brows, the place of the hair.
+"""Texture of a head that is constant for an identity: skin with its marks, brows, the region of the hair.
 
 Colours are linear light, 0 to 1, in the order red, green, blue.
 """
@@ -23,7 +23,7 @@ def linear(colour: np.ndarray | Sequence[float]) -> np.ndarray:
 
 
 def dyed(random: np.random.RandomState) -> np.ndarray:
-    """A colour of cloth or paint, linear light: mostly muted, now and then bright."""
+    """A colour of cloth or paint, linear light: mostly muted, sometimes bright."""
     return linear(random.uniform(15, 225) + random.normal(0, random.choice([10, 25, 60]), 3))
 
 
@@ -76,7 +76,7 @@ def _folds(person: Person, side: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def brows_of(person: Person, fine: Base, random: np.random.RandomState) -> np.ndarray:
-    """(2 ROWS, 2 COLUMNS) share of brow, 0 to 1."""
+    """(2 ROWS, 2 COLUMNS) fraction of brow, 0 to 1."""
     side = np.abs(fine.x)
     along = (side - person.brow_gap) / (2 * person.brow_length)
     middle = person.brow_height + person.brow_arch * 1.6 * np.sin(np.pi * np.clip(along * 0.9, 0, 1)) \

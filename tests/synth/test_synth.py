@@ -1,4 +1,4 @@
-"""The posed-face set: what is drawn, that a seed decides it, and that the road from it is that of real data."""
+"""The posed-face set: what is rendered, that a seed determines it, and that it is processed as real data are."""
 from __future__ import annotations
 
 import csv

@@ -19,7 +19,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
     assert contents(tmp_path) == {"out/mine.txt": b"mine", "file": b""}
 
 
-@pytest.mark.parametrize("identities, people, flag", [(2, 19, "`verify_identities` 19"), (0, 0, "nothing to draw"),
+@pytest.mark.parametrize("identities, people, flag", [(2, 19, "`verify_identities` 19"), (0, 0, "nothing to render"),
                                                       (2, 1000, "`verify_identities` 1000")])
 def test_numbers_that_make_no_set(tmp_path, identities, people, flag):
     with pytest.raises(UserError, match=flag):
