@@ -1,1 +1,1 @@
-"""`align`: photographs to crops on the 112x112 template."""
+"""`align`: photographs to aligned 112x112 face crops."""

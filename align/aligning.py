@@ -1,4 +1,4 @@
-"""A folder of photographs to a folder of aligned crops: read, find the faces, warp and write, all at the same time."""
+"""A folder of photographs to a folder of aligned crops: reading, detection, warping and writing run in parallel."""
 from __future__ import annotations
 
 import errno
@@ -27,15 +27,15 @@ from images.codec import encode_jpeg
 from images.prepare import Unusable, fit, read_file
 from images.sources import shown
 
-if TYPE_CHECKING:  # that one needs MXNet, which landmarks from a table do not
+if TYPE_CHECKING:  # needs MXNet, which landmarks from a table do not
     from align.mtcnn.finding import FoundFace
 
 Find = Callable[[Sequence[np.ndarray]], "List[Optional[FoundFace]]"]
 REPORT, TABLE = "align-report.json", "landmarks.csv"
-GROUP = 16  # photographs that the networks look at together
-AHEAD = 8  # photographs that a thread takes at a time: three times as many for each thread are read ahead
+GROUP = 16  # photographs per batch of detection
+AHEAD = 8  # photographs per task of a thread: three tasks per thread are read ahead
 KINDS = {"detected": FOUND, "relaxed": RELAXED}
-# Of the settings: what does not change a crop. The landmarks are looked at themselves.
+# Settings that do not change a crop. Landmarks are compared directly.
 WITHOUT_EFFECT = frozenset(["source", "out", "workers", "devices", "overwrite", "landmarks"])
 FOREIGN = "another file is in the place of its crop"
 GOES_ON = "the crops there are whole, and the same command continues from them"
@@ -43,8 +43,8 @@ GOES_ON = "the crops there are whole, and the same command continues from them"
 
 @dataclass(frozen=True)
 class Crops:
-    """What is to be written: size in pixels, quality of the JPEGs, whether a photograph without a face gives the middle
-    of it, and whether crops that are there already are made again."""
+    """The output: size in pixels, JPEG quality, whether a photograph without a face gives its centre crop, and whether
+    existing crops are made again."""
 
     height: int = 112
     width: int = 112
@@ -55,8 +55,8 @@ class Crops:
 
 @dataclass(frozen=True)
 class _Job:
-    """name: the photograph below SRC; source, target: whole paths; foreign: what is at `target` is not of this command,
-    and stays."""
+    """name: the photograph below SRC; source, target: whole paths; foreign: what is at `target` was not written by this
+    command, and is kept."""
 
     name: str
     source: str
@@ -66,8 +66,8 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Read:
-    """A job after reading: done already, or a picture to be searched, or what is wrong with the file. After the search
-    there is a picture only where it is the whole photograph."""
+    """A job after reading: done already, or an image to search, or the file's error. After the search the image is kept
+    only where it is the whole photograph."""
 
     job: _Job
     done: bool = False
@@ -86,10 +86,11 @@ class _Outcome:
 
 def align_by_detector(source: Path, out: Path, listing: Listing, find: Find, longest: int, crops: Crops, workers: int,
                       settings: dict) -> AlignReport:
-    """Crop the faces that `find` sees; it is given up to GROUP pictures, (H, W, 3) uint8 RGB, no longer than `longest`.
+    """Crop the faces that `find` detects, in up to GROUP images at a time, (H, W, 3) uint8 RGB, no longer than
+    `longest`.
 
     Writes OUT/<path>.jpg as crop_names says, OUT/landmarks.csv and OUT/align-report.json. A file that cannot be used is
-    counted and named in the report. RunError where OUT cannot be written; what is whole by then stays, and the next run
+    counted and named in the report. RunError where OUT cannot be written; complete crops are kept, and the next run
     continues from there.
     """
     return _run(source, out, listing, functools.partial(_read, longest), functools.partial(_search, find), crops,
@@ -145,7 +146,7 @@ def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read
 
 
 class MadeOf:
-    """Tells by a digest whether a crop would be made of the same photograph, settings and given landmarks again."""
+    """Decides by a digest whether a crop would be made of the same photograph, settings and given landmarks again."""
 
     def __init__(self, settings: dict, given: Callable[[str], Row | None]) -> None:
         kept = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
@@ -163,10 +164,10 @@ class MadeOf:
 
 
 def _remove_gone(journal: Journal, jobs: Sequence[_Job], listing: Listing, out: Path) -> list[str]:
-    """Remove the crops of photographs that an earlier run had and that are no more; their names.
+    """Remove the crops of an earlier run's photographs that no longer exist; returns their names.
 
-    UserError where none of its photographs is here: they are of another SRC. Nothing goes while folders of SRC cannot
-    be listed.
+    UserError where none of its photographs exists: they are of another SRC. Nothing is removed while folders of SRC
+    cannot be listed.
     """
     names, targets = {job.name for job in jobs}, {job.target for job in jobs}
     gone = [name for name in journal.rows if name not in names]
@@ -177,7 +178,7 @@ def _remove_gone(journal: Journal, jobs: Sequence[_Job], listing: Listing, out: 
         return []
     for name in gone:
         target = os.path.join(out, os.path.splitext(name)[0] + ".jpg")
-        inside = os.path.realpath(os.path.dirname(target))  # a table may name anything: only what lies in OUT goes
+        inside = os.path.realpath(os.path.dirname(target))  # a table may name anything: only files in OUT are removed
         if target not in targets and (inside + os.sep).startswith(os.path.realpath(out) + os.sep):
             remove_crop(target)
         journal.add(name, None)
@@ -220,7 +221,7 @@ def _search(find: Find, read: Iterable[_Read]) -> Iterator[tuple[_Read, Row | No
 
 
 def _write(crops: Crops, rows: Mapping[str, Row], begun: Begun, item: tuple[_Read, Row | None]) -> _Outcome:
-    """Warp and write one crop; where there is none to write, remove what an earlier run left in its place."""
+    """Warp and write one crop; where there is none to write, remove that of an earlier run."""
     read, row = item
     job = read.job
     if read.done:

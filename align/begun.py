@@ -1,4 +1,4 @@
-"""Which files in OUT are crops of this command: whatever else is there is somebody's, and never written over."""
+"""Records which files in OUT are crops of this command: any other file is never overwritten."""
 from __future__ import annotations
 
 import json
@@ -14,10 +14,10 @@ MOST_BYTES = 1 << 32
 
 
 class Begun:
-    """OUT/align-crops.txt: a line for each crop that the table of landmarks does not tell, written before the crop is.
+    """OUT/align-crops.txt: a line for each crop without a row in the table of landmarks, written before the crop is.
 
-    A run that ends leaves of it the crops that have no row in the table, which are of photographs without a face; a run
-    that is killed leaves what it began. UserError where the list is a link or no file.
+    At the end of a run it keeps the crops without a row in the table, which are of photographs without a face; a run
+    that is killed leaves what it started. UserError where the list is a link or not a file.
     """
 
     def __init__(self, out: Path) -> None:
@@ -38,17 +38,17 @@ class Begun:
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
     def holds(self, name: str) -> bool:
-        """Whether a crop of this name, below OUT, was begun."""
+        """Whether the crop of this name, below OUT, was started."""
         return self._known is None or name in self._known
 
     def add(self, target: str) -> None:
-        """Note the path of a crop that is about to be written; from any thread."""
+        """Record the path of a crop that is about to be written; from any thread."""
         name = os.path.relpath(target, self._out)
         if self._known is None or name not in self._known:
             os.write(self._handle, b"\n" + json.dumps(name).encode() + b"\n")
 
     def close(self) -> None:
-        """End; the list stays as it is."""
+        """Close; the list stays unchanged."""
         handle, self._handle = self._handle, -1
         if handle >= 0:
             os.close(handle)
@@ -58,7 +58,7 @@ class Begun:
             self.close()
 
     def settle(self, rest: Sequence[str]) -> None:
-        """Keep these names alone: everything else that was begun has a row in the table now."""
+        """Keep these names alone: every other crop has a row in the table now."""
         if rest:
             write_atomic(self._path, "".join(json.dumps(name) + "\n" for name in rest), named=False)
         else:
@@ -75,7 +75,7 @@ def _centre_crops(report: Path) -> int:
 
 
 def _name(line: str) -> str | None:
-    """What a line names; None for one that was cut short."""
+    """The path in a line; None for a truncated one."""
     try:
         name = json.loads(line)
     except ValueError:

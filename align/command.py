@@ -1,4 +1,4 @@
-"""`align SRC OUT`: photographs to aligned crops, by MTCNN or by landmarks that are given."""
+"""`align SRC OUT`: photographs to aligned crops, by MTCNN or by given landmarks."""
 from __future__ import annotations
 
 import argparse
@@ -29,16 +29,16 @@ SRC/<identity>/x.png becomes OUT/<identity>/x.jpg, so that `pack OUT` can follow
   python -m recordio_tools pack faces/ data/
 
 MODELDIR holds InsightFace's MTCNN: det1-symbol.json, det1-0001.params, and so on to det4. Where no face is found, a
-second search is less strict and looks beyond the photograph's border. What is found by neither is left out and
-named, or cropped at its centre with --keep-missed. Files that are no readable image are skipped and named.
+second search uses lower thresholds and a margin around the photograph. Photographs without a face are left out and
+listed, or cropped at the centre with --keep-missed. Files that are not readable images are skipped and listed.
 
   python -m recordio_tools align photographs/ faces/ --landmarks faces/landmarks.csv
 
 OUT/landmarks.csv holds the landmarks used: path, then x1,y1 to x5,y5 (left eye, right eye, nose, left and right
-corner of the mouth as the image shows them, pixels of the upright photograph), score, found. Given back by
---landmarks it makes the same crops again. OUT/align-report.json says what became of every file.
+corner of the mouth as the image shows them, pixels of the upright photograph), score, found. Passed to
+--landmarks it gives the same crops again. OUT/align-report.json has the outcome for every file.
 
-An align that was stopped leaves whole crops only, and the same command continues from there."""
+An interrupted align leaves only complete crops, and the same command continues from there."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -53,19 +53,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help="size of the crops in pixels, height,width")
     parser.add_argument("--quality", type=at_least(1, 100), default=95, help="of the JPEGs")
     parser.add_argument("--select", choices=RULES, default="balanced",
-                        help="of several faces: the largest, the most central, the one of best score, or (balanced) "
-                             "the best by area less twice the squared distance from the centre, as for LFW")
+                        help="of several faces: the largest, the most central, the best scored, or (balanced) "
+                             "the best by area minus twice the squared distance from the centre, as InsightFace does "
+                             "for LFW")
     parser.add_argument("--min-face", type=at_least(12, 10000), default=40, metavar="PIXELS",
-                        help="smallest face looked for")
+                        help="smallest face to detect")
     parser.add_argument("--max-side", type=at_least(100, 8192), default=1024, metavar="PIXELS",
                         help="larger photographs are searched in a copy with this longer side, whose pixels "
                              "--min-face counts; crops are always of the photograph itself")
     parser.add_argument("--thresholds", type=_thresholds, default="0.6,0.7,0.8", metavar="A,B,C",
-                        help="least probability of a face at the three stages of the first search")
+                        help="detection thresholds of the three stages, in the first search")
     parser.add_argument("--strict", action="store_true", help="no second, less strict search")
     parser.add_argument("--keep-missed", action="store_true",
                         help="crop photographs without a face at their centre, instead of leaving them out")
-    parser.add_argument("--overwrite", action="store_true", help="make crops again that are there already")
+    parser.add_argument("--overwrite", action="store_true", help="make existing crops again")
     parser.add_argument("--devices", metavar="LIST",
                         help="cpu:0 or gpu:0,gpu:1 (default: all visible GPUs, else the CPU)")
     add_workers(parser)
@@ -73,7 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Align, and tell what became of the photographs."""
+    """Align, and print the outcome for the photographs."""
     source, out = Path(args.source), Path(args.out)
     if not args.detector and not args.landmarks:
         raise UserError("align: --detector MODELDIR or --landmarks FILE.csv must say where the faces are")
@@ -85,12 +86,12 @@ def run(args: argparse.Namespace) -> int:
         try:
             report = work(args, source, out, crops, settings)
         except KeyboardInterrupt:
-            if out.is_dir():  # it had begun
+            if out.is_dir():  # it had started
                 log.warning("%s: %s", out, GOES_ON)
             raise
     _tell(report, out)
     if not report.crops:
-        raise RunError(f"{out}: none of the photographs gave a crop; {REPORT} there says why")
+        raise RunError(f"{out}: none of the photographs gave a crop; see {REPORT} there for the reasons")
     return 0
 
 

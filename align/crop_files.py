@@ -1,4 +1,4 @@
-"""A crop on the disk: whole or not there, found whole or not, and removed."""
+"""Crop files: written atomically, validated and removed."""
 from __future__ import annotations
 
 import contextlib
@@ -15,7 +15,7 @@ NAME_FAULTS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, er
 
 
 def is_crop(path: str, height: int, width: int) -> bool:
-    """Whether a whole JPEG of the wanted size is there: what a power failure left, and another size, is made again."""
+    """Whether a complete JPEG of the wanted size is there: a truncated one, and another size, is made again."""
     try:
         data = Path(path).read_bytes()
     except OSError:
@@ -25,8 +25,8 @@ def is_crop(path: str, height: int, width: int) -> bool:
 
 
 def write_crop(path: str, data: bytes) -> None:
-    """Write a file that is whole or not there. It is not forced to the disk: `is_crop` sees what a power failure
-    spoiled, and a million waits for the disk are saved."""
+    """Write a file atomically, without fsync: `is_crop` detects what a power failure damaged, and a million waits for
+    the disk are saved."""
     folder = os.path.dirname(path)
     try:
         os.makedirs(folder, exist_ok=True)
@@ -46,13 +46,13 @@ def write_crop(path: str, data: bytes) -> None:
 
 
 def remove_crop(path: str) -> None:
-    """Where it is there, and a file."""
+    """Remove it where it exists and is a file."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
         os.unlink(path)
 
 
 def remove_leftovers(out: Path) -> None:
-    """Halves of crops that a killed run left behind."""
+    """Remove temporary files that a killed run left behind."""
     for path in out.rglob(".align-*.tmp"):
         with contextlib.suppress(OSError):
             path.unlink()

@@ -1,4 +1,4 @@
-"""Faces cut out of photographs in memory, as a network wants them: one for each photograph, or all."""
+"""Aligned face crops of photographs, in memory: one for each photograph, or all."""
 from __future__ import annotations
 
 import hashlib
@@ -15,7 +15,7 @@ from align.photographs import Picture, photograph_of, picture_of
 from common.files import PathLike
 from images.alignment import align
 
-LONGEST = 1024  # pixels of the copy that is searched
+LONGEST = 1024  # longer side, in pixels, of the copy that is searched
 ALL = "all"
 NETWORKS = ("det1", "det2", "det3", "det4")
 
@@ -23,8 +23,8 @@ NETWORKS = ("det1", "det2", "det3", "det4")
 @dataclass(frozen=True)
 class CutFace:
     """crop: (H, W, 3) uint8 RGB, warped to the template. box: left, top, right, bottom in the photograph's pixels, None
-    where the image is a crop already; score: the detector's probability, None likewise. relaxed: seen by the second
-    search alone."""
+    where the image is a crop already; score: the detector's probability, or None likewise. relaxed: found by the second
+    search only."""
 
     crop: np.ndarray
     box: tuple[float, float, float, float] | None = None
@@ -33,10 +33,11 @@ class CutFace:
 
 
 class FaceCutter:
-    """MTCNN of a folder, set up to cut faces out.
+    """MTCNN from a folder, configured to crop faces.
 
     select: "all", or the rule that chooses one face of a photograph (`mtcnn.finding.choose`). size: (H, W) of crops.
-    min_face: in pixels of a photograph scaled to LONGEST pixels at most. UserError where the folder holds no MTCNN.
+    min_face: in pixels of a photograph scaled to LONGEST pixels at most. UserError where the folder does not hold an
+    MTCNN.
     """
 
     def __init__(self, folder: PathLike, devices: Sequence[mx.Context], select: str = "balanced",
@@ -46,25 +47,25 @@ class FaceCutter:
         self._digest = folder_digest(folder)
 
     def describe(self) -> dict[str, object]:
-        """What decides the crops, for whoever keeps what was made of them."""
+        """The settings that determine the crops, for the provenance of what is made of them."""
         search = asdict(self._search)
         return {"detector": "MTCNN", "sha256": self._digest, "select": self._select, "longest": LONGEST,
                 **{name: list(value) if isinstance(value, tuple) else value for name, value in search.items()}}
 
     def picture(self, data: bytes) -> Picture:
-        """What is searched of an image file's content; `images.prepare.Unusable` with the reason where there is none.
+        """The image to search, from a file's content; `images.prepare.Unusable` with the reason where there is none.
         By any thread."""
         return picture_of(data, LONGEST)
 
     def find(self, pictures: Sequence[Picture]) -> list[list[FoundFace]]:
-        """The faces of each picture, in its pixels; a few pictures at a time share the networks' batches."""
+        """The faces of each image, in its pixels; a few images at a time share the networks' batches."""
         pixels = [picture.pixels for picture in pictures]
         if self._select == ALL:
             return find_all(self._detector, pixels, self._search)
         return [[] if face is None else [face] for face in find(self._detector, pixels, self._search, self._select)]
 
     def crops(self, data: bytes, picture: Picture, found: Sequence[FoundFace]) -> list[CutFace]:
-        """The faces, cut out of the photograph at its full size; without those whose middle lies outside of it. By any
+        """The faces, cropped from the full-size photograph; without those whose centre is outside of it. By any
         thread."""
         if not found:
             return []

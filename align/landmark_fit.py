@@ -1,4 +1,4 @@
-"""Whether a table of landmarks is meant as it is read: before any work, and only where it is unmistakable that not."""
+"""Detects tables of landmarks in other units or orders: before any work, and only where it is unmistakable."""
 from __future__ import annotations
 
 import collections
@@ -16,14 +16,14 @@ from images.formats import describe, orientation_of
 from images.prepare import Unusable, read_file
 
 log = logging.getLogger(__name__)
-ENOUGH = 2  # wrong rows of which most may be said that the table is meant otherwise
-MANY = 10  # faces that do not all stand in one quarter of their photographs by chance
-SAMPLE = 100  # photographs whose sizes are looked at
+ENOUGH = 2  # invalid rows from which on another meaning of the table is suspected
+MANY = 10  # so many faces are not all in one quarter of their photographs by chance
+SAMPLE = 100  # photographs whose sizes are read
 CORNER = "the upper left quarter of their photographs"
 
 
 def check_faces(rows: Mapping[str, Row], path: PathLike) -> None:
-    """UserError where most rows' points are no face's."""
+    """UserError where most rows' points cannot be a face's."""
     faults = collections.Counter(misfit(row.array()) for row in rows.values())
     wrong = len(rows) - faults.pop("", 0)
     if wrong >= ENOUGH and 2 * wrong > len(rows):
@@ -32,8 +32,8 @@ def check_faces(rows: Mapping[str, Row], path: PathLike) -> None:
 
 
 def check_places(rows: Mapping[str, Row], path: PathLike, source: PathLike, names: Sequence[str]) -> None:
-    """UserError where most faces lie outside their photographs, or so many in one quarter of them that the points can
-    only be parts of a hundred, or of copies of half the size; where there are few, that is logged.
+    """UserError where most faces are outside their photographs, or so many in one quarter of them that the points can
+    only be percentages, or of copies of half the size; where there are few, that is logged.
 
     names: the photographs below `source`.
     """
@@ -48,14 +48,14 @@ def check_places(rows: Mapping[str, Row], path: PathLike, source: PathLike, name
     outside = np.flatnonzero(~((middles >= 0) & (middles < sizes)).all(axis=1))
     if 2 * len(outside) > len(found):
         (x, y), (width, height) = middles[outside[0]], sizes[outside[0]]
-        raise UserError(f"{path}: {len(outside)} of {len(found)} faces that were looked at lie outside their "
+        raise UserError(f"{path}: {len(outside)} of {len(found)} faces sampled lie outside their "
                         f"photographs, e.g. at {x:.0f},{y:.0f} in {width:.0f}x{height:.0f} pixels (width x height); "
                         "the points must be in pixels of the upright photograph itself")
     if len(found) < ENOUGH or not (points < sizes[:, None] / 2).all():
         return
     percent = points.max() <= 100 and (points >= 0).all() and sizes.min() > 100
     meant = "in percent of the image, or " if percent else ""
-    text = (f"{path}: all {len(found)} faces that were looked at lie in {CORNER}; are the points {meant}of copies of "
+    text = (f"{path}: all {len(found)} faces sampled lie in {CORNER}; are the points {meant}of copies of "
             "half the size? They must be in pixels of the upright photograph itself")
     if len(found) >= MANY:
         raise UserError(text)
@@ -63,7 +63,7 @@ def check_places(rows: Mapping[str, Row], path: PathLike, source: PathLike, name
 
 
 def _size(path: str) -> tuple[int, int] | None:
-    """(width, height) of an image file as it is seen upright, by its header."""
+    """(width, height) of an image file, upright, by its header."""
     try:
         data = read_file(path)
     except Unusable:

@@ -1,8 +1,8 @@
-"""Tables of five landmarks for each photograph, in CSV: read, checked line by line, and written while the work goes on.
+"""Tables of five landmarks for each photograph, in CSV: read, checked line by line, and written incrementally.
 
 The columns are path, then x1,y1 to x5,y5: left eye, right eye, nose, left and right corner of the mouth as the image
 shows them, in pixels of the upright photograph. A first line may name them, in any order; image, file, filename or name
-stand for path too, left_eye_x and so on for x1. Columns score, found and made_of are optional; others are passed over.
+stand for path too, left_eye_x and so on for x1. Columns score, found and made_of are optional; others are ignored.
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAMES = {**dict.fromkeys(COLUMNS, ()), "path": ("image", "file", "filename", "na
          **{f"{axis}{number}": [f"{name}_{axis}" for name in names] for number, names in enumerate(PARTS, 1)
             for axis in "xy"}}
 FORM = "a first line that names the columns " + ",".join(COLUMNS[:11])
-FARTHEST = 1e6  # pixels; a landmark further away is no landmark
+FARTHEST = 1e6  # pixels; farther coordinates are invalid
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Row:
 
 
 def read_table(path: PathLike, root: PathLike) -> dict[str, Row]:
-    """The rows by path, relative to `root`; UserError names the line that is unusable, or names a path again."""
+    """The rows by path, relative to `root`; UserError names a line that is unusable or repeats a path."""
     rows: dict[str, Row] = {}
     lines: dict[str, str] = {}
     root = os.path.abspath(root)
@@ -66,13 +66,13 @@ def read_table(path: PathLike, root: PathLike) -> dict[str, Row]:
             raise UserError(f"{where}: {row}")
         name = os.path.normpath(os.path.relpath(name, root) if os.path.isabs(name) else name)
         if name in rows:
-            raise UserError(f"{where}: {shown(name)} stands in {lines[name]} already")
+            raise UserError(f"{where}: {shown(name)} is on {lines[name]} already")
         rows[name], lines[name] = row, where.rpartition(": ")[2]
     return rows
 
 
 def match_names(rows: Mapping[str, Row], names: Sequence[str]) -> dict[str, Row]:
-    """The rows by the names of `names` that they mean: Unicode forms, the ending's case and backslashes aside."""
+    """The rows by the matching names of `names`: Unicode forms, the extension's case and backslashes aside."""
     known = set(names)
     alike: dict[str, list[str]] = {}
     for name in names:
@@ -87,7 +87,7 @@ def match_names(rows: Mapping[str, Row], names: Sequence[str]) -> dict[str, Row]
 
 
 def _rows(path: PathLike, ragged: bool = False) -> Iterator[tuple[str, str, Row | str]]:
-    """`FILE: line N`, path and row, or what is wrong with it; ragged: pass over rows of another length."""
+    """`FILE: line N`, path and row, or its error; ragged: ignore rows of another length."""
     for row in tables.read_table(path, NAMES, FORM, _unnamed, COLUMNS[:11], ragged):
         yield row.where, row["path"], _row(row)
 
@@ -122,7 +122,7 @@ def is_journal(path: Path) -> bool:
 
 
 class Journal:
-    """OUT/landmarks.csv: rows are added as the work goes on, and put in order at its end.
+    """OUT/landmarks.csv: rows are appended during the work, and sorted at its end.
 
     rows: by path; those of an earlier run that can be read, unless it stopped in the middle of one.
     """
@@ -133,11 +133,11 @@ class Journal:
         if path.exists():
             self.rows = {name: row for _, name, row in _rows(path, ragged=True) if isinstance(row, Row)}
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._write_all()  # a last line that was cut short must not stay before what is added
+        self._write_all()  # a truncated last line must not stay before what is appended
         self._stream = open(path, "a", newline="", encoding="utf-8", errors="surrogateescape")
 
     def add(self, name: str, row: Row | None) -> None:
-        """Note a photograph's row; without one, forget an earlier one."""
+        """Add a photograph's row; without one, remove an earlier one."""
         if row is None:
             self.rows.pop(name, None)
             return

@@ -1,4 +1,4 @@
-"""Photographs below a folder: which there are, what their crops are called, and their pixels, all or a smaller copy."""
+"""Photographs below a folder: their list, the names of their crops, and their pixels, at full or reduced size."""
 from __future__ import annotations
 
 import os
@@ -36,7 +36,7 @@ class Picture:
 def list_photographs(folder: PathLike, leave_out: PathLike) -> Listing:
     """All below `folder` except what lies in the folder `leave_out`; UserError where there are no images.
 
-    Names that begin with a dot are passed over. Links are followed, each folder is visited once.
+    Names that begin with a dot are ignored. Links are followed, each folder is visited once.
     """
     folder = os.path.normpath(os.fspath(folder))
     if not os.path.isdir(folder):
@@ -80,7 +80,7 @@ def _identity(folder: PathLike) -> tuple[int, int] | None:
 def crop_names(paths: Sequence[str]) -> list[str]:
     """The path of each photograph's crop: the same, ending in .jpg; a.png beside a.jpg becomes a.png.jpg.
 
-    No two are equal, not even where small and capital letters are the same.
+    No two are equal, not even where case is ignored.
     """
     wanted = [os.path.splitext(path)[0] + ".jpg" for path in paths]
     taken: set[str] = set()

@@ -1,4 +1,4 @@
-"""What became of every photograph that was to be aligned: the numbers, `align-report.json`, the table on the screen."""
+"""The outcome for every photograph of an align: counts, `align-report.json`, the table on the screen."""
 from __future__ import annotations
 
 import collections
@@ -14,9 +14,9 @@ FOUND, RELAXED, GIVEN, MISSED, SKIPPED = "found", "found_relaxed", "landmarks_gi
 
 @dataclass
 class AlignReport:
-    """counts: photographs by what became of them, one of the five above; done_before: those of them whose crop an
-    earlier run made; centre_crops: those not found that were cropped all the same; reasons: of the skipped;
-    looks: the kinds that want a look; notes: of the folder, by kind."""
+    """counts: photographs by outcome, one of the five above; done_before: those of them whose crop an earlier run made;
+    centre_crops: those not found that were cropped all the same; reasons: of the skipped; looks: the kinds that need
+    attention; notes: of the folder, by kind."""
 
     settings: dict
     counts: collections.Counter = field(default_factory=collections.Counter)

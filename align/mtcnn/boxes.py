@@ -1,11 +1,12 @@
-"""Boxes as rows (left, top, right, bottom) in pixels, floating point: overlap, suppression, squares, corrections."""
+"""Boxes as rows (left, top, right, bottom) in pixels, floating point: overlap, NMS, squares, regression."""
 from __future__ import annotations
 
 import numpy as np
 
 
 def nms(boxes: np.ndarray, scores: np.ndarray, most: float, by_smaller: bool = False) -> np.ndarray:
-    """Indices of the boxes that stay, best score first: each that overlaps a better one that stays by at most `most`.
+    """Non-maximum suppression: indices of the kept boxes, best score first, none overlapping a better one by over
+    `most`.
 
     boxes: (N, 4); scores: (N,). Overlap is the common area over that of the union, or over that of the smaller box.
     Of equal scores the first comes first.

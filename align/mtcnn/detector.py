@@ -1,5 +1,5 @@
-"""Three networks find faces, each looking closer at what the one before took for a face; with a fourth, five
-landmarks are found."""
+"""MTCNN's cascade: three networks, each refining the candidates of the one before; a fourth refines the five
+landmarks."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from align.mtcnn.patches import MIRRORED, cut, with_mirrors, without_mirrors
 from common.files import PathLike
 
 CANVAS = 512  # side of the first network's canvases, in pixels
-MOST = 1000  # boxes of a copy, and of a photograph, that go on to the next stage: bounds the work on a picture of noise
-PATCH = 0.25  # side of the fourth network's pictures, in sides of the face's box
-FAR = 0.35  # its moves beyond this, in sides of its picture, are not believed
+MOST = 1000  # boxes of a scale, and of a photograph, passed to the next stage: bounds the work on an image of noise
+PATCH = 0.25  # side of the fourth network's patches, relative to the face box
+FAR = 0.35  # its shifts beyond this, relative to its patch, are ignored
 
 
 @dataclass(frozen=True)
 class Search:
-    """min_face: the smallest face looked for, in pixels; factor: from one copy of the pyramid to the next;
-    thresholds: of the three networks, probabilities of a face."""
+    """min_face: the smallest face to detect, in pixels; factor: from one scale of the pyramid to the next;
+    thresholds: of the three networks' face probabilities."""
 
     min_face: float = 40
     factor: float = 0.709
@@ -41,7 +41,7 @@ class Face:
 
 
 class Detector:
-    """The networks det1 to det4 of a folder, on some devices; UserError where they are not there."""
+    """The networks det1 to det4 of a folder, on some devices; UserError where they are missing."""
 
     def __init__(self, folder: PathLike, devices: Sequence[mx.Context]) -> None:
         def network(name: str, side: int, channels: int, batch: int, outputs: Sequence[tuple[int, ...]]) -> Network:
@@ -71,9 +71,9 @@ class Detector:
     def place_points(self, photographs: Sequence[np.ndarray], faces: Sequence[Face]) -> list[np.ndarray]:
         """Better landmarks, (5, 2), of one face in each photograph.
 
-        The third network looks again, now that the face lies in the middle, and at the mirror image; the fourth looks
-        at a square around each landmark, and at its mirror image, and has the last word. So a mirrored photograph has
-        mirrored landmarks.
+        The third network is applied again, now that the face is centred, and to the mirror image; the fourth is applied
+        to a patch around each landmark, and to its mirror image, and decides. So a mirrored photograph has mirrored
+        landmarks.
         """
         if not faces:
             return []
@@ -129,7 +129,7 @@ def _pairs(points: np.ndarray) -> np.ndarray:
 
 
 def _inside(boxes: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Pixels, (N, 5, 2), of places in boxes (N, 4), which are counted in their sides."""
+    """Pixels, (N, 5, 2), of points relative to boxes (N, 4)."""
     return boxes[:, None, :2] + places * (boxes[:, 2:] - boxes[:, :2])[:, None]
 
 
@@ -143,7 +143,7 @@ def _above(threshold: float, boxes: np.ndarray, scores: np.ndarray, *others: np.
 
 
 def _suppressed(seen: Sequence[np.ndarray], most: float) -> list[np.ndarray]:
-    """Boxes, scores and what else belongs to them without those that overlap better ones by more than `most`."""
+    """NMS of boxes, scores and the arrays that belong to them."""
     best = np.argsort(-seen[1], kind="stable")[:MOST]
     chosen = best[nms(seen[0][best], seen[1][best], most)]
     return [values[chosen] for values in seen]

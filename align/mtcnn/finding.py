@@ -1,4 +1,4 @@
-"""The faces of photographs: searched for as they are, then less strictly; one of several, or all."""
+"""Face detection in photographs, with a second, relaxed search; one face of several, or all."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -11,10 +11,11 @@ from align.mtcnn.detector import Detector, Face, Search
 
 RELAXED_THRESHOLDS = (0.5, 0.6, 0.6)
 RELAXED_FACTOR = 0.8
-MARGIN = 0.25  # added on each side for the second search, in longer sides: a face that touches the border is not seen
+# margin on each side for the second search, relative to the longer side: faces at the border are missed without it
+MARGIN = 0.25
 GRAY = (127, 127, 127)
 SMALL = 200  # longer side, in pixels, to which smaller photographs are enlarged for the second search ...
-MOST_ENLARGED = 8  # ... at most so many times
+MOST_ENLARGED = 8  # ... by at most this factor
 
 
 Keep = Callable[[Sequence[Face], "tuple[int, int]"], List[Face]]
@@ -22,7 +23,7 @@ Keep = Callable[[Sequence[Face], "tuple[int, int]"], List[Face]]
 
 @dataclass(frozen=True)
 class FoundFace:
-    """A face, its landmarks placed by all networks, and whether it took the second search."""
+    """A face, its refined landmarks, and whether it was found by the second search."""
 
     face: Face
     relaxed: bool
@@ -53,7 +54,7 @@ def find_all(detector: Detector, photographs: Sequence[np.ndarray], search: Sear
 
 def _search_twice(detector: Detector, photographs: Sequence[np.ndarray], search: Search, relax: bool, keep: Keep
           ) -> list[list[FoundFace]]:
-    """What `keep` takes of the faces in each photograph of a size, (height, width)."""
+    """The faces that `keep` selects in each photograph of a size, (height, width)."""
     faces = [keep(some, _size(photograph))
              for some, photograph in zip(detector.detect(photographs, search), photographs)]
     empty = [number for number, some in enumerate(faces) if not some] if relax else []
@@ -79,8 +80,8 @@ def _size(photograph: np.ndarray) -> tuple[int, int]:
 def choose(faces: Sequence[Face], size: tuple[int, int], rule: str) -> Face | None:
     """One of the faces in a photograph of `size`, (height, width), or None of none; of equals the one of better score.
 
-    rule: "largest" by area; "central": nearest to the middle; "score"; "balanced": area less twice the squared distance
-    from the middle, in pixels, as InsightFace's scripts choose in LFW.
+    rule: "largest" by area; "central": nearest to the middle; "score"; "balanced": area minus twice the squared
+    distance from the middle, in pixels, as InsightFace's scripts choose in LFW.
     """
     if not faces:
         return None
@@ -93,7 +94,7 @@ def choose(faces: Sequence[Face], size: tuple[int, int], rule: str) -> Face | No
 
 
 class _View:
-    """A photograph enlarged and with a margin, and the way back."""
+    """A photograph enlarged and with a margin, and the inverse mapping."""
 
     def __init__(self, photograph: np.ndarray) -> None:
         longer = max(photograph.shape[:2])

@@ -19,11 +19,10 @@ EPOCH = 1  # det1-0001.params
 
 
 class Network:
-    """A network ready to look at pictures.
+    """A network bound for inference.
 
-    symbol takes `data`, (N, C, H, W), BGR (C = 3, or several pictures of 3 channels each), normalised as
-    (x - 127.5) / 128. shape: (H, W, C) of its pictures; batch: how many it sees at once on a device. The pictures given
-    to it are RGB.
+    symbol takes `data`, (N, C, H, W), BGR (C = 3, or several images of 3 channels each), normalised as (x - 127.5) /
+    128. shape: (H, W, C) of its images; batch: how many per device and forward pass. The images given to it are RGB.
     """
 
     def __init__(self, symbol: mx.sym.Symbol, arguments: dict[str, mx.nd.NDArray], devices: Sequence[mx.Context],
@@ -37,7 +36,7 @@ class Network:
             executor.copy_params_from(_for_rgb(arguments), {})
 
     def __call__(self, pictures: np.ndarray) -> list[np.ndarray]:
-        """The outputs, (n, ...) float32 each, for (n, H, W, C) uint8 RGB pictures."""
+        """The outputs, (n, ...) float32 each, for (n, H, W, C) uint8 RGB images."""
         started = []
         for number, start in enumerate(range(0, max(len(pictures), 1), self.batch)):
             part = pictures[start:start + self.batch]
@@ -45,7 +44,7 @@ class Network:
             if len(part) < self.batch:
                 part = np.concatenate([part, np.zeros((self.batch - len(part), *self.shape), np.uint8)])
             target = executor.arg_dict["data"]
-            images = mx.nd.array(part, target.context, np.uint8)  # the pictures travel as bytes
+            images = mx.nd.array(part, target.context, np.uint8)  # images are copied to the device as bytes
             images.transpose((0, 3, 1, 2)).astype(target.dtype).copyto(target)
             executor.forward(is_train=False)
             started.append([output.copy() for output in executor.outputs])  # the next pass writes over its outputs
@@ -54,7 +53,7 @@ class Network:
 
 def load(folder: PathLike, name: str, devices: Sequence[mx.Context], shape: tuple[int, int, int], batch: int,
          outputs: Sequence[tuple[int, ...]]) -> Network:
-    """Network `name`, such as det1, of a checkpoint folder; outputs: the shapes that it must give for one picture.
+    """Network `name`, such as det1, of a checkpoint folder; outputs: the expected output shapes for one image.
 
     UserError where the folder does not hold it, or it is another network.
     """
@@ -80,6 +79,6 @@ def load(folder: PathLike, name: str, devices: Sequence[mx.Context], shape: tupl
 
 
 def _for_rgb(arguments: dict[str, mx.nd.NDArray]) -> dict[str, mx.nd.NDArray]:
-    """The parameters with the input channels of the first layers turned round."""
+    """The parameters with the input channels of the first layers reversed."""
     return {name: value.flip(axis=1) if re.fullmatch(r"conv1(_\d+)?_weight", name) else value
             for name, value in arguments.items()}

@@ -1,9 +1,9 @@
-"""The image pyramids of many photographs, laid out on canvases of one size.
+"""The image pyramids of many photographs, packed on canvases of one size.
 
-The first network looks through a window of 12x12 pixels, at every second pixel, at ever smaller copies of a photograph.
-It is bound to canvases of one shape, however the photographs differ in size: their copies, cut where they are larger
-than a canvas, lie on canvases side by side. Of the answers those are read whose windows lie inside one copy; they are
-the ones that the copy alone would give.
+The first network has a receptive field of 12x12 pixels and stride 2, and is applied to ever smaller copies of a
+photograph. It is bound to canvases of one shape, however the photographs differ in size: their copies, split where they
+are larger than a canvas, are placed side by side. Only outputs whose windows are inside one copy are read; they are
+those that the copy alone would give.
 """
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Sequence
 import cv2
 import numpy as np
 
-WINDOW = 12  # side of what one answer of the first network sees, in pixels
-STRIDE = 2  # pixels from one answer to the next
+WINDOW = 12  # receptive field of one output of the first network, in pixels
+STRIDE = 2  # pixels from one output to the next
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Part of a copy of a photograph, and where it lies.
+    """Part of a copy of a photograph, and its place on a canvas.
 
     photograph: its number; copy: (height, width) to which it was scaled; start: (top, left) of the part in the copy;
     size: (height, width) of the part; canvas: number of the canvas; place: (top, left) there, even numbers.
@@ -35,7 +35,7 @@ class Piece:
 
 
 def scales(height: int, width: int, min_face: float, factor: float) -> list[float]:
-    """The scales at which faces, from `min_face` pixels to all of the photograph, fill the window; largest first."""
+    """The scales at which faces, from `min_face` pixels to the whole photograph, fill the window; largest first."""
     found, scale = [], WINDOW / min_face
     while min(height, width) * scale >= WINDOW:
         found.append(scale)
@@ -44,7 +44,7 @@ def scales(height: int, width: int, min_face: float, factor: float) -> list[floa
 
 
 def pack(sizes: Sequence[tuple[int, int]], min_face: float, factor: float, side: int) -> list[Piece]:
-    """Place all copies of photographs of `sizes`, (height, width), on canvases of side x side, few of them."""
+    """Place all copies of photographs of `sizes`, (height, width), on few canvases of side x side."""
     pieces = []
     for number, (height, width) in enumerate(sizes):
         for scale in scales(height, width, min_face, factor):
@@ -55,7 +55,7 @@ def pack(sizes: Sequence[tuple[int, int]], min_face: float, factor: float, side:
 
 
 def _starts(length: int, side: int) -> range:
-    # Neighbours share what a window needs beyond its first STRIDE pixels: no window is lost, and none is seen twice.
+    # Neighbours overlap by a window less its first STRIDE pixels: no window is lost, and none is evaluated twice.
     return range(0, max(length - (WINDOW - STRIDE), 1), side - (WINDOW - STRIDE))
 
 
@@ -94,10 +94,10 @@ def render(photographs: Sequence[np.ndarray], pieces: Sequence[Piece], side: int
 
 def read(piece: Piece, photograph: tuple[int, int], faces: np.ndarray, shifts: np.ndarray, threshold: float
          ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the first network sees on a piece: boxes (N, 4) in pixels of the photograph, scores (N,), shifts (N, 4).
+    """The first network's detections on a piece: boxes (N, 4) in pixels of the photograph, scores (N,), shifts (N, 4).
 
-    photograph: its (height, width). faces: (h, w), the probability of a face at each answer of the piece's canvas;
-    shifts: (4, h, w), of left, top, right, bottom in window sides. Answers above `threshold` count.
+    photograph: its (height, width). faces: (h, w), the probability of a face at each output of the piece's canvas;
+    shifts: (4, h, w), of left, top, right, bottom in window sides. Outputs above `threshold` count.
     """
     rows, columns = ((length - WINDOW) // STRIDE + 1 for length in piece.size)
     top, left = (place // STRIDE for place in piece.place)

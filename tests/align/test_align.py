@@ -98,7 +98,7 @@ def test_out_inside_src_is_not_aligned_again(folder):
 @pytest.mark.parametrize("line, told", [
     ("a.jpg,1,2,3", "line 2 has 4 columns"), ("a.jpg" + ",x" * 10, "x1 is 'x'"),
     ("a.jpg" + ",nan" * 10, "x1 is 'nan'"), ("," + "1," * 9 + "1", "line 2"),
-    ("a.jpg" + ",1" * 10 + "\na.jpg" + ",1" * 10, "line 3: a.jpg stands in line 2")])
+    ("a.jpg" + ",1" * 10 + "\na.jpg" + ",1" * 10, "line 3: a.jpg is on line 2 already")])
 def test_a_bad_line_of_a_table_is_named(tmp_path, line, told):
     (tmp_path / "t.csv").write_text(",".join(COLUMNS[:11]) + "\n" + line + "\n")
     with pytest.raises(UserError, match=told):

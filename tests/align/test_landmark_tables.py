@@ -50,7 +50,7 @@ def test_a_few_faces_in_a_corner_are_told_and_done(photographs, tmp_path, caplog
     few = {name: points / 2 for name, points in list(photographs.items())[:3]}
     with caplog.at_level(logging.WARNING):
         assert align(tmp_path, few)[0] == 0
-    assert "all 3 faces that were looked at lie in the upper left quarter" in caplog.text
+    assert "all 3 faces sampled lie in the upper left quarter" in caplog.text
 
 
 def test_one_face_outside_its_photograph(photographs, tmp_path):
