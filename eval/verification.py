@@ -34,8 +34,8 @@ class VerificationSet:
     name: the file's name without `.bin`. image_size: (H, W) of every image. images: the different ones, encoded, in
     the order in which the pairs name them first; order: (2 * pairs,), the image of left, right, left, ...; an image is
     embedded once however many pairs it is in. same: (pairs,) bool. UserError, before any image is embedded, where the
-    file is no such set, an image is cut off or of another size than the first, or no score can be computed (fewer pairs
-    than `folds`, pairs of one kind only).
+    file is not such a set, an image is truncated or of another size than the first, or no score can be computed
+    (fewer pairs than `folds`, pairs of one kind only).
     """
 
     def __init__(self, path: PathLike, folds: int = 10) -> None:
@@ -91,7 +91,7 @@ class VerificationSet:
         # A JPEG tells its size in its header; to decode all of them here would cost a second or two.
         data = self.images[number]
         if is_cut_off(data):
-            raise DataError(f"{self._where(number)} is cut off")
+            raise DataError(f"{self._where(number)} is truncated")
         if kind_of(data) == "JPEG":
             header = read_header(data)
             if header.scan > 0 and header.orientation == 1 and header.height and header.width:

@@ -26,7 +26,7 @@ def check_index(record_file: Records) -> None:
             continue
         if end < part.size and _begins(part, end):
             raise DataError(f"{part.idx_path}: ends with the record before byte {end} of {part.rec_path.name}, which "
-                            f"goes on to byte {part.size}; the index is cut off or of another rec: {WAY_OUT}")
+                            f"goes on to byte {part.size}; the index is truncated or of another rec: {WAY_OUT}")
 
 
 def index_warnings(record_file: Records, heads: Heads) -> list[str]:
@@ -41,7 +41,7 @@ def index_warnings(record_file: Records, heads: Heads) -> list[str]:
         if len(beyond):
             told.append(f"{part.idx_path}: {len(beyond)} of its {len(part.offsets)} entries point beyond "
                         f"{part.rec_path.name}, which ends at byte {part.size}, the first to byte {beyond[0]}; it is "
-                        f"of another rec, or the rec is cut off")
+                        f"of another rec, or the rec is truncated")
         order = np.argsort(part.offsets, kind="stable")
         begin = part.offsets[order]
         end = np.where(heads.readable & (heads.part_flag == framing.WHOLE), heads.end, 1 << 62)[own][order]

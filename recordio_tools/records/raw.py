@@ -97,8 +97,8 @@ class RawFile:
         return flag, length
 
     def _cut_off(self, offset: int, length: int) -> FramingError:
-        return FramingError(f"is cut off: it needs {offset + FRAME.size + length - self.size} bytes more than the file "
-                            "has", offset, cut_off=True)
+        return FramingError(f"is truncated: it needs {offset + FRAME.size + length - self.size} bytes more than the "
+                            "file has", offset, cut_off=True)
 
     def heads_at(self, offsets: np.ndarray) -> Heads:
         """The beginnings of the records at `offsets`, int64 (N,); faults are marked, not raised."""

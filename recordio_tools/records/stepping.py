@@ -66,8 +66,8 @@ class Stepper:
             if length > framing.MAX_LENGTH:
                 raise FramingError("its parts add up to more than a record may hold", start + 4)
             if start + FRAME.size + size > self.raw.size:
-                raise FramingError(f"is cut off: it needs {start + FRAME.size + size - self.raw.size} bytes more than "
-                                   "the file has", start + 4, cut_off=True)
+                raise FramingError(f"is truncated: it needs {start + FRAME.size + size - self.raw.size} bytes more "
+                                   "than the file has", start + 4, cut_off=True)
             last, start, previous = start, start + FRAME.size + padded(size), flag
             if flag in (framing.WHOLE, framing.LAST):
                 break

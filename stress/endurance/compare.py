@@ -68,7 +68,7 @@ def _events_of(path: Path) -> Iterator[event_pb2.Event]:
     while offset < len(content):
         (length,) = struct.unpack_from("<Q", content, offset)
         if offset + 16 + length > len(content):
-            raise ValueError(f"{path}: the event at byte {offset} is cut off")
+            raise ValueError(f"{path}: the event at byte {offset} is truncated")
         yield event_pb2.Event.FromString(content[offset + 12:offset + 12 + length])
         offset += 16 + length
 

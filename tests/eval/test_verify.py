@@ -116,7 +116,7 @@ def test_sets_that_cannot_be_verified_are_refused_before_any_work(tmp_path):
             ([image] * 18, fair[:9], "9 pairs are fewer than 10 folds"), ([image] * 20, [True] * 10, "marked same"),
             ([image] * 19, fair, "odd number of images"), ([image] * 19 + [b"text"], fair, "image 19 (from 0) is no"),
             ([image] * 4 + [wide] * 16, fair, "image 4 (from 0) is 30x40, the first is 40x40"),
-            ([image] * 19 + [image[:-50]], fair, "image 19 (from 0) is cut off")]:
+            ([image] * 19 + [image[:-50]], fair, "image 19 (from 0) is truncated")]:
         path = write(tmp_path / "bad.bin", images, same)
         with pytest.raises(UserError) as caught:
             VerificationSet(path)

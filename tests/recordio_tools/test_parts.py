@@ -137,7 +137,7 @@ def test_faults_name_the_part(tmp_path):
     cpp_parts(tmp_path / "b")
     path = tmp_path / "b/faces.rec.part001"
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(UserError, match=r"part001: record 1 at byte \d+: is cut off"):
+    with pytest.raises(UserError, match=r"part001: record 1 at byte \d+: is truncated"):
         open_dataset(tmp_path / "b")
     cpp_parts(tmp_path / "c")
     offset = open_records(tmp_path / "c").offsets[4]

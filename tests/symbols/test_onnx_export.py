@@ -175,7 +175,7 @@ def test_an_operator_gives_what_mxnet_gives(name):
 def test_what_has_no_form_in_onnx_is_named():
     data = mx.sym.Variable("data")
     for symbol, text in ((mx.sym.softmax(mx.sym.Flatten(data), name="odd"), "odd is of the operator softmax"),
-                         (mx.sym.sum(mx.sym.ones_like(data), axis=(0, 1, 2, 3), name="all"), "images of a batch"),
+                         (mx.sym.sum(mx.sym.ones_like(data), axis=(0, 1, 2, 3), name="all"), "batch size"),
                          (mx.sym.Pooling(data, kernel=(2, 2), pool_type="sum", name="pool"), "pool .*pool_type sum"),
                          (mx.sym.ones_like(mx.sym.Flatten(data)), "does not depend on the image")):
         with pytest.raises(ValueError, match=text):

@@ -14,7 +14,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
     with pytest.raises(UserError, match="not empty"):
         generate(tmp_path / "out", 2, 1, 0, 0)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="no folder"):
+    with pytest.raises(UserError, match="not a folder"):
         generate(tmp_path / "file", 2, 1, 0, 0)
     assert contents(tmp_path) == {"out/mine.txt": b"mine", "file": b""}
 

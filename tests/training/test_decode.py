@@ -56,8 +56,8 @@ def test_every_kind_of_record_gives_the_pixels_of_mxnet_or_is_replaced_with_its_
         good = mixed.keys[index] < 4 * GOOD
         np.testing.assert_array_equal(used[good], index[good])
         assert (mixed.keys[used] < 4 * GOOD).all() and set(mixed.keys[index[~good]]) == set(faults)
-        assert {fault.split(",")[0] for fault in faults.values()} == {"is not an image that OpenCV reads", "is cut off",
-                                                                     "is 40x48"}
+        assert {fault.split(",")[0] for fault in faults.values()} == {"is not an image that OpenCV reads",
+                                                                     "is truncated", "is 40x48"}
     assert sorted(set(mixed.keys[long_way] // 4)) == [1, 2, 6, *sorted(set(mixed.keys[index[~good]] // 4))]
 
 

@@ -56,7 +56,7 @@ class Decoder:
         for row, ((file, offset), size, turn) in enumerate(drawn):
             data = file.bytes_at(offset, size)
             begin, end = image_in(data)
-            # what is cut off has rows that a decoder leaves as they were in memory, and tells nobody
+            # what is truncated has rows that a decoder leaves as they were in memory, and tells nobody
             if not (data.endswith(JPEG_END, begin, end)
                     and (data.startswith(few_scans.known, begin) or few_scans.holds(data, begin, end))):
                 left.append(row)
@@ -87,7 +87,7 @@ class Decoder:
             try:
                 content = self.dataset.record_file.read(key).content
                 if is_cut_off(content):
-                    raise ValueError("is cut off")
+                    raise ValueError("is truncated")
                 image = decode_bgr(content)
                 if image.shape != row.shape:
                     raise ValueError(f"is {image.shape[0]}x{image.shape[1]}, not {row.shape[0]}x{row.shape[1]}")
