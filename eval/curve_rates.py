@@ -13,7 +13,7 @@ from typing import Sequence
 
 import numpy as np
 
-from eval.all_pairs import BLOCK, CODES, AllPairs, Side
+from eval.all_pairs import BLOCK, CODES, AllPairs, Side, codes_of
 from eval.metrics import crossing, eer
 from eval.operating_points import OperatingPoint
 
@@ -64,7 +64,7 @@ def curve_draws(scored: AllPairs, left: Side, right: Side | None, multiplicity: 
     edges = _edges(scored)
     lookup = np.searchsorted(edges, np.arange(CODES), "right").astype(np.int32)
     genuine = np.zeros((people, BINS))
-    np.add.at(genuine, (scored.genuine_person, lookup[_codes(scored.genuine)]), 1)
+    np.add.at(genuine, (scored.genuine_person, lookup[codes_of(scored.genuine)]), 1)
     thin_left, thin_right = _thinned(left, right)
     exact = people <= MOST_EXACT
     counts = _count_by_people(thin_left, thin_right, people, lookup, exact)
@@ -98,7 +98,7 @@ def _count_by_people(left: Side, right: Side, people: int, lookup: np.ndarray, e
     for top in range(0, len(left.person), BLOCK):
         for begin in range(0, len(right.person), BLOCK):
             one, two = left.person[top:top + BLOCK], right.person[begin:begin + BLOCK]
-            codes = lookup[_codes(left.unit[top:top + BLOCK] @ right.unit[begin:begin + BLOCK].T)]
+            codes = lookup[codes_of(left.unit[top:top + BLOCK] @ right.unit[begin:begin + BLOCK].T)]
             if exact:
                 places = (one[:, None] * people + two[None]).astype(np.int32) * BINS + codes
                 counts += np.bincount(places[one[:, None] != two[None]], minlength=len(counts))
@@ -131,7 +131,7 @@ def _edges(scored: AllPairs) -> np.ndarray:
     shares = np.linspace(0, 1, BINS // 2 + 1)[1:]
     passed = np.cumsum(scored.histogram) / max(scored.impostors, 1)
     impostors = np.searchsorted(passed, 1 - np.geomspace(LEAST_FPR, 1, BINS // 2)[:-1])
-    genuine = np.quantile(_codes(scored.genuine), shares)
+    genuine = np.quantile(codes_of(scored.genuine), shares)
     return np.sort(np.concatenate([impostors, np.rint(genuine).astype(np.int64)]))[:BINS - 1]
 
 
@@ -149,9 +149,5 @@ def _curve_of(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, n
     return np.append(0.0, negatives / negatives[-1]), np.append(0.0, positives / positives[-1])
 
 
-def _codes(cosines: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(cosines * 32767.0 + 32768), 0, CODES - 1).astype(np.int64)
-
-
 def _genuine_codes(genuine: np.ndarray) -> np.ndarray:
-    return np.bincount(_codes(genuine), minlength=CODES)
+    return np.bincount(codes_of(genuine), minlength=CODES)

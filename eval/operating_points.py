@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.all_pairs import AllPairs
+from eval.all_pairs import AllPairs, codes_of, cosine_below
 
 FEW = 10  # false accepts below which a rate is marked
 SLACK = 1 + 1e-9  # a target of 0.001 allows 3 of 3,000 whatever 0.001 * 3000 rounds to
@@ -76,7 +76,7 @@ def histogram_point(scored: AllPairs, target: float) -> OperatingPoint:
     passed = np.cumsum(scored.histogram[::-1])
     steps = int(np.searchsorted(passed, allowed(target, scored.impostors), "right"))  # from the top, that are accepted
     false_accepts = int(passed[steps - 1]) if steps else 0
-    cosine = (len(passed) - steps - 0.5 - 32768) / 32767
+    cosine = cosine_below(len(passed) - steps)
     tpr = 1 - float(np.searchsorted(scored.genuine, cosine, "right")) / len(scored.genuine)
     return OperatingPoint(target, tpr if allowed(target, scored.impostors) else None, cosine,
                           false_accepts / scored.impostors, false_accepts, scored.impostors)
@@ -89,5 +89,5 @@ def rates_above(scored: AllPairs, cosine: float) -> tuple[float, float]:
     if len(scored.tail) == scored.impostors or (len(scored.tail) and cosine >= scored.tail[-1]):
         accepted = int(np.searchsorted(-scored.tail, -cosine, "left"))
     else:
-        accepted = int(scored.histogram[max(int(np.floor(cosine * 32767 + 32768.5)), 0):].sum())
+        accepted = int(scored.histogram[int(codes_of(np.float32(cosine))):].sum())
     return tpr, accepted / scored.impostors

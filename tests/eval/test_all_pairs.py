@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from eval import all_pairs, metrics
+from eval import all_pairs, largest_scores, metrics
 from eval.all_pairs import Side, count_pairs, score_all_pairs
 from eval.allpairs import equal_error_rate
 from eval.bootstrap import (
@@ -56,7 +56,7 @@ def test_blocks_hold_every_pair_once(monkeypatch, cross, block, keep):
         assert of[(one, other) if cross or one < other else (other, one)] == pytest.approx(cosine, abs=1e-6)
         assert left.person[one] != (right or left).person[other]
     assert found.histogram.sum() == found.impostors
-    centres = (np.arange(all_pairs.CODES) - 32768) / 32767
+    centres = (np.arange(all_pairs.CODES) - all_pairs.OFFSET) / all_pairs.SCALE
     assert (found.histogram * centres).sum() / found.impostors == pytest.approx(cosines[~genuine].mean(), abs=1e-4)
     for person in np.unique(left.person):
         mine = found.genuine[found.genuine_person == person]
@@ -73,7 +73,8 @@ def test_the_order_of_equal_scores_does_not_depend_on_threads(monkeypatch, cross
         sides.append(Side((side.unit * 2).round() / 2, side.person))  # few values, exact products
     found = []
     for cores in (1, 2, 5):
-        monkeypatch.setattr(all_pairs, "usable_cores", lambda cores=cores: cores)
+        for module in (all_pairs, largest_scores):
+            monkeypatch.setattr(module, "usable_cores", lambda cores=cores: cores)
         found.append(score_all_pairs(sides[0], sides[1] if cross else None, keep=700))
     assert len(np.unique(found[0].tail)) < 20 and len(found[0].tail) > 700
     for one in found[1:]:
@@ -85,7 +86,7 @@ def test_falling_order_is_the_stable_sort():
     random = np.random.RandomState(0)
     for values in (random.normal(size=5000).round(2), random.normal(size=5000), np.array([1, -1, 0.5, -0.5, 1, 2e-9])):
         values = values.astype(np.float32) + np.float32(0)  # no -0
-        np.testing.assert_array_equal(all_pairs._falling_order(values), np.argsort(-values, kind="stable"))
+        np.testing.assert_array_equal(largest_scores._falling_order(values), np.argsort(-values, kind="stable"))
 
 
 def test_equal_scores_are_kept_and_accepted_together(monkeypatch):
