@@ -11,7 +11,6 @@ whole layer that is the one that adds up the gradients. On CPUs oneDNN takes som
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import time
 
@@ -21,7 +20,6 @@ from mxnet import gluon
 
 from benchmarks.harness import machine, own_peak_memory, peak_memory, set_threads_first
 from common.devices import parse_devices
-from training.config import Config
 from training.estimate import head_memory
 from training.head.margin_head import INITIAL
 from training.model import build_head
@@ -30,24 +28,23 @@ from training.specs import HeadSpec, OptimizerSpec
 FEW, STEPS, MIB = 64, 3, 2 ** 20
 
 
-def layouts(rate: float) -> dict[str, dict[str, object]]:
-    """The flags of each layout, by name."""
-    return {"whole on each device": {}, "--fc7-parallel": {"fc7_parallel": True},
-            f"--partial-fc {rate:g}": {"partial_fc": rate},
-            f"--fc7-parallel --partial-fc {rate:g}": {"fc7_parallel": True, "partial_fc": rate}}
+def layouts(emb_size: int, rate: float) -> dict[str, HeadSpec]:
+    """The layer in each layout, by its flags."""
+    return {"whole on each device": HeadSpec(emb_size), "--fc7-parallel": HeadSpec(emb_size, fc7_parallel=True),
+            f"--partial-fc {rate:g}": HeadSpec(emb_size, partial_fc=rate),
+            f"--fc7-parallel --partial-fc {rate:g}": HeadSpec(emb_size, fc7_parallel=True, partial_fc=rate)}
 
 
-def train(config: Config, classes: int) -> None:
-    """Three steps of the layer on embeddings at random, and print the seconds of the last."""
-    devices = parse_devices(config.devices)
-    generator = np.random.RandomState(0)
-    head = build_head(config.part(HeadSpec), config.part(OptimizerSpec), classes, devices)
+def train(spec: HeadSpec, classes: int, samples: int, devices: list[mx.Context]) -> None:
+    """Three steps of the layer on `samples` embeddings a device at random, and print the seconds of the last."""
+    generator, optimizer = np.random.RandomState(0), OptimizerSpec()
+    head = build_head(spec, optimizer, classes, devices)
     head.initialize(mx.init.Normal(INITIAL), ctx=devices)
     trainer = None
     if isinstance(head, gluon.Block):
-        trainer = gluon.Trainer(head.collect_params(), "sgd", {"learning_rate": 0.1, "momentum": config.mom},
-                                kvstore=config.kvstore, update_on_kvstore=False)
-    shape = (config.per_batch_size, config.emb_size)
+        trainer = gluon.Trainer(head.collect_params(), "sgd", {"learning_rate": 0.1, "momentum": optimizer.mom},
+                                kvstore="device", update_on_kvstore=False)
+    shape = (samples, spec.emb_size)
     embeddings = [mx.nd.array(generator.randn(*shape), ctx=device) for device in devices]
     for step in range(STEPS):
         began = time.perf_counter()
@@ -75,24 +72,22 @@ def main() -> None:
     parser.add_argument("--devices", default="cpu:0,cpu:1", help="CPU contexts (cpu:0,cpu:1)")
     parser.add_argument("--only", metavar="LAYOUT", help="train this one layout here and print its peak")
     arguments = parser.parse_args()
-    config = Config(devices=arguments.devices, emb_size=arguments.emb_size, per_batch_size=arguments.per_batch_size)
-    flags = layouts(arguments.partial_fc)
+    specs, samples = layouts(arguments.emb_size, arguments.partial_fc), arguments.per_batch_size
+    devices = parse_devices(arguments.devices)
     if arguments.only:
-        train(dataclasses.replace(config, **flags[arguments.only]), arguments.classes)
+        train(specs[arguments.only], arguments.classes, samples, devices)
         return
-    devices = parse_devices(config.devices)
     print(machine())
     print(f"{arguments.classes} classes, {arguments.emb_size}-d, {len(devices)} devices ({arguments.devices}), "
           f"{arguments.per_batch_size} samples on each; MiB a device")
     shared = [f"--{name}={getattr(arguments, name.replace('-', '_'))}"
               for name in ("per-batch-size", "emb-size", "partial-fc", "devices")]
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    for name, settings in flags.items():
+    for name, spec in specs.items():
         peaks = [peak_memory(["-m", "benchmarks.head_memory", *shared, f"--only={name}", f"--classes={classes}"])
                  for classes in (FEW, arguments.classes)]
         measured = (peaks[1] - peaks[0]) / len(devices) / MIB
-        estimated, million = (head_memory(dataclasses.replace(config, **settings).part(HeadSpec),
-                                          config.per_batch_size, classes, len(devices)) / unit
+        estimated, million = (head_memory(spec, samples, classes, len(devices)) / unit
                               for classes, unit in ((arguments.classes, MIB), (10 ** 6, 2 ** 30)))
         print(f"{name:32s} measured {measured:7.0f}   estimated {estimated:7.0f}   "
               f"for a million classes estimated {million:6.2f} GiB")

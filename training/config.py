@@ -171,6 +171,17 @@ class Config:
         """The images of one update on so many devices of so many workers."""
         return self.per_batch_size * devices * self.accumulate * workers
 
+    def changed(self) -> dict[str, Any]:
+        """The fields to which somebody, and not a preset, gave another value than the default, with that value."""
+        of_preset = self.from_preset.split(",")
+        return {name: value for name, value in self.as_dict().items()
+                if value != getattr(Config, name) and name not in of_preset}
+
+    def as_lines(self) -> list[str]:
+        """What is set, as flags, a line each."""
+        return ["configuration:", *(f"  --{name.replace('_', '-')} {value}" for name, value in self.as_dict().items()
+                                    if value != "" and name != "from_preset")]
+
     def as_dict(self) -> dict[str, Any]:
         """Every field by name, for `config.json`."""
         return dataclasses.asdict(self)

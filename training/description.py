@@ -1,15 +1,19 @@
-"""What a run is, line by line, before it begins: its configuration, data, network, cost, and what to mind."""
+"""What a run is, line by line, before it begins: its data, network and cost, and what to mind of its settings."""
 from __future__ import annotations
 
 import logging
 import math
+from typing import Sequence
+
+import numpy as np
 
 from eval.verification import VerificationSet
 from recordio_tools.records.dataset import FaceDataset
-from training.config import LINEAR_RATE, SCHEDULE_BATCH, Config
+from training.config import LINEAR_RATE, SCHEDULE_BATCH
 from training.estimate import compare_heads, estimate
 from training.head.margins import ARCFACE, COMBINED, COSFACE, SOFTMAX
 from training.model import TrainingModel
+from training.specs import DescriptionSpec, ScheduleSpec
 
 log = logging.getLogger(__name__)
 LOSSES = {SOFTMAX: "softmax", COSFACE: "CosFace", ARCFACE: "ArcFace", COMBINED: "the combined loss"}
@@ -19,34 +23,34 @@ UNUSED_BY_LOSS = {SOFTMAX: ("margin_m", "margin_s", "margin_a", "margin_b", "eas
                   ARCFACE: ("margin_a", "margin_b", "fc7_no_bias"), COMBINED: ("easy_margin", "fc7_no_bias")}
 
 
-def describe_run(config: Config, dataset: FaceDataset, images: int, identities: int, model: TrainingModel,
-             targets: list[VerificationSet]) -> list[str]:
-    """The resolved configuration, parameters, FLOPs and memory, a line each; images, identities: those chosen."""
+def describe_run(spec: DescriptionSpec, schedule: ScheduleSpec, dataset: FaceDataset, chosen: np.ndarray,
+                 model: TrainingModel, targets: Sequence[VerificationSet]) -> list[str]:
+    """Data, parameters, FLOPs and memory, a line each, and warnings; chosen: positions of the images to train on."""
     devices, image_size, workers = model.devices, model.image_size, model.communicator.size
-    total_batch = config.total_batch(len(devices), workers)
+    identities, accumulate = len(np.unique(dataset.labels[chosen])), model.spec.optimizer.accumulate
     left_out = "" if identities == dataset.num_classes else (
         f" (the classification layer has {dataset.num_classes} classes; the others have no images, or less than "
-        f"`images_filter` {config.images_filter})")
+        f"`images_filter` {spec.images_filter})")
     return [
-        "configuration:",
-        *(f"  --{name.replace('_', '-')} {value}" for name, value in config.as_dict().items()
-          if value != "" and name != "from_preset"),
-        f"data: {images} images of {identities} identities{left_out}, {image_size[0]}x{image_size[1]}, in "
-        f"{config.data_dir}",
-        f"devices: {', '.join(str(device) for device in devices)}; {config.per_batch_size} images on each"
-        f"{f', {config.accumulate} times' if config.accumulate > 1 else ''}"
-        f"{f', at each of {workers} workers' if workers > 1 else ''}, {total_batch} a step",
-        *_cost(config, dataset.num_classes, model),
+        f"data: {len(chosen)} images of {identities} identities{left_out}, {image_size[0]}x{image_size[1]}, in "
+        f"{spec.data_dir}",
+        f"devices: {', '.join(str(device) for device in devices)}; {spec.per_batch_size} images on each"
+        f"{f', {accumulate} times' if accumulate > 1 else ''}"
+        f"{f', at each of {workers} workers' if workers > 1 else ''}, {spec.total_batch} a step",
+        *_cost(model, spec.per_batch_size, dataset.num_classes),
         "verification: " + (", ".join(f"{target.name} ({len(target.same)} pairs)" for target in targets) or "none"),
-        *_notes(config, total_batch), *without_effect(config, model, bool(targets))]
+        *_notes(spec, schedule, model), *_without_effect(spec, schedule, model, bool(targets))]
 
 
-def _cost(config: Config, num_classes: int, model: TrainingModel) -> list[str]:
-    """Parameters, FLOPs and memory; a line that they could not be told where the estimate fails, which ends nothing."""
-    network = f"network: {config.network} {config.version_output} {config.emb_size}-d"
+def _cost(model: TrainingModel, samples: int, num_classes: int) -> list[str]:
+    """Parameters, FLOPs and memory; a line that they could not be told where the estimate fails, which ends nothing.
+
+    samples: images on a device at a time.
+    """
+    built = model.spec.network
+    network = f"network: {built.network} {built.version_output} {built.emb_size}-d"
     try:
-        devices = len(model.devices)
-        samples, head = config.per_batch_size, model.spec.head
+        devices, head = len(model.devices), model.spec.head
         cost = estimate(model.symbol, model.spec, samples, model.image_size, num_classes, devices)
         return [f"{network}, {cost.parameters / 1e6:.2f} million parameters, {cost.macs / 1e6:.0f} million "
                 f"multiply-adds ({2 * cost.macs / 1e9:.2f} GFLOPs) an image; classification layer "
@@ -61,50 +65,50 @@ def _cost(config: Config, num_classes: int, model: TrainingModel) -> list[str]:
         return [network, f"memory: could not be estimated ({type(error).__name__}: {reason})"]
 
 
-def _notes(config: Config, total_batch: int) -> list[str]:
+def _notes(spec: DescriptionSpec, schedule: ScheduleSpec, model: TrainingModel) -> list[str]:
     """What to mind of settings that are allowed."""
-    lines, linear = [], config.linear_rate(total_batch)
-    if abs(config.lr / linear - 1) > 0.01:
-        lines.append(f"note: `lr` is used as given: {config.lr:g} is {config.lr / linear:.3g} times the {linear:.3g} "
-                     f"that the linear rule gives for a total batch of {total_batch} ({LINEAR_RATE:g} for "
-                     f"{SCHEDULE_BATCH})")
-    if config.lr_mode != "step" and not (config.max_steps or config.total_steps) and (
-            config.end_epoch == Config.end_epoch):
-        lines.append(f"warning: `lr_mode` {config.lr_mode} decays over the whole training, and its length was not "
-                     f"given ({config.end_epoch} epochs); give `max_steps` or `end_epoch`")
-    if config.ce_loss:
+    lines, linear, head = [], spec.linear_lr, model.spec.head
+    if abs(schedule.lr / linear - 1) > 0.01:
+        lines.append(f"note: `lr` is used as given: {schedule.lr:g} is {schedule.lr / linear:.3g} times the "
+                     f"{linear:.3g} that the linear rule gives for a total batch of {spec.total_batch} "
+                     f"({LINEAR_RATE:g} for {SCHEDULE_BATCH})")
+    if schedule.lr_mode != "step" and not (schedule.end_given or schedule.total_steps):
+        lines.append(f"warning: `lr_mode` {schedule.lr_mode} decays over the whole training, and its length was not "
+                     f"given ({schedule.end_epoch} epochs); give `max_steps` or `end_epoch`")
+    if spec.changed.get("ce_loss"):
         lines.append("note: `ce_loss` is always on: the loss in the log is the cross-entropy")
-    if config.margin_warmup and config.loss_type != SOFTMAX:
-        lines.append(f"note: margin and scale grow over the first {config.margin_warmup} steps")
-    if config.loss_type == COMBINED and config.margin_a * math.pi + config.margin_m > math.pi:
-        turn = math.degrees((math.pi - config.margin_m) / config.margin_a)
-        lines.append(f"warning: `margin_a` {config.margin_a:g} times the angle to the target class plus `margin_m` "
-                     f"{config.margin_m:g} passes pi for angles above {turn:.0f} degrees: there the loss pushes the "
+    if head.margin_warmup and head.loss_type != SOFTMAX:
+        lines.append(f"note: margin and scale grow over the first {head.margin_warmup} steps")
+    if head.loss_type == COMBINED and head.margin_a * math.pi + head.margin_m > math.pi:
+        turn = math.degrees((math.pi - head.margin_m) / head.margin_a)
+        lines.append(f"warning: `margin_a` {head.margin_a:g} times the angle to the target class plus `margin_m` "
+                     f"{head.margin_m:g} passes pi for angles above {turn:.0f} degrees: there the loss pushes the "
                      f"wrong way{' (a training from nothing begins at 90)' if turn < 90 else ''}")
     return lines
 
 
-def without_effect(config: Config, model: TrainingModel, verified: bool) -> list[str]:
-    """A line for the flags that have been changed and do nothing for this network, loss and schedule."""
+def _without_effect(spec: DescriptionSpec, schedule: ScheduleSpec, model: TrainingModel, verified: bool) -> list[str]:
+    """A line for the settings that somebody gave and that do nothing for this network, loss and schedule."""
     found: dict[str, list[str]] = {}
+    network, loss_type = model.spec.network, model.spec.head.loss_type
 
     def unused(because: str, *names: str) -> None:
         for name in names:
-            if getattr(config, name) != getattr(Config, name) and name not in config.from_preset.split(","):
-                found.setdefault(because, []).append(f"--{name.replace('_', '-')} {getattr(config, name)}")
-    if config.network.startswith("y"):
-        unused(f"`network` {config.network}", "version_input", "version_unit", "version_se")
-    if config.version_output != "GNAP":
-        unused(f"`version_output` {config.version_output}", "gnap_variant")
+            if name in spec.changed:
+                found.setdefault(because, []).append(f"--{name.replace('_', '-')} {spec.changed[name]}")
+    if network.network.startswith("y"):
+        unused(f"`network` {network.network}", "version_input", "version_unit", "version_se")
+    if network.version_output != "GNAP":
+        unused(f"`version_output` {network.version_output}", "gnap_variant")
     if "pre_fc1_weight" not in model.shapes:
-        unused(f"`version_output` {config.version_output} with this `emb_size`", "emb_wd_mult")
-    unused(f"{LOSSES[config.loss_type]}, `loss_type` {config.loss_type}", *UNUSED_BY_LOSS[config.loss_type])
-    if config.lr_mode != "step":
-        unused(f"`lr_mode` {config.lr_mode}", "lr_steps")
+        unused(f"`version_output` {network.version_output} with this `emb_size`", "emb_wd_mult")
+    unused(f"{LOSSES[loss_type]}, `loss_type` {loss_type}", *UNUSED_BY_LOSS[loss_type])
+    if schedule.lr_mode != "step":
+        unused(f"`lr_mode` {schedule.lr_mode}", "lr_steps")
     if len(model.devices) == 1:
         unused("a single device", "fc7_parallel")
     if not verified:
         unused("a run without verification sets", "best_metric")
-    if not config.pretrained:
+    if not spec.pretrained:
         unused("a run without `pretrained`", "pretrained_partial")
     return [f"warning: without effect for {because}: {', '.join(flags)}" for because, flags in found.items()]

@@ -5,6 +5,7 @@ from training.config import Config
 from training.data.augmentation import Augmentation
 from training.head.margins import SOFTMAX
 from training.specs import (
+    DescriptionSpec,
     HeadSpec,
     LoaderSpec,
     LoopSpec,
@@ -36,6 +37,12 @@ def loader_spec(config: Config, total_batch: int, size: int) -> LoaderSpec:
     """The batches of one of `size` workers, which together take total_batch images a step."""
     augmentation = Augmentation(bool(config.rand_mirror), config.cutoff, config.color)
     return LoaderSpec(total_batch // size, augmentation, config.seed, config.workers, stride=total_batch)
+
+
+def description_spec(config: Config, total_batch: int) -> DescriptionSpec:
+    """What is told of the run before it begins."""
+    return DescriptionSpec(config.data_dir, config.images_filter, config.per_batch_size, total_batch,
+                           config.linear_rate(total_batch), config.pretrained, config.changed())
 
 
 def loop_spec(config: Config, total_batch: int) -> LoopSpec:

@@ -8,6 +8,7 @@ Names are those of the flags where a setting is one (`training.parts` makes thes
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, Mapping
 
 from training.data.augmentation import Augmentation
 
@@ -137,6 +138,23 @@ class SavingSpec:
     ckpt: int = 1
     best_metric: str = "accuracy"
     save_every: float = 600.0
+
+
+@dataclass(frozen=True)
+class DescriptionSpec:
+    """What is told of a run beside what its parts know.
+
+    changed: the settings, by name, to which somebody gave another value than the default. linear_lr: the rate that the
+    linear rule gives for the batch.
+    """
+
+    data_dir: str
+    images_filter: int = 0
+    per_batch_size: int = 128
+    total_batch: int = 128
+    linear_lr: float = 0.1
+    pretrained: str = ""
+    changed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What --dry-run says of memory, against the arrays that a step really holds."""
 import dataclasses
 
+import mxnet as mx
 import pytest
 from small_models import SIDE, make_batch, make_model, tiny_symbol
 from small_sets import write_training_set
@@ -10,7 +11,6 @@ import training.model
 from benchmarks.head_memory import layouts, train
 from recordio_tools.records.dataset import open_dataset
 from training.arguments import parse_config
-from training.config import Config
 from training.estimate import FLOAT, estimate, head_memory
 from training.head.shard import CHUNK
 from training.run import run
@@ -39,7 +39,7 @@ def test_the_estimate_of_a_shard_counts_the_arrays_it_holds(monkeypatch, devices
 
 
 def test_each_layout_of_a_million_classes_takes_less():
-    whole, *others = (head_memory(HeadSpec(**layout), 64, 10 ** 6, 8) for layout in layouts(0.1).values())
+    whole, *others = (head_memory(spec, 64, 10 ** 6, 8) for spec in layouts(512, 0.1).values())
     parallel, sampled, both = others
     assert both < parallel < sampled < whole / 4
     assert 2 * 10 ** 6 / 8 * 512 * 4 < both < 1.5 * 2 * 10 ** 6 / 8 * 512 * 4  # weights and momentum, and little more
@@ -57,9 +57,9 @@ def test_dry_run_tells_what_a_million_classes_take_without_taking_it(monkeypatch
     assert "whole 10." in line and "--partial-fc 0.05" in line and "both 2." in line
 
 
-@pytest.mark.parametrize("layout", layouts(0.1))
+@pytest.mark.parametrize("layout", layouts(8, 0.1))
 def test_the_benchmark_trains_each_layout(layout, capsys):
-    train(Config(devices="cpu:0,cpu:1", per_batch_size=3, emb_size=8, **layouts(0.1)[layout]), 50)
+    train(layouts(8, 0.1)[layout], 50, 3, [mx.cpu(0), mx.cpu(1)])
     assert "peak" in capsys.readouterr().out
 
 

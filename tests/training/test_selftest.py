@@ -77,9 +77,9 @@ def test_whatever_goes_wrong_is_a_row(fault):
 
 
 def test_moves_that_are_not_the_cpu_s_do_not_hold(monkeypatch):
-    def moved(config, *more):
-        found = real(config, *more)
-        return {**found, "fc7": found["fc7"] * 1.1} if config.fc7_parallel else found
+    def moved(spec, *more):
+        found = real(spec, *more)
+        return {**found, "fc7": found["fc7"] * 1.1} if spec.head.fc7_parallel else found
     real = updates.moved
     monkeypatch.setattr(updates, "moved", moved)
     monkeypatch.setattr(updates, "SIDE", SIDE)

@@ -20,6 +20,7 @@ from training.precision import check_precision
 from training.presets import preset
 from training.selftest.reference import furthest
 from training.selftest.report import Row, guarded
+from training.specs import ModelSpec
 from training.step import update
 
 SIDE, SMALL_SIDE = 112, 32
@@ -47,8 +48,9 @@ def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
             key = (shares, classes, *sorted(problem.items()))
             if key not in expected:
                 plain = replace(config, accumulate=shares, **problem)
-                expected[key] = moved(plain, [mx.cpu(0)], side, share * shares, classes)
-            found = moved(replace(config, accumulate=accumulate, **flags), list(on), side, share * shares, classes)
+                expected[key] = moved(model_spec(plain), [mx.cpu(0)], side, share * shares, classes)
+            tried = replace(config, accumulate=accumulate, **flags)
+            found = moved(model_spec(tried), list(on), side, share * shares, classes, tried.kvstore)
             worst, whose = furthest(found, expected[key])
             most = HALF_TOLERANCE if flags.get("dtype") == "float16" else TOLERANCE
             return worst <= most, f"off by {worst:.1e} of the way at most ({whose})"
@@ -80,9 +82,10 @@ def half(what: str, devices: Sequence[mx.Context], tried: Any) -> Row:
     return tried(what)
 
 
-def moved(config: Config, devices: list[mx.Context], side: int, images: int, classes: int) -> dict[str, np.ndarray]:
+def moved(spec: ModelSpec, devices: list[mx.Context], side: int, images: int, classes: int, kvstore: str = "device"
+          ) -> dict[str, np.ndarray]:
     """How far one update moves the weights: those of a kind (all slopes, all gammas, ...) as one array, and fc7."""
-    model = TrainingModel(model_spec(config), (side, side), classes, devices, Communicator(config.kvstore))
+    model = TrainingModel(spec, (side, side), classes, devices, Communicator(kvstore))
     model.initialize()
     trainer = model.make_trainer()
     if model.scale:
