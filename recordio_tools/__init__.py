@@ -1,1 +1,2 @@
-"""Data tools: the RecordIO files of InsightFace's layout, the verification `.bin`, and what makes and checks them."""
+"""Data tools: RecordIO files in InsightFace's layout, the verification `.bin`, and the commands that make and check
+them."""

@@ -13,14 +13,14 @@ COMMANDS = ("recordio_tools.pack.command", "align.command", "recordio_tools.pair
             "recordio_tools.check.command", "recordio_tools.info.command", "recordio_tools.unpack.command",
             "recordio_tools.merge.command", "synth.command")
 DESCRIPTION = """\
-Make, check, join and describe training sets (.rec) and verification sets (.bin).
+Make, check, merge and describe training sets (.rec) and verification sets (.bin).
 
   python -m recordio_tools pack faces/ data/
   python -m recordio_tools pairs lfw --images lfw/ --pairs pairs.txt --out data/lfw.bin
   python -m recordio_tools check data/ data/lfw.bin
   python -m recordio_tools merge clean/ data/ more/ --exclude-names-of lfw/
 
-COMMAND --help tells more of each."""
+COMMAND --help describes each."""
 
 
 def main(argv: list[str]) -> int | None:
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int | None:
 
 
 def _check_libraries() -> None:
-    """numpy, OpenCV and tqdm are all that these commands need: they run where MXNet does not."""
+    """These commands need only numpy, OpenCV and tqdm, and run where MXNet does not."""
     limit_images()
     for name in ("numpy", "cv2", "tqdm"):
         try:

@@ -1,4 +1,4 @@
-"""Which files a PATH on the command line means."""
+"""Resolves a PATH on the command line to data files."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from recordio_tools.records.parts import CHUNK, PART, find_set, list_sets
 
 
 class RecordSet(NamedTuple):
-    """The `.rec` files of one set, in order; complete: there are no other parts of it."""
+    """The `.rec` files of one set, in order; complete: it has no other parts."""
 
     paths: tuple[Path, ...]
     complete: bool
@@ -29,7 +29,7 @@ def data_files(path: Path) -> list[Path]:
 
 
 def one_data_file(path: Path) -> Path:
-    """The one set that a path means: itself where it is a `.bin`, else what `find_set` calls it."""
+    """The one set of a path: itself where it is a `.bin`, else the name that `find_set` gives."""
     return path if path.suffix == ".bin" and path.is_file() else find_set(path)[0]
 
 

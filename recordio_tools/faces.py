@@ -1,4 +1,4 @@
-"""Images by identity, whatever holds them: a packed set, a folder of folders, or the same pairs of a `.bin`."""
+"""Images by identity from any source: a packed set, a folder of folders, or the same pairs of a `.bin`."""
 from __future__ import annotations
 
 import contextlib
@@ -25,7 +25,7 @@ from recordio_tools.unpack.unpacking import RESERVED
 class Faces:
     """path: as it was given. names: one an identity, "" for none. labels: their numbers there. images: for each
     identity the numbers of its images, int64, that `read` takes (record keys, of a packed set). read: number to the
-    image file's bytes. where: number to what it is called in messages. folders: what `unpack` calls the folder of
+    image file's bytes. where: number to its name in messages. folders: what `unpack` calls the folder of
     each identity of a packed set; () of others."""
 
     path: str
@@ -95,7 +95,7 @@ def faces_in_folders(path: Path) -> Faces:
 
 
 def faces_of_pairs(path: Path) -> Faces:
-    """The people of a `.bin`: images that same pairs join are one person's, others each a person's of their own."""
+    """The identities of a `.bin`: images connected by same pairs are one identity, every other image its own."""
     sides, same = read_bin(path)
     places: dict[bytes, int] = {}
     order = [places.setdefault(image, len(places)) for image in sides]

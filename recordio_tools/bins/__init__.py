@@ -1,1 +1,1 @@
-"""Verification sets, InsightFace's `.bin`, read without executing what a pickle asks for."""
+"""Verification sets, InsightFace's `.bin`, read without executing the pickle."""

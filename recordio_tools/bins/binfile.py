@@ -22,9 +22,9 @@ OTHERS = ((b"PK\x03\x04", "a zip archive"), (b"\x1f\x8b", "gzip-compressed; unpa
 
 
 def write_bin(path: PathLike, images: Sequence[bytes], same: Sequence[bool], replace: bool = True) -> None:
-    """Write a verification set, whole or not at all.
+    """Write a verification set atomically.
 
-    images: encoded images, left, right, left, ... of the pairs; same: one truth value a pair. Protocol 2, so that
+    images: encoded images, left, right, left, ... of the pairs; same: one bool a pair. Protocol 2, so that
     Python 2 reads it, and Python 3 with and without encoding='bytes'. ValueError where the counts do not fit.
     replace: otherwise UserError where `path` is there already.
     """
@@ -43,10 +43,10 @@ class BinFault(DataError):
 
 
 def read_bin(path: PathLike) -> tuple[list[bytes], np.ndarray]:
-    """Read a verification set, without running anything that its pickle asks to run.
+    """Read a verification set, without executing its pickle.
 
     Returns the encoded images (left, right, left, ...) and a bool array with one value a pair. DataError, in one line,
-    where the file is missing, cut off, asks for anything but data, or is no pairs of images.
+    where the file is missing, truncated, contains anything but data, or does not hold image pairs.
     """
     path = Path(path)
     values, same = read_values(path)
@@ -64,7 +64,7 @@ def read_bin(path: PathLike) -> tuple[list[bytes], np.ndarray]:
 
 
 def read_values(path: Path) -> tuple[list[Any], np.ndarray]:
-    """(what stands for images, for `image_bytes`; a bool array), whatever their numbers; DataError, BinFault."""
+    """(the unpickled images, for `image_bytes`; a bool array), whatever their counts; DataError, BinFault."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -75,7 +75,7 @@ def read_values(path: Path) -> tuple[list[Any], np.ndarray]:
         raise BinFault(f"{path}: is empty", 0)
     other = _other_kind(content)
     if other:
-        raise BinFault(f"{path}: is {other}, no verification set; expected a pickle of (list of images, list of bool)",
+        raise BinFault(f"{path}: is {other}, not a verification set (a pickle of list of images, list of bool)",
                        0)
     try:
         found = safe_pickle.load(content)
@@ -87,29 +87,29 @@ def read_values(path: Path) -> tuple[list[Any], np.ndarray]:
 
 
 def _other_kind(content: bytes) -> str:
-    """What a file is that cannot be a pickle, or ""."""
+    """The kind of a file that cannot be a pickle, or ""."""
     kind = kind_of(content)
-    if kind and not content.startswith(b"BM"):  # which a pickle's opcodes may be as well
+    if kind and not content.startswith(b"BM"):  # which may be a pickle's opcodes too
         return f"an image ({kind})"
     for start, what in OTHERS:
         if content.startswith(start):
             return what
     head = content[:512].lstrip().lower()
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "a web page, perhaps of a download that needs a login"
+        return "a web page, perhaps from a download that needs a login"
     return "" if content[0] in safe_pickle.OPCODE_NAMES else "no pickle"
 
 
 def count_fault(images: int, pairs: int) -> str:
-    """What is wrong with so many images for so many pairs."""
+    """The message for numbers of images and pairs that do not match."""
     odd = "an odd number of images, " if images % 2 else ""
     return f"{odd}{images} for {pairs} pairs; a pair has two"
 
 
 def image_bytes(value: Any) -> bytes | str:
-    """The bytes of an encoded image; a str says why it is none."""
+    """The bytes of an encoded image; a str is the reason why it is not one."""
     if type(value) is Array:
-        # cv2.imencode gave (n, 1) for years; a picture's own (H, W, 3) is not encoded.
+        # cv2.imencode returned (n, 1) for years; (H, W, 3) is a decoded image.
         if value.dtype != "u1" or max(value.shape, default=0) != len(value.data):
             return f"is a numpy array of shape {value.shape}; expected the bytes of an encoded image"
         value = bytes(value.data)
@@ -133,7 +133,7 @@ def _same(path: Path, values: Any) -> np.ndarray:
 
 
 def _truth(value: Any) -> Any:
-    """What stands for a truth value: itself, or the only one of a list or of an array."""
+    """The boolean of a value: itself, or the only element of a list or of an array."""
     if type(value) in (tuple, list) and len(value) == 1:
         value = value[0]
     if type(value) is Array and len(value.data) == int(value.dtype[1:]):  # numpy.array(True)
@@ -142,7 +142,7 @@ def _truth(value: Any) -> Any:
 
 
 def _found(value: Any) -> str:
-    """What a value is, for a message."""
+    """A value's description, for a message."""
     if value is None or type(value) in (bool, int, float):
         return repr(value)[:30]
     if type(value) in (str, bytes):

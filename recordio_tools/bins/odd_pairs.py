@@ -1,4 +1,4 @@
-"""Pairs of a verification set that cannot tell anything, or contradict each other."""
+"""Degenerate pairs of a verification set: uninformative or contradictory ones."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ ITSELF, TWICE, BOTH = "an image with itself", "the same pair again", "same and d
 
 @dataclass(frozen=True)
 class OddPairs:
-    """itself, twice, both: numbers of pairs, from 0. A pair that is there again is in `twice` from its second time on;
-    one that is marked same here and different there is in `both` each time."""
+    """itself, twice, both: numbers of pairs, from 0. A repeated pair is in `twice` from its second occurrence on; one
+    that is marked same here and different there is in `both` each time."""
 
     itself: list[int]
     twice: list[int]

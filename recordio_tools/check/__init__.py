@@ -1,1 +1,1 @@
-"""`check`: what is wrong with a set, and `--repair`."""
+"""`check`: validation of data sets, and `--repair`."""

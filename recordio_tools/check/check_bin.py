@@ -1,4 +1,4 @@
-"""All that can be wrong with a verification set."""
+"""Validation of a verification set."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ FOLDS = 10
 
 @dataclass(frozen=True)
 class CheckedBin:
-    """report; images: the bytes of each, or None for what is none; usable bool (N,): it decodes, is whole and as large
-    as most; same: bool, one a pair."""
+    """report; images: the bytes of each, or None for invalid ones; usable bool (N,): it decodes, is complete and as
+    large as most; same: bool, one a pair."""
 
     report: FileReport
     images: list[bytes | None]
@@ -36,7 +36,7 @@ def check_bin(path: Path, workers: int, folds: int = FOLDS) -> FileReport:
 
 
 def examine_bin(path: Path, workers: int, folds: int = FOLDS) -> CheckedBin:
-    """Check a `.bin`, for what is to be done with it; folds: as many as verification will make."""
+    """Check a `.bin`, and keep its contents for repair; folds: as many as verification will make."""
     report = FileReport(str(path))
     try:
         values, same = read_values(path)
@@ -81,14 +81,14 @@ def _common_size(found: list[Examined]) -> tuple[int, int] | None:
 
 
 class _Places:
-    """Where images stand in a `.bin`, looked up only for those that have a fault."""
+    """Offsets of images in a `.bin`, located only for faulty ones."""
 
     def __init__(self, path: Path, images: list[bytes | None]) -> None:
         self.path, self.images = path, images
         self.content: bytes | None = None
 
     def of(self, number: int) -> int | None:
-        """The byte at which an image begins; None where it is written in neither of the usual ways.
+        """The byte at which an image begins; None where it is stored in neither of the usual ways.
 
         Those are the bytes as they are, and, by Python 3 for Python 2, as text of the characters 0 to 255 in UTF-8.
         """

@@ -1,4 +1,4 @@
-"""All that can be wrong with a packed set: frames, index, headers, labels, `property`, and every image."""
+"""Validation of a packed set: frames, index, headers, labels, `property`, and every image."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from recordio_tools.records.raw import RawFile
 
 @dataclass(frozen=True)
 class Checked:
-    """A set that was checked, for what is to be done with it: its parts, the path of each, the label of each image
-    record, int64, -1 for what is no class, and what `property` says, where it says something."""
+    """A checked set, for repair: its parts, the path of each, the label of each image record, int64, -1 for an invalid
+    one, and the values of `property`, where it has any."""
 
     paths: tuple[Path, ...]
     parts: tuple[Part, ...]
@@ -29,7 +29,7 @@ class Checked:
 
     @property
     def reports(self) -> list[FileReport]:
-        """One a file."""
+        """One report per file."""
         return [part.report for part in self.parts]
 
 
@@ -94,7 +94,7 @@ def _read_index(path: Path, report: FileReport) -> tuple[np.ndarray, np.ndarray]
 
 def _match(path: Path, known: tuple[np.ndarray, np.ndarray], size: int, records: ScannedRecords,
            report: FileReport) -> None:
-    """Give each record the key that the index has for its offset, and tell where the two do not know each other."""
+    """Give each record the key that the index has for its offset, and report where the two disagree."""
     keys, offsets = known
     order = np.argsort(keys, kind="stable")
     repeated = order[1:][keys[order][1:] == keys[order][:-1]]
@@ -107,7 +107,7 @@ def _match(path: Path, known: tuple[np.ndarray, np.ndarray], size: int, records:
         candidate = by_offset[np.minimum(np.searchsorted(offsets[by_offset], records.offset), len(offsets) - 1)]
         records.key[:] = np.where(offsets[candidate] == records.offset, keys[candidate], -1)
     add_all(report, "not-in-index", records, np.flatnonzero(records.key < 0),
-            "a record begins here that the index does not know")
+            "a record begins here that the index does not list")
     lost = np.flatnonzero(~np.isin(offsets, records.offset))
     records.astray = np.stack([keys[lost], offsets[lost]], axis=1)
     if len(lost):
@@ -128,7 +128,7 @@ def _property(path: Path, report: FileReport) -> Property | None:
 
 
 def _check_sizes(parts: Sequence[Part], told: Property | None) -> None:
-    """Every image must be as large as `property` says, or, without one, as most are."""
+    """Every image must have the size in `property`, or, without one, that of most images."""
     expected = (told.height, told.width) if told else common_size([part.records for part in parts])
     if expected is None:
         return

@@ -1,4 +1,4 @@
-"""`check PATH...`: whether data is sound, and if not, what is wrong and where."""
+"""`check PATH...`: validates data sets, and reports what is wrong and where."""
 from __future__ import annotations
 
 import argparse
@@ -21,11 +21,11 @@ labels, property; every image is decoded.
   python -m recordio_tools check data/ --repair repaired/
 
 PATH is a data folder (its .rec and .bin files), a .rec or a .bin, or the X of the X_0.rec, X_1.rec, ... of
-im2rec. Every kind of fault is counted, and its first place named. --repair copies the good images, byte for
+im2rec. Every kind of fault is counted, with its first place. --repair copies the good images, byte for
 byte, to a new set with labels without gaps and new headers; the data itself is never changed.
-Exit status: 0 all sound, 1 not (also when it was repaired), 2 where a PATH is no such data."""
+Exit status: 0 all sound, 1 not (also when it was repaired), 2 where a PATH is not such data."""
 
-FOLDS_HINT = "; if it is to be verified in another number of folds, say so by --folds"
+FOLDS_HINT = "; for verification with another number of folds, give --folds"
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -35,11 +35,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="+", help="data folder, .rec or .bin")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--repair", type=Path, metavar="OUT",
-                        help="write what can be saved to a new folder: a sound train.rec, train.idx, property, and "
-                             "repair-report.json, which says what was lost")
+                        help="write what can be recovered to a new folder: a sound train.rec, train.idx, property, and "
+                             "repair-report.json, which lists what was lost")
     parser.add_argument("--overwrite", action="store_true", help="replace an OUT that --repair wrote")
     parser.add_argument("--folds", type=at_least(2), default=10, metavar="N",
-                        help="folds that verification will make of a .bin: each needs pairs of both kinds")
+                        help="folds of the verification of a .bin: each needs pairs of both kinds")
     add_workers(parser)
     parser.set_defaults(run=run)
 

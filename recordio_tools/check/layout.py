@@ -1,4 +1,4 @@
-"""Whether the headers, labels and `property` of a packed set agree with one another."""
+"""Consistency of the headers, labels and `property` of a packed set."""
 from __future__ import annotations
 
 from typing import NamedTuple, Sequence
@@ -12,14 +12,14 @@ from recordio_tools.records.ranges import EXACT, MOST_LABELS, is_range
 
 
 class Headers(NamedTuple):
-    """Positions of InsightFace's record 0 (-1: none is there) and of the identities' header records, by their keys."""
+    """Positions of InsightFace's record 0 (-1: absent) and of the identities' header records, by their keys."""
 
     zero: int
     identities: np.ndarray
 
 
 class Part(NamedTuple):
-    """One `.rec` of a set: its records, its header records, and where its faults go."""
+    """One `.rec` of a set: its records, its header records, and the report of its faults."""
 
     records: ScannedRecords
     headers: Headers
@@ -37,7 +37,7 @@ def find_headers(records: ScannedRecords) -> Headers:
 
 
 def check_records(part: Part) -> None:
-    """Heads that are too short, records without an image that are no headers, and the headers' ranges."""
+    """Checks for heads that are too short, records without an image that are not headers, and the headers' ranges."""
     records, report = part.records, part.report
     short = np.flatnonzero(~records.readable)
     if len(short):
@@ -61,7 +61,7 @@ def add_all(report: FileReport, kind: str, records: ScannedRecords, positions: n
 
 
 def _check_ranges(records: ScannedRecords, headers: Headers, report: FileReport) -> None:
-    """Record 0 must name the identities' headers, and these must share out the image records."""
+    """Record 0 must name the identities' headers, and these must partition the image records."""
     if len(records) >= EXACT:
         return
     identities, zero = headers.identities, headers.zero
@@ -106,9 +106,9 @@ def _ranges_hold(records: ScannedRecords, begin: np.ndarray, end: np.ndarray,
 
 
 def check_labels(parts: Sequence[Part], told: Property | None, complete: bool = True) -> list[np.ndarray]:
-    """Labels and `property` over all parts of a set; returns each part's labels, int64, -1 for what is no class.
+    """Labels and `property` over all parts of a set; returns each part's labels, int64, -1 for invalid ones.
 
-    complete: the parts are all there are, so that labels without gaps are to be expected.
+    complete: these are all parts, so that labels without gaps are expected.
     """
     report = parts[0].report
     found = [part.records.label[part.records.image, 0] for part in parts]
@@ -149,14 +149,14 @@ def _check_gaps(parts: Sequence[Part], numbers: list[np.ndarray], present: np.nd
     if len(present) < largest + 1:
         place = int(np.flatnonzero(present != np.arange(len(present)))[0])
         part, position = _first_with(parts, numbers, int(present[place]))
-        part.report.add("label-gap", f"no image has label {place}, the next that there is is {present[place]}, the "
+        part.report.add("label-gap", f"no image has label {place}, the next one is {present[place]}, the "
                         f"largest {largest}", int(part.records.offset[position]), int(part.records.key[position]),
                         largest + 1 - len(present))
     if classes is not None and largest + 1 < classes and len(present):
         records, headers, report = parts[0]
         message = f"no image has label {largest + 1}, and there should be {classes} identities"
         behind = headers.identities[largest + 1:]
-        claims = records.label[behind, 0] != records.label[behind, 1]  # those that claim none are told already
+        claims = records.label[behind, 0] != records.label[behind, 1]  # those without images are reported already
         add_all(report, "no-images", records, behind[claims], message)
         if classes - largest - 1 > len(behind):
             report.add("no-images", message, 0, count=classes - largest - 1 - len(behind), file="property")

@@ -1,4 +1,5 @@
-"""`check --repair OUT`: what can be saved of checked sets, in a new folder, and the report of what was lost."""
+"""`check --repair OUT`: writes what can be recovered of checked sets to a new folder, with a report of what was
+lost."""
 from __future__ import annotations
 
 import json
@@ -37,7 +38,8 @@ def check_out(out: Path, sets: Sequence[RecordSet], bins: Sequence[Path], overwr
 
 
 def repair(sets: Sequence[Checked], bins: Sequence[CheckedBin], out: Path, overwrite: bool = False) -> dict:
-    """Write the sets and repair-report.json, which is returned; all or nothing. RunError where nothing can be saved."""
+    """Write the sets and repair-report.json, which is returned; all or nothing. RunError where nothing can be
+    recovered."""
     with new_folder(out, overwrite, REPORT) as folder:
         report = {"training_sets": [repair_set(checked, folder) for checked in sets],
                   "verification_sets": [repair_bin(checked, folder / Path(checked.report.path).name)
@@ -63,4 +65,4 @@ def lines(report: dict, out: Path) -> list[str]:
         told.append(f"{out / Path(one['files'][0]).name}: {one['pairs']} pairs ({one['same']} same); folds: "
                     f"{one['folds']}")
         told += [f"  lost, {reason:<25}{count:>4}" for reason, count in one["pairs_lost"].items()]
-    return [*told, f"{out / REPORT} names what was lost"]
+    return [*told, f"{out / REPORT} lists what was lost"]

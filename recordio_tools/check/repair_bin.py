@@ -1,4 +1,4 @@
-"""A sound verification set of the pairs that can be saved of a damaged one."""
+"""Recovers a sound verification set from a damaged one."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,25 +9,25 @@ from common.errors import RunError
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.check.check_bin import FOLDS, CheckedBin, one_class_folds
 
-ENOUGH = 0.9  # of the pairs that can be saved must be left when all folds are made alike
+ENOUGH = 0.9  # fraction of the recoverable pairs that must be left when all folds are made equal
 NAMED = 1000
 
 
 def repair_bin(checked: CheckedBin, path: Path) -> dict:
-    """Write the pairs whose images are both good, byte for byte; returns what was lost, and what became of the folds.
+    """Write the pairs whose images are both good, byte for byte; returns what was lost, and how the folds changed.
 
     RunError where they do not make a sound set.
     """
     source = checked.report.path
     if "bin-file" in checked.report.faults:
-        raise RunError(f"{checked.report.faults['bin-file'].message}; nothing of it can be saved, nothing was written")
+        raise RunError(f"{checked.report.faults['bin-file'].message}; nothing can be recovered, nothing was written")
     pairs = min(len(checked.same), len(checked.images) // 2)
     good = checked.usable[:2 * pairs].reshape(-1, 2).all(axis=1)
     kept, folds = _arrange(checked.same, np.flatnonzero(good))
     same = checked.same[kept]
     if len(kept) < FOLDS or one_class_folds(same):
-        raise RunError(f"{source}: {int(good.sum())} pairs can be saved, {int(checked.same[:pairs][good].sum())} of "
-                       f"them same; they do not fill {FOLDS} folds with both kinds, and nothing was written")
+        raise RunError(f"{source}: {int(good.sum())} pairs can be recovered, {int(checked.same[:pairs][good].sum())} "
+                       f"of them same; they do not fill {FOLDS} folds with both kinds, and nothing was written")
     write_bin(path, [checked.images[2 * pair + side] for pair in kept.tolist() for side in (0, 1)], same)
     lost = np.flatnonzero(~good)
     return {"files": [source], "pairs": len(kept), "same": int(same.sum()),
@@ -38,7 +38,7 @@ def repair_bin(checked: CheckedBin, path: Path) -> dict:
 
 
 def _arrange(same: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, str]:
-    """(numbers of the pairs to keep, in order, what that makes of the folds)."""
+    """(indices of the pairs to keep, in order, the description of the new folds)."""
     if len(good) == len(same):
         return good, "as they were"
     bounds = np.cumsum([0, *map(len, np.array_split(same, FOLDS))])
@@ -49,6 +49,6 @@ def _arrange(same: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, str]:
                 for fold in folds]
         return np.concatenate(kept), f"each keeps its own pairs, {least[1]} same and {least[0]} different"
     if not one_class_folds(same[good]):
-        return good, "moved: the pairs are dealt out to them anew, in the old order"
+        return good, "moved: the pairs are distributed over them again, in the old order"
     dealt = [np.concatenate([good[same[good]][fold::FOLDS], good[~same[good]][fold::FOLDS]]) for fold in range(FOLDS)]
-    return np.concatenate(dealt), "moved: same and different pairs are dealt out to them in turn"
+    return np.concatenate(dealt), "moved: same and different pairs are distributed over them in turn"

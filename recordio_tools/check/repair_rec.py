@@ -1,4 +1,4 @@
-"""A sound training set of what can be saved of a damaged one: labels 0, 1, 2, ..., new header records, good images."""
+"""Recovers a sound training set from a damaged one: labels 0, 1, 2, ..., new header records, good images."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -23,7 +23,7 @@ NAMED = 1000  # records and identities named in the report, for each reason
 
 
 class Saved(NamedTuple):
-    """The images of a new set in its order: part, position in that part's records and old label, int64 (N,) each."""
+    """The images of the new set in order: part, position in that part's records and old label, int64 (N,) each."""
 
     part: np.ndarray
     position: np.ndarray
@@ -55,22 +55,22 @@ class _Losses:
 def repair_set(checked: Checked, folder: Path) -> dict:
     """Write train.rec, train.idx, property and, with names, identities.csv to a folder; returns what was lost.
 
-    Images are taken byte for byte. RunError where fewer than two identities are left.
+    Images are copied byte for byte. RunError where fewer than two identities are left.
     """
     size = _size(checked)
     losses = _Losses(checked)
     saved = _choose(checked, size, losses)
     labels, counts = np.unique(saved.label, return_counts=True)
     if len(labels) < 2:
-        raise RunError(f"{checked.paths[0]}: {len(saved.label)} images of {len(labels)} identities can be saved, and a "
-                       "training set needs two; nothing was written")
+        raise RunError(f"{checked.paths[0]}: {len(saved.label)} images of {len(labels)} identities can be recovered, "
+                       "and a training set needs two; nothing was written")
     _write(checked, saved, labels, folder / "train.rec")
     write_property(folder / "property", Property(len(labels), *size))
     names, problem = _names(checked.paths[0].with_name("identities.csv"))
     if names is not None:
         table = [(names.get(label, ""), count) for label, count in zip(labels.tolist(), counts.tolist())]
         write_atomic(folder / "identities.csv", identity_table(table))
-    open_dataset(folder).record_file.close()  # what must not happen is told before anything stands there
+    open_dataset(folder).record_file.close()  # errors come before anything is written
     return {"files": [str(path) for path in checked.paths], "images": len(saved.label), "identities": len(labels),
             "height": size[0], "width": size[1], "images_lost": losses.counts, "records_lost": losses.records,
             "index_entries_lost": _entries_lost(checked), **_identities_lost(checked, losses, labels, names or {}),
@@ -90,7 +90,7 @@ def _size(checked: Checked) -> tuple[int, int]:
 
 
 def _classes(checked: Checked) -> int:
-    """Labels from this number on are not believed: `property` and the headers say it, where they do not contradict."""
+    """Labels from this number on are ignored: by `property` and the headers, where they agree."""
     headers = sum(len(part.headers.identities) for part in checked.parts if part.headers.zero >= 0)
     told = checked.told.num_classes if checked.told else 0
     return (told or headers or MOST_LABELS) if not (told and headers) or told == headers else MOST_LABELS
@@ -134,7 +134,7 @@ def _write(checked: Checked, saved: Saved, labels: np.ndarray, path: Path) -> No
 
 
 def _contents(checked: Checked, saved: Saved) -> Iterator[framing.Content]:
-    """The records to keep; with one label each, where their numbers of labels differ."""
+    """The records to keep; reduced to one label each where their numbers of labels differ."""
     files = [RawFile(path) for path in checked.paths]
     try:
         flags = np.concatenate([part.records.flag[part.records.image] for part in checked.parts])
@@ -153,7 +153,7 @@ def _contents(checked: Checked, saved: Saved) -> Iterator[framing.Content]:
 
 
 def _names(path: Path) -> tuple[dict[int, str] | None, str]:
-    """(names by label, what is wrong with the table)."""
+    """(names by label, the error in the table)."""
     if not path.is_file():
         return None, ""
     try:
@@ -163,7 +163,7 @@ def _names(path: Path) -> tuple[dict[int, str] | None, str]:
 
 
 def _entries_lost(checked: Checked) -> dict:
-    """The index's entries that lead to no sound record."""
+    """The index's entries that do not point to a sound record."""
     rows = [(path.name, *row) for path, part in zip(checked.paths, checked.parts)
             for row in part.records.astray[:NAMED].tolist()]
     return {"count": sum(len(part.records.astray) for part in checked.parts),
@@ -171,7 +171,7 @@ def _entries_lost(checked: Checked) -> dict:
 
 
 def _identities_lost(checked: Checked, losses: _Losses, labels: np.ndarray, names: dict[int, str]) -> dict:
-    """Labels that were there, or should have been, and have no image any more."""
+    """Labels that existed, or should have, and have no image any more."""
     expected = _classes(checked)
     if expected < MOST_LABELS:  # every label is known; so many from 0 on hold all the gaps that are named
         lost = np.setdiff1d(np.arange(min(expected, len(labels) + NAMED)), labels)

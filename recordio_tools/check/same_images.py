@@ -1,4 +1,4 @@
-"""Images that stand in a set more than once under different labels: which to believe, the files cannot tell."""
+"""Finds images that occur in a set under different labels; which label is right cannot be decided from the files."""
 from __future__ import annotations
 
 import hashlib
@@ -14,9 +14,9 @@ from recordio_tools.records.raw import RawFile
 
 
 def note_same_images(paths: Sequence[Path], parts: Sequence[Part], labels: Sequence[np.ndarray]) -> None:
-    """Note every image, byte for byte, that has another label where it stands first.
+    """Report every image that is byte for byte equal to an earlier one with another label.
 
-    Only images whose samples are equal are read again.
+    Only images whose sampled bytes are equal are read again.
     """
     number = np.concatenate([np.full(len(own), place) for place, own in enumerate(labels)])
     position = np.concatenate([np.flatnonzero(part.records.image) for part in parts])

@@ -1,4 +1,4 @@
-"""One reading of a `.rec`: its records as arrays, and what became of decoding their images, by several threads."""
+"""One pass over a `.rec`: its records as arrays, and the results of decoding their images, in several threads."""
 from __future__ import annotations
 
 import functools
@@ -20,8 +20,8 @@ MOST = (1 << 16) - 1
 IMAGE_KINDS = ("", "undecodable", "cut-off-image")
 UNLIKE = "other-readers"  # of the notes
 SLICE = 64  # records that a thread takes at a time
-LARGEST_IMAGE = 1 << 26  # bytes; a lying length may claim half a gigabyte
-SAMPLE = 48  # bytes of an image's middle and of its end that tell it from others, with its length
+LARGEST_IMAGE = 1 << 26  # bytes; a corrupt length may claim half a gigabyte
+SAMPLE = 48  # bytes of an image's middle and end that identify it, with its length
 
 
 RESULT = np.dtype([("kind", np.uint8), ("size", np.uint16, (2,)), ("sample", np.int64), ("unlike", bool)])
@@ -32,8 +32,8 @@ class ScannedRecords:
     """The sound records of one `.rec`, in the file's order: arrays with one entry a record, as in `scanning.Block`.
 
     key int64, -1 where the index has none, which `check_rec` fills in; image: where there is one. For those: kind
-    uint8, an index into IMAGE_KINDS; size uint16 (N, 2), height and width, 0 for what does not decode; sample int64;
-    unlike: bool, one that MXNet's readers see otherwise.
+    uint8, an index into IMAGE_KINDS; size uint16 (N, 2), height and width, 0 where it does not decode; sample int64;
+    unlike: bool, one that MXNet's readers misread.
     first: the first image of each kind of fault, its offset and what is wrong. astray, int64 (M, 2): key and offset of
     the index's entries that lead to no sound record, which `check_rec` fills in too.
     """
@@ -66,7 +66,7 @@ class Examined(NamedTuple):
 
 
 def scan(raw: RawFile, known: np.ndarray | None, workers: int, report: FileReport) -> ScannedRecords:
-    """Read the file through once and decode every image; damage of the frames goes to `report`.
+    """Read the file once and decode every image; damage of the frames goes to `report`.
 
     known: the offsets in the index, sorted, or None without one.
     """
@@ -133,11 +133,11 @@ def _content(raw: RawFile, offset: int) -> bytes:
 
 
 def examine_image(content: bytes) -> Examined:
-    """Decode an encoded image and look at its end."""
+    """Decode an encoded image, and check whether it is truncated."""
     try:
         height, width = decode_bgr(content).shape[:2]
     except ImageError as error:
         return Examined("undecodable", None, str(error))
     if is_cut_off(content):
-        return Examined("cut-off-image", (height, width), "the image file lacks its end")
+        return Examined("cut-off-image", (height, width), "the image file is truncated")
     return Examined("", (height, width), "")

@@ -1,1 +1,1 @@
-"""`info`: what a set holds."""
+"""`info`: summary of a data set."""

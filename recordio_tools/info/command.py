@@ -1,4 +1,4 @@
-"""`info PATH...`: what data files hold."""
+"""`info PATH...`: summary of data files."""
 from __future__ import annotations
 
 import argparse
@@ -13,14 +13,14 @@ from recordio_tools.data_files import data_files
 from recordio_tools.info.summary import Summary, summarise
 
 DESCRIPTION = """\
-Tell what training sets and verification sets hold: images, identities and how many images they have,
-formats and sizes (of up to 1,000 images from all over a file), pairs and folds.
+Summarise training sets and verification sets: images, identities and images per identity,
+formats and sizes (of up to 1,000 evenly spaced images of a file), pairs and folds.
 
   python -m recordio_tools info data/
   python -m recordio_tools info data/ --histogram images-per-identity.png
 
 PATH is a data folder (its .rec and .bin files), a .rec, a .bin, or X for the parts X_0.rec, X_1.rec, ... or
-X.rec.part000, ... of im2rec. Whether they are sound, `check` tells."""
+X.rec.part000, ... of im2rec. `check` validates them."""
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -29,14 +29,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("info", help="summary of a dataset", description=DESCRIPTION)
     parser.add_argument("paths", metavar="PATH", nargs="+", help="data folder, .rec or .bin")
     parser.add_argument("--json", action="store_true", help="print it as a JSON list, one object a file")
-    parser.add_argument("--histogram", metavar="FILE.png", help="draw how many images the identities have (.png, "
+    parser.add_argument("--histogram", metavar="FILE.png", help="plot the histogram of images per identity (.png, "
                                                                 ".svg or .pdf)")
     parser.add_argument("--overwrite", action="store_true", help="replace the FILE of --histogram")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a table, or JSON; draw the picture."""
+    """Print a table, or JSON; write the plot."""
     if args.histogram and Path(args.histogram).suffix.lower() not in PICTURES:
         raise UserError(f"--histogram {args.histogram}: must end in {', '.join(PICTURES)}")
     if args.histogram:
@@ -69,7 +69,7 @@ def _lines(summary: Summary) -> list[str]:
     facts.pop("histogram", None)
     sample = facts.pop("looked_at")
     for name in ("formats", "sizes"):
-        facts[name] = f"{_text(facts[name])} (of {sample:,} looked at)"
+        facts[name] = f"{_text(facts[name])} (of {sample:,} sampled)"
     if "folds" in facts:
         facts["folds"] = _folds(facts["folds"])
     for name, value in facts.items():

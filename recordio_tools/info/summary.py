@@ -1,4 +1,4 @@
-"""What a data file holds, told from its index and a sample of its images; also of files that `check` would not pass."""
+"""Summary of a data file, from its index and a sample of its images; also of files with faults."""
 from __future__ import annotations
 
 import collections
@@ -20,7 +20,7 @@ from recordio_tools.records.parts import RecordParts, open_records
 from recordio_tools.records.property import read_property
 
 log = logging.getLogger(__name__)
-SAMPLE = 1000  # images, from all over a file, whose kind and size are looked at
+SAMPLE = 1000  # evenly spaced images whose format and size are read
 FOLDS = 10
 EXTREMES = 3  # identities with most and with fewest images that are named
 
@@ -34,7 +34,7 @@ class Summary:
 
 
 def summarise(path: Path) -> Summary:
-    """Look at a `.rec`, a set in parts or a `.bin`; DataError where it cannot be read at all."""
+    """Summarise a `.rec`, a set in parts or a `.bin`; DataError where it cannot be read at all."""
     return _bin(path) if path.suffix == ".bin" else _rec(path)
 
 
@@ -90,7 +90,7 @@ def spread(values: np.ndarray) -> dict | None:
 
 
 def _names(path: Path, labels: np.ndarray, counts: np.ndarray) -> dict:
-    """The names that identities.csv gives, and who has most and fewest images."""
+    """The names in identities.csv, and the identities with most and fewest images."""
     if not path.is_file():
         return {"names": None}
     known = read_identities(path)
@@ -109,7 +109,7 @@ def _contents(read: Callable, keys: list[int]) -> Iterable[bytes]:
     for key in keys:
         try:
             yield read(key).content
-        except DataError:  # what is wrong with it is for `check` to say
+        except DataError:  # `check` reports what is wrong with it
             yield b""
 
 

@@ -1,1 +1,1 @@
-"""`merge`: several sets to one, less the people who must not be in it."""
+"""`merge`: several sets to one, without excluded identities."""

@@ -1,4 +1,4 @@
-"""`merge OUT IN...`: several packed sets to one, without the people and images that are to stay out."""
+"""`merge OUT IN...`: several packed sets to one, without excluded identities and images."""
 from __future__ import annotations
 
 import argparse
@@ -29,7 +29,7 @@ from recordio_tools.records.writer import SET_FILES
 log = logging.getLogger(__name__)
 SHOWN = 10  # matches on the screen
 DESCRIPTION = """\
-Join packed sets to one training set in OUT: images byte for byte, labels and header records new,
+Merge packed sets to one training set in OUT: images byte for byte, new labels and header records,
 identities.csv with each name and its set, and merge-report.json.
 
   python -m recordio_tools merge joined/ vggface2/ casia/ --same-name join
@@ -37,27 +37,27 @@ identities.csv with each name and its set, and merge-report.json.
   python -m recordio_tools merge clean/ data/ --exclude wrong.csv              # one set, filtered
   python -m recordio_tools merge plain/ data/ --plain                          # for mx.io.ImageRecordIter
 
-Take out the people that a test set holds, by name, or by the likeness of their faces to a given model:
+Remove the identities of a test set, by name, or by the similarity of a model's embeddings:
 
   python -m recordio_tools merge clean/ data/ --exclude-names-of lfw/images
   python -m recordio_tools merge clean/ data/ --overlap-with lfw.bin cfp_fp.bin --model mobilefacenet,0 \\
       --matches matches.csv --dry-run
 
-Identities are compared by the mean of their images' embeddings: cosine, removed from --threshold on. Look at
-the pairs in matches.csv before you trust a threshold; delete the wrong rows and give it to --exclude.
-The order of the INs counts: where two identities are one, the earlier stays."""
+Identities are compared by the mean of their images' embeddings, and removed from a cosine of --threshold on. Check
+the pairs in matches.csv before you trust a threshold; delete the wrong rows and pass it to --exclude.
+The order of the INs matters: where two identities are the same, the earlier is kept."""
 MODEL_HELP = """MXNet checkpoint that embeds faces, for --overlap-with and --duplicates"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("merge", help="several sets to one, less what is to stay out",
+    parser = subparsers.add_parser("merge", help="several sets to one, without excluded identities",
                                    description=DESCRIPTION)
     parser.add_argument("out", metavar="OUT", help="folder to write to")
     parser.add_argument("sets", metavar="IN", nargs="+", help="data folder, .rec, or X of parts X_0.rec, X_1.rec, ...")
     parser.add_argument("--plain", action="store_true",
                         help="write no header records: what mx.io.ImageRecordIter and gluon's ImageRecordDataset read")
-    out = parser.add_argument_group("what stays out")
+    out = parser.add_argument_group("exclusions")
     out.add_argument("--exclude", action="append", default=[], metavar="FILE.csv",
                      help="table with a column identity (a name), or label and, of several INs, set; with image (a "
                           "record key) only that image; other columns are ignored, unmatched rows are reported")
@@ -65,31 +65,31 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                      help="leave out identities that SET (a packed set with identities.csv, or a folder of image "
                           "folders) has a name of; case, spaces, _, - and . do not count, numbers alone are not names")
     out.add_argument("--overlap-with", nargs="+", default=[], metavar="SET_OR_BIN",
-                     help="leave out identities that look like one of these (packed sets, folders of image folders, "
-                          ".bin files); needs --model")
+                     help="leave out identities that are similar to one of these (packed sets, folders of image "
+                          "folders, .bin files); needs --model")
     out.add_argument("--min-images", type=at_least(1), default=1, metavar="K",
-                     help="leave out identities that have fewer images in the end")
+                     help="leave out identities with fewer images in the merged set")
     both = parser.add_argument_group("identities that are in the INs more than once")
     both.add_argument("--same-name", choices=("keep", "join", "drop"), default="keep",
-                      help="those with the name of an earlier one: keep apart, join to it, or leave out")
+                      help="those with the name of an earlier one: keep separate, join to it, or leave out")
     both.add_argument("--duplicates", choices=("keep", "join", "drop"), default="keep",
-                      help="those that are an earlier one: join or leave out; without --model those of whose images "
-                           "at least half are the other's, byte for byte, with it those that look alike")
+                      help="duplicates of an earlier one: join or leave out; without --model those of whose images "
+                           "at least half are the other's, byte for byte, with it those with similar embeddings")
     model = parser.add_argument_group("similarity of embeddings")
     model.add_argument("--model", metavar="PREFIX,EPOCH", help=MODEL_HELP)
     model.add_argument("--threshold", type=float, default=0.55, metavar="T",
-                       help="cosine from which two identities are one; it depends on the model (0.55: with "
+                       help="cosine from which two identities count as the same; it depends on the model (0.55: with "
                             "mobilefacenet-y1-ms1m, the halves of LFW's identities with four or more images match each "
                             "other in all but one or two of 610 cases, and 72 identities that are not in LFW match "
                             "none there; python -m benchmarks.likeness measures it for a model)")
     model.add_argument("--embed-images", type=at_least(1), default=10, metavar="N",
-                       help="images of an identity that are embedded, from all over it")
+                       help="images embedded per identity, evenly spaced")
     model.add_argument("--devices", metavar="LIST", help="cpu:0 or gpu:0,gpu:1 (default: all GPUs, else the CPU)")
-    model.add_argument("--batch-size", type=at_least(1), default=64, metavar="N", help="images a step")
+    model.add_argument("--batch-size", type=at_least(1), default=64, metavar="N", help="images per forward pass")
     model.add_argument("--layer", default="fc1", help="the embedding's layer")
-    parser.add_argument("--matches", metavar="FILE.csv", help="write the pairs of identities that were found to be one "
+    parser.add_argument("--matches", metavar="FILE.csv", help="write the matched pairs of identities "
                                                               "(default: OUT/matches.csv, nothing in a dry run)")
-    parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and write no set")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done, and write no set")
     parser.add_argument("--overwrite", action="store_true",
                         help="replace the set that is in OUT, and the FILE of --matches")
     add_workers(parser)
@@ -97,7 +97,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plan, then write or only tell."""
+    """Plan, then write or only report."""
     _check_arguments(args)
     out = Path(args.out)
     with contextlib.ExitStack() as stack:
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
                          "holds the images of an earlier one")
         _drop_small(plan, args.min_images)
         details["matches"] = len(plan.matches)
-        if matches:  # first: what was computed for an hour is not lost to a full disk, or to too few identities
+        if matches:  # first: an hour's results are not lost to a full disk, or to too few identities
             with writing(matches):
                 write_matches(plan, matches, replace)
         if args.dry_run:
@@ -147,13 +147,13 @@ def _check_arguments(args: argparse.Namespace) -> None:
     if args.overlap_with and not args.model:
         raise UserError("--overlap-with compares embeddings: give the model, --model PREFIX,EPOCH")
     if args.model and not args.overlap_with and args.duplicates == "keep":
-        raise UserError("--model: what is it to compare? give --overlap-with SET... or --duplicates join|drop")
+        raise UserError("--model: is only used with --overlap-with SET... or --duplicates join|drop")
     if not -1 < args.threshold <= 1:
         raise UserError(f"--threshold {args.threshold:g}: a cosine is between -1 and 1")
 
 
 def _matches_path(args: argparse.Namespace, out: Path) -> Path | None:
-    """Where the matches go, if they do."""
+    """The file of the matches, or None."""
     if args.matches:
         return Path(args.matches)
     looked = args.exclude_names_of or args.overlap_with or args.same_name != "keep" or args.duplicates != "keep"
@@ -164,26 +164,26 @@ def _check_places(out: Path, names: list[str], paths: list[Path]) -> None:
     places = [path.resolve() for path in paths]
     for name, place in zip(names, places):
         if place.parent == out.resolve():
-            raise UserError(f"{name}: lies in OUT, which would be written over; name another OUT")
+            raise UserError(f"{name}: lies in OUT, which would be overwritten; name another OUT")
         if places.count(place) > 1:
             raise UserError(f"{name}: is given twice")
 
 
 def _take_out(plan: Plan, args: argparse.Namespace) -> list[str]:
-    """Exclusions and names; returns the rows that named nothing."""
+    """Exclusions and names; returns the rows without a match."""
     unknown = [line for name in args.exclude for line in exclusions.exclude(plan, Path(name))]
-    warn_of(log, "row that names nothing", unknown, len(unknown), None if args.dry_run else Path(args.out) / REPORT)
+    warn_of(log, "row that matches nothing", unknown, len(unknown), None if args.dry_run else Path(args.out) / REPORT)
     for name in args.exclude_names_of:
         plan.remove_named(names_in(Path(name)), name)
     same = plan.same_names(args.same_name)
     if same and args.same_name == "keep":
-        log.warning("%d identities have the name of an earlier one and stay apart; --same-name join or drop if they "
-                    "are the same identities", same)
+        log.warning("%d identities have the name of an earlier one and are kept separate; --same-name join or drop if "
+                    "they are the same identities", same)
     return unknown
 
 
 def _by_likeness(plan: Plan, args: argparse.Namespace, image_size: tuple[int, int]) -> None:
-    """Remove or join by embeddings; identities that are out already are not embedded."""
+    """Remove or join by embeddings; identities that are excluded already are not embedded."""
     prefix, epoch = cli.parse_checkpoint_name(args.model, "--model")
     embedder = MeanEmbedder(CheckpointSpec(prefix, epoch, args.devices, args.batch_size, args.layer, args.embed_images),
                             image_size)
@@ -198,7 +198,7 @@ def _by_likeness(plan: Plan, args: argparse.Namespace, image_size: tuple[int, in
             places, cosines = best_matches(means, embedder.means(others, others.images))
             for number, place, cosine in zip(numbers, places.tolist(), cosines.tolist()):
                 if cosine >= args.threshold:
-                    plan.remove(number, f"looks like one of {name}")
+                    plan.remove(number, f"similar to one of {name}")
                     plan.matches.append(Match(number, name, others.labels[place], others.names[place],
                                               len(others.images[place]), cosine, "removed"))
     plan.remove_joined()
@@ -236,8 +236,8 @@ def _tell(plan: Plan, report: dict, args: argparse.Namespace, matches: Path | No
         first = shared["identities"][0]
         way = ("--same-name join" if len(set(map(name_key, first["names"]))) == 1 and args.same_name == "keep" else
                "--duplicates join (or drop), with --model where they share fewer than half of their images,")
-        log.warning("%d images stand under several identities, byte for byte, e.g. %d of %s; %s makes one of such "
-                    "identities, --exclude takes one out", shared["count"], first["images"],
+        log.warning("%d images occur under several identities, byte for byte, e.g. %d of %s; %s merges such "
+                    "identities, --exclude removes one", shared["count"], first["images"],
                     shown(" and ".join(first["names"][:3])), way)
     for name in ("images_excluded", "identities_joined", "repeated_images_left_out", "unusable_images_left_out"):
         if report.get(name):

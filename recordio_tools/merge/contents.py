@@ -1,4 +1,4 @@
-"""The images that go by while sets are merged: whether they can be used, and which are copies of one another."""
+"""Checks the images of a merge in passing: whether they can be used, and which are copies of one another."""
 from __future__ import annotations
 
 import hashlib
@@ -16,14 +16,14 @@ from recordio_tools.records.copying import Copied
 from recordio_tools.records.framing import FRAME
 
 UNUSABLE = b""
-DIGEST = 8  # bytes; that two of a hundred million images have one by chance is one in three thousand
+DIGEST = 8  # bytes; among a hundred million images the chance of a collision is one in three thousand
 
 
 class Examiner:
-    """Tells a record's image by its digest, UNUSABLE where it does not decode, is cut off or has another size.
+    """Computes the digest of a record's image, UNUSABLE where it does not decode, is truncated or has another size.
 
-    image_size: (H, W) of the set. Any number of threads may call it; each learns the headers that it meets, so that a
-    plain JPEG is not decoded (`plain_jpeg` says why that is enough).
+    image_size: (H, W) of the set. Any number of threads may call it; each remembers the headers that it has seen, so
+    that a plain JPEG is not decoded (see `plain_jpeg`).
     """
 
     def __init__(self, image_size: tuple[int, int]) -> None:
@@ -53,9 +53,9 @@ class Examiner:
 
 
 class Contents:
-    """Chooses records and remembers what they hold, in some 12 bytes an image.
+    """Selects records and remembers their digests, in some 12 bytes an image.
 
-    unusable: how many were left out; repeated: copies left out, inside an identity that several make up.
+    unusable: how many were left out; repeated: copies left out, in an identity joined from several.
     """
 
     def __init__(self, groups: list[list[int]]) -> None:
@@ -67,7 +67,7 @@ class Contents:
         self._labels: list[np.ndarray] = []
 
     def choose(self, copied: Copied, labels: np.ndarray, digests: list[bytes]) -> tuple[Copied, np.ndarray]:
-        """What is left of some records and of their labels, which do not fall from call to call."""
+        """The usable ones of some records, with their labels, which do not decrease from call to call."""
         kept = []
         for place, (label, digest) in enumerate(zip(labels.tolist(), digests)):
             if digest == UNUSABLE:
@@ -84,7 +84,7 @@ class Contents:
         return Copied(bytearray().join(pieces[place] for place in kept), copied.lengths[kept]), labels[kept]
 
     def shared(self, title: Callable[[int], str]) -> dict:
-        """`count` of images that stand under several identities, byte for byte, and the first identities of each."""
+        """`count` of images that occur under several identities, byte for byte, and the first identities of each."""
         digests = np.frombuffer(b"".join(self._digests), np.uint64)
         labels = np.concatenate([np.zeros(0, np.int32), *self._labels])
         order = np.argsort(digests, kind="stable")

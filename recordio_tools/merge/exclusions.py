@@ -16,11 +16,11 @@ COLUMNS = ("set", "label", "identity", "image")
 
 
 def exclude(plan: Plan, path: Path) -> list[str]:
-    """Take out what the table's rows name, and return a line for every row that names nothing there is.
+    """Remove what the table's rows name, and return a line for every row that matches nothing.
 
-    Columns, others are passed over: `identity`, a name; `label`, a number, with `set` where there are several sets (as
-    on the command line, or its folder's name); `image`, a record key (or a file that unpack named by it, 12.jpg): then
-    only that image is left out. UserError names a row that is none.
+    Columns (others are ignored): `identity`, a name; `label`, a number, with `set` where there are several sets (as on
+    the command line, or its folder's name); `image`, a record key (or a file that unpack named by it, 12.jpg): then
+    only that image is left out. UserError names an invalid row.
     """
     by_name: dict[str, list[int]] = {}
     by_label: dict[tuple[int, int], int] = {}
@@ -106,6 +106,6 @@ def _rows(path: Path, names: Collection[str]) -> list[tuple[str, dict[str, str]]
     for row in read_table(path, columns, FORM, unnamed):
         if not row["identity"] and not row["label"] and not row["image"]:
             raise UserError(f"{row.where}: names neither an identity nor a label nor an image")
-        if row["action"] != "joined":  # a row of matches.csv whose people were one, and stayed
+        if row["action"] != "joined":  # a row of matches.csv whose identities were the same, and stayed
             rows.append((row.where, {name: row[name] for name in COLUMNS}))
     return rows

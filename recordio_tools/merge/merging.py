@@ -1,4 +1,4 @@
-"""A plan of several sets to the joined set: images byte for byte, labels and headers new."""
+"""Writes a planned merge: images byte for byte, new labels and headers."""
 from __future__ import annotations
 
 import collections
@@ -37,7 +37,7 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
           overwrite: bool = False) -> dict:
     """Write the set and return the report, `details` among it.
 
-    Images of an identity that several make up are taken once where they are equal byte for byte. UserError, and
+    Images of an identity joined from several are written once where they are equal byte for byte. UserError, and
     nothing written, where fewer than two identities are left.
     """
     groups = plan.output()
@@ -63,7 +63,7 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
 
 def _write_records(writer: RecordWriter, plan: Plan, groups: list[list[int]], workers: int, plain: bool,
                    image_size: tuple[int, int]) -> tuple[list[int], Contents]:
-    """All records of the set; returns the number of images of each identity, and what was seen of their contents.
+    """All records of the set; returns the number of images of each identity, and the statistics of their contents.
 
     UserError where no image of an identity can be used.
     """
@@ -89,7 +89,7 @@ def _write_records(writer: RecordWriter, plan: Plan, groups: list[list[int]], wo
         writer.rewrite(0, placeholder, framing.pack([headers, writer.count], 0))
         if writer.count > EXACT:
             log.warning("%d records: header records hold record numbers as float32, which is exact up to %d only; "
-                        "readers that trust the labels in the image records, as ours, are not concerned", writer.count,
+                        "readers that use the labels in the image records, as here, are not affected", writer.count,
                         EXACT)
     return counts.tolist(), contents
 
@@ -103,7 +103,7 @@ def check_enough(plan: Plan, groups: list[list[int]]) -> None:
 
 
 def describe(plan: Plan, groups: list[list[int]]) -> dict:
-    """What was taken of each set, and why what was not."""
+    """What was used of each set, and why the rest was not."""
     people_taken, images_taken = [0] * len(plan.sets), [0] * len(plan.sets)
     for number in (number for group in groups for number in group):
         identity = plan.identities[number]
@@ -130,7 +130,7 @@ def _removed(plan: Plan) -> tuple[NamedCounts, collections.Counter]:
 
 
 def is_matches(path: Path) -> bool:
-    """Whether a file begins as a table of matches does."""
+    """Whether a file begins like a table of matches."""
     try:
         with open_regular(path) as stream:
             return stream.readline(1000).decode("latin-1").strip() == ",".join(MATCH_COLUMNS)
@@ -152,7 +152,7 @@ def write_matches(plan: Plan, path: Path, overwrite: bool = False) -> None:
 
 def _records(plan: Plan, groups: list[list[int]], workers: int,
              examine: Examiner) -> Generator[tuple[Copied, np.ndarray, list[bytes]], None, None]:
-    """The records of all groups in order, some at a time, read a little ahead; their labels, int64, and digests."""
+    """The records of all groups in order, in batches, with read-ahead; their labels, int64, and digests."""
     members = [(label, plan.identities[number]) for label, group in enumerate(groups) for number in group]
     sizes = [len(identity.images) for _, identity in members]
     keys = np.concatenate([identity.images for _, identity in members])

@@ -1,4 +1,4 @@
-"""Which identities of several sets a joined set will have: removals and joins, each with its reason."""
+"""The plan of a merge: which identities are removed or joined, each with its reason."""
 from __future__ import annotations
 
 import re
@@ -17,7 +17,8 @@ from recordio_tools.faces import PackedFaces
 
 @dataclass
 class Identity:
-    """One of a set: source is the set's place on the command line from 0, images the record keys to take, int64."""
+    """An identity of a set: source is the set's index on the command line from 0, images its record keys to use,
+    int64."""
 
     source: int
     label: int
@@ -27,8 +28,8 @@ class Identity:
 
 @dataclass(frozen=True)
 class Match:
-    """Two identities that are one, by their names (similarity None) or their looks: number `one` of the plan, which
-    was `removed` or `joined` (action), and another, of the plan or of a set that it is compared with."""
+    """Two identities that are the same, by name (similarity None) or by similarity: number `one` of the plan, which was
+    `removed` or `joined` (action), and another, of the plan or of a set that it is compared with."""
 
     one: int
     other_set: str
@@ -40,9 +41,9 @@ class Match:
 
 
 class Plan:
-    """All identities of the sets, in their order, with what is to become of them.
+    """All identities of the sets, in order, with the planned action for each.
 
-    removed: number of the identity to the reason; the first reason stays. left_out: images that were taken out one by
+    removed: number of the identity to the reason; the first reason is kept. left_out: images that were removed one by
     one. matches: for review.
     """
 
@@ -74,12 +75,12 @@ class Plan:
         return [number for number in range(len(self.identities)) if number not in self.removed]
 
     def output(self) -> list[list[int]]:
-        """The identities of the joined set: each the numbers of those it is made of, in order of the first."""
+        """The identities of the merged set: each the numbers of those joined in it, in order of the first."""
         members = ([number for number in group if number not in self.removed] for group in self.groups.members())
         return [group for group in members if group]
 
     def title(self, number: int) -> str:
-        """A name for people: its own, or one made of the set and the label."""
+        """A name for display: its own, or one made of the set and the label."""
         identity = self.identities[number]
         return identity.name or f"{self.short[identity.source]}_{identity.label}"
 
@@ -109,7 +110,7 @@ class Plan:
                 reason: str = "resembles an earlier one") -> None:
         """Join or drop identities that resemble an earlier one: pairs (P, 2), i < j, of places in `numbers`, sorted.
 
-        Dropping goes by order: one that resembles only dropped ones stays.
+        Dropping is sequential: one that resembles only dropped ones stays.
         """
         for (one, other), similarity in zip(pairs.tolist(), similarities.tolist()):
             earlier, later = numbers[one], numbers[other]
@@ -118,7 +119,7 @@ class Plan:
             self._unite(later, earlier, action, reason, similarity)
 
     def remove_joined(self) -> None:
-        """Leave out those that are joined to one that is left out: they are the same person."""
+        """Leave out those that are joined to one that is left out: they are the same identity."""
         for group in self.groups.members():
             reasons = [self.removed[number] for number in group if number in self.removed]
             for number in group if reasons else ():
@@ -138,14 +139,14 @@ class Plan:
 
 def name_key(name: str) -> str:
     """Equal for names that mean the same: case, spaces, underscores, hyphens and full stops aside; "" where the name is
-    only a number, which says nothing outside its own set."""
+    only a number, which means nothing outside its own set."""
     text = unicodedata.normalize("NFKC", as_text(name)).casefold()
     text = re.sub(r"[\s_.\-]+", " ", text).strip()
     return "" if text.replace(" ", "").isdecimal() else text
 
 
 def find_source(plan: Plan, text: str) -> int | None:
-    """The set that a table's `set` means: as on the command line, or its short name; None for another one."""
+    """The set for a table's `set`: as on the command line, or its short name; None for another one."""
     paths = [Path(faces.path) for faces in plan.sets]
     if Path(text) in paths:
         return paths.index(Path(text))

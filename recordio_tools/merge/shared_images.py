@@ -1,4 +1,4 @@
-"""Which identities of several sets hold the same images, byte for byte."""
+"""Finds identities of several sets that hold the same images, byte for byte."""
 from __future__ import annotations
 
 import collections
@@ -14,12 +14,12 @@ from common.workers import ordered_map
 from recordio_tools.merge.plan import Plan
 
 CHUNK = 256  # records that a thread reads at a time
-MOST_HOLDERS = 100  # an image that more identities hold, a blank one say, tells nothing of who they are
-SHARE = 0.5  # of the smaller identity's images that the other must hold
+MOST_HOLDERS = 100  # an image under more identities, such as a blank one, is no evidence that they are the same
+SHARE = 0.5  # fraction of the smaller identity's images that the other must hold
 
 
 def pairs_sharing(plan: Plan, numbers: Sequence[int], workers: int) -> tuple[np.ndarray, np.ndarray]:
-    """(pairs (P, 2) of places in `numbers`, i < j, sorted; the share of the smaller's different images that the other
+    """(pairs (P, 2) of places in `numbers`, i < j, sorted; the fraction of the smaller's distinct images that the other
     holds, float64, from SHARE on)."""
     digests, owners = _digests(plan, numbers, workers)
     order = np.lexsort((owners, digests))

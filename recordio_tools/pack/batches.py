@@ -1,4 +1,4 @@
-"""What a worker makes of a few files: records ready to be written, but for their labels and numbers."""
+"""A worker's output for a few files: framed records without labels and numbers."""
 from __future__ import annotations
 
 import itertools
@@ -17,8 +17,8 @@ from recordio_tools.records import framing
 
 WRONG_SIZE, CRASHES = "wrong size", "crashes the decoder"
 HEAD = framing.pack(0.0, 0)
-START = struct.Struct(f"<II{len(HEAD)}x")  # of a record: its frame, and room for the header
-LABEL = struct.Struct("<fQ")  # what a header holds behind its flag
+START = struct.Struct(f"<II{len(HEAD)}x")  # of a record: its frame, and space for the header
+LABEL = struct.Struct("<fQ")  # the header's fields after its flag
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class PreparedFiles:
     """The files of a task, in its order.
 
     framed: uint8, the records of the usable ones, one after another; lengths: bytes of each in `framed`, 0 for a file
-    that is not usable; hashes: a number that files of the same content share, and others as good as never, in all
-    processes of a run; notes: `note` of each, or the reason why it is not usable; wrong: what is wrong with those of
-    another size, by position.
+    that is not usable; hashes: content hashes, equal for files of the same content, the same in all processes of a run;
+    notes: `note` of each, or the reason why it is not usable; wrong: what is wrong with those of another size, by
+    position.
     """
 
     framed: np.ndarray
@@ -39,12 +39,12 @@ class PreparedFiles:
 
 
 def note(prepared: Prepared) -> str:
-    """What is counted of a usable image: change, kind, and what is odd about it, between tabs."""
+    """The counted properties of a usable image: change, format, and peculiarities, between tabs."""
     return "\t".join((prepared.change, prepared.kind, *prepared.odd))
 
 
 class Preparer:
-    """Makes batches of entries of a `Source`; each worker has its own, which learns the headers that it meets."""
+    """Makes batches of entries of a `Source`; each worker has its own, which remembers the headers that it has seen."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
@@ -83,7 +83,7 @@ class Preparer:
         told = note(prepared)
         if face is None and prepared.change == "copied":
             self._known.remember(data, read_header(data), told)
-        # the same photograph may show several people
+        # one photograph may show several identities
         return prepared.image, told, hash((data, entry[len(path):])) if face else hash(data)
 
 

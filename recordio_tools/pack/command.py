@@ -29,15 +29,15 @@ Pack face images to train.rec, train.idx, property, identities.csv and pack-repo
   python -m recordio_tools pack faces.csv data/                    # columns path and identity
 
 Identities get the labels 0, 1, 2, ... in sorted order (n9 before n10). JPEGs of the right size are copied byte
-for byte; other kinds of images become JPEGs. Files that are no readable image are left out, counted and named in
-OUT/pack-report.json. An image of another size ends the pack before anything is written, unless --resize or
+for byte; other kinds of images become JPEGs. Files that are not readable images are left out, counted and listed in
+OUT/pack-report.json. An image of another size stops the pack before anything is written, unless --resize or
 --skip-wrong-size is given.
 
-In a list, images with flag 1 are taken as they are; of those with flag 0 the face is warped to the template by
-the five landmarks of the line (x1..x5 y1..y5), else cut out by its box with a margin of 44 pixels, as
-InsightFace does, else it is taken as a whole.
+In a list, images with flag 1 are used unchanged; of those with flag 0 the face is warped to the template by
+the five landmarks of the line (x1..x5 y1..y5), else cropped to its box with a margin of 44 pixels, as
+InsightFace does, else the whole image is used.
 
-OUT is complete or untouched, whatever stops the work; the bytes do not depend on --workers."""
+OUT is complete or unchanged, whatever stops the work; the bytes do not depend on --workers."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -49,24 +49,24 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help="size of every image in pixels, height,width")
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument("--resize", action="store_true",
-                       help="scale images of another size to cover H,W and cut the rest (otherwise they are refused)")
+                       help="scale images of another size to cover H,W and crop the rest (otherwise they are an error)")
     sizes.add_argument("--skip-wrong-size", action="store_true",
                        help="leave images of another size out, and count them")
-    parser.add_argument("--quality", type=at_least(1, 100), default=95, help="of JPEGs that are made here")
+    parser.add_argument("--quality", type=at_least(1, 100), default=95, help="quality of JPEGs that are encoded here")
     lists = parser.add_mutually_exclusive_group()
-    lists.add_argument("--lst", metavar="FILE", help="InsightFace list: pack these; relative paths are taken from SRC")
+    lists.add_argument("--lst", metavar="FILE", help="InsightFace list of images to pack; paths are relative to SRC")
     lists.add_argument("--csv", metavar="FILE", help="table with the columns path (or image) and identity (or label): "
-                                                     "pack these; relative paths are taken from SRC")
+                                                     "the images to pack; paths are relative to SRC")
     parser.add_argument("--min-images", type=at_least(1), default=1, metavar="K",
                         help="leave out identities with fewer usable images")
     parser.add_argument("--max-images", type=at_least(1), metavar="K",
-                        help="at most so many of an identity's files, sampled by --seed")
+                        help="largest number of an identity's files, sampled by --seed")
     parser.add_argument("--duplicates", choices=("keep", "drop"), default="keep",
-                        help="what to do with a file that an identity holds already, byte for byte; files that two "
-                             "identities share are always kept, and named in the report")
+                        help="what to do with a repeated file of an identity, equal byte for byte; files that two "
+                             "identities share are always kept, and listed in the report")
     parser.add_argument("--shuffle", action="store_true",
-                        help="identities, and the images of each, in an order drawn by --seed, not sorted; the images "
-                             "of an identity stay together, as the format wants it: training shuffles them itself")
+                        help="identities, and the images of each, in random order, by --seed, not sorted; the images "
+                             "of an identity stay together, as the format requires: training shuffles them itself")
     parser.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="of --max-images and --shuffle")
     parser.add_argument("--overwrite", action="store_true", help="replace the set that is in OUT")
     add_workers(parser)
@@ -74,7 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Pack, and tell what became of the files."""
+    """Pack, and print the outcome for the files."""
     out = Path(args.out)
     for target in (out, *(out / name for name in SET_FILES)):
         check_apart(target, filter(None, (args.source, args.lst, args.csv)))

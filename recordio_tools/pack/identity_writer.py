@@ -1,4 +1,4 @@
-"""One identity on its way into the set: which of its files become records, and what is told of the others."""
+"""Buffers one identity's files until it is known which become records, and reports the others."""
 from __future__ import annotations
 
 import itertools
@@ -13,11 +13,11 @@ from recordio_tools.pack.batches import WRONG_SIZE, PreparedFiles, put_headers
 from recordio_tools.pack.report import PackReport
 from recordio_tools.records.writer import RecordWriter
 
-WRONG = 100  # images of another size, after which it is plain that the flags are wrong
+WRONG = 100  # images of another size after which the flags are evidently wrong
 
 
 class IdentityWriter:
-    """One identity on its way into the set: its images wait until there are enough of them."""
+    """One identity while it is packed: its images wait until there are enough of them."""
 
     def __init__(self, source: Source, identity: int, label: int, writer: RecordWriter, selection: Selection,
                  report: PackReport) -> None:
@@ -32,7 +32,7 @@ class IdentityWriter:
         self._again: list[tuple[int, int]] = []
 
     def add(self, batch: PreparedFiles, start: int, end: int, at: int, positions: Sequence[int]) -> None:
-        """Take files [start, end) of a batch, whose records begin at `at`; positions: theirs in the identity's list."""
+        """Add files [start, end) of a batch, whose records begin at `at`; positions: theirs in the identity's list."""
         lengths, hashes, notes = batch.lengths[start:end], batch.hashes[start:end], batch.notes[start:end]
         records = batch.framed.data[at:at + sum(lengths)]
         fresh = dict(zip(hashes, positions))
@@ -58,7 +58,7 @@ class IdentityWriter:
             self._waiting.clear()
 
     def _sift(self, batch: PreparedFiles, start: int, hashes: list[int], positions: Sequence[int]) -> list[bool]:
-        """Which files become records, where some are not usable or came before; those are noted."""
+        """Which files become records, where some are unusable or repeated; those are reported."""
         kept = []
         for index, number, position in zip(range(start, start + len(hashes)), hashes, positions):
             usable = batch.lengths[index] > 0
@@ -90,7 +90,7 @@ class IdentityWriter:
         return not self._selection.skip_wrong_size and self._report.skipped[WRONG_SIZE] > 0
 
     def _is_again(self, number: int, position: int) -> bool:
-        """Note a file whose content came before in this identity."""
+        """Report a file whose content occurred before in this identity."""
         first = self._seen[number]
         if same_file(self._source, (self._identity, first), (self._identity, position)):
             self._again.append((first, position))
@@ -114,11 +114,11 @@ def _cut(records: memoryview, lengths: list[int], kept: list[bool]) -> memoryvie
 
 
 def same_file(source: Source, one: tuple[int, int], two: tuple[int, int]) -> bool:
-    """Whether the entries at two places ask for the same of the same bytes."""
+    """Whether the entries at two places have equal bytes and geometry."""
     (path, face), (other, other_face) = (source.entry(*place).partition(b"\0")[::2] for place in (one, two))
     try:
         return face == other_face and read_file(path) == read_file(other)
-    except Unusable:  # gone by now
+    except Unusable:  # removed meanwhile
         return False
 
 

@@ -28,7 +28,7 @@ from recordio_tools.records.property import Property, write_property
 from recordio_tools.records.writer import SET_FILES, RecordWriter
 
 log = logging.getLogger(__name__)
-FEW = 500  # images for which it does not pay to start a process
+FEW = 500  # below so many images, starting a process does not pay
 TASK_BYTES, MOST_FILES = 1 << 18, 64  # of a task for a worker
 
 
@@ -55,7 +55,7 @@ def pack(source: Source, out: Path, wanted: Wanted, selection: Selection, worker
 
 def _batches(source: Source, wanted: Wanted, selection: Selection, workers: int, task: int
              ) -> Generator[PreparedFiles, None, None]:
-    """What the workers make of the chosen files, in order, `task` files at a time."""
+    """The workers' batches of the chosen files, in order, `task` files each."""
     tasks, total = _tasks(source, selection, task), selection.total(source)
     if total >= FEW:
         made = process_map(Preparer(wanted), tasks, min(workers, total // FEW), find_crashes=True)
@@ -81,7 +81,7 @@ def _tasks(source: Source, selection: Selection, size: int) -> Iterator[list[byt
 
 
 class _Files:
-    """The batches, dealt out again by identity."""
+    """The batches, split by identity."""
 
     def __init__(self, source: Source, batches: Iterator[PreparedFiles]) -> None:
         self.source = source
@@ -127,7 +127,7 @@ def _write_records(writer: RecordWriter, files: _Files, selection: Selection, re
         report.shared.add(count, [source.file(*place) for place in places])
     if writer.count > 1 << 24:
         log.warning("%d records: header records hold record numbers as float32, which is exact up to 16777216 only; "
-                    "readers that trust the labels in the image records, as ours, are not concerned", writer.count)
+                    "readers that use the labels in the image records, as here, are not affected", writer.count)
 
 
 def _check_enough(report: PackReport, selection: Selection, source: Source) -> None:

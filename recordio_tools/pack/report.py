@@ -1,4 +1,4 @@
-"""What became of every file that was to be packed: the numbers, `pack-report.json`, the table on the screen."""
+"""The outcome for every file of a pack: counts, `pack-report.json`, the table on the screen."""
 from __future__ import annotations
 
 import collections
@@ -34,7 +34,7 @@ class PackReport:
     first_wrong: str = ""
 
     def parts(self, place: int) -> dict[str, int]:
-        """Packed images by one part of their notes: 0 what was done to them, 1 their kind, 2 what is odd."""
+        """Packed images by one part of their notes: 0 the change, 1 the format, 2 peculiarities."""
         found: collections.Counter = collections.Counter()
         for note, count in self.counts.items():
             words = note.split("\t")

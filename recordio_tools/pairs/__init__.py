@@ -1,1 +1,1 @@
-"""`pairs`: protocols, tables and draws of pairs to verification sets."""
+"""`pairs`: protocols, tables and sampled pairs to verification sets."""

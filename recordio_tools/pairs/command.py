@@ -1,4 +1,4 @@
-"""`pairs PROTOCOL`: a verification protocol and its images, or drawn pairs, to a `.bin`."""
+"""`pairs PROTOCOL`: a verification protocol and its images, or sampled pairs, to a `.bin`."""
 from __future__ import annotations
 
 import argparse
@@ -20,8 +20,8 @@ from recordio_tools.records.writer import SET_FILES
 
 log = logging.getLogger(__name__)
 DESCRIPTION = """\
-Make a verification set (.bin) of the pairs that a protocol names. Upright JPEG, PNG, BMP and TIFF files are stored as
-they are, others as upright JPEGs, since not every reader of a .bin decodes or turns them.
+Make a verification set (.bin) of a protocol's pairs. Upright JPEG, PNG, BMP and TIFF files are stored
+unchanged, others as upright JPEGs, since not every reader of a .bin decodes or rotates them.
 
   python -m recordio_tools pairs lfw --images lfw/ --pairs pairs.txt --out data/lfw.bin
   python -m recordio_tools pairs cfp --images cfp/ --protocol cfp/Protocol --kind FP --out data/cfp_fp.bin
@@ -30,14 +30,14 @@ they are, others as upright JPEGs, since not every reader of a .bin decodes or t
   python -m recordio_tools pairs csv --pairs mine.csv --out data/mine.bin
   python -m recordio_tools pairs make held_out/ --out data/mine.bin"""
 MAKE = """\
-Draw pairs from a packed set (or a folder of image folders): folds of equal size that share no identity, in
-each as many same as different pairs, in turn; no pair twice, images reused as little as can be. The same
---seed draws the same pairs.
+Sample pairs from a packed set (or a folder of image folders): folds of equal size with disjoint identities, in
+each as many same as different pairs, alternating; no pair twice, images reused as little as possible. The same
+--seed samples the same pairs.
 
   python -m recordio_tools pairs make held_out/ --out data/mine.bin --pairs 6000 --seed 1 --csv drawn.csv
 
-Draw from people that the training set does not have: merge --exclude and --overlap-with see to it. The table
-of --csv names the images as unpack does, so that pairs csv makes the same .bin of the unpacked set."""
+Sample from identities that are not in the training set: merge --exclude and --overlap-with remove them from it.
+The table of --csv names the images as unpack does, so that pairs csv makes the same .bin from the unpacked set."""
 LFW = """\
 LFW's pairs file, in its order: `name n m` for a same pair, `name n other m` for a different one. Image 1
 of NAME is DIR/NAME/NAME_0001.jpg.
@@ -49,20 +49,20 @@ of folds is balanced. FF: frontal to frontal, FP: frontal to profile.
 
   python -m recordio_tools pairs cfp --images cfp/ --protocol cfp/Protocol --kind FP --out data/cfp_fp.bin"""
 FLAGGED = """\
-{name}'s list: `image flag`, two lines a pair; flag 0 for two people, any other number for one. The list has
-all same pairs first; fold i takes the i-th tenth of the same and of the different ones, in turn.
+{name}'s list: `image flag`, two lines a pair; flag 0 for different identities, any other number for the same. The list
+has all same pairs first; fold i takes the i-th tenth of the same and of the different ones, alternating.
 
   python -m recordio_tools pairs {command} --images {command}/ --pairs pairs_{name}.txt --out data/{command}.bin
 
-The images must be aligned as those that the model was trained on: see align."""
+The images must be aligned as the model's training images were: see align."""
 AGEDB = """\
-AgeDB's protocol of 30 years apart, 04_FINAL_protocol_30_years.mat: split by split, inside a split same and
-different pairs in turn. The image NAME of the protocol is DIR/NAME.jpg, or DIR/03_Protocol_Images/NAME.jpg.
+AgeDB's protocol with 30 years between the images, 04_FINAL_protocol_30_years.mat: split by split, inside a split
+same and different pairs alternate. The image NAME of the protocol is DIR/NAME.jpg, or DIR/03_Protocol_Images/NAME.jpg.
 
   python -m recordio_tools pairs agedb --images AgeDB/ --pairs 04_FINAL_protocol_30_years.mat \\
       --out data/agedb_30.bin
 
-The images must be aligned as those that the model was trained on: see align."""
+The images must be aligned as the model's training images were: see align."""
 RFW = """\
 RFW's lists, one for each of its four groups, which are as LFW's but without a first line. Image 1 of NAME is
 DIR/NAME/NAME_0001.jpg.
@@ -70,8 +70,8 @@ DIR/NAME/NAME_0001.jpg.
   python -m recordio_tools pairs rfw --images RFW/data/African --pairs RFW/txts/African/African_pairs.txt \\
       --out data/rfw_african.bin"""
 LIST = """\
-A list without a first line: `path1 path2 1` for a pair of one person, 0 for two people, in the list's order,
-blanks, tabs or commas between. Paths are relative to --images, or to the list.
+A list without a first line: `path1 path2 1` for the same identity, 0 for different ones, in the list's order,
+separated by blanks, tabs or commas. Paths are relative to --images, or to the list.
 
   python -m recordio_tools pairs list --images faces/ --pairs mine.txt --out data/mine.bin"""
 CSV = """\
@@ -92,7 +92,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     cfp.add_argument("--images", metavar="DIR", help="CFP's folder, or Data/Images in it (default: as Protocol says)")
     cfp.add_argument("--protocol", required=True, metavar="DIR", help="Protocol, with Pair_list_F.txt, Split/, ...")
     cfp.add_argument("--kind", required=True, choices=("FF", "FP"))
-    cfp.add_argument("--splits", type=_splits, metavar="A-B", help="splits to take, e.g. 1-5 (default: all there are)")
+    cfp.add_argument("--splits", type=_splits, metavar="A-B", help="splits to use, e.g. 1-5 (default: all)")
     others = []
     for name, told, description, run in (
             ("calfw", "CALFW's list", FLAGGED.format(name="CALFW", command="calfw"), _flagged),
@@ -112,12 +112,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     make.add_argument("source", metavar="SET", help="data folder, .rec, or folder of image folders")
     make.add_argument("--out", required=True, metavar="X.bin", help="file to write")
     make.add_argument("--pairs", type=at_least(2), default=6000, metavar="N", help="a multiple of twice the folds")
-    make.add_argument("--folds", type=at_least(2), default=10, help="folds that verification will make")
-    make.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="of the drawing")
+    make.add_argument("--folds", type=at_least(2), default=10, help="folds of the verification")
+    make.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="random seed of the sampling")
     make.add_argument("--min-images", type=at_least(1), default=1, metavar="K",
-                      help="draw from identities with so many images")
+                      help="sample from identities with at least so many images")
     make.add_argument("--csv", metavar="FILE.csv", help="write the sampled pairs: left,right,same,fold")
-    make.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+    make.add_argument("--overwrite", action="store_true", help="replace existing files")
     add_workers(make)
     make.set_defaults(run=_make)
     for kind, run in ((lfw, _lfw), (cfp, _cfp), *others, (plain, _plain), (table, _csv)):
@@ -125,9 +125,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         kind.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W",
                           help="the size that every image must have, in pixels")
         kind.add_argument("--resize", action="store_true", help="scale images of another size (JPEG, --quality)")
-        kind.add_argument("--quality", type=at_least(1, 100), default=95, help="of JPEGs that --resize makes")
-        kind.add_argument("--folds", type=at_least(2), default=10, help="folds that verification will make")
-        kind.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
+        kind.add_argument("--quality", type=at_least(1, 100), default=95, help="quality of JPEGs that --resize makes")
+        kind.add_argument("--folds", type=at_least(2), default=10, help="folds of the verification")
+        kind.add_argument("--overwrite", action="store_true", help="replace an existing file")
         add_workers(kind)
         kind.set_defaults(run=run)
 
@@ -191,7 +191,7 @@ def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
     for change, count in written.changes.items() if set(written.changes) != {"copied"} else ():
         print(f"  {change:<52}{count:>10}")
     for kind, numbers in written.odd.kinds:
-        log.warning("%s: %d times %s, first in %s; such pairs say nothing of a model: correct the list", what,
+        log.warning("%s: %d times %s, first in %s; such pairs do not measure a model: correct the list", what,
                     len(numbers), kind, pairs[numbers[0]].where.rpartition(": ")[2])
     return 0
 

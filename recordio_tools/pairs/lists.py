@@ -1,4 +1,4 @@
-"""The pairs that a verification protocol asks for: LFW's pairs file, CFP's Protocol folder, a CSV. No image is read."""
+"""The pairs of a verification protocol: LFW's pairs file, CFP's Protocol folder, a CSV. No image is read."""
 from __future__ import annotations
 
 import itertools
@@ -26,7 +26,7 @@ TRUTH = {**dict.fromkeys(["1", "true", "yes", "same"], True), **dict.fromkeys(["
 
 @dataclass(frozen=True)
 class Pair:
-    """Two image files, whether they show the same person, the line that says so, and its fold where that is given."""
+    """Two image files, whether they show the same identity, the line of the list, and its fold where that is given."""
 
     left: Path
     right: Path
@@ -56,7 +56,7 @@ def read_lfw(images: Path, pairs: Path) -> list[Pair]:
         left, right = (lookup.find(name, int(word)) for name, word in zip(names, numbers))
         found.append(Pair(left, right, len(fields) == 3, f"{pairs}: line {number}"))
     if promised is not None and len(found) != promised:
-        raise UserError(f"{pairs}: line 1 promises {promised} pairs, the file has {len(found)}; is it whole?")
+        raise UserError(f"{pairs}: line 1 declares {promised} pairs, the file has {len(found)}; is it truncated?")
     return found
 
 
@@ -86,7 +86,7 @@ class _LfwImages:
 def read_cfp(protocol: Path, kind: str, splits: list[int] | None, images: Path | None) -> list[Pair]:
     """CFP's protocol, split by split (those there are, or `splits`); inside a split same and different alternate.
 
-    images: the folder that `../Data/Images` of the lists stands for, or CFP's own top folder; None: as the lists say.
+    images: the folder for `../Data/Images` of the lists, or CFP's top folder; None: as in the lists.
     """
     if not protocol.is_dir():
         raise UserError(f"`protocol` {protocol}: there is no such folder")

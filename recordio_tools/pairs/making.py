@@ -1,4 +1,4 @@
-"""`pairs make`: pairs drawn from a packed set, or from folders of images, to a `.bin` and a table of what was drawn."""
+"""`pairs make`: samples pairs from a packed set, or from folders of images, to a `.bin` and a table of the pairs."""
 from __future__ import annotations
 
 import dataclasses
@@ -29,8 +29,8 @@ def make_pairs(path: Path, out: Path, table: Path | None, pairs: int, folds: int
                workers: int, overwrite: bool = False) -> tuple[int, int]:
     """Write the `.bin`, and the table where that is asked for; returns the numbers of identities and images used.
 
-    UserError where the set cannot give so many pairs, or a drawn image does not decode, is cut off or has another size
-    than the first.
+    UserError where the set cannot give so many pairs, or a sampled image does not decode, is truncated or has another
+    size than the first.
     """
     for path_to_write in filter(None, (out, table)):
         check_new_file(path_to_write, overwrite)
@@ -53,13 +53,13 @@ def make_pairs(path: Path, out: Path, table: Path | None, pairs: int, folds: int
 
 
 def _without_copies(faces: Faces, workers: int) -> Faces:
-    """The faces less all copies of an image: of one identity's the first stays; one that several have tells nothing of
-    who it is, and goes everywhere."""
+    """The faces without copies of images: of an identity's copies the first is kept; an image of several identities is
+    ambiguous, and removed from all."""
     def digest(number: int) -> bytes:
         try:
             return hashlib.blake2b(faces.read(number), digest_size=16).digest()
         except (OSError, UserError):
-            return b"%d" % number  # told where it is drawn
+            return b"%d" % number  # reported where it is sampled
 
     numbers = np.concatenate([np.asarray(images) for images in faces.images]).tolist()
     owners = np.repeat(np.arange(len(faces.images)), [len(images) for images in faces.images]).tolist()
@@ -81,7 +81,7 @@ def _without_copies(faces: Faces, workers: int) -> Faces:
 
 
 def _load(faces: Faces, sides: list[tuple[int, int]], workers: int) -> dict[tuple[int, int], bytes]:
-    """The images, each looked at."""
+    """The images, each validated."""
     def work(side: tuple[int, int]) -> tuple[bytes, tuple[int, int] | None, str]:
         number = int(faces.images[side[0]][side[1]])
         try:
@@ -106,7 +106,7 @@ def _load(faces: Faces, sides: list[tuple[int, int]], workers: int) -> dict[tupl
 
 
 def _rows(faces: Faces, drawn: list[Drawn], sides: list[tuple[int, int]], images: dict) -> list[tuple]:
-    """left, right as `unpack` names the files of a packed set, or as they are called below their folder."""
+    """left, right as `unpack` names the files of a packed set, or by their paths below their folder."""
     names = []
     for identity, place in sides:
         number = int(faces.images[identity][place])

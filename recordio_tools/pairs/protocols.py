@@ -19,7 +19,8 @@ PROTOCOL_IMAGES = "03_Protocol_Images"  # AgeDB's folder of images
 
 
 def read_flagged(images: Path, pairs: Path, folds: int) -> list[Pair]:
-    """CALFW's and CPLFW's list: `image flag`, two lines a pair; flag 0: different people, any other number: one.
+    """CALFW's and CPLFW's list: `image flag`, two lines a pair; flag 0: different identities, any other number: the
+    same.
 
     The list has all same pairs, then all different ones; fold i takes the i-th part of either, in turn. images: the
     folder of the images, or the one that has it (`aligned images`).
@@ -28,7 +29,7 @@ def read_flagged(images: Path, pairs: Path, folds: int) -> list[Pair]:
                            str, whole_number))
     sides = [(name, flag > 0) for _, (name, flag) in lines]
     if len(sides) % 2:
-        raise UserError(f"{pairs}: has {len(sides)} images; two lines make a pair, is it whole?")
+        raise UserError(f"{pairs}: has {len(sides)} images; two lines make a pair, is it truncated?")
     root = _root(images, ("aligned images", "images"), [name for name, _ in sides[:1]])
     lookup = NameLookup()
     found = []
@@ -44,10 +45,10 @@ def read_flagged(images: Path, pairs: Path, folds: int) -> list[Pair]:
 
 
 def read_agedb(images: Path, protocol: Path) -> list[Pair]:
-    """AgeDB's `04_FINAL_protocol_30_years.mat`: split by split, inside a split same and different pairs in turn.
+    """AgeDB's `04_FINAL_protocol_30_years.mat`: split by split, inside a split same and different pairs alternate.
 
     images: AgeDB's folder, or `03_Protocol_Images` in it. The file's `splits` has a cell for each split, whose struct
-    has a 2 x n cell of images (a struct that begins with the name) and n labels, -1 for different people.
+    has a 2 x n cell of images (a struct that begins with the name) and n labels, -1 for different identities.
     """
     found = []
     splits = read_variable(protocol, "splits")
@@ -64,9 +65,9 @@ def read_agedb(images: Path, protocol: Path) -> list[Pair]:
 
 
 def read_plain(images: Path | None, pairs: Path) -> list[Pair]:
-    """A list without a first line: `path1 path2 1` for one person, 0 for two, in the list's order.
+    """A list without a first line: `path1 path2 1` for the same identity, 0 for different ones, in the list's order.
 
-    Tabs or commas may stand between the columns too, and must where a path has blanks. Relative paths are taken from
+    Columns may also be separated by tabs or commas, and must be where a path has blanks. Relative paths are taken from
     `images`, or from the list's own folder.
     """
     root, lookup = pairs.parent if images is None else images, NameLookup()
@@ -84,7 +85,7 @@ def read_plain(images: Path | None, pairs: Path) -> list[Pair]:
 
 
 def _in_turn(same: Sequence[Pair], different: Sequence[Pair], fold: str) -> list[Pair]:
-    """A fold's pairs, one of each kind in turn, so that other numbers of folds are balanced as well."""
+    """A fold's pairs, same and different alternating, so that other numbers of folds are balanced as well."""
     most = max(len(same), len(different))
     return [Pair(pair.left, pair.right, pair.same, pair.where, fold) for place in range(most)
             for pair in (*same[place:place + 1], *different[place:place + 1])]
@@ -105,7 +106,7 @@ def _with_ending(name: str) -> str:
 
 
 def _split(path: Path, number: int, value: Any) -> tuple[list[tuple[str, str]], list[bool]]:
-    """The names and labels of a split; UserError where it is built otherwise."""
+    """The names and labels of a split; UserError where its structure is different."""
     fields = list(value.values()) if isinstance(value, dict) else []
     cells: list[Any] = next((field for field in fields if isinstance(field, list) and len(field) == 2
                   and not any(isinstance(one, (int, float)) for one in _flat(field))), [[], []])

@@ -1,4 +1,4 @@
-"""Pairs to a `.bin`: every fold can be scored, every image is there, decodes and has the one size."""
+"""Pairs to a `.bin`, validated: every fold can be scored, every image exists, decodes and has the same size."""
 from __future__ import annotations
 
 import collections
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 
 class UnfitFolds(UserError):
-    """Pairs that do not fill so many folds with both kinds; fewer folds may do."""
+    """Pairs that do not fill all folds with both kinds; fewer folds may work."""
 
 
 def check_folds(pairs: list[Pair], what: str, folds: int) -> None:
     """UserError where the pairs cannot be scored in `folds` consecutive folds, or where a fold has one class only.
 
-    Folds that the list names are looked at as they are named, else the consecutive ones that verification will make.
+    Folds named in the list are checked as named, else the consecutive ones that verification will make.
     """
     if len(pairs) < folds:
         raise UnfitFolds(f"{what}: {len(pairs)} pairs are fewer than the {folds} folds of verification; add pairs")
@@ -52,7 +52,7 @@ def check_folds(pairs: list[Pair], what: str, folds: int) -> None:
 @dataclass(frozen=True)
 class Written:
     """pairs; images: different files; changes: how many of those were 'copied', 'converted' to an upright JPEG, ...;
-    odd: pairs that tell nothing, or contradict each other."""
+    odd: degenerate pairs, see `bins.odd_pairs`."""
 
     pairs: int
     images: int
@@ -83,7 +83,7 @@ def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: in
     ordered = [loaded[path].image for pair in pairs for path in (pair.left, pair.right)]
     same = [pair.same for pair in pairs]
     write_bin(out, ordered, same, overwrite)
-    changes = collections.Counter(one.change + (", turned by EXIF" if "rotated by EXIF" in one.odd else "")
+    changes = collections.Counter(one.change + (", rotated by EXIF" if "rotated by EXIF" in one.odd else "")
                                   for one in loaded.values())
     numbers: dict[bytes, int] = {}
     odd = find_odd_pairs([numbers.setdefault(image, len(numbers)) for image in ordered], same)
@@ -93,7 +93,7 @@ def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: in
 def count_unlike_folders(pairs: list[Pair]) -> tuple[int, int]:
     """How many same pairs are of two identities' folders, and different ones of one, where images lie in such folders.
 
-    (0, 0) where they do not: images beside each other, or more such pairs than others.
+    (0, 0) where they do not: images in one folder, or more such pairs than others.
     """
     sides = [(os.path.abspath(pair.left), os.path.abspath(pair.right)) for pair in pairs]
     top = os.path.commonpath([path for both in sides for path in both])
@@ -107,11 +107,11 @@ def count_unlike_folders(pairs: list[Pair]) -> tuple[int, int]:
 
 
 def warn_of_unequal_folds(pairs: list[Pair], what: str, folds: int) -> None:
-    """Log where the list's folds are not those that verification will cut, which are equal stretches of its order."""
+    """Log where the list's folds are not those of verification, which are equal consecutive parts of its order."""
     named = [len(list(members)) for _, members in itertools.groupby(pairs, key=lambda pair: pair.fold)]
     cut = [len(part) for part in np.array_split(np.arange(len(pairs)), folds)]
     if any(pair.fold for pair in pairs) and named != cut:
-        log.warning("%s: its folds have %s pairs, verification cuts %s in this order; the accuracy is then over other "
+        log.warning("%s: its folds have %s pairs, verification uses %s in this order; the accuracy is then over other "
                     "folds than the list's", what, _some(named), _some(cut))
 
 

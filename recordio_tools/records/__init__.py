@@ -1,1 +1,1 @@
-"""The `.rec` and what stands beside it: frames, index, `property`, names; read, scanned past damage, written."""
+"""The `.rec` and its companion files: frames, index, `property`, names; reading, scanning past damage, writing."""

@@ -1,6 +1,6 @@
 """Image records from one `.rec` to another, byte for byte but for their labels and ids, many at a time.
 
-Reading, packing and framing records by themselves takes four times as long, nearly all of it Python's.
+Reading, packing and framing records one by one takes four times as long, nearly all of it in Python.
 """
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from recordio_tools.records.raw import FIRST_READ
 from recordio_tools.records.recordio import RecordFile
 
 BLOCK = 1 << 20
-FEW = 4  # records that are sooner read one by one
+FEW = 4  # up to so many records are read one by one, which is faster
 HEAD_WORDS = (FRAME.size + HEADER.size) // 4
 LABEL, ID = 3, 4  # the words of a record's head that hold them
 
 
 @dataclass
 class Copied:
-    """Framed records, one behind the other, with label and id 0 and no further labels; lengths: bytes of each."""
+    """Framed records, concatenated, with label and id 0 and no further labels; lengths: bytes of each."""
 
     framed: bytearray
     lengths: np.ndarray
@@ -78,8 +78,8 @@ def copy_images(file: Records, keys: np.ndarray) -> Copied:
 
 
 class _Run(NamedTuple):
-    """A piece of a file and where images lie in it; each begins at a multiple of four, zeros follow up to the next, and
-    none holds the magic word where it would have to be taken out."""
+    """A block of a file and the offsets of images in it; each begins at a multiple of four, zeros follow up to the
+    next, and none holds the magic word where it would have to be escaped."""
 
     data: memoryview
     start: np.ndarray
@@ -87,7 +87,7 @@ class _Run(NamedTuple):
 
 
 def _runs(file: Records, keys: np.ndarray) -> Iterator[_Run | bytes]:
-    """The images of the keys, in order: many at a time, and what does not lie plainly in a file one by one."""
+    """The images of the keys, in order: many at a time, and those not stored contiguously one by one."""
     if not isinstance(file, RecordFile):
         for part, there in file.split(keys):
             yield from _runs(part, there)
@@ -104,7 +104,7 @@ def _runs(file: Records, keys: np.ndarray) -> Iterator[_Run | bytes]:
 
 
 def _run(file: RecordFile, offsets: np.ndarray) -> _Run | None:
-    """The records at the first of the offsets that lie in a block and are plain; None where the first one is not."""
+    """The records at the first offsets that are in one block and contiguous; None where the first one is not."""
     steps = offsets - offsets[0]
     back = np.flatnonzero((steps[1:] <= steps[:-1]) | (steps[1:] >= BLOCK))
     steps = steps[:back[0] + 1] if len(back) else steps

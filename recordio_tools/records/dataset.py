@@ -1,6 +1,6 @@
-"""A packed training set: its image records, their labels, and the checks that must pass before anything trains on it.
+"""A packed training set: its image records, their labels, and the checks that must pass before training.
 
-Read are InsightFace's layout (record 0 a header, image records, one header record an identity; labels one or two
+It reads InsightFace's layout (record 0 a header, image records, one header record an identity; labels one or two
 numbers wide), what `pack` writes, and plain `im2rec` files with neither headers nor `property`, also in several parts.
 """
 from __future__ import annotations
@@ -23,7 +23,7 @@ from recordio_tools.records.raw import Heads
 
 log = logging.getLogger(__name__)
 CHECK = "python -m recordio_tools check lists all faults"
-TRIES = 20  # images to decode in search of one that tells the size
+TRIES = 20  # images to decode at most to find the size
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class FaceDataset:
 
 
 def open_dataset(path: PathLike, fewest: int = 2) -> FaceDataset:
-    """Open a data folder, a `.rec` or a set in parts and check it; UserError, one line, for what cannot be trained on.
+    """Open a data folder, a `.rec` or a set in parts and check it; UserError, one line, where it cannot be trained on.
 
-    Reads the head of every record and decodes one image; that the others decode is for `check` to say. fewest:
-    identities that it must have, two for a classifier.
+    Reads the head of every record and decodes one image; the others are for `check` to decode. fewest: smallest number
+    of identities, two for a classifier.
     """
     record_file = open_records(path)
     try:
@@ -74,7 +74,7 @@ def _checked(record_file: Records, property_path: Path, fewest: int) -> FaceData
     told = read_property(property_path) if property_path.is_file() else None
     headers = int((~heads.has_image).sum()) - 1 if has_header else None
     labels = _check_labels(record_file, keys, labels, told.num_classes if told else None)
-    classes = int(labels.max()) + 1  # of the image records: whatever headers say, these are what trains
+    classes = int(labels.max()) + 1  # of the image records: whatever the headers contain, these are used in training
     if headers is not None and headers > classes and (not told or told.num_classes == headers):
         classes = headers  # the last identities have no image left
     height, width = _image_size(record_file, keys, told)
@@ -88,7 +88,7 @@ def _checked(record_file: Records, property_path: Path, fewest: int) -> FaceData
 
 
 def _check_frames(record_file: Records, heads: Heads) -> None:
-    """Every index entry must lead to the beginning of a record that ends inside the file."""
+    """Every index entry must point to the beginning of a record that ends inside the file."""
     limits = np.broadcast_to(record_file.limits, len(record_file))
     faulty = np.flatnonzero(~heads.readable)
     if len(faulty):
@@ -122,7 +122,7 @@ def _check_headers(record_file: Records, heads: Heads) -> bool:
     first, last = heads.label[zero[0]].tolist()
     if 0 < first <= last < EXACT and not is_range(identities, first, last):
         raise DataError(f"{record_file.rec_path}: record 0 at byte {record_file.offsets[zero[0]]}: says that records "
-                        f"{first:.0f} to {last - 1:.0f} are the identities' headers, the index knows {len(identities)} "
+                        f"{first:.0f} to {last - 1:.0f} are the identities' headers, the index lists {len(identities)} "
                         f"such records; the index is that of another rec, or images are missing; {CHECK}")
     return True
 
@@ -151,5 +151,5 @@ def _image_size(record_file: Records, keys: np.ndarray, told: Property | None) -
                             f"{told.height}x{told.width} (height x width); pack the set again with `resize`, or fix "
                             "the property")
         return height, width
-    raise DataError(f"{record_file.rec_path}: none of {len(tried)} image records from all over the file holds an "
+    raise DataError(f"{record_file.rec_path}: none of {len(tried)} image records sampled from the file holds an "
                     f"image that decodes; {CHECK}")

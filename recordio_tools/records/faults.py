@@ -1,16 +1,16 @@
-"""What `check` found in one file: for each kind of fault how many, and the first by its place."""
+"""The findings of `check` in one file: for each kind of fault the number, and the first by its place."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 KINDS = {
     "bad-magic": "no record begins where one should",
-    "bad-length": "a record's length does not lead to the next record",
+    "bad-length": "a record's length does not end at the next record",
     "bad-parts": "a record in parts that lacks some",
     "truncated": "the file ends inside a record",
     "index-file": "the .idx cannot be read",
-    "index-entry": "the index leads to a byte where no record begins",
-    "not-in-index": "a record that the index does not know",
+    "index-entry": "the index points to a byte where no record begins",
+    "not-in-index": "a record that is not in the index",
     "duplicate-key": "a key that the index has twice",
     "record-header": "a record too short for its own header",
     "no-content": "an image record without an image",
@@ -21,17 +21,17 @@ KINDS = {
     "no-images": "an identity without images",
     "one-identity": "fewer than two identities",
     "undecodable": "an image that does not decode",
-    "cut-off-image": "an image file that lacks its end",
+    "cut-off-image": "a truncated image file",
     "size": "an image of another size",
     "empty": "no images at all",
-    "bin-file": "no verification set",
+    "bin-file": "not a verification set",
     "pair-count": "not two images for each pair",
     "few-pairs": "fewer pairs than folds",
     "one-class-fold": "a fold of same pairs only, or of different pairs only",
 }
 NOTES = {
     "odd-pair": "a pair of an image with itself, one that is there twice, or same and different at once",
-    "other-readers": "an image that MXNet's own readers do not decode, or do not turn as its EXIF says",
+    "other-readers": "an image that MXNet's own readers do not decode, or do not rotate by its EXIF",
     "same-image": "one image under two labels",
     "label-width": "records with different numbers of labels, which ImageRecordIter does not read",
 }
@@ -42,7 +42,7 @@ class Fault:
     """One kind: how often, and its first place.
 
     byte: of `file` ('rec', 'idx', 'bin' or 'property'); record: the key of the record, or the number of a `.bin`'s
-    image, from 0; entry: (byte, line from 1) of the `.idx` where an entry of it is to blame. None where there is no
+    image, from 0; entry: (byte, line from 1) of the `.idx` where an entry of it is at fault. None where there is no
     such place.
     """
 
@@ -63,7 +63,7 @@ class Fault:
 
 @dataclass
 class FileReport:
-    """The faults of one file, and what it holds. Notes are kinds of NOTES: odd, but no faults."""
+    """The faults of one file, and what it holds. Notes are kinds of NOTES: unusual, but not faults."""
 
     path: str
     holds: dict = field(default_factory=dict)
@@ -77,7 +77,7 @@ class FileReport:
 
     def add(self, kind: str, message: str, byte: int | None = None, record: int | None = None, count: int = 1,
             file: str = "rec", entry: tuple[int, int] | None = None) -> None:
-        """Count `count` faults or notes; the one nearest to the beginning of the file is the one that is named."""
+        """Count `count` faults or notes; the one nearest to the beginning of the file is named."""
         found = self.notes if kind in NOTES else self.faults
         if kind not in NOTES and kind not in KINDS:
             raise KeyError(kind)

@@ -27,9 +27,9 @@ WHOLE, FIRST, MIDDLE, LAST = 0, 1, 2, 3
 
 
 class FramingError(ValueError):
-    """Bytes that are no record; `at` is the offset of the fault inside the bytes that were looked at.
+    """Bytes that are not a record; `at` is the offset of the fault inside the bytes examined.
 
-    cut_off: nothing is wrong but that the bytes end too early.
+    cut_off: the only fault is that the bytes end too early.
     """
 
     def __init__(self, message: str, at: int = 0, cut_off: bool = False) -> None:
@@ -62,7 +62,7 @@ def pack(label: float | np.ndarray | Sequence[float], identifier: int, image: by
 
 
 def unpack(content: bytes) -> Content:
-    """The inverse of `pack`; FramingError where the content is too short for what its header promises."""
+    """The inverse of `pack`; FramingError where the content is shorter than its header declares."""
     if len(content) < HEADER.size:
         raise FramingError(f"holds {len(content)} bytes, an image header alone has {HEADER.size}")
     flag, label, identifier, second = HEADER.unpack_from(content)
@@ -70,14 +70,15 @@ def unpack(content: bytes) -> Content:
         return Content(0, np.array([label], np.float32), identifier, second, content[HEADER.size:])
     end = HEADER.size + 4 * flag
     if end > len(content):
-        raise FramingError(f"its header promises {flag} labels, but it holds {len(content)} bytes")
+        raise FramingError(f"its header declares {flag} labels, but it holds {len(content)} bytes")
     return Content(flag, np.frombuffer(content[HEADER.size:end], "<f4"), identifier, second, content[end:])
 
 
 def image_in(data: bytes) -> tuple[int, int]:
-    """Where the image file stands in the bytes of a record that is one whole part, padding or more behind it.
+    """Begin and end of the image file in the bytes of a record that is one whole part, possibly followed by padding or
+    more.
 
-    (0, 0) for all else: a record in parts, without an image, cut off, damaged; `part` and `unpack` tell which.
+    (0, 0) for all else: a record in parts, without an image, truncated, damaged; `part` and `unpack` distinguish these.
     """
     if len(data) < BEGINNING.size:
         return 0, 0
@@ -87,7 +88,7 @@ def image_in(data: bytes) -> tuple[int, int]:
 
 
 def frame(content: bytes) -> bytes:
-    """The bytes that dmlc's writer puts into the file for one record."""
+    """One record's bytes in the file, as dmlc's writer writes them."""
     if len(content) > MAX_LENGTH:
         raise ValueError(f"a record holds at most {MAX_LENGTH} bytes, not {len(content)}")
     pieces = _split(content)

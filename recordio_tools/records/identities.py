@@ -1,4 +1,4 @@
-"""Who the labels of a packed set are: the identities.csv beside it."""
+"""The names of a packed set's labels: identities.csv beside it."""
 from __future__ import annotations
 
 import csv
@@ -19,9 +19,9 @@ LABEL = re.compile("[0-9]{1,12}")
 
 
 def read_identities(path: PathLike) -> dict[int, str]:
-    """Label to name, of a table with the columns label and identity; DataError names the line that is none.
+    """Label to name, of a table with the columns label and identity; DataError names an invalid line.
 
-    A name keeps its blanks, and bytes that are no UTF-8, as `pack` wrote them.
+    A name keeps its blanks, and bytes that are not UTF-8, as `pack` wrote them.
     """
     found: dict[int, str] = {}
     try:
@@ -61,7 +61,7 @@ def identity_table(identities: Iterable[Sequence], columns: Sequence[str] = (), 
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence]) -> bytes:
-    """A table; a name need be no UTF-8, its bytes are kept."""
+    """A table; a name need not be UTF-8, its bytes are kept."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)

@@ -1,4 +1,4 @@
-"""The `.idx` of a `.rec`: read from its file, or built by reading the records through."""
+"""The `.idx` of a `.rec`: read from its file, or built by scanning the records."""
 from __future__ import annotations
 
 import logging
@@ -20,7 +20,7 @@ LONGEST_LINE = 1000
 
 
 class IndexFault(DataError):
-    """A line that is no entry; byte: where it begins in the `.idx`, line: its number, from 1."""
+    """An invalid line; byte: where it begins in the `.idx`, line: its number, from 1."""
 
     def __init__(self, message: str, byte: int, line: int) -> None:
         super().__init__(message)
@@ -50,7 +50,7 @@ def read_index(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def place_of_entry(path: PathLike, entry: int) -> tuple[int, int]:
-    """(byte, line from 1) at which an entry (from 0) of a readable `.idx` stands."""
+    """(byte, line from 1) of an entry (from 0) of a readable `.idx`."""
     byte, line = 0, 0
     with open(path, "rb") as file:
         for text in file:
@@ -64,7 +64,7 @@ def place_of_entry(path: PathLike, entry: int) -> tuple[int, int]:
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    """Whole lines, some megabytes at a time; of a line without an end the beginning."""
+    """Whole lines, some megabytes at a time; of an overlong line the beginning."""
     while True:
         text = file.read(CHUNK)
         if not text:
@@ -73,9 +73,9 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _numbers(text: bytes) -> np.ndarray | None:
-    """The numbers of some lines, key and offset in turn; None where a line is no entry."""
+    """The numbers of some lines, key and offset in turn; None where a line is not an entry."""
     words = text.split()
-    # a word of a megabyte would make numpy give every word a megabyte
+    # with one word of a megabyte numpy would use a megabyte for every word
     if len(words) != 2 * text.count(b"\t") or max(map(len, words), default=0) > 20:
         return None
     try:
@@ -101,7 +101,7 @@ def build_index(raw: RawFile) -> tuple[np.ndarray, np.ndarray]:
     The keys are the ids in the image headers where those are distinct, else 0, 1, 2, ... DataError names the first
     record that is damaged.
     """
-    log.info("%s has no .idx beside it: reading it through once", raw.rec_path)
+    log.info("%s has no .idx beside it: scanning it once", raw.rec_path)
     report = FileReport(str(raw.rec_path))
     ids, offsets = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     for block in blocks(raw, None, report):

@@ -1,4 +1,4 @@
-"""Whether an `.idx` knows all records of its `.rec`: told by what reading the heads has shown, without a scan."""
+"""Whether an `.idx` lists all records of its `.rec`: decided from the heads already read, without a scan."""
 from __future__ import annotations
 
 import numpy as np
@@ -9,12 +9,12 @@ from recordio_tools.records.parts import RecordParts, Records
 from recordio_tools.records.raw import Heads
 from recordio_tools.records.recordio import RecordFile
 
-WAY_OUT = "remove it, and the file is read through instead"
+WAY_OUT = "remove it, and the file is scanned instead"
 
 
 def check_index(record_file: Records) -> None:
-    """DataError for an index without entries, and where records lie behind the last one that it knows: what a download
-    leaves that was cut off. Two reads, whatever the size of the file."""
+    """DataError for an index without entries, and where records follow the last one in it, as after an interrupted
+    download of the index. Two reads, whatever the size of the file."""
     for part in _parts(record_file):
         if part.idx_path is None or not part.size:
             continue
@@ -26,11 +26,11 @@ def check_index(record_file: Records) -> None:
             continue
         if end < part.size and _begins(part, end):
             raise DataError(f"{part.idx_path}: ends with the record before byte {end} of {part.rec_path.name}, which "
-                            f"goes on to byte {part.size}; the index is truncated or of another rec: {WAY_OUT}")
+                            f"continues to byte {part.size}; the index is truncated or of another rec: {WAY_OUT}")
 
 
 def index_warnings(record_file: Records, heads: Heads) -> list[str]:
-    """What an index lacks in the middle, and where it points beyond its file; a line for each file."""
+    """Gaps in the middle of an index, and entries beyond its file; a line for each file."""
     told, first = [], 0
     for part in _parts(record_file):
         own = slice(first, first + len(part.offsets))
@@ -49,8 +49,8 @@ def index_warnings(record_file: Records, heads: Heads) -> list[str]:
         gaps += end[:-1][(end[:-1] < begin[1:]) & (begin[1:] <= part.size)].tolist()
         if gaps and _begins(part, gaps[0]):
             more = f", nor in {len(gaps) - 1} more places" if len(gaps) > 1 else ""
-            told.append(f"{part.idx_path}: does not know what lies at byte {gaps[0]} of {part.rec_path.name}{more}; "
-                        f"those records are passed over: {WAY_OUT}")
+            told.append(f"{part.idx_path}: lacks the record at byte {gaps[0]} of {part.rec_path.name}{more}; "
+                        f"those records are not used: {WAY_OUT}")
     return told
 
 
@@ -59,7 +59,7 @@ def _parts(record_file: Records) -> list[RecordFile]:
 
 
 def _begins(part: RecordFile, offset: int) -> bool:
-    """Whether a record begins there; zeros at the end of a file are none."""
+    """Whether a record begins there; zeros at the end of a file are not one."""
     try:
         framing.part(part.bytes_at(offset, framing.FRAME.size))
     except framing.FramingError:

@@ -25,11 +25,11 @@ PART = re.compile(r"(?P<stem>.+)\.rec\.part(?P<number>\d{1,6})", re.ASCII | re.D
 
 
 class RecordParts:
-    """Several `.rec` files read as one, with the interface of RecordFile and its ways with threads and pickling.
+    """Several `.rec` files read as one, with the interface of RecordFile, including threads and pickling.
 
-    rec_path: what the set is called in messages, no file. keys, int64 (N,): those of the parts where they differ from
-    one another, as im2rec's do, else each part's moved up behind the part before, or, where that gives no numbers that
-    a record can have, 0, 1, 2, ... offsets: inside the parts.
+    rec_path: the set's name in messages, not a file. keys, int64 (N,): those of the parts where they differ from one
+    another, as im2rec's do, else each part's shifted to follow the part before, or, where that gives numbers that a
+    record cannot have, 0, 1, 2, ... offsets: inside the parts.
     """
 
     def __init__(self, name: PathLike, paths: list[Path]) -> None:
@@ -56,7 +56,7 @@ class RecordParts:
 
     @property
     def limits(self) -> np.ndarray:
-        """int64 (N,): the size of the part that each record lies in."""
+        """int64 (N,): the size of the part that holds each record."""
         return np.repeat([part.size for part in self.parts], np.diff(self._starts))
 
     @property
@@ -87,7 +87,7 @@ class RecordParts:
                        for field in dataclasses.fields(Heads)))
 
     def places(self, keys: np.ndarray) -> Iterable[tuple[RawFile, int]]:
-        """For each of `keys`, which must all be there: the part that the record lies in, and its offset there."""
+        """For each of `keys`, which must all exist: the part that holds the record, and its offset there."""
         numbers, places = self._locate(keys)
         for number, there in zip(numbers.tolist(), places.tolist()):
             yield self.parts[number], int(self.parts[number].offsets[there])
@@ -110,7 +110,7 @@ class RecordParts:
         self.close()
 
     def split(self, keys: np.ndarray) -> Iterator[tuple[RecordFile, np.ndarray]]:
-        """(part, the keys there) of stretches of some keys, int64, which follow one another in one part."""
+        """(part, the keys there) of runs of keys, int64, that are consecutive in one part."""
         number, there = self._locate(keys)
         for stretch in np.split(np.arange(len(keys)), np.flatnonzero(np.diff(number)) + 1) if len(keys) else ():
             part = int(number[stretch[0]])
@@ -144,7 +144,7 @@ Records = Union[RecordFile, RecordParts]
 
 def _moved_up(keys: list[np.ndarray]) -> np.ndarray:
     moved, start = [], 0
-    if sum(int(part.max()) + 1 for part in keys if len(part)) > LARGEST:  # no numbers that anyone gave on purpose
+    if sum(int(part.max()) + 1 for part in keys if len(part)) > LARGEST:  # not numbers that were assigned on purpose
         return np.arange(sum(map(len, keys)))
     for part in keys:
         moved.append(part + start)
@@ -153,14 +153,14 @@ def _moved_up(keys: list[np.ndarray]) -> np.ndarray:
 
 
 def open_records(path: PathLike) -> Records:
-    """Open the `.rec`, or the set of parts, that a folder, a file or a name of parts means; UserError without one."""
+    """Open the `.rec`, or the set of parts, of a folder, a file or a name of parts; UserError without one."""
     name, paths = find_set(path)
     return RecordFile(paths[0]) if len(paths) == 1 else RecordParts(name, paths)
 
 
 def find_set(path: PathLike) -> tuple[Path, list[Path]]:
-    """(what to call it, its files in order) of the set that a path means: a file, a folder's train.rec or only set, or
-    the X of X_0.rec, X_1.rec, ... and X.rec.part000, ...; UserError where there is none."""
+    """(its name, its files in order) of the set of a path: a file, a folder's train.rec or only set, or the X of
+    X_0.rec, X_1.rec, ... and X.rec.part000, ...; UserError where there is none."""
     path = Path(path)
     if path.is_file():
         return path, [path]

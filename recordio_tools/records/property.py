@@ -22,8 +22,7 @@ class Property(NamedTuple):
 def read_property(path: PathLike) -> Property:
     """Read the first line; DataError where it is not three positive numbers.
 
-    InsightFace's RecBuilder writes the number of images in a second line; whatever stands behind the first is not
-    looked at.
+    InsightFace's RecBuilder writes the number of images in a second line; everything after the first is ignored.
     """
     try:
         lines = [line for _, line in itertools.islice(read_lines(path, "property"), 1)]
@@ -38,5 +37,5 @@ def read_property(path: PathLike) -> Property:
 
 
 def write_property(path: PathLike, value: Property) -> None:
-    """Write the line, at once or not at all."""
+    """Write the line, atomically."""
     write_atomic(path, f"{value.num_classes},{value.height},{value.width}\n")

@@ -8,5 +8,6 @@ MOST_LABELS = EXACT  # labels are float32 too
 
 
 def is_range(keys: np.ndarray, first: float, last: float) -> bool:
-    """Whether the keys, int64, sorted, are first, first + 1, ..., last - 1; without making what a file only claims."""
+    """Whether the keys, int64, sorted, are first, first + 1, ..., last - 1; without allocating what a file only
+    claims."""
     return last - first == len(keys) and np.array_equal(keys, np.arange(len(keys)) + first)

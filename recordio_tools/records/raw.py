@@ -1,4 +1,4 @@
-"""An open `.rec` by byte offsets: whole records, their beginnings, the frames alone; nothing of an index here."""
+"""An open `.rec` by byte offsets, without an index: whole records, their heads, or the frames alone."""
 from __future__ import annotations
 
 import os
@@ -14,7 +14,7 @@ from common.files import PathLike
 from recordio_tools.records import framing
 from recordio_tools.records.framing import FRAME, HEADER, FramingError, padded
 
-FIRST_READ = 1 << 14  # more than most aligned faces take
+FIRST_READ = 1 << 14  # more than most aligned faces need
 Opened = TypeVar("Opened", bound="RawFile")
 HEAD_BYTES = FRAME.size + HEADER.size + 8  # the frame, the header and the first two of its labels
 
@@ -23,9 +23,9 @@ HEAD_BYTES = FRAME.size + HEADER.size + 8  # the frame, the header and the first
 class Heads:
     """The beginnings of many records, in the index's order: each field is an array with one entry a record.
 
-    label is float32 (N, 2): the first two labels, the second 0 where there is one. `readable` says where the rest
-    holds: the magic word stood there and the head was not cut off by the end of the file. `end` is the offset behind
-    the record's (first) part, its padding included.
+    label is float32 (N, 2): the first two labels, the second 0 where there is one. `readable` marks where the rest is
+    valid: the magic word was there and the head was not truncated by the end of the file. `end` is the offset after the
+    record's (first) part, its padding included.
     """
 
     readable: np.ndarray
@@ -61,14 +61,14 @@ class RawFile:
         return os.pread(self._handle, count, offset)
 
     def content_at(self, offset: int) -> tuple[bytes, int]:
-        """The content of the record that begins at `offset`, its parts joined, and the offset behind it.
+        """The content of the record that begins at `offset`, its parts joined, and the offset after it.
 
         Raises FramingError, whose `at` is an offset in the file.
         """
         pieces: list[bytes] = []
         previous, total = None, 0
         while True:
-            # a hostile file may have a million parts without content
+            # a malicious file may have a million parts without content
             data = os.pread(self._handle, FIRST_READ if previous is None else FRAME.size, offset)
             flag, length = self._part(data, offset, previous)
             total += length
@@ -81,7 +81,7 @@ class RawFile:
             if len(body) < length:
                 body += os.pread(self._handle, length - len(body), offset + FRAME.size + len(body))
             if len(body) < length:
-                raise FramingError("the file became shorter while it was read", offset)
+                raise FramingError("the file was truncated while it was read", offset)
             pieces.append(body)
             if flag in (framing.WHOLE, framing.LAST):
                 return framing.MAGIC_BYTES.join(pieces) if len(pieces) > 1 else body, end
@@ -93,7 +93,7 @@ class RawFile:
         except FramingError as error:
             raise FramingError(str(error), offset, error.cut_off) from None
         if not framing.follows(previous, flag):
-            raise FramingError(f"a part of kind {flag} stands where it cannot", offset)
+            raise FramingError(f"a part of kind {flag} is where it cannot be", offset)
         return flag, length
 
     def _cut_off(self, offset: int, length: int) -> FramingError:

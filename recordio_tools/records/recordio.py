@@ -48,7 +48,7 @@ class RecordFile(RawFile):
             self._sorted = self.keys[self._order]
             repeated = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
             if len(repeated):
-                raise DataError(f"{self.idx_path}: the key {self._sorted[repeated[0]]} stands there twice; python -m "
+                raise DataError(f"{self.idx_path}: the key {self._sorted[repeated[0]]} occurs twice; python -m "
                                 "recordio_tools check lists all faults")
         except BaseException:
             self.close()
@@ -79,7 +79,8 @@ class RecordFile(RawFile):
                     return Record(key, content.flag, content.label, b"")
         except FramingError as error:
             raise self._error(key, offset, error) from None
-        record = self._record(key, offset)  # a record in parts, or one whose fault the whole reading names
+        # a record in parts, or a faulty one, for which the complete read gives the error
+        record = self._record(key, offset)
         return Record(key, record.flag, record.label, b"")
 
     def offsets_of(self, keys: np.ndarray) -> np.ndarray:
@@ -95,12 +96,12 @@ class RecordFile(RawFile):
         return self.heads_at(self.offsets)
 
     def places(self, keys: np.ndarray) -> Iterable[tuple[RawFile, int]]:
-        """For each of `keys`, which must all be there: the file that the record lies in, and its offset."""
+        """For each of `keys`, which must all exist: the file that holds the record, and its offset."""
         return zip(itertools.repeat(self), self.offsets_of(keys).tolist())
 
     @property
     def limits(self) -> int:
-        """The size of the file that the records lie in."""
+        """The size of the file that holds the records."""
         return self.size
 
     def place(self, position: int) -> str:

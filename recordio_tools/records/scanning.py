@@ -1,9 +1,9 @@
-"""Every record that a `.rec` really holds, from its first byte to its last, past damage, in one reading of the file.
+"""Scans a `.rec` for every record, from its first byte to its last, past damage, in one pass over the file.
 
 The file is read in blocks of megabytes. dmlc's writer never leaves the magic word on a multiple of four inside a
-record, so where every magic word of a block stands just behind the record before it, all of them are records, which
-numpy sees at once. Only where that does not hold, a record is looked at by itself (`stepping`). Work is proportional
-to the file's size whatever the damage, and memory to a block.
+record, so where every magic word of a block directly follows the record before it, all of them are records, which numpy
+finds at once. Only where that does not hold, records are examined one by one (`stepping`). Work is proportional to the
+file's size whatever the damage, and memory to a block.
 """
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from recordio_tools.records.stepping import FoundRecord, Stepper
 
 BLOCK = 1 << 22
 HEAD = np.dtype([("flag", "<u4"), ("single", "<f4"), ("id", "<u8"), ("id2", "<u8"), ("label", "<f4", (2,))])
-APART = -1  # in Block.start: the content is not one piece of the block
+APART = -1  # in Block.start: the content is not contiguous in the block
 
 
 @dataclass(frozen=True)
 class Block:
-    """The sound records of one stretch of a file, up to its byte `end`: arrays with one entry a record, in order.
+    """The sound records of one section of a file, up to its byte `end`: arrays with one entry a record, in order.
 
     offset int64, of the record in the file; start, length int64: the content is data[start:start + length], or, where
-    start is APART, has to be read from the file. What the content's head says: readable (it is as long as it
-    promises), flag uint32, label float32 (N, 2), the second 0 where there is one, id uint64; rubbish where not so.
+    start is APART, has to be read from the file. From the content's head: readable (it is as long as it declares), flag
+    uint32, label float32 (N, 2), the second 0 where there is one, id uint64; undefined where not readable.
     """
 
     data: bytes
@@ -52,16 +52,16 @@ class Block:
 
 
 def blocks(raw: RawFile, known: np.ndarray | None, report: FileReport, size: int = BLOCK) -> Iterator[Block]:
-    """Read the file through; after damage, which goes to `report`, go on at the next magic word.
+    """Read the file through; after damage, which goes to `report`, continue at the next magic word.
 
-    known: the offsets that the index gives, int64, sorted, which tell a damaged length from a damaged successor.
+    known: the offsets that the index gives, int64, sorted, which distinguish a damaged length from a damaged successor.
     """
     stepper = Stepper(raw, known, report)
     base = 0
     while base < raw.size:
         data = raw.bytes_at(base, size)
         if not data:
-            return  # the file became shorter meanwhile
+            return  # the file was truncated meanwhile
         block, base = _block(data, base, stepper)
         yield block
 
@@ -76,7 +76,7 @@ def _block(data: bytes, base: int, stepper: Stepper) -> tuple[Block, int]:
     length = (word & framing.MAX_LENGTH).astype(np.int64)
     end = at + FRAME.size + ((length + 3) & ~3)
     stops = np.flatnonzero((word[:-1] >> 29 != framing.WHOLE) | (end[:-1] != at[1:]))
-    stops = np.append(stops, len(at) - 1)  # whether the last one is sound, the next block tells
+    stops = np.append(stops, len(at) - 1)  # whether the last one is sound is decided with the next block
     complete = base + len(data) >= stepper.raw.size
     runs, apart, here = [np.empty(0, np.int64)], [], 0
     while here < len(data):
@@ -97,7 +97,7 @@ def _block(data: bytes, base: int, stepper: Stepper) -> tuple[Block, int]:
 
 def _gather(data: bytes, base: int, stop: int, words: np.ndarray, start: np.ndarray, length: np.ndarray,
             apart: list[FoundRecord]) -> Block:
-    """The block of the records whose contents lie at `start` in the data, and of those found one by one."""
+    """The block of the records whose contents are at `start` in the data, and of those found one by one."""
     places = start[:, None] // 4 + np.arange(HEAD.itemsize // 4)
     heads = words[np.minimum(places, len(words) - 1)].view(HEAD).reshape(-1)  # a short content's is not believed below
     offset = base + start - FRAME.size

@@ -1,4 +1,4 @@
-"""One record after another where a `.rec` is not plain: past damage, over records in parts and very long ones."""
+"""Record-by-record scan where a `.rec` is irregular: past damage, over records in parts and very long ones."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ HEAD_BYTES = framing.HEADER.size + 8
 
 
 class FoundRecord(NamedTuple):
-    """A sound record: its offset, its content's length, and the content's first 32 bytes, with zeros behind its end."""
+    """A sound record: its offset, its content's length, and the content's first 32 bytes, zero-padded."""
 
     offset: int
     length: int
@@ -34,7 +34,7 @@ class Stepper:
         self._window, self._magics = (0, 0), np.empty(0, np.int64)  # where it searched last, and what it found there
 
     def step(self, offset: int) -> tuple[FoundRecord | None, int]:
-        """What is at `offset`, where a record should begin, and the offset at which to go on."""
+        """The record at `offset`, where one should begin, and the offset at which to continue."""
         try:
             found, end = self._record(offset)
         except FramingError as error:
@@ -45,18 +45,18 @@ class Stepper:
             following = self.next_magic(offset + 4)
             self.report.add("bad-length", f"goes to byte {end}, where the next record does not begin; that begins at "
                             f"{following}" if following < self.raw.size else
-                            f"goes to byte {end}, where no record begins, nor anywhere behind", offset)
+                            f"goes to byte {end}, where no record begins, nor anywhere after it", offset)
             return None, following
         return found, end
 
     def _record(self, offset: int) -> tuple[FoundRecord, int]:
-        """The record at `offset` and the offset behind it; FramingError, whose `at` is where to search on from."""
+        """The record at `offset` and the offset after it; FramingError, whose `at` is where to continue the search."""
         start, last, previous, length = offset, offset, None, 0
         while True:
             try:
                 flag, size = framing.part(self.raw.bytes_at(start, FRAME.size))
                 if not framing.follows(previous, flag):
-                    raise FramingError(f"a part of kind {flag} stands where it cannot")
+                    raise FramingError(f"a part of kind {flag} is where it cannot be")
             except FramingError as error:
                 if previous is None:
                     raise FramingError(str(error), offset + 4, error.cut_off) from None
@@ -79,14 +79,15 @@ class Stepper:
         return FoundRecord(offset, length, content.ljust(HEAD_BYTES, b"\0")), start
 
     def _length_lies(self, offset: int, end: int) -> bool:
-        """Whether a record that goes to `end` cannot: it swallows another, or leads nowhere and the index elsewhere."""
+        """Whether a record cannot extend to `end`: it overlaps another, or no record follows there although the index
+        has one."""
         told = self._is_known(offset)
         inside = self.next_magic(offset + 4)
         if inside < end and (self._is_known(inside) if told else self._leads_on(inside)):
             return True
         if self._begins(end):
             return False
-        if told:  # the one behind is damaged where the index knows it, or knows of none
+        if told:  # the next one is damaged where the index has it, or there is no index
             return not self._is_known(end) and offset < self.known[-1]
         return inside < end
 

@@ -1,4 +1,4 @@
-"""Writing a `.rec` with its `.idx`: the bytes MXNet's recordio writes, and never half of them under the final names."""
+"""Writes a `.rec` with its `.idx` atomically, with the bytes that MXNet's recordio writes."""
 from __future__ import annotations
 
 import contextlib
@@ -14,11 +14,11 @@ from recordio_tools.records import framing
 
 MAIN = "train.rec"
 SET_FILES = (MAIN, "identities.csv", "merge-report.json", "pack-report.json", "property", "train.idx")
-BUFFER = 1 << 14  # more would be copied once more
+BUFFER = 1 << 14  # larger writes would be copied once more
 
 
 class RecordWriter:
-    """Writes records beside their place, and moves `.rec` and `.idx` there when all is written and flushed.
+    """Writes records to temporary files, and moves `.rec` and `.idx` into place when all is written and flushed.
 
         with RecordWriter("train.rec") as writer:
             writer.write(key, framing.pack(label, key, image))
@@ -63,7 +63,7 @@ class RecordWriter:
         """Put `new` in the place of the record `old` at `offset`; both take the same number of bytes."""
         framed = framing.frame(new)
         if len(framed) != len(framing.frame(old)):
-            raise ValueError(f"a record of {len(framed)} bytes does not fit into the place of another size")
+            raise ValueError(f"a record of {len(framed)} bytes does not fit into a place of another size")
         self._rec.flush()
         self._rec.seek(offset)
         self._rec.write(framed)
@@ -75,7 +75,7 @@ class RecordWriter:
         self._idx.close()
         for path in self._temporary:
             fsync(path)
-        # Without an index a .rec can be read; with the index of another it cannot: so the old one goes first.
+        # Without an index a .rec can be read; with the index of another it cannot: so the old one is removed first.
         with contextlib.suppress(FileNotFoundError):
             self.idx_path.unlink()
         os.replace(self._temporary[0], self.rec_path)
@@ -92,7 +92,7 @@ class RecordWriter:
             with contextlib.suppress(OSError):
                 path.unlink()
         if self._made_folder:
-            with contextlib.suppress(OSError):  # something else may lie there by now
+            with contextlib.suppress(OSError):  # something else may be there by now
                 self.rec_path.parent.rmdir()
 
     def __enter__(self) -> RecordWriter:

@@ -20,14 +20,14 @@ OUT/<identity>/<record key>.jpg. Packing OUT gives the same images and labels ag
   python -m recordio_tools pack faces/ again/                  # by the folders' names
   python -m recordio_tools pack faces/ again/ --lst faces/unpack.lst    # or by the list, in the records' order
 
-A folder is named by identities.csv where the set has one: by the name itself where all names can be
-folders and sort as the labels do, else as 0007_name. OUT/identities.csv says which is which.
+Folders are named by identities.csv where the set has one: by the name itself where all names can be
+folders and sort as the labels do, else as 0007_name. OUT/identities.csv maps labels to names.
 
   python -m recordio_tools unpack data/lfw.bin lfw/
   python -m recordio_tools pairs csv --pairs lfw/pairs.csv --out again.bin
 
 REC is a data folder, a .rec, X for the parts X_0.rec, X_1.rec, ... of im2rec, or a .bin. OUT is complete or
-not there. Of a label that is several numbers wide, the first is kept."""
+absent. Of a label with several values, the first is kept."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Unpack, and tell how to pack again."""
+    """Unpack, and print how to pack again."""
     source, out = Path(args.source), Path(args.out)
     check_apart(out, [source], inside=True)
     check_free(out, args.overwrite, REPORT)
@@ -53,11 +53,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{report['images']} images of {report['identities']} identities in {out}")
         if report["identities_without_images"]:
-            log.warning("%s: %d labels have no image; packing OUT closes these gaps, and later labels move up", source,
+            log.warning("%s: %d labels have no image; packing OUT closes these gaps and shifts later labels", source,
                         report["identities_without_images"])
     for kind, count in report["formats"].items():
         print(f"  {kind:<24}{count:>10}")
     if report["formats"].get("unknown"):
-        log.warning("%s: %d images are of no known kind; they end in .unknown, and pack passes over them", source,
+        log.warning("%s: %d images are of an unknown format; they end in .unknown, and pack ignores them", source,
                     report["formats"]["unknown"])
     return 0

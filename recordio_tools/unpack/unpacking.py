@@ -1,4 +1,5 @@
-"""A packed set to folders of images, a `.bin` to images and a table of pairs, so that packing them gives it back."""
+"""A packed set to folders of images, a `.bin` to images and a table of pairs; packing these gives the same set
+again."""
 from __future__ import annotations
 
 import collections
@@ -26,8 +27,8 @@ RESERVED = (REPORT, LIST, NAMES)
 ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "JPEG 2000": ".jp2",
            "GIF": ".gif"}
 CHUNK = 64  # images that a thread writes at a time
-HEAD = 64  # bytes of an image that tell its kind
-UNKNOWN = ".unknown"  # no image file; `pack` passes over the ending
+HEAD = 64  # leading bytes of an image that identify its format
+UNKNOWN = ".unknown"  # not an image file; `pack` ignores the extension
 
 
 def unpack_rec(path: Path, out: Path, workers: int, overwrite: bool = False) -> dict:
@@ -117,7 +118,7 @@ def _write_images(folder: str, items: list[tuple[str, bytes]]) -> list[str | Non
 
 
 def _write_file(path: str, content: bytes | memoryview) -> None:
-    """Write a new file, in the fewest operations there are: a set has millions."""
+    """Write a new file, in as few system calls as possible: a set has millions."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         rest = memoryview(content)
@@ -128,7 +129,7 @@ def _write_file(path: str, content: bytes | memoryview) -> None:
 
 
 def ending(kind: str | None) -> str:
-    """What the name of a file of this kind ends in."""
+    """The extension for a format."""
     return ENDINGS.get(kind or "", UNKNOWN)
 
 

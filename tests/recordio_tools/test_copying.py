@@ -73,8 +73,8 @@ def test_nothing_parts_and_faults(file, tmp_path):
     data[file.offsets[1]] ^= 1
     data[file.offsets[3] + 8:file.offsets[3] + 12] = b"\xff" * 4
     file.rec_path.write_bytes(data[:-1000])
-    for key, message in ((1, "no record begins here"), (3, "promises 4294967295 labels"),
-                         (len(file) - 1, "became shorter")):
+    for key, message in ((1, "no record begins here"), (3, "declares 4294967295 labels"),
+                         (len(file) - 1, "was truncated")):
         with pytest.raises(DataError, match=f"record {key} at byte .*{message}"):
             copy_images(file, np.array([0, 2, key]))
     for number in (0, 1):

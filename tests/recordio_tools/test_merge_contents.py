@@ -41,7 +41,7 @@ def test_the_same_images_under_several_identities_are_told(tmp_path, caplog, nam
     assert command("merge", tmp_path / "out", one, two) == (0, "")
     told = report(tmp_path / "out")["images_of_several_identities"]
     assert told["count"] == 8 and [entry["images"] for entry in told["identities"]] == [2, 2]
-    assert "8 images stand under several identities" in caplog.text and way in caplog.text
+    assert "8 images occur under several identities" in caplog.text and way in caplog.text
     assert command("check", tmp_path / "out") == (0, "")
     if way == "--same-name join":  # what the message advises
         caplog.clear()

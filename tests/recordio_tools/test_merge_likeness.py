@@ -149,7 +149,7 @@ def test_the_same_pictures_are_found_in_every_kind_of_set(checkpoint, tmp_path):
         assert {row["identity"] for row in rows} == {"Ann", "Bob", "Cy", "Dee", "Eva"} - set(left)
         assert all(float(row["similarity"]) > 0.9999 and row["other_set"] == str(others[0]) for row in rows)
     report = json.loads((tmp_path / "out/merge-report.json").read_text())
-    assert report["removed"] == {f"looks like one of {tmp_path / 'x.bin'}": {"identities": 3, "images": 4}}
+    assert report["removed"] == {f"similar to one of {tmp_path / 'x.bin'}": {"identities": 3, "images": 4}}
     assert report["threshold"] == 0.99999
 
 

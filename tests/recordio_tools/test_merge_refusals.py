@@ -36,7 +36,7 @@ def test_what_cannot_be_joined_is_told_before_anything_is_written(two, tmp_path)
                           ((out, tmp_path / "none"), "no such file"),
                           ((two[0] / "property", two[1]), "is not a folder"),
                           ((out, *two, "--overlap-with", two[1]), "--model PREFIX,EPOCH"),
-                          ((out, *two, "--model", "a,0"), "what is it to compare"),
+                          ((out, *two, "--model", "a,0"), "is only used with"),
                           ((out, *two, *duplicates, "a,0", "--threshold", "50"), "is between"),
                           ((out, *two, *duplicates, tmp_path / "a,0"), "there is no")):
         status, line = command("merge", *argv)

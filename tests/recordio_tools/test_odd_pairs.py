@@ -60,7 +60,7 @@ def test_a_bin_holds_what_others_decode_upright(tmp_path, capsys):
     assert command("pairs", "csv", "--pairs", tmp_path / "p.csv", "--out", tmp_path / "x.bin", "--folds", 2,
                    "--image-size", "40,56") == (0, "")
     out = capsys.readouterr().out
-    assert "turned by EXIF" in out and "converted" in out and "copied" in out
+    assert "rotated by EXIF" in out and "converted" in out and "copied" in out
     images, _ = read_bin(tmp_path / "x.bin")
     for content in images[0::2]:
         assert abs(mx.image.imdecode(content).asnumpy().astype(int) - image).mean() < 3
@@ -115,7 +115,7 @@ def test_folds_that_are_not_those_of_verification(tmp_path, caplog):
             f"{1 - number // 4 % 2},{1 if number < 8 else 2}" for number in range(24)]
     (tmp_path / "p.csv").write_text("left,right,same,fold\n" + "\n".join(rows))
     command("pairs", "csv", "--pairs", tmp_path / "p.csv", "--images", faces, "--out", tmp_path / "x.bin", "--folds", 2)
-    assert "its folds have 8, 16 pairs, verification cuts 12, 12 in this order" in caplog.text
+    assert "its folds have 8, 16 pairs, verification uses 12, 12 in this order" in caplog.text
 
 
 def test_lfw_pairs_as_a_table(tmp_path):

@@ -162,7 +162,7 @@ def test_a_broken_image_is_named_with_its_line(faces, tmp_path):
 
 
 @pytest.mark.parametrize("text, message", [
-    ("2\t5\nA\t1\t2\n", "line 1 promises 20 pairs, the file has 1"), ("A\t1\n", "line 1 is neither"),
+    ("2\t5\nA\t1\t2\n", "line 1 declares 20 pairs, the file has 1"), ("A\t1\n", "line 1 is neither"),
     ("1\t1\nA\t1\t2\nA\tone\tB\t1\n", "line 3 is neither"), ("", "0 pairs are fewer"),
     ("A\t1\t2\nA\t1\tB\t1\n" * 10, "line 1: there is no image .*A/A_0001.jpg")])
 def test_a_pairs_file_that_is_none(tmp_path, text, message):

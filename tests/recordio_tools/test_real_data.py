@@ -161,14 +161,14 @@ def test_an_index_that_is_cut_off_is_noticed(tmp_path, name, caplog):
     (tmp_path / "set/train.idx").write_text("".join(lines[:7]))
     if name == "train":
         from common.errors import UserError
-        with pytest.raises(UserError, match="goes on to byte"):
+        with pytest.raises(UserError, match="continues to byte"):
             open_dataset(tmp_path / "set")
     elif name == "info":
-        assert command("info", tmp_path / "set") == (0, "") and "goes on to byte" in caplog.text
+        assert command("info", tmp_path / "set") == (0, "") and "continues to byte" in caplog.text
     else:
         places = [tmp_path / "set", tmp_path / "o"]
         status, line = command(name, *(places if name == "unpack" else places[::-1]))
-        assert status == 2 and "goes on to byte" in line and "remove it" in line
+        assert status == 2 and "continues to byte" in line and "remove it" in line
     (tmp_path / "set/train.idx").unlink()  # what the message advises
     with open_dataset(tmp_path / "set").record_file:
         assert len(open_dataset(tmp_path / "set")) == 12

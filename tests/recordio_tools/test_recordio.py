@@ -168,13 +168,13 @@ def test_a_truncated_file_is_named_wherever_it_ends(ours):
                 RecordFile(ours)
 
 
-def test_a_header_that_promises_more_labels_than_there_are(tmp_path):
+def test_a_header_that_declares_more_labels_than_there_are(tmp_path):
     with RecordWriter(tmp_path / "a.rec") as writer:
         writer.write(0, framing.HEADER.pack(4_000_000_000, 0, 0, 0) + b"short")
         writer.write(1, b"tiny")
     with RecordFile(tmp_path / "a.rec") as file:
         for read in (file.read, file.read_header):
-            with pytest.raises(DataError, match="record 0 at byte 0: its header promises 4000000000 labels"):
+            with pytest.raises(DataError, match="record 0 at byte 0: its header declares 4000000000 labels"):
                 read(0)
             with pytest.raises(DataError, match="record 1 at byte .*holds 4 bytes"):
                 read(1)
@@ -185,7 +185,7 @@ def test_a_header_that_promises_more_labels_than_there_are(tmp_path):
     (b"0\t0\nx\t5\n", "line 2 is not"), (b"0 0\n1 5\n", "line 1"), (b"0\t0\n1\t-5\n", "line 2"),
     (b"\x80\x04]", "line 1"),
     (b"0\t0\n1\t99999999999999999999999\n", "line 2"), (b"0\t0\n" + b"9" * 10_000_000 + b"\t1\n", "line 2"),
-    (b"0\t0\n0\t40\n", "key 0 stands there twice"), (b"0\t1\t2\n", "line 1")])
+    (b"0\t0\n0\t40\n", "key 0 occurs twice"), (b"0\t1\t2\n", "line 1")])
 def test_an_index_that_is_none_is_named_by_line(ours, text, message):
     ours.with_suffix(".idx").write_bytes(text)
     with pytest.raises(DataError, match=f"a.idx: .*{message}"):

@@ -128,7 +128,7 @@ def test_where_nothing_can_be_saved_nothing_is_written(folder, tmp_path):
     assert status == 1 and "a training set needs two" in line
     (folder / "x.bin").write_bytes(b"no pickle")
     status, line = command("check", folder / "x.bin", "--repair", tmp_path / "out")
-    assert status == 1 and "nothing of it can be saved" in line
+    assert status == 1 and "nothing can be recovered" in line
     assert sorted(os.listdir(tmp_path)) == ["set"]
 
 

@@ -90,7 +90,7 @@ def test_kinds_of_images_and_labels_without_any(tmp_path, caplog):
     assert command("unpack", tmp_path, tmp_path / "out") == (0, "")
     assert tree(tmp_path / "out")[:3] == ["0/0.png", "0/1.jpg", "2/2.unknown"]
     assert (tmp_path / "out/2/2.unknown").read_bytes() == b"\0\1no image"
-    assert "1 labels have no image" in caplog.text and "1 images are of no known kind" in caplog.text
+    assert "1 labels have no image" in caplog.text and "1 images are of an unknown format" in caplog.text
 
 
 HOSTILE = ["../../escaped", "/tmp/escaped", "a/b", "..", ".", ".hidden", "", "a\nb", "a\\b", "x" * 300, "tab\t",

@@ -74,7 +74,7 @@ def test_record_0_claims_millions_of_headers(tmp_path, bounded):
     assert command("check", tmp_path / "out") == (0, "")
     for argv in (("unpack", tmp_path / "set", tmp_path / "new"), ("merge", tmp_path / "new", tmp_path / "set")):
         status, line = command(*argv)
-        assert status == 2 and "the index knows 2 such records" in line and not (tmp_path / "new").exists()
+        assert status == 2 and "the index lists 2 such records" in line and not (tmp_path / "new").exists()
 
 
 def test_ranges():
