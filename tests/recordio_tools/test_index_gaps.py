@@ -22,7 +22,7 @@ def cut(lines, how):
 
 @pytest.mark.parametrize("how, words", [
     ("empty", "train.idx: is empty, and train.rec holds"), ("blank", "train.idx: is empty"),
-    ("middle", "lacks the record at byte"), ("first", "does not know what lies at byte 0"),
+    ("middle", "lacks the record at byte"), ("first", "lacks the record at byte 0"),
     ("beyond", "point beyond train.rec, which ends at byte"), ("last", "ends with the record before byte")])
 @pytest.mark.parametrize("plain", [True, False])
 def test_info_says_what_an_index_lacks(tmp_path, caplog, how, words, plain):
