@@ -1,4 +1,4 @@
-"""python -m eval COMMAND: what a model is worth."""
+"""python -m eval COMMAND: evaluation of face recognition models."""
 from __future__ import annotations
 
 from common import cli
@@ -15,7 +15,7 @@ Measure face recognition models: on sets of pairs, all pairs of a labelled set, 
   python -m eval report --model runs/a/model,3 --bins data/cfp_fp.bin --out report/
   python -m eval table runs/a runs/b
 
-COMMAND --help tells more of each."""
+COMMAND --help describes each."""
 
 
 def main(argv: list[str]) -> int | None:

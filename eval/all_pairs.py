@@ -1,8 +1,8 @@
-"""Every genuine and every impostor pair of labelled embeddings, in blocks: no (N, N) matrix is ever held.
+"""Every genuine and every impostor pair of labelled embeddings, in blocks: no (N, N) matrix is ever stored.
 
-A block of cosines is one matrix product. The genuine ones are taken out of it and all kept; of the impostors a
-histogram of 16-bit steps counts all, and the largest are kept as they are, so that thresholds at low FPR are exact.
-Inside a block cosines are scaled by a power of 2, which changes no digit of them: one addition makes them codes.
+A block of cosines is one matrix product. The genuine ones are extracted and all kept; of the impostors a histogram of
+16-bit steps counts all, and the largest are kept exactly, so that thresholds at low FPR are exact. Inside a block
+cosines are scaled by a power of 2, which is exact: one addition then makes them codes.
 """
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from common.environment import usable_cores
 from common.workers import ordered_map
 from eval.largest_scores import LargestScores
 
-BLOCK = 2048  # images a side of a block
+BLOCK = 2048  # images per side of a block
 CODE_TYPE = cv2.CV_16U  # type: ignore[attr-defined]  # which OpenCV's stubs lack
 SCALE, OFFSET = 32768.0, 32769.0
-CODES = 1 << 16  # of the histogram: code = SCALE cosine + OFFSET, at most the last; 0 is for pairs that do not count
-LEAST = -1.001  # below every cosine, whatever float32 makes of it
-NO_PAIR = -2.0  # the cosine of a pair that is genuine, an image with itself, or counted elsewhere
+CODES = 1 << 16  # of the histogram: code = SCALE cosine + OFFSET, at most the last; 0 is for excluded pairs
+LEAST = -1.001  # below every cosine, whatever float32 rounds it to
+NO_PAIR = -2.0  # stands for an excluded cosine: of a genuine pair, an image with itself, or a pair counted elsewhere
 MOST_KEPT = 1 << 24
-SPARE = 1.5  # times the scores to keep that a bound guessed beforehand may let through
-SAMPLE = 1000  # images a side of that guess
-SMALLEST = 4  # a block on the diagonal, half of which counts, is split to this part of a block's side
+SPARE = 1.5  # multiple of the scores to keep that an estimated bound may pass
+SAMPLE = 1000  # images per side of that estimate
+SMALLEST = 4  # blocks on the diagonal, half of which counts, are split to this fraction of a block's side
 
 
 @dataclass(frozen=True)
 class Side:
-    """unit: (N, D) float32, rows of length 1. person: (N,) integers, the same on both sides for the same person."""
+    """unit: (N, D) float32, rows of length 1. person: (N,) integers, the same on both sides for the same identity."""
 
     unit: np.ndarray
     person: np.ndarray
@@ -40,9 +40,9 @@ class Side:
 
 @dataclass(frozen=True)
 class AllPairs:
-    """genuine: (G,) float32 cosines, rising, and genuine_person: (G,) of whom. tail: (K,) the largest cosines of
-    impostor pairs, falling, and tail_pair: (K, 2) the images, numbered as on each side. impostors: how many in all.
-    histogram: (CODES,) of all impostors' cosines."""
+    """genuine: (G,) float32 cosines, ascending, and genuine_person: (G,) their identities. tail: (K,) the largest
+    cosines of impostor pairs, descending, and tail_pair: (K, 2) the images' indices on each side. impostors: total
+    number. histogram: (CODES,) of all impostors' cosines."""
 
     genuine: np.ndarray
     genuine_person: np.ndarray
@@ -54,7 +54,7 @@ class AllPairs:
 
 def make_sides(unit: np.ndarray, labels: np.ndarray,
                chosen: tuple[np.ndarray, np.ndarray | None]) -> tuple[Side, Side | None]:
-    """The sides of the images `chosen`, by their numbers; None for all of the first against each other."""
+    """The sides of the images `chosen`, by index; None for all of the first against each other."""
     left, right = chosen
     return Side(unit[left], labels[left]), None if right is None else Side(unit[right], labels[right])
 
@@ -76,10 +76,10 @@ def score_all_pairs(left: Side, right: Side | None = None, keep: int = MOST_KEPT
                     step: Callable[[int], object] = lambda pairs: None, same_images: bool = False) -> AllPairs:
     """Score left against right, or left against itself, each pair once and no image with itself.
 
-    same_images: right is of the images of left, in their order, in another version (moved, say).
+    same_images: right is of the images of left, in their order, in another version (misaligned, for example).
 
     keep: impostor scores to keep, the largest (with all those equal to the last of them); the order of equal ones does
-    not depend on the number of threads. step: told of the pairs that each block adds.
+    not depend on the number of threads. step: called with the number of pairs of each block.
     """
     order = np.argsort(left.person, kind="stable")
     ours = Side(np.ascontiguousarray(left.unit[order], np.float32), left.person[order])
@@ -91,14 +91,14 @@ def score_all_pairs(left: Side, right: Side | None = None, keep: int = MOST_KEPT
     _, expected = count_pairs(left, right)
     bound = _likely_bound(ours.unit, theirs.unit, SPARE * keep / max(expected, 1))
     found = _score(ours, theirs, (order, others), right is None, same_images, LargestScores(keep, bound), step)
-    if len(found.tail) < min(keep, found.impostors) and bound > LEAST:  # the sample was not like the whole
+    if len(found.tail) < min(keep, found.impostors) and bound > LEAST:  # the sample was not representative
         found = _score(ours, theirs, (order, others), right is None, same_images, LargestScores(keep), lambda _: None)
     return found
 
 
 def _score(ours: Side, theirs: Side, orders: tuple[np.ndarray, np.ndarray], alone: bool, same_images: bool,
            tail: LargestScores, step: Callable[[int], object]) -> AllPairs:
-    """Of sides that are sorted by person; orders: their images' numbers before that. alone: both are the same side."""
+    """Of sides sorted by identity; orders: their images' original indices. alone: both are the same side."""
     histogram, found, rooms = np.zeros(CODES, np.int64), [], threading.local()
 
     def block(place: tuple[slice, slice]) -> tuple[list, np.ndarray, tuple[np.ndarray, np.ndarray], int]:
@@ -116,7 +116,7 @@ def _score(ours: Side, theirs: Side, orders: tuple[np.ndarray, np.ndarray], alon
         return taken, counted, rooms.own.at_least(scaled, tail.bound(scaled, SCALE), *images), scaled.size
 
     corners = _blocks(len(orders[0]), None if alone else len(orders[1]))
-    with threadpool_limits(1, "blas"):  # a block to each core: the steps behind a product know one thread alone
+    with threadpool_limits(1, "blas"):  # a block per core: the steps after a product are single-threaded
         for taken, counted, largest, pairs in ordered_map(block, corners, usable_cores(), 1):
             found += taken
             histogram += counted
@@ -153,7 +153,7 @@ def _diagonal_blocks(rows: slice) -> Iterator[tuple[slice, slice]]:
 
 
 def _likely_bound(left: np.ndarray, right: np.ndarray, share: float) -> float:
-    """A cosine that about `share` of all pairs reach, by a sample of them; LEAST where that is most of them."""
+    """A cosine that about the fraction `share` of all pairs reach, by a sample; LEAST where that is most of them."""
     if not len(left) or not len(right) or share > 0.5:
         return LEAST
     random = np.random.RandomState(0)
@@ -164,7 +164,7 @@ def _likely_bound(left: np.ndarray, right: np.ndarray, share: float) -> float:
 
 
 def _take_genuine(scaled: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> list[tuple[np.ndarray, int]]:
-    """The genuine cosines of a block, whose sides are sorted by person, with the person; they no longer count in it."""
+    """Extract the genuine cosines of a block, whose sides are sorted by identity, with the identity."""
     people, first = np.unique(rows, return_index=True)
     last = np.append(first[1:], len(rows))
     begin = np.asarray(np.searchsorted(columns, people, "left"))
@@ -188,7 +188,7 @@ def cosine_below(code: int) -> float:
 
 
 class _Room:
-    """A thread's arrays for a block, used again: asking the system for new ones takes as long as a step of the work."""
+    """A thread's reusable buffers for a block: allocating new ones takes as long as a step of the work."""
 
     def __init__(self) -> None:
         self._scaled, self._codes = np.empty(BLOCK * BLOCK, np.float32), np.empty(BLOCK * BLOCK, np.uint16)
@@ -200,7 +200,7 @@ class _Room:
                       out=self._scaled[:len(rows) * len(columns)].reshape(len(rows), -1))
 
     def count(self, scaled: np.ndarray) -> np.ndarray:
-        """(CODES,) how many have each code; the codes stay for `at_least`."""
+        """(CODES,) histogram of the codes; the codes are kept for `at_least`."""
         codes = self._codes[:scaled.size].reshape(scaled.shape)
         cv2.add(scaled, OFFSET, dst=codes, dtype=CODE_TYPE)
         return cv2.calcHist([codes], [0], None, [CODES], [0, CODES]).ravel().astype(np.int64)

@@ -1,4 +1,4 @@
-"""`allpairs`: every genuine and every impostor pair of a labelled set, with intervals over its people."""
+"""`allpairs`: every genuine and every impostor pair of a labelled set, with intervals over its identities."""
 from __future__ import annotations
 
 import argparse
@@ -50,9 +50,9 @@ Score every image of a labelled set against every other, or one group of its ima
   python -m eval allpairs --model runs/a/model,3 --set data/ --fpr 1e-3,1e-5 --audit review.csv
   python -m eval allpairs --model runs/a/model,3 --set faces/ --landmarks faces/landmarks.csv --quality
 
-A protocol's few thousand pairs leave a handful of false accepts behind a TPR at FPR 0.1%; all pairs of the same images
-leave thousands. Intervals are percentile bootstrap over people, differences are to the first model on the same
-resamples. A TPR with fewer than 10 false accepts behind it is marked ~, one with none is not given.
+With a protocol's few thousand pairs a TPR at FPR 0.1% rests on a handful of false accepts; with all pairs of the same
+images on thousands. Intervals are percentile bootstrap over identities, differences are to the first model on the same
+resamples. A TPR based on fewer than 10 false accepts is marked ~, one based on none is not given.
 Groups are the folders inside the identities' folders, or --groups FILE.csv (path or key, group). Without --between the
 rates of each group, and of one against another, are given at one threshold, that of FPR 0.1% or,
 where --fpr lacks it, of the first."""
@@ -64,13 +64,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_set_flags(parser)
     parser.add_argument("--landmarks", metavar="FILE.csv", help="five points of each image, as align writes them: "
                         "rates by yaw at one threshold, in place of groups")
-    parser.add_argument("--quality", action="store_true", help="the error as the pairs whose embeddings had the "
-                        "smallest norms are left out, of all and within each group")
+    parser.add_argument("--quality", action="store_true", help="error-versus-discard: the error as the pairs with the "
+                        "smallest embedding norms are discarded, overall and per group")
     add_rate_flags(parser, "1e-2,1e-3,1e-4,1e-5", "a labelled set, or a .bin")
     add_scores_flag(parser)
     parser.add_argument("--audit", metavar="FILE.csv",
                         help="write probable label noise: similar identities, images unlike their identity, "
-                        "identities that hold two people")
+                        "identities with images of two people")
     add_pca_flags(parser, "on the images of --threshold-from where that is given, else on those of --set itself, which "
                   "the output says; without their labels", folds=False)
     add_embedding_flags(parser, keep=True)
@@ -147,4 +147,4 @@ def _write_review(path: str, unit: np.ndarray, faces: FaceSet) -> None:
                            f"{cosine:.4f}"])
             count += 1
     write_atomic(path, stream.getvalue().encode("utf-8", "surrogateescape"))
-    log.info("%d rows to look at in %s", count, path)
+    log.info("%d rows to review in %s", count, path)

@@ -13,7 +13,7 @@ from eval.verify_table import aligned, fixed_table
 
 
 def table(results: Sequence[ScoredModel]) -> str:
-    """A block for each model: a row for every FPR, with interval, false accepts and threshold; who is behind; then
+    """A block for each model: a row for every FPR, with interval, false accepts and threshold; their identities; then
     rates at other thresholds, slices and error against discard where there are any."""
     lines = []
     for result in results:

@@ -1,4 +1,4 @@
-"""Flags that several commands take, with one meaning and one default."""
+"""Flags that several commands share, with one meaning and one default."""
 from __future__ import annotations
 
 import argparse
@@ -16,7 +16,7 @@ from inference.engine import ENGINES
 
 FOLDS = 10
 MODEL_HELP = ("PREFIX,EPOCH, as runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params; PREFIX,1|2|3 "
-              "or PREFIX for several or all epochs; X.onnx; X.npz, embeddings made before")
+              "or PREFIX for several or all epochs; X.onnx; X.npz, precomputed embeddings")
 
 
 def fpr_list(text: str) -> list[float]:
@@ -59,32 +59,32 @@ def add_embedding_flags(parser: argparse.ArgumentParser, keep: bool = False) -> 
     """How images are embedded; keep: also where embeddings are kept."""
     parser.add_argument("--no-flip", action="store_true", help="leave the mirror images out")
     parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
-                        help="images a step, over all devices together")
+                        help="images per forward pass, over all devices")
     parser.add_argument("--devices", metavar="LIST", help="cpu:0 or gpu:0,gpu:1 (default: all visible GPUs, else the "
                         "CPU); ONNX files run on the CPU")
     parser.add_argument("--layer", default="fc1", metavar="NAME", help="the layer whose output is the embedding")
     parser.add_argument("--engine", choices=ENGINES, default="mxnet",
-                        help="what computes checkpoints on CPUs: MXNet, onnxruntime, or whichever is faster here where "
-                             "both agree to 1e-5")
+                        help="inference engine for checkpoints on CPUs: MXNet, onnxruntime, or the faster one here "
+                             "where both agree to 1e-5")
     if keep:
-        parser.add_argument("--embeddings", metavar="DIR", help="keep embeddings there, as .npz files that --model "
-                            "takes too; those that are there of the same model and set are not made again")
+        parser.add_argument("--embeddings", metavar="DIR", help="cache embeddings in DIR, as .npz files that --model "
+                            "accepts too; those of the same model and set are not computed again")
 
 
 def add_rate_flags(parser: argparse.ArgumentParser, fpr: str, source: str, failures: bool = True) -> None:
-    """Where rates are wanted; source: what --threshold-from takes; failures: also --failures."""
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there too, by model and set")
+    """The operating points; source: what --threshold-from takes; failures: also --failures."""
+    parser.add_argument("--json", metavar="FILE", help="write the results as JSON, by model and set")
     parser.add_argument("--fpr", type=fpr_list, default=fpr, metavar="RATE[,RATE...]",
                         help="false positive rates at which TPR is given; the first is the JSON's tpr")
     fixed = parser.add_mutually_exclusive_group()
     fixed.add_argument("--threshold", type=distance, metavar="X",
-                       help="give the rates at this squared distance too")
-    fixed.add_argument("--threshold-from", metavar="SET", help="give the rates too at the thresholds that have each "
+                       help="also give the rates at this squared distance")
+    fixed.add_argument("--threshold-from", metavar="SET", help="also give the rates at the thresholds that have each "
                        f"--fpr on this set: {source}")
     if not failures:
         return
-    parser.add_argument("--failures", metavar="FILE", help="faces that could not be had, counted as errors beside the "
-                        "rates without them: a list of images, a table, or align-report.json")
+    parser.add_argument("--failures", metavar="FILE", help="faces that were not detected or not decodable, counted as "
+                        "errors beside the rates without them: a list of images, a table, or align-report.json")
 
 
 def add_pca_flags(parser: argparse.ArgumentParser, fitted: str, folds: bool = True) -> None:
@@ -98,21 +98,23 @@ def add_pca_flags(parser: argparse.ArgumentParser, fitted: str, folds: bool = Tr
 
 
 def refuse_folds(args: argparse.Namespace) -> None:
-    """UserError where --folds was given to a command whose pairs have none."""
+    """UserError where --folds is given to a command whose pairs have none."""
     if args.folds != FOLDS:
         raise UserError(f"--folds {args.folds}: all pairs of a set have no folds; leave --folds out (verify has them)")
 
 
 def add_scores_flag(parser: argparse.ArgumentParser, name: str = "SET") -> None:
     """--scores; name: of a file, without its ending."""
-    parser.add_argument("--scores", metavar="DIR", help=f"write each pair's score to DIR/{name}.csv; of several "
+    parser.add_argument("--scores", metavar="DIR", help=f"write each pair's score to DIR/{name}.csv; with several "
                         f"models, to DIR/MODEL/{name}.csv")
 
 
 def add_bootstrap_flags(parser: argparse.ArgumentParser) -> None:
     """The resamples of intervals."""
-    parser.add_argument("--bootstrap", type=at_least(0), default=1000, metavar="N", help="resamples; 0: no intervals")
-    parser.add_argument("--seed", type=at_least(0, 2 ** 32 - 1), default=0, metavar="N", help="of the resamples")
+    parser.add_argument("--bootstrap", type=at_least(0), default=1000, metavar="N",
+                        help="bootstrap resamples; 0: no intervals")
+    parser.add_argument("--seed", type=at_least(0, 2 ** 32 - 1), default=0, metavar="N",
+                        help="random seed of the resamples")
 
 
 def check_outputs(args: argparse.Namespace, files: tuple[str, ...] = (), folders: tuple[str, ...] = ()) -> None:
@@ -130,8 +132,8 @@ def check_outputs(args: argparse.Namespace, files: tuple[str, ...] = (), folders
         except UserError as error:
             raise UserError(f"--{name} {error}") from None
         if any(os.path.realpath(path) == os.path.realpath(other) for other in written):
-            raise UserError(f"--{name} {path}: is what another flag writes; name another file")
-        written += [path] if not os.path.exists(path) or os.path.isfile(path) else []  # a device may have both
+            raise UserError(f"--{name} {path}: is written by another flag; name another file")
+        written += [path] if not os.path.exists(path) or os.path.isfile(path) else []  # a device may be used for both
     for name in folders:
         path = getattr(args, name, None)
         if not path:
@@ -145,7 +147,7 @@ def check_outputs(args: argparse.Namespace, files: tuple[str, ...] = (), folders
 
 
 def _inputs(value: Any) -> list[str]:
-    """The files that an argument may stand for: itself, those of a checkpoint."""
+    """The files of an argument: itself, or those of a checkpoint."""
     if isinstance(value, (list, tuple)):
         return [path for one in value for path in _inputs(one)]
     if not isinstance(value, str):

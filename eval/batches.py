@@ -1,4 +1,4 @@
-"""Decoded images, one by one, to the batches that an Embedder takes."""
+"""Groups decoded images into the batches that an Embedder takes."""
 from __future__ import annotations
 
 from typing import Iterable, Iterator

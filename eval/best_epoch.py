@@ -1,4 +1,4 @@
-"""The best of several epochs, and that a best which was chosen on the set it is scored on looks better than it is."""
+"""Selects the best of several epochs, and marks its score on the selection set as optimistic."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from eval.models import ModelName
 
 @dataclass(frozen=True)
 class Best:
-    """The epoch of a prefix with the highest accuracy on a set. elsewhere: its accuracy on the other sets, which it was
-    not chosen on; of: how many epochs there were to choose from."""
+    """The epoch of a prefix with the highest accuracy on a set. elsewhere: its accuracy on the other sets, which was
+    not used for the selection; of: number of epochs to choose from."""
 
     model: str
     chosen_on: str
@@ -27,7 +27,7 @@ class Best:
         there = ", ".join(f"{100 * value:.2f} on {name}" for name, value in self.elsewhere.items())
         return (f"best of {self.of} epochs on {self.chosen_on}: {self.model}, accuracy {100 * self.accuracy:.2f}*"
                 + (f"; the same epoch has {there}" if there else "")
-                + f" (* chosen on {self.chosen_on} itself, so too good by the luck of the choice)")
+                + f" (* chosen on {self.chosen_on} itself, so optimistically biased)")
 
 
 def best_epochs(models: Sequence[ModelName], accuracy: Mapping[str, Mapping[str, float]]) -> list[Best]:

@@ -1,8 +1,8 @@
-"""Percentile bootstrap of rates: over people where they are known, else over pairs.
+"""Percentile bootstrap of rates: over identities where they are known, else over pairs.
 
-A resample draws as many people as there are, with replacement. A pair of images then weighs the product of its
-people's multiplicities: of two people an impostor pair, of one a genuine pair, since a person who is drawn twice is not
-his own impostor and brings no new genuine pairs. Several models are judged on the same resamples, so that their
+A resample consists of as many identities as there are, sampled with replacement. The weight of an impostor pair is the
+product of its two identities' multiplicities, that of a genuine pair its identity's: an identity sampled twice is not
+its own impostor and adds no new genuine pairs. Several models are evaluated on the same resamples, so that their
 differences have intervals of their own.
 """
 from __future__ import annotations
@@ -18,12 +18,12 @@ from eval.operating_points import SLACK
 
 RESAMPLES = 1000
 LEVEL = 0.95
-SPARE = 4  # times the impostor scores that an FPR needs: a resample may need more
+SPARE = 4  # multiple of the impostor scores that an FPR needs: a resample may need more
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a rate lies in `level` of the resamples."""
+    """The interval of a rate in the fraction `level` of the resamples."""
 
     low: float
     high: float
@@ -31,7 +31,7 @@ class Interval:
 
 
 def draw_resamples(units: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """(resamples, units) int32: how often each person, or pair, is drawn."""
+    """(resamples, units) int32: multiplicity of each identity, or pair."""
     random = np.random.RandomState(seed)
     return np.stack([np.bincount(random.randint(0, units, units), minlength=units) for _ in range(resamples)]).astype(
         np.int32)
@@ -47,8 +47,8 @@ def interval(draws: np.ndarray, level: float = LEVEL) -> Interval:
 
 
 def share_of_other_sign(difference: float, draws: np.ndarray) -> float:
-    """The share of resamples in which a difference between two models has not the sign of `difference`; those with no
-    difference count half."""
+    """The fraction of resamples in which a difference between two models does not have the sign of `difference`; those
+    with no difference count half."""
     draws = draws[np.isfinite(draws)]
     if not len(draws):
         return float("nan")
@@ -60,14 +60,14 @@ def weighted_tpr(genuine: np.ndarray, genuine_weight: np.ndarray, tail: np.ndarr
                  impostor_weight: float, target: float) -> float:
     """TPR at FPR `target` where pairs have weights; with equal ones it is `operating_points`' to the last bit.
 
-    genuine rising, tail falling, both with the weights of their pairs; impostor_weight: of all impostor pairs. NaN
-    where nothing is genuine or an impostor, or the tail is too short.
+    genuine ascending, tail descending, both with the weights of their pairs; impostor_weight: of all impostor pairs.
+    NaN where there are no genuine or no impostor pairs, or the tail is too short.
     """
     total = genuine_weight.sum()
     if not total or not impostor_weight:
         return np.nan
     passed = np.cumsum(tail_weight)
-    first = int(np.searchsorted(passed, target * impostor_weight * SLACK, "right"))  # the first too many
+    first = int(np.searchsorted(passed, target * impostor_weight * SLACK, "right"))  # the first beyond the allowed
     if first >= len(tail):
         return np.nan if passed[-1] < impostor_weight else 1.0
     start = int(np.searchsorted(genuine, tail[first], "right"))
@@ -75,10 +75,10 @@ def weighted_tpr(genuine: np.ndarray, genuine_weight: np.ndarray, tail: np.ndarr
 
 
 class PeopleBootstrap:
-    """TPR of all pairs of labelled images, on resamples of their people.
+    """TPR of all pairs of labelled images, on resamples of their identities.
 
-    left, right: (N,) the person of each image, as numbers from 0 to people - 1; right None where the left were scored
-    against themselves. multiplicity: (resamples, people), where it is drawn already.
+    left, right: (N,) the identity of each image, from 0 to people - 1; right None where the left were scored against
+    themselves. multiplicity: (resamples, people), where it is sampled already.
     """
 
     def __init__(self, people: int, left: np.ndarray, right: np.ndarray | None, resamples: int = RESAMPLES,
@@ -99,7 +99,7 @@ class PeopleBootstrap:
         """(targets, resamples) TPR at each FPR, NaN where a resample has no pairs or the tail is too short for it."""
         one = self._left[scored.tail_pair[:, 0]].astype(np.int32)
         two = self._right[scored.tail_pair[:, 1]].astype(np.int32)
-        # As many of the largest scores as a resample may need; the few that need more take all.
+        # As many of the largest scores as a resample may need; the few that need more use all.
         first = min(int(SPARE * (max(targets) * scored.impostors + 1000)), len(one))
         person = scored.genuine_person.astype(np.int32)
         draws = np.empty((len(targets), len(self.multiplicity)))
@@ -132,12 +132,12 @@ class PeopleBootstrap:
 
 def _tprs(scored: AllPairs, genuine: np.ndarray, passed: np.ndarray, impostor_weight: float,
           targets: Sequence[float]) -> list[float]:
-    """TPR at each FPR by the running weights of genuine pairs, rising, and of impostor pairs, falling."""
+    """TPR at each FPR by the cumulative weights of genuine pairs, ascending, and of impostor pairs, descending."""
     if not genuine[-1] or not impostor_weight:
         return [np.nan] * len(targets)
     found = []
     for target in targets:
-        place = int(np.searchsorted(passed, target * impostor_weight * SLACK, "right"))  # the first too many
+        place = int(np.searchsorted(passed, target * impostor_weight * SLACK, "right"))  # the first beyond the allowed
         if place < len(passed):
             start = int(np.searchsorted(scored.genuine, scored.tail[place], "right"))
             found.append(float((genuine[-1] - genuine[start]) / genuine[-1]))
@@ -147,7 +147,7 @@ def _tprs(scored: AllPairs, genuine: np.ndarray, passed: np.ndarray, impostor_we
 
 
 def pairs_tpr(cosines: np.ndarray, same: np.ndarray, target: float, resamples: np.ndarray) -> np.ndarray:
-    """(resamples,) TPR at FPR `target` of (pairs,) scores, large for the same person; resamples: (R, pairs)."""
+    """(resamples,) TPR at FPR `target` of (pairs,) scores, large for genuine pairs; resamples: (R, pairs)."""
     same = np.asarray(same, bool)
     rising = np.argsort(cosines[same], kind="stable")
     falling = np.argsort(-cosines[~same], kind="stable")

@@ -1,10 +1,10 @@
-"""EER and AUC of all pairs, and what they are on resamples of the people.
+"""EER and AUC of all pairs, and on resamples of the identities.
 
-On a resample every impostor pair weighs the product of its two people's multiplicities. So cosines are counted in bins
-(of equal counts, hence finer where scores are dense) for each pair of people, and a resample is a weighted sum of those
-counts. With more than `MOST_EXACT` people the counts of each person's pairs are kept instead, and the product is
-replaced by its linear part, m n = m + n - 1 + (m - 1)(n - 1): what is left out is of the order of 1 / people. Draws are
-moved by the binning's own error, so that they belong to the exact rate.
+On a resample the weight of an impostor pair is the product of its two identities' multiplicities. So cosines are
+counted in bins (of equal counts, hence finer where scores are dense) for each pair of identities, and a resample is a
+weighted sum of those counts. With more than `MOST_EXACT` identities the counts of each identity's pairs are kept
+instead, and the product is replaced by its linear part, m n = m + n - 1 + (m - 1)(n - 1): the neglected term is of the
+order of 1 / identities. Values are shifted by the binning error, so that they are centred on the exact rate.
 """
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from eval.metrics import crossing, eer
 from eval.operating_points import OperatingPoint
 
 BINS = 128
-MOST_EXACT = 256  # people
-MOST_PAIRS = 1 << 26  # to count anew: of larger sets every person's images are thinned out evenly
+MOST_EXACT = 256  # identities
+MOST_PAIRS = 1 << 26  # images to count again: of larger sets every identity's images are subsampled evenly
 LEAST_FPR = 1e-5
 AT_ONCE = 32  # resamples
 
@@ -42,8 +42,8 @@ def equal_error_rate(scored: AllPairs) -> float:
 
 
 def area_under_curve(scored: AllPairs) -> float:
-    """The chance that a genuine pair scores above an impostor pair, a tie counts half; from the histogram (steps of
-    3e-5 in cosine) where not all scores were kept."""
+    """The probability that a genuine pair scores above an impostor pair, a tie counts half; from the histogram (steps
+    of 3e-5 in cosine) where not all scores were kept."""
     if len(scored.tail) == scored.impostors:
         rising = scored.tail[::-1]
         below = np.searchsorted(rising, scored.genuine, "left").astype(np.float64)
@@ -57,8 +57,8 @@ def curve_draws(scored: AllPairs, left: Side, right: Side | None, multiplicity: 
                 points: Sequence[OperatingPoint] = ()) -> CurveDraws:
     """EER and AUC on resamples, and TPR at the FPR of some points.
 
-    scored: of left against right, or against itself. multiplicity: (R, people) how often each person is drawn; persons
-    are numbers below `people`.
+    scored: of left against right, or against itself. multiplicity: (R, people) of each identity; identities are
+    integers below `people`.
     """
     people = multiplicity.shape[1]
     edges = _edges(scored)
@@ -87,13 +87,13 @@ def _impostors(drawn: np.ndarray, counts: np.ndarray, exact: bool) -> np.ndarray
     if exact:
         products = (drawn[:, :, None] * drawn[:, None, :]).reshape(len(drawn), -1)
         return products @ counts
-    own = counts.sum(axis=0) / 2  # every pair stands with both of its people
+    own = counts.sum(axis=0) / 2  # every pair is counted with both of its identities
     return np.maximum(own + (drawn - 1) @ counts, 0)
 
 
 def _count_by_people(left: Side, right: Side, people: int, lookup: np.ndarray, exact: bool) -> np.ndarray:
-    """Impostor pairs by pair of people, (people * people, BINS), or by person, (people, BINS), each pair with both of
-    its people; float32."""
+    """Impostor pairs by pair of identities, (people * people, BINS), or by identity, (people, BINS), each pair with
+    both of its identities; float32."""
     counts = np.zeros((people * people if exact else people) * BINS, np.int64)
     for top in range(0, len(left.person), BLOCK):
         for begin in range(0, len(right.person), BLOCK):
@@ -111,8 +111,8 @@ def _count_by_people(left: Side, right: Side, people: int, lookup: np.ndarray, e
 
 
 def _thinned(left: Side, right: Side | None) -> tuple[Side, Side]:
-    """Both sides, with every so manieth image of each person where they are too many; an image that is scored against
-    its own side stands on both, and each pair twice."""
+    """Both sides, with every n-th image of each identity where there are too many; an image that is scored against its
+    own side is on both, and each pair is counted twice."""
     other = left if right is None else right
     step = int(np.ceil(np.sqrt(len(left.person) * len(other.person) / MOST_PAIRS)))
     return _every(left, step), _every(other, step)
@@ -126,7 +126,7 @@ def _every(side: Side, step: int) -> Side:
 
 
 def _edges(scored: AllPairs) -> np.ndarray:
-    """(BINS - 1,) codes between bins, rising: half at quantiles of the genuine scores, half where FPR rises by a
+    """(BINS - 1,) codes between bins, ascending: half at quantiles of the genuine scores, half where FPR rises by a
     constant factor."""
     shares = np.linspace(0, 1, BINS // 2 + 1)[1:]
     passed = np.cumsum(scored.histogram) / max(scored.impostors, 1)
@@ -144,7 +144,7 @@ def _rates(genuine: np.ndarray, impostors: np.ndarray, targets: Sequence[float])
 
 
 def _curve_of(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """FPR and TPR, from (0, 0) to (1, 1), of counts by rising cosine."""
+    """FPR and TPR, from (0, 0) to (1, 1), of counts by ascending cosine."""
     positives, negatives = (np.cumsum(counts[::-1], dtype=np.float64) for counts in (genuine, impostors))
     return np.append(0.0, negatives / negatives[-1]), np.append(0.0, positives / positives[-1])
 

@@ -1,4 +1,4 @@
-"""Embeddings on disk, with what they are of: `X.npz`, made once and read by every command.
+"""Embeddings on disk with their provenance: `X.npz`, computed once and read by every command.
 
 Arrays: embeddings (N, D) float32, image and mirror image added, normalised; norms (N,) float32, before normalising;
 view_norms (N,) float32, the mean length of an image's embedding and its mirror image's, whose mean is XNorm; names (N,)
@@ -26,7 +26,7 @@ from common.files import PathLike, atomic_path
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What a file holds; labels None where nobody knows who is who."""
+    """A file's contents; labels None where the identities are not known."""
 
     embeddings: np.ndarray
     norms: np.ndarray
@@ -36,13 +36,13 @@ class Embeddings:
     view_norms: np.ndarray | None = None
 
     def digest_of(self, what: str) -> str | None:
-        """sha256 of the `model` or the `set` that they are of, None where the file does not say."""
+        """sha256 of their `model` or `set`, None where the file does not have it."""
         told = self.meta.get(what)
         found = told.get("sha256") if isinstance(told, dict) else None
         return found if isinstance(found, str) else None
 
     def unlike(self, other: Embeddings) -> str:
-        """Why the two must not be compared image by image, or ""."""
+        """Why the two cannot be compared image by image, or ""."""
         for what, ours, theirs in (("set", self.digest_of("set"), other.digest_of("set")),
                                    ("flip", self.meta.get("flip"), other.meta.get("flip"))):
             if ours != theirs:
@@ -51,7 +51,7 @@ class Embeddings:
 
 
 def save_embeddings(path: PathLike, made: Embeddings, replace: bool = True) -> None:
-    """Write `path`, whole or not at all; embeddings that lie on the disk are not read into memory at once."""
+    """Write `path` atomically; embeddings that are on the disk are not read into memory at once."""
     arrays = {"embeddings": made.embeddings.astype(np.float32, copy=False), "norms": made.norms.astype(np.float32),
               "names": made.names.astype(str), "meta": np.array(json.dumps(made.meta, sort_keys=True))}
     if made.labels is not None:
@@ -63,7 +63,7 @@ def save_embeddings(path: PathLike, made: Embeddings, replace: bool = True) -> N
 
 
 def load_embeddings(path: PathLike) -> Embeddings:
-    """Read `path`; UserError, one line, where it is no such file or its parts do not fit each other. Nothing in it is
+    """Read `path`; UserError, one line, where it is not such a file or its parts are inconsistent. Nothing in it is
     executed (no pickles)."""
     path = Path(path)
     try:

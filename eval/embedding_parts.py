@@ -1,4 +1,4 @@
-"""What a long embedding has done so far: parts of some thousand images in a folder beside the file that they become."""
+"""Checkpoints of a long embedding run: parts of some thousand images in a folder beside the final file."""
 from __future__ import annotations
 
 import logging
@@ -18,8 +18,8 @@ PART = 8192  # images, or the first whole batch after them
 
 @dataclass
 class EmbeddingParts:
-    """Parts of `place`, an embeddings file in the making, in `place`.partial/; names: of all images, in their order;
-    meta: what the file will say of itself. A part is written whole or not at all, and holds its images' names."""
+    """Parts of `place`, an unfinished embeddings file, in `place`.partial/; names: of all images, in order;
+    meta: of the final file. A part is written atomically, and holds its images' names."""
 
     place: Path
     names: Sequence[str]
@@ -29,22 +29,22 @@ class EmbeddingParts:
 
     @property
     def folder(self) -> Path:
-        """Where the parts lie."""
+        """The folder of the parts."""
         return self.place.with_name(self.place.name + ".partial")
 
     def read(self) -> Iterator[Embeddings]:
-        """The parts that are there, from the first image on; one that is no part of this file ends them."""
+        """The existing parts, from the first image on, up to the first that is not of this file."""
         while self._done < len(self.names) and self._part(self._done).is_file():
             try:
                 found = load_embeddings(self._part(self._done))
             except UserError as error:
-                log.warning("%s; it and those after it are made anew", error)
+                log.warning("%s; it and those after it are recomputed", error)
                 return
             unlike = [what for what in ("model", "set", "layer", "flip") if not _alike(found.meta, self.meta, what)]
             if list(found.names) != list(self.names[self._done:self._done + len(found.names)]) or not len(found.names):
                 unlike.append("images")
             if unlike:
-                log.warning("%s: is of %s than asked for; it and those after it are made anew", self._part(self._done),
+                log.warning("%s: is of %s than requested; it and those after it are recomputed", self._part(self._done),
                             " and ".join(f"another {what}" if what != "images" else "other images" for what in unlike))
                 return
             self._done += len(found.names)
@@ -57,7 +57,7 @@ class EmbeddingParts:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was added since the last part."""
+        """Write the embeddings added since the last part."""
         if not self._open:
             return
         unit, norms = (np.concatenate(some) for some in zip(*self._open))
@@ -68,7 +68,7 @@ class EmbeddingParts:
         self._open.clear()
 
     def remove(self) -> None:
-        """Give the parts up, once the file that they were for is there."""
+        """Remove the parts once the final file exists."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _part(self, first: int) -> Path:
@@ -76,7 +76,7 @@ class EmbeddingParts:
 
 
 def _alike(found: dict[str, Any], wanted: dict[str, Any], what: str) -> bool:
-    """Of a model or a set its sha256 says which it is, under whatever path it was given."""
+    """A model or a set is identified by its sha256, whatever its path."""
     one, other = found.get(what), wanted.get(what)
     if isinstance(one, dict) and isinstance(other, dict):
         return one.get("sha256") is not None and one.get("sha256") == other.get("sha256")

@@ -1,4 +1,4 @@
-"""A folder of embeddings files, so that a model embeds a set once, whichever commands ask for it."""
+"""A cache folder of embeddings files, so that a model embeds a set once for all commands."""
 from __future__ import annotations
 
 import hashlib
@@ -17,8 +17,8 @@ PACKAGES = ("mxnet", "numpy", "opencv-python-headless", "onnxruntime")
 
 
 def check_manner(text: str, made: Embeddings, settings: EmbeddingSettings) -> None:
-    """UserError where a file, `--model` text, says that its embeddings were made with or without mirror images, or of a
-    layer, unlike what is asked for. A file that does not say is taken as it is."""
+    """UserError where the metadata of a file, `--model` text, differ from the settings in mirror images or layer. A
+    file without these metadata is accepted."""
     if made.meta.get("flip", settings.flip) != settings.flip:
         raise UserError(f"`model` {text}: was made {'without' if settings.flip else 'with'} mirror images; "
                         f"{'give' if settings.flip else 'leave out'} `no_flip`")
@@ -29,13 +29,13 @@ def check_manner(text: str, made: Embeddings, settings: EmbeddingSettings) -> No
 
 
 def meta_of(model: OpenModel, path: str, set_digest: str, settings: EmbeddingSettings) -> dict[str, Any]:
-    """What an embeddings file says of itself."""
+    """The metadata of an embeddings file."""
     return {"model": {"name": model.name.text, "sha256": model.digest}, "set": {"path": path, "sha256": set_digest},
             "layer": settings.layer, "flip": settings.flip, "versions": versions(PACKAGES)}
 
 
 def place_of(model: OpenModel, set_digest: str, settings: EmbeddingSettings) -> Path:
-    """The file in `settings.keep`, whose name tells model, set and manner apart."""
+    """The file in `settings.keep`, whose name identifies model, set and settings."""
     if settings.keep is None:
         raise ValueError("there is no folder of embeddings")
     manner = "" if settings.layer == LAYER else "-" + hashlib.sha256(settings.layer.encode()).hexdigest()[:4]
@@ -44,7 +44,7 @@ def place_of(model: OpenModel, set_digest: str, settings: EmbeddingSettings) -> 
 
 
 def stored(model: OpenModel, set_digest: str, settings: EmbeddingSettings) -> Embeddings | None:
-    """What the folder has for this model, set, layer and flip; None where it has nothing, or something unusable."""
+    """The cached embeddings for this model, set, layer and flip; None where there are none, or unusable ones."""
     path = place_of(model, set_digest, settings)
     if not path.exists():
         return None
@@ -55,7 +55,7 @@ def stored(model: OpenModel, set_digest: str, settings: EmbeddingSettings) -> Em
         return None
     told = (found.digest_of("model"), found.digest_of("set"), found.meta.get("layer"), found.meta.get("flip"))
     if told != (model.digest, set_digest, settings.layer, settings.flip):
-        log.warning("%s: is of another model, set, layer or flip than its name says; it is recomputed", path)
+        log.warning("%s: is of another model, set, layer or flip than its name; it is recomputed", path)
         return None
     log.info("%s: embeddings of %s", model.name.text, path)
     return found

@@ -1,4 +1,4 @@
-"""Whose the errors are: the people behind false accepts, and what in a set looks wrongly labelled."""
+"""Sources of errors: the identities in false accepts, and probable label noise."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ import numpy as np
 
 from eval.scores import normalise
 
-ALIKE = 0.5  # cosine of two people's mean embeddings from which they may be one person
-UNLIKE = 0.2  # cosine of an image to the mean of the person's others below which it may be another's
+ALIKE = 0.5  # cosine of two identities' mean embeddings from which they may be the same person
+UNLIKE = 0.2  # cosine of an image to the mean of its identity's others below which it may be mislabelled
 
 
 @dataclass(frozen=True)
 class FalseAccepts:
-    """count: of pairs; people: how many different people are in them; top: (person, share of the false accepts that
-    have him on a side) of the five with most; top_share: the share that has at least one of them."""
+    """count: of pairs; people: number of different identities in them; top: (identity, share of the false accepts that
+    include it) of the five with most; top_share: the share that includes at least one of them."""
 
     count: int
     people: int
@@ -24,7 +24,7 @@ class FalseAccepts:
 
 
 def false_accepts(left: np.ndarray, right: np.ndarray, most: int = 5) -> FalseAccepts:
-    """left, right: (n,) the person on each side of every false accept."""
+    """left, right: (n,) the identity on each side of every false accept."""
     if not len(left):
         return FalseAccepts(0, 0, [], 0.0)
     people, counts = np.unique(np.concatenate([left, right]), return_counts=True)
@@ -38,8 +38,8 @@ def false_accepts(left: np.ndarray, right: np.ndarray, most: int = 5) -> FalseAc
 
 def review(unit: np.ndarray, labels: np.ndarray, people: Sequence[str], names: Sequence[str],
            alike: float = ALIKE, unlike: float = UNLIKE) -> Iterator[tuple[str, str, str, float]]:
-    """Rows to look at: ("people alike", person, person, cosine of their means), most alike first; then ("image unlike
-    its person", image, person, cosine to the mean of the person's other images), least alike first.
+    """Rows to review: ("people alike", identity, identity, cosine of their means), most similar first; then ("image
+    unlike its person", image, person, cosine to the mean of the person's other images), least alike first.
 
     unit: (N, D), rows of length 1; labels: (N,) from 0 to len(people) - 1.
     """

@@ -23,8 +23,9 @@ GROUPS_FORM = "the columns path (or key) and group"
 
 @dataclass(frozen=True)
 class FaceSet:
-    """names: of each image, its path below the folder or its key; labels: (N,) the person, from 0; people: their names;
-    folders: (N,) the folder of each image inside its identity's, "" for none; read: number of an image to its file."""
+    """names: of each image, its path below the folder or its key; labels: (N,) the identity, from 0; people: their
+    names; folders: (N,) the folder of each image inside its identity's, "" for none; read: index of an image to its
+    file."""
 
     path: str
     names: list[str]
@@ -34,15 +35,15 @@ class FaceSet:
     read: Callable[[int], bytes]
 
     def batches(self, size: int, image_size: tuple[int, int], digest: hashlib._Hash) -> Iterator[np.ndarray]:
-        """(n, H, W, 3) uint8 RGB, n up to `size`, in order; `digest` is fed names, labels and bytes as they come.
+        """(n, H, W, 3) uint8 RGB, n up to `size`, in order; `digest` is updated with names, labels and bytes.
 
         DataError for an image that does not decode or has another size.
         """
         return stacked(self._images(image_size, digest), size)
 
     def digest(self, step: Callable[[int], object] = lambda images: None) -> str:
-        """sha256 over every image's name, label and the sha256 of its bytes, as `batches` feeds it; step: told of each
-        image that was read."""
+        """sha256 over every image's name, label and the sha256 of its bytes, as `batches` updates it; step: called for
+        each image that was read."""
         digest = hashlib.sha256()
         contents = ordered_map(lambda number: hashlib.sha256(self.read(number)).digest(), range(len(self.names)),
                                usable_cores())
@@ -65,14 +66,14 @@ class FaceSet:
         for number, (content, image) in enumerate(ordered_map(one, range(len(self.names)), usable_cores())):
             if image.shape[:2] != image_size:
                 raise DataError(f"{self.path}: {self.names[number]} is {image.shape[0]}x{image.shape[1]}, the model "
-                                f"takes {image_size[0]}x{image_size[1]}; align cuts faces out of photographs")
+                                f"takes {image_size[0]}x{image_size[1]}; align crops faces from photographs")
             digest.update(self._entry(number, content))
             yield image
 
 
 @contextlib.contextmanager
 def open_face_set(path: Path) -> Iterator[FaceSet]:
-    """The set at `path`; UserError for what is none."""
+    """The set at `path`; UserError where it is not one."""
     with open_faces(path) as faces:
         numbers = np.concatenate([np.asarray(images) for images in faces.images])
         labels = np.repeat(np.arange(len(faces.images)), [len(images) for images in faces.images])
@@ -89,7 +90,7 @@ def open_face_set(path: Path) -> Iterator[FaceSet]:
 
 def read_groups(path: Path, names: list[str]) -> np.ndarray:
     """(N,) the group of each image by a CSV of `path` or `key` and `group`, "" where it has none; UserError where the
-    table is none or names no image of the set."""
+    table is invalid or names no image of the set."""
     if header(path, COLUMNS, GROUPS_FORM) != set(COLUMNS):
         raise UserError(f"{path}: expected {GROUPS_FORM}")
     given = {row["path"]: row["group"] for row in read_table(path, COLUMNS, GROUPS_FORM)}

@@ -1,4 +1,4 @@
-"""Faces that could not be had: not found by the detector, not decodable. Who leaves them out of a set looks better."""
+"""Failures to acquire: faces not detected or not decodable. Leaving them out of a set makes rates look better."""
 from __future__ import annotations
 
 import json
@@ -23,9 +23,9 @@ TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no":
 
 @dataclass(frozen=True)
 class Failures:
-    """images: what they are called in the set or would be; labels: the person of each, "" where the list does not say;
+    """images: their names in the set, or those they would have; labels: the identity of each, "" where it is not known;
     pairs: same or not, of each pair that is not in the set
-    because one of its images could not be had."""
+    because one of its images failed."""
 
     path: str
     images: list[str]
@@ -35,8 +35,8 @@ class Failures:
 
 @dataclass(frozen=True)
 class Readings:
-    """Rates without the lost pairs, and with them as errors: a lost genuine pair is one that is refused, and no lost
-    pair is judged rightly. FPR is that of the pairs that could be compared."""
+    """Rates without the lost pairs, and with them as errors: a lost genuine pair counts as rejected, and no lost pair
+    is classified correctly. FPR is that of the pairs that could be compared."""
 
     lost_genuine: int
     lost_impostors: int
@@ -56,7 +56,7 @@ class Readings:
 
 
 def read_failures(path: PathLike) -> Failures:
-    """The list in a file; UserError where it is none, or names nothing."""
+    """The list in a file; UserError where it is invalid or empty."""
     path = Path(path)
     if path.suffix == ".json":
         names = _of_report(path)
@@ -69,7 +69,7 @@ def read_failures(path: PathLike) -> Failures:
 
 
 def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr: list[float], folds: int) -> Readings:
-    """Of (pairs,) squared distances of a `.bin`, whose images go by their places; UserError where the list names
+    """Of (pairs,) squared distances of a `.bin`, whose images are named by position; UserError where the list names
     others, or nothing is left."""
     lost = np.zeros(len(same), bool)
     for name in failures.images:
@@ -97,8 +97,8 @@ def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr
 
 @dataclass(frozen=True)
 class LostFaces:
-    """failed: (N,) whether each image of a set is on the list. absent: (person, group) of images on it that are not in
-    the set; persons from `people` on are not in it either."""
+    """failed: (N,) whether each image of a set is on the list. absent: (identity, group) of images on it that are not
+    in the set; identities from `people` on are not in it either."""
 
     failed: np.ndarray
     absent_labels: np.ndarray
@@ -106,8 +106,8 @@ class LostFaces:
 
 
 def lost_faces(failures: Failures, names: Sequence[str], labels: np.ndarray, people: Sequence[str]) -> LostFaces:
-    """Whom a list of images means, by the images' paths below the set's folder or their keys. UserError for a list of
-    pairs, or an image whose person is not known: neither in the set, nor in a folder, nor with a label."""
+    """The images and identities of a list, by the images' paths below the set's folder or their keys. UserError for a
+    list of pairs, or an image whose identity is not known: neither in the set, nor in a folder, nor with a label."""
     if failures.pairs:
         raise UserError(f"`failures` {failures.path}: lists pairs; a labelled set needs images, a line each or in a "
                         "column path")
@@ -121,8 +121,8 @@ def lost_faces(failures: Failures, names: Sequence[str], labels: np.ndarray, peo
             continue
         person = label or (parts[0] if len(parts) > 1 else "")
         if not person:
-            raise UserError(f"`failures` {failures.path}: {name[:60]!r} is not in the set, and nothing says whose "
-                            "image it is; give its path below the set's folder, PERSON/..., or a column label")
+            raise UserError(f"`failures` {failures.path}: {name[:60]!r} is not in the set, and its identity is not "
+                            "known; give its path below the set's folder, IDENTITY/..., or a column label")
         found.append(numbers.setdefault(person, len(numbers)))
         groups.append("/".join(parts[1:-1]))
     return LostFaces(failed, np.array(found, np.int64), np.array(groups, dtype=str))

@@ -1,4 +1,4 @@
-"""Rates of pairs at a threshold that was not chosen on them: given, or chosen on another set."""
+"""Rates of pairs at a fixed threshold: given, or chosen on another set."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from eval.operating_points import FEW
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """What happens at a squared distance below which pairs are accepted.
+    """The rates at a squared distance below which pairs are accepted.
 
     chosen_on: the set and fpr_target the FPR there that the threshold is of; "" and None where it was given. fpr: as
     achieved here. limits of rates: 95%, None without resamples.
@@ -37,7 +37,7 @@ class FixedPoint:
 
     @property
     def accuracy(self) -> float:
-        """The share of pairs that is judged rightly."""
+        """The fraction of pairs classified correctly."""
         right = self.tpr * self.genuine + self.impostors - self.false_accepts
         return right / (self.genuine + self.impostors)
 
@@ -56,8 +56,8 @@ class FixedPoint:
 
 def rates_below(scores: np.ndarray, same: np.ndarray, threshold: float, resamples: np.ndarray | None = None,
                 chosen_on: str = "", fpr_target: float | None = None) -> FixedPoint:
-    """Of (pairs,) squared distances; resamples: (R, pairs) how often each pair is drawn. UserError where one kind of
-    pairs is missing."""
+    """Of (pairs,) squared distances; resamples: (R, pairs) multiplicity of each pair. UserError where one kind of pairs
+    is missing."""
     same = np.asarray(same, bool)
     check_pairs(same, 2)
     accepted = np.asarray(scores) < threshold
@@ -75,7 +75,7 @@ def rates_below(scores: np.ndarray, same: np.ndarray, threshold: float, resample
 
 
 def limits_of(draws: np.ndarray, count: int, total: int) -> tuple[float, float]:
-    """The percentile interval of a rate's draws. Where none or all of the pairs passed every resample says the same,
+    """The percentile interval of a rate's resamples. Where none or all of the pairs passed, every resample is the same,
     so the far end is Clopper and Pearson's instead: 3.7 / total away."""
     found = interval(draws)
     low, high = found.low, found.high

@@ -6,12 +6,12 @@ import numpy as np
 from common.environment import usable_cores
 from common.workers import ordered_map
 
-STRIDE = 199  # of the values that tell where to split them between cores
+STRIDE = 199  # sample of the values for the splits between cores
 
 
 class LargestScores:
-    """The `keep` largest cosines that come by, with all those equal to the last of them, and the images that they are
-    of. bound: what they are known to reach."""
+    """The `keep` largest cosines of a stream, with all those equal to the last of them, and the images that they are
+    of. bound: a known lower bound."""
 
     def __init__(self, keep: int, bound: float = -np.inf) -> None:
         self._keep, self._bound = max(keep, 1), bound
@@ -26,7 +26,7 @@ class LargestScores:
         return self._bound
 
     def add(self, values: np.ndarray, images: np.ndarray) -> None:
-        """What a block has of them."""
+        """Add a block's candidates."""
         self._values.append(values)
         self._images.append(images)
         self._count += len(values)
@@ -40,7 +40,7 @@ class LargestScores:
         self._values, self._images, self._count = [values[kept]], [_rows(images, kept)], len(kept)
 
     def sorted(self) -> tuple[np.ndarray, np.ndarray]:
-        """(K,) the values, falling, and (K, 2) their images; equal ones in the order in which they were added."""
+        """(K,) the values, descending, and (K, 2) their images; equal ones in the order in which they were added."""
         values = np.concatenate([np.zeros(0, np.float32), *self._values])
         images = np.concatenate([np.zeros((0, 2), np.int32), *self._images])
         self._values, self._images = [], []
@@ -64,13 +64,13 @@ def _smallest_kept(values: np.ndarray, keep: int) -> float:
 
 
 def _rows(pairs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Rows of (n, 2) int32, taken as one number each, which is several times as fast."""
+    """Rows of (n, 2) int32, gathered as one int64 each, which is several times as fast."""
     return pairs.view(np.int64)[:, 0][chosen].view(np.int32).reshape(-1, 2)
 
 
 def _falling_order(values: np.ndarray) -> np.ndarray:
-    """The stable argsort of -values, float32: by their bits, 16 at a time, which numpy sorts by counting."""
+    """The stable argsort of -values, float32: by their bits, 16 at a time, which numpy radix-sorts."""
     bits = values.view(np.uint32)
-    keys = np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))  # 0 and -0 alone are equal by unequal bits
+    keys = np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))  # only 0 and -0 are equal with different bits
     by_low = np.argsort(keys.astype(np.uint16), kind="stable")
     return by_low[np.argsort((keys >> 16).astype(np.uint16)[by_low], kind="stable")]

@@ -1,8 +1,8 @@
-"""The numbers the field reports for face verification, from the scores of pairs.
+"""The metrics of face verification, from the scores of pairs.
 
-Everywhere: `scores` (pairs,) are squared L2 distances of normalised embeddings, 0 to 4, small for the same person;
-`same` (pairs,) is true where both images show one person. A pair is taken for the same person where its score is below
-a threshold. The conventions are those of InsightFace's verification script, which the paper's tables use.
+Everywhere: `scores` (pairs,) are squared L2 distances of normalised embeddings, 0 to 4, small for genuine pairs; `same`
+(pairs,) is true for genuine pairs. A pair is accepted (classified as genuine) where its score is below a threshold. The
+conventions are those of InsightFace's verification script, which the paper's tables use.
 """
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def fold_bounds(pairs: int, folds: int) -> np.ndarray:
 def accuracy_10fold(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> tuple[float, float, float]:
     """Accuracy over consecutive folds: mean, standard deviation (of the folds, not of their mean), mean threshold.
 
-    Each fold is judged at the threshold of the grid 0, 0.01 .. 3.99 that is best on all the others, the first of
-    equals. scores may be (folds, pairs): row f, the scores that fold f is judged by, where the scoring itself is
+    Each fold is evaluated at the threshold of the grid 0, 0.01 .. 3.99 that is best on all the others, the first of
+    equals. scores may be (folds, pairs): row f, the scores that fold f is evaluated by, where the scoring itself is
     fitted on the other folds.
     """
     accuracies, thresholds = fold_accuracies(scores, same, folds)
@@ -43,10 +43,10 @@ def accuracy_10fold(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> tu
 
 
 def fold_accuracies(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """(folds,) accuracy of each fold and the threshold that it was judged at, as for `accuracy_10fold`."""
+    """(folds,) accuracy of each fold and its threshold, as for `accuracy_10fold`."""
     same = np.asarray(same, bool)
     check_pairs(same, folds)
-    # A pair counts as the same person from the first threshold above its score on.
+    # A pair is accepted from the first threshold above its score on.
     first = np.searchsorted(THRESHOLDS, _finite(scores), side="right")
     sizes = np.diff(fold_bounds(len(same), folds))
     fold = np.repeat(np.arange(folds), sizes)
@@ -61,7 +61,7 @@ def fold_accuracies(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> tu
 
 
 def _correct(first: np.ndarray, same: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
-    """(groups, 400) how many of the pairs of each group every threshold of the grid gets right."""
+    """(groups, 400) number of pairs of each group that each threshold of the grid classifies correctly."""
     places = len(THRESHOLDS) + 1
     gained = np.bincount(group * places + first, np.where(same, 1, -1), groups * places).reshape(groups, places)
     different = np.bincount(group, ~same, groups)
@@ -69,10 +69,10 @@ def _correct(first: np.ndarray, same: np.ndarray, group: np.ndarray, groups: int
 
 
 def roc_curve(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every operating point of the scores: FPR, TPR (rising, from 0 to 1) and the threshold.
+    """Every operating point of the scores: FPR, TPR (ascending, from 0 to 1) and the threshold.
 
-    At point i the pairs with scores <= threshold[i] are taken for the same person; the first point, of threshold
-    -inf, takes none. Pairs of equal score enter together.
+    At point i the pairs with scores <= threshold[i] are accepted; the first point, of threshold
+    -inf, accepts none. Pairs of equal score enter together.
     """
     positives, negatives, thresholds = _counts(scores, same)
     return negatives / negatives[-1], positives / positives[-1], thresholds
@@ -87,9 +87,9 @@ def tpr_at_fpr(scores: np.ndarray, same: np.ndarray, target: float) -> float:
 
 
 def point_at_fpr(scores: np.ndarray, same: np.ndarray, target: float) -> tuple[float, float, float, int]:
-    """Of the operating point that `tpr_at_fpr` tells the TPR of: TPR, threshold, FPR, and the false accepts behind it.
+    """The operating point of `tpr_at_fpr`: TPR, threshold, FPR, and number of false accepts.
 
-    The threshold lies midway between the last score that is accepted and the first that is not.
+    The threshold is midway between the last score that is accepted and the first that is not.
     """
     positives, negatives, thresholds = _counts(scores, same)
     point = int(np.searchsorted(negatives, target * negatives[-1] * (1 + 1e-9), side="right")) - 1
@@ -101,7 +101,8 @@ def point_at_fpr(scores: np.ndarray, same: np.ndarray, target: float) -> tuple[f
 def eer(scores: np.ndarray, same: np.ndarray) -> float:
     """Equal error rate: where FPR and FNR = 1 - TPR cross, linear between the two neighbouring operating points.
 
-    Every observed threshold counts; a grid of them, or the mean of FPR and FNR at the nearest, gives slightly others.
+    Every observed threshold counts; a grid of them, or the mean of FPR and FNR at the nearest, gives slightly different
+    values.
     """
     fpr, tpr, _ = roc_curve(scores, same)
     return crossing(fpr, tpr)
@@ -116,13 +117,14 @@ def crossing(fpr: np.ndarray, tpr: np.ndarray) -> float:
 
 
 def auc(scores: np.ndarray, same: np.ndarray) -> float:
-    """Area under the ROC curve: the chance that a pair of one person scores below one of two; a tie counts half."""
+    """Area under the ROC curve: the probability that a genuine pair scores below an impostor pair; a tie counts
+    half."""
     fpr, tpr, _ = roc_curve(scores, same)
     return float(np.trapz(tpr, fpr))
 
 
 def _counts(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Same and different pairs taken for the same at every operating point, and the thresholds."""
+    """Accepted same and different pairs at every operating point, and the thresholds."""
     scores, same = _finite(scores), np.asarray(same, bool)
     check_pairs(same, 2)
     order = np.argsort(scores, kind="stable")

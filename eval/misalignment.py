@@ -1,4 +1,4 @@
-"""Crops moved away from their template, as a detector that errs would cut them: Section 3.1 of the paper as a dose."""
+"""Controlled misalignment of crops, as by a detector's errors: Section 3.1 of the paper as a curve."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ BORDERS = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT_101}
 
 @dataclass(frozen=True)
 class Misalignment:
-    """shift: pixels, in a direction drawn for each image. rotate: degrees about the centre, the sense drawn for each
+    """shift: pixels, in a random direction for each image. rotate: degrees about the centre, the sense random for each
     image. scale: about the centre, above 1 larger."""
 
     shift: float = 0.0
@@ -21,7 +21,7 @@ class Misalignment:
 
     @property
     def none(self) -> bool:
-        """Whether it leaves every image as it is."""
+        """Whether it is the identity."""
         return self.shift == 0 and self.rotate == 0 and self.scale == 1
 
     def __str__(self) -> str:
@@ -31,10 +31,10 @@ class Misalignment:
 
 
 def misalign(images: np.ndarray, how: Misalignment, first: int, seed: int = 0, border: str = "black") -> np.ndarray:
-    """(n, H, W, 3) uint8, each image moved; what comes in at the edges is black, or the image reflected.
+    """(n, H, W, 3) uint8, each image transformed; the border is black, or the image reflected.
 
-    first: the number of the first image in its set: directions are a function of it and the seed, so the same image
-    moves the same way whatever else is moved with it, and for every model.
+    first: the index of the first image in its set: directions are a function of it and the seed, so the same image is
+    transformed the same way in any batch, and for every model.
     """
     if how.none:
         return images
@@ -52,7 +52,7 @@ def misalign(images: np.ndarray, how: Misalignment, first: int, seed: int = 0, b
 
 def misaligned_batches(batches: Iterable[np.ndarray], how: Misalignment, seed: int = 0,
                        border: str = "black") -> Iterator[np.ndarray]:
-    """The batches of a whole set, in its order, each image moved as `misalign` says."""
+    """The batches of a whole set, in order, each image transformed by `misalign`."""
     first = 0
     for batch in batches:
         yield misalign(batch, how, first, seed, border)
@@ -60,6 +60,6 @@ def misaligned_batches(batches: Iterable[np.ndarray], how: Misalignment, seed: i
 
 
 def misalignments(values: Mapping[str, Iterable[float]]) -> list[Misalignment]:
-    """Aligned first, then each value of each kind (`shift`, `rotate`, `scale`) alone, none twice."""
+    """Aligned first, then each value of each kind (`shift`, `rotate`, `scale`) alone, without repetition."""
     return list(dict.fromkeys([Misalignment(), *(Misalignment(**{kind: value}) for kind, some in values.items()
                                                  for value in some)]))

@@ -1,4 +1,4 @@
-"""What `--model` may name: a checkpoint, several of one run, an ONNX file, or embeddings made before."""
+"""Parses `--model`: a checkpoint, several of one run, an ONNX file, or precomputed embeddings."""
 from __future__ import annotations
 
 import hashlib
@@ -29,7 +29,7 @@ class ModelName:
 
     @property
     def stem(self) -> str:
-        """What files made of it are called after: `model-0003`."""
+        """The stem of file names derived from it: `model-0003`."""
         return f"{Path(self.prefix).name}-{self.epoch:04d}" if self.prefix else Path(self.onnx or self.embeddings).stem
 
 

@@ -1,4 +1,4 @@
-"""Models ready to embed images, whatever holds them: a checkpoint in MXNet, an ONNX file in onnxruntime."""
+"""Opens models for embedding: a checkpoint in MXNet or onnxruntime, an ONNX file in onnxruntime."""
 from __future__ import annotations
 
 import argparse
@@ -23,8 +23,8 @@ LAYER = "fc1"
 @dataclass(frozen=True)
 class EmbeddingSettings:
     """How images are embedded. layer: whose output is the embedding. flip: mirror images are added. batch_size: images
-    a step, over all devices together. devices: as `--devices` writes them, None for all GPUs, else the CPU. keep: a
-    folder of embeddings files, read where they are of the same model, set, layer and flip, and written where not.
+    per forward pass, over all devices. devices: as `--devices` writes them, None for all GPUs, else the CPU. keep: a
+    cache folder of embeddings files, read where they are of the same model, set, layer and flip, and written where not.
     engine: what computes a checkpoint, one of `inference.engine.ENGINES`."""
 
     layer: str = LAYER
@@ -42,14 +42,14 @@ class EmbeddingSettings:
                                  Path(folder) if folder else None, getattr(args, "engine", "mxnet"))
 
     def contexts(self) -> list[mx.Context]:
-        """The devices; UserError for those that are not there."""
+        """The devices; UserError for absent ones."""
         return parse_devices(self.devices)
 
 
 class OpenModel:
-    """A model whose files are read and checked; its network is built for each size of image that is asked for.
+    """A model whose files are read and validated; its network is built for each image size on demand.
 
-    digest: sha256 of its files. UserError where it is no network that embeds images, or its files are not there.
+    digest: sha256 of its files. UserError where it is not a network that embeds images, or its files are missing.
     """
 
     def __init__(self, name: ModelName, settings: EmbeddingSettings) -> None:
@@ -65,19 +65,19 @@ class OpenModel:
                                 f"{self._onnx.output}; leave `layer` out")
             self.digest = self._onnx.sha256
             raw = (self._onnx.mean, self._onnx.scale) == (0.0, 1.0)
-            log.info("%s: RGB pixels go in %s, by the names of its first nodes as InsightFace's loader has it",
-                     name.text, "as they are, 0 to 255" if raw else "as (x - 127.5) / 127.5")
+            log.info("%s: the input is RGB pixels %s, by the names of its first nodes as in InsightFace's loader",
+                     name.text, "from 0 to 255" if raw else "as (x - 127.5) / 127.5")
         else:
             self._parts = load_model(name.prefix, name.epoch, settings.layer)
             self.digest = checkpoint_digest(name.prefix, name.epoch)
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """(H, W) that an ONNX file says it takes; None where it, or a checkpoint, does not say."""
+        """(H, W) fixed by an ONNX file; None where it is dynamic, and for a checkpoint."""
         return self._onnx.image_size if self.name.onnx else None
 
     def embedder(self, image_size: tuple[int, int]) -> AnyEmbedder:
-        """Ready for images of (H, W); UserError where the network does not take them."""
+        """The network for images of (H, W); UserError where it does not take them."""
         if image_size not in self._embedders:
             self._embedders[image_size] = (
                 OnnxEmbedder(self._onnx, self.settings.batch_size, image_size) if self.name.onnx
@@ -86,5 +86,5 @@ class OpenModel:
         return self._embedders[image_size]
 
     def close(self) -> None:
-        """Give up the networks that were built; they are built anew where they are asked for."""
+        """Release the networks that were built; they are built again on demand."""
         self._embedders.clear()

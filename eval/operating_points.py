@@ -1,8 +1,8 @@
-"""Operating points at low FPR: TPR, the threshold, the FPR achieved, and on how many false accepts they rest.
+"""Operating points at low FPR: TPR, the threshold, the FPR achieved, and the number of false accepts.
 
 The convention is that of `metrics.tpr_at_fpr`: over all pairs at once, the largest observed FPR that does not exceed
-the target, no interpolation. Scores here are cosines, large for the same person; a squared distance of unit vectors is
-2 - 2 cosine.
+the target, no interpolation. Scores here are cosines, large for genuine pairs; a squared distance of unit vectors is 2
+- 2 cosine.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SLACK = 1 + 1e-9  # a target of 0.001 allows 3 of 3,000 whatever 0.001 * 3000 ro
 @dataclass(frozen=True)
 class OperatingPoint:
     """tpr: None where the target allows less than one false accept. cosine: pairs above it are accepted; midway between
-    the last that is and the first that is not. fpr: as observed. impostors: pairs of two people."""
+    the last that is and the first that is not. fpr: as observed. impostors: number of impostor pairs."""
 
     fpr_target: float
     tpr: float | None
@@ -35,7 +35,7 @@ class OperatingPoint:
 
     @property
     def few(self) -> bool:
-        """Whether fewer than FEW false accepts are behind the rate, so that chance decides it."""
+        """Whether the rate is based on fewer than FEW false accepts, so that it is unreliable."""
         return self.false_accepts < FEW
 
     def as_row(self) -> dict[str, object]:
@@ -52,9 +52,9 @@ def allowed(target: float, impostors: int) -> int:
 def operating_point(genuine: np.ndarray, tail: np.ndarray, impostors: int, target: float) -> OperatingPoint:
     """At the FPR `target`.
 
-    genuine: (G,) cosines of all genuine pairs, rising. tail: the largest cosines of `impostors` impostor pairs,
-    falling, one more than the target allows at least (all of them where the target allows all). ValueError where it is
-    shorter.
+    genuine: (G,) cosines of all genuine pairs, ascending. tail: the largest cosines of `impostors` impostor pairs,
+    descending, one more than the target allows at least (all of them where the target allows all). ValueError where it
+    is shorter.
     """
     count = allowed(target, impostors)
     if len(tail) < min(count + 1, impostors):
@@ -71,8 +71,8 @@ def operating_point(genuine: np.ndarray, tail: np.ndarray, impostors: int, targe
 
 
 def histogram_point(scored: AllPairs, target: float) -> OperatingPoint:
-    """At an FPR whose false accepts are too many to keep: the threshold lies between two steps of the histogram, 3e-5
-    in cosine, so the FPR achieved is counted exactly, and misses the largest that is allowed by less than a step."""
+    """At an FPR with too many false accepts to keep: the threshold is between two steps of the histogram, 3e-5 in
+    cosine, so the FPR achieved is counted exactly, and misses the largest that is allowed by less than a step."""
     passed = np.cumsum(scored.histogram[::-1])
     steps = int(np.searchsorted(passed, allowed(target, scored.impostors), "right"))  # from the top, that are accepted
     false_accepts = int(passed[steps - 1]) if steps else 0

@@ -1,4 +1,4 @@
-"""What a model takes from another set, of pairs or of people: thresholds at each FPR, and principal components."""
+"""Thresholds at each FPR and principal components from another set, of pairs or labelled images."""
 from __future__ import annotations
 
 import argparse
@@ -27,11 +27,11 @@ class FromElsewhere:
 
 
 def from_elsewhere(model: ModelName, args: argparse.Namespace) -> FromElsewhere:
-    """What --threshold, or --threshold-from with --pca, says for a model.
+    """The thresholds and projection of --threshold, or --threshold-from with --pca, for a model.
 
-    --threshold-from is a `.bin`, or a labelled set, of which --between takes those groups where it has them. With
+    --threshold-from is a `.bin`, or a labelled set, restricted to the groups of --between where it has them. With
     --pca the projection is fitted on that set, and its thresholds are of projected embeddings. UserError where the
-    set is none, or an embeddings file is of another one.
+    set is invalid, or an embeddings file is of another one.
     """
     if args.threshold is not None:
         return FromElsewhere([("", None, args.threshold)])

@@ -1,4 +1,4 @@
-"""Embeddings of a set of pairs: made now, or read from a file, which is of this set, model and manner or refused."""
+"""Embeddings of a set of pairs: computed, or read from a file, which must be of this set, model and settings."""
 from __future__ import annotations
 
 import numpy as np
@@ -13,10 +13,10 @@ from eval.verification import VerificationSet
 
 def read_pair_embeddings(model: ModelName, target: VerificationSet, settings: EmbeddingSettings,
                          given: Embeddings | None = None) -> Embeddings:
-    """Those of an embeddings file, a row for each place of the set, left, right, left, ...
+    """Read them from an embeddings file, a row for each position of the set, left, right, left, ...
 
     given: the file's contents, where they are read already. UserError where it is of another set (by sha256, where
-    the file tells one) or manner, or does not have every image.
+    the file has one) or has other settings, or lacks an image.
     """
     made = load_embeddings(model.embeddings) if given is None else given
     digest = made.digest_of("set")
@@ -33,7 +33,7 @@ def read_pair_embeddings(model: ModelName, target: VerificationSet, settings: Em
 
 
 def embed_pairs(model: OpenModel, target: VerificationSet, settings: EmbeddingSettings) -> Embeddings:
-    """Those that a model gives now, or those of the folder `settings.keep`, a row for each place of the set.
+    """Compute them with a model, or read them from the cache `settings.keep`, a row for each position of the set.
 
     UserError, naming the set and the model, where the network does not take its images.
     """
@@ -63,7 +63,7 @@ def _rows(made: Embeddings, target: VerificationSet) -> np.ndarray | None:
     if np.array_equal(made.names, places(target)) or len(made.names) == len(target.order):
         return np.arange(len(target.order))
     by_name = {name: row for row, name in enumerate(made.names.tolist())}
-    first = np.unique(target.order, return_index=True)[1]  # an image may stand in the file once for all its places
+    first = np.unique(target.order, return_index=True)[1]  # an image may be in the file once for all its positions
     rows = [by_name.get(str(place), by_name.get(str(first[image])))
             for place, image in enumerate(target.order.tolist())]
     return None if None in rows else np.array(rows)

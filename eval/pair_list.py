@@ -1,4 +1,4 @@
-"""Scores of all pairs of a labelled set as a file: one line each, while there are not too many to read."""
+"""Scores of all pairs of a labelled set as a file: one line each, up to a maximum number."""
 from __future__ import annotations
 
 import json
@@ -15,7 +15,7 @@ from eval.score_file import COLUMNS
 from eval.set_scoring import LabelledPairs
 
 MOST = 20_000_000  # pairs; a line has some 60 bytes
-ROWS = 64  # images of the left side at once
+ROWS = 64  # images of the left side per block
 
 
 def write_all_scores(path: PathLike, made: Embeddings, pairs: LabelledPairs, second: np.ndarray | None = None,

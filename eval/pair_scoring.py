@@ -1,4 +1,4 @@
-"""Several models on several sets of pairs: everything that `verify` and the report show, computed once."""
+"""Scores several models on several sets of pairs: all that `verify` and the report show, computed once."""
 from __future__ import annotations
 
 import logging
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ScoringSettings:
-    """fpr: where TPR is wanted, the first as a result's `tpr`. pca: components, 0 for none. threshold: squared distance
-    at which rates are wanted too; threshold_from: a set whose thresholds at each of fpr are, by each model."""
+    """fpr: the FPRs of the TPRs, the first as a result's `tpr`. pca: components, 0 for none. threshold: squared
+    distance for additional rates; threshold_from: a set on which each model's thresholds at each of fpr are chosen."""
 
     fpr: Sequence[float] = (1e-3,)
     pca: int = 0
@@ -71,17 +71,17 @@ class ScoredSet:
 
 def score_models(models: Sequence[ModelName], sets: Sequence[VerificationSet], embedding: EmbeddingSettings,
                  scoring: ScoringSettings) -> Iterator[tuple[ModelName, dict[str, ScoredSet]]]:
-    """Each model with what it scores on each set, by the sets' names.
+    """Yield each model with its results on each set, by the sets' names.
 
-    Every model's files are read before any image is embedded, and UserError tells what is unusable: a model that is
-    none, embeddings of other sets (an embeddings file is scored on those sets that it is of), too many components.
+    Every model's files are read before any image is embedded, and UserError names what is unusable: an invalid model,
+    embeddings of other sets (an embeddings file is scored on those sets that it is of), too many components.
     """
     opened = [load_embeddings(model.embeddings) if model.embeddings else OpenModel(model, embedding)
               for model in models]
     for model, source in zip(models, opened):
         if isinstance(source, Embeddings):
             for target in _sets_of(model, source, sets, embedding) if source.digest_of("set") is None else ():
-                log.warning("%s: does not say of which set it is; its %d embeddings are taken for the images of %s, in "
+                log.warning("%s: has no sha256 of its set; its %d embeddings are assumed to be of the images of %s, in "
                             "order", model.text, len(source.names), target.path)
             _sets_of(model, source, sets, embedding)
             if scoring.threshold_from is not None:
@@ -98,7 +98,7 @@ def score_models(models: Sequence[ModelName], sets: Sequence[VerificationSet], e
 
 def _sets_of(model: ModelName, given: Embeddings, sets: Sequence[VerificationSet],
              embedding: EmbeddingSettings) -> list[VerificationSet]:
-    """The sets that an embeddings file is of; UserError where it is of none."""
+    """The sets that an embeddings file is of; UserError where it is of none of them."""
     if len(sets) == 1 or given.digest_of("set") is None:
         for target in sets:
             read_pair_embeddings(model, target, embedding, given)

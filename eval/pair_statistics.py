@@ -1,4 +1,4 @@
-"""What stands behind the rates of a verification set: false accepts, thresholds, intervals, differences."""
+"""Statistics of the rates on a verification set: false accepts, thresholds, intervals, differences."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -41,8 +41,8 @@ class Statistics:
 
 def statistics(result: VerificationResult, fpr: Sequence[float], resamples: int, seed: int,
                accuracy: bool = False) -> Statistics:
-    """Over pairs: a `.bin` does not tell whose images they are. resamples: 0 for no intervals. folds: those of the
-    accuracy, for an interval of it as well."""
+    """Over pairs: a `.bin` has no identities. resamples: 0 for no intervals. folds: those of the accuracy, for an
+    interval of it as well."""
     points = []
     impostors = int((~result.same).sum())
     for target in fpr:
@@ -61,7 +61,7 @@ def statistics(result: VerificationResult, fpr: Sequence[float], resamples: int,
 
 
 def accuracy_draws(result: VerificationResult, drawn: np.ndarray) -> np.ndarray:
-    """(R,) the accuracy on resamples (R, pairs), each pair judged at the threshold that its fold was judged at."""
+    """(R,) the accuracy on resamples (R, pairs), each pair classified at its fold's threshold."""
     folds = len(result.fold_thresholds)
     fold = fold_numbers(result.pairs, folds)
     right = ((result.scores < result.fold_thresholds[fold]) == result.same).astype(np.float64)

@@ -1,6 +1,6 @@
-"""How far a head is turned, from the five landmarks that alignment uses: a head of average shape is fitted to them.
+"""Head pose from the five landmarks of alignment: an average head is fitted to them.
 
-The camera is taken to be far away (weak perspective), so the points in the image are an affine map of those on the
+The camera is assumed to be distant (weak perspective), so the points in the image are an affine map of those on the
 head, solved by least squares; the nearest rotation gives yaw, pitch and roll (DeMenthon and Davis, "Model-based object
 pose in 25 lines of code", 1995, without their iterations).
 """
@@ -24,7 +24,7 @@ def head_pose(points: np.ndarray) -> np.ndarray:
     """(N, 3) degrees of yaw, pitch and roll of (N, 5, 2) landmarks in pixels, x to the right and y down.
 
     yaw > 0: the face is turned to the image's right; pitch > 0: raised; roll > 0: leans clockwise. NaN where the points
-    coincide. Good to some degrees; the sign is sure, the size less so near 90.
+    coincide. Accurate to some degrees; the sign is reliable, the magnitude less so near 90.
     """
     points = np.asarray(points, np.float64).reshape(-1, 5, 2)
     model = HEAD - HEAD.mean(axis=0)
@@ -50,8 +50,8 @@ def yaw_of(points: np.ndarray) -> np.ndarray:
 def read_yaw(path: Path, names: Sequence[str]) -> np.ndarray:
     """(N,) yaw of each image of a set by a table of landmarks, as `align` and `synth` write; NaN where it has none.
 
-    names: paths below the set's folder. The table's paths may begin further up, and end otherwise (.png for .jpg).
-    UserError where the table is none, or has no image of the set.
+    names: paths below the set's folder. The table's paths may begin at a parent folder, and have another extension
+    (.png for .jpg). UserError where the table is invalid, or has no image of the set.
     """
     rows = read_table(path, path.parent)
     known = _by_end(rows)
@@ -66,7 +66,7 @@ def read_yaw(path: Path, names: Sequence[str]) -> np.ndarray:
 
 
 def yaw_groups(yaw: np.ndarray, edges: Sequence[float] = YAW_EDGES) -> np.ndarray:
-    """(N,) text such as `yaw 15-30` by the size of the yaw, whatever its sign; "" where it is not known."""
+    """(N,) text such as `yaw 15-30` by absolute yaw; "" where it is not known."""
     size = np.clip(np.abs(np.nan_to_num(yaw)), edges[0], np.nextafter(edges[-1], 0))
     bins = np.searchsorted(edges, size, "right") - 1
     return np.array([f"yaw {edges[place]:g}-{edges[place + 1]:g}" if known else "" for place, known
@@ -74,7 +74,7 @@ def yaw_groups(yaw: np.ndarray, edges: Sequence[float] = YAW_EDGES) -> np.ndarra
 
 
 def _by_end(rows: Mapping[str, object]) -> dict[str, str]:
-    """Every end of a row's path, without the file's ending, to the row; ends that several rows have are left out."""
+    """Every suffix of a row's path, without the extension, to the row; ambiguous suffixes are left out."""
     known: dict[str, str | None] = {}
     for name in rows:
         parts = _stem(name).split("/")

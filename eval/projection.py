@@ -24,8 +24,8 @@ class Projection:
 
 
 def fit_projection(unit: np.ndarray, components: int, fitted_on: str) -> Projection:
-    """On (n, D) embeddings, without their labels and without rows of zeros, which stand for images that could not be
-    had; UserError where they have not so many components."""
+    """On (n, D) embeddings, without their labels and without rows of zeros, which stand for unavailable images;
+    UserError where there are not so many components."""
     unit = unit[unit.any(axis=1)]
     most = min(unit.shape)
     if not 1 <= components <= most:
@@ -38,7 +38,7 @@ def fit_projection(unit: np.ndarray, components: int, fitted_on: str) -> Project
 
 
 def told(projection: Projection, scored: str) -> str:
-    """One line of what was fitted on what, for the output; scored: the set whose rates are given."""
+    """One line about the fit, for the output; scored: the set whose rates are given."""
     where = f"the scored set itself, {scored}, without its labels" if projection.fitted_on == scored else (
         projection.fitted_on)
     return f"embeddings projected on {len(projection.directions)} principal components, fitted on {where}"

@@ -1,7 +1,7 @@
-"""Error against the share that is discarded: does the length of an embedding tell how far to trust it?
+"""Error-versus-discard curve: does the norm of an embedding predict its reliability?
 
-The quality of a pair is the smaller of its two embeddings' norms, before they were normalised. Pairs are left out from
-the worst on, at the threshold that all of them have: an error-versus-discard curve (Grother and Tabassi, "Performance
+The quality of a pair is the smaller of its two embeddings' norms, before they were normalised. Pairs are discarded from
+the smallest norm on, at the threshold of all of them: an error-versus-discard curve (Grother and Tabassi, "Performance
 of biometric quality measures", 2007).
 """
 from __future__ import annotations
@@ -19,9 +19,9 @@ DISCARDS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)
 
 @dataclass(frozen=True)
 class Kept:
-    """What is left when the worst `discarded` of the genuine pairs, and the impostor pairs below the same norm, are
-    left out. fnmr: the share of genuine pairs refused, with its 95% interval over people; fpr: None where the scores
-    kept do not reach down to the threshold."""
+    """The rates when the worst fraction `discarded` of the genuine pairs, and the impostor pairs below the same norm,
+    are left out. fnmr: the fraction of genuine pairs rejected, with its 95% interval over identities; fpr: None where
+    the scores kept do not reach down to the threshold."""
 
     discarded: float
     norm: float
@@ -44,8 +44,8 @@ def discard_curve(scored: AllPairs, sides: tuple[Side, Side | None], norms: tupl
                   discards: Sequence[float] = DISCARDS) -> list[Kept]:
     """The curve at a threshold.
 
-    scored: of the sides' pairs. norms: (N,) of each side's images. multiplicity: (R, people) how often each person is
-    drawn, for intervals. Shares that leave fewer than 2 genuine pairs are left out.
+    scored: of the sides' pairs. norms: (N,) of each side's images. multiplicity: (R, people) how often each identity is
+    sampled, for intervals. Fractions that leave fewer than 2 genuine pairs are left out.
     """
     values, quality, person = genuine_pairs(*sides, *norms)
     accepted = values > cosine

@@ -32,17 +32,17 @@ from eval.set_scoring import labelled_pairs
 from eval.verify import score_folders
 
 DESCRIPTION = """\
-Move the crops of a labelled set by some pixels, degrees or a factor, and tell TPR over all its pairs.
+Misalign the crops of a labelled set by pixels, degrees or a scale factor, and report TPR over all its pairs.
 
   python -m eval robustness --model runs/fc/model,3 runs/gnap/model,3 --set cfp/Data/Images --between frontal,profile \\
       --shift 0,2,4,8 --rotate 0,5,10 --scale 0.9,1,1.1 --plot curves.svg
 
-Each kind is tried alone. The direction of a shift and the sense of a rotation are drawn for each image, by --seed, the
-same for every model. A row has the TPR at --fpr of the moved set itself, with its interval over people, and TPR and FPR
-at the threshold that the aligned set has at --fpr: what somebody sees who chose it on well aligned faces. --threshold
-or --threshold-from give the rates at other thresholds. With several --fpr the plot is of the first.
-Embeddings made before (.npz) are no --model here, since crops are moved; --embeddings DIR keeps those of every
-misalignment, and a run that was stopped continues from there."""
+Each kind is applied alone. The direction of a shift and the sense of a rotation are random for each image, by --seed,
+the same for every model. A row has the TPR at --fpr of the misaligned set itself, with its interval over identities,
+and TPR and FPR at the threshold of the aligned set at --fpr: the rates in use where it was chosen on well aligned
+faces. --threshold or --threshold-from give the rates at other thresholds. With several --fpr the plot is of the first.
+Precomputed embeddings (.npz) are not accepted as --model, since crops are transformed; --embeddings DIR caches those of
+every misalignment, and an interrupted run continues from there."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -52,12 +52,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--shift", type=numbers_from(0, 1e4), default="0,2,4,8", metavar="N,N...", help="pixels")
     parser.add_argument("--rotate", type=numbers_from(0, 180), default="0", metavar="N,N...", help="degrees")
     parser.add_argument("--scale", type=numbers_from(0.01, 100), default="1", metavar="X,X...",
-                        help="factors of the size")
+                        help="scale factors")
     parser.add_argument("--side", choices=("both", "second"), default="both",
-                        help="move both images of a pair, or the second alone (of group B, with --between)")
-    parser.add_argument("--border", choices=tuple(BORDERS), default="black", help="what comes in at the edges")
+                        help="misalign both images of a pair, or only the second (of group B, with --between)")
+    parser.add_argument("--border", choices=tuple(BORDERS), default="black", help="fill of the border")
     add_rate_flags(parser, "1e-3", "a labelled set, or a .bin", failures=False)
-    parser.add_argument("--plot", metavar="FILE", help="draw the curves there: .svg or .png")
+    parser.add_argument("--plot", metavar="FILE", help="plot the curves to this file: .svg or .png")
     add_scores_flag(parser, "SET-MISALIGNMENT")
     add_pca_flags(parser, "on the images of --threshold-from where that is given, else on the aligned crops of --set "
                   "itself, which the output says; without their labels", folds=False)

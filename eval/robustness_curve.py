@@ -1,4 +1,4 @@
-"""The curve of `robustness`: what a model scores under each misalignment of one labelled set."""
+"""The curve of `robustness`: a model's rates under each misalignment of one labelled set."""
 from __future__ import annotations
 
 import argparse
@@ -26,13 +26,13 @@ from eval.projection import Projection, fit_projection
 from eval.set_embeddings import image_size
 from eval.set_scoring import LabelledPairs, fixed_point
 
-SPARE = 4  # times the impostor scores that the FPR needs, for resamples that need more
+SPARE = 4  # multiple of the impostor scores that the FPR needs, for resamples that need more
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How one misalignment scored. points, limits: by FPR. fixed_tpr, fixed_fpr: at the threshold that the aligned set
-    has at the first FPR. fixed: at thresholds that the user gave, or of another set."""
+    """The results of one misalignment. points, limits: by FPR. fixed_tpr, fixed_fpr: at the threshold that the aligned
+    set has at the first FPR. fixed: at given thresholds, or those of another set."""
 
     how: Misalignment
     points: list[OperatingPoint]
@@ -64,7 +64,7 @@ class Setting:
 
 
 class Curve:
-    """A model's settings, one after the other; projection: of its embeddings, None without --pca."""
+    """A model's results by setting; projection: of its embeddings, None without --pca."""
 
     def __init__(self, name: ModelName, faces: FaceSet, pairs: LabelledPairs, args: argparse.Namespace,
                  elsewhere: FromElsewhere) -> None:

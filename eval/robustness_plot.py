@@ -1,4 +1,4 @@
-"""The curves of `robustness`: TPR against each kind of misalignment, with intervals over people."""
+"""The curves of `robustness`: TPR against each kind of misalignment, with intervals over identities."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ KINDS = (("shift", "shift, pixels", 0.0), ("rotate", "rotation, degrees", 0.0), 
 
 
 def draw(curves: dict[str, list[Setting]], fpr: float, path: str) -> None:
-    """Write the picture to `path`, SVG or PNG by its name; a panel for each kind that has more than one value."""
+    """Write the plot to `path`, SVG or PNG by its name; a panel for each kind that has more than one value."""
     any_curve = next(iter(curves.values()))
     kinds = [kind for kind in KINDS if any(getattr(setting.how, kind[0]) != kind[2] for setting in any_curve)]
     with matplotlib.rc_context({"svg.hashsalt": "robustness"}):

@@ -1,4 +1,4 @@
-"""What `robustness` prints."""
+"""The text output of `robustness`."""
 from __future__ import annotations
 
 from typing import Mapping, Sequence

@@ -1,8 +1,8 @@
-"""Scores of pairs on disk: `SET.csv`, a row for each pair, and `SET.json` beside it, which says what they are of.
+"""Scores of pairs on disk: `SET.csv`, a row for each pair, and `SET.json` beside it, with their provenance.
 
-Columns: pair (from 0), left and right (what the images are called; in a `.bin` their places from 0), same (1 or 0),
-score (squared L2 distance), cosine, fold (from 0), left_norm and right_norm (lengths of the embeddings before they were
-normalised). Scores of two files may be compared where `unlike` says nothing.
+Columns: pair (from 0), left and right (the images' names; in a `.bin` their positions from 0), same (1 or 0), score
+(squared L2 distance), cosine, fold (from 0), left_norm and right_norm (lengths of the embeddings before they were
+normalised). Scores of two files may be compared where `unlike` returns "".
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from common.tables import Row, header, number, read_table, whole_number
 COLUMNS = ("pair", "left", "right", "same", "score", "cosine", "fold", "left_norm", "right_norm")
 COLUMN_NAMES: dict[str, tuple[str, ...]] = {name: () for name in COLUMNS}
 FORM = "a table of scores, whose first line names same and score or cosine"
-BEYOND = 1e-3  # of rounding, where a distance is computed of rounded cosines
+BEYOND = 1e-3  # rounding error of a distance computed from rounded cosines
 CONVENTIONS = ("flip", "pca", "folds")
 
 
@@ -44,7 +44,7 @@ class PairScores:
     meta: dict[str, Any] = field(default_factory=dict)
 
     def unlike(self, other: PairScores) -> str:
-        """Why the scores must not stand beside each other, or ""."""
+        """Why the scores are not comparable, or ""."""
         for name in CONVENTIONS:
             if self.meta.get(name) != other.meta.get(name):
                 return f"their {name} differs: {self.meta.get(name)} and {other.meta.get(name)}"
@@ -60,7 +60,7 @@ def _digest_of_set(meta: dict[str, Any]) -> Any:
 
 
 def write_scores(path: PathLike, made: PairScores) -> None:
-    """Write `path` and the description beside it, each whole or not at all."""
+    """Write `path` and the description beside it, each atomically."""
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(COLUMNS)
@@ -74,7 +74,7 @@ def write_scores(path: PathLike, made: PairScores) -> None:
 
 
 def read_scores(path: PathLike) -> PairScores:
-    """What a file holds; UserError, one line, where it is no such table. Without the description beside it, or without
+    """Read a file; UserError, one line, where it is not such a table. Without the description beside it, or without
     some columns but pair, same and score or cosine, it is read all the same."""
     path = Path(path)
     if not os.path.lexists(path):

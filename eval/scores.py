@@ -19,7 +19,7 @@ def pair_scores(embeddings: np.ndarray) -> np.ndarray:
 
 
 def mean_norm(embeddings: np.ndarray) -> float:
-    """XNorm: the mean length of embeddings as the network gives them, before any normalisation."""
+    """XNorm: the mean norm of the network's embeddings, before any normalisation."""
     return float(np.linalg.norm(embeddings, axis=-1).mean(dtype=np.float64))
 
 
@@ -51,6 +51,6 @@ def projected_scores(embeddings: np.ndarray, components: int, folds: int) -> np.
 
 
 def held_out(scores: np.ndarray) -> np.ndarray:
-    """(pairs,) of (folds, pairs): each pair's score by the projection that was fitted without it."""
+    """(pairs,) of (folds, pairs): each pair's score with the projection that was fitted without it."""
     folds, pairs = scores.shape
     return scores[np.repeat(np.arange(folds), np.diff(fold_bounds(pairs, folds))), np.arange(pairs)]

@@ -1,4 +1,4 @@
-"""People whose images fall into several groups, as where two people's images lie under one name: DBSCAN per person."""
+"""Identities whose images form several clusters, as where two people share a label: DBSCAN per identity."""
 from __future__ import annotations
 
 from typing import Callable, Iterator
@@ -9,15 +9,16 @@ from sklearn.cluster import DBSCAN
 from eval.scores import normalise
 
 RADIUS = 0.5  # cosine distance within which images are neighbours
-LEAST = 5  # neighbours, itself counted, that make an image the core of a group
+LEAST = 5  # neighbours, including itself, that make an image a core point of a cluster
 
 
 def second_groups(unit: np.ndarray, labels: np.ndarray,
                   step: Callable[[int], object] = lambda people: None) -> Iterator[tuple[int, float]]:
-    """Yield (number of the image, its cosine to the mean of the largest group) of every image that is in another group
-    of its person than the largest, person by person.
+    """Yield (index of the image, its cosine to the mean of the largest cluster) of every image in another cluster of
+    its identity than the largest, identity by identity.
 
-    unit: (N, D), rows of length 1; labels: (N,) from 0. People of fewer than 2 LEAST images cannot have two groups.
+    unit: (N, D), rows of length 1; labels: (N,) from 0. Identities of fewer than 2 LEAST images cannot have two
+    clusters.
     """
     order = np.argsort(labels, kind="stable")
     for images in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):

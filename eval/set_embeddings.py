@@ -1,4 +1,4 @@
-"""Embeddings of a labelled set by what the flags of a command name, and the sides of the pairs to score."""
+"""Embeddings of a labelled set by a command's flags, and the sides of the pairs to score."""
 from __future__ import annotations
 
 import argparse
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 def choose_sides(args: argparse.Namespace, labels: np.ndarray,
                  groups: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """The numbers of the images on each side; None where all are scored against each other."""
+    """The indices of the images on each side; None where all are scored against each other."""
     if not args.between:
         sides: tuple[np.ndarray, np.ndarray | None] = (np.arange(len(labels)), None)
     else:
@@ -48,8 +48,8 @@ def choose_sides(args: argparse.Namespace, labels: np.ndarray,
 
 def embeddings_of(model: ModelName, faces: FaceSet, args: argparse.Namespace,
                   failed: Collection[str] = ()) -> Embeddings:
-    """Those of a model for every image of the set: made now, or read from its file or the folder of --embeddings;
-    UserError where they are unlike. failed: images that a file need not have; they get zeros."""
+    """Those of a model for every image of the set: computed, or read from its file or the cache of --embeddings;
+    UserError where they do not match. failed: images that a file need not have; they get zeros."""
     settings = EmbeddingSettings.of(args)
     if model.embeddings:
         return _read(model, faces, settings, failed)
@@ -85,7 +85,7 @@ def _read(model: ModelName, faces: FaceSet, settings: EmbeddingSettings, failed:
     check_manner(model.text, made, settings)
     told = made.digest_of("set")
     if told is None:
-        log.warning("%s: does not say of which set it is; names and their order are those of %s", model.text,
+        log.warning("%s: has no sha256 of its set; names and their order are those of %s", model.text,
                     faces.path)
     else:
         with meter(len(faces.names), f"{faces.path}: sha256", "images") as bar:
@@ -113,7 +113,7 @@ def _filled(made: Embeddings, faces: FaceSet, failed: Collection[str]) -> Embedd
 
 
 def open_embedder(model: ModelName, args: argparse.Namespace, size: tuple[int, int]) -> AnyEmbedder:
-    """A checkpoint or an ONNX file ready to embed images of `size` as the flags say."""
+    """A checkpoint or an ONNX file opened for images of `size`, by the flags."""
     return OpenModel(model, EmbeddingSettings.of(args)).embedder(size)
 
 

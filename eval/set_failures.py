@@ -1,4 +1,4 @@
-"""Faces of a labelled set that could not be had: its pairs without them, and the rates with them counted as errors."""
+"""Failures to acquire in a labelled set: its pairs without them, and the rates with them counted as errors."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from eval.operating_points import OperatingPoint
 
 @dataclass(frozen=True)
 class WithoutFailures:
-    """sides: the numbers of the images that are left on each side; genuine, impostors: pairs that are lost."""
+    """sides: the indices of the remaining images on each side; genuine, impostors: pairs that are lost."""
 
     sides: tuple[np.ndarray, np.ndarray | None]
     genuine: int

@@ -1,4 +1,4 @@
-"""All pairs of a labelled set by a model: everything that `allpairs` and the report show, computed once."""
+"""Scores all pairs of a labelled set: all that `allpairs` and the report show, computed once."""
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
@@ -16,17 +16,17 @@ from eval.operating_points import OperatingPoint, allowed, histogram_point, oper
 from eval.quality import Kept, discard_curve
 from eval.slices import Slice, group_slices
 
-MOST = 1 << 22  # impostor scores kept, so that of a set with no more impostor pairs all is exact
+MOST = 1 << 22  # impostor scores kept: up to so many impostor pairs everything is exact
 USUAL = 1e-3  # the FPR of the paper's tables
-SPARE = 4  # times the impostor scores that the largest FPR needs: a resample may need more
+SPARE = 4  # multiple of the impostor scores that the largest FPR needs: a resample may need more
 
 
 @dataclass(frozen=True)
 class LabelledPairs:
-    """The pairs to score. labels: (N,) the person of each image, from 0; people: their names. sides: the numbers of the
-    images on each side, the second None for all against all. groups: (N,) text, "" for none, for slices; None without
-    them. multiplicity: (R, people) how often each person is drawn, None for no intervals: every model is judged on
-    the same resamples."""
+    """The pairs to score. labels: (N,) the identity of each image, from 0; people: their names. sides: the numbers of
+    the images on each side, the second None for all against all. groups: (N,) text, "" for none, for slices; None
+    without them. multiplicity: (R, people) how often each person is drawn, None for no intervals: every model is judged
+    on the same resamples."""
 
     labels: np.ndarray
     people: list[str]
@@ -46,7 +46,7 @@ class LabelledPairs:
 @dataclass(frozen=True)
 class ScoredModel:
     """A model's result. points: by FPR. draws: by the name of the rate (`0.001`, `eer`, `auc`) its values on the
-    resamples. blamed: who is behind the false accepts at the first FPR whose false accepts are all kept. fixed: at
+    resamples. blamed: identities in the false accepts at the first FPR whose false accepts are all kept. fixed: at
     thresholds that were not chosen on the set. slices, quality: at the threshold of FPR 0.1% where that was asked for,
     else of the first FPR."""
 
@@ -63,11 +63,11 @@ class ScoredModel:
 
     @property
     def at(self) -> OperatingPoint:
-        """The point whose threshold slices and quality are judged at."""
+        """The point whose threshold slices and quality use."""
         return next((point for point in self.points if np.isclose(point.fpr_target, USUAL)), self.points[0])
 
     def rate(self, name: str) -> float | None:
-        """A rate by the name that `draws` has."""
+        """A rate by its name in `draws`."""
         if name in ("eer", "auc"):
             return float(getattr(self, name))
         return next(point.tpr for point in self.points if f"{point.fpr_target:g}" == name)
@@ -105,7 +105,7 @@ class ScoredModel:
 
 def labelled_pairs(labels: np.ndarray, people: list[str], sides: tuple[np.ndarray, np.ndarray | None],
                    groups: np.ndarray | None = None, resamples: int = 1000, seed: int = 0) -> LabelledPairs:
-    """Pairs with resamples of their people; 0 for none."""
+    """Pairs with resamples of their identities; 0 for none."""
     drawn = draw_resamples(len(people), resamples, seed) if resamples else None
     return LabelledPairs(labels, people, sides, groups, drawn)
 
@@ -115,7 +115,7 @@ def score_labelled(model: str, unit: np.ndarray, pairs: LabelledPairs, fpr: Sequ
                    fixed: Sequence[tuple[str, float | None, float]] = ()) -> ScoredModel:
     """Score all pairs by (N, D) embeddings of length 1.
 
-    fpr: where TPR is wanted. norms: (N,) before they were normalised, for error against the share discarded. fixed:
+    fpr: the FPRs of the TPRs. norms: (N,) before they were normalised, for error against the share discarded. fixed:
     (set, FPR, squared distance) of thresholds chosen elsewhere, ("", None, distance) for one that was given.
     """
     left, right = make_sides(unit, pairs.labels, pairs.sides)

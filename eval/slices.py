@@ -1,7 +1,7 @@
 """Rates of groups of images, and of one group against another, at one threshold for the whole set.
 
-Somebody who sets a threshold sets one for everybody. Where a group's FPR lies above the set's, its people are taken for
-each other more often than others are; where its TPR lies below, they are refused more often.
+A deployed threshold is the same for all groups. Where a group's FPR is above the set's, its identities are confused
+with each other more often than others; where its TPR is below, they are rejected more often.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eval.fixed_threshold import limits_of
 from eval.operating_points import FEW, rates_above
 from eval.quality import Kept, discard_curve
 
-MOST_CROSSED = 8  # groups up to which each is scored against each other; of more, each against itself and the first
+MOST_CROSSED = 8  # up to so many groups each is scored against each other; of more, each against itself and the first
 KEEP = 1 << 22
 
 
@@ -70,7 +70,7 @@ def group_slices(unit: np.ndarray, labels: np.ndarray, groups: np.ndarray, sides
 
 
 def combinations(groups: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None]) -> list[tuple[str, str]]:
-    """The groups on the left and on the right, in natural order, each pair once."""
+    """Pairs of groups on the left and on the right, in natural order, each once."""
     ours = _named(groups[sides[0]])
     if sides[1] is not None:
         return list(itertools.product(ours, _named(groups[sides[1]])))

@@ -19,10 +19,10 @@ Write the scores of runs as the paper's Tables 1 and 2, with the paper's figures
   python -m eval table runs/*/verification.json --format latex --out tables.tex
   python -m eval table mobilefacenet++=scores.json runs/mobilefacenet
 
-A RUN is the folder of a training, whose last verification counts (--best SET: the one that is best there, and marked),
-or what verify --json wrote. Which of the paper's systems it is comes from its config.json; NAME=RUN says it where there
-is none. Other models stand below the paper's.
-Rows of unlike conventions (mirror images, folds, PCA, pairs) are refused."""
+A RUN is the folder of a training, whose last verification counts (--best SET: the best one there, marked),
+or what verify --json wrote. Which of the paper's systems it is comes from its config.json; NAME=RUN names it where
+there is none. Other models follow the paper's.
+Rows with different conventions (mirror images, folds, PCA, pairs) are refused."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -30,12 +30,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("table", help="runs as the paper's tables", description=DESCRIPTION)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, or a file of verify --json")
     parser.add_argument("--format", choices=tuple(FORMATS),
-                        help="how to write it (default: as --out ends, .md, .csv or .tex; else markdown)")
-    parser.add_argument("--out", metavar="FILE", help="write there instead of to the screen")
+                        help="output format (default: by --out's extension, .md, .csv or .tex; else markdown)")
+    parser.add_argument("--out", metavar="FILE", help="write to this file instead of stdout")
     parser.add_argument("--fpr", type=fpr_list, default="1e-3", metavar="RATE", help="false positive rate of the TPR")
-    parser.add_argument("--best", default="", metavar="SET", help="of each run the step that is best on this set")
-    parser.add_argument("--lfw", default="lfw", metavar="NAME", help="the set that stands for LFW")
-    parser.add_argument("--cfp-fp", default="cfp_fp", metavar="NAME", help="the set that stands for CFP-FP")
+    parser.add_argument("--best", default="", metavar="SET", help="use each run's best step on this set")
+    parser.add_argument("--lfw", default="lfw", metavar="NAME", help="the set to use as LFW")
+    parser.add_argument("--cfp-fp", default="cfp_fp", metavar="NAME", help="the set to use as CFP-FP")
     parser.set_defaults(run=run)
 
 

@@ -1,4 +1,4 @@
-"""Verifies a model on a set of pairs: embeddings with mirror images, scores, the paper's numbers."""
+"""Verifies a model on a set of pairs: embeddings with mirror images, scores, the paper's metrics."""
 from __future__ import annotations
 
 import hashlib
@@ -53,7 +53,7 @@ class VerificationSet:
             raise UserError(f"{self.path}: {error}") from None
         odd = str(find_odd_pairs(self.order.tolist(), self.same.tolist()))
         if odd:
-            log.warning("%s: %s; such pairs say nothing of a model", self.path, odd)
+            log.warning("%s: %s; such pairs do not measure a model", self.path, odd)
         self.image_size = self._size(0)
         for number in range(1, len(self.images)):
             size = self._size(number)
@@ -72,7 +72,7 @@ class VerificationSet:
         return self._digest
 
     def batches(self, size: int, show_progress: bool = False) -> Iterator[np.ndarray]:
-        """Yield `images` in order, (n, H, W, 3) uint8 RGB with n up to `size`, decoded by threads just ahead."""
+        """Yield `images` in order, (n, H, W, 3) uint8 RGB with n up to `size`, decoded ahead by threads."""
         decoded: Iterator[np.ndarray] = ordered_map(self._decode, range(len(self.images)), usable_cores())
         if show_progress:
             decoded = progress(decoded, len(self.images), self.name)
@@ -88,7 +88,7 @@ class VerificationSet:
         return f"{self.path}: image {int(np.argmax(self.order == number))} (from 0)"
 
     def _size(self, number: int) -> tuple[int, int]:
-        # A JPEG tells its size in its header; to decode all of them here would cost a second or two.
+        # A JPEG has its size in its header; decoding all of them here would cost a second or two.
         data = self.images[number]
         if is_cut_off(data):
             raise DataError(f"{self._where(number)} is truncated")
@@ -102,12 +102,12 @@ class VerificationSet:
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """What a model scores on a set; rates and accuracies from 0 to 1.
+    """A model's results on a set; rates and accuracies from 0 to 1.
 
     tpr: at FPR fpr_target; tprs: at every FPR asked for. threshold: the mean of the folds' (squared L2 distance).
     xnorm: the mean length of the embeddings before normalisation, mirror images included; NaN where it is not known.
     roc: FPR and TPR, every operating point. scores, same: (pairs,). embeddings: (2 * pairs, D), normalised.
-    fold_thresholds: (folds,) the threshold that each fold was judged at.
+    fold_thresholds: (folds,) the threshold of each fold.
     """
 
     name: str
@@ -147,7 +147,7 @@ def verify_set(embedder: AnyEmbedder, target: VerificationSet, fpr: Sequence[flo
                pca: int = 0, show_progress: bool = False) -> VerificationResult:
     """Embed a set's images and score its pairs.
 
-    fpr: where TPR is wanted, the first as the result's `tpr`. flip: add the mirror image's embedding. pca: project on
+    fpr: the FPRs of the TPRs, the first as the result's `tpr`. flip: add the mirror image's embedding. pca: project on
     so many principal components, fitted on the other folds. UserError where the images' size is not the model's
     or there are not so many components, RunError where embeddings are not finite.
     """
@@ -167,7 +167,7 @@ def score_set(name: str, embeddings: np.ndarray, same: np.ndarray, xnorm: float,
               folds: int = 10, pca: int = 0, began: float | None = None) -> VerificationResult:
     """The result of (2 * pairs, D) normalised embeddings; `began`, of time.perf_counter, is what `seconds` count from.
 
-    With pca, accuracy judges each fold by the projection fitted on the others, and so do the curves over all pairs.
+    With pca, accuracy scores each fold with the projection fitted on the others, and so do the curves over all pairs.
     """
     began = time.perf_counter() if began is None else began
     if pca:

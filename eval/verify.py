@@ -39,9 +39,9 @@ The embeddings of an image and its mirror image are added and normalised; a pair
   EER, AUC  of the ROC curve over all pairs
   XNorm     mean length of the embeddings before normalisation
 
-A TPR with fewer than 10 false accepts behind it is marked ~, with their number: chance decides it, and allpairs helps.
+A TPR based on fewer than 10 false accepts is marked ~, with their number: it is unreliable, use allpairs.
 --json has, by model and set, false accepts, thresholds, 95% intervals over pairs, differences to the first model.
---threshold X, or --threshold-from of another set, gives the rates somebody sees who chose the threshold beforehand."""
+--threshold X, or --threshold-from of another set, gives the rates at a threshold fixed beforehand."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def open_sets(paths: Sequence[str], folds: int) -> list[VerificationSet]:
-    """The sets of --bins, those of one name called by their paths; UserError for one that is none."""
+    """The sets of --bins, those of equal name by their paths; UserError for an invalid one."""
     sets = [VerificationSet(path, folds) for path in paths]
     names = [target.name for target in sets]
     for target, name in zip(sets, names):
@@ -104,8 +104,8 @@ def open_sets(paths: Sequence[str], folds: int) -> list[VerificationSet]:
 
 
 def score_folders(models: Sequence[ModelName]) -> dict[str, str]:
-    """Where in --scores each model's files go, by its text: "" for one model, else a name for each that tells them
-    apart."""
+    """The subfolder of --scores for each model's files, by its text: "" for one model, else a distinct name for
+    each."""
     if len(models) == 1:
         return {models[0].text: ""}
     stems = [model.stem for model in models]
@@ -114,7 +114,7 @@ def score_folders(models: Sequence[ModelName]) -> dict[str, str]:
 
 
 def json_rows(found: Mapping[str, Mapping[str, ScoredSet]], settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """By model and set the row, what is behind it, and the difference to the first model that was scored on the set."""
+    """By model and set the row, its statistics, and the difference to the first model that was scored on the set."""
     rows: dict[str, dict[str, Any]] = {}
     first: dict[str, tuple[str, ScoredSet]] = {}
     for model, by_set in found.items():

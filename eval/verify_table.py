@@ -1,4 +1,4 @@
-"""What `verify` prints: aligned columns, rates in percent, and what they rest on."""
+"""The text output of `verify`: aligned columns, rates in percent, with false accepts."""
 from __future__ import annotations
 
 from typing import Mapping, Sequence
@@ -12,7 +12,7 @@ from eval.pair_scoring import ScoredSet
 
 
 def table(found: Mapping[str, ScoredSet]) -> str:
-    """A row for each set. A TPR with few false accepts behind it has a ~ and their number, one with none is a dash."""
+    """A row for each set. A TPR based on few false accepts has a ~ and their number, one based on none is a dash."""
     fprs = list(next(iter(found.values())).result.tprs)
     rows = [["set", "pairs", "accuracy %", "+-", *(f"TPR@FPR={100 * rate:g}%" for rate in fprs), "EER %", "AUC %",
              "XNorm", "threshold", "seconds"]]
@@ -65,7 +65,7 @@ def fixed_rows(found: Mapping[str, Sequence[FixedPoint]]) -> list[list[str]]:
 
 
 def marked(point: OperatingPoint) -> str:
-    """A TPR in percent, with ~ and their number where few false accepts are behind it."""
+    """A TPR in percent, with ~ and their number where it is based on few false accepts."""
     if point.tpr is None:
         return "-"
     return f"~{100 * point.tpr:.2f} ({point.false_accepts})" if point.few else f"{100 * point.tpr:.2f}"

@@ -1,4 +1,4 @@
-"""What the paper reports, and which of its systems a configuration is.
+"""The paper's reported figures, and the paper's system of a configuration.
 
 S. Chen et al., "Global Norm-Aware Pooling for Pose-Robust Face Recognition at Low False Positive Rate", Tables 1 and 2:
 percent, trained on CASIA-WebFace, TPR at FPR 0.1%, LFW's 6,000 and CFP-FP's 7,000 pairs.
@@ -46,7 +46,7 @@ TABLES = (
         "MobileFaceNet": (88.97, 67.63), "MobileFaceNet+": (94.43, 75.43), "MobileFaceNet++": (94.95, 79.49)})))
 
 SYSTEMS = tuple(name for table in TABLES for name in table.systems)
-# network, head, whether FasterFC: how a configuration tells which of them it is
+# network, head, whether FasterFC: these identify the system of a configuration
 BY_CONFIGURATION = {("r18", "E", False): "LResNet18E", ("r18", "E", True): "LResNet18E(FasterFC)",
                     ("r18", "GAP", True): "LResNet18E(GAP)", ("r18", "GNAP", True): "LResNet18E(GNAP)",
                     ("y1", "GDC", False): "MobileFaceNet", ("y1", "GNAP", False): "MobileFaceNet+",
@@ -59,9 +59,9 @@ def table_of(system: str) -> PaperTable | None:
 
 
 def system_of(config: Mapping[str, Any]) -> str:
-    """The paper's name for what a `config.json` trained, or "" where it is none of its systems.
+    """The paper's name of the system in a `config.json`, or "" where it is none of them.
 
-    Told by network, head and the factor on fc7's rate, not by `preset`, which flags may have changed.
+    Decided by network, head and the factor on fc7's learning rate, not by `preset`, which flags may have changed.
     """
     factor = config.get("fc7_lr_mult", 1.0)
     faster = isinstance(factor, (int, float)) and factor == FASTER
@@ -72,6 +72,6 @@ def system_of(config: Mapping[str, Any]) -> str:
 
 
 def system_named(text: str) -> str:
-    """The system that a person means by its name in the paper or by its preset's, or ""."""
+    """The system with this name in the paper or this preset, or ""."""
     plain = text.strip().lower().replace("(", "-").replace(")", "").replace(" ", "")
     return next((name for name in SYSTEMS if name.lower().replace("(", "-").replace(")", "") == plain), "")

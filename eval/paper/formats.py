@@ -17,12 +17,12 @@ PARTS = {"accuracy": ("", "_low", "_high", "_spread", "_paper"), "eer": ("", "_l
          "tpr": ("", "_low", "_high", "_false_accepts", "_paper")}  # the columns of CSV for each rate
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
          **{letter: "\\" + letter for letter in "&%$#_{}"}}
-NOTE_FEW = "~: fewer than 10 false accepts stand behind it (their number in parentheses), so chance decides it."
-NOTE_INTERVAL = "In brackets: 95% interval; behind +-: standard deviation over the folds."
+NOTE_FEW = "~: based on fewer than 10 false accepts (their number in parentheses), so unreliable."
+NOTE_INTERVAL = "In brackets: 95% interval; after +-: standard deviation over the folds."
 
 
 def markdown(tables: Sequence[Table]) -> str:
-    """A table each, and what its marks and columns mean."""
+    """The tables, with a legend of marks and columns."""
     return "\n".join(_markdown(table) for table in tables)
 
 
@@ -120,7 +120,7 @@ def _notes(table: Table) -> list[str]:
     if any(rate.value is None for rate in cells):
         notes.append("-: no false accept is allowed at that FPR, so there is no such rate.")
     for chosen in sorted({row.chosen for row in table.rows if row.chosen}):
-        notes.append(f"*: the step was chosen by its accuracy on {chosen}, so its scores there are too good.")
+        notes.append(f"*: the step was chosen by its accuracy on {chosen}, so its scores there are optimistic.")
     for kind, shared in table.conventions.items():
         if shared:
             said = [f"{shared['pairs']} pairs" if "pairs" in shared else "",

@@ -1,4 +1,4 @@
-"""The rows of the paper's tables: the systems that were scored, with the paper's figures, and whether they compare."""
+"""The rows of the paper's tables: the scored systems, with the paper's figures, checked to be comparable."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -42,16 +42,16 @@ class Table:
 
 
 def make_tables(models: Sequence[ModelScores], fpr: float, sets: dict[str, str]) -> list[Table]:
-    """The paper's tables that have one of `models`; models that are none of its systems stand in both.
+    """The paper's tables that have one of `models`; models that are none of its systems are in both.
 
-    sets: the name that "lfw" and "cfp_fp" go by in the scores. ValueError where models were scored unlike, since a
-    table of such rows would compare conventions, or where nobody scored one of the sets.
+    sets: the name that "lfw" and "cfp_fp" go by in the scores. ValueError where models were scored differently, since a
+    table of such rows would compare conventions, or where no model was scored on one of the sets.
     """
     conventions = {kind: check_alike(models, name) for kind, name in sets.items()}
     if not any(name in model.sets for model in models for name in sets.values()):
         there = sorted({name for model in models for name in model.sets})
         raise ValueError(f"no run has scores of {' or '.join(sets.values())}; there are {', '.join(there)}: `lfw` NAME "
-                         "and `cfp_fp` NAME say which stand for them")
+                         "and `cfp_fp` NAME select the sets to use")
     made = []
     for table in TABLES:
         ours = [model for model in models if table_of(model.system) is table]
@@ -62,7 +62,7 @@ def make_tables(models: Sequence[ModelScores], fpr: float, sets: dict[str, str])
 
 
 def check_alike(models: Sequence[ModelScores], name: str) -> dict[str, Any]:
-    """What all the models' scores on a set share; ValueError naming two that differ, and in what."""
+    """The conventions that all models' scores on a set share; ValueError naming two that differ, and in what."""
     shared: dict[str, tuple[Any, str]] = {}
     for model in models:
         found = model.sets.get(name)

@@ -12,7 +12,7 @@ from eval.operating_points import FEW
 from eval.paper.figures import system_named, system_of
 
 LARGEST = 1 << 28  # bytes of a file of scores
-# What the rows of metrics.jsonl do not say, since training verifies in no other way.
+# Not in the rows of metrics.jsonl, since training always verifies this way.
 TRAINING = {"flip": True, "pca": 0, "folds": 10}
 METRICS, CONFIG = "metrics.jsonl", "config.json"
 
@@ -31,7 +31,7 @@ class Rate:
 
     @property
     def few(self) -> bool:
-        """Whether chance decides it."""
+        """Whether it is unreliable."""
         return self.false_accepts is not None and self.false_accepts < FEW
 
 
@@ -46,7 +46,7 @@ class SetScores:
 
 @dataclass(frozen=True)
 class ModelScores:
-    """system: the paper's name for it, or ""; sets: by name; step: of the training, None where nobody says;
+    """system: the paper's name for it, or ""; sets: by name; step: of the training, None where it is not known;
     chosen: the set by which this step was chosen among others, "" where it is the last."""
 
     name: str
@@ -58,8 +58,8 @@ class ModelScores:
 
 
 def read_run(text: str, fpr: float, best_on: str = "") -> list[ModelScores]:
-    """What `text` names: a run folder or its metrics.jsonl, or a JSON file of `verify`; `SYSTEM=` before it says which
-    of the paper's systems it is.
+    """Reads `text`: a run folder or its metrics.jsonl, or a JSON file of `verify`; a prefix `SYSTEM=` states which of
+    the paper's systems it is.
 
     best_on: of a run, the step that is best on this set, instead of the last. ValueError, one line that names the file,
     where there are no scores of pairs, or none at `fpr`.

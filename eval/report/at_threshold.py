@@ -1,4 +1,4 @@
-"""The report's rates at thresholds that the user gave, or that were chosen on another set."""
+"""The report's rates at given thresholds, or at those chosen on another set."""
 from __future__ import annotations
 
 import argparse
@@ -14,7 +14,7 @@ from eval.verify_table import fixed_rows
 
 def pairs_at_threshold(target: PairSet, elsewhere: Sequence[FromElsewhere],
                        args: argparse.Namespace) -> list[list[FixedPoint]]:
-    """Of each model the rates on a set of pairs."""
+    """Each model's rates on a set of pairs."""
     count = len(target.target.same)
     drawn = draw_resamples(count, args.bootstrap, args.seed) if args.bootstrap else None
     return [[rates_below(scored.result.scores, scored.result.same, distance, drawn, name, rate)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from eval.report.html import SERIES, Html, escape
 
-INK, GRID = "#010203", "#040506"  # colours that stand for the page's, put there once the SVG is written
+INK, GRID = "#010203", "#040506"  # placeholders for the page's colours, replaced once the SVG is written
 COLOURS = [f"#0a0b0{number}" for number in range(SERIES)]
 DASHES: Sequence = ("-", (0, (5, 2)), (0, (1.2, 1.5)))
 SETTINGS = {"svg.fonttype": "none", "font.family": ["sans-serif"], "font.size": 10, "text.color": INK,
@@ -22,8 +22,8 @@ SETTINGS = {"svg.fonttype": "none", "font.family": ["sans-serif"], "font.size": 
 
 
 def chart(name: str, what: str, draw: Callable[[Axes], None], width: float = 4.6, height: float = 3.1) -> Html:
-    """The SVG of what `draw` does to empty axes. name: different in every chart of a page; what: said to those who do
-    not see it."""
+    """The SVG of axes drawn by `draw`. name: unique among the charts of a page; what: the alternative text for screen
+    readers."""
     with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": name}):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots()
@@ -40,7 +40,7 @@ def line_style(number: int) -> dict:
 
 
 def draw_roc(curves: Sequence[tuple[np.ndarray, np.ndarray]], least: float, most: float = 1) -> Callable[[Axes], None]:
-    """TPR against FPR on a logarithmic scale from `least` to `most`; curves: (FPR, TPR) of each model, rising."""
+    """TPR against FPR on a logarithmic scale from `least` to `most`; curves: (FPR, TPR) of each model, ascending."""
     def draw(axes: Axes) -> None:
         for number, (fpr, tpr) in enumerate(curves):
             axes.plot(fpr, 100 * tpr, drawstyle="steps-post", **line_style(number))
@@ -54,7 +54,7 @@ def draw_roc(curves: Sequence[tuple[np.ndarray, np.ndarray]], least: float, most
 
 def draw_histogram(genuine: np.ndarray, impostor: np.ndarray, edges: np.ndarray,
                    thresholds: Sequence[float]) -> Callable[[Axes], None]:
-    """Shares of genuine and impostor pairs by cosine; (bins,) counts between (bins + 1,) edges; a line for each
+    """Fractions of genuine and impostor pairs by cosine; (bins,) counts between (bins + 1,) edges; a line for each
     threshold."""
     def draw(axes: Axes) -> None:
         for number, counts in enumerate((genuine, impostor)):
@@ -110,7 +110,7 @@ def draw_groups(names: Sequence[str], models: Sequence[Sequence[tuple[float, tup
 def _inline(svg: str, what: str) -> Html:
     svg = svg[svg.index("<svg"):]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # the same in every chart, and nothing names them
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # the same in every chart, and not referenced
     svg = re.sub(r'(<svg[^>]*?) (?:height|width)="[^"]*"([^>]*?) (?:height|width)="[^"]*"', r"\1\2", svg, count=1)
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(what)}"', 1)
     svg = svg.replace(INK, "currentColor").replace(GRID, "var(--line)")

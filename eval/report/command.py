@@ -1,4 +1,4 @@
-"""`report`: one HTML page of one or several models."""
+"""`report`: one HTML page about one or several models."""
 from __future__ import annotations
 
 import argparse
@@ -48,22 +48,22 @@ from eval.verify import open_sets
 log = logging.getLogger(__name__)
 PAGE, NUMBERS = "index.html", "report.json"
 DESCRIPTION = """\
-Write one HTML page that shows what a model is worth, alone or beside others.
+Write one HTML page that evaluates one model, or compares several.
 
   python -m eval report --model runs/a/model,3 runs/b/model,3 --bins data/lfw.bin data/cfp_fp.bin \\
       --set cfp/Data/Images --between frontal,profile --out report/
 
-OUT/index.html holds everything, pictures too, and asks the network for nothing: the table, ROC curves, histograms of
+OUT/index.html is self-contained, images included, and makes no network requests: the table, ROC curves, histograms of
 scores, the hardest pairs, all pairs of --set and its rates by pose, rates as crops are misaligned, and maps of local
-features on faces: their norms, GNAP's weights, and what average pooling would weigh. Beside every figure stands a table
-of its numbers. OUT/report.json has the numbers. Without --set, what needs people or poses is left out.
-Embeddings files (.npz) are taken for a report on the one set that they are of; crops are not misaligned for them.
-The page shows faces of the sets: it is as personal as they are."""
+features on faces: their norms, GNAP's weights, and the weights of average pooling. Every figure comes with a table
+of its numbers. OUT/report.json has the numbers. Without --set, the parts that need identities or poses are left out.
+Embeddings files (.npz) are accepted for a report on their own set; misaligned crops are left out for them.
+The page shows faces of the sets: it is personal data as they are."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
-    parser = subparsers.add_parser("report", help="one HTML page of one or several models", description=DESCRIPTION)
+    parser = subparsers.add_parser("report", help="one HTML page about one or several models", description=DESCRIPTION)
     add_model_flag(parser)
     parser.add_argument("--bins", nargs="+", default=[], metavar="FILE.bin", help="verification sets")
     parser.add_argument("--set", metavar="SET", help="a packed set, or a folder of folders by identity")
@@ -72,7 +72,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--landmarks", metavar="FILE.csv", help="five points of each image of --set, as align writes "
                         "them: rates by yaw, in place of groups")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write the page to")
-    parser.add_argument("--title", default="Face recognition report", help="the page's heading")
+    parser.add_argument("--title", default="Face recognition report", help="title of the page")
     add_rate_flags(parser, "1e-3,1e-2", "a labelled set, or a .bin", failures=False)
     add_scores_flag(parser)
     add_pca_flags(parser, "on the other folds for pairs, and on all images of the report for the rest, without their "
@@ -80,13 +80,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--shift", type=numbers_from(0, 1e4), default="0,2,4,8", metavar="N,N...", help="pixels")
     parser.add_argument("--rotate", type=numbers_from(0, 180), default="0,5,10", metavar="N,N...", help="degrees")
     parser.add_argument("--scale", type=numbers_from(0.01, 100), default="0.9,1,1.1", metavar="X,X...",
-                        help="factors of the size")
+                        help="scale factors")
     parser.add_argument("--misaligned", type=at_least(0), default=700, metavar="N",
                         help="images (of whole identities) or pairs to misalign; 0: omit that section")
     parser.add_argument("--hardest", type=at_least(0, 200), default=6, metavar="N",
                         help="hardest pairs of each kind to show; 0: none")
     parser.add_argument("--faces", type=at_least(0, 50), default=3, metavar="N",
-                        help="faces of each pose to show maps of; 0: leave that part out")
+                        help="faces of each pose to show maps of; 0: omit that section")
     add_embedding_flags(parser)
     add_bootstrap_flags(parser)
     parser.set_defaults(run=run)
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     models = parse_models(args.model)
     if args.pca and args.threshold_from:
         raise UserError("--pca with --threshold-from: the report has a projection of its own, and thresholds of "
-                        "another one say nothing; leave one out, or use allpairs, which fits --pca on that set")
+                        "another one do not apply; leave one out, or use allpairs, which fits --pca on that set")
     files = [model for model in models if model.embeddings]
     if files and len(args.bins) + bool(args.set) != 1:
         raise UserError(f"--model {files[0].text}: holds the embeddings of one set; report on that set alone, or give "
@@ -229,7 +229,7 @@ def _intro(models: list[ModelName], names: list[str], inputs: Inputs, args: argp
 
 def _footer() -> Html:
     return paragraph("Written by python -m eval report. This page contains images of faces and asks the network for "
-                     "nothing. Faces are personal data: share it as you would share them.")
+                     "requests. Faces are personal data: share it as you would share them.")
 
 
 def short_names(texts: list[str], most: int = 36) -> list[str]:

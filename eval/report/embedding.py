@@ -1,4 +1,4 @@
-"""Every image of a report embedded once by each model, however many sets it is in."""
+"""Embeds every image of a report once per model, however many sets it is in."""
 from __future__ import annotations
 
 import hashlib
@@ -29,7 +29,7 @@ class Embedded:
 
 
 def spread(made: Embeddings, places: np.ndarray, size: int) -> Embedded:
-    """Embeddings of a file as those of a pool of `size` images; places: in it, of each row of the file."""
+    """Embeddings of a file in the order of a pool of `size` images; places: the pool index of each row of the file."""
     arrays = [made.embeddings, made.norms,
               np.full(len(made.norms), np.nan) if made.view_norms is None else made.view_norms]
     found = [np.zeros((size, *array.shape[1:]), array.dtype) for array in arrays]
@@ -39,7 +39,7 @@ def spread(made: Embeddings, places: np.ndarray, size: int) -> Embedded:
 
 
 class ImagePool:
-    """Encoded images from several sets, each different one once, in the order in which they came."""
+    """Encoded images from several sets, without duplicates, in order of arrival."""
 
     def __init__(self) -> None:
         self._places: dict[bytes, int] = {}
@@ -85,5 +85,5 @@ class ImagePool:
 
 
 def set_name(path: str | Path) -> str:
-    """What a page calls a set: the last three parts of its path."""
+    """A set's name on the page: the last three parts of its path."""
     return "/".join(Path(path).parts[-3:]) or str(path)

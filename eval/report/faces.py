@@ -1,4 +1,4 @@
-"""Which faces of a report show the maps of local features: by pose where it is known, else the two sides of pairs."""
+"""Selects the faces for the maps of local features: by pose where it is known, else the two sides of pairs."""
 from __future__ import annotations
 
 from typing import Callable, Sequence
@@ -14,7 +14,7 @@ GROUPS = 4
 
 
 def faces_by_group(faces: LabelledSet, pool: ImagePool, places: np.ndarray, shown: int) -> list[FaceGroup]:
-    """Of every group the first image of each person, as far as IN_MEAN; the same people first in all groups. Where no
+    """The first image of each identity in every group, up to IN_MEAN; the same identities first in all groups. Where no
     group is known, of all images."""
     names = [name for name in sorted(set(faces.groups.tolist())) if name][:GROUPS] or [""]
     in_all = [person for person in np.unique(faces.labels).tolist()
@@ -30,7 +30,7 @@ def faces_by_group(faces: LabelledSet, pool: ImagePool, places: np.ndarray, show
 
 def faces_of_pairs(order: np.ndarray, same: np.ndarray, image: Callable[[int], np.ndarray],
                    shown: int) -> list[FaceGroup]:
-    """Left and right of the first pairs of one person: frontal and profile in a set of such pairs."""
+    """Left and right of the first genuine pairs: frontal and profile in a set of such pairs."""
     pairs = np.flatnonzero(same)[:IN_MEAN]
     sides: Sequence[str] = ("left of a pair", "right of a pair")
     return [FaceGroup(name, [image(int(order[2 * pair + side])) for pair in pairs.tolist()], shown)

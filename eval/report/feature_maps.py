@@ -1,4 +1,4 @@
-"""The local features that a network pools: their norms, what GNAP makes of them, and what average pooling would.
+"""The local features that a network pools: their norms, GNAP's weights, and those of average pooling.
 
 The paper's figures 1 and 2 on real faces. F: the last feature map before the head, behind GNAP's first BatchNorm where
 the network has one; ||F_ij|| is equation (1), ||F||_mean (2), and ||F||_mean / ||F_ij|| the weight of equation (3).
@@ -14,7 +14,7 @@ import numpy as np
 from symbols.gnap import NO_NORM
 from symbols.shapes import infer_shapes
 
-AT_ONCE = 16  # images a forward pass
+AT_ONCE = 16  # images per forward pass
 GNAP_INPUT = "bn6f_output"
 HEAD_NORM = "bn1_output"  # what GAP, FC and E pool or flatten
 
@@ -29,15 +29,16 @@ class FeatureMaps:
 
     @property
     def weights(self) -> np.ndarray:
-        """(N, h, w) of equation (3): what GNAP multiplies each local feature by, or would; 0 for one without norm."""
+        """(N, h, w) of equation (3): GNAP's factor of each local feature (also for networks without GNAP); 0 for zero
+        norm."""
         mean = self.norms.mean(axis=(1, 2), keepdims=True)
         relative = self.norms / np.where(mean == 0, 1, mean)
         return np.where(relative > NO_NORM, 1 / np.maximum(relative, NO_NORM), 0.0)
 
     @property
     def shares(self) -> np.ndarray:
-        """(N, h, w) the part that each local feature's length has in the sum that average pooling takes; they add up to
-        1. Behind GNAP's weights all are equal."""
+        """(N, h, w) each local feature's fraction of the sum of norms in average pooling; they add up to 1. After
+        GNAP's reweighting all are equal."""
         total = self.norms.sum(axis=(1, 2), keepdims=True)
         return self.norms / np.where(total == 0, 1, total)
 

@@ -1,4 +1,4 @@
-"""Pieces of an HTML page from text that may be anybody's: everything is escaped unless it is HTML already."""
+"""Builds HTML from untrusted text: everything is escaped unless it is HTML already."""
 from __future__ import annotations
 
 import base64
@@ -11,18 +11,18 @@ import numpy as np
 from common.foreign import shown
 from eval.report.style import STYLE
 
-SERIES = 6  # colours and dashes of the style; more models begin again
+SERIES = 6  # colours and dashes of the style; with more models they repeat
 
 
 class Html(str):
-    """Text that is HTML; all other text is escaped where it enters a page."""
+    """Text that is HTML; all other text is escaped when it is inserted."""
 
 
 Text = Union[str, int, Html]
 
 
 def escape(text: Text) -> Html:
-    """As it may stand in a page, in an attribute too."""
+    """Escaped for a page, attributes included."""
     return text if isinstance(text, Html) else Html(html.escape(shown(text), quote=True))
 
 
@@ -51,20 +51,20 @@ def table(head: Sequence[Text], rows: Iterable[Sequence[Text]], caption: Text = 
 
 
 def figure(content: Text, caption: Text, *beside: Text) -> Html:
-    """A picture with its caption, and the table of its numbers beside it."""
+    """A figure with its caption, beside the table of its numbers."""
     picture = tag("figure", content, tag("figcaption", caption))
     return tag("div", picture, tag("div", *beside, class_="numbers"), class_="pair")
 
 
 def key(names: Sequence[str]) -> Html:
-    """Which colour and dash stands for whom."""
+    """The legend of colours and dashes."""
     marks = [tag("span", tag("span", "", class_=f"mark s{number % SERIES}"), name, class_="entry")
              for number, name in enumerate(names)]
     return tag("p", *marks, class_="key")
 
 
 def picture(image: np.ndarray, what: str, lossless: bool = False, **attributes: str) -> Html:
-    """(H, W, 3) uint8 RGB as an `<img>` that holds its data, encoded anew: nothing of a foreign file goes along."""
+    """(H, W, 3) uint8 RGB as an `<img>` with embedded data, re-encoded: nothing of an untrusted file is copied."""
     kind, options = (".png", []) if lossless else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 88])
     data = cv2.imencode(kind, np.ascontiguousarray(image[..., ::-1]), options)[1].tobytes()
     source = f"data:image/{'png' if lossless else 'jpeg'};base64,{base64.b64encode(data).decode('ascii')}"
@@ -74,7 +74,7 @@ def picture(image: np.ndarray, what: str, lossless: bool = False, **attributes: 
 
 
 def section(title: str, *content: Text) -> Html:
-    """A part of the page, with the anchor that the contents name."""
+    """A section of the page, with the anchor for the table of contents."""
     return tag("section", tag("h2", title), *content, id=anchor(title))
 
 
@@ -84,7 +84,7 @@ def anchor(title: str) -> str:
 
 
 def page(title: str, intro: Text, sections: Sequence[tuple[str, Html]], footer: Text) -> str:
-    """The whole page. It asks for nothing: no script, no font, no file; its policy forbids the browser any request."""
+    """The whole page. It loads nothing: no script, no font, no file; its content security policy forbids requests."""
     contents = tag("nav", tag("ul", *(tag("li", tag("a", name, href=f"#{anchor(name)}")) for name, _ in sections)))
     head = ('<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "

@@ -14,14 +14,14 @@ from eval.report.pair_sets import limits_text, rate
 from eval.set_scoring import ScoredModel
 from eval.slices import Slice
 
-CURVE_FPR = 0.1  # up to which the curve of all pairs is drawn
+CURVE_FPR = 0.1  # largest FPR of the curve of all pairs
 FPRS = (1e-2, 1e-3, 1e-4, 1e-5)
-CROSSED = 3  # groups up to which every combination is drawn; of more, the first against each
+CROSSED = 3  # up to so many groups every combination is shown; of more, the first against each
 
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """name; labels: (N,) the person of each image, people: their names; groups: (N,) text, "" for none; sides: the
+    """name; labels: (N,) the identity of each image, people: their names; groups: (N,) text, "" for none; sides: the
     numbers of the images scored against each other, the second None for all against all; between: what they are.
     digest: sha256 of the set."""
 
@@ -35,7 +35,7 @@ class LabelledSet:
 
 
 def all_pairs_section(faces: LabelledSet, models: Sequence[str], found: Sequence[ScoredModel]) -> Html:
-    """The table and the curve of every pair of the sides, and who is behind the false accepts."""
+    """The table and the curve of every pair of the sides, and the identities in the false accepts."""
     first = found[0].scored
     between = f", {faces.between}" if faces.between else ""
     rows = []
@@ -63,7 +63,7 @@ def all_pairs_section(faces: LabelledSet, models: Sequence[str], found: Sequence
                   table(["model, rate", "difference", "95% interval", "other sign"], apart)]
     blamed = [[model, str(made.blamed["count"]), str(made.blamed["people"]), f"{100 * made.blamed['top_share']:.1f}%",
                ", ".join(str(name) for name, _ in made.blamed["top"])] for model, made in zip(models, found)]
-    parts += [tag("h3", "Who is behind the false accepts"),
+    parts += [tag("h3", "Identities in the false accepts"),
               table([f"at FPR {found[0].points[0].fpr_target:g}", "false accepts", "identities in them",
                      "have one of the top five", "the top five"], blamed)]
     return section("All pairs", *parts)
@@ -84,7 +84,7 @@ def pose_section(models: Sequence[str], found: Sequence[ScoredModel]) -> Html:
     if not shown:
         return section("Rates by pose", paragraph(
             "No pose is known of these images. Folders inside the identities' folders (CFP's frontal/ and profile/), "
-            "--groups FILE.csv or --landmarks FILE.csv tell it."))
+            "--groups FILE.csv or --landmarks FILE.csv provide it."))
     names = list(dict.fromkeys(one.left for one in found[0].slices))
     drawn = [number for number, one in enumerate(found[0].slices)
              if len(names) <= CROSSED or one.left == names[0]]
@@ -96,8 +96,8 @@ def pose_section(models: Sequence[str], found: Sequence[ScoredModel]) -> Html:
     return section(
         "Rates by pose",
         paragraph(f"At one threshold for all, where all pairs of images whose pose is known have an FPR of "
-                  f"{100 * found[0].at.fpr_target:g}% ({thresholds}). Where a group's FPR lies above that, its people "
-                  "are taken for each other more often than others are."), key(models),
+                  f"{100 * found[0].at.fpr_target:g}% ({thresholds}). Where a group's FPR is above that, its "
+                  "identities are confused with each other more often than others."), key(models),
         figure(svg, "TPR between groups, with 95% intervals over identities."
                + (f" Of more than {CROSSED} groups, the first against each." if len(names) > CROSSED else ""),
                _by_model(["groups", "TPR %", "95% interval", "genuine pairs", "FPR %", "95% interval",
@@ -105,7 +105,7 @@ def pose_section(models: Sequence[str], found: Sequence[ScoredModel]) -> Html:
 
 
 def quality_section(models: Sequence[str], found: Sequence[ScoredModel]) -> Html:
-    """The share of genuine pairs refused as those of the smallest norms are left out."""
+    """The fraction of genuine pairs rejected as those of the smallest norms are discarded."""
     curves = [[(100 * kept.discarded, kept.fnmr, kept.limits) for kept in made.quality] for made in found]
     svg = chart("quality", "errors against the share discarded",
                 draw_curves(curves, "left out, %", "false reject rate of genuine pairs, %"), height=2.8)
@@ -121,7 +121,7 @@ def quality_section(models: Sequence[str], found: Sequence[ScoredModel]) -> Html
 
 
 def _by_model(head: Sequence[str], models: Sequence[str], rows: Sequence[Sequence[Sequence[str]]]) -> Html:
-    """A table for each model, which its caption names."""
+    """A table for each model, named in its caption."""
     return join(table(head, some, model) for model, some in zip(models, rows))
 
 

@@ -1,4 +1,4 @@
-"""The report's pictures of local features on faces: norms, GNAP's weights, and what average pooling would weigh."""
+"""The report's maps of local features on faces: norms, GNAP's weights, and those of average pooling."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from eval.report.html import Html, Text, figure, join, paragraph, picture, secti
 from eval.report.pair_sets import small
 
 COLOURS = colormaps["viridis"]
-TOP = 0.25  # of the positions: the share that the strongest have
+TOP = 0.25  # fraction of the positions with the largest norms
 
 
 @dataclass(frozen=True)
 class FaceGroup:
-    """Faces of one kind (frontal, profile): `shown` of them as pictures, all in the mean."""
+    """Faces of one kind (frontal, profile): `shown` of them as images, all in the mean."""
 
     name: str
     images: list[np.ndarray]
@@ -30,8 +30,8 @@ def map_section(groups: Sequence[FaceGroup], models: Sequence[str],
     """found: of each model its maps by group, or why it has none."""
     parts: list[Text] = [
         paragraph("Local features of the last feature map, before the head. Average pooling (GAP) adds them as they "
-                  "are, so those of large norm decide where the sum points: the share is the part that each has of "
-                  "all lengths. GNAP multiplies each by the mean norm over its own, so that all weigh the same "
+                  "are, so those of large norm dominate the direction of the sum: the share is the fraction that each "
+                  "has of all lengths. GNAP multiplies each by the mean norm over its own, so that all weigh the same "
                   "(equations 1 to 3; figures 1 and 2 of the paper). Of a network without GNAP, its weights are "
                   "what GNAP would have."), _scale()]
     for model, maps in zip(models, found):
@@ -85,7 +85,7 @@ def _cell(image: Html, label: str) -> Html:
 
 def _colour(values: np.ndarray) -> np.ndarray:
     """(h, w) from 0 to 1 as (8h, 8w, 3) colours, each position a square: browsers that smooth then blur its edge
-    alone."""
+    only."""
     colours = (255 * COLOURS(np.clip(values, 0, 1))[..., :3]).astype(np.uint8)
     return cv2.resize(colours, None, fx=8, fy=8, interpolation=cv2.INTER_NEAREST)
 

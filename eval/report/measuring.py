@@ -1,4 +1,4 @@
-"""What a report measures, by the flags of its command: pairs, all pairs, the images to misalign, the faces to map."""
+"""Runs a report's measurements, by its flags: pairs, all pairs, the images to misalign, the faces to map."""
 from __future__ import annotations
 
 import argparse
@@ -24,7 +24,7 @@ from inference.model import load_model
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is reported on: sets of pairs, with the place of their images in the pool, and a labelled set; grouped: the
+    """The data of a report: sets of pairs, with the pool indices of their images, and a labelled set; grouped: the
     numbers of its images whose pose, or other group, is known."""
 
     sets: list[VerificationSet]
@@ -37,7 +37,7 @@ class Inputs:
 
 def score_pairs(target: VerificationSet, places: np.ndarray, pool: ImagePool, embedded: list[Embedded],
                 args: argparse.Namespace) -> pair_sets.PairSet:
-    """What every model scores on a set of pairs."""
+    """Every model's results on a set of pairs."""
     scored = []
     for one in embedded:
         order = places[target.order]
@@ -68,7 +68,7 @@ def score_set(faces: labelled_set.LabelledSet, inputs: Inputs, embedded: list[Em
 
 
 def sample_of(inputs: Inputs, args: argparse.Namespace) -> misaligned.Sample:
-    """The images to misalign: of people of the labelled set, else of the last set of pairs."""
+    """The images to misalign: of identities of the labelled set, else of the last set of pairs."""
     if inputs.faces is not None:
         places = inputs.face_places
         return misaligned.sample_of_set(inputs.faces.labels, inputs.faces.sides,
@@ -80,7 +80,7 @@ def sample_of(inputs: Inputs, args: argparse.Namespace) -> misaligned.Sample:
 
 
 def maps_of(models: list[ModelName], names: list[str], inputs: Inputs, args: argparse.Namespace) -> Html:
-    """Faces by pose where the set tells it, else the sides of the last set of pairs, else of the set."""
+    """Faces by pose where it is known, else the sides of the last set of pairs, else of the set."""
     if inputs.faces is not None and (len(inputs.grouped) or not inputs.sets):
         groups = faces_by_group(inputs.faces, inputs.pool, inputs.face_places, args.faces)
     else:
@@ -90,7 +90,7 @@ def maps_of(models: list[ModelName], names: list[str], inputs: Inputs, args: arg
     found: list[Any] = []
     for model in models:
         if not model.prefix:
-            found.append("only checkpoints show what is inside")
+            found.append("only checkpoints have accessible feature maps")
             continue
         try:
             parts = load_model(model.prefix, model.epoch, args.layer)

@@ -1,4 +1,4 @@
-"""The report's curves of rates as crops are misaligned, on people of a labelled set or on pairs of a `.bin`."""
+"""The report's curves of rates as crops are misaligned, on identities of a labelled set or on pairs of a `.bin`."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Sample:
 
 def sample_of_set(labels: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None], image: Callable[[int], np.ndarray],
                   name: str, fpr: float, most_images: int, resamples: int, seed: int) -> Sample:
-    """Whole people of a labelled set, drawn until there are `most_images` images; all pairs of the sides."""
+    """Identities of a labelled set, sampled until there are `most_images` images; all pairs of the sides."""
     used = np.sort(np.concatenate([side for side in sides if side is not None]))
     people = np.unique(labels[used])
     order = np.random.RandomState(seed).permutation(people)
@@ -109,7 +109,7 @@ def misaligned_section(sample: Sample, settings: Sequence[Misalignment], models:
                        found: Sequence[Sequence[Measured]], fpr: float) -> Html:
     """A chart and a table for each kind of misalignment that has more than one value."""
     parts: list[Text] = [
-        paragraph("As a detector that errs would cut them: every crop is moved in a direction drawn for it, the same "
+        paragraph("As by a detector's errors: every crop is moved in a random direction, the same "
                   f"for every model. Of {sample.what}. A fully connected layer gives the features of a moved face the "
                   "wrong weights; pooling does not (Section 3.1 of the paper)."), key(models)]
     for kind, label, nothing in KINDS:

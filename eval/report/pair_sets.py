@@ -38,7 +38,7 @@ class PairSet:
 
 
 def rate(point: OperatingPoint) -> str:
-    """A TPR in percent, marked where few false accepts stand behind it; a dash where none may."""
+    """A TPR in percent, marked where it is based on few false accepts; a dash where none is allowed."""
     if point.tpr is None:
         return "-"
     return f"~{100 * point.tpr:.2f} ({point.false_accepts})" if point.few else f"{100 * point.tpr:.2f}"
@@ -73,13 +73,13 @@ def table_section(sets: Sequence[PairSet], models: Sequence[str]) -> Html:
                 apart += _differences(f"{target.name}, {model}", scored, first)
     parts: list[Text] = [
         paragraph("Accuracy: over folds, each at the threshold that is best on the others. TPR: over all pairs, at the "
-                  "largest observed FPR that does not exceed the one named. A ~ marks a rate with fewer than ten "
-                  "false accepts behind it, and how many: chance decides it. A dash: none is allowed at that FPR. "
+                  "largest observed FPR that does not exceed the one named. A ~ marks a rate based on fewer than ten "
+                  "false accepts, with their number: it is unreliable. A dash: none is allowed at that FPR. "
                   "Intervals are 95% bootstrap over pairs."), table(head, rows)]
     if apart:
         parts += [tag("h3", f"Differences to {models[0]}"),
                   paragraph("In percentage points, on the same resamples; the share of resamples in which the "
-                            "difference has the other sign says how far to trust its direction."),
+                            "difference has the other sign shows how reliable its direction is."),
                   table(["set, model", "rate", "difference", "95% interval", "other sign"], apart)]
     return section("Table", *parts)
 
@@ -120,7 +120,7 @@ def roc_section(sets: Sequence[PairSet], models: Sequence[str]) -> Html:
 
 
 def _thinned(fpr: np.ndarray, tpr: np.ndarray, least: float, most: int = 400) -> tuple[np.ndarray, np.ndarray]:
-    """The curve at no more than `most` FPR, evenly on the logarithmic scale; steps are drawn to the right."""
+    """The curve at no more than `most` FPR, evenly on the logarithmic scale; steps extend to the right."""
     at = np.unique(np.concatenate([[least / 2, least], np.geomspace(least, 1, most)]))
     place = np.searchsorted(fpr, at * (1 + 1e-9), "right") - 1
     return at, tpr[place]
@@ -135,7 +135,7 @@ def _rate_at(fpr: np.ndarray, tpr: np.ndarray, target: float, impostors: int) ->
 
 
 def histogram_section(sets: Sequence[PairSet], models: Sequence[str]) -> Html:
-    """Where the scores of pairs of one person and of two lie, and the threshold between them."""
+    """Histograms of genuine and impostor scores, and the threshold."""
     parts: list[Text] = [key(["genuine", "impostor"])]
     edges = np.linspace(-1, 1, BINS + 1)
     for number, target in enumerate(sets):
@@ -158,7 +158,7 @@ def histogram_section(sets: Sequence[PairSet], models: Sequence[str]) -> Html:
 
 
 def hardest_section(sets: Sequence[PairSet], models: Sequence[str], count: int) -> Html:
-    """The pairs of two people that score highest, and those of one that score lowest, as pictures."""
+    """The impostor pairs of highest and the genuine pairs of lowest similarity, as images."""
     parts: list[Text] = [paragraph(f"For each model the {count} impostor pairs of highest similarity, and "
                                    f"the {count} genuine pairs of lowest similarity. Label noise shows up here "
                                    "first.")]

@@ -22,7 +22,7 @@ from eval.verify import score_folders
 
 def origin_of(model: ModelName, given: Mapping[str, Embeddings], args: argparse.Namespace) -> dict[str, Any]:
     """The `model`, `layer` and `flip` of a model's scores; given: embeddings read from files, by their models, which
-    say themselves of which network they are."""
+    have the network in their metadata."""
     if model.text in given:
         meta = given[model.text].meta
         return {"model": meta.get("model"), "layer": meta.get("layer"), "flip": not args.no_flip}
@@ -31,7 +31,8 @@ def origin_of(model: ModelName, given: Mapping[str, Embeddings], args: argparse.
 
 
 def described(origin: Mapping[str, Any], digest: str, args: argparse.Namespace) -> dict[str, Any]:
-    """What a row of the JSON says of model, set (by its sha256) and manner, as in those of `verify` and `allpairs`."""
+    """The provenance in a row of the JSON: model, set (by sha256) and settings, as in those of `verify` and
+    `allpairs`."""
     model = origin["model"]
     return {"model_sha256": model.get("sha256") if isinstance(model, dict) else None, "set_sha256": digest,
             "layer": args.layer, "flip": origin["flip"], "pca": args.pca, "bootstrap": args.bootstrap,

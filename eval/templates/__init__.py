@@ -1,1 +1,1 @@
-"""Protocols whose unit is a template, several images of one person: IJB-B and IJB-C, and folders of one's own."""
+"""Template-based protocols, several images of one identity per template: IJB-B, IJB-C, and own folders."""

@@ -1,8 +1,8 @@
 """From images to templates: images of one medium are averaged, media added, the sum normalised.
 
-What IJB's tools do, and where they differ: whether an image's embedding keeps its length (a long one counts for more),
+As in IJB's tools, with the options in which they differ: whether an image's embedding keeps its norm as a weight,
 whether the detector's score multiplies it, and whether the mirror image is added. All of it is linear, so a template
-is added up while its images come by, and no image's embedding is kept.
+is accumulated image by image, and no image's embedding is stored.
 """
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from eval.scores import normalise
 
 @dataclass(frozen=True)
 class Switches:
-    """keep_norms: an image counts by the length of its embedding, else all count alike. detector_score: it counts by
-    the detector's score as well. (Mirror images are the embedding's own switch.)"""
+    """keep_norms: an image is weighted by its embedding's norm, else all equally. detector_score: it is also weighted
+    by the detector's score. (Mirror images are the embedding's own switch.)"""
 
     keep_norms: bool = True
     detector_score: bool = True
 
 
 class TemplateSums:
-    """Templates (T,) added up from the embeddings of images in any order.
+    """Templates (T,) accumulated from the embeddings of images in any order.
 
     member_image, member_template, member_medium: (M,) as `ijb_files.Images` has them; scores: (N,) the detector's.
     """

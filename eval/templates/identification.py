@@ -1,4 +1,4 @@
-"""1:N identification: ranks of mated probes, and misses at a rate of false alarms among those who are in no gallery."""
+"""1:N identification: ranks of mated probes (CMC), and FNIR at an FPIR of non-mated probes (open set)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ import numpy as np
 from eval.bootstrap import draw_resamples, weighted_tpr
 from eval.operating_points import OperatingPoint, operating_point
 
-BLOCK = 2048  # probes at once
-Subjects = Union[Sequence[str], np.ndarray]  # people's names
+BLOCK = 2048  # probes per block
+Subjects = Union[Sequence[str], np.ndarray]  # identities' names
 
 
 @dataclass(frozen=True)
 class Search:
-    """What a gallery answers to each of P probes. mated: whether the person is in it. rank: of the person, from 1; 0
-    for those who are not. score: of the person's own entry; of a probe that is not mated, the highest. best: whose the
-    highest is, a place in the gallery's people in the order of their names. subject: whose probe, as a number from 0.
+    """Search results of P probes in a gallery. mated: whether the identity is in it. rank: of the identity, from 1; 0
+    for non-mated probes. score: of the mated entry; of a non-mated probe, the highest. best: the identity with the
+    highest score, an index into the gallery's identities by name. subject: the probe's identity, from 0.
     """
 
     mated: np.ndarray
@@ -28,12 +28,12 @@ class Search:
     subject: np.ndarray
 
     def hit_rate(self, rank: int) -> float:
-        """The share of mated probes whose person is among the first `rank`."""
+        """The fraction of mated probes whose identity is among the first `rank`."""
         return float(np.mean(self.rank[self.mated] <= rank))
 
     def misses(self, fpir: float) -> OperatingPoint:
-        """At the largest observed share of non-mated probes with any answer above the threshold that does not exceed
-        `fpir`; FNIR is 1 - tpr, at whatever rank the person is."""
+        """At the largest observed fraction of non-mated probes with any score above the threshold that does not exceed
+        `fpir`; FNIR is 1 - tpr, at whatever rank the identity is."""
         tail = -np.sort(-self.score[~self.mated])
         return operating_point(np.sort(self.score[self.mated]), tail, len(tail), fpir)
 
@@ -42,8 +42,8 @@ def search(gallery: np.ndarray, gallery_subject: Subjects, probes: np.ndarray, p
            step: Callable[[int], object] = lambda probes: None) -> Search:
     """Each of (P, D) probes against (G, D) normalised templates, in blocks.
 
-    A person with several templates in the gallery has the best of their scores. Whoever scores as high as the probe's
-    own person counts as before it, so that a model that gives everyone the same score identifies nobody.
+    An identity with several templates in the gallery has the best of their scores. Ties with the probe's identity rank
+    before it, so that a model with constant scores identifies nobody.
     """
     people, entry = np.unique(np.asarray(gallery_subject), return_inverse=True)
     order = np.argsort(entry, kind="stable")
@@ -67,7 +67,7 @@ def search(gallery: np.ndarray, gallery_subject: Subjects, probes: np.ndarray, p
 
 def resampled(found: Search, ranks: Sequence[int], fpirs: Sequence[float], resamples: int,
               seed: int) -> dict[str, np.ndarray]:
-    """(resamples,) values of each rate by name (`rank 1`, `fnir 0.01`), over the people of the probes."""
+    """(resamples,) values of each rate by name (`rank 1`, `fnir 0.01`), over the identities of the probes."""
     people = int(found.subject.max()) + 1
     drawn = draw_resamples(people, resamples, seed)
     mated = found.subject[found.mated]

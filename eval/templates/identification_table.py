@@ -1,4 +1,4 @@
-"""What a search of 1:N scored, as a table and for JSON."""
+"""The results of 1:N identification, as a table and for JSON."""
 from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
@@ -13,7 +13,7 @@ RANKS = (1, 5, 10)
 
 
 def table(found: Mapping[str, Search], draws: Mapping[str, Mapping[str, np.ndarray]], fpirs: Sequence[float]) -> str:
-    """A block for each gallery: how many probes, hit rates by rank, FNIR by FPIR with the false alarms behind it."""
+    """A block for each gallery: how many probes, hit rates by rank, FNIR by FPIR with the number of false alarms."""
     lines = []
     for name, one in found.items():
         mated = int(one.mated.sum())

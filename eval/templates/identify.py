@@ -1,4 +1,4 @@
-"""`identify`: who of a gallery somebody is, from one's own folders, with people who are in no gallery."""
+"""`identify`: 1:N identification on own folders, closed and open set."""
 from __future__ import annotations
 
 import argparse
@@ -26,28 +26,29 @@ from eval.templates.identification_table import RANKS, as_row, table
 
 log = logging.getLogger(__name__)
 DESCRIPTION = """\
-Search every image of a probe set in a gallery of people, and tell how often the right one is found.
+Search every image of a probe set in a gallery of identities, and report rank accuracy and open-set rates.
 
-  python -m eval identify --model runs/a/model,3 --gallery enrolled/ --probe visits/ --unknown strangers/
+  python -m eval identify --model runs/a/model,3 --gallery enrolled/ --probe visits/ --unknown others/
 
-Each is a folder of folders by identity, or a packed set. A person of the gallery is the normalised sum of the images'
-normalised embeddings; a probe is an image (--by-person: a person's images together). Names say who is who: probes of
-people who are not in the gallery, and all of --unknown, are strangers. With strangers, FNIR at FPIR: the share of
-probes of known people that are missed at the threshold at which the share of strangers taken for somebody is FPIR."""
+Each is a folder of folders by identity, or a packed set. A gallery entry is the normalised sum of an identity's
+normalised embeddings; a probe is an image (--by-person: an identity's images together). Identities are matched by name:
+probes of identities that are not in the gallery, and all of --unknown, are non-mated. With non-mated probes, FNIR at
+FPIR: the fraction of mated probes that are missed at the threshold at which the fraction of non-mated probes with a
+match is FPIR."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
-    parser = subparsers.add_parser("identify", help="a gallery, probes and strangers", description=DESCRIPTION)
+    parser = subparsers.add_parser("identify", help="1:N identification, closed and open set", description=DESCRIPTION)
     add_model_flag(parser)
-    parser.add_argument("--gallery", required=True, metavar="G", help="the people who are known")
-    parser.add_argument("--probe", required=True, metavar="P", help="other images of them")
-    parser.add_argument("--unknown", metavar="U", help="people who are not in the gallery")
-    parser.add_argument("--by-person", action="store_true", help="a probe is all images of a person together")
+    parser.add_argument("--gallery", required=True, metavar="G", help="the enrolled identities")
+    parser.add_argument("--probe", required=True, metavar="P", help="other images, mated and non-mated")
+    parser.add_argument("--unknown", metavar="U", help="non-mated probes: identities that are not in the gallery")
+    parser.add_argument("--by-person", action="store_true", help="a probe is all images of an identity together")
     parser.add_argument("--fpir", type=fpr_list, default="0.01,0.1", metavar="RATE[,RATE...]",
-                        help="rates of strangers taken for somebody")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there too, by model")
-    parser.add_argument("--scores", metavar="DIR", help="write each probe's answer to DIR/identify.csv (of several "
+                        help="false positive identification rates (FPIR)")
+    parser.add_argument("--json", metavar="FILE", help="write the results as JSON, by model")
+    parser.add_argument("--scores", metavar="DIR", help="write each probe's result to DIR/identify.csv (with several "
                         "models, to DIR/MODEL-identify.csv)")
     add_embedding_flags(parser)
     add_bootstrap_flags(parser)
@@ -71,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
             draws = resampled(found, RANKS, args.fpir, args.bootstrap, args.seed) if args.bootstrap else {}
             if len(models) > 1:
                 print(f"{model.text}:")
-            print(table({f"{len(gallery.people)} people of {args.gallery}": found},
-                        {f"{len(gallery.people)} people of {args.gallery}": draws}, args.fpir))
+            print(table({f"{len(gallery.people)} identities of {args.gallery}": found},
+                        {f"{len(gallery.people)} identities of {args.gallery}": draws}, args.fpir))
             rows[model.text] = {**as_row(found, draws, args.fpir), "model_sha256": network_digest(model),
                                 "gallery": args.gallery, "probe": args.probe, "unknown": args.unknown,
                                 "by_person": args.by_person, "flip": not args.no_flip, "layer": args.layer,
@@ -86,23 +87,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, gallery: FaceSet, probe: FaceSet, unknown: FaceSet | None) -> None:
-    """UserError where nobody of the probes is in the gallery, or somebody of --unknown is."""
+    """UserError where no probe's identity is in the gallery, or one of --unknown is."""
     known = set(gallery.people)
     if not known & set(probe.people):
-        raise UserError(f"--probe {args.probe}: has nobody of --gallery {args.gallery}; the folders of a person must "
-                        "have the same name in both")
+        raise UserError(f"--probe {args.probe}: has no identity of --gallery {args.gallery}; the folders of an "
+                        "identity must have the same name in both")
     inside = sorted(known & set(unknown.people)) if unknown else []
     if inside:
         raise UserError(f"--unknown {args.unknown}: {inside[0]} is in the gallery"
                         + (f", and {len(inside) - 1} others are" if len(inside) > 1 else ""))
     strangers = sorted(set(probe.people) - known)
     if strangers:
-        log.info("%s: %d people are not in the gallery and count as strangers, %s the first", args.probe,
+        log.info("%s: %d identities are not in the gallery and count as non-mated, %s the first", args.probe,
                  len(strangers), strangers[0])
     copies = len({_digest(gallery, number) for number in range(len(gallery.names))}
                  & {_digest(probe, number) for number in range(len(probe.names))})
     if copies:
-        log.warning("%s: %d images are in the gallery too; finding them says nothing of a model", args.probe, copies)
+        log.warning("%s: %d images are in the gallery too; finding them does not measure a model", args.probe, copies)
 
 
 def _digest(faces: FaceSet, number: int) -> bytes:
@@ -111,7 +112,7 @@ def _digest(faces: FaceSet, number: int) -> bytes:
 
 def _search(model: ModelName, gallery: FaceSet, asked: list[FaceSet],
             args: argparse.Namespace) -> tuple[Search, list[tuple[str, str]]]:
-    """The answers, and (image or person, person) of each probe."""
+    """The results, and (image or identity, identity) of each probe."""
     embedder = open_embedder(model, args, image_size(gallery))
     made = []
     for faces in (gallery, *asked):
@@ -131,14 +132,14 @@ def _search(model: ModelName, gallery: FaceSet, asked: list[FaceSet],
 
 
 def _by_person(faces: FaceSet, unit: np.ndarray) -> np.ndarray:
-    """(people, D) the normalised sum of each person's normalised embeddings."""
+    """(people, D) the normalised sum of each identity's normalised embeddings."""
     sums = np.zeros((len(faces.people), unit.shape[1]))
     np.add.at(sums, faces.labels, unit)
     return normalise(sums).astype(np.float32)
 
 
 def _write(path: Path, found: Search, names: list[tuple[str, str]], people: list[str]) -> None:
-    """A row for each probe: who it is, who is most like it, and the person's own rank and score."""
+    """A row for each probe: its identity, the most similar one, and its own identity's rank and score."""
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(["probe", "person", "in_gallery", "best", "best_cosine", "rank", "cosine"])
@@ -147,4 +148,4 @@ def _write(path: Path, found: Search, names: list[tuple[str, str]], people: list
         rows.writerow([name, person, int(found.mated[number]), people[found.best[number]],
                        f"{found.best_score[number]:.6f}", *own])
     write_atomic(path, stream.getvalue().encode("utf-8", "surrogateescape"))
-    log.info("%d answers in %s", len(names), path)
+    log.info("%d results in %s", len(names), path)

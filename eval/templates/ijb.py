@@ -26,22 +26,22 @@ from eval.templates.ijb_verification import Resampling, verify
 log = logging.getLogger(__name__)
 PROTOCOLS = ("1:1", "1:N")
 DESCRIPTION = """\
-Score a model by the protocols of IJB-B and IJB-C, whose unit is a template: several images and videos of one person.
+Score a model by the protocols of IJB-B and IJB-C, whose unit is a template: several images and videos of one identity.
 
   python -m eval ijb --model runs/a/model,3 --images IJBC/loose_crop --meta IJBC/meta
   python -m eval ijb --model runs/a/model,3 --images IJBC/loose_crop --meta IJBC/meta --protocol 1:1 --image-norms drop
 
 META holds *_name_5pts_score.txt, *_face_tid_mid.txt, for 1:1 *_template_pair_label.txt, and for 1:N *gallery*.csv and
 *probe_mixed*.csv. Crops are made by the five landmarks. A template: the mean over the images of each medium, media
-added, normalised. Three switches change it, which every tool calls otherwise (docs/protocols.md has the table):
-  --image-norms       keep: an image counts by the length of its embedding; drop: all alike
-  --detector-score    use: an image counts by the detector's score; ignore: it does not
+added, normalised. Three switches change it, named differently by every tool (docs/protocols.md has the table):
+  --image-norms       keep: an image is weighted by its embedding's norm; drop: all equally
+  --detector-score    use: an image is weighted by the detector's score; ignore: it is not
   --no-flip           the mirror image is not added
-1:1 gives TPR at our convention (the largest observed FPR that does not exceed the one asked for), and at the point
-whose FPR is nearest, which published numbers use; 95% intervals are over people where galleries and probes name
-every template of the pairs, else over templates. 1:N gives ranks for each gallery apart, and FNIR where FPIR is the
-share of probes of people outside the gallery whose highest score is above the threshold.
-Embedding takes hours: with --embeddings DIR what is done is kept there, and a run that was stopped goes on."""
+1:1 gives TPR by the convention of this project (the largest observed FPR that does not exceed the one asked for), and
+at the point whose FPR is nearest, which published numbers use; 95% intervals are over identities where galleries and
+probes name every template of the pairs, else over templates. 1:N gives rank accuracy for each gallery, and FNIR where
+FPIR is the fraction of non-mated probes whose highest score is above the threshold.
+Embedding takes hours: with --embeddings DIR finished parts are kept there, and an interrupted run continues."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -50,27 +50,28 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_model_flag(parser)
     parser.add_argument("--images", required=True, metavar="DIR", help="folder of the images, IJB's loose_crop")
     parser.add_argument("--meta", required=True, metavar="DIR", help="folder of the protocol's lists")
-    parser.add_argument("--protocol", type=_protocols, default="1:1,1:N", metavar="1:1,1:N", help="what to score")
+    parser.add_argument("--protocol", type=_protocols, default="1:1,1:N", metavar="1:1,1:N",
+                        help="verification (1:1), identification (1:N), or both")
     parser.add_argument("--gallery", nargs="+", metavar="FILE.csv",
                         help="galleries of 1:N, TEMPLATE_ID,SUBJECT_ID (default: those in --meta)")
     parser.add_argument("--probe", nargs="+", metavar="FILE.csv", help="probes of 1:N (default: those in --meta)")
     parser.add_argument("--image-norms", choices=("keep", "drop"), default="keep",
-                        help="whether an image counts by its embedding's length")
+                        help="weight images by their embedding's norm")
     parser.add_argument("--detector-score", choices=("use", "ignore"), default="use",
-                        help="whether an image counts by the detector's score")
+                        help="weight images by the detector's score")
     parser.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W", help="of the crops")
     parser.add_argument("--fpr", type=fpr_list, default="1e-6,1e-5,1e-4,1e-3,1e-2,1e-1", metavar="RATE[,RATE...]",
                         help="false positive rates of 1:1")
     parser.add_argument("--fpir", type=fpr_list, default="0.01,0.1", metavar="RATE[,RATE...]",
-                        help="rates of false alarms of 1:N")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there too, by model")
+                        help="false positive identification rates (FPIR) of 1:N")
+    parser.add_argument("--json", metavar="FILE", help="write the results as JSON, by model")
     add_embedding_flags(parser, keep=True)
     add_bootstrap_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read the lists, embed, add up the templates, score, print."""
+    """Read the lists, embed, aggregate the templates, score, print."""
     check_outputs(args, ("json",), ("embeddings",))
     models = parse_models(args.model)
     meta, folder = Path(args.meta), Path(args.images)
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
                                "image_norms": args.image_norms, "detector_score": args.detector_score,
                                "flip": not args.no_flip, "layer": args.layer, "lost_images": lost.count}
         if lost.count:
-            log.warning("%s: %d of %d images could not be had and count for nothing: %s%s", folder, lost.count,
+            log.warning("%s: %d of %d images are unavailable and are ignored: %s%s", folder, lost.count,
                         len(images.names), ", ".join(lost.names), ", ..." if lost.count > len(lost.names) else "")
         if pairs is not None and resampling is not None:
             row["1:1"] = verify(unit, pairs, images.templates, args.fpr, resampling)
@@ -143,13 +144,13 @@ def _templates(model: ModelName, images: ijb_files.Images, folder: Path, switche
 
 def _identify(unit: np.ndarray, searches: dict[str, tuple[np.ndarray, ...]],
               args: argparse.Namespace) -> dict[str, Any]:
-    """1:N, each gallery apart, printed."""
+    """1:N for each gallery, printed."""
     found: dict[str, Search] = {}
     for name, (gallery, subjects, probes, asked) in searches.items():
         with meter(len(probes), name, "probes") as bar:
             found[name] = search(unit[gallery], subjects, unit[probes], asked, bar.update)
         if not found[name].mated.any():
-            raise UserError(f"{name}: no probe is of a person of this gallery; do the subjects agree?")
+            raise UserError(f"{name}: no probe is of an identity of this gallery; do the subject ids match?")
     draws = {name: resampled(one, RANKS, args.fpir, args.bootstrap, args.seed) if args.bootstrap else {}
              for name, one in found.items()}
     print("\n".join("  " + line for line in table(found, draws, args.fpir).splitlines()))

@@ -26,7 +26,7 @@ FORM = "a first line TEMPLATE_ID,SUBJECT_ID"
 class Images:
     """The images of a protocol. names: (N,) different files; points: (N, 5, 2) landmarks, pixels; scores: (N,) of the
     detector. member_image, member_template, member_medium: (M,) the image, by its place, of each template and medium;
-    templates: (T,) the templates' numbers, rising, and member_template a place in them."""
+    templates: (T,) the templates' ids, ascending, and member_template an index into them."""
 
     names: list[str]
     points: np.ndarray
@@ -48,7 +48,7 @@ def find(meta: Path, pattern: str) -> Path:
 def read_images(meta: Path) -> Images:
     """Of `*_face_tid_mid.txt` (`image template medium`) and `*_name_5pts_score.txt` (`image`, ten coordinates, score).
 
-    UserError names the line that is none, or an image that has no landmarks.
+    UserError names an invalid line, or an image without landmarks.
     """
     if not meta.is_dir():
         raise UserError(f"`meta` {meta}: there is no such folder")
@@ -58,7 +58,7 @@ def read_images(meta: Path) -> Images:
     for where, (name, *values) in read_rows(source, "list of landmarks", "an image, ten coordinates and a score",
                                             lambda line: line.rsplit(None, 11), str, *[number] * 11):
         if places.setdefault(name, len(places)) != len(places) - 1:
-            raise UserError(f"{where}: {name} stands there already")
+            raise UserError(f"{where}: {name} occurs twice")
         numbers.append(values)
     listed = find(meta, TEMPLATES)
     members = []
@@ -78,7 +78,7 @@ def read_images(meta: Path) -> Images:
 def read_pairs(path: Path, templates: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield (left, right, same) of `t1 t2 0|1`, a few million pairs at a time: places in `templates`, and bool.
 
-    UserError for a line that is no pair, or names a template that is not there.
+    UserError for an invalid line, or one with an unknown template.
     """
     rest, line = b"", 1
     try:
@@ -100,7 +100,8 @@ def read_pairs(path: Path, templates: np.ndarray) -> Iterator[tuple[np.ndarray, 
 
 def _pairs_of(data: bytes, path: Path, first: int, templates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of text that is no numbers: it ends early, and is told
+        # for text that is not numbers: it stops early, which is reported
+        warnings.simplefilter("ignore", DeprecationWarning)
         values = np.fromstring(data, np.int64, sep=" ")
     lines = data.count(b"\n") + (not data.endswith(b"\n"))
     rows = values.reshape(-1, 3) if len(values) % 3 == 0 else values[:0].reshape(0, 3)
@@ -122,7 +123,7 @@ def _pairs_of(data: bytes, path: Path, first: int, templates: np.ndarray) -> tup
 
 
 def _three_a_line(data: bytes) -> bool:
-    """Whether each line has three words, so that none that is too long makes up for one that is too short."""
+    """Whether each line has three words, so that a longer line cannot compensate for a shorter one."""
     letters = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", np.uint8)
     ends = np.flatnonzero((letters[:-1] > 32) & (letters[1:] <= 32))  # of words
     words = np.searchsorted(ends, np.flatnonzero(letters == 10))
@@ -132,7 +133,7 @@ def _three_a_line(data: bytes) -> bool:
 def read_subjects(paths: list[Path], templates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(places in `templates`, subjects as text) of tables `TEMPLATE_ID,SUBJECT_ID`, each template once, in order.
 
-    UserError for a row that is none, a template that has no image, or one of two subjects.
+    UserError for an invalid row, a template without images, or one with two subjects.
     """
     subjects: dict[int, str] = {}
     for path in paths:

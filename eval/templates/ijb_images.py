@@ -24,12 +24,12 @@ from images.alignment import align
 from images.codec import ImageError, decode
 
 log = logging.getLogger(__name__)
-PART = 4096  # embeddings handed on at once
+PART = 4096  # embeddings per block
 
 
 @dataclass
 class Lost:
-    """Images that could not be had: names of the first, and how many."""
+    """Unavailable images: names of the first, and how many."""
 
     names: list[str] = field(default_factory=list)
     count: int = 0
@@ -42,15 +42,15 @@ class Lost:
 
 
 def lists_digest(images: Images) -> str:
-    """sha256 of the names and landmarks: what an embeddings file of these images is known by."""
+    """sha256 of the names and landmarks, which identifies an embeddings file of these images."""
     digest = hashlib.sha256("\0".join(images.names).encode("utf-8", "surrogateescape"))
     digest.update(images.points.astype("<f8").tobytes())
     return digest.hexdigest()
 
 
 def crops_digest(images: Images, folder: Path, size: tuple[int, int]) -> str:
-    """sha256 of all that decides the crops, short of reading every image: names and landmarks, (H, W) of the crops, and
-    how many bytes each file has, so that one that was missing, or cut short, and is whole now counts as another."""
+    """sha256 of all that determines the crops, without reading every image: names and landmarks, (H, W) of the crops,
+    and the size of each file, so that one that was missing or truncated and is complete now counts as another."""
     digest = hashlib.sha256(f"{lists_digest(images)} {size[0]},{size[1]}".encode())
     with meter(len(images.names), str(folder), "files") as bar:
         for name in images.names:
@@ -66,8 +66,8 @@ def embed_images(model: ModelName, images: Images, folder: Path, size: tuple[int
                  lost: Lost) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield (place of the first, (n, D) normalised embeddings, (n,) lengths) of all images in their order.
 
-    An image that cannot be had has length 0 and is told to `lost`. UserError where the first image is not in the
-    folder, or an embeddings file is of other images.
+    An unavailable image has length 0 and is added to `lost`. UserError where the first image is not in the folder, or
+    an embeddings file is of other images.
     """
     if model.embeddings:
         yield from _parts(_read(model, images, settings), images.names, lost)
@@ -78,7 +78,7 @@ def embed_images(model: ModelName, images: Images, folder: Path, size: tuple[int
                         "loose_crop")
     if not settings.keep:
         if len(images.names) > PART:
-            log.warning("without --embeddings DIR nothing is kept of %d images where this run is stopped",
+            log.warning("without --embeddings DIR the embeddings of %d images are lost if this run is interrupted",
                         len(images.names))
         yield from _embed(opened, images, folder, size, settings, lost)
         return
@@ -151,8 +151,8 @@ def _read(model: ModelName, images: Images, settings: EmbeddingSettings) -> Embe
 
 def _parts(made: Embeddings, names: list[str], lost: Lost,
            start: int = 0) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """The parts of a file whose first image is number `start`; those of length 0 could not be had."""
+    """The parts of a file whose first image is number `start`; those of length 0 were unavailable."""
     for place in np.flatnonzero(made.norms == 0).tolist():
-        lost.add(names[start + place], "not to be had when it was embedded")
+        lost.add(names[start + place], "unavailable when it was embedded")
     for first in range(0, len(made.norms), PART):
         yield start + first, made.embeddings[first:first + PART], made.norms[first:first + PART]

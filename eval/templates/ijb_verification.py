@@ -17,8 +17,8 @@ from eval.templates.verification import PairScores, nearest_curve, nearest_rate,
 
 @dataclass(frozen=True)
 class Resampling:
-    """resamples: 0 for no intervals. people: (T,) the subject of each template, "" where nobody names it; None where
-    nobody names any, and then `why`."""
+    """resamples: 0 for no intervals. people: (T,) the subject of each template, "" where it is not known; None where
+    none is known, for the reason `why`."""
 
     resamples: int
     seed: int = 0
@@ -28,12 +28,12 @@ class Resampling:
 
 def verify(unit: np.ndarray, pairs: Path, templates: np.ndarray, fprs: Sequence[float],
            resampling: Resampling) -> dict[str, Any]:
-    """Score the pairs of a list, print the table, and give its numbers. UserError where they are all of one kind."""
-    total = pairs.stat().st_size // 12  # about a pair a dozen bytes
+    """Score the pairs of a list, print the table, and return its values. UserError where they are all of one kind."""
+    total = pairs.stat().st_size // 12  # about a dozen bytes per pair
     with meter(total, "1:1", "pairs") as bar:
         scores = score_pairs(unit, read_pairs(pairs, templates), bar.update, bool(resampling.resamples))
     if not len(scores.genuine) or not len(scores.impostor):
-        raise UserError(f"{pairs}: has {len(scores.genuine)} pairs of one person and {len(scores.impostor)} of two; "
+        raise UserError(f"{pairs}: has {len(scores.genuine)} genuine and {len(scores.impostor)} impostor pairs; "
                         "both are needed")
     points = [rates(scores, fpr) for fpr in fprs]
     row: dict[str, Any] = {"genuine": len(scores.genuine), "impostors": len(scores.impostor), "thresholds": {},
@@ -44,7 +44,7 @@ def verify(unit: np.ndarray, pairs: Path, templates: np.ndarray, fprs: Sequence[
         limits = [interval(some) for some in draws]
         row["interval"] = {f"{point.fpr_target:g}": [one.low, one.high] for point, one in zip(points, limits)
                            if point.tpr is not None and np.isfinite(one.low)}
-        scores = PairScores(scores.genuine, scores.impostor)  # the pairs' own templates are given up
+        scores = PairScores(scores.genuine, scores.impostor)  # frees the pairs' template indices
     curve = nearest_curve(scores)
     print(f"    {'FPR':>7}  {'TPR %':>8}  {'95% interval':>16}  {'false accepts':>13}  {'distance':>8}  {'cosine':>7}  "
           f"{'TPR % at the nearest FPR':>24}")
@@ -63,7 +63,7 @@ def verify(unit: np.ndarray, pairs: Path, templates: np.ndarray, fprs: Sequence[
 
 def _resampled(scores: PairScores, templates: int, fprs: Sequence[float],
                resampling: Resampling) -> tuple[dict[str, Any], np.ndarray]:
-    """(what was drawn, for JSON; (fprs, resamples) TPR), and told."""
+    """(the resampling, for JSON; (fprs, resamples) TPR), and logged."""
     assert scores.genuine_pair is not None and scores.impostor_pair is not None
     there = np.zeros(templates, bool)
     for some in (scores.genuine_pair, scores.impostor_pair):
@@ -71,14 +71,14 @@ def _resampled(scores: PairScores, templates: int, fprs: Sequence[float],
     why = resampling.why
     lacking = 0 if resampling.people is None else int((resampling.people[there] == "").sum())
     if lacking:
-        why = f"{lacking} of {int(there.sum())} templates of the pairs stand in no gallery or probe list"
+        why = f"{lacking} of {int(there.sum())} templates of the pairs are in no gallery or probe list"
     over = "templates" if why or resampling.people is None else "subjects"
     units = np.arange(templates) if over == "templates" or resampling.people is None else resampling.people
-    number = np.full(templates, -1)  # only units that a pair has are drawn
+    number = np.full(templates, -1)  # only units that are in a pair are sampled
     number[there] = np.unique(units[there], return_inverse=True)[1]
     count = int(number.max()) + 1
     with meter(resampling.resamples, f"1:1, {over}", "resamples") as bar:
         draws = tpr_draws(scores, number, count, fprs, resampling.resamples, resampling.seed, bar.update)
     print(f"  95% intervals: bootstrap over the {count} {over} of the pairs, {resampling.resamples} resamples"
-          + (f"; not over people, as a rule too narrow: {why}" if over == "templates" else ""))
+          + (f"; not over identities, usually too narrow: {why}" if over == "templates" else ""))
     return {"over": over, "units": count, "resamples": resampling.resamples, "seed": resampling.seed}, draws

@@ -1,8 +1,8 @@
-"""Bootstrap of 1:1: intervals of TPR over the people of the templates, or over the templates where nobody names people.
+"""Bootstrap of 1:1: intervals of TPR over the templates' identities, or over the templates where these are not known.
 
-A resample draws as many units (people or templates) as there are, with replacement. A pair weighs the product of its
-two units' multiplicities, and that of the one unit where both are the same, as in `eval.bootstrap`: so pairs that share
-a template are not taken for independent ones.
+A resample consists of as many units (identities or templates) as there are, sampled with replacement. A pair's weight
+is the product of its two units' multiplicities, and that of the one unit where both are the same, as in
+`eval.bootstrap`: so pairs that share a template are not treated as independent.
 """
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from eval.bootstrap import draw_resamples
 from eval.operating_points import SLACK
 from eval.templates.verification import PairScores
 
-AT_ONCE = 16  # resamples whose impostor pairs are weighed together
-SPARE = 1.3  # times the impostor pairs that the largest FPR allows: most resamples need no more
+AT_ONCE = 16  # resamples whose impostor pairs are weighted together
+SPARE = 1.3  # multiple of the impostor pairs that the largest FPR allows: most resamples need no more
 
 
 def tpr_draws(scores: PairScores, unit: np.ndarray, units: int, fprs: Sequence[float], resamples: int, seed: int,
               step: Callable[[int], object] = lambda resamples: None) -> np.ndarray:
-    """(fprs, resamples) TPR at each FPR by our convention; NaN where a resample has no genuine or no impostor pair.
+    """(fprs, resamples) TPR at each FPR by the project's convention; NaN where a resample has no genuine or no impostor
+    pair.
 
-    scores: with `genuine_pair` and `impostor_pair`. unit: (T,) the person of each template, or the template itself, as
-    numbers below `units`. ValueError where the scores do not say of which templates they are.
+    scores: with `genuine_pair` and `impostor_pair`. unit: (T,) the identity of each template, or the template itself,
+    as integers below `units`. ValueError where the scores do not say of which templates they are.
     """
     if scores.genuine_pair is None or scores.impostor_pair is None:
         raise ValueError("the scores do not say of which templates they are")
@@ -49,7 +50,8 @@ def tpr_draws(scores: PairScores, unit: np.ndarray, units: int, fprs: Sequence[f
                 one, two = tail(min(2 * len(one), impostors))
                 passed = _running(drawn, one, two)
             for row, fpr in enumerate(fprs):
-                first = int(np.searchsorted(passed, fpr * total[place] * SLACK, "right"))  # the first too many
+                # the first beyond the allowed
+                first = int(np.searchsorted(passed, fpr * total[place] * SLACK, "right"))
                 start = int(np.searchsorted(scores.genuine, scores.impostor[impostors - 1 - first], "right")) \
                     if first < impostors else 0
                 found[row, place] = 1 - genuine[start] / genuine[-1]
@@ -66,7 +68,7 @@ def _units(pairs: np.ndarray, unit: np.ndarray, units: int) -> tuple[np.ndarray,
 
 def _running(drawn: np.ndarray, one: np.ndarray, two: np.ndarray) -> np.ndarray:
     """(pairs,) int64, the weight of the pairs so far."""
-    weights = drawn[one]  # a unit is drawn some ten times at most: the product fits
+    weights = drawn[one]  # a unit is sampled some ten times at most: the product fits
     weights *= drawn[two]
     return np.cumsum(weights, dtype=np.int64)
 

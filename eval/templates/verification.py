@@ -8,14 +8,14 @@ import numpy as np
 
 from eval.operating_points import OperatingPoint, operating_point
 
-BLOCK = 1 << 15  # pairs scored at once
+BLOCK = 1 << 15  # pairs per block
 NOTHING = -2.0  # the score of a pair with a template of no usable image: below every cosine
 
 
 @dataclass(frozen=True)
 class PairScores:
-    """genuine, impostor: float32 cosines, sorted, rising. genuine_pair, impostor_pair: (pairs, 2) int32, the templates
-    of each, by their places; None where nobody asked for them."""
+    """genuine, impostor: float32 cosines, ascending. genuine_pair, impostor_pair: (pairs, 2) int32, the templates of
+    each, by index; None where they were not requested."""
 
     genuine: np.ndarray
     impostor: np.ndarray
@@ -54,7 +54,7 @@ def score_pairs(unit: np.ndarray, pairs: Iterable[tuple[np.ndarray, np.ndarray, 
         order = np.argsort(values, kind="stable").astype(np.int32)
         rising.append(values[order])
         ordered = np.empty((len(order), 2), np.int32)
-        for column, parts in enumerate(sides):  # one after the other: twice as much need not be held at once
+        for column, parts in enumerate(sides):  # one after the other, which halves the peak memory
             joined = np.concatenate([np.zeros(0, np.int32), *parts])
             parts.clear()
             ordered[:, column] = joined[order]
@@ -65,7 +65,7 @@ def score_pairs(unit: np.ndarray, pairs: Iterable[tuple[np.ndarray, np.ndarray, 
 
 
 def rates(scores: PairScores, fpr: float) -> OperatingPoint:
-    """At the largest observed FPR that does not exceed `fpr`: our convention."""
+    """At the largest observed FPR that does not exceed `fpr`: the project's convention."""
     return operating_point(scores.genuine, scores.impostor[::-1], len(scores.impostor), fpr)
 
 
@@ -90,6 +90,7 @@ def nearest_curve(scores: PairScores) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_rate(curve: tuple[np.ndarray, np.ndarray], fpr: float) -> float:
-    """TPR at the point whose FPR is nearest to `fpr`, on either side; of several as near, the one of the largest."""
+    """TPR at the point whose FPR is nearest to `fpr`, on either side; of several equally near, the one of the
+    largest."""
     distance = np.abs(curve[0] - fpr)
     return float(curve[1][len(distance) - 1 - int(np.argmin(distance[::-1]))])

@@ -122,7 +122,7 @@ def test_faces_that_could_not_be_had(place, tmp_path):
                    models=(str(tmp_path / "fewer.npz"),)).values()
     assert again["tpr_at_fpr"] == row["tpr_at_fpr"] and again["failures"] == told
     (tmp_path / "bad.txt").write_text("nobody.jpg\n")
-    with pytest.raises(UserError, match="nothing says whose image"):
+    with pytest.raises(UserError, match="its identity is not known"):
         run(place, "--set", place / "faces", "--failures", tmp_path / "bad.txt")
 
 

@@ -1,4 +1,4 @@
-"""`python -m eval identify`: a gallery, probes and strangers, against loops in plain numpy."""
+"""`python -m eval identify`: a gallery, mated and non-mated probes, against loops in plain numpy."""
 from __future__ import annotations
 
 import csv
@@ -101,7 +101,7 @@ def test_without_strangers_there_is_no_fnir(place, capsys):
 
 
 @pytest.mark.parametrize("words, says", [
-    (["--probe", "strangers"], "has nobody of --gallery"),
+    (["--probe", "strangers"], "has no identity of --gallery"),
     (["--probe", "probe", "--unknown", "probe"], "p00 is in the gallery, and 7 others are"),
     (["--probe", "gone"], "gone")])
 def test_sets_that_do_not_fit_are_told_before_work(place, words, says):

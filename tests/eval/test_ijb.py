@@ -159,7 +159,7 @@ def test_intervals_over_people_or_templates(place, tmp_path, capsys, named):
     assert found["bootstrap"] == {"over": over, "units": units, "resamples": 20, "seed": 0}
     printed = capsys.readouterr().out
     assert f"bootstrap over the {units} {over} of the pairs" in printed
-    assert ("2 of 16 templates of the pairs stand in no gallery or probe list" in printed) == (not named)
+    assert ("2 of 16 templates of the pairs are in no gallery or probe list" in printed) == (not named)
 
 
 @pytest.mark.parametrize("units", [1, 6, 40])
@@ -289,7 +289,7 @@ def test_an_image_that_is_gone_counts_for_nothing_and_is_told(place, caplog):
         assert run(place, "--protocol", "1:1")["lost_images"] == 1
     finally:
         (folder / "loose_crop" / "8.jpg").write_bytes(data)
-    assert "1 of 32 images could not be had" in caplog.text and "8.jpg" in caplog.text
+    assert "1 of 32 images are unavailable" in caplog.text and "8.jpg" in caplog.text
 
 
 def test_sums_do_not_depend_on_how_images_come():

@@ -118,7 +118,7 @@ def test_embeddings_of_others_without_a_sha256(place, tmp_path, caplog):
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     np.savez(tmp_path / "theirs.npz", embeddings=unit.astype(np.float32))
     (row,) = read_rows(place, tmp_path / "theirs.npz")
-    assert row["xnorm"] is None and "does not say of which set" in caplog.text
+    assert row["xnorm"] is None and "has no sha256 of its set" in caplog.text
     np.savez(tmp_path / "few.npz", embeddings=unit[:60].astype(np.float32))
     with pytest.raises(UserError, match="not one for each of the 100 images"):
         read_rows(place, tmp_path / "few.npz")

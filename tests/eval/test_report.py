@@ -167,7 +167,7 @@ def test_an_onnx_file_is_reported_without_maps(place, tmp_path):
           "--fpr", "0.1", "--bootstrap", "0", "--shift", "2", "--rotate", "0", "--scale", "1", "--faces", "1",
           "--hardest", "1"])
     text = (tmp_path / "o" / "index.html").read_text()
-    assert "only checkpoints show" in text and "net.onnx" in text
+    assert "only checkpoints have accessible" in text and "net.onnx" in text
 
 
 def test_a_packed_set_alone_has_all_pairs_and_says_that_no_pose_is_known(place, tmp_path):

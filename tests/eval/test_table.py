@@ -99,7 +99,7 @@ def test_latex_balances_and_escapes(tmp_path, capsys):
 def test_the_step_that_is_best_on_a_set_is_marked(tmp_path, capsys):
     rows = [row("lfw", 2), row("cfp_fp", 2, accuracy=0.97), row("lfw", 4), row("cfp_fp", 4, accuracy=0.95)]
     text = table(capsys, make_run(tmp_path / "gnap", rows=rows), "--best", "cfp_fp")
-    assert "step 2 (best on" in text and "97.00" in text and "too good" in text
+    assert "step 2 (best on" in text and "97.00" in text and "optimistic" in text
 
 
 @pytest.mark.parametrize("change", [{"flip": False}, {"pca": 64}, {"folds": 5}, {"pairs": 7000}])
