@@ -177,7 +177,7 @@ def _take_genuine(scaled: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> 
     return taken
 
 
-def codes_of(cosines: np.ndarray) -> np.ndarray:
+def codes_of(cosines: np.ndarray | np.floating) -> np.ndarray:
     """The histogram's codes of cosines, int64."""
     return np.clip(np.rint(cosines * np.float32(SCALE) + np.float32(OFFSET)), 0, CODES - 1).astype(np.int64)
 

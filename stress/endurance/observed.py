@@ -5,10 +5,12 @@
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
+from unittest import mock
 
 import train_softmax
 from common.cli import Parser, at_least, run
@@ -21,10 +23,12 @@ def resident() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
 
 
-def observe(memory: Path | None, hold: int) -> None:
-    """Have every row that a RunLog of this process writes followed by what the flags ask for."""
+@contextlib.contextmanager
+def observed(memory: Path | None, hold: int) -> Iterator[None]:
+    """Inside the block every row that a RunLog of this process writes is followed by what the flags ask for."""
     from training.reporting.runlog import RunLog
-    write, held = RunLog.train, []
+    write = RunLog.train
+    held: list[int] = []
 
     def train(self: RunLog, row: dict[str, Any], *rest: Any) -> None:
         write(self, row, *rest)
@@ -35,7 +39,8 @@ def observe(memory: Path | None, hold: int) -> None:
             held.append(row["step"])
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    RunLog.train = train
+    with mock.patch.object(RunLog, "train", train):
+        yield
 
 
 def main(argv: list[str]) -> int:
@@ -45,9 +50,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--hold", type=at_least(0), default=0, metavar="STEP", help="where to stop; 0: nowhere")
     parser.add_argument("flags", nargs="*", metavar="FLAG", help="behind --: flags for train_softmax.py")
     options = parser.parse_args(argv)
-    set_threads()  # before `observe` loads MXNet
-    observe(options.memory, options.hold)
-    return train_softmax.main(options.flags)
+    set_threads()  # before `observed` loads MXNet
+    with observed(options.memory, options.hold):
+        return train_softmax.main(options.flags)
 
 
 if __name__ == "__main__":

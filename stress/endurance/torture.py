@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import random
 import shutil
 import signal
@@ -120,7 +121,7 @@ class Torture:
         moments = {"state": fault_injection.a_state_is_written, "checkpoint": fault_injection.a_checkpoint_is_written}
         for word, come in moments.items():
             if word in way:
-                fault_injection.until(process, lambda come=come: come(target))
+                fault_injection.until(process, functools.partial(come, target))
 
     def _expect(self, process: subprocess.Popen, target: Path, right: set[int], way: str) -> None:
         status = process.wait()
@@ -167,7 +168,8 @@ def build_parser() -> Parser:
 def main(argv: list[str]) -> int:
     """Run the trials and print a line for each end and a verdict."""
     options = build_parser().parse_args(argv)
-    began, ends, compared = time.monotonic(), collections.Counter(), 0
+    ends: collections.Counter[str] = collections.Counter()
+    began, compared = time.monotonic(), 0
 
     def say(line: str) -> None:
         print(f"[{time.monotonic() - began:4.0f} s] {line}", flush=True)

@@ -7,6 +7,7 @@ import json
 import random
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import mxnet as mx
 
@@ -18,8 +19,9 @@ from training.saving.state import States
 
 STEP = "state/000000007"
 IDENTITY = {**Config(data_dir="d").as_dict(), "data": {"images": 8, "identities": 2, "bytes": 9, "digest": "aa"}}
-VALUES = (*NUMBERS, -1, 0.5, 1e308, float("nan"), float("inf"), 1 << 70, None, True, "", "\u00b2", "\x1b[2J",
-          "../../thesis.txt", "/etc/passwd", "x" * 9999, [], {}, [[]], {"a": {}}, ["metrics.jsonl"])
+VALUES: tuple[Any, ...] = (*NUMBERS, -1, 0.5, 1e308, float("nan"), float("inf"), 1 << 70, None, True, "", "\u00b2",
+                           "\x1b[2J", "../../thesis.txt", "/etc/passwd", "x" * 9999,
+                           [], {}, [[]], {"a": {}}, ["metrics.jsonl"])
 
 
 @functools.lru_cache(maxsize=1)

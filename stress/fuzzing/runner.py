@@ -12,8 +12,9 @@ import signal
 import sys
 import time
 import traceback
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Callable, Iterable, Iterator
+from typing import Callable, Generator, Iterable, Iterator, Tuple
 
 import cv2
 
@@ -22,6 +23,7 @@ from stress.fuzzing.pickles import CANARY
 from stress.fuzzing.readers import READERS, quiet, run
 
 MEBIBYTE = 1 << 20
+Ticket = Tuple[str, int, int]  # kind, seed and number of a case
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Limits:
 class Outcome:
     """What became of a case: how its readers ended ('read', 'refused'), and each failure as (what, details)."""
 
-    ticket: tuple[str, int, int]
+    ticket: Ticket
     ends: dict[str, str] = dataclasses.field(default_factory=dict)
     failures: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
@@ -65,19 +67,20 @@ def run_case(case: Case, folder: Path) -> Outcome:
     return outcome
 
 
-def run_all(corpus: Corpus, tickets: Iterable[tuple[str, int, int]], scratch: Path, workers: int, limits: Limits,
-            make: Callable[[tuple[str, int, int]], Case] | None = None) -> Iterator[Outcome]:
+def run_all(corpus: Corpus, tickets: Iterable[Ticket], scratch: Path, workers: int, limits: Limits,
+            make: Callable[[Ticket], Case] | None = None) -> Generator[Outcome, None, None]:
     """The outcomes of all cases, as they end; `make` gives the case of a ticket (default: cases.make_case)."""
     write_sound(corpus, scratch)
     cv2.setNumThreads(1)  # ends OpenCV's threads, for which a fork would wait for ever
     make = make or (lambda ticket: make_case(corpus, *ticket))
     source = iter(tickets)
-    running = {}
+    running: dict[Connection, _Worker] = {}
     try:
         for number in range(workers):
             _begin(_Worker(scratch / str(number), make, limits), source, running)
         while running:
-            for connection in multiprocessing.connection.wait(list(running), timeout=0.2):
+            ready = multiprocessing.connection.wait(list(running), timeout=0.2)
+            for connection in [connection for connection in running if connection in ready]:
                 worker = running.pop(connection)
                 outcome = worker.result()
                 yield outcome
@@ -97,7 +100,7 @@ def run_all(corpus: Corpus, tickets: Iterable[tuple[str, int, int]], scratch: Pa
             worker.end()
 
 
-def _begin(worker: _Worker, source: Iterator[tuple[str, int, int]], running: dict) -> None:
+def _begin(worker: _Worker, source: Iterator[Ticket], running: dict[Connection, _Worker]) -> None:
     ticket = next(source, None)
     if ticket is None:
         worker.end()
@@ -107,7 +110,7 @@ def _begin(worker: _Worker, source: Iterator[tuple[str, int, int]], running: dic
 
 
 class _Worker:
-    def __init__(self, folder: Path, make: Callable[[tuple[str, int, int]], Case], limits: Limits) -> None:
+    def __init__(self, folder: Path, make: Callable[[Ticket], Case], limits: Limits) -> None:
         self.folder = folder
         self.ticket, self.began = ("", 0, 0), 0.0
         context = multiprocessing.get_context("fork")
@@ -116,7 +119,7 @@ class _Worker:
         self._process.start()
         other.close()
 
-    def start(self, ticket: tuple[str, int, int]) -> None:
+    def start(self, ticket: Ticket) -> None:
         self.ticket, self.began = ticket, time.monotonic()
         self.connection.send(ticket)
 
@@ -137,7 +140,7 @@ class _Worker:
 
 
 def _work(connection: multiprocessing.connection.Connection, folder: Path,
-          make: Callable[[tuple[str, int, int]], Case], limits: Limits) -> None:
+          make: Callable[[Ticket], Case], limits: Limits) -> None:
     """Run cases until the other end closes; more memory than allowed is a MemoryError, or is seen in the peak."""
     quiet()
     nothing = os.open(os.devnull, os.O_RDWR)
