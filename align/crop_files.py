@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from common.files import new_mode
+from common.files import new_mode, read_regular
 from images.formats import is_cut_off, read_header
 from images.prepare import Unusable
 
@@ -17,8 +17,8 @@ NAME_FAULTS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, er
 def is_crop(path: str, height: int, width: int) -> bool:
     """Whether a complete JPEG of the wanted size is there: a truncated one, and another size, is made again."""
     try:
-        data = Path(path).read_bytes()
-    except OSError:
+        data = read_regular(path)
+    except (OSError, ValueError):
         return False
     header = read_header(data)
     return not is_cut_off(data) and (header.height, header.width) == (height, width)

@@ -12,7 +12,7 @@ import numpy as np
 from align.mtcnn.detector import Detector, Search
 from align.mtcnn.finding import FoundFace, find, find_all
 from align.photographs import Picture, photograph_of, picture_of
-from common.files import PathLike
+from common.files import PathLike, read_regular
 from images.alignment import align
 
 LONGEST = 1024  # longer side, in pixels, of the copy that is searched
@@ -90,5 +90,5 @@ def folder_digest(folder: PathLike) -> str:
     digest = hashlib.sha256()
     for name in NETWORKS:
         for ending in ("-symbol.json", "-0001.params"):
-            digest.update((Path(folder) / (name + ending)).read_bytes())
+            digest.update(read_regular(Path(folder) / (name + ending)))
     return digest.hexdigest()

@@ -101,3 +101,12 @@ def _version(name: str) -> tuple[int, ...]:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
+
+
+def free_memory() -> int | None:
+    """Bytes available without swapping; None where the system does not report it."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None

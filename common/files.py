@@ -196,7 +196,7 @@ def open_regular(path: PathLike) -> BufferedReader:
     return os.fdopen(handle, "rb")
 
 
-def read_regular(path: PathLike, most: int) -> bytes:
+def read_regular(path: PathLike, most: int = 1 << 40) -> bytes:
     """What is in the regular file `path`; ValueError where it is not one or holds more than `most` bytes."""
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Iterator
 
+from common.standard_streams import Unfailing
+
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
@@ -46,4 +48,4 @@ def silence_libraries() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
-    sys.stderr = open(kept, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+    sys.stderr = Unfailing(open(kept, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace"))

@@ -28,8 +28,39 @@ def mend_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if getattr(stream, "errors", "") == "strict" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if not isinstance(sys.stderr, Unfailing):
+        sys.stderr = Unfailing(sys.stderr)
     if not isinstance(sys.stdout, ShownStream):  # stderr has the log and the errors, and a progress bar that moves
         sys.stdout = ShownStream(sys.stdout)
+
+
+class Unfailing:
+    """stderr that loses what cannot be written, as on a full disk or to a reader that is gone: no work ends for that.
+
+    All else is the stream's own.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write; the length of the text that was given."""
+        with contextlib.suppress(OSError, ValueError):  # ValueError: closed
+            self._stream.write(text)
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Write several."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextlib.contextmanager

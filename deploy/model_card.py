@@ -94,7 +94,7 @@ def _normalisation(symbol: mx.sym.Symbol) -> str:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
+    content = read_regular(path)
     return {"file": path.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from common.environment import free_memory
 from common.errors import UserError
-from common.files import PathLike, atomic_path
+from common.files import PathLike, atomic_path, open_regular
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,11 @@ def load_embeddings(path: PathLike) -> Embeddings:
     executed (no pickles)."""
     path = Path(path)
     try:
+        with open_regular(path) as stream, zipfile.ZipFile(stream) as parts:
+            wanted, free = sum(part.file_size for part in parts.infolist()), free_memory()
+        if free is not None and wanted > free:
+            raise ValueError(f"its arrays take {wanted >> 20} MiB, and {free >> 20} MiB of memory are free")
         with np.load(path, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise ValueError("one array alone")
             arrays = {name: stored[name] for name in ("embeddings", "norms", "names", "labels", "meta", "view_norms")
                       if name in stored.files}
         meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
@@ -88,6 +91,9 @@ def load_embeddings(path: PathLike) -> Embeddings:
     norms = arrays.get("norms", np.linalg.norm(embeddings, axis=1))
     names = arrays.get("names", np.array([str(number) for number in range(count)]))
     labels, view_norms = arrays.get("labels"), arrays.get("view_norms")
+    for name, array in (("norms", norms), ("view_norms", view_norms)):
+        if array is not None and (array.dtype.kind not in "fiu" or not np.isfinite(array).all()):
+            raise UserError(f"{path}: {name} are not finite numbers")
     for name, array in (("norms", norms), ("names", names), ("labels", labels), ("view_norms", view_norms)):
         if array is not None and array.shape != (count,):
             raise UserError(f"{path}: {name} is of shape {array.shape}, embeddings are {count}")

@@ -19,6 +19,8 @@ from typing import NamedTuple, Tuple
 import mxnet as mx
 import numpy as np
 
+from common.environment import free_memory
+
 LIST_MAGIC = 0x112
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA  # of one array
 TYPES = {0: "float32", 1: "float64", 2: "float16", 3: "uint8", 4: "int32", 5: "int8", 6: "int64", 7: "bool"}
@@ -82,7 +84,7 @@ class ParameterFile:
 
     def read_all(self) -> dict[str, mx.nd.NDArray]:
         """All arrays, in host memory. ValueError where they would not fit into it."""
-        wanted, free = sum(entry.nbytes for entry in self.entries.values()), _free_memory()
+        wanted, free = sum(entry.nbytes for entry in self.entries.values()), free_memory()
         if free is not None and wanted > free:
             raise ValueError(f"its arrays take {wanted >> 20} MiB, and {free >> 20} MiB of memory are free")
         return {name: mx.nd.array(self.read(name), ctx=mx.cpu(), dtype=entry.dtype)
@@ -126,12 +128,3 @@ class ParameterFile:
         if "\0" in name:
             raise ValueError("the name of an array holds a zero byte")
         return name
-
-
-def _free_memory() -> int | None:
-    """Bytes available without swapping; None where the system does not report it."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        return None

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator, Sequence
@@ -10,6 +12,7 @@ from typing import Callable, Iterator, Sequence
 import numpy as np
 
 from common.errors import UserError
+from common.files import read_regular
 from common.union_find import UnionFind
 from images.folder_names import folder_names
 from images.sources import from_folder
@@ -86,8 +89,10 @@ def faces_in_folders(path: Path) -> Faces:
         return identity, number - int(first[identity])
 
     def read(number: int) -> bytes:
-        with open(source.entry(*place(number)), "rb") as stream:
-            return stream.read()
+        try:
+            return read_regular(os.fsdecode(source.entry(*place(number))))
+        except ValueError as error:
+            raise OSError(errno.EINVAL, str(error)) from None
 
     return Faces(str(path), source.names, range(len(source.names)),
                  [np.arange(start, end) for start, end in zip(first, first[1:])], read,

@@ -11,6 +11,7 @@ import numpy as np
 
 from common.environment import usable_cores
 from common.errors import UserError
+from common.files import read_regular
 from common.progress import meter
 from common.workers import ordered_map
 from eval.batches import stacked
@@ -118,7 +119,7 @@ def _embed(opened: OpenModel, images: Images, folder: Path, size: tuple[int, int
 
     def crop(place: int) -> np.ndarray:
         try:
-            return align(decode((folder / images.names[place]).read_bytes()), images.points[place], *size)
+            return align(decode(read_regular(folder / images.names[place])), images.points[place], *size)
         except (OSError, ImageError, ValueError) as error:
             reasons[place] = (error.strerror if isinstance(error, OSError) else str(error)) or "unusable"
             return np.zeros((*size, 3), np.uint8)

@@ -9,7 +9,7 @@ import numpy as np
 
 from common import safe_pickle
 from common.errors import DataError
-from common.files import PathLike, atomic_path
+from common.files import PathLike, atomic_path, read_regular
 from common.foreign import shown
 from common.pickled_arrays import Array, Refused, whole_numbers
 from images.formats import kind_of
@@ -66,11 +66,11 @@ def read_bin(path: PathLike) -> tuple[list[bytes], np.ndarray]:
 def read_values(path: Path) -> tuple[list[Any], np.ndarray]:
     """(the unpickled images, for `image_bytes`; a bool array), whatever their counts; DataError, BinFault."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if not content:
         raise BinFault(f"{path}: is empty", 0)
     other = _other_kind(content)

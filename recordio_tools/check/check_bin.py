@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import DataError
+from common.files import read_regular
 from common.progress import progress
 from common.workers import ordered_map
 from images.formats import unlike_in_mxnet
@@ -96,7 +97,7 @@ class _Places:
         if not image:
             return None
         if self.content is None:
-            self.content = self.path.read_bytes()
+            self.content = read_regular(self.path)
         place = self.content.find(image)
         place = place if place >= 0 else self.content.find(image.decode("latin-1").encode("utf-8"))
         return place if place >= 0 else None

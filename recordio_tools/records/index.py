@@ -8,7 +8,7 @@ from typing import BinaryIO, Iterator
 import numpy as np
 
 from common.errors import DataError
-from common.files import PathLike
+from common.files import PathLike, open_regular
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.raw import RawFile
 from recordio_tools.records.scanning import blocks
@@ -36,15 +36,15 @@ def read_index(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
     """(keys, offsets), int64 (N,) each, of an `.idx` (`key TAB offset` a line); DataError, IndexFault for a line."""
     pieces, byte, line = [np.empty(0, np.int64)], 0, 1
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             for text in _chunks(file):
                 numbers = _numbers(text)
                 if numbers is None:
                     raise _fault(path, text, byte, line)
                 pieces.append(numbers)
                 byte, line = byte + len(text), line + text.count(b"\n")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     table = np.concatenate(pieces)
     return table[0::2].copy(), table[1::2].copy()
 

@@ -158,3 +158,19 @@ def test_what_was_there_comes_back_where_the_new_cannot_take_its_place(data, tmp
     assert status == 1 and line.endswith("cannot be written (Operation not permitted); what was there before was not "
                                          "touched")
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("sink", ["full", "gone"])
+def test_work_goes_on_where_stderr_takes_nothing(tmp_path, sink):
+    code = ("import logging, sys\nfrom common.cli import run, setup_logging\nfrom common.progress import meter\n"
+            "from common.quiet import silence_libraries\n"
+            "def main(argv):\n    setup_logging(); silence_libraries()\n    logging.info('x' * 100_000)\n"
+            "    with meter(3, 'x', 'x') as bar:\n        bar.display(); bar.update(3)\n"
+            "    print('told', file=sys.stderr); print('done')\nrun(main, 'demo')")
+    reader, writer = os.pipe()
+    os.close(reader)  # a write is EPIPE from now on
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], cwd=REPO, stdout=subprocess.PIPE, text=True,
+                              stderr=full if sink == "full" else writer)
+    os.close(writer)
+    assert (done.returncode, done.stdout) == (0, "done\n")

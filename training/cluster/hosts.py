@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
+from common.files import open_regular
 from common.text_files import decode_text
 from training.cluster.addresses import LOOPBACK, is_loopback, is_this_machine, own_address, resolve
 
@@ -32,11 +33,12 @@ def read_hosts(path: str) -> list[Host]:
     line, for anything else.
     """
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             content = stream.read(LARGEST + 1)
         lines = decode_text(content).splitlines()
     except (OSError, ValueError) as error:
-        raise UserError(f"`hosts` {path}: cannot be read ({getattr(error, 'strerror', None) or 'no text'})") from None
+        why = getattr(error, "strerror", None) or ("no text" if isinstance(error, UnicodeError) else error)
+        raise UserError(f"`hosts` {path}: cannot be read ({why})") from None
     if len(content) > LARGEST:
         raise UserError(f"`hosts` {path}: larger than {LARGEST} bytes, so it is not a list of hosts")
     hosts = []
