@@ -7,6 +7,7 @@ import os
 import re
 
 import mxnet as mx
+import numpy as np
 
 from common.errors import UserError
 
@@ -55,6 +56,11 @@ def parse_devices(text: str | None) -> list[mx.Context]:
             raise UserError(f"`devices` {text}: {device.device_type}:{device.device_id} does not compute: {fault}; "
                             "name another device, or cpu:0")
     return devices
+
+
+def put(values: np.ndarray, device: mx.Context) -> mx.nd.NDArray:
+    """`values` on `device`, of their type; the copy to it is queued. mx.nd.array with a GPU would wait for it."""
+    return mx.nd.array(values, ctx=mx.cpu(), dtype=values.dtype).as_in_context(device)
 
 
 def probe(device: mx.Context) -> str | None:

@@ -19,6 +19,7 @@ from eval.verification import VerificationResult, VerificationSet
 from training.data.loader import BatchLoader
 from training.model import TrainingModel
 from training.non_finite_guard import NonFiniteGuard, check_finite
+from training.pending import PendingSteps
 from training.reporting.meter import Meter
 from training.reporting.roc_picture import roc_picture
 from training.reporting.runlog import RunLog
@@ -55,8 +56,8 @@ class Loop:
         if runlog:
             self.rows = TrainingRows(spec, schedule, progress, model.head.layer, model.spec.network.emb_size, runlog)
         self.checkpoints = KeptCheckpoints(spec.saving, progress, model.symbol)
-        self.guard = NonFiniteGuard(progress, spec.skip_non_finite)
         self.meter = Meter()
+        self.pending = PendingSteps(NonFiniteGuard(progress, spec.skip_non_finite), self.meter)
         self._saved_at, self._saved_step = time.monotonic(), progress.step
         self._changed = states.newest is None  # the state at step 0 also tells at once if there is room for one
 
@@ -127,13 +128,9 @@ class Loop:
         began = time.perf_counter()
         batch = self.loader.next()
         waited = time.perf_counter() - began
-        result = update(self.model, self.trainer, batch, progress.step, self.guard.skip)
-        loss, cosine, correct = result.read()
-        if self.guard.good(result, loss, cosine, self.trainer.learning_rate):
-            self.meter.add(loss, cosine, correct, waited, result)
-        else:
-            self.meter.add_skipped(waited)
+        result = update(self.model, self.trainer, batch, progress.step, self.spec.skip_non_finite)
         progress.step += 1
+        self.pending.add(progress.step, result, self.trainer.learning_rate, waited)
         progress.position += len(batch.labels) * self.communicator.size
         progress.bad += batch.bad
         self._changed = True
@@ -142,6 +139,7 @@ class Loop:
             self._flush_meter(bar)
 
     def _flush_meter(self, bar: tqdm) -> None:
+        self.pending.settle()
         if not self.meter.sums["steps"]:
             return
         self.meter.reduce(self.communicator)
@@ -153,7 +151,6 @@ class Loop:
     def _verify_and_save(self) -> None:
         progress = self.progress
         last = progress.step >= self.schedule.end
-        self.guard.settle()
         self._flush_meter(tqdm(disable=True))
         arguments, auxiliary = self.model.network_arrays()
         results = self._verify(arguments, auxiliary) if self.runlog else []
@@ -201,7 +198,7 @@ class Loop:
         """
         if not self._changed:
             return
-        self.guard.settle()
+        self.pending.settle()
         self.writer.wait()
         net = self.model.state_arrays()
         self.meter.reduce(self.communicator)

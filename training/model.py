@@ -16,6 +16,7 @@ from symbols.graph import fixed_gammas
 from symbols.prelu_rewrite import for_training
 from symbols.shapes import infer_shapes, parameter_names
 from training.cluster.communicator import Communicator
+from training.gate import Gate, GatedSGD
 from training.head.fast_head import FROM_CLASSES, FastHead
 from training.head.layer import Layer
 from training.head.margin_head import INITIAL, MarginHead
@@ -124,9 +125,8 @@ class TrainingModel:
         """
         parameters = {**self.net_parameters, **self.head_parameters}
         optimizer = self.spec.optimizer
-        settings = {"learning_rate": optimizer.lr, "momentum": optimizer.mom, "wd": optimizer.wd}
-        trainer = gluon.Trainer(parameters, "sgd", settings, kvstore=self.communicator.store,
-                                update_on_kvstore=False)
+        sgd = GatedSGD(learning_rate=optimizer.lr, momentum=optimizer.mom, wd=optimizer.wd)
+        trainer = gluon.Trainer(parameters, sgd, kvstore=self.communicator.store, update_on_kvstore=False)
         begin_training(trainer)
         return trainer
 
@@ -198,12 +198,12 @@ class TrainingModel:
         return {name: [value.copy() for value in self.net_parameters[name].list_data()]
                 for name in self.symbol.list_auxiliary_states()}
 
-    def restore_statistics(self, statistics: Mapping[str, list[mx.nd.NDArray]]) -> None:
-        """Put back what `running_statistics` gave."""
-        mx.nd.waitall()  # the backward pass may still be updating them
-        for name, copies in statistics.items():
+    def choose_statistics(self, gate: Gate, before: Mapping[str, list[mx.nd.NDArray]]) -> None:
+        """Where the gate is shut, put back what `running_statistics` gave. Does not wait: what writes them here comes
+        after the backward pass that may still be updating them, since that reads them."""
+        for name, copies in before.items():
             for value, copy in zip(self.net_parameters[name].list_data(), copies):
-                copy.copyto(value)
+                gate.choose(value, copy, value)
 
     def state_arrays(self) -> dict[str, mx.nd.NDArray]:
         """Everything of the network that a resumed run needs: running statistics of each device on its own; the scale

@@ -19,44 +19,28 @@ REMEDY = "`resume` with a lower `lr`, or with `clip_gradient`, usually fixes it"
 
 
 class NonFiniteGuard:
-    """Judges steps; progress counts those skipped. skip: go on where a step was not applied.
-
-    Where nothing is skipped, whether the gradient of a step was finite is asked one step later, or by `settle` before
-    anything is saved, so that nobody waits for a backward pass.
-    """
+    """Judges steps; progress counts those skipped. skip: go on where a step was not finite, and so moved nothing."""
 
     def __init__(self, progress: Progress, skip: bool) -> None:
         self.progress, self.skip = progress, skip
-        self._open: tuple[StepResult, str] | None = None
 
-    def good(self, result: StepResult, loss: np.ndarray, cosine: np.ndarray, lr: float) -> bool:
-        """Whether the step counts. RunError, naming step, learning rate and records, where the run must stop."""
-        step = self.progress.step + 1
-        self.settle()
-        if math.isfinite(float(loss.sum())) and result.applied:
-            self._open = None if self.skip else (result, describe_fault(step, result, loss, cosine, lr))
+    def good(self, step: int, result: StepResult, loss: np.ndarray, cosine: np.ndarray, lr: float) -> bool:
+        """Whether step number `step` counts; waits for its backward pass.
+
+        RunError, naming step, learning rate and records, where the run must stop.
+        """
+        if math.isfinite(float(loss.sum())) and result.finite.asscalar():
             self.progress.skipped_in_row = 0
             return True
         told = describe_fault(step, result, loss, cosine, lr)
         if not self.skip:
-            raise _stop(told)
+            raise RunError(f"{told}; the last good state is kept: {REMEDY}, `on_nan` skip leaves such steps out")
         self.progress.skipped += 1
         self.progress.skipped_in_row += 1
         if self.progress.skipped_in_row >= MOST_IN_ROW:
             raise RunError(f"{told}; that makes {MOST_IN_ROW} steps in a row, so skipping does not help: {REMEDY}")
         log.warning("%s; the step is skipped, %d so far", told, self.progress.skipped)
         return False
-
-    def settle(self) -> None:
-        """RunError where the gradient of the last step was not finite."""
-        if self._open is not None:
-            (result, told), self._open = self._open, None
-            if not result.finite.asscalar():
-                raise _stop(told)
-
-
-def _stop(told: str) -> RunError:
-    return RunError(f"{told}; the last good state is kept: {REMEDY}, `on_nan` skip leaves such steps out")
 
 
 def describe_fault(step: int, result: StepResult, loss: np.ndarray, cosine: np.ndarray, lr: float) -> str:

@@ -6,14 +6,17 @@ total batch is the same; with more devices of one `per_batch_size` it grows, and
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
+from common.devices import put
 from common.mxnet_compat import trained_parameters
+from training.cluster.communicator import Communicator
 from training.data.loader import Batch
+from training.gate import Gate
 from training.model import TrainingModel
 
 MOST_AT_ONCE = 50  # arrays that multi_sum_sq takes
@@ -24,8 +27,9 @@ LARGE = 1 << 20  # values from which on BLAS pays
 class StepResult:
     """What a step computed, still on the devices: per-sample loss, own-class cosine, correct; embeddings.
 
-    The lists join to the order of the batch, in parts of any size. finite: (1,), 1 where every gradient was finite;
-    applied: whether the weights moved; both are for `update` to say, and count an overflow of float16 as good.
+    The lists join to the order of the batch, in parts of any size. `update` adds what is on its way to host memory:
+    numbers, (3, n) for each part, losses, cosines and correct; finite, (1,), 1 where every gradient was finite (and
+    where steps may be skipped every loss of all workers; an overflow of float16 counts as finite).
     """
 
     losses: list[mx.nd.NDArray]
@@ -34,13 +38,13 @@ class StepResult:
     embeddings: list[mx.nd.NDArray]
     keys: np.ndarray
     labels: np.ndarray
+    numbers: list[mx.nd.NDArray] = field(default_factory=list)
     finite: mx.nd.NDArray = None
-    applied: bool = False
 
     def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Wait for the step: loss, cosine and correct (0 or 1) of each image, (N,) float32."""
-        return tuple(np.concatenate([part.asnumpy() for part in parts])
-                     for parts in (self.losses, self.cosines, self.correct))
+        """Wait for the forward pass: loss, cosine and correct (0 or 1) of each image, (N,) float32."""
+        loss, cosine, correct = np.concatenate([part.asnumpy() for part in self.numbers], axis=1)
+        return loss, cosine, correct
 
     def embedding(self) -> np.ndarray:
         """The embeddings of the first device's share, (n, emb_size)."""
@@ -52,8 +56,10 @@ def update(model: TrainingModel, trainer: gluon.Trainer, batch: Batch, step: int
 
     Other workers train on parts of their own of the step's images at the same time, and all move the weights alike.
 
-    may_skip: wait for losses and gradients, and where one is not finite leave weights, momentum and running statistics
-    as they were. In float16, gradients that overflow move nothing and lower the scale of the loss, which is no fault.
+    may_skip: where a loss or gradient is not finite, weights, momentum and running statistics stay as they were. In
+    float16, gradients that overflow move nothing and lower the scale of the loss, which is no fault.
+
+    Waits for no device, but in float16, where the next step's scale depends on this one, and for `clip_gradient`.
     """
     # 1. Forward and backward; in float16 of the scaled mean loss, so that the scale suits any batch.
     images, scale = len(batch.labels) * model.communicator.size, model.scale
@@ -66,32 +72,39 @@ def update(model: TrainingModel, trainer: gluon.Trainer, batch: Batch, step: int
     squares = sum_of_squares(gradients + model.head.reduce())
     # 3. Is all of it finite? One answer for all workers, whose gradients are the same.
     finite = mx.nd.contrib.isfinite(squares)
-    good = moves = True
-    if may_skip or scale:
-        bad = not all(np.isfinite(loss.asnumpy()).all() for loss in result.losses)
-        good = not any(model.communicator.any(bad))
-        moves = good and bool(finite.asscalar())
-        if scale and good:
+    sound = _sound_everywhere(model.communicator, result.losses, squares.context) if may_skip or scale else None
+    good = finite if sound is None else finite * sound
+    moves, gate = True, Gate(good) if may_skip and not scale else None
+    if scale:
+        moves = bool(good.asscalar())
+        if sound.asscalar():
             scale.after(moves)
-            finite = mx.nd.ones_like(finite)
-        else:
-            good = moves
+        good = sound
     # 4. Move the weights along the mean gradient, unscaled and clipped.
     if moves:
         count = images * factor * _shortening(squares, images * factor, model.clip_gradient)
+        trainer.optimizer.gate = gate
         trainer.update(count)
-        model.head.update(trainer.learning_rate, count)
-    if not good:
-        model.restore_statistics(statistics)
+        model.head.update(trainer.learning_rate, count, gate)
+    if may_skip:
+        model.choose_statistics(gate or Gate(good), statistics)
     if model.accumulate > 1:
         model.clear_gradients()
-    return replace(result, finite=finite, applied=good)
+    return replace(result, finite=good.as_in_context(mx.cpu()), numbers=[
+        mx.nd.stack(*parts).as_in_context(mx.cpu()) for parts in zip(result.losses, result.cosines, result.correct)])
+
+
+def _sound_everywhere(communicator: Communicator, losses: list[mx.nd.NDArray], device: mx.Context) -> mx.nd.NDArray:
+    """(1,) on `device`: 1 where every loss is finite at all workers. Does not wait."""
+    faulty = mx.nd.add_n(*(mx.nd.sum(mx.nd.contrib.isfinite(loss) == 0).as_in_context(device) for loss in losses))
+    communicator.allreduce("faulty losses", [faulty])
+    return faulty == 0
 
 
 def compute(model: TrainingModel, batch: Batch, step: int, factor: float = 1.0) -> StepResult:
     """Forward and backward: the gradients of factor times the summed loss are in the parameters, no weight moves."""
     devices = len(model.devices)
-    shares = np.array_split(np.arange(len(batch.labels)), devices * model.accumulate)
+    shares = _shares(len(batch.labels), devices * model.accumulate)
     model.head.start_step(batch.labels, step)
     losses, cosines, correct, embeddings = [], [], [], []
     for first in range(0, len(shares), devices):
@@ -108,8 +121,14 @@ def compute(model: TrainingModel, batch: Batch, step: int, factor: float = 1.0) 
 
 def _embed(model: TrainingModel, device: mx.Context, images: np.ndarray) -> mx.nd.NDArray:
     with device, autograd.record():
-        data = mx.nd.array(images, ctx=device, dtype=np.uint8)
-        return model.network(data.transpose((0, 3, 1, 2)).astype(np.float32))
+        return model.network(put(images, device).transpose((0, 3, 1, 2)).astype(np.float32))
+
+
+def _shares(images: int, count: int) -> list[slice]:
+    """The images of a batch in as many parts, in their order; the first ones have one more where they are unequal."""
+    each, more = divmod(images, count)
+    ends = [each * part + min(part, more) for part in range(count + 1)]
+    return [slice(*pair) for pair in zip(ends, ends[1:])]
 
 
 def _shortening(squares: mx.nd.NDArray, count: float, longest: float) -> float:

@@ -23,11 +23,11 @@ def tiny_symbol(frozen_statistics=True):
     return norm(body, "fc1")
 
 
-def make_model(monkeypatch, devices=1, symbol=None, classes=CLASSES, **settings):
-    """(config, model, trainer) on cpu:0, cpu:1, ..., begun from the seed."""
+def make_model(monkeypatch, devices=1, symbol=None, classes=CLASSES, first=0, **settings):
+    """(config, model, trainer) on cpu:first, cpu:first+1, ..., begun from the seed."""
     monkeypatch.setattr(training.model, "build_symbol", lambda spec: tiny_symbol() if symbol is None else symbol)
     config = Config(**{"data_dir": "d", "emb_size": SIZE, "lr": 0.05, "margin_s": 8.0, "wd": 1e-3, **settings})
-    places = [mx.cpu(number) for number in range(devices)]
+    places = [mx.cpu(first + number) for number in range(devices)]
     model = training.model.TrainingModel(model_spec(config), (SIDE, SIDE), classes, places)
     model.initialize()
     return config, model, model.make_trainer()

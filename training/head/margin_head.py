@@ -24,6 +24,8 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
+from common.devices import put
+from training.gate import Gate
 from training.head.layer import Layer
 
 INITIAL = 0.01  # standard deviation of the normal distribution that the weights are drawn from
@@ -77,7 +79,7 @@ class MarginHead(gluon.Block):
     def _pass(self, leaf: mx.nd.NDArray, labels: np.ndarray, factor: float) -> tuple[mx.nd.NDArray, ...]:
         """Loss, cosine and correct, three times (n,) float32; the gradient of the summed loss is left in leaf.grad."""
         device = leaf.context
-        label = mx.nd.array(labels, ctx=device, dtype=np.int32)
+        label = put(labels.astype(np.int32), device)
         leaf.attach_grad()
         with autograd.record():
             logits, cosine = self.logits(leaf, label)
@@ -108,7 +110,7 @@ class MarginHead(gluon.Block):
         """Gradients beside the trainer's: none."""
         return []
 
-    def update(self, lr: float, count: float) -> None:
+    def update(self, lr: float, count: float, gate: Gate | None = None) -> None:
         """After a step: nothing, its parameters are the trainer's."""
 
     def arrays(self) -> dict[str, mx.nd.NDArray]:

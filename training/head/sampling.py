@@ -10,7 +10,6 @@ import math
 import numpy as np
 
 STREAM = 2  # beside those that training.data.loader draws from the same seed
-SPARE = 16  # draws more than are needed, since some come twice
 
 
 def choose_rows(labels: np.ndarray, low: int, high: int, rate: float, seed: int, step: int) -> np.ndarray:

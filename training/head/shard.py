@@ -17,7 +17,9 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
+from common.devices import put
 from common.mxnet_compat import set_at, set_rows
+from training.gate import Gate, move
 from training.head.layer import Layer
 
 EPS = 1e-10  # L2Normalization's own, added to the square of the norm
@@ -77,7 +79,7 @@ class Shard:
     def start_step(self, rows: np.ndarray | None) -> None:
         """Let `rows` (rising, int32, counted from low) take part in the step; None: all of them."""
         self._numbers = rows
-        self._rows = None if rows is None else mx.nd.array(rows, ctx=self.device, dtype=np.int32)
+        self._rows = None if rows is None else put(rows, self.device)
         self._taking = {name: self.arrays[name] if rows is None else mx.nd.take(self.arrays[name], self._rows)
                         for name in self.names}
         for name, value in self._taking.items():
@@ -114,7 +116,7 @@ class Shard:
         samples, places = self._target_places(labels)
         self._target = None
         if len(samples):
-            self._target = mx.nd.array(np.stack([samples, places]), ctx=self.device, dtype=np.int32)
+            self._target = put(np.stack([samples, places]).astype(np.int32), self.device)
         target = cosine = mx.nd.zeros((len(labels),), ctx=self.device)
         if self._target is not None:
             target, cosine = self._apply_margin(weight, samples, places, len(labels))
@@ -124,7 +126,7 @@ class Shard:
         self._log_sum = largest - mx.nd.log(mx.nd.pick(self._share, top))  # at its largest the log is exact
         column = np.full(len(labels), -1, np.float32)
         column[samples] = places
-        return Partial(self._log_sum, largest, top == mx.nd.array(column, ctx=self.device), target, cosine)
+        return Partial(self._log_sum, largest, top == put(column, self.device), target, cosine)
 
     def backward(self, log_total: mx.nd.NDArray, factor: float) -> mx.nd.NDArray:
         """From the log of the sum of exp over all shards, (n,): the gradient of factor times the summed loss.
@@ -144,10 +146,10 @@ class Shard:
         self._logits = self._share = None
         return self._data.grad
 
-    def update(self, lr: float, momentum: float, decay: float, count: float) -> None:
+    def update(self, lr: float, momentum: float, decay: float, count: float, gate: Gate | None = None) -> None:
         """SGD with momentum on the rows that take part, as gluon.Trainer does it, along their gradient over `count`.
 
-        The gradient must have been made complete by `add_radial`.
+        The gradient must have been made complete by `add_radial`. gate: whether anything is to move.
         Rows that do not take part stay what they are: neither momentum nor decay moves them.
         """
         arrays = self.state()
@@ -158,7 +160,7 @@ class Shard:
                 gradient = self.gradients[name][part]
                 rows = None if self._rows is None else self._rows[part]
                 moving = momenta[part] if rows is None else mx.nd.take(momenta, rows)
-                mx.nd.sgd_mom_update(value[part], gradient, moving, out=value[part], **settings)
+                move(value[part], gradient, moving, gate, **settings)
                 if rows is not None:
                     set_rows(momenta, moving, rows)
                     set_rows(arrays[name], value[part], rows)
@@ -194,8 +196,8 @@ class Shard:
             set_at(self._logits, moved, self._target)
         else:
             moved, self._slope = plain, mx.nd.ones_like(plain)
-            rows = mx.nd.take(weight, mx.nd.array(places, ctx=self.device, dtype=np.int32))
-            mine = mx.nd.take(self._data, mx.nd.array(samples, ctx=self.device, dtype=np.int32))
+            rows = mx.nd.take(weight, self._target[1])
+            mine = mx.nd.take(self._data, self._target[0])
             cosine = mx.nd.sum(mx.nd.L2Normalization(mine) * mx.nd.L2Normalization(rows), axis=1)
         where = self._target[0].reshape((1, -1))
         return tuple(mx.nd.scatter_nd(value.detach(), where, shape=(count,)) for value in (moved, cosine))

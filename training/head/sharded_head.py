@@ -15,6 +15,7 @@ from mxnet import autograd
 
 from common.errors import UserError
 from training.cluster.communicator import Communicator
+from training.gate import Gate
 from training.head.layer import Layer
 from training.head.margin_head import HeadPass
 from training.head.sampling import choose_rows
@@ -84,10 +85,11 @@ class ShardedHead:
         return [shard.gradients[name] for shard in (self.shards if self.parallel else self.shards[:1])
                 for name in shard.names]
 
-    def update(self, lr: float, count: float) -> None:
-        """Move the rows that took part along what `reduce` left, over `count`; lr: before `fc7_lr_mult`."""
+    def update(self, lr: float, count: float, gate: Gate | None = None) -> None:
+        """Move the rows that took part along what `reduce` left, over `count`; lr: before `fc7_lr_mult`; gate: whether
+        anything is to move."""
         for shard in self.shards:
-            shard.update(lr, self._momentum, self._decay, count)
+            shard.update(lr, self._momentum, self._decay, count, gate)
 
     def arrays(self) -> dict[str, mx.nd.NDArray]:
         """fc7_weight and fc7_bias, whole, and their momentum as NAME@momentum, in host memory."""
