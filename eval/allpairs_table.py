@@ -42,12 +42,13 @@ def _head(result: ScoredModel) -> str:
 def _rows(result: ScoredModel, first: ScoredModel) -> list[str]:
     lines = []
     for number, point in enumerate(result.points):
-        draws = result.draws.get(f"{point.fpr_target:g}")
+        draws = result.draws.get(f"{point.fpr_target:g}") if point.tpr is not None else None
         rate = "-" if point.tpr is None else f"{'~' if point.few else ''}{100 * point.tpr:.2f}"
         line = (f"  {point.fpr_target:>7g}  {rate:>7}  {'' if draws is None else _limits(draws):>16}  "
                 f"{point.false_accepts:>13}  {point.threshold:>8.4f}  {point.cosine:>7.4f}")
-        if draws is not None and result is not first:
-            change = 100 * ((point.tpr or 0) - (first.points[number].tpr or 0))
+        theirs = first.points[number].tpr
+        if draws is not None and result is not first and point.tpr is not None and theirs is not None:
+            change = 100 * (point.tpr - theirs)
             apart = draws - first.draws[f"{point.fpr_target:g}"]
             limits = interval(apart)
             line += (f"  {change:+.2f} [{100 * limits.low:+.2f}, {100 * limits.high:+.2f}] "

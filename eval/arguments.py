@@ -38,7 +38,7 @@ def distance(text: str) -> float:
         value = math.nan
     if not 0 <= value <= 4:
         raise argparse.ArgumentTypeError(f"{text!r} is not a squared distance from 0 to 4; of a cosine c it is 2 - 2 c")
-    return value
+    return value + 0.0  # no -0
 
 
 def add_model_flag(parser: argparse.ArgumentParser) -> None:

@@ -85,8 +85,12 @@ def load_embeddings(path: PathLike) -> Embeddings:
     except (OSError, ValueError, zipfile.BadZipFile, MemoryError, RuntimeError, EOFError, zlib.error) as error:
         # RuntimeError: an encrypted member, a compression that zipfile lacks, or JSON nested too deep
         raise UserError(f"{path}: is not an embeddings file ({' '.join(str(error).split())[:100]})") from None
-    if embeddings.ndim != 2 or embeddings.dtype.kind != "f" or not np.isfinite(embeddings).all():
-        raise UserError(f"{path}: embeddings are not (N, D) finite numbers")
+    if embeddings.ndim != 2 or embeddings.dtype.kind != "f" or not embeddings.shape[1]:
+        raise UserError(f"{path}: embeddings are {embeddings.dtype} of shape {embeddings.shape}, not (N, D) floating "
+                        "point numbers")
+    if not np.isfinite(embeddings).all():
+        bad = int(np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[0])
+        raise UserError(f"{path}: embedding {bad} (from 0) is not finite; its network gives NaN or infinity")
     count = len(embeddings)
     norms = arrays.get("norms", np.linalg.norm(embeddings, axis=1))
     names = arrays.get("names", np.array([str(number) for number in range(count)]))
@@ -97,9 +101,16 @@ def load_embeddings(path: PathLike) -> Embeddings:
     for name, array in (("norms", norms), ("names", names), ("labels", labels), ("view_norms", view_norms)):
         if array is not None and array.shape != (count,):
             raise UserError(f"{path}: {name} is of shape {array.shape}, embeddings are {count}")
+    for name, array in (("norms", norms), ("view_norms", view_norms)):
+        if array is not None and (array.dtype.kind not in "fiu" or not (np.isfinite(array) & (array >= 0)).all()):
+            raise UserError(f"{path}: {name} are not finite numbers from 0 on")
+    if names.dtype.kind not in "USiu":
+        raise UserError(f"{path}: names are {names.dtype}, not text")
     if labels is not None and labels.dtype.kind not in "iu":
         raise UserError(f"{path}: labels are not whole numbers")
     lengths = np.linalg.norm(embeddings, axis=1)
+    if count and not lengths.any():
+        raise UserError(f"{path}: all of its {count} embeddings are zeros")
     if count and abs(lengths[lengths > 0] - 1).max(initial=0) > 1e-3:
         raise UserError(f"{path}: embeddings are not normalised; divide each by its length")
     return Embeddings(embeddings.astype(np.float32), norms, names.astype(str), labels,

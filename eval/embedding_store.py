@@ -4,7 +4,9 @@ from __future__ import annotations
 import hashlib
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Collection
+
+import numpy as np
 
 from common.errors import UserError
 from common.foreign import shown
@@ -26,6 +28,14 @@ def check_manner(text: str, made: Embeddings, settings: EmbeddingSettings) -> No
     if layer is not None and layer != settings.layer:
         raise UserError(f"`model` {text}: is of the layer {shown(str(layer))[:60]}, not of {settings.layer}; give "
                         f"`layer` {shown(str(layer))[:60]}, or the model itself")
+
+
+def warn_of_zeros(text: str, unit: np.ndarray, names: np.ndarray, failed: Collection[str] = ()) -> None:
+    """A line where embeddings are zeros, other than of the images that are known to have failed."""
+    zeros = [str(name) for name in names[~unit.any(axis=1)] if name not in failed]
+    if zeros:
+        log.warning("%s: %d of %d embeddings are zeros, %s the first: their pairs count as scored, at cosine 0; "
+                    "--failures counts images that could not be had", text, len(zeros), len(names), zeros[0])
 
 
 def meta_of(model: OpenModel, path: str, set_digest: str, settings: EmbeddingSettings) -> dict[str, Any]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator
@@ -11,12 +12,14 @@ import numpy as np
 
 from common.environment import usable_cores
 from common.errors import DataError, UserError
+from common.foreign import shown
 from common.tables import header, read_table
 from common.workers import ordered_map
 from eval.batches import stacked
 from images.codec import ImageError, decode
 from recordio_tools.faces import PackedFaces, open_faces
 
+log = logging.getLogger(__name__)
 COLUMNS = {"path": ("key", "image", "file"), "group": ()}
 GROUPS_FORM = "the columns path (or key) and group"
 
@@ -89,12 +92,27 @@ def open_face_set(path: Path) -> Iterator[FaceSet]:
 
 
 def read_groups(path: Path, names: list[str]) -> np.ndarray:
-    """(N,) the group of each image by a CSV of `path` or `key` and `group`, "" where it has none; UserError where the
-    table is invalid or names no image of the set."""
+    """(N,) the group of each image by a CSV of `path` or `key` and `group`, "" where it has none.
+
+    UserError where the table is invalid, names no image of the set, or gives an image two groups. Rows of other images,
+    and images without a row, are logged in a line each.
+    """
     if header(path, COLUMNS, GROUPS_FORM) != set(COLUMNS):
         raise UserError(f"{path}: expected {GROUPS_FORM}")
-    given = {row["path"]: row["group"] for row in read_table(path, COLUMNS, GROUPS_FORM)}
+    given: dict[str, str] = {}
+    for row in read_table(path, COLUMNS, GROUPS_FORM):
+        if given.setdefault(row["path"], row["group"]) != row["group"]:
+            raise UserError(f"{row.where}: {shown(row['path'])} is of the group {shown(given[row['path']])} above, and "
+                            f"here of {shown(row['group'])}")
     groups = np.array([given.get(name, "") for name in names])
     if not (groups != "").any():
         raise UserError(f"{path}: names none of the set's images; its first is {names[0]}")
+    known = set(names)
+    others, without = [name for name in given if name not in known], int((groups == "").sum())
+    if others:
+        log.warning("%s: %d of its %d images are not in the set, %s the first; they are ignored", path, len(others),
+                    len(given), others[0])
+    if without:
+        log.warning("%s: %d of the set's %d images have no group, %s the first", path, without, len(names),
+                    names[int(np.argmax(groups == ""))])
     return groups

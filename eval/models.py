@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, Sequence
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import RunError, UserError
 from common.files import PathLike
 
 CHUNK = 1 << 20
@@ -86,19 +86,32 @@ def _epochs(prefix: str) -> list[int]:
     return sorted(int(match.group(1)) for match in found if match)
 
 
+def added_views(views: np.ndarray, seen: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(n, D) the normalised sums of (views, n, D) embeddings, zeros where a sum is, and (n,) their lengths before.
+
+    seen: images that came before these. RunError where an embedding is not finite.
+    """
+    added = views.sum(axis=0)
+    length = np.linalg.norm(added, axis=1)
+    if not np.isfinite(length).all():
+        first = seen + int(np.argmax(~np.isfinite(length)))
+        raise RunError(f"the embedding of image {first} (from 0) is not finite: the model has diverged, or its "
+                       "parameters hold NaN or infinity")
+    return added / np.where(length == 0, 1, length)[:, None], length
+
+
 def embed_views(embedder: Any, batches: Iterable[np.ndarray], flip: bool,
                 step: Callable[[int], object] = lambda images: None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(N, D) float32 unit embeddings; (N,) their lengths before; (N,) the mean length of an image's embedding and its
     mirror image's before they are added, whose mean is XNorm.
 
     embedder: `inference.embedder.Embedder` or `inference.onnx_embedder.OnnxEmbedder`. step: told how many images each
-    batch had.
+    batch had. RunError where an embedding is not finite.
     """
     units, norms, view_norms = [], [], []
     for views in embedder.embed(batches, flip):
-        added = views.sum(axis=0)
-        length = np.linalg.norm(added, axis=1)
-        units.append(added / np.where(length == 0, 1, length)[:, None])
+        unit, length = added_views(views, sum(map(len, norms)))
+        units.append(unit)
         norms.append(length)
         view_norms.append(np.linalg.norm(views, axis=-1).mean(axis=0))
         step(len(length))

@@ -5,7 +5,7 @@ import numpy as np
 
 from common.errors import UserError
 from eval.embedding_file import Embeddings, load_embeddings
-from eval.embedding_store import check_manner, meta_of, stored, write_stored
+from eval.embedding_store import check_manner, meta_of, stored, warn_of_zeros, write_stored
 from eval.models import ModelName, embed_views
 from eval.opening import EmbeddingSettings, OpenModel
 from eval.verification import VerificationSet
@@ -28,6 +28,7 @@ def read_pair_embeddings(model: ModelName, target: VerificationSet, settings: Em
     if rows is None:
         raise UserError(f"`model` {model.text}: holds {len(made.names)} embeddings, and not one for each of the "
                         f"{len(target.order)} images of {target.path}")
+    warn_of_zeros(model.text, made.embeddings, made.names)
     views = None if made.view_norms is None else made.view_norms[rows]
     return Embeddings(made.embeddings[rows], made.norms[rows], places(target), None, made.meta, views)
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
-from typing import Any, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Iterator, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -23,12 +23,14 @@ from eval.scores import check_components
 from eval.verification import VerificationResult, VerificationSet, fold_numbers, numbers, score_set
 
 log = logging.getLogger(__name__)
+Chosen = Tuple[str, Optional[float], float]  # the set and the FPR that a threshold was chosen at, and the distance
 
 
 @dataclass(frozen=True)
 class ScoringSettings:
     """fpr: the FPRs of the TPRs, the first as a result's `tpr`. pca: components, 0 for none. threshold: squared
-    distance for additional rates; threshold_from: a set on which each model's thresholds at each of fpr are chosen."""
+    distance for additional rates; threshold_from: a set of pairs on which each model's thresholds at each of fpr are
+    chosen. chosen: by model (set, FPR, squared distance) of thresholds that were chosen elsewhere already."""
 
     fpr: Sequence[float] = (1e-3,)
     pca: int = 0
@@ -38,6 +40,7 @@ class ScoringSettings:
     threshold: float | None = None
     threshold_from: VerificationSet | None = None
     failures: Failures | None = None
+    chosen: Mapping[str, Sequence[Chosen]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def _embeddings(model: ModelName, source: Any, target: VerificationSet, embeddin
 
 
 def _score(model: ModelName, source: Any, target: VerificationSet, embedding: EmbeddingSettings,
-           scoring: ScoringSettings, chosen: list[tuple[float | None, float]]) -> ScoredSet:
+           scoring: ScoringSettings, chosen: Sequence[Chosen]) -> ScoredSet:
     began = time.perf_counter()
     made = _embeddings(model, source, target, embedding)
     if scoring.pca:
@@ -128,8 +131,8 @@ def _score(model: ModelName, source: Any, target: VerificationSet, embedding: Em
                        scoring.pca, began)
     found = statistics(result, scoring.fpr, scoring.resamples, scoring.seed, accuracy=True)
     drawn = draw_resamples(len(target.same), scoring.resamples, scoring.seed) if chosen and scoring.resamples else None
-    origin = scoring.threshold_from.name if scoring.threshold_from else ""
-    fixed = [rates_below(result.scores, result.same, threshold, drawn, origin, rate) for rate, threshold in chosen]
+    fixed = [rates_below(result.scores, result.same, threshold, drawn, origin, rate)
+             for origin, rate, threshold in chosen]
     readings = pairs_readings(scoring.failures, result.scores, result.same, list(scoring.fpr), scoring.folds) if (
         scoring.failures) else None
     made = replace(made, meta={**made.meta, "set": made.meta.get("set") or {"path": str(target.path)}})
@@ -137,16 +140,18 @@ def _score(model: ModelName, source: Any, target: VerificationSet, embedding: Em
 
 
 def _thresholds(model: ModelName, source: Any, embedding: EmbeddingSettings,
-                scoring: ScoringSettings) -> list[tuple[float | None, float]]:
-    """(FPR it was chosen at, squared distance) of each threshold that is not the set's own."""
+                scoring: ScoringSettings) -> Sequence[Chosen]:
+    """The thresholds that are not the set's own."""
     if scoring.threshold is not None:
-        return [(None, scoring.threshold)]
+        return [("", None, scoring.threshold)]
+    if model.text in scoring.chosen:
+        return scoring.chosen[model.text]
     target = scoring.threshold_from
     if target is None:
         return []
     made = _embeddings(model, source, target, embedding)
     result = score_set(target.name, made.embeddings, target.same, 0.0, scoring.fpr, scoring.folds, scoring.pca)
-    return [(rate, point_at_fpr(result.scores, result.same, rate)[1]) for rate in scoring.fpr]
+    return [(target.name, rate, point_at_fpr(result.scores, result.same, rate)[1]) for rate in scoring.fpr]
 
 
 def xnorm_of(made: Embeddings) -> float:

@@ -19,6 +19,10 @@ class Statistics:
     points: list[OperatingPoint]
     draws: dict[str, np.ndarray]
 
+    def given(self, name: str) -> bool:
+        """Whether a rate is: a TPR on less than one false accept is not."""
+        return all(point.tpr is not None for point in self.points if f"{point.fpr_target:g}" == name)
+
     def as_row(self, first: Statistics | None = None, first_name: str = "", ours: VerificationResult | None = None,
                theirs: VerificationResult | None = None) -> dict[str, object]:
         """For JSON; first: of the model that differences are to, with both results."""
@@ -26,11 +30,13 @@ class Statistics:
             "false_accepts": {f"{point.fpr_target:g}": point.false_accepts for point in self.points},
             "thresholds": {f"{point.fpr_target:g}": point.as_row() for point in self.points}}
         if self.draws:
-            limits = {name: interval(draws) for name, draws in self.draws.items()}
+            limits = {name: interval(draws) for name, draws in self.draws.items() if self.given(name)}
             row["interval"] = {name: [one.low, one.high] for name, one in limits.items()}
         if first is not None and ours is not None and theirs is not None and self.draws:
             differences = {}
             for name, draws in self.draws.items():
+                if not self.given(name) or not first.given(name):
+                    continue
                 change = _rate(ours, name) - _rate(theirs, name)
                 apart = interval(draws - first.draws[name])
                 differences[name] = {"to": first_name, "value": change, "interval": [apart.low, apart.high],

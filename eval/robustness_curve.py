@@ -48,7 +48,7 @@ class Setting:
 
     @property
     def limits(self) -> tuple[float, float] | None:
-        """The interval of its TPR."""
+        """The interval of its TPR; None where that is not given."""
         return self.all_limits[0]
 
     def as_row(self) -> dict[str, Any]:
@@ -125,7 +125,9 @@ class Curve:
         scored = score_all_pairs(Side(first[left], labels[left]), other, keep, same_images=alone)
         points = [operating_point(scored.genuine, scored.tail, scored.impostors, rate) for rate in fprs]
         at = self.settings[0].point.cosine if self.settings else points[0].cosine
-        return Setting(how, points, _limits(self._bootstrap, scored, fprs), *rates_above(scored, at),
+        limits = [some if point.tpr is not None else None
+                  for some, point in zip(_limits(self._bootstrap, scored, fprs), points)]
+        return Setting(how, points, limits, *rates_above(scored, at),
                        [fixed_point(scored, distance, self._bootstrap, name, rate)
                         for name, rate, distance in self._thresholds])
 

@@ -12,7 +12,7 @@ from common.errors import UserError
 from common.progress import meter
 from eval.all_pairs import Side, count_pairs
 from eval.embedding_file import Embeddings, load_embeddings
-from eval.embedding_store import check_manner, meta_of, stored, write_stored
+from eval.embedding_store import check_manner, meta_of, stored, warn_of_zeros, write_stored
 from eval.face_sets import FaceSet
 from eval.models import ModelName, embed_views
 from eval.opening import AnyEmbedder, EmbeddingSettings, OpenModel
@@ -74,15 +74,16 @@ def embeddings_of(model: ModelName, faces: FaceSet, args: argparse.Namespace,
 
 
 def _read(model: ModelName, faces: FaceSet, settings: EmbeddingSettings, failed: Collection[str]) -> Embeddings:
-    made = _filled(load_embeddings(model.embeddings), faces, failed)
+    made = _in_order(_filled(load_embeddings(model.embeddings), faces, failed), faces)
     if not np.array_equal(made.names, np.array(faces.names)):
         lacking = sorted(set(faces.names) - set(made.names.tolist()))
-        if len(lacking) + len(made.names) == len(faces.names):
+        if lacking and len(lacking) + len(made.names) == len(faces.names):
             raise UserError(f"`model` {model.text}: lacks {len(lacking)} images of `set` {faces.path}, as "
                             f"{lacking[0]}; list them with `failures` (X.failures.csv, which deploy embed writes)")
         raise UserError(f"`model` {model.text}: holds {len(made.names)} embeddings of other images than `set` "
                         f"{faces.path}, which has {len(faces.names)}")
     check_manner(model.text, made, settings)
+    warn_of_zeros(model.text, made.embeddings, made.names, failed)
     told = made.digest_of("set")
     if told is None:
         log.warning("%s: has no sha256 of its set; names and their order are those of %s", model.text,
@@ -94,6 +95,16 @@ def _read(model: ModelName, faces: FaceSet, settings: EmbeddingSettings, failed:
             raise UserError(f"`model` {model.text}: is of other images than `set` {faces.path} holds now, though of "
                             "the same names; recompute it")
     return made
+
+
+def _in_order(made: Embeddings, faces: FaceSet) -> Embeddings:
+    """With the rows in the order of the set's images, where they are of just these."""
+    there = {name: row for row, name in enumerate(made.names.tolist())}
+    if len(there) != len(made.names) or set(there) != set(faces.names) or list(there) == faces.names:
+        return made
+    rows = np.array([there[name] for name in faces.names])
+    views = None if made.view_norms is None else made.view_norms[rows]
+    return Embeddings(made.embeddings[rows], made.norms[rows], made.names[rows], faces.labels, made.meta, views)
 
 
 def _filled(made: Embeddings, faces: FaceSet, failed: Collection[str]) -> Embeddings:

@@ -67,7 +67,7 @@ class ScoredModel:
         return next((point for point in self.points if np.isclose(point.fpr_target, USUAL)), self.points[0])
 
     def rate(self, name: str) -> float | None:
-        """A rate by its name in `draws`."""
+        """A rate by its name in `draws`; None for a TPR that is not given, on less than one false accept."""
         if name in ("eer", "auc"):
             return float(getattr(self, name))
         return next(point.tpr for point in self.points if f"{point.fpr_target:g}" == name)
@@ -82,7 +82,8 @@ class ScoredModel:
             "false_accepts_of": self.blamed}
         if self.draws:
             row["interval"] = {name: [limits.low, limits.high] for name, limits in
-                               ((name, interval(draws)) for name, draws in self.draws.items())}
+                               ((name, interval(draws)) for name, draws in self.draws.items()
+                                if self.rate(name) is not None)}
         if self.fixed:
             row["at_threshold"] = [point.as_row() for point in self.fixed]
         if self.slices:
@@ -92,11 +93,12 @@ class ScoredModel:
         if self.quality:
             row["quality"] = [kept.as_row() for kept in self.quality]
         if first is not None and self.draws:
-            row["difference"] = {name: self._difference(first, name) for name in self.draws}
+            row["difference"] = {name: self._difference(first, name) for name in self.draws
+                                 if self.rate(name) is not None and first.rate(name) is not None}
         return row
 
     def _difference(self, first: ScoredModel, name: str) -> dict[str, Any]:
-        change = (self.rate(name) or 0.0) - (first.rate(name) or 0.0)
+        change = (self.rate(name) or 0.0) - (first.rate(name) or 0.0)  # both are given
         apart = self.draws[name] - first.draws[name]
         limits = interval(apart)
         return {"to": first.model, ("value" if name in ("eer", "auc") else "tpr"): change, "value": change,

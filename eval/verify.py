@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+from common.errors import UserError
 from common.files import write_atomic
 from eval.arguments import (
     add_bootstrap_flags,
@@ -21,7 +22,8 @@ from eval.best_epoch import best_epochs
 from eval.failures import read_failures
 from eval.models import ModelName, parse_models
 from eval.opening import EmbeddingSettings
-from eval.pair_scoring import ScoredSet, ScoringSettings, score_models
+from eval.other_set import from_elsewhere
+from eval.pair_scoring import Chosen, ScoredSet, ScoringSettings, score_models
 from eval.score_file import write_scores
 from eval.verification import VerificationSet
 from eval.verify_table import fixed_table, interval_table, table
@@ -49,7 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("verify", help="score models on sets of pairs", description=DESCRIPTION)
     add_model_flag(parser)
     parser.add_argument("--bins", required=True, nargs="+", metavar="FILE.bin", help="verification sets")
-    add_rate_flags(parser, "1e-3", "a .bin")
+    add_rate_flags(parser, "1e-3", "a .bin, or a labelled set")
     add_scores_flag(parser)
     add_pca_flags(parser, "on the other folds")
     add_embedding_flags(parser, keep=True)
@@ -64,9 +66,11 @@ def run(args: argparse.Namespace) -> int:
     embedding = EmbeddingSettings.of(args)
     failures = read_failures(args.failures) if args.failures else None
     sets = open_sets(args.bins, args.folds)
-    source = VerificationSet(args.threshold_from, args.folds) if args.threshold_from else None
+    pairs = args.threshold_from and args.threshold_from.endswith(".bin")
+    source = VerificationSet(args.threshold_from, args.folds) if pairs else None
+    chosen = {} if pairs or not args.threshold_from else _of_labelled_set(models, args)
     scoring = ScoringSettings(args.fpr, args.pca or 0, args.folds, args.bootstrap, args.seed, args.threshold, source,
-                              failures)
+                              failures, chosen)
     for target in sets:
         _warn_of_few_pairs(target, args.fpr)
     found: dict[str, dict[str, ScoredSet]] = {}
@@ -91,6 +95,15 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_atomic(args.json, json.dumps(rows, indent=1) + "\n")
     return 0
+
+
+def _of_labelled_set(models: Sequence[ModelName], args: argparse.Namespace) -> dict[str, list[Chosen]]:
+    """Of each model the thresholds that --threshold-from has at each --fpr over all of its pairs."""
+    if args.pca:
+        raise UserError("--pca with --threshold-from of a labelled set: pairs are projected fold by fold, and that set "
+                        "has no folds; give a .bin, or leave --pca out")
+    whole = argparse.Namespace(**vars(args), between=None, groups=None)
+    return {model.text: from_elsewhere(model, whole).thresholds for model in models}
 
 
 def open_sets(paths: Sequence[str], folds: int) -> list[VerificationSet]:

@@ -14,7 +14,7 @@ from common.progress import meter
 from common.workers import ordered_map
 from eval.batches import stacked
 from eval.embedding_file import Embeddings
-from eval.scores import normalise
+from eval.models import added_views
 from images.codec import ImageError, decode
 
 
@@ -73,8 +73,7 @@ class ImagePool:
                 views.append(found)
                 bar.update(found.shape[1])
         every = np.concatenate(views, axis=1)
-        added = every.sum(axis=0)
-        return Embedded(normalise(added), np.linalg.norm(added, axis=1), np.linalg.norm(every, axis=-1).mean(axis=0))
+        return Embedded(*added_views(every), np.linalg.norm(every, axis=-1).mean(axis=0))
 
     def _sized(self, size: tuple[int, int]) -> Iterator[np.ndarray]:
         for place, image in enumerate(ordered_map(self.image, range(len(self)), usable_cores())):

@@ -13,12 +13,13 @@ from eval.all_pairs import Side, count_pairs, score_all_pairs
 from eval.batches import stacked
 from eval.bootstrap import PeopleBootstrap, draw_resamples, interval, pairs_tpr
 from eval.misalignment import Misalignment, misaligned_batches
+from eval.models import added_views
 from eval.operating_points import OperatingPoint, allowed, operating_point
 from eval.projection import Projection
 from eval.report.charts import chart, draw_curves
 from eval.report.html import Html, Text, figure, key, paragraph, section, table, tag
 from eval.report.pair_sets import rate
-from eval.scores import normalise, pair_scores
+from eval.scores import pair_scores
 
 Measured = Tuple[OperatingPoint, Optional[Tuple[float, float]]]  # a rate and its interval
 KINDS = (("shift", "shift, pixels", 0.0), ("rotate", "rotation, degrees", 0.0), ("scale", "scale", 1.0))
@@ -98,9 +99,9 @@ def measure(sample: Sample, embedder: Any, settings: Sequence[Misalignment], fli
             views = []
             images = stacked(ordered_map(sample.image, range(sample.count), usable_cores()), embedder.batch_size)
             for made in embedder.embed(misaligned_batches(images, how, seed), flip):
-                views.append(made.sum(axis=0))
+                views.append(added_views(made)[0])
                 bar.update(made.shape[1])
-            unit = normalise(np.concatenate(views))
+            unit = np.concatenate(views)
             found.append(sample.score(projection.apply(unit) if projection else unit))
     return found
 

@@ -18,7 +18,7 @@ from eval.batches import stacked
 from eval.embedding_file import Embeddings, load_embeddings
 from eval.embedding_parts import EmbeddingParts
 from eval.embedding_store import check_manner, meta_of, place_of, stored, write_stored
-from eval.models import ModelName
+from eval.models import ModelName, added_views
 from eval.opening import EmbeddingSettings, OpenModel
 from eval.templates.ijb_files import Images
 from images.alignment import align
@@ -128,9 +128,7 @@ def _embed(opened: OpenModel, images: Images, folder: Path, size: tuple[int, int
     crops = ordered_map(crop, range(start, len(images.names)), usable_cores())
     with meter(len(images.names) - start, opened.name.text, "images") as bar:
         for views in embedder.embed(stacked(crops, embedder.batch_size), settings.flip):
-            added = views.sum(axis=0)
-            norms = np.linalg.norm(added, axis=1)
-            unit = added / np.where(norms == 0, 1, norms)[:, None]
+            unit, norms = added_views(views, first)
             for place in range(first, first + len(norms)):
                 if place in reasons:
                     norms[place - first] = 0

@@ -6,20 +6,12 @@ import json
 
 import numpy as np
 import pytest
-from allpairs_command_cases import SIZE, place  # noqa: F401
+from allpairs_command_cases import SIZE, place, run  # noqa: F401
 
 from common.errors import UserError
 from eval.__main__ import main
 from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
 from eval.score_file import read_scores
-
-
-def run(place, *flags, models=("1",)):
-    out = place / "out.json"
-    argv = ["allpairs", "--model", *(f"{place}/net,{model}" if model.isdigit() else model for model in models),
-            "--fpr", "0.1,0.02", "--bootstrap", "50", "--json", str(out), "--devices", "cpu:0", *map(str, flags)]
-    assert main(argv) == 0
-    return {model: row for model, rows in json.loads(out.read_text()).items() for row in rows.values()}
 
 
 def test_groups_models_embeddings_and_the_review_list(place, tmp_path, capsys):

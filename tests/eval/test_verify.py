@@ -153,6 +153,16 @@ def test_a_model_that_diverged_is_a_failure_of_the_run(place):
     target = VerificationSet(place / "faces.bin")
     with pytest.raises(RunError, match="diverged"):
         verify_set(Embedder(symbol, arguments, auxiliary, [mx.cpu(0)], 64, (SIZE, SIZE)), target)
+    mx.model.save_checkpoint(str(place / "diverged"), 0, symbol, arguments, auxiliary)
+    for command in (["allpairs", "--set"], ["robustness", "--set"], ["identify", "--probe", f"{place}/p", "--gallery"],
+                    ["report", "--out", f"{place}/report", "--bins"]):
+        folder = place / "p" / "a"
+        for number, person in enumerate("aab"):
+            (folder.parent / person).mkdir(parents=True, exist_ok=True)
+            (folder.parent / person / f"{number}.jpg").write_bytes(target.images[number])
+        what = f"{place}/faces.bin" if "--bins" in command else f"{place}/p"
+        with pytest.raises(RunError, match="diverged"):
+            main([*command, what, "--model", f"{place}/diverged,0", "--devices", "cpu:0"])
     small = Embedder(symbol.get_internals()["conv_output"], arguments, auxiliary, [mx.cpu(0)], 64, (20, 20))
     with pytest.raises(UserError, match="its images are 48x48, the model takes 20x20"):
         verify_set(small, target)

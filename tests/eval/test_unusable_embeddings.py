@@ -1,0 +1,90 @@
+"""Embeddings and groups that cannot be scored, or only with a word of warning: told in one line, before work."""
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from allpairs_command_cases import SIZE, place, run  # noqa: F401
+from small_sets import write_verification_set
+
+from common.errors import UserError
+from eval.__main__ import main
+from eval.embedding_file import load_embeddings
+from eval.face_sets import open_face_set, read_groups
+
+UNIT = np.eye(6, 8, dtype=np.float32)
+
+
+@pytest.mark.parametrize("name, array, says", [
+    ("embeddings", np.where(np.eye(6, 8) > 0, np.nan, 0), "embedding 0 (from 0) is not finite"),
+    ("embeddings", np.full((6, 8), np.inf), "not finite"), ("embeddings", UNIT * 0, "6 embeddings are zeros"),
+    ("embeddings", UNIT[:, :0], "not (N, D)"), ("embeddings", UNIT.astype(int), "not (N, D)"),
+    ("embeddings", UNIT.astype(complex), "not (N, D)"), ("embeddings", UNIT[None], "not (N, D)"),
+    ("embeddings", UNIT[:5], "norms is of shape"), ("norms", np.full(6, np.nan), "norms are not finite"),
+    ("norms", -np.ones(6), "norms are not finite"), ("norms", np.array(["a"] * 6), "norms are not finite"),
+    ("view_norms", np.full(6, np.inf), "view_norms are not finite"), ("names", np.ones(6), "names are float64"),
+    ("labels", np.ones(6), "labels are not whole")])
+def test_what_an_embeddings_file_must_not_hold(tmp_path, name, array, says):
+    arrays = {"embeddings": UNIT, "norms": np.ones(6), "names": np.arange(6).astype(str), "labels": np.arange(6)}
+    np.savez(tmp_path / "a.npz", **{**arrays, name: array})
+    with pytest.raises(UserError) as caught:
+        load_embeddings(tmp_path / "a.npz")
+    assert says in str(caught.value) and "a.npz" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_rows_in_another_order_and_zeros(place, tmp_path, caplog):  # noqa: F811
+    expected = run(place, "--set", place / "faces", "--embeddings", tmp_path)[f"{place}/net,1"]
+    (path,) = tmp_path.glob("*.npz")
+    made = load_embeddings(path)
+    order = np.random.RandomState(0).permutation(30)
+    arrays = {"embeddings": made.embeddings, "norms": made.norms, "names": made.names, "view_norms": made.view_norms}
+    np.savez(tmp_path / "order.npz", **{name: array[order] for name, array in arrays.items()})
+    (found,) = run(place, "--set", place / "faces", models=(f"{tmp_path}/order.npz",)).values()
+    assert found["eer"] == pytest.approx(expected["eer"]) and found["tpr_at_fpr"] == expected["tpr_at_fpr"]
+    arrays["embeddings"] = made.embeddings * (np.arange(30) != 3)[:, None]
+    np.savez(tmp_path / "zero.npz", **arrays)
+    run(place, "--set", place / "faces", models=(f"{tmp_path}/zero.npz",))
+    assert f"1 of 30 embeddings are zeros, {made.names[3]} the first" in caplog.text
+
+
+def test_a_rate_that_is_not_given_has_no_interval(place, capsys):  # noqa: F811
+    """At an FPR that allows less than one of the set's 375 impostor pairs."""
+    rows = run(place, "--set", place / "faces", "--fpr", "1e-3,1e-1", models=("1", "2"))
+    for row in rows.values():
+        assert row["tpr_at_fpr"]["0.001"] is None and row["tpr_at_fpr"]["0.1"] is not None
+        assert "0.001" not in row["interval"] and "0.1" in row["interval"] and "eer" in row["interval"]
+        assert "0.001" not in row.get("difference", {})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["0.001"]]
+    assert len(lines) == 2 and all(line[1:3] == ["-", "0"] for line in lines)
+
+
+def test_groups_that_do_not_fit_the_set(place, tmp_path, caplog):  # noqa: F811
+    with open_face_set(place / "faces") as faces:
+        names = faces.names
+    table = tmp_path / "groups.csv"
+    table.write_text(f"path,group\n{names[0]},a\nnobody.jpg,b\n{names[0]},a\n")
+    assert read_groups(table, names).tolist() == ["a"] + [""] * 29
+    assert "1 of its 2 images are not in the set, nobody.jpg the first" in caplog.text
+    assert f"29 of the set's 30 images have no group, {names[1]} the first" in caplog.text
+    for text, says in ((f"path,group\n{names[0]},a\n{names[0]},b\n", "line 3: .* is of the group a above"),
+                       ("path,group\nnobody.jpg,a\n", "names none of the set's images"),
+                       ("path,colour\nx,y\n", "expected the columns path")):
+        table.write_text(text)
+        with pytest.raises(UserError, match=says):
+            read_groups(table, names)
+
+
+def test_pairs_at_the_thresholds_of_a_labelled_set(place, tmp_path):  # noqa: F811
+    """Against the threshold that allpairs gives for that set."""
+    chosen = run(place, "--set", place / "faces", "--fpr", "0.1")[f"{place}/net,1"]["thresholds"]["0.1"]["threshold"]
+    bins, out = tmp_path / "a.bin", tmp_path / "out.json"
+    write_verification_set(bins, pairs=20, size=SIZE)
+    words = ["verify", "--model", f"{place}/net,1", "--bins", str(bins), "--fpr", "0.1", "--devices", "cpu:0",
+             "--bootstrap", "0", "--threshold-from", f"{place}/faces"]
+    assert main([*words, "--json", str(out)]) == 0
+    ((row,),) = (rows.values() for rows in json.loads(out.read_text()).values())
+    (fixed,) = row["at_threshold"]
+    assert fixed["threshold"] == pytest.approx(chosen) and fixed["chosen_on"] == f"{place}/faces"
+    with pytest.raises(UserError, match="--pca with --threshold-from of a labelled set"):
+        main([*words, "--pca", "2"])
