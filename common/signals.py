@@ -33,6 +33,12 @@ def handled(handler: Handler, numbers: Collection[signal.Signals] = STOPS) -> It
             signal.signal(number, signal.SIG_DFL if there is None else there)
 
 
+def left_to_system(numbers: Collection[signal.Signals]) -> None:
+    """From now on the system ends this process at these signals: a handler of Python's waits for C++ code to return."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def stoppable() -> contextlib.AbstractContextManager[None]:
     """Inside the block SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does, so that partial output is
     removed."""

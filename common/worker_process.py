@@ -20,6 +20,7 @@ from multiprocessing.reduction import DupFd
 from typing import Any, Callable, Generic, Protocol, TypeVar
 
 from common.errors import RunError
+from common.signals import left_to_system
 
 AHEAD = 3  # tasks that a worker has been sent and whose results were not yet requested
 PRELOAD = ["cv2", "numpy"]  # by the one process that all workers are forked from
@@ -185,7 +186,7 @@ class Worker(Generic[Result]):
 def _work(function: Callable, tasks: Connection, results: Slots) -> None:
     """A worker's main loop: tasks in, results out, until either side closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    left_to_system((signal.SIGTERM,))
     import cv2
     cv2.setNumThreads(1)  # the processes are the parallelism
     given: queue.SimpleQueue = queue.SimpleQueue()

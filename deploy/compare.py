@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from deploy.arguments import STDOUT, check_json_file, write_json
-from deploy.models import ServedModel
+from deploy.arguments import STDOUT, write_json
 from deploy.photographs import FaceFinder, Photograph
-from deploy.query import add_query_flags
-from deploy.thresholds import Threshold, choose_threshold
+from deploy.query import add_query_flags, open_query, unusable
+from deploy.thresholds import Threshold
 
 SAME, DIFFERENT, NO_FACE = 0, 3, 4
 DESCRIPTION = """\
@@ -41,9 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, tell, and answer by the exit status."""
-    check_json_file(args.json)
-    model = ServedModel(args)
-    threshold = choose_threshold(args, model.sha256)
+    model, threshold = open_query(args)
     left, right = FaceFinder(args, model, [args.left, args.right]).photographs()
     for photograph in (left, right):
         if photograph.reason and not photograph.without_face:
@@ -59,13 +56,6 @@ def run(args: argparse.Namespace) -> int:
     if not scores.size:
         return NO_FACE
     return SAME if answer["same"] in (True, None) else DIFFERENT
-
-
-def unusable(photograph: Photograph, detector: str | None) -> str:
-    """One line on an image that cannot be used."""
-    if photograph.reason.startswith("is ") and not detector:
-        return f"{photograph.name}: {photograph.reason}; --detector MODELDIR cuts faces out of photographs"
-    return f"{photograph.name}: cannot be used: {photograph.reason}"
 
 
 def _answer(scores: np.ndarray, threshold: Threshold | None) -> dict[str, Any]:

@@ -36,4 +36,4 @@ class ServedModel:
             return self._opened.embedder(size)
         except UserError as error:
             text = str(error)
-            raise UserError(text if text.startswith(("`", self.name)) else f"--model {self.name}: {text}") from None
+            raise UserError(text if text.startswith(("`", self.name)) else f"`model` {self.name}: {text}") from None

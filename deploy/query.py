@@ -1,10 +1,12 @@
-"""What `compare` and `search` share: the flags of a question about a few photographs."""
+"""What `compare` and `search` share: the flags of a question about a few photographs, and what they open."""
 from __future__ import annotations
 
 import argparse
 
-from deploy.arguments import add_face_flags, add_json_flag, add_model_flags
-from deploy.thresholds import add_threshold_flags
+from deploy.arguments import add_face_flags, add_json_flag, add_model_flags, check_json_file
+from deploy.models import ServedModel
+from deploy.photographs import Photograph
+from deploy.thresholds import Threshold, add_threshold_flags, choose_threshold
 
 BATCH = 8  # images at a time: there are few
 
@@ -15,3 +17,17 @@ def add_query_flags(parser: argparse.ArgumentParser) -> None:
     add_face_flags(parser)
     add_threshold_flags(parser)
     add_json_flag(parser)
+
+
+def open_query(args: argparse.Namespace) -> tuple[ServedModel, Threshold | None]:
+    """The model, and the threshold if one was given; UserError where they or the file of --json cannot be used."""
+    check_json_file(args.json)
+    model = ServedModel(args)
+    return model, choose_threshold(args, model.sha256)
+
+
+def unusable(photograph: Photograph, detector: str | None) -> str:
+    """One line on an image that cannot be used."""
+    if photograph.reason.startswith("is ") and not detector:
+        return f"{photograph.name}: {photograph.reason}; --detector MODELDIR cuts faces out of photographs"
+    return f"{photograph.name}: cannot be used: {photograph.reason}"

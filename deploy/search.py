@@ -11,12 +11,11 @@ from common.cli import at_least
 from common.errors import UserError
 from common.foreign import shown
 from common.progress import progress
-from deploy.arguments import STDOUT, check_json_file, write_json
-from deploy.compare import unusable
+from deploy.arguments import STDOUT, write_json
 from deploy.models import ServedModel
 from deploy.photographs import FaceFinder
-from deploy.query import add_query_flags
-from deploy.thresholds import Threshold, choose_threshold
+from deploy.query import add_query_flags, open_query, unusable
+from deploy.thresholds import Threshold
 from eval.embedding_file import Embeddings, load_embeddings
 
 log = logging.getLogger(__name__)
@@ -48,9 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search with every face of every photograph."""
-    check_json_file(args.json)
-    model = ServedModel(args)
-    threshold = choose_threshold(args, model.sha256)
+    model, threshold = open_query(args)
     gallery = load_embeddings(args.gallery)
     check_gallery(args.gallery, gallery, model)
     finder = FaceFinder(args, model, args.photographs, _gallery_size(gallery))

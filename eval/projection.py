@@ -29,7 +29,7 @@ def fit_projection(unit: np.ndarray, components: int, fitted_on: str) -> Project
     unit = unit[unit.any(axis=1)]
     most = min(unit.shape)
     if not 1 <= components <= most:
-        raise UserError(f"--pca {components}: 1 to {most} components are possible with {len(unit)} embeddings of "
+        raise UserError(f"`pca` {components}: 1 to {most} components are possible with {len(unit)} embeddings of "
                         f"{unit.shape[1]} numbers")
     from sklearn.decomposition import PCA  # takes a second to import, and only this needs it
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_atomic
+from common.tables import read_table
 from recordio_tools.records.dataset import open_dataset
 
 LOWEST = 19  # nice: whoever else works on the machine goes first
@@ -28,7 +29,7 @@ def make_real_sets(data: Path, out: Path) -> None:
     """Write `out`/train, a packed set, and `out`/cfp_fp.bin, once; UserError where `data` does not hold the faces."""
     for name in ("train", "more", "lfw/images", "lfw/in_cfp.csv", "cfp/Data/Images", "cfp/Protocol", "weights"):
         if not (data / name).exists():
-            raise UserError(f"{data}: has no {name}; --data names the folder of the study's faces")
+            raise UserError(f"{data}: has no {name}; `data` names the folder of the study's faces")
     if not (out / "train" / "train.rec").exists():
         out.mkdir(parents=True, exist_ok=True)
         run_command("pack", data / "lfw/images", out / "lfw", "--min-images", 2, "--overwrite")
@@ -67,8 +68,8 @@ def _left_out(data: Path) -> str:
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(["set", "label", "identity", "image"])
-    with open(data / "lfw/in_cfp.csv", newline="", encoding="utf-8") as table:
-        rows.writerows(["", "", row["identity"], ""] for row in csv.DictReader(table))
+    in_cfp = read_table(data / "lfw/in_cfp.csv", {"identity": ()}, "a table with a column identity")
+    rows.writerows(["", "", row["identity"], ""] for row in in_cfp)
     random = np.random.default_rng(1)
     for name in ("train", "more"):
         faces = open_dataset(data / name)

@@ -95,7 +95,7 @@ def _without_effect(spec: DescriptionSpec, schedule: ScheduleSpec, model: Traini
     def unused(because: str, *names: str) -> None:
         for name in names:
             if name in spec.changed:
-                found.setdefault(because, []).append(f"--{name.replace('_', '-')} {spec.changed[name]}")
+                found.setdefault(because, []).append(f"`{name}` {spec.changed[name]}")
     if network.network.startswith("y"):
         unused(f"`network` {network.network}", "version_input", "version_unit", "version_se")
     if network.version_output != "GNAP":

@@ -79,7 +79,7 @@ def embed_images(model: ModelName, images: Images, folder: Path, size: tuple[int
                         "loose_crop")
     if not settings.keep:
         if len(images.names) > PART:
-            log.warning("without --embeddings DIR the embeddings of %d images are lost if this run is interrupted",
+            log.warning("without `embeddings` DIR the embeddings of %d images are lost if this run is interrupted",
                         len(images.names))
         yield from _embed(opened, images, folder, size, settings, lost)
         return

@@ -14,6 +14,7 @@ import mxnet as mx
 import numpy as np
 
 from common.errors import UserError
+from common.signals import left_to_system
 
 PIECES = (1 << 12, 1 << 20)  # values of two bytes that go in one message
 EXIT_SECONDS = 15  # in which a worker that failed is gone, whatever MXNet still waits for
@@ -93,6 +94,6 @@ class Communicator:
         if not failed:
             self.any(False)
         elif self.size > 1:
-            # MXNet may wait for ever, at its end, for what the others will not send. No handler of Python's would run.
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            # MXNet may wait for ever, at its end, for what the others will not send.
+            left_to_system((signal.SIGALRM,))
             signal.alarm(EXIT_SECONDS)

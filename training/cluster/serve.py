@@ -7,6 +7,7 @@ import signal
 from typing import Callable
 
 from common.errors import UserError
+from common.signals import left_to_system
 from training.cluster import heartbeat, variables
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,7 @@ def serve(role: str) -> int:
 
     from common import mxnet_compat
     os.environ["DMLC_ROLE"] = role
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)  # Python's handlers would wait for MXNet to return
+    left_to_system((signal.SIGINT, signal.SIGTERM))
     store = mx.kv.create("dist")
     if role == "scheduler":
         life = heartbeat.Heartbeat(store, mxnet_compat.SERVERS_AND_WORKERS, "scheduler: a server or a worker is gone")
