@@ -84,13 +84,13 @@ class GatedSGD(mx.optimizer.SGD):
     def aggregate_num(self, number: int) -> None:
         self._at_once = number
 
-    def update_multi_precision(self, index: Sequence[int], weight: Sequence[mx.nd.NDArray],
+    def update_multi_precision(self, index: int | Sequence[int], weight: Sequence[mx.nd.NDArray],
                                grad: Sequence[mx.nd.NDArray], state: Sequence[mx.nd.NDArray | None]) -> None:
         """Move some weights, each along its gradient; called by a Trainer's updaters."""
         if self.gate is None:
             super().update_multi_precision(index, weight, grad, state)
             return
-        if not isinstance(index, (list, tuple)):  # as updaters do where MXNET_OPTIMIZER_AGGREGATION_SIZE is 0
+        if isinstance(index, int):  # as updaters do where MXNET_OPTIMIZER_AGGREGATION_SIZE is 0
             index, weight, grad, state = [index], [weight], [grad], [state]
         self._update_count(index)
         together: dict[tuple[float, float], list[tuple[mx.nd.NDArray, mx.nd.NDArray, mx.nd.NDArray]]] = {}
