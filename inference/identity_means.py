@@ -11,7 +11,7 @@ from typing import Callable, Iterator, Protocol, Sequence
 import numpy as np
 
 from common.environment import check_environment, usable_cores
-from common.errors import UserError
+from common.errors import RunError, UserError
 from common.progress import progress
 from common.workers import ordered_map
 from images.codec import ImageError, decode
@@ -67,7 +67,8 @@ class MeanEmbedder:
         """float32 (identities, D), each of length 1: the mean of the unit embeddings (image and mirror image summed)
         of up to `model.images` evenly spaced images of the identity, scaled to length 1; zeros where none decodes.
 
-        identities: the images of each, numbers that `faces.read` takes. UserError for an image of another size.
+        identities: the images of each, numbers that `faces.read` takes. UserError for an image of another size,
+        RunError for embeddings that are not finite.
         """
         chosen = [(identity, number) for identity, images in enumerate(identities)
                   for number in images[np.linspace(0, len(images) - 1, min(self.model.images, len(images)))
@@ -80,6 +81,9 @@ class MeanEmbedder:
             done = 0
             for both in self._embedder.embed(self._batches(shown, readable), flip=True):
                 vectors = both.sum(axis=0, dtype=np.float64)
+                if not np.isfinite(vectors).all():  # which is like nobody, so that nobody would be found
+                    raise RunError(f"{self.model.prefix},{self.model.epoch}: its embeddings of {faces.path} hold NaN "
+                                   "or infinity: the model has diverged; take an earlier epoch")
                 vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
                 np.add.at(sums, readable[done:done + len(vectors)], vectors)
                 done += len(vectors)

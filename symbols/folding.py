@@ -54,7 +54,8 @@ def fold_batch_norms(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArra
             continue  # weights that are computed, or shared with another layer
         gamma, beta, mean, variance = (_double({**values, **states}[nodes[entry[0]]["name"]])
                                        for entry in node["inputs"][1:5])
-        scale = 1 / np.sqrt(variance + float(node.get("attrs", {}).get("eps", 1e-3)))
+        with np.errstate(invalid="ignore", divide="ignore"):  # NaN of a negative variance, which the embeddings show
+            scale = 1 / np.sqrt(variance + float(node.get("attrs", {}).get("eps", 1e-3)))
         scale = scale if is_on(node, "fix_gamma") else gamma * scale
         weight = values[names[0]]
         bias = _double(values[names[1]]) if len(names) > 1 else 0.0

@@ -172,6 +172,21 @@ def test_duplicates_are_joined_or_dropped_and_joined_ones_leave_together(checkpo
     assert kept(tmp_path / "out") == ["Bob", "Bo", "Dee", "Eva", "Fay"]
 
 
+@pytest.mark.parametrize("broken", ["conv_weight", "conv_bn_moving_var"])
+def test_a_model_that_has_diverged_is_told(tmp_path, broken):
+    symbol = small_symbol()
+    arguments, auxiliary = draw_parameters(symbol, SIZE)
+    (arguments if broken in arguments else auxiliary)[broken][:] = np.nan if broken == "conv_weight" else -1
+    mx.model.save_checkpoint(str(tmp_path / "net"), 3, symbol, arguments, auxiliary)
+    folder = folder_of(tmp_path / "faces", {"a": [1], "b": [2]})
+    assert command("pack", folder, tmp_path / "set", "--image-size", "48,40")[0] == 0
+    for words in (("--overlap-with", folder), ("--duplicates", "join")):
+        status, line = command("merge", tmp_path / "out", tmp_path / "set", *words, "--model", f"{tmp_path}/net,3",
+                               "--devices", "cpu")
+        assert status == 1 and f"{tmp_path}/net,3: its embeddings of" in line and "diverged" in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_other_half_of_real_faces_is_found_and_nobody_else(shared_data, tmp_path):
     taken = [path for path in sorted((shared_data / "lfw/images").iterdir()) if len(list(path.iterdir())) >= 8][:6]
     for folder in taken:
