@@ -1,1 +1,1 @@
-"""What leaves the project: a trained model as ONNX, as a slim or an 8-bit model, and embeddings of photographs."""
+"""Deployment: a trained model as ONNX, as a slim or an 8-bit model, and embeddings of photographs."""

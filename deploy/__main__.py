@@ -1,4 +1,4 @@
-"""python -m deploy COMMAND: a trained model where it is used."""
+"""python -m deploy COMMAND: deployment of a trained model."""
 from __future__ import annotations
 
 from common import cli
@@ -8,13 +8,13 @@ from common.quiet import silence_libraries
 PROG = "python -m deploy"
 COMMANDS = ("export", "embed", "compare", "search", "card")  # each a module of this folder
 DESCRIPTION = """\
-Take a trained model to where it is used: export it, embed photographs with it, compare and search them.
+Deploy a trained model: export it, embed photographs with it, compare and search them.
 
   python -m deploy export --model runs/a/model,3 --out a.onnx --bins data/lfw.bin
   python -m deploy embed --model runs/a/model,3 photographs/ --out gallery.npz --detector mtcnn/
   python -m deploy compare --model runs/a/model,3 one.jpg other.jpg --detector mtcnn/
 
-COMMAND --help tells more of each."""
+COMMAND --help describes each."""
 
 
 def main(argv: list[str]) -> int | None:

@@ -1,4 +1,4 @@
-"""Whether a model that leaves still gives the embeddings it gave: on random images, and on verification sets."""
+"""Checks that an exported model gives the original's embeddings: on random images, and on verification sets."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -13,9 +13,9 @@ from eval.verification import VerificationResult, VerificationSet, numbers, veri
 from eval.verify_table import aligned, marked
 from inference.engine import AnyEmbedder
 
-BATCHES = (1, 3, 8)  # a model that is right for one image alone is a known fault of exporters
-LARGEST = 1e-4  # difference that is rounding
-DEPENDS = 1e-3  # difference by which an embedding depends on its neighbours in the batch
+BATCHES = (1, 3, 8)  # a model that is right only for single images is a known fault of exporters
+LARGEST = 1e-4  # largest difference due to rounding
+DEPENDS = 1e-3  # difference above which an embedding depends on its batch
 Run = Callable[[np.ndarray], np.ndarray]  # (n, 3, H, W) float32, 0 to 255, to (n, D)
 
 
@@ -23,8 +23,8 @@ Run = Callable[[np.ndarray], np.ndarray]  # (n, 3, H, W) float32, 0 to 255, to (
 class Difference:
     """Between the embeddings of two models.
 
-    relative: the largest |a - b| of an image's vectors, in lengths of a. absolute: the largest of one number; unit: of
-    one number of the vectors at length 1. cosine: the smallest between the two of an image. images: how many were
+    relative: the largest |a - b| / |a| of an image's vectors. absolute: the largest of a component; unit: of a
+    component of the normalised vectors. cosine: the smallest between the two of an image. images: how many were
     compared. alone: whether an image's embedding is the same in any batch.
     """
 
@@ -49,7 +49,7 @@ class Difference:
 
 def plain_mxnet(symbol: mx.sym.Symbol, arguments: dict[str, mx.nd.NDArray],
                 auxiliary: dict[str, mx.nd.NDArray]) -> Run:
-    """A plain forward pass of MXNet's on a CPU, with nothing of this project between."""
+    """A plain MXNet forward pass on a CPU, without this project's code."""
     def run(images: np.ndarray) -> np.ndarray:
         bound = symbol.bind(mx.cpu(), {**arguments, "data": mx.nd.array(images, ctx=mx.cpu())},
                             aux_states=dict(auxiliary), grad_req="null")
@@ -72,7 +72,7 @@ def difference(expected: np.ndarray, found: np.ndarray) -> Difference:
     """Between (n, D) embeddings. RunError where those that are expected are not finite."""
     expected, found = np.asarray(expected, np.float64), np.asarray(found, np.float64)
     if not np.isfinite(expected).all():
-        raise RunError("the model's own embeddings hold NaN or infinity: it has diverged; take an earlier epoch")
+        raise RunError("the model's own embeddings hold NaN or infinity: it has diverged; use an earlier epoch")
     if found.shape != expected.shape or not np.isfinite(found).all():
         return Difference(np.inf, np.inf, np.inf, -1.0, len(expected))
     lengths = np.maximum(np.linalg.norm(expected, axis=1), 1e-30)
@@ -109,9 +109,9 @@ def draw_images(count: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SetScores:
-    """A verification set scored by several forms of a model, by name, in the order in which they are told.
+    """A verification set scored by several forms of a model, by name, in the order given.
 
-    differences: of the unit embeddings of each to the first's, but of the first.
+    differences: of each form's unit embeddings to the first's, except the first.
     """
 
     name: str
@@ -119,7 +119,7 @@ class SetScores:
     differences: dict[str, Difference]
 
     def table(self, fpr: Sequence[float]) -> str:
-        """A row for each; a TPR with few false accepts behind it has a ~ and their number."""
+        """A row for each; a TPR based on few false accepts has a ~ and their number."""
         rows = [[self.name, "pairs", "accuracy %", *(f"TPR@FPR={100 * rate:g}%" for rate in fpr), "EER %", "AUC %",
                  "seconds"]]
         for name, result in self.results.items():

@@ -1,4 +1,4 @@
-"""Flags that several commands have."""
+"""Flags that several commands share."""
 from __future__ import annotations
 
 import argparse
@@ -16,7 +16,7 @@ STDOUT = "-"
 
 
 def add_model_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
-    """Which model, and how images are embedded."""
+    """The model, and how images are embedded."""
     parser.add_argument("--model", required=True, metavar="M", help="PREFIX,EPOCH, as runs/a/model,3 for "
                         "runs/a/model-symbol.json and runs/a/model-0003.params; or X.onnx")
     add_embedding_flags(parser)
@@ -24,18 +24,18 @@ def add_model_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
 
 
 def add_face_flags(parser: argparse.ArgumentParser) -> None:
-    """Where faces are in images."""
+    """Detection and crops."""
     parser.add_argument("--detector", metavar="MODELDIR", help="images are photographs: find the faces with "
                         "InsightFace's MTCNN, the checkpoints det1 to det4 in this folder. Without it they are "
                         "aligned crops, as `recordio_tools align` makes them")
     parser.add_argument("--min-face", type=at_least(12, 10000), default=40, metavar="PIXELS",
-                        help="smallest face looked for, in photographs of 1024 pixels or scaled down to that")
+                        help="smallest face to detect, in photographs scaled down to at most 1024 pixels")
     parser.add_argument("--image-size", type=image_size, metavar="H,W", help="size of the crops in pixels (default: "
                         "what the model was trained on, else that of the images; 112,112 with --detector)")
 
 
 def add_json_flag(parser: argparse.ArgumentParser) -> None:
-    """A JSON file, or JSON instead of the text."""
+    """--json: a JSON file, or JSON instead of the text."""
     parser.add_argument("--json", nargs="?", const=STDOUT, metavar="FILE",
                         help="write the result there as JSON; without FILE, to standard output instead of the text")
 

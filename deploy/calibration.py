@@ -1,4 +1,4 @@
-"""Images by which a network's maps are measured before it is computed in 8 bits: some of a packed set's."""
+"""Calibration images of 8-bit quantisation: a sample of a packed set."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,8 +14,8 @@ FEWEST = 16
 
 
 def read_calibration(path: Path, count: int, held_out: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """`count` images of the set at `path`, and `held_out` others, (n, 3, H, W) float32 from 0 to 255, drawn by a fixed
-    seed. UserError where there are fewer, or they are not of `size`."""
+    """`count` images of the set at `path`, and `held_out` others, (n, 3, H, W) float32 from 0 to 255, sampled by a
+    fixed seed. UserError where there are fewer, or they are not of `size`."""
     with open_face_set(path) as faces:
         there = len(faces.names)
         if there < FEWEST:
@@ -33,5 +33,5 @@ def read_calibration(path: Path, count: int, held_out: int, size: tuple[int, int
                                 f"takes {size[0]}x{size[1]}")
             pixels.append(image)
     images = np.ascontiguousarray(np.stack(pixels).transpose(0, 3, 1, 2), dtype=np.float32)
-    apart = min(held_out, len(images) // 3)  # a small set gives a third of itself
+    apart = min(held_out, len(images) // 3)  # of a small set a third is held out
     return images[apart:apart + count], images[:apart]

@@ -1,4 +1,4 @@
-"""`card`: what a model is, in Markdown and JSON, for whoever it is handed to."""
+"""`card`: a model card, in Markdown and JSON."""
 from __future__ import annotations
 
 import argparse
@@ -14,30 +14,31 @@ from deploy.card_text import as_markdown
 from deploy.model_card import make_card
 
 DESCRIPTION = """\
-Say what a model is: sha256, network, parameters, what it was trained on and by what command, its scores with intervals,
-what goes in and comes out, its limits, and what consent and terms apply.
+Write a model card: sha256, network, parameters, training data and command, scores with intervals,
+input and output, limits, and the consent and terms that apply.
 
   python -m deploy card --model runs/a/model,3
   python -m eval verify --model runs/a/model,3 --bins data/lfw.bin --json scores.json
   python -m deploy card --model runs/a/model,3 --scores scores.json --out card.md --terms "research only"
 
-Training is told by the run folder's config.json, scores by --scores, else by the run's metrics.jsonl. Prints Markdown;
---out writes it, and the same as JSON beside it. Exit status: 0 done, 1 a failure, 2 unusable arguments or files."""
+Training comes from the run folder's config.json, scores from --scores, else from the run's metrics.jsonl. Prints
+Markdown; --out writes it, and the same as JSON beside it. Exit status: 0 done, 1 a failure, 2 unusable arguments or
+files."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
-    parser = subparsers.add_parser("card", help="what a model is, in Markdown and JSON", description=DESCRIPTION)
+    parser = subparsers.add_parser("card", help="a model card, in Markdown and JSON", description=DESCRIPTION)
     parser.add_argument("--model", required=True, metavar="PREFIX,EPOCH",
                         help="runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params")
     parser.add_argument("--layer", default="fc1", metavar="NAME", help="the layer whose output is the embedding")
     parser.add_argument("--image-size", type=image_size, metavar="H,W",
-                        help="of the network's input (default: what it was trained on, else 112,112)")
+                        help="input size of the network (default: as in training, else 112,112)")
     parser.add_argument("--scores", nargs="+", default=[], metavar="FILE.json", help="scores by `eval verify --json`")
-    parser.add_argument("--data", default="", metavar="TEXT", help="what the training data are, and where from")
-    parser.add_argument("--terms", default="", metavar="TEXT", help="the model's terms, and what consent there is")
-    parser.add_argument("--out", metavar="FILE.md", help="write the card there, and as JSON to FILE.json")
-    parser.add_argument("--overwrite", action="store_true", help="replace them if they are there")
+    parser.add_argument("--data", default="", metavar="TEXT", help="description and source of the training data")
+    parser.add_argument("--terms", default="", metavar="TEXT", help="terms of use, and consent")
+    parser.add_argument("--out", metavar="FILE.md", help="write the card to FILE.md, and as JSON to FILE.json")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     add_json_flag(parser)
     parser.set_defaults(run=run)
 

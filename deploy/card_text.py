@@ -1,4 +1,4 @@
-"""A card as Markdown. Names and texts in it may be anybody's: they stand there as they are and do nothing."""
+"""A model card as Markdown. Names and texts in it are untrusted and are escaped."""
 from __future__ import annotations
 
 import math
@@ -12,7 +12,7 @@ LONGEST = 300  # characters of a name
 
 
 def escaped(text: object) -> str:
-    """Text that Markdown shows as it is: in one line, no markup, no links, no HTML."""
+    """Text that Markdown shows literally: in one line, no markup, no links, no HTML."""
     return re.sub(r"(?i)(https?|ftp|mailto|www)([:.])", r"\1\\\2", SPECIAL.sub(r"\\\1", shown(text)[:LONGEST]))
 
 
@@ -28,9 +28,9 @@ def as_markdown(card: dict[str, Any]) -> str:
              "## Scores", *_scores(card["scores"]), *_list(card["conventions"]),
              "## Limits", *_list(card["limits"]),
              "## Consent and terms", *_list(card["consent"]),
-             f"Terms of this model, as whoever hands it on states them: {escaped(card['terms'])}." if card["terms"] else
+             f"Terms of this model, as stated by its distributor: {escaped(card['terms'])}." if card["terms"] else
              "**No terms were stated** for this model. Those of its training data apply to what is made of them: many "
-             "sets of faces are for research alone. Ask whoever trained it before you use it.",
+             "face data sets are for research only. Ask the model's author before you use it.",
              *_inherited(card["training"])]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -55,7 +55,7 @@ def _training(told: dict[str, Any]) -> Iterator[str]:
     if told["data"]:
         yield f"Data: {escaped(told['data'])}"
     if not told["known"]:
-        yield "No run folder lies beside the checkpoint, so **how and on what it was trained is not known here**."
+        yield "There is no run folder beside the checkpoint, so **how and on what it was trained is not known here**."
         return
     rows = [["data folder", told["data_dir"]], ["images", told["images"]], ["identities", told["identities"]],
             ["images in a step", told["total_batch"]], *([name.replace("_", " "), value]
@@ -69,7 +69,7 @@ def _training(told: dict[str, Any]) -> Iterator[str]:
 
 def _scores(told: dict[str, Any]) -> Iterator[str]:
     if not told["rows"]:
-        yield "**None were given.** `python -m eval verify --json` makes them, and `--scores` puts them here."
+        yield "**None were given.** `python -m eval verify --json` makes them, and `--scores` includes them here."
         return
     source = ", ".join(map(escaped, told["source"]))
     if told["step"] is None:
@@ -86,8 +86,8 @@ def _scores(told: dict[str, Any]) -> Iterator[str]:
             _percent(row.get("eer")) + _interval(row, "eer"), _percent(row.get("auc")) + _interval(row, "auc")])
     yield _table(["set", "pairs", "accuracy %", "TPR %", "EER %", "AUC %"], rows)
     if told["chosen_on"]:
-        yield (f"The checkpoint may have been chosen because it was the best of its run on "
-               f"{escaped(told['chosen_on'])}: its score there then flatters it.")
+        yield (f"The checkpoint may have been chosen as the best of its run on "
+               f"{escaped(told['chosen_on'])}: its score there is then optimistic.")
 
 
 def _tprs(row: dict[str, Any]) -> str:
@@ -123,8 +123,8 @@ def _count(value: Any) -> str:
 def _inherited(training: dict[str, Any]) -> Iterator[str]:
     start = training["settings"].get("pretrained")
     if start:
-        yield (f"It began from the checkpoint {escaped(start)}: the data, consent and terms of that one apply to it as "
-               "well.")
+        yield (f"It was initialised from the checkpoint {escaped(start)}: the data, consent and terms of that one "
+               "apply to it as well.")
 
 
 def _shape(shape: list) -> str:

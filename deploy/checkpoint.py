@@ -1,4 +1,4 @@
-"""A checkpoint that is to leave, anybody's: cut at its embedding, all in float32."""
+"""A checkpoint for export, untrusted: the network up to its embedding, all in float32."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from inference.embedder import check_parameters
 from inference.model import load_model, read_symbol
 from symbols.graph import Entry, Graph, Node, rewrite
 
-EMBEDDING = "fc1"  # what networks of the ecosystem call it
+EMBEDDING = "fc1"  # its usual name in InsightFace's networks
 FLOATS = ("float16", "float32", "float64")
 CASTS = ("Cast", "cast")
 CLASSIFIERS = ("softmax", "Softmax")
@@ -40,15 +40,15 @@ class Checkpoint:
 
     @property
     def count(self) -> int:
-        """How many numbers its parameters are."""
+        """The number of its parameters."""
         return sum(int(value.size) for value in self.parameters.values())
 
 
 def open_checkpoint(prefix: str, epoch: int, image_size: tuple[int, int], layer: str | None = None) -> Checkpoint:
-    """The checkpoint up to `layer`, by default fc1, or what it gives where it has no layer of that name.
+    """The checkpoint up to `layer`, by default fc1, or its output where it has no such layer.
 
-    What was trained or cast in float16 becomes float32, which is what CPUs compute. UserError where it is no
-    checkpoint, has no such layer, or takes no images of image_size.
+    Parameters in float16 become float32, in which CPUs compute. UserError where it is not a checkpoint, has no such
+    layer, or takes no images of image_size.
     """
     name = f"{prefix},{epoch}"
     layer = layer or _embedding(prefix)
@@ -59,7 +59,7 @@ def open_checkpoint(prefix: str, epoch: int, image_size: tuple[int, int], layer:
     try:
         dimension = check_parameters(symbol, arguments, auxiliary, (1, 3, *image_size))
     except UserError as error:
-        raise UserError(f"`model` {name}: {error}; `image_size` H,W says what it takes") from None
+        raise UserError(f"`model` {name}: {error}; set `image_size` H,W to its input size") from None
     return Checkpoint(name, checkpoint_digest(prefix, epoch), layer, symbol, arguments, auxiliary, image_size,
                       dimension)
 
@@ -71,13 +71,13 @@ def _embedding(prefix: str) -> str:
         return EMBEDDING
     outputs = symbol.list_outputs()
     if len(outputs) > 1 or any(word in outputs[0] for word in CLASSIFIERS):
-        raise UserError(f"{prefix}-symbol.json: has no layer {EMBEDDING} and gives {', '.join(outputs[:4])}; `layer` "
-                        "NAME says which layer is the embedding")
+        raise UserError(f"{prefix}-symbol.json: has no layer {EMBEDDING} and has the outputs {', '.join(outputs[:4])}; "
+                        "`layer` NAME selects the layer of the embedding")
     return outputs[0]
 
 
 def _in_float32(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    """Without casts between kinds of floats, and without variables that say what kind they are."""
+    """Without casts between float types, and without dtypes of variables."""
     def replace(graph: Graph, node: Node) -> Entry | None:
         if node["op"] == "null":
             node.get("attrs", {}).pop("__dtype__", None)

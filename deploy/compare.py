@@ -1,4 +1,4 @@
-"""`compare`: do two images show the same person?"""
+"""`compare`: 1:1 comparison of two images."""
 from __future__ import annotations
 
 import argparse
@@ -14,16 +14,16 @@ from deploy.thresholds import Threshold
 
 SAME, DIFFERENT, NO_FACE = 0, 3, 4
 DESCRIPTION = """\
-Compare two images, and say whether they show the same person.
+Compare two images, and decide whether they show the same person.
 
   python -m deploy compare --model runs/a/model,3 one.jpg other.jpg --threshold 1.2
   python -m deploy compare --model runs/a/model,3 one.jpg other.jpg --detector mtcnn/ --fpr 1e-3 --scores lfw.csv
 
 The score is the squared L2 distance of the embeddings (0: equal; 2: unrelated), image and mirror image added and
-normalised; the cosine is 1 - score / 2. Below the threshold two faces are taken for one person's. FILE.csv has the
+normalised; the cosine is 1 - score / 2. Below the threshold two faces count as the same person's. FILE.csv has the
 scores of pairs by `eval verify --scores`: it gives the threshold for an FPR, or the FPR of a threshold.
-With --detector every face of A is compared with every face of B, and the nearest two decide; since that is the best of
-several tries, strangers pass as often as the FPR times the pairs, at most.
+With --detector every face of A is compared with every face of B, and the nearest pair decides; as the best of
+several comparisons, its false accept rate is at most the FPR times the number of pairs.
 
 Exit status: 0 the same, or no threshold was given; 3 different; 4 no face was found in one of them; 1 a failure;
 2 unusable arguments or images; 130 stopped by a signal."""
@@ -31,7 +31,7 @@ Exit status: 0 the same, or no threshold was given; 3 different; 4 no face was f
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
-    parser = subparsers.add_parser("compare", help="do two images show the same person?", description=DESCRIPTION)
+    parser = subparsers.add_parser("compare", help="decide whether two images show one person", description=DESCRIPTION)
     parser.add_argument("left", metavar="A.jpg", help="an image")
     parser.add_argument("right", metavar="B.jpg", help="another")
     add_query_flags(parser)
@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare, tell, and answer by the exit status."""
+    """Compare, print, and return the exit status."""
     model, threshold = open_query(args)
     left, right = FaceFinder(args, model, [args.left, args.right]).photographs()
     for photograph in (left, right):
@@ -80,11 +80,11 @@ def _text(left: Photograph, right: Photograph, scores: np.ndarray, threshold: Th
     best = float(scores.min())
     told = f"score {best:.4f}, cosine {1 - best / 2:.4f}"
     if threshold is None:
-        return "\n".join([*lines, f"{told}; no threshold was given, so nothing is decided"])
+        return "\n".join([*lines, f"{told}; no threshold was given, so no decision is made"])
     several = "" if scores.size == 1 else f", the nearest of {scores.size} pairs of faces"
     lines.append(f"{'same' if best < threshold.score else 'different'}: {told}{several}")
     lines.append(str(threshold))
     if scores.size > 1 and threshold.fpr is not None:
-        lines.append(f"strangers' photographs with {scores.size} pairs of faces pass at a rate of at most "
-                     f"{100 * min(threshold.fpr * scores.size, 1):.3g}%")
+        lines.append(f"photographs of different people with {scores.size} pairs of faces are falsely accepted at a "
+                     f"rate of at most {100 * min(threshold.fpr * scores.size, 1):.3g}%")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What the flags say of crops: their size, and whether a detector cuts them out."""
+"""Crop settings from the flags: size, and detection."""
 from __future__ import annotations
 
 import argparse
@@ -18,37 +18,37 @@ SIZE = (112, 112)
 
 
 def crop_size(args: argparse.Namespace, model: ServedModel, images: ImageSet) -> tuple[int, int]:
-    """(H, W) of the crops that the model is given: what the flags, the model or the images say."""
+    """(H, W) of the model's crops: from the flags, the model or the images."""
     known = args.image_size or model.image_size
     if known or args.detector:
         return known or SIZE
     size = common_size(images) or SIZE
     if size != SIZE and images.size is None:
-        log.warning("%s: the images are taken for aligned crops of %dx%d; `detector` MODELDIR cuts faces out of "
+        log.warning("%s: the images are assumed to be aligned crops of %dx%d; `detector` MODELDIR crops faces from "
                     "photographs", images.path, *size)
     return size
 
 
 def open_embedder(args: argparse.Namespace, model: ServedModel, size: tuple[int, int]) -> AnyEmbedder:
-    """The model for crops of `size`, as the flags say; UserError where it takes none such."""
+    """The model for crops of `size`, by the flags; UserError where it does not take this size."""
     try:
         return model.embedder(size)
     except UserError as error:
         if args.image_size or size == model.image_size or str(error).startswith("`devices`"):
             raise
         if args.detector:
-            raise UserError(f"{error}; `image_size` H,W says what it takes") from None
-        raise UserError(f"{error}; `detector` MODELDIR cuts faces out of photographs, in the size that `image_size` "
+            raise UserError(f"{error}; set `image_size` H,W to its input size") from None
+        raise UserError(f"{error}; `detector` MODELDIR crops faces from photographs, in the size that `image_size` "
                         "says") from None
 
 
 def open_cutter(args: argparse.Namespace, size: tuple[int, int], select: str) -> FaceCutter | None:
-    """What cuts faces out, None where images are crops."""
+    """The face cropper, None where images are crops."""
     if not args.detector:
         return None
     return FaceCutter(args.detector, parse_devices(args.devices), select, size, args.min_face)
 
 
 def alignment(cutter: FaceCutter | None, size: tuple[int, int]) -> dict[str, Any]:
-    """How images became crops, for `meta`."""
+    """How crops were made, for `meta`."""
     return {"image_size": list(size), **(cutter.describe() if cutter else {"detector": "none, aligned crops"})}

@@ -1,8 +1,8 @@
 """A network in ONNX with weights and maps of 8 bits: static quantisation by onnxruntime's tools, on calibration images.
 
 Convolutions and products, and the sums between them, are computed in 8 bits (QDQ format, weights with a scale for each
-filter), after `equalise`. What GNAP computes of norms stays float, and so do the first convolution and the last product
-where that brings the embeddings nearer to those of float.
+filter), after `equalise`. GNAP's norms stay float, and so do the first convolution and the last product where that
+brings the embeddings closer to the float network's.
 """
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from deploy.equalise import equalise
 OPSET = 13  # the first with a scale for each filter
 KINDS = ["Conv", "Gemm", "Add"]
 BATCH = 8
-SMALL = 0.1  # share of the weights up to which the last product may stay float
-PAYS = 0.75  # of the error: what first and last layer in float must bring it down to
+SMALL = 0.1  # largest fraction of the weights with which the last product may stay float
+PAYS = 0.75  # factor by which first and last layer in float must reduce the error
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class EightBit:
 def quantise(content: bytes, images: np.ndarray, held_out: np.ndarray) -> EightBit:
     """The float network `content`, an ONNX file as `symbols.onnx_export` writes it, in 8 bits.
 
-    images: (n, 3, H, W) float32, 0 to 255, to calibrate on; held_out: others, to judge on.
+    images: (n, 3, H, W) float32, 0 to 255, to calibrate on; held_out: others, for evaluation.
     """
     model = version_converter.convert_version(onnx.load_model_from_string(content), OPSET)
     maps = equalise(model, images)
@@ -59,7 +59,7 @@ def quantise(content: bytes, images: np.ndarray, held_out: np.ndarray) -> EightB
 
 
 def has_vnni() -> bool:
-    """Whether this CPU multiplies 8-bit numbers four at a time, as far as Linux says."""
+    """Whether this CPU has VNNI (8-bit dot products), according to Linux."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
     except OSError:
@@ -71,7 +71,7 @@ def _quantised(model: onnx.ModelProto, images: np.ndarray, kept: list[str], what
     from onnxruntime import quantization
 
     class Reader(quantization.CalibrationDataReader):
-        """The calibration images, a few at a time."""
+        """The calibration images, in small batches."""
 
         def __init__(self, bar: Any) -> None:
             self.starts, self.bar = iter(range(0, len(images), BATCH)), bar
@@ -136,7 +136,7 @@ def _cosine(expected: np.ndarray, found: np.ndarray) -> float:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """onnxruntime's tools warn of what is meant."""
+    """Suppresses onnxruntime's warnings about intended settings."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -32,7 +32,7 @@ from recordio_tools.records.identities import csv_bytes
 log = logging.getLogger(__name__)
 COLUMNS = ("path", "label", "reason")
 SELECT = ("balanced", "largest", "central", "score", ALL)
-NAMED = 3  # images that are named on the screen; the list has all
+NAMED = 3  # images listed on the screen; the file lists all
 DESCRIPTION = """\
 Write the embeddings of SRC to an .npz file: of image files, a folder, a packed set (.rec or its folder) or a .bin.
 
@@ -40,13 +40,14 @@ Write the embeddings of SRC to an .npz file: of image files, a folder, a packed 
   python -m deploy embed --model runs/a/model,3 photographs/ --out gallery.npz --detector mtcnn/
   python -m deploy search --model runs/a/model,3 gallery.npz who.jpg --detector mtcnn/
 
-A folder of folders is one by identity, and so is a packed set: labels say who is who. The file holds embeddings
+A folder of folders is by identity, as is a packed set, and gives labels. The file holds embeddings
 (N, D), those of the image and its mirror image added and normalised; norms before; names; labels where they are known;
 meta, JSON with the sha256 of model and set. `eval` takes it as --model X.npz.
 
-An image that cannot be decoded, or has no face for the detector, is left out, named, and listed in X.failures.csv
-(path, label, reason), which `eval` takes as --failures. A stopped command leaves X.npz.partial, and the same command
-continues from there: to the same file, if model, flags and images are the same; from the first image that changed.
+An image that cannot be decoded, or in which no face is detected, is left out and listed in X.failures.csv
+(path, label, reason), which `eval` takes as --failures. An interrupted command leaves X.npz.partial, and the same
+command continues from there, to an identical file, if model, flags and images are the same; else from the first changed
+image.
 
 Exit status: 0 written, also where some images were left out; 1 a failure, or no image gave an embedding; 2 unusable
 arguments or data, before any work; 130 stopped by a signal."""
@@ -60,16 +61,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_model_flags(parser, 64)
     add_face_flags(parser)
     parser.add_argument("--select", choices=SELECT, default="balanced", help="of several faces in a photograph: the "
-                        "best by area less twice the squared distance from the centre (balanced), the largest, the "
-                        "most central, the one of best score; or all, each with an embedding, named PATH#1, PATH#2, "
-                        "... and without labels")
+                        "best by area minus twice the squared distance from the centre (balanced), the largest, the "
+                        "most central, the one with the best score; or all, each with an embedding, named PATH#1, "
+                        "PATH#2, ... and without labels")
     parser.add_argument("--no-labels", action="store_true", help="folders are not identities: write no labels")
-    parser.add_argument("--overwrite", action="store_true", help="replace X.npz if it is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing X.npz")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Embed what is not embedded yet, write the files, say what was left out."""
+    """Embed the remaining images, write the files, report what was left out."""
     out = Path(args.out)
     if out.suffix != ".npz":
         raise UserError(f"--out {args.out}: expected a name that ends in .npz")
@@ -98,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
             journals.remove(folder)
         _tell(missed, failures)
     if not count:
-        raise RunError(f"{args.source[0]}: none of its {len(images)} images gave an embedding; {failures} says why"
+        raise RunError(f"{args.source[0]}: none of its {len(images)} images gave an embedding; see {failures}"
                        if begun else f"{args.source[0]}: holds no images")
     print(f"{count} embeddings of {len(images)} images in {out}, {embedder.dimension}-d, by {model.name}")
     return 0
@@ -108,7 +109,7 @@ def _go_on(journal: Journal, images: ImageSet, reader: Reader, embedder: AnyEmbe
     """Embed the images that the journal lacks."""
     done = _still_the_same(journal, images, embedder.batch_size)
     if done:
-        log.info("%s: goes on behind %d of %d images", journal.folder, done, len(images))
+        log.info("%s: continues after %d of %d images", journal.folder, done, len(images))
     with meter(len(images), "embed", "images") as bar:
         bar.update(done)
         for ready in embed_images(embedder, reader(range(done, len(images))), flip):
@@ -120,9 +121,9 @@ def _go_on(journal: Journal, images: ImageSet, reader: Reader, embedder: AnyEmbe
 
 
 def _still_the_same(journal: Journal, images: ImageSet, batch_size: int) -> int:
-    """How many of the images in the journal are still the set's first ones; the others are forgotten.
+    """How many of the images in the journal are still the set's first ones; the others are discarded.
 
-    It begins again with a batch, so that all batches are those of a command that was never stopped.
+    It resumes at a batch, so that all batches are those of an uninterrupted command.
     """
     rows = journal.rows[:len(images)]
     digests = ordered_map(lambda number: content_digest(images, number).hex(), range(len(rows)), usable_cores())
@@ -141,7 +142,7 @@ def _still_the_same(journal: Journal, images: ImageSet, batch_size: int) -> int:
 
 def _write(out: Path, failures: Path, journal: Journal, images: ImageSet, args: argparse.Namespace, model: ServedModel,
            making: dict[str, Any]) -> int:
-    """Write both files; how many embeddings."""
+    """Write both files; returns the number of embeddings."""
     digest, names, labels, norms, view_norms, missed = hashlib.sha256(), [], [], [], [], []
     numbered = bool(args.detector) and args.select == ALL
     for number, row in enumerate(journal.rows):

@@ -1,4 +1,4 @@
-"""Images to embeddings, in a stream: of each face that of the image and that of its mirror image, added, normalised."""
+"""Images to embeddings, streaming: for each face the normalised sum of those of the image and its mirror image."""
 from __future__ import annotations
 
 import collections
@@ -14,7 +14,7 @@ from inference.engine import AnyEmbedder
 
 @dataclass(frozen=True)
 class Embedded:
-    """image: what was read, without its crops. unit: (faces, D) float32, normalised; norms: (faces,) before;
+    """image: the image read, without its crops. unit: (faces, D) float32, normalised; norms: (faces,) before;
     view_norms: (faces,) the mean length of a face's embedding and its mirror image's before they are added. boxes,
     scores: of its faces by the detector, None where the image is a crop."""
 
@@ -27,9 +27,9 @@ class Embedded:
 
 
 def embed_images(embedder: AnyEmbedder, images: Iterable[ReadImage], flip: bool) -> Iterator[list[Embedded]]:
-    """The images in order, a few at a time, whenever the embeddings of a batch are there.
+    """Yield the images in order, a few at a time, as soon as the embeddings of a batch are available.
 
-    Faces fill batches whatever images they are of, so an image comes when all of its faces are done. RunError for
+    Batches are filled with faces across images, so an image is yielded when all of its faces are done. RunError for
     embeddings that are not finite.
     """
     waiting: collections.deque[tuple[ReadImage, list, list]] = collections.deque()

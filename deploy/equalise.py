@@ -1,10 +1,10 @@
-"""Channels of one map brought to like ranges, without a change of what the network computes, before it is quantised.
+"""Cross-layer equalisation: brings the channels of a map to similar ranges before quantisation, exactly.
 
 A map's channels share one 8-bit scale. Where one is a hundred times as wide as another, the narrow one keeps two or
 three levels: MobileFaceNet's maps are like that. PReLU and ReLU are positively homogeneous, f(s x) = s f(x) for s > 0,
-so what makes a channel may be scaled up by s and the weights that take it down by s (cross-layer equalisation,
-arXiv:1906.04721). Weights of a depthwise convolution have a scale for each channel and do not mind; those of others
-share one for each output, so half of the way, s = sqrt, is best for both.
+so the producer of a channel may be scaled up by s and the weights that consume it down by s (cross-layer equalisation,
+arXiv:1906.04721). Weights of a depthwise convolution have a scale for each channel and are not affected; those of
+others share one for each output, so the compromise s = sqrt is best for both.
 """
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 HOMOGENEOUS = ("PRelu", "Relu", "LeakyRelu")
-WIDEST = 1000.0  # factor by which a channel is widened at most
+WIDEST = 1000.0  # largest factor of a channel
 BATCH = 8
 Arrays = Dict[str, np.ndarray]
 
 
 class Link(NamedTuple):
-    """maker: what writes a map, a Conv or a BatchNormalization; value: the map's name where it is taken; taker: the
-    Conv that alone takes it."""
+    """maker: the producer of a map, a Conv or a BatchNormalization; value: the map's name at its consumer; taker: the
+    Conv that is its only consumer."""
 
     maker: Any
     value: str

@@ -32,7 +32,7 @@ from symbols.onnx_export import to_onnx
 
 log = logging.getLogger(__name__)
 SIZE = (112, 112)
-HELD_OUT = 64  # images to judge the 8-bit network on
+HELD_OUT = 64  # images to evaluate the 8-bit network on
 DESCRIPTION = """\
 Write a checkpoint as ONNX, for onnxruntime, OpenCV, TensorRT, phones and InsightFace's Python package.
 
@@ -41,15 +41,16 @@ Write a checkpoint as ONNX, for onnxruntime, OpenCV, TensorRT, phones and Insigh
   python -m deploy export --model runs/a/model,3 --out a8.onnx --int8 data/train.rec --bins data/lfw.bin
   python -m deploy export --model runs/a/model,3 --out runs/a/slim --slim
 
-One input `data`, float32 (N, 3, height, width), RGB from 0 to 255, N free: the network normalises inside. One output,
-the embedding before normalisation; the classification layer stays behind. Opset 11 (13 with --int8).
+One input `data`, float32 (N, 3, height, width), RGB from 0 to 255, dynamic N: the network normalises inside. One
+output, the embedding before normalisation; the classification layer is not exported. Opset 11 (13 with --int8).
 
 Before anything is written, embeddings are compared with MXNet's, on synthetic images in batches of 1, 3 and 8 and on
 --bins; where one differs by more than 1e-4 of its length nothing is written (exit status 1). X.json beside X.onnx says
 what the model is, what goes in and comes out, and what it scores.
 
---int8 computes convolutions in 8 bits, by a few hundred images of a packed set, and prints what that costs on --bins
-and what it gains here. --slim writes an MXNet checkpoint with BatchNorms and slopes folded into plain operators."""
+--int8 computes convolutions in 8 bits, calibrated on a few hundred images of a packed set, and prints its cost on
+--bins and its speed-up here. --slim writes an MXNet checkpoint with BatchNorms and slopes folded into plain
+operators."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -62,25 +63,26 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help="the file to write, X.json comes beside it; with --slim a PREFIX")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--slim", action="store_true",
-                      help="write an MXNet checkpoint, PREFIX-symbol.json and PREFIX-NNNN.params of the same number")
+                      help="write an MXNet checkpoint, PREFIX-symbol.json and PREFIX-NNNN.params with the same epoch")
     kind.add_argument("--int8", metavar="CALIBRATION.rec", help="write 8-bit ONNX, calibrated on images of this set")
     parser.add_argument("--calibration-images", type=at_least(16, 100_000), default=128, metavar="N",
-                        help="how many images --int8 calibrates on")
+                        help="number of calibration images of --int8")
     parser.add_argument("--bins", nargs="+", default=[], metavar="FILE.bin",
                         help="verification sets to score before and after")
     parser.add_argument("--fpr", type=fpr_list, default="1e-3", metavar="RATE[,RATE...]",
                         help="false positive rates at which TPR is printed")
     parser.add_argument("--image-size", type=image_size, metavar="H,W",
-                        help="what the network takes (default: what --bins hold, else 112,112)")
+                        help="input size of the network (default: that of --bins, else 112,112)")
     parser.add_argument("--layer", metavar="NAME",
                         help="the layer whose output is the embedding (default: fc1, else the network's only output)")
     parser.add_argument("--insightface", metavar="DIR",
                         help="also write DIR, as ~/.insightface/models/NAME, with the manifest that InsightFace's "
                              "Python package and server read")
-    parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N", help="images a step, on --bins")
+    parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
+                        help="images per forward pass, on --bins")
     parser.add_argument("--devices", metavar="LIST", help="for MXNet on --bins: cpu:0 or gpu:0,gpu:1 (default: all "
                                                           "GPUs, else the CPU)")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.set_defaults(run=run)
 
 
@@ -112,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Converted:
-    """A float ONNX file that is checked. origin: its model for a card; engine: what that ran in; embedder: opens it."""
+    """A checked float ONNX file. origin: its model for a card; engine: the original's runtime; embedder: opens it."""
 
     content: bytes
     check: Difference
@@ -136,7 +138,7 @@ def _of_onnx(model: OnnxModel, size: tuple[int, int], args: argparse.Namespace) 
 
 
 def convert(checkpoint: Checkpoint) -> tuple[bytes, Difference]:
-    """The bytes of an ONNX file, and how they compare; UserError where the network has no form in ONNX, RunError where
+    """The bytes of an ONNX file, and how they compare; UserError where the network cannot be converted, RunError where
     its embeddings are not those of MXNet."""
     try:
         model = to_onnx(checkpoint.symbol, checkpoint.parameters, (1, 3, *checkpoint.image_size))
@@ -155,7 +157,7 @@ def convert(checkpoint: Checkpoint) -> tuple[bytes, Difference]:
 
 
 def _check_outputs(args: argparse.Namespace, epoch: int) -> Path:
-    """Where to write; UserError where that cannot be."""
+    """The output paths; UserError where they cannot be written."""
     out = Path(args.out)
     if args.slim:
         if args.insightface:
@@ -216,10 +218,10 @@ def _export_onnx(args: argparse.Namespace, source: Converted, sets: list[Verific
 
 
 def _score(target: VerificationSet, embedders: dict[str, AnyEmbedder], args: argparse.Namespace) -> SetScores:
-    """Every model's row; RunError where float ONNX is not what it was made of."""
+    """Every model's row; RunError where float ONNX differs from its source."""
     scores = score_set(target, embedders, args.fpr)
     if scores.differences["ONNX"].relative > LARGEST:
-        raise RunError(f"{target.name}: ONNX differs from what it was made of ({scores.differences['ONNX']}); nothing "
+        raise RunError(f"{target.name}: ONNX differs from its source model ({scores.differences['ONNX']}); nothing "
                        "was written")
     return scores
 

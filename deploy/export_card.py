@@ -1,4 +1,4 @@
-"""What goes with a model that leaves: a card, X.json, and the folder that InsightFace's Python package loads."""
+"""Files beside an exported model: a card, X.json, and the folder that InsightFace's Python package loads."""
 from __future__ import annotations
 
 import hashlib
@@ -17,7 +17,7 @@ from deploy.agreement import Difference, SetScores
 from inference.onnx_file import parse_onnx
 
 MANIFEST = "manifest.json"
-BEGINS = '{\n "manifest_version": 2,\n "model_id": "'  # of ours: other packages have such a file too
+BEGINS = '{\n "manifest_version": 2,\n "model_id": "'  # identifies our own: other packages have such a file too
 FLIP = ("the embeddings of an image and of its mirror image are summed, then L2-normalised; a pair's score is the "
         "squared L2 distance")
 ALIGNMENT = ("faces warped by five landmarks to ArcFace's template for 112x112 (eyes near (38, 52) "
@@ -26,7 +26,7 @@ LIBRARIES = ("mxnet", "onnx", "onnxruntime")
 
 
 def normalisation(model: onnx.ModelProto) -> dict[str, Any]:
-    """What the graph does to pixels before its first layer, as far as that is a subtraction and a multiplication."""
+    """The graph's normalisation of pixels before its first layer, if it is a subtraction and a multiplication."""
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     value, mean, scale = model.graph.input[0].name, 0.0, 1.0
     for op in ("Sub", "Mul"):
@@ -64,7 +64,7 @@ def write_insightface(folder: Path, name: str, content: bytes, card: dict[str, A
     """Write the folder of a model package: the ONNX file, `manifest.json` and the card.
 
     Its name is the model's. InsightFace's `get_model` takes the .onnx file, its newer package and its server the
-    manifest (version 2), whose preprocessing "embedded" says that pixels go in as they are.
+    manifest (version 2), whose preprocessing "embedded" means that the input is raw pixels.
     """
     size = card["input"]["shape"][2:]
     manifest = {"manifest_version": 2, "model_id": folder.name, "display_name": folder.name,
@@ -86,8 +86,8 @@ def check_model_name(folder: Path, image_size: tuple[int, int]) -> None:
         raise UserError(f"`insightface` {folder}: its last part is the model's name: letters, digits, dots, hyphens "
                         "and underscores, as in ~/.insightface/models/mine")
     if image_size != (112, 112):
-        raise UserError(f"`insightface` {folder}: InsightFace knows a recognition model by images of 112x112, not of "
-                        f"{image_size[0]}x{image_size[1]}; leave the flag out")
+        raise UserError(f"`insightface` {folder}: InsightFace recognises a recognition model by its input of 112x112, "
+                        f"not {image_size[0]}x{image_size[1]}; leave the flag out")
 
 
 def as_json(content: dict[str, Any]) -> str:

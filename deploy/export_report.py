@@ -1,4 +1,4 @@
-"""What `export` prints: what was written, how it compares, what it gains and what it costs."""
+"""The text output of `export`: the file, its agreement with the original, speed and accuracy."""
 from __future__ import annotations
 
 import hashlib
@@ -14,7 +14,7 @@ FAR = 0.9  # cosine below which an 8-bit network is no longer the same
 
 
 def onnx(out: str, card: dict[str, Any], check: Difference) -> None:
-    """The file, and how its float form compares."""
+    """The file, and the agreement of its float form."""
     shapes = [f"({', '.join(map(str, card[name]['shape']))})" for name in ("input", "output")]
     print(f"{out}: opset {card['opset']}, {card['nodes']} nodes, {card['bytes'] / MIB:.2f} MiB, "
           f"{shapes[0]} to {shapes[1]}")
@@ -41,7 +41,7 @@ def eight_bit_row(calibration: str, made: EightBit, content: bytes, rates: dict[
 
 
 def eight_bit(row: dict[str, Any]) -> None:
-    """What 8 bits gain and cost."""
+    """Speed and accuracy of the 8-bit network."""
     kept = f"{', '.join(row['float_layers'])} stay float" if row["float_layers"] else "no layer stays float"
     print(f"8 bit, calibrated on {row['calibration_images']} images: {kept}; cosine to float on "
           f"{row['held_out_images']} other images {row['mean_cosine']:.4f}, smallest {row['smallest_cosine']:.4f}")
@@ -49,12 +49,12 @@ def eight_bit(row: dict[str, Any]) -> None:
     print(f"{row['float_bytes'] / row['bytes']:.2f} times as small; {fast:.1f} instead of {slow:.1f} images/s here, "
           f"{fast / slow:.2f} times as fast (onnxruntime, a CPU {'with' if row['vnni'] else 'without'} VNNI)")
     if row["mean_cosine"] < FAR:
-        print("these are other embeddings than the float network's: do not compare one with the other, and look at "
-              "what it costs on --bins")
+        print("its embeddings differ from the float network's: do not compare one with the other, and check "
+              "the accuracy on --bins")
 
 
 def sets(scores: Sequence[SetScores], fpr: Sequence[float]) -> None:
-    """The table of each verification set, and how far TPR moved."""
+    """The table of each verification set, and the change of TPR."""
     for one in scores:
         for name, apart in one.differences.items():
             print(f"{one.name}, {name}: {apart}")
@@ -62,4 +62,4 @@ def sets(scores: Sequence[SetScores], fpr: Sequence[float]) -> None:
         first, *_, last = one.results.values()
         for rate in fpr:
             change = 100 * (last.tprs[rate] - first.tprs[rate])
-            print(f"{one.name}: TPR at FPR {100 * rate:g}% moves by {change:+.2f} points")
+            print(f"{one.name}: TPR at FPR {100 * rate:g}% changes by {change:+.2f} points")

@@ -1,4 +1,5 @@
-"""An ONNX file by others in the form of ours: one input `data` of raw pixels, any number of images, one embedding."""
+"""Converts a third-party ONNX file to this project's form: one input `data` of raw pixels, dynamic batch, one
+embedding."""
 from __future__ import annotations
 
 from typing import Any, Iterator
@@ -16,9 +17,9 @@ OUTPUT = "fc1"
 
 
 def adopt(model: OnnxModel, image_size: tuple[int, int]) -> tuple[bytes, Difference]:
-    """The bytes of the file in our form, and how it compares with the file as it was, fed as its makers mean.
+    """The bytes of the converted file, and its agreement with the original, with the original's normalisation.
 
-    Pixels are normalised inside where they were not. UserError where it takes one number of images alone, or none of
+    Normalisation is added inside where it was not. UserError where it has a fixed batch size, or does not take
     image_size; RunError where the embeddings are not the same.
     """
     if model.image_size is not None and model.image_size != tuple(image_size):
@@ -32,7 +33,7 @@ def adopt(model: OnnxModel, image_size: tuple[int, int]) -> tuple[bytes, Differe
     _rename(graph, {model.input: INPUT, model.output: OUTPUT})
     if (model.mean, model.scale) != (0.0, 1.0):
         _normalise(graph, model.mean, model.scale)
-    del graph.value_info[:]  # what is said of shapes is said of the batch there was
+    del graph.value_info[:]  # recorded shapes are those of the old batch size
     batch, out = (value.type.tensor_type.shape for value in (graph.input[0], graph.output[0]))
     batch.dim[0].dim_param = "N"
     for axis, length in zip((2, 3), image_size):
@@ -55,15 +56,15 @@ def adopt(model: OnnxModel, image_size: tuple[int, int]) -> tuple[bytes, Differe
 
 
 def _as_it_was(model: OnnxModel) -> Run:
-    """The file itself, one image at a time where it takes no more."""
+    """The original file, one image at a time where its batch size is 1."""
     run = plain_onnx(model.content)
 
     def embed(images: np.ndarray) -> np.ndarray:
         data = (images - np.float32(model.mean)) * np.float32(model.scale)
         parts = [data] if model.batch is None else [data[place:place + 1] for place in range(len(data))]
         if model.batch not in (None, 1):
-            raise UserError(f"`model` {model.path}: takes {model.batch} images at once and no other number; export it "
-                            "with a free batch")
+            raise UserError(f"`model` {model.path}: has a fixed batch of {model.batch} images; export it "
+                            "with a dynamic batch")
         return np.concatenate([_flat(run)(part) for part in parts])
     return embed
 
@@ -73,7 +74,7 @@ def _flat(run: Run) -> Run:
 
 
 def _normalise(graph: Any, mean: float, scale: float) -> None:
-    """Put (x - mean) * scale in front, under names by which InsightFace's loader sees that it is done."""
+    """Put (x - mean) * scale in front, under names by which InsightFace's loader recognises it."""
     for name, value in (("normalise_mean", mean), ("normalise_scale", scale)):
         graph.initializer.append(numpy_helper.from_array(np.array([value], np.float32), name))
     _rename(graph, {INPUT: "normalised"}, nodes_only=True)
@@ -88,7 +89,7 @@ def _rename(graph: Any, names: dict[str, str], nodes_only: bool = False) -> None
     taken = {name for node in _nodes(graph) for name in (*node.input, *node.output)}
     taken |= {tensor.name for tensor in graph.initializer}
     for new in [new for old, new in names.items() if old != new and new in taken and new not in names]:
-        names = {**names, new: f"{new}_before"}  # something else is called so: it makes place
+        names = {**names, new: f"{new}_before"}  # the name is taken by something else, which is renamed
     for node in _nodes(graph):
         for listed in (node.input, node.output):
             for place, name in enumerate(listed):
@@ -99,7 +100,7 @@ def _rename(graph: Any, names: dict[str, str], nodes_only: bool = False) -> None
 
 
 def _nodes(graph: Any) -> Iterator[Any]:
-    """All nodes, those of graphs within it too."""
+    """All nodes, including those of subgraphs."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:

@@ -1,4 +1,4 @@
-"""What SRC may be: image files, a folder of them, a packed set or a `.bin`, as numbered images with names."""
+"""Opens SRC: image files, a folder of them, a packed set or a `.bin`, as indexed images with names."""
 from __future__ import annotations
 
 import contextlib
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class ImageSet:
     """path: as it was given. names: of each image: its path below the folder, its key in a packed set, its number in a
-    `.bin`, a file's path as given. labels: (N,) int64 the person, from 0, None where nobody knows. people: their names.
-    read: number of an image to its content, `Unusable` where it cannot be had; by any thread. size: (H, W) that a
-    packed set says its images have."""
+    `.bin`, a file's path as given. labels: (N,) int64 the identity, from 0, None where not known. people: their names.
+    read: index of an image to its content, `Unusable` where it is not available; thread-safe. size: (H, W) in a packed
+    set's `property`."""
 
     path: str
     names: list[str]
@@ -41,7 +41,7 @@ class ImageSet:
         return len(self.names)
 
     def identity(self, number: int) -> bytes:
-        """Name and label of an image, as the digest of a set takes them in."""
+        """Name and label of an image, as they enter the digest of a set."""
         label = "" if self.labels is None else self.labels[number]
         return f"{self.names[number]}\0{label}\0".encode("utf-8", "surrogateescape")
 
@@ -72,7 +72,7 @@ def open_images(paths: Sequence[str], labelled: bool = True) -> Iterator[ImageSe
 
 
 def image_files(paths: Sequence[str]) -> ImageSet:
-    """Some image files; UserError where one of them is not there."""
+    """Some image files; UserError where one of them does not exist."""
     for path in paths:
         if not os.path.exists(path):
             raise UserError(f"{path}: there is no such file")
@@ -99,8 +99,8 @@ def _identities(path: Path) -> Source:
     try:
         return from_folder(path)
     except UserError as error:
-        list_photographs(path, path / ".none")  # where there are no images at all that is the error
-        raise UserError(f"{error}; `no_labels` takes every image below it, without labels") from None
+        list_photographs(path, path / ".none")  # without any image that is the error
+        raise UserError(f"{error}; `no_labels` uses every image below it, without labels") from None
 
 
 def _by_identity(path: str, source: Source) -> ImageSet:

@@ -1,8 +1,8 @@
-"""What a long embedding has done so far, on the disk beside its result, so that it goes on after whatever stopped it.
+"""Journal of a long embedding run, beside its result, so that it continues after any interruption.
 
-X.npz.partial/ holds rows.jsonl, a first line that says what is being made, then a line for each image, and
-embeddings.f32, the embeddings of their faces one behind the other. A line comes after the numbers it speaks of and has
-a checksum of both, so that what a kill or a power failure left half written is seen, and made again.
+X.npz.partial/ holds rows.jsonl, a first line that describes the run, then a line for each image, and embeddings.f32,
+the concatenated embeddings of their faces. A line is written after its embeddings and has a checksum of both, so that a
+partial write by a kill or a power failure is detected, and repeated.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONGEST_LINE = 1 << 24
 
 
 class Row(NamedTuple):
-    """An image that was done. name: its name in the set. sha256: of its content, as hexadecimal digits. norms,
+    """A finished image. name: its name in the set. sha256: of its content, as hexadecimal digits. norms,
     view_norms: of its faces, as `Embedded` has them. reason: why there is no face, or ""."""
 
     name: str
@@ -37,11 +37,11 @@ class Row(NamedTuple):
 
 
 class Journal:
-    """The images done so far, in order; a context that keeps other processes out.
+    """The finished images, in order; a context that locks out other processes.
 
-    folder: X.npz.partial. making: what decides every embedding (model, flip, alignment, ...), JSON; dimension: D.
-    anew: throw embeddings of another making away. rows: what earlier processes did and is whole. UserError where the
-    folder holds something else, embeddings of another making, or is being written by another process.
+    folder: X.npz.partial. making: all that determines the embeddings (model, flip, alignment, ...), JSON; dimension: D.
+    anew: discard embeddings of another making. rows: complete rows of earlier processes. UserError where the folder
+    holds something else, embeddings of another making, or is being written by another process.
     """
 
     def __init__(self, folder: Path, making: dict[str, Any], dimension: int, anew: bool = False) -> None:
@@ -58,13 +58,13 @@ class Journal:
             _lock(self._lines)
         except BlockingIOError:
             self.close()
-            raise UserError(f"{folder}: another process is making these embeddings") from None
+            raise UserError(f"{folder}: another process is computing these embeddings") from None
         first = json.dumps({"kind": KIND, "dimension": dimension, **making}, sort_keys=True).encode() + b"\n"
         found = self._lines.readline(LONGEST_LINE)
         if found.endswith(b"\n") and found != first and not anew:
             what = difference(found, first)
             self.close()
-            raise UserError(f"{folder}: holds a beginning of other embeddings ({what}); give the flags of then, "
+            raise UserError(f"{folder}: holds unfinished embeddings of other settings ({what}); use the same flags, "
                             "another `out`, or `overwrite` to start over")
         if found != first:
             self._lines.seek(0)
@@ -74,7 +74,7 @@ class Journal:
         self._read()
 
     def _read(self) -> None:
-        """Take the rows that are whole, and cut off what is behind them."""
+        """Load the complete rows, and truncate what follows them."""
         self._values.seek(0)
         place = self._lines.tell()
         for line in iter(lambda: self._lines.readline(LONGEST_LINE), b""):
@@ -115,7 +115,7 @@ class Journal:
         self.faces += first
 
     def keep(self, count: int) -> None:
-        """Forget all images but the first `count`."""
+        """Discard all images but the first `count`."""
         self._lines.seek(0)
         for _ in range(count + 1):
             self._lines.readline()
@@ -136,9 +136,9 @@ class Journal:
         return np.memmap(self.folder / VALUES, np.float32, "r", shape=(self.faces, self._dimension))
 
     def close(self) -> None:
-        """Let others write."""
+        """Release the lock."""
         for stream in (self._values, self._lines):
-            with contextlib.suppress(OSError):  # of a full disk, which was told by `add`
+            with contextlib.suppress(OSError):  # of a full disk, which `add` reported
                 stream.close()
 
     def __enter__(self) -> Journal:
@@ -149,12 +149,12 @@ class Journal:
 
 
 def partial_folder(out: Path) -> Path:
-    """Where the journal of X.npz lies."""
+    """The journal's folder for X.npz."""
     return out.with_name(out.name + ".partial")
 
 
 def remove(folder: Path) -> None:
-    """Remove a journal, and nothing that is none."""
+    """Remove a journal, and nothing else."""
     if os.path.lexists(folder):
         check_folder(folder)
         shutil.rmtree(folder)
@@ -180,23 +180,23 @@ def _entries(told: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def check_folder(folder: Path) -> None:
-    """UserError where `folder` is there and is not a journal's alone: regular files of its names, no links."""
+    """UserError where `folder` exists and is not purely a journal: regular files of its names, no links."""
     if not os.path.lexists(folder):
         return
     if folder.is_symlink() or not folder.is_dir():
-        raise UserError(f"{folder}: is in the way; embeddings in the making are kept there")
+        raise UserError(f"{folder}: is in the way; unfinished embeddings are kept there")
     for entry in os.scandir(folder):
         if entry.name not in (ROWS, VALUES) or not entry.is_file(follow_symlinks=False):
-            raise UserError(f"{folder}: holds {entry.name}, which no embedding made; it is in the way")
+            raise UserError(f"{folder}: holds {entry.name}, which is not of a journal; it is in the way")
 
 
 def _checksum(row: Row, values: bytes) -> int:
-    """Of a row and its embeddings."""
+    """Checksum of a row and its embeddings."""
     return zlib.crc32(json.dumps(row).encode(), zlib.crc32(values))
 
 
 def _lock(stream: BinaryIO) -> None:
-    """BlockingIOError where another process has it; nothing on file systems without locks."""
+    """BlockingIOError where another process has the lock; no effect on file systems without locks."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What a checkpoint is, collected for whoever it is handed to: files, network, training, scores, use, limits."""
+"""Collects a checkpoint's model card: files, network, training, scores, use, limits."""
 from __future__ import annotations
 
 import hashlib
@@ -19,7 +19,7 @@ from symbols.graph import to_json
 
 SIZE = (112, 112)
 EVERY = 2  # --ckpt: each verification is saved
-FIRST = 3  # operators among which a normalisation stands
+FIRST = 3  # operators that form a normalisation
 LARGEST = 1 << 28  # bytes of a JSON file with scores
 NETWORK = ("network", "version_output", "emb_size", "version_input", "version_unit", "version_se", "version_act")
 TRAINING = ("preset", "loss_type", "margin_s", "margin_m", "margin_a", "margin_b", "lr", "lr_mode", "wd", "mom",
@@ -32,19 +32,19 @@ CONVENTIONS = [
     "accuracy: 10 consecutive folds, each at the threshold of the grid 0..4, step 0.01, that is best on the other "
     "nine; +- is the standard deviation over the folds",
     "TPR at an FPR: over all pairs at once, at the largest observed FPR that does not exceed the target, without "
-    "interpolation; ~ marks one with fewer than 10 false accepts behind it, which chance decides",
+    "interpolation; ~ marks one based on fewer than 10 false accepts, which is unreliable",
     "EER: where FPR and FNR cross; brackets are 95% intervals by percentile bootstrap"]
 LIMITS = [
     "It measures how similar two faces are; it does not name anyone. A score is not a probability, and a threshold "
     "is valid for images, identities and alignment like those that it was chosen on: choose yours on your own pairs.",
-    "Of two strangers in N comparisons, some FPR x N pass. Searching a large gallery needs an FPR far below that of "
-    "one comparison, and a person who looks at what is found.",
+    "Of N comparisons of different people, about FPR x N are accepted. Searching a large gallery needs an FPR far "
+    "below that of one comparison, and a person who reviews the matches.",
     "Rates over a whole set hide groups with more errors: by age, gender, skin, pose, image quality. This card has no "
-    "rates by group unless they stand under scores; measure them (`eval allpairs --groups`) before use.",
-    "Relatives and look-alikes pass more often than strangers. It does not notice photographs of photographs, masks or "
-    "generated faces.",
-    "It expects faces aligned by five landmarks to the template. Badly aligned, turned, covered, small or blurred "
-    "faces cost accuracy (`eval robustness` measures it)."]
+    "rates by group unless they are under scores; measure them (`eval allpairs --groups`) before use.",
+    "Relatives and look-alikes are accepted more often than others. It does not detect photographs of photographs, "
+    "masks or generated faces.",
+    "It expects faces aligned by five landmarks to the template. Badly aligned, rotated, occluded, small or blurred "
+    "faces reduce accuracy (`eval robustness` measures it)."]
 CONSENT = [
     "Photographs of faces, and embeddings made from them, are personal data; used to identify people they are "
     "biometric data (in the EU GDPR, article 9; in Illinois BIPA; other places have laws of their own). Whoever uses "
@@ -59,15 +59,15 @@ def make_card(prefix: str, epoch: int, layer: str = "fc1", image_size: tuple[int
     """The card of a checkpoint, for JSON.
 
     image_size: (H, W), by default what it was trained on, else 112x112. scores: files by `eval verify --json`; without
-    any, what the run's own verifications say. data, terms: what a person says of the training data, and of consent and
-    terms. UserError where the checkpoint or a file is none, or a file has no scores of this model.
+    any, the run's own verifications. data, terms: the user's text on the training data, and on consent and terms.
+    UserError where the checkpoint or a file is invalid, or a file has no scores of this model.
     """
     symbol, arguments, auxiliary = load_model(prefix, epoch, layer)
     config, size = run_config(prefix), image_size or size_of_run(prefix) or SIZE
     try:
         dimension = check_parameters(symbol, arguments, auxiliary, (1, 3, *size))
     except UserError as error:
-        raise UserError(f"`model` {prefix},{epoch}: {error}; `image_size` H,W says what it takes") from None
+        raise UserError(f"`model` {prefix},{epoch}: {error}; set `image_size` H,W to its input size") from None
     multiply_adds, parameters = flops_and_params(symbol, (1, 3, *size))
     return {
         "model": f"{Path(prefix).name},{epoch}", "sha256": checkpoint_digest(prefix, epoch),
@@ -85,12 +85,12 @@ def make_card(prefix: str, epoch: int, layer: str = "fc1", image_size: tuple[int
 
 
 def _normalisation(symbol: mx.sym.Symbol) -> str:
-    """Whether the network begins with one: foreign ones may not."""
+    """Whether the network begins with a normalisation: third-party ones may not."""
     operators = [node["op"] for node in json.loads(to_json(symbol))["nodes"] if node["op"] != "null"]
     if set(operators[:FIRST]) & {"_minus_scalar", "_MinusScalar", "_sub", "_minus", "broadcast_sub", "elemwise_sub",
                                  "BatchNorm"}:
         return "inside the network"
-    return "none seen at the network's beginning; ask whoever trained it"
+    return "none found at the network's beginning; ask its author"
 
 
 def _file(path: Path) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def _training(config: dict[str, Any], data: str) -> dict[str, Any]:
-    """How it was trained; what nobody says is None."""
+    """How it was trained; unknown values are None."""
     found = _plain(resolved(config), ("images", "num_classes", "total_batch"))
     told = _plain(config, TRAINING)
     if "loss_type" in told:
@@ -118,7 +118,7 @@ def _training(config: dict[str, Any], data: str) -> dict[str, Any]:
 
 
 def _plain(content: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """What a stranger's JSON says under some names, where that is text or a number."""
+    """The values of some keys in untrusted JSON, where they are text or a number."""
     return {name: content[name] for name in names
             if isinstance(content.get(name), (str, int, float)) and content[name] != ""}
 
@@ -145,7 +145,7 @@ def _scores(prefix: str, epoch: int, config: dict[str, Any], files: Sequence[str
 
 
 def _rows_of(file: str, model: str, sha256: str) -> dict[str, Any]:
-    """The rows of this very model, by set; of one of that name, where rows do not say of which file they are."""
+    """The rows of exactly this model, by set; of one of that name, where rows have no sha256."""
     try:
         content = json.loads(read_regular(file, LARGEST).decode("utf-8"))
         told = {str(name): rows for name, rows in content.items() if isinstance(rows, dict)}

@@ -1,4 +1,4 @@
-"""The faces of some photographs, embedded: what is compared and searched."""
+"""Embedded faces of photographs, for comparison and search."""
 from __future__ import annotations
 
 import argparse
@@ -29,11 +29,11 @@ class Photograph:
 
     @property
     def without_face(self) -> bool:
-        """Whether it could be read, and shows nobody."""
+        """Whether it could be read, and shows no face."""
         return self.reason == NOT_FOUND
 
     def face(self, number: int) -> str:
-        """How a face is called on the screen."""
+        """A face's name on the screen."""
         box = self.boxes[number]
         if box is None:
             return self.name
@@ -49,7 +49,7 @@ class Photograph:
 
 
 class FaceFinder:
-    """Model, detector and flags, set up for some photographs; UserError where they do not go together."""
+    """Model, detector and flags, set up for some photographs; UserError where they are inconsistent."""
 
     def __init__(self, args: argparse.Namespace, model: ServedModel, paths: Sequence[str],
                  size: tuple[int, int] | None = None) -> None:

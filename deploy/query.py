@@ -8,11 +8,11 @@ from deploy.models import ServedModel
 from deploy.photographs import Photograph
 from deploy.thresholds import Threshold, add_threshold_flags, choose_threshold
 
-BATCH = 8  # images at a time: there are few
+BATCH = 8  # batch size: there are few images
 
 
 def add_query_flags(parser: argparse.ArgumentParser) -> None:
-    """The model, where faces are, the threshold, and JSON."""
+    """The flags of model, detection, threshold and JSON."""
     add_model_flags(parser, BATCH)
     add_face_flags(parser)
     add_threshold_flags(parser)

@@ -1,4 +1,4 @@
-"""Numbered images to the faces that a network embeds: aligned crops as they are, or faces cut out of photographs."""
+"""Reads images as network input: aligned crops, or faces detected and cropped from photographs."""
 from __future__ import annotations
 
 import collections
@@ -20,16 +20,16 @@ from deploy.image_sets import ImageSet
 from images.codec import ImageError, decode
 from images.prepare import Unusable, examine
 
-GROUP = 16  # photographs that the detector looks at together
-AHEAD = 8  # photographs that a thread takes at a time
-SAMPLE = 21  # images that tell the size of a set's
+GROUP = 16  # photographs per batch of detection
+AHEAD = 8  # photographs per task of a thread
+SAMPLE = 21  # images sampled for the image size of a set
 NOT_FOUND = "no face found"
 
 
 @dataclass(frozen=True)
 class ReadImage:
-    """number: of the image in its set. sha256: of its content, b"" where that could not be had. faces: those in it,
-    none where reason says why."""
+    """number: of the image in its set. sha256: of its content, b"" where it is not available. faces: those in it, none
+    where there is a reason."""
 
     number: int
     sha256: bytes = b""
@@ -41,7 +41,7 @@ Reader = Callable[[Iterable[int]], Iterator[ReadImage]]
 
 
 def content_digest(images: ImageSet, number: int) -> bytes:
-    """sha256 of an image's content, b"" where that cannot be had."""
+    """sha256 of an image's content, b"" where it is not available."""
     try:
         return hashlib.sha256(images.read(number)).digest()
     except Unusable:
@@ -49,7 +49,7 @@ def content_digest(images: ImageSet, number: int) -> bytes:
 
 
 def crop_reader(images: ImageSet, size: tuple[int, int]) -> Reader:
-    """Of images that are aligned crops of `size`, (H, W); another size is a reason."""
+    """Reader of aligned crops of `size`, (H, W); another size is a reason."""
     def one(number: int) -> ReadImage:
         sha256 = b""
         try:
@@ -69,7 +69,7 @@ def crop_reader(images: ImageSet, size: tuple[int, int]) -> Reader:
 
 
 def face_reader(images: ImageSet, cutter: FaceCutter) -> Reader:
-    """Of photographs; one without a face has a reason. A few are in memory at a time."""
+    """Reader of photographs; one without a face has a reason. A few are in memory at a time."""
     def look(number: int) -> tuple[ReadImage, bytes, Picture | None]:
         sha256 = b""
         try:
@@ -101,8 +101,8 @@ def face_reader(images: ImageSet, cutter: FaceCutter) -> Reader:
 
 
 def common_size(images: ImageSet) -> tuple[int, int] | None:
-    """(H, W) of a set's images: what a packed set says, else that of most of some of them; None where none of these can
-    be decoded. UserError where they are of many sizes, as photographs are."""
+    """(H, W) of a set's images: that of a packed set, else of most of a sample; None where none of these can be
+    decoded. UserError where they are of many sizes, as photographs are."""
     if images.size is not None:
         return images.size
     sizes: collections.Counter = collections.Counter()
@@ -118,6 +118,6 @@ def common_size(images: ImageSet) -> tuple[int, int] | None:
     size, count = sizes.most_common(1)[0]
     if 2 * count <= sum(sizes.values()) and len(sizes) > 2:
         raise UserError(f"{images.path}: its images are of {len(sizes)} sizes, so they are not aligned crops; "
-                        "`detector` MODELDIR cuts the faces out of photographs, `image_size` H,W takes the crops of "
+                        "`detector` MODELDIR crops the faces from photographs, `image_size` H,W uses the crops of "
                         "one size")
     return size

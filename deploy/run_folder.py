@@ -1,4 +1,4 @@
-"""What the folder of a run says of a checkpoint, read as data from anybody: how it was trained, and what it scored."""
+"""Reads a checkpoint's run folder, as untrusted data: its training and its scores."""
 from __future__ import annotations
 
 import json
@@ -14,7 +14,7 @@ CONFIG, METRICS, LOG = "config.json", "metrics.jsonl", "log.txt"
 LARGEST = 1 << 24  # bytes of config.json
 LONGEST = 1 << 16  # of a line
 STEP = re.compile(r"\bstep (\d{1,12})\b")
-# What is no part of how a model was trained: what config.json adds, and flags that only say how a command begins.
+# Not part of a model's training: additions of config.json, and flags for the start of a command only.
 NO_FLAGS = frozenset(["from_preset", "resolved", "versions", "git_commit", "started", "resume", "overwrite",
                       "dry_run"])
 
@@ -31,13 +31,13 @@ def run_config(prefix: str) -> dict[str, Any]:
 
 
 def resolved(config: dict[str, Any]) -> dict[str, Any]:
-    """What a run made of its configuration: images, classes, devices."""
+    """Derived values of a run: images, classes, devices."""
     found = config.get("resolved")
     return found if isinstance(found, dict) else {}
 
 
 def size_of_run(prefix: str) -> tuple[int, int] | None:
-    """(H, W) of the images that a checkpoint was trained on; None where nothing says."""
+    """(H, W) of the images that a checkpoint was trained on; None where not known."""
     size = resolved(run_config(prefix)).get("image_size")
     if isinstance(size, list) and len(size) == 2 and all(type(side) is int and 0 < side < 10000 for side in size):
         return size[0], size[1]
@@ -57,7 +57,7 @@ def command_of(config: dict[str, Any]) -> str:
 
 
 def step_of(prefix: str, number: int) -> int | None:
-    """The step at which PREFIX-NNNN.params was saved, by the run's log; None where it does not say."""
+    """The step at which PREFIX-NNNN.params was saved, by the run's log; None where it is not in it."""
     saved = re.compile(rf"\bsaved .*{re.escape(Path(prefix).name)}-{number:04d}\.params\b")
     step, found = None, None
     for line in _lines(Path(prefix).parent / LOG):

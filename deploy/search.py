@@ -1,4 +1,4 @@
-"""`search`: whose are the faces of photographs, among a gallery of embeddings?"""
+"""`search`: 1:N search of the faces of photographs in a gallery of embeddings."""
 from __future__ import annotations
 
 import argparse
@@ -27,8 +27,8 @@ Find the nearest images of a gallery, made by `embed` with the same model, for e
   python -m deploy search --model runs/a/model,3 gallery.npz who.jpg --top 5
   python -m deploy search --model runs/a/model,3 gallery.npz group.jpg --detector mtcnn/ --fpr 1e-4 --scores lfw.csv
 
-Scores and thresholds are those of `compare`. With a threshold only images below it are shown; a stranger is below it
-for about the FPR times the images of the gallery, so a large gallery needs a low FPR.
+Scores and thresholds are those of `compare`. With a threshold only images below it are shown; a person outside the
+gallery has about FPR times the gallery's images of false matches, so a large gallery needs a low FPR.
 
 Exit status: 0 a match was found (without a threshold: at least one face was searched); 3 no match within the threshold;
 4 no face was found in any photograph; 1 a failure, or a photograph could not be read (the others were searched all the
@@ -37,10 +37,10 @@ same); 2 unusable arguments or gallery; 130 stopped by a signal."""
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
-    parser = subparsers.add_parser("search", help="the nearest of a gallery", description=DESCRIPTION)
+    parser = subparsers.add_parser("search", help="the nearest images of a gallery", description=DESCRIPTION)
     parser.add_argument("gallery", metavar="GALLERY.npz", help="embeddings, by `embed`")
     parser.add_argument("photographs", nargs="+", metavar="PHOTO", help="images to search with")
-    parser.add_argument("--top", type=at_least(1), default=5, metavar="K", help="show so many of the nearest")
+    parser.add_argument("--top", type=at_least(1), default=5, metavar="K", help="number of nearest images to show")
     add_query_flags(parser)
     parser.set_defaults(run=run)
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.gallery}: its embeddings are {gallery.embeddings.shape[1]}-d, the model's "
                         f"{finder.dimension}-d")
     if differently_aligned(gallery.meta.get("alignment"), finder.alignment):
-        log.warning("%s: its images were aligned in another way than these, which moves scores: %s", args.gallery,
+        log.warning("%s: its images were aligned differently, which changes scores: %s", args.gallery,
                     "it was made of aligned crops" if args.detector else "it was made with --detector")
     told, found, faces, failed = [], False, 0, False
     watched = progress(finder.photographs(), len(args.photographs), "search", "photographs")
@@ -84,11 +84,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_gallery(path: str, gallery: Embeddings, model: ServedModel) -> None:
-    """UserError where another model, another layer or another use of mirror images made the gallery."""
+    """UserError where the gallery is of another model or layer, or differs in mirror images."""
     sha256 = gallery.digest_of("model")
     if sha256 is None:
-        raise UserError(f"{path}: does not say which model made it, so its distances to this one's mean nothing; "
-                        "`deploy embed` makes a gallery that says it")
+        raise UserError(f"{path}: has no sha256 of its model, so distances to this one's embeddings are undefined; "
+                        "`deploy embed` makes a gallery with it")
     if sha256 != model.sha256:
         other = shown(gallery.meta["model"].get("name", ""))[:80]
         raise UserError(f"{path}: was made by another model, {other} of sha256 {shown(sha256)[:12]}; {model.name} is "
@@ -128,7 +128,7 @@ def nearest(unit: np.ndarray, gallery: Embeddings, top: int, threshold: Threshol
 
 
 def differently_aligned(gallery: Any, ours: dict[str, Any]) -> bool:
-    """Whether the gallery's crops came about in another way than the photographs'; False where it does not say."""
+    """Whether the gallery's crops were made differently from the photographs'; False where not known."""
     if not isinstance(gallery, dict):
         return False
     return any(gallery.get(name) != ours.get(name) for name in ALIGNING)

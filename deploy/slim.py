@@ -1,4 +1,4 @@
-"""A checkpoint of plain operators alone: BatchNorms and slopes folded into the weights of convolutions and products."""
+"""A checkpoint of plain operators: BatchNorms and slopes folded into the weights of convolutions and products."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -16,14 +16,14 @@ from symbols.folding import fold
 from symbols.graph import Entry, Graph, Node, rewrite, to_json
 from symbols.prelu_rewrite import flatten_inputs
 
-LARGEST = 1e-5  # difference that folding may make, of a number of an embedding of length 1
-SHAPES_OF = 1  # image: what the graph depends on is the size of images, not their number
+LARGEST = 1e-5  # largest difference due to folding, of a component of a unit-length embedding
+SHAPES_OF = 1  # one image: the graph depends on the image size, not the batch size
 
 
 def slim(checkpoint: Checkpoint) -> tuple[Checkpoint, Difference]:
-    """The same embeddings by plain operators, under the same name of the layer, and how they compare.
+    """The same embeddings by plain operators, under the same layer name, and their agreement.
 
-    RunError where a number of an embedding of length 1 differs by more than 1e-5.
+    RunError where a component of a unit-length embedding differs by more than 1e-5.
     """
     shape = (SHAPES_OF, 3, *checkpoint.image_size)
     symbol, arguments, auxiliary = fold(flatten_inputs(checkpoint.symbol), checkpoint.arguments, checkpoint.auxiliary,
@@ -52,7 +52,7 @@ def write_slim(made: Checkpoint, prefix: str, epoch: int, overwrite: bool) -> No
 
 
 def measure(checkpoint: Checkpoint, made: Checkpoint) -> dict[str, float]:
-    """Images a second of both in plain MXNet on this machine's CPU."""
+    """Images/s of both in plain MXNet on this machine's CPU."""
     images = draw_images(IMAGES, checkpoint.image_size)
     return run_rates({name: bound_mxnet(flatten_inputs(one.symbol), one.arguments, one.auxiliary, images.shape)
                       for name, one in (("before", checkpoint), ("slim", made))}, images)

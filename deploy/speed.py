@@ -1,4 +1,4 @@
-"""How fast models embed, side by side: they take turns, so that whatever else the machine does falls on all."""
+"""Measures embedding speed of several models, interleaved, so that other load affects all equally."""
 from __future__ import annotations
 
 import functools
@@ -23,7 +23,7 @@ def bound_mxnet(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],
 
 
 def rates(sides: Mapping[str, Callable[[], object]], images: int, repeats: int = REPEATS) -> dict[str, float]:
-    """Images a second of each side, `images` being what a call embeds: the median over turns, after one of warm-up."""
+    """Images/s of each side, `images` per call: the median over turns, after one of warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for repeat in range(repeats + 1):
         for name, side in sides.items():

@@ -1,4 +1,4 @@
-"""The threshold of a command, and the FPR that it has on scores of pairs that are known."""
+"""The threshold of a command, and its FPR on given scores of pairs."""
 from __future__ import annotations
 
 import argparse
@@ -21,8 +21,8 @@ DEFAULT = 1e-3  # FPR, where only scores are given
 
 @dataclass(frozen=True)
 class Threshold:
-    """score: pairs whose squared distance is below it are taken for the same person. rates: what it does to the pairs
-    of `scores`, a file; None where none was given, so that its FPR is not known."""
+    """score: pairs with a squared distance below it are accepted. rates: its rates on the pairs of `scores`, a file;
+    None where none was given, so that its FPR is not known."""
 
     score: float
     rates: FixedPoint | None = None
@@ -56,15 +56,15 @@ class Threshold:
 def add_threshold_flags(parser: argparse.ArgumentParser) -> None:
     """--threshold, or --fpr with --scores."""
     parser.add_argument("--threshold", type=_distance, metavar="X", help="the squared L2 distance, from 0 to 4, below "
-                        "which two faces are one person's; with --scores its FPR is printed")
-    parser.add_argument("--fpr", type=_rate, metavar="RATE", help="take the threshold at this false positive rate on "
+                        "which two faces count as the same person's; with --scores its FPR is printed")
+    parser.add_argument("--fpr", type=_rate, metavar="RATE", help="use the threshold at this false positive rate on "
                         "the pairs of --scores (default with --scores alone: 1e-3)")
     parser.add_argument("--scores", metavar="FILE.csv", help="scores of this model's pairs, by `eval verify --scores`")
 
 
 def choose_threshold(args: argparse.Namespace, sha256: str) -> Threshold | None:
-    """What the flags say, None where they say nothing; sha256: of the model. UserError where they contradict, or the
-    scores are of another model, of other conventions or too few."""
+    """The threshold of the flags, None where there is none; sha256: of the model. UserError where they contradict, or
+    the scores are of another model, of other conventions or too few."""
     if args.threshold is not None and args.fpr is not None:
         raise UserError("--threshold and --fpr: give one of them; --threshold with --scores prints its FPR")
     if args.fpr is not None and not args.scores:
@@ -91,7 +91,7 @@ def threshold_at(target: float, scores: np.ndarray, same: np.ndarray, source: st
 
 
 def _check(path: str, found: PairScores, sha256: str, flip: bool) -> None:
-    """UserError where a threshold of these scores would mean nothing for this model."""
+    """UserError where a threshold on these scores would not apply to this model."""
     if found.same.all() or not found.same.any():
         raise UserError(f"{path}: has no {'impostor' if found.same.all() else 'genuine'} pairs; both kinds are needed")
     if found.score.min() < -1e-6 or found.score.max() > 4 + 1e-6:
@@ -100,7 +100,7 @@ def _check(path: str, found: PairScores, sha256: str, flip: bool) -> None:
     model = told if isinstance(told, dict) else {}
     theirs = model.get("sha256")
     if theirs is None:
-        log.warning("%s: does not say of which model its scores are, so its FPR may be another's", path)
+        log.warning("%s: has no sha256 of its model, so its FPR may be another model's", path)
     elif theirs != sha256:
         raise UserError(f"{path}: holds the scores of another model, {str(model.get('name'))[:80]}; `eval verify "
                         "--scores DIR` writes this one's")
@@ -108,11 +108,11 @@ def _check(path: str, found: PairScores, sha256: str, flip: bool) -> None:
         raise UserError(f"{path}: its scores are {'without' if flip else 'with'} mirror images; "
                         f"{'give' if flip else 'leave out'} --no-flip")
     if found.meta.get("pca"):
-        raise UserError(f"{path}: its scores are after --pca {found.meta['pca']}, which faces here do not go through")
+        raise UserError(f"{path}: its scores are after --pca {found.meta['pca']}, which is not applied here")
 
 
 def _least(impostors: int) -> str:
-    """The smallest rate, rounded up, that so many pairs allow one false accept at."""
+    """The smallest FPR, rounded up, at which so many pairs allow one false accept."""
     power = 10.0 ** (math.floor(math.log10(1 / impostors)) - 1)
     return f"{math.ceil(1 / impostors / power) * power:.3g}"
 

@@ -75,7 +75,7 @@ def test_two_crops(place, capsys):
     assert answer["same"] is False and "different: score" in capsys.readouterr().out
     answer = run(place, "compare", one, other)
     assert answer["same"] is None and answer["threshold"] is None
-    assert "nothing is decided" in capsys.readouterr().out
+    assert "no decision is made" in capsys.readouterr().out
 
 
 def test_json_on_standard_output(place, capsys):
@@ -161,7 +161,7 @@ def test_search_with_every_face_and_what_is_no_image(place, tmp_path, monkeypatc
     answer = run(place, "search", place / "gallery.npz", tmp_path / "group.png", *flags)
     faces = answer["photographs"][0]["faces"]
     assert [face["matches"][0]["person"] for face in faces] == ["p8", "p5"]
-    assert "aligned in another way" in caplog.text
+    assert "aligned differently" in caplog.text
     run(place, "search", place / "gallery.npz", tmp_path / "none.png", *flags, status=4)
     answer = run(place, "search", place / "gallery.npz", tmp_path / "broken.jpg", tmp_path / "group.png", *flags,
                  status=1)
@@ -190,7 +190,7 @@ def test_a_gallery_of_photographs_with_all_faces(place, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("change, said", [
     (dict(model={"sha256": "f" * 64, "name": "other\x1b[2J"}), "was made by another model"),
-    (dict(model=None), "does not say which model"), (dict(model={"sha256": 5}), "does not say which model"),
+    (dict(model=None), "has no sha256 of its model"), (dict(model={"sha256": 5}), "does not say which model"),
     (dict(layer="pre_fc1"), "--layer pre_fc1"), (dict(flip=False), "give --no-flip")])
 def test_a_gallery_of_another_making_is_refused(place, tmp_path, change, said):
     gallery = load_embeddings(place / "gallery.npz")

@@ -163,7 +163,7 @@ def test_none_at_all_is_a_failure(place, tmp_path):
 
 
 @pytest.mark.parametrize("flags, source, said", [
-    (["--model", "{}/net,9"], "faces", "net-0009.params"), (["--model", "{}/x.npz"], "faces", "made before"),
+    (["--model", "{}/net,9"], "faces", "net-0009.params"), (["--model", "{}/x.npz"], "faces", "precomputed"),
     (["--model", "{}/net"], "faces", "2 checkpoints; give one"), ([], "nothing", "there is no such file"),
     ([], "net-0001.params", "neither an image"), (["--layer", "fc9"], "faces", "no such layer"),
     (["--image-size", "20,48"], "faces", "does not take images of 20x48"), (["--devices", "gpu:9"], "faces", "gpu:9"),

@@ -209,7 +209,7 @@ def test_insightfaces_folder(tmp_path):
 @pytest.mark.parametrize("flags, text", [
     (dict(out="a.bin"), "ends in .onnx"), (dict(model="net"), "PREFIX,EPOCH"), (dict(model="net,4"), "there is no"),
     (dict(size="112,112"), "--image-size"), (dict(flags=("--layer", "fc9")), "layer.* fc9: .*has no such layer"),
-    (dict(flags=("--insightface", "mine")), "InsightFace knows"), (dict(flags=("--bins", "no.bin")), "no.bin")])
+    (dict(flags=("--insightface", "mine")), "InsightFace recognises"), (dict(flags=("--bins", "no.bin")), "no.bin")])
 def test_refusals_come_before_work(place, flags, text):
     flags = dict(flags)
     before = sorted(place.iterdir())

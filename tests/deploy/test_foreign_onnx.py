@@ -83,5 +83,5 @@ def test_refusals(tmp_path, flags, text):
 
 def test_a_file_of_four_images_at_once_is_refused(tmp_path):
     small_onnx(tmp_path / "theirs.onnx", batch=4, size=SIZE)
-    with pytest.raises(UserError, match="takes 4 images at once"):
+    with pytest.raises(UserError, match="a fixed batch of 4 images"):
         exported(tmp_path)

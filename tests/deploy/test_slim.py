@@ -51,7 +51,7 @@ def test_plain_mxnet_loads_it_and_gives_the_same(place, capsys):
     np.testing.assert_allclose(unit(forward(*made, pixels(5))), unit(forward(*plain, pixels(5))), atol=1e-5)
     assert load_model(str(place / "slim"), 3)[0].list_outputs() == ["fc1_output"]  # other commands take it too
     told = capsys.readouterr().out
-    assert "times as fast" in told and "faces, slim" in told and "TPR at FPR 0.1% moves by +0.00 points" in told
+    assert "times as fast" in told and "faces, slim" in told and "TPR at FPR 0.1% changes by +0.00 points" in told
 
 
 @pytest.mark.parametrize("network, head, emb_size", [("y1", "GDC", 16), ("r18", "E", 16), ("r18", "GNAP", 32)])

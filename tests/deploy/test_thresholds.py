@@ -89,7 +89,7 @@ def test_scores_of_another_model_or_manner(tmp_path, caplog):
     caplog.clear()
     assert choose("--scores", path).fpr and not caplog.text
     (tmp_path / "s.json").unlink()
-    assert choose("--scores", path).fpr and "does not say of which model" in caplog.text
+    assert choose("--scores", path).fpr and "has no sha256 of its model" in caplog.text
 
 
 @pytest.mark.parametrize("words", [["--threshold", "0"], ["--threshold", "4.1"], ["--threshold", "nan"],
