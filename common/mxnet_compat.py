@@ -111,7 +111,7 @@ SCHEDULER, SERVERS_AND_WORKERS = 1, 2 + 4  # ps-lite's numbers of groups of node
 
 
 def silent_nodes(store: mx.kv.KVStore, group: int, seconds: int) -> int:
-    """How many nodes of `group` have given no sign of life for so long; 0 where that cannot be asked."""
+    """How many nodes of `group` have sent no heartbeat for so long; 0 where that cannot be queried."""
     count = ctypes.c_int()
     failed = _LIB.MXKVStoreGetNumDeadNode(store.handle, ctypes.c_int(group), ctypes.byref(count),
                                           ctypes.c_int(seconds))

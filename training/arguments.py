@@ -11,12 +11,12 @@ from training.option import Flag, flags
 from training.presets import PRESETS, preset
 
 LARGEST_STEP = 1 << 20  # images on a device
-DESCRIPTION = """Train a face embedding on packed records, verify as it goes, and keep what is best.
+DESCRIPTION = """Train a face embedding on packed records, with verification and checkpoints during training.
 
   python train_softmax.py --preset mobilefacenet++ --data-dir data/faces_webface --prefix runs/mfpp/model
   python train_softmax.py --preset lresnet18e-gnap --data-dir data/faces_webface --prefix runs/gnap/model \\
       --devices gpu:0,gpu:1,gpu:2,gpu:3 --per-batch-size 128
-  python train_softmax.py --resume ...the same flags...   goes on where the run was stopped"""
+  python train_softmax.py --resume ...the same flags...   continues an interrupted run"""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -65,8 +65,8 @@ def _check(config: Config) -> None:
         if fault:
             raise UserError(f"{flag_name(name)} {getattr(config, name)}: {fault}")
     if config.per_batch_size * config.accumulate > LARGEST_STEP:
-        raise UserError(f"--per-batch-size {config.per_batch_size} --accumulate {config.accumulate}: are more than the "
-                        f"{LARGEST_STEP} images on a device that a step may have; give less of one of them")
+        raise UserError(f"--per-batch-size {config.per_batch_size} --accumulate {config.accumulate}: is more than the "
+                        f"{LARGEST_STEP} images per device and step that are possible; reduce one of them")
     try:
         steps = config.lr_step_list()
     except ValueError:

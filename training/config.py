@@ -12,29 +12,29 @@ from typing import Any, TypeVar
 from training.option import ELSEWHERE, HARMLESS, REFUSED, SAME, TRUNK, option
 
 SCHEDULE_BATCH = 512  # the total batch that the schedules of presets and defaults are written for
-LINEAR_RATE = 0.1  # the rate at that batch which the linear rule starts from: that of all presets
+LINEAR_RATE = 0.1  # the learning rate at that batch, for the linear scaling rule: that of all presets
 Spec = TypeVar("Spec")
 
 
 @dataclass(frozen=True)
 class Config:
-    """What a run does; every field is a flag (`per_batch_size` is `--per-batch-size`), and its range, and whether it
-    may be another one on --resume or at another worker, stand with it."""
+    """Settings of a run; every field is a flag (`per_batch_size` is `--per-batch-size`), and its range, and whether it
+    may differ on --resume or at another worker, are defined with it."""
 
     preset: str = option("", "one of the paper's seven systems; flags given override it", on_resume=ELSEWHERE)
     # where
     data_dir: str = option("", "folder with train.rec, train.idx, property and the .bin sets", group="data",
                            on_resume=ELSEWHERE)
     prefix: str = option("runs/model/model", "checkpoints are PREFIX-symbol.json and PREFIX-NNNN.params; "
-                         "logs and state lie in the folder of PREFIX", group="data", on_resume=ELSEWHERE)
+                         "logs and state are in the folder of PREFIX", group="data", on_resume=ELSEWHERE)
     pretrained: str = option("", "PREFIX,EPOCH of a checkpoint to start from: parameters that match in name and "
-                             "shape are taken, the others are listed", metavar="PREFIX,EPOCH", group="data",
+                             "shape are loaded, the others are listed", metavar="PREFIX,EPOCH", group="data",
                              on_resume=ELSEWHERE)
-    pretrained_partial: bool = option(False, "go ahead where most of the network is not in the checkpoint of "
+    pretrained_partial: bool = option(False, "continue even where most of the network is not in the checkpoint of "
                                       "--pretrained", group="data", on_resume=ELSEWHERE)
     target: str = option("", "verification sets: NAME for NAME.bin in --data-dir, or paths; default: those of "
                          "lfw,cfp_fp,agedb_30 that exist; none: no verification", group="data", on_resume=HARMLESS)
-    image_size: str = option("", "H,W of the network's input; default: what `property` says", metavar="H,W",
+    image_size: str = option("", "H,W of the network's input; default: that of `property`", metavar="H,W",
                              group="data", on_resume=REFUSED)
     images_filter: int = option(0, "leave out identities with fewer images than this", group="data",
                                 least=0, on_resume=REFUSED)
@@ -42,14 +42,14 @@ class Config:
     cutoff: int = option(0, "grey out a square of this side, in half of the images", group="data", least=0)
     color: int = option(0, "1: jitter brightness, contrast, saturation by 0.125; 2: JPEG artefacts as well",
                         choices=(0, 1, 2), group="data")
-    workers: int = option(0, "threads that decode images; 0: one a core", group="data", least=0, most=1024,
+    workers: int = option(0, "threads that decode images; 0: one per core", group="data", least=0, most=1024,
                           on_resume=HARMLESS)
     # the network
     network: str = option("r50", "r18 r34 r50 r100 r152 ...: LResNet; y1 y2: MobileFaceNet", group="network",
                           on_resume=TRUNK)
     emb_size: int = option(512, "dimensions of the embedding", group="network", above=0, most=2 ** 16,
                            on_resume=REFUSED)
-    version_output: str = option("E", "how the last feature map becomes the embedding",
+    version_output: str = option("E", "head: how the last feature map becomes the embedding",
                                  choices=("E", "FC", "GDC", "GAP", "GNAP"), group="network", on_resume=REFUSED)
     gnap_variant: str = option("paper", "GNAP with one part removed or changed (ablation): no BatchNorm before it, no "
                                "reweighting of the local features, that BatchNorm's gamma learned, or the mean norm "
@@ -69,12 +69,12 @@ class Config:
     margin_s: float = option(64.0, "scale of the cosines", group="loss", above=0)
     margin_m: float = option(0.5, "the margin: radians for ArcFace, a cosine for CosFace", group="loss", least=0)
     margin_a: float = option(1.0, "combined: factor of the angle", group="loss", above=0)
-    margin_b: float = option(0.0, "combined: what is taken off the cosine", group="loss", least=0)
-    easy_margin: int = option(0, "ArcFace: 1 leaves own-class cosines below 0 without a margin", choices=(0, 1),
+    margin_b: float = option(0.0, "combined: subtracted from the cosine", group="loss", least=0)
+    easy_margin: int = option(0, "ArcFace: 1 applies no margin to target-class cosines below 0", choices=(0, 1),
                               group="loss")
-    margin_warmup: int = option(0, "let the margin grow from 0, and the scale from sqrt(2) ln(classes - 1), to what "
-                                "the flags say, over the first N steps; 0: off", group="loss", least=0)
-    ce_loss: bool = option(False, "for the ecosystem's scripts: the cross-entropy is always in the log", group="loss",
+    margin_warmup: int = option(0, "increase the margin from 0, and the scale from sqrt(2) ln(classes - 1), to the "
+                                "values of the flags, over the first N steps; 0: off", group="loss", least=0)
+    ce_loss: bool = option(False, "for InsightFace's scripts: the cross-entropy is always in the log", group="loss",
                            on_resume=ELSEWHERE)
     # the optimizer
     lr: float = option(0.1, "learning rate, used as given: not scaled with the batch", group="optimizer", above=0)
@@ -85,8 +85,8 @@ class Config:
                            "default: the preset's, else 100000,140000,160000 (softmax 40000,60000,80000), for a "
                            "total batch of 512, rescaled to the actual one", metavar="N,N,...", group="optimizer")
     warmup: int = option(0, "linear warm-up, in steps of this run", group="optimizer", least=0)
-    clip_gradient: float = option(0.0, "shorten the whole gradient, network and classification layer together, to this "
-                                  "norm where it is longer; of the mean loss, over all devices and workers, before "
+    clip_gradient: float = option(0.0, "clip the norm of the whole gradient, network and classification layer "
+                                  "together, to this value; of the mean loss, over all devices and workers, before "
                                   "weight decay; 0: off", group="optimizer", least=0)
     wd: float = option(5e-4, "weight decay of weights, BatchNorm's gammas and PReLU's slopes", group="optimizer",
                        least=0)
@@ -97,22 +97,22 @@ class Config:
     fc7_lr_mult: float = option(1.0, "factor on --lr for the classification layer (FasterFC: 10)",
                                 group="optimizer", least=0)
     fc7_no_bias: bool = option(False, "softmax: a classification layer without bias", group="optimizer")
-    per_batch_size: int = option(128, "images a step on each device", group="optimizer", above=0, most=2 ** 16)
-    accumulate: int = option(1, "micro-batches whose gradients are added before an update: a step then takes "
-                             "per-batch-size x devices x N images, in the memory of one micro-batch. BatchNorm sees "
-                             "one micro-batch at a time", group="optimizer", above=0, most=2 ** 16)
-    fc7_parallel: bool = option(False, "share the classes out over --devices: each holds its part of the layer and "
-                                "sees the embeddings of the whole batch; the same numbers, in a part of the memory",
+    per_batch_size: int = option(128, "batch size on each device", group="optimizer", above=0, most=2 ** 16)
+    accumulate: int = option(1, "gradient accumulation: micro-batches whose gradients are summed before an update: a "
+                             "step then takes per-batch-size x devices x N images, in the memory of one micro-batch. "
+                             "BatchNorm sees one micro-batch at a time", group="optimizer", above=0, most=2 ** 16)
+    fc7_parallel: bool = option(False, "shard the classes over --devices: each holds its shard of the layer and "
+                                "sees the embeddings of the whole batch; the same result, in a fraction of the memory",
                                 group="optimizer")
-    partial_fc: float = option(1.0, "share of the classes that takes part in a step: those of the batch, and others at "
-                               "random (Partial FC); 0.1 suits from a hundred thousand classes. Accuracy in the log "
-                               "is then among these, and the other rows rest: no momentum, no decay", metavar="RATE",
+    partial_fc: float = option(1.0, "fraction of the classes sampled for a step: those of the batch, and others at "
+                               "random (Partial FC); 0.1 suits a hundred thousand classes or more. Accuracy in the log "
+                               "is then among these; other rows are not updated: no momentum, no decay", metavar="RATE",
                                group="optimizer", above=0, most=1)
     # the length
-    max_steps: int = option(0, "end after this many steps of this run; 0: no such end",
+    max_steps: int = option(0, "end after this many steps of this run; 0: no limit",
                             group="length", least=0, on_resume=HARMLESS, workers=SAME)
-    total_steps: int = option(0, "the same; where a preset sets it, it is written for a total batch of 512 and "
-                              "stretches to the real one, unless one of these three is given", group="length",
+    total_steps: int = option(0, "the same; a preset's value is for a total batch of 512 and "
+                              "is rescaled to the actual one, unless one of these three is given", group="length",
                               least=0, on_resume=HARMLESS, workers=SAME)
     end_epoch: int = option(100000, "end after this many epochs", group="length",
                             above=0, on_resume=HARMLESS, workers=SAME)
@@ -124,55 +124,56 @@ class Config:
                        "verification, 3 save when best, always as number 1, so that only the best is kept; the end of "
                        "training is saved as well, unless 0 or 3 (3: unless there is no target)",
                        choices=(0, 1, 2, 3), group="saving", on_resume=HARMLESS)
-    best_metric: str = option("accuracy", "what makes a checkpoint best, on the last of the targets",
+    best_metric: str = option("accuracy", "metric that selects the best checkpoint, on the last of the targets",
                               choices=("accuracy", "tpr", "eer", "auc"), group="saving", on_resume=HARMLESS)
-    save_every: float = option(600.0, "save the state for --resume every so many seconds, beside at every "
-                               "verification; 0: only there", group="saving", least=0, on_resume=HARMLESS)
+    save_every: float = option(600.0, "save the state for --resume every so many seconds, and at every "
+                               "verification; 0: only at verifications", group="saving", least=0, on_resume=HARMLESS)
     on_nan: str = option("stop", "when a loss or a gradient is not finite: stop, or skip that step and continue",
                          choices=("stop", "skip"), group="saving", on_resume=HARMLESS, workers=SAME)
     # the machine
     devices: str = option("", "cpu:0,cpu:1 or gpu:0,gpu:1; default: all visible GPUs, else the CPU",
                           group="machine")
-    kvstore: str = option("device", "where gradients are added up: on a device or the host (local); over several "
+    kvstore: str = option("device", "where gradients are summed: on a device or the host (local); over several "
                           "processes, dist_sync (python -m training.launch starts them) or horovod (horovodrun does)",
                           choices=("local", "device", "dist_sync", "dist_device_sync", "horovod"), group="machine",
                           on_resume=HARMLESS, workers=SAME)
-    dtype: str = option("float32", "float16: convolutions in float16, on GPUs that have it, in half of the memory; "
-                        "weights, momentum, norms, the classification layer and checkpoints stay float32, the loss is "
-                        "scaled, and a step that overflows is skipped", choices=("float32", "float16"),
-                        group="machine")
-    mirror_memory: bool = option(False, "keep few maps of the network for the backward pass and compute the others "
-                                 "again: about half of the memory, a forward pass more", group="machine")
+    dtype: str = option("float32", "float16: mixed precision, convolutions in float16, on GPUs that support it, in "
+                        "half of the memory; weights, momentum, norms, the classification layer and checkpoints stay "
+                        "float32, the loss is scaled, and a step that overflows is skipped",
+                        choices=("float32", "float16"), group="machine")
+    mirror_memory: bool = option(False, "gradient checkpointing: keep few maps of the network for the backward pass "
+                                 "and recompute the others: about half of the memory, one more forward pass",
+                                 group="machine")
     seed: int = option(0, "seed of weights, order, mirroring and dropout", group="machine", least=0, most=2 ** 31 - 1)
-    resume: bool = option(False, "resume from the newest state in the folder of PREFIX; without one, begin",
+    resume: bool = option(False, "resume from the newest state in the folder of PREFIX; without one, start a new run",
                           group="machine", on_resume=ELSEWHERE)
     overwrite: bool = option(False, "start over in a folder that holds another run, discarding that run",
                              group="machine", on_resume=ELSEWHERE)
     dry_run: bool = option(False, "print the resolved configuration, schedule, parameters, FLOPs and memory, "
                            "and stop", group="machine", on_resume=ELSEWHERE, workers=SAME)
-    from_preset: str = ""  # no flag: names of the fields that the preset has set
+    from_preset: str = ""  # not a flag: names of the fields that the preset has set
 
     def is_stretched(self, name: str) -> bool:
-        """Whether the steps of a field are for a total batch of 512: a preset's or a default, not a person's."""
+        """Whether the steps of a field are for a total batch of 512: a preset's or a default, not given by the user."""
         return name in self.from_preset.split(",") or (name == "lr_steps" and not self.lr_steps)
 
     def lr_step_list(self) -> list[int]:
-        """`lr_steps` as numbers."""
+        """`lr_steps` as integers."""
         if self.lr_steps:
             return [int(part) for part in self.lr_steps.split(",")]
         return [40000, 60000, 80000] if self.loss_type == 0 else [100000, 140000, 160000]
 
     @staticmethod
     def linear_rate(total_batch: int) -> float:
-        """What the linear rule makes of the presets' rate for another total batch."""
+        """The presets' learning rate scaled linearly to another total batch."""
         return LINEAR_RATE * total_batch / SCHEDULE_BATCH
 
     def total_batch(self, devices: int, workers: int = 1) -> int:
-        """The images of one update on so many devices of so many workers."""
+        """The images of one update over all devices and workers."""
         return self.per_batch_size * devices * self.accumulate * workers
 
     def changed(self) -> dict[str, Any]:
-        """The fields to which somebody, and not a preset, gave another value than the default, with that value."""
+        """The fields set by the user, not by a preset, to another value than the default, with that value."""
         of_preset = self.from_preset.split(",")
         return {name: value for name, value in self.as_dict().items()
                 if value != getattr(Config, name) and name not in of_preset}
@@ -187,5 +188,5 @@ class Config:
         return dataclasses.asdict(self)
 
     def part(self, spec: type[Spec]) -> Spec:
-        """A dataclass whose fields are all called like fields of this one, with their values."""
+        """An instance of a dataclass whose fields are a subset of this one's, with their values."""
         return spec(**{item.name: getattr(self, item.name) for item in dataclasses.fields(spec)})  # type: ignore

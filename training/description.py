@@ -1,4 +1,4 @@
-"""What a run is, line by line, before it begins: its data, network and cost, and what to mind of its settings."""
+"""Describes a run before it begins: its data, network, cost, and warnings about its settings."""
 from __future__ import annotations
 
 import logging
@@ -17,7 +17,7 @@ from training.specs import DescriptionSpec, ScheduleSpec
 
 log = logging.getLogger(__name__)
 LOSSES = {SOFTMAX: "softmax", COSFACE: "CosFace", ARCFACE: "ArcFace", COMBINED: "the combined loss"}
-# What each loss does not look at, by `loss_type`.
+# The settings that each loss ignores, by `loss_type`.
 UNUSED_BY_LOSS = {SOFTMAX: ("margin_m", "margin_s", "margin_a", "margin_b", "easy_margin", "margin_warmup"),
                   COSFACE: ("margin_a", "margin_b", "easy_margin", "fc7_no_bias"),
                   ARCFACE: ("margin_a", "margin_b", "fc7_no_bias"), COMBINED: ("easy_margin", "fc7_no_bias")}
@@ -36,14 +36,14 @@ def describe_run(spec: DescriptionSpec, schedule: ScheduleSpec, dataset: FaceDat
         f"{spec.data_dir}",
         f"devices: {', '.join(str(device) for device in devices)}; {spec.per_batch_size} images on each"
         f"{f', {accumulate} times' if accumulate > 1 else ''}"
-        f"{f', at each of {workers} workers' if workers > 1 else ''}, {spec.total_batch} a step",
+        f"{f', at each of {workers} workers' if workers > 1 else ''}, {spec.total_batch} per step",
         *_cost(model, spec.per_batch_size, dataset.num_classes),
         "verification: " + (", ".join(f"{target.name} ({len(target.same)} pairs)" for target in targets) or "none"),
         *_notes(spec, schedule, model), *_without_effect(spec, schedule, model, bool(targets))]
 
 
 def _cost(model: TrainingModel, samples: int, num_classes: int) -> list[str]:
-    """Parameters, FLOPs and memory; a line that they could not be told where the estimate fails, which ends nothing.
+    """Parameters, FLOPs and memory; where the estimate fails a line says so, and training continues.
 
     samples: images on a device at a time.
     """
@@ -59,14 +59,14 @@ def _cost(model: TrainingModel, samples: int, num_classes: int) -> list[str]:
                 f"{cost.head_memory / 2 ** 30:.2f} of it for the classification layer "
                 f"({compare_heads(head, samples, num_classes, devices)}); on the host "
                 f"{cost.state_memory / 2 ** 30:.2f} GiB for a copy of the state while it is written"]
-    except Exception as error:  # whatever it is: an estimate is no reason not to train
+    except Exception as error:  # any error: a failed estimate must not stop training
         log.debug("no estimate", exc_info=True)
         reason = " ".join(str(error).split("Stack trace")[0].split())[:120]
         return [network, f"memory: could not be estimated ({type(error).__name__}: {reason})"]
 
 
 def _notes(spec: DescriptionSpec, schedule: ScheduleSpec, model: TrainingModel) -> list[str]:
-    """What to mind of settings that are allowed."""
+    """Warnings about valid but unusual settings."""
     lines, linear, head = [], spec.linear_lr, model.spec.head
     if abs(schedule.lr / linear - 1) > 0.01:
         lines.append(f"note: `lr` is used as given: {schedule.lr:g} is {schedule.lr / linear:.3g} times the "
@@ -82,13 +82,13 @@ def _notes(spec: DescriptionSpec, schedule: ScheduleSpec, model: TrainingModel) 
     if head.loss_type == COMBINED and head.margin_a * math.pi + head.margin_m > math.pi:
         turn = math.degrees((math.pi - head.margin_m) / head.margin_a)
         lines.append(f"warning: `margin_a` {head.margin_a:g} times the angle to the target class plus `margin_m` "
-                     f"{head.margin_m:g} passes pi for angles above {turn:.0f} degrees: there the loss pushes the "
-                     f"wrong way{' (a training from nothing begins at 90)' if turn < 90 else ''}")
+                     f"{head.margin_m:g} passes pi for angles above {turn:.0f} degrees: there the loss pushes in the "
+                     f"wrong direction{' (a training from scratch begins at 90)' if turn < 90 else ''}")
     return lines
 
 
 def _without_effect(spec: DescriptionSpec, schedule: ScheduleSpec, model: TrainingModel, verified: bool) -> list[str]:
-    """A line for the settings that somebody gave and that do nothing for this network, loss and schedule."""
+    """A line for the given settings that have no effect for this network, loss and schedule."""
     found: dict[str, list[str]] = {}
     network, loss_type = model.spec.network, model.spec.head.loss_type
 

@@ -1,4 +1,4 @@
-"""What a run will cost, before it runs: parameters, multiply-adds, memory on each device."""
+"""Estimates the cost of a run: parameters, multiply-adds, memory on each device."""
 from __future__ import annotations
 
 import math
@@ -15,8 +15,8 @@ from training.saving.contents import FLOAT
 from training.specs import HeadSpec, ModelSpec
 
 HALF = 2  # bytes of a float16
-UNSHARED = 1.6  # measured: the segments' arrays do not fit into one another's memory exactly
-PLANNED = 16  # images planned for: the planner tells whole megabytes
+UNSHARED = 1.6  # measured: the segments' arrays cannot share memory perfectly
+PLANNED = 16  # images of the plan: the planner reports whole megabytes
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ def estimate(symbol: mx.sym.Symbol, spec: ModelSpec, samples: int, image_size: t
              devices: int) -> Estimate:
     """Estimate a training step with so many samples on each device at a time.
 
-    Memory of the network: weights, gradients and momentum, and what MXNet's planner allots to the maps. Mirrored, those
-    are the largest segment's and three times what passes between segments (kept, put out, and its gradient), times
-    UNSHARED. float16 is taken to halve the maps, and has a float16 copy of the weights.
+    Memory of the network: weights, gradients and momentum, and what MXNet's planner allocates for the maps. With
+    recomputation, those are the largest segment's and three times what passes between segments (kept, put out, and its
+    gradient), times UNSHARED. float16 is assumed to halve the maps, and has a float16 copy of the weights.
     """
     shape = (1, 3, *image_size)
     macs, parameters = flops_and_params(symbol, shape)
@@ -62,11 +62,11 @@ def estimate(symbol: mx.sym.Symbol, spec: ModelSpec, samples: int, image_size: t
 
 
 def head_memory(spec: HeadSpec, samples: int, num_classes: int, devices: int) -> int:
-    """Bytes that a training step of the classification layer takes on one device, the fullest.
+    """Bytes of a training step of the classification layer on the device with the most.
 
-    Weights and momentum of the device's classes; of those that take part the gradient, a copy of the weights where they
-    are sampled, and two arrays of samples x classes; what the update takes at a time. Where several devices hold the
-    whole layer, a gradient of each on the one that adds them up. `python -m benchmarks.head_memory` measures.
+    Weights and momentum of the device's classes; of the sampled ones the gradient, a copy of the weights where they are
+    sampled, and two arrays of samples x classes; what the update takes at a time. Where several devices hold the whole
+    layer, a gradient of each on the one that adds them up. `python -m benchmarks.head_memory` measures.
     """
     rows = num_classes
     if spec.fc7_parallel:
@@ -90,7 +90,7 @@ def compare_heads(spec: HeadSpec, samples: int, num_classes: int, devices: int) 
 
 
 def _planned(symbol: mx.sym.Symbol, shape: tuple[int, ...]) -> int:
-    """Bytes that MXNet's memory planner allots to the maps of one image, forward and backward."""
+    """Bytes that MXNet's memory planner allocates for the maps of one image, forward and backward."""
     allotted = []
     for images in (1, 1 + PLANNED):
         requests = {name: "null" if name == "data" else "write" for name in symbol.list_arguments()}

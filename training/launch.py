@@ -1,4 +1,4 @@
-"""Starts a training on several machines: `python -m training.launch -n 2 -- python train_softmax.py ...`."""
+"""Launches distributed training: `python -m training.launch -n 2 -- python train_softmax.py ...`."""
 from __future__ import annotations
 
 import argparse
@@ -22,15 +22,15 @@ from training.cluster.variables import DRAWN, PortTaken, check_numbers
 
 log = logging.getLogger(__name__)
 
-DESCRIPTION = """Start what MXNet's parameter server needs (a scheduler, -s servers, -n workers), each with COMMAND.
+DESCRIPTION = """Start MXNet's parameter server (a scheduler, -s servers, -n workers), each process with COMMAND.
 
   two workers on this machine, to try it:
     python -m training.launch -n 2 -- python train_softmax.py --kvstore dist_sync --devices cpu:0 ...
-  two machines, a worker on each with all of its GPUs; the folder and the data are at the same place on both:
+  two machines, a worker on each with all of its GPUs; code and data have the same paths on both:
     printf 'node1\\nnode2\\n' > hosts
     python -m training.launch -n 2 --hosts hosts -- python train_softmax.py --kvstore dist_sync ...
 
-Every line of output comes with the role that wrote it. Worker 0, on the first host, writes the run folder. The first
+Every line of output is prefixed with its role. Worker 0, on the first host, writes the run folder. The first
 role that fails ends all of them, and its exit status is this command's. Ctrl-C lets the workers finish their step and
 save (exit status 130); a second one ends them at once. If this command is killed, the roles end as well."""
 
@@ -45,19 +45,19 @@ def build_parser() -> Parser:
     parser.add_argument("-n", "--num-workers", type=int, required=True, metavar="WORKERS",
                         help="workers; each trains on its own part of every batch, on its own --devices")
     parser.add_argument("-s", "--num-servers", type=int, default=0, metavar="SERVERS",
-                        help="servers, which add up gradients; default: one a host")
+                        help="servers, which sum gradients; default: one per host")
     parser.add_argument("--hosts", default="", metavar="FILE",
                         help="the machines, `NAME [slots=N] [address=A]` a line: NAME for ssh, slots the workers it "
-                             "takes (1), address what the others reach it by (IPv4) where not by NAME; default: this "
+                             "takes (1), address its IPv4 address for the others where not NAME's; default: this "
                              "one")
     parser.add_argument("--port", type=int, default=0, help="the scheduler's port; default: a free one")
-    parser.add_argument("--ssh", default=SSH, metavar="COMMAND", help="how to reach a host")
+    parser.add_argument("--ssh", default=SSH, metavar="COMMAND", help="remote shell command")
     parser.add_argument("--ssh-port", type=int, default=0, metavar="PORT", help="the port of the hosts' ssh servers")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE",
                         help="a variable for every role (may be repeated); those of MXNet, OpenMP, CUDA and Python are "
                              "passed on anyway")
     parser.add_argument("--grace", type=float, default=120.0, metavar="SECONDS",
-                        help="how long the workers may take to save after Ctrl-C")
+                        help="time for the workers to save after Ctrl-C")
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="after --: what each role runs")
     return parser
 
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> int:
 def launch(options: argparse.Namespace) -> int:
     """Start the roles that the flags ask for and watch them; the exit status."""
     if options.num_workers < 1 or options.num_servers < 0:
-        raise UserError("-n and -s: there is at least one worker and one server")
+        raise UserError("-n and -s: must be at least 1")
     if not 0 <= options.port < 65536:
         raise UserError(f"--port {options.port}: must be from 1 to 65535")
     if not options.command:
@@ -101,14 +101,14 @@ def launch(options: argparse.Namespace) -> int:
         except PortTaken as error:
             if options.port or not left:
                 raise RunError(str(error)) from None
-            log.warning("[launch] port %d of %s is taken: once more, with another", port, hosts[0].written)
+            log.warning("[launch] port %d of %s is in use: trying another", port, hosts[0].written)
         finally:
             if kept:
                 kept.close()
 
 
 def parse_ssh(text: str) -> list[str]:
-    """The words of --ssh. UserError where the first is no command."""
+    """The words of --ssh. UserError where the first is not a command."""
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -119,12 +119,12 @@ def parse_ssh(text: str) -> list[str]:
 
 
 def choose_port(host: Host, wanted: int) -> tuple[int, socket.socket | None]:
-    """The scheduler's port, and on this machine what keeps it free for the scheduler. UserError if that cannot be.
+    """The scheduler's port, and on this machine a socket that reserves it. UserError if that fails.
 
-    wanted: 0 for any: one that is free on this machine, one drawn at random for another.
+    wanted: 0 for any: a free one on this machine, a random one for another.
     """
     if host.name:
-        return wanted or random.SystemRandom().randrange(20000, 32000), None  # below those of outgoing connections
+        return wanted or random.SystemRandom().randrange(20000, 32000), None  # below the ephemeral ports
     try:
         kept = reserve(host.address, wanted)
     except OSError as error:

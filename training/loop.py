@@ -1,4 +1,4 @@
-"""The training loop: update, judge, log, verify, save."""
+"""The training loop: update, check, log, verify, save."""
 from __future__ import annotations
 
 import copy
@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 class Loop:
     """Runs a model over a loader until the schedule ends or a signal comes; returns the exit status.
 
-    Several workers run it in step, and do together what any of them must do: stop, save, log. runlog: worker 0's, who
-    alone verifies and writes; None at the others.
+    Several workers run it in lockstep, and stop, save and log together. runlog: worker 0's, who alone verifies and
+    writes; None at the others.
     """
 
     def __init__(self, spec: LoopSpec, schedule: Schedule, model: TrainingModel, trainer: mx.gluon.Trainer,
@@ -59,7 +59,7 @@ class Loop:
         self.meter = Meter()
         self.pending = PendingSteps(NonFiniteGuard(progress, spec.skip_non_finite), self.meter)
         self._saved_at, self._saved_step = time.monotonic(), progress.step
-        self._changed = states.newest is None  # the state at step 0 also tells at once if there is room for one
+        self._changed = states.newest is None  # the state at step 0 also shows at once whether there is space for one
 
     def run(self) -> int:
         """Train to the end of the schedule. 0 when done, 130 when stopped by a signal, the state saved either way."""
@@ -74,13 +74,13 @@ class Loop:
             where = error.filename or Path(self.saving.prefix).parent
             raise RunError(f"{where}: {error.strerror or error}; {self._what_is_left()}") from None
         finally:
-            # A run that fails still has its last good state written; one that is to leave at once does not wait for it.
+            # A failed run still has its last good state written; one that must exit at once does not wait for it.
             self.writer.close(give_up=isinstance(sys.exc_info()[1], KeyboardInterrupt))
             bar.close()
 
     def _what_is_left(self) -> str:
         if self.states.newest is not None and not self.states.newest.is_dir():
-            return f"the state of step {self._saved_step} is gone as well, so that the run has to start over"
+            return f"the state of step {self._saved_step} is lost as well, so the run has to start over"
         return f"the state of step {self._saved_step} is kept: when that is fixed, `resume` continues from there"
 
     def _until_the_end(self, bar: tqdm) -> int:
@@ -154,10 +154,10 @@ class Loop:
         self._flush_meter(tqdm(disable=True))
         arguments, auxiliary = self.model.network_arrays()
         results = self._verify(arguments, auxiliary) if self.runlog else []
-        stopped = any(self.communicator.any(results is None))  # for which the other workers have waited
+        stopped = any(self.communicator.any(results is None))  # the other workers have waited for it
         if stopped or results is None:
             return  # by a signal: a resumed run verifies this step first
-        self.writer.wait()  # a checkpoint is of the state that follows it, and no earlier one may still fail
+        self.writer.wait()  # a checkpoint belongs to the state that follows it, and no earlier write may still fail
         progress.verified_step = progress.step
         better = self.checkpoints.is_best(results)
         if self.runlog:
@@ -192,9 +192,9 @@ class Loop:
             log.warning("%d records that do not decode were left out", len(self.progress.bad))
 
     def save_state(self) -> None:
-        """Begin to write a generation of RUN/state/, unless the newest one tells everything already.
+        """Start writing a generation of RUN/state/, unless the newest one is up to date.
 
-        What it holds is copied now; a thread writes it while the training goes on, once the write before has ended.
+        Its contents are copied now; a thread writes them while training continues, once the previous write has ended.
         """
         if not self._changed:
             return

@@ -30,7 +30,7 @@ Arrays = Mapping[str, mx.nd.NDArray]
 
 
 def build_symbol(spec: NetworkSpec) -> mx.sym.Symbol:
-    """The plain embedding symbol, as it is saved: the ecosystem's names and operators."""
+    """The plain embedding symbol, as it is saved, with InsightFace's names and operators."""
     return symbols.build(spec.network, emb_size=spec.emb_size, version_output=spec.version_output,
                          version_input=spec.version_input, version_unit=spec.version_unit,
                          version_se=spec.version_se, version_act=spec.version_act, bn_mom=spec.bn_mom,
@@ -39,7 +39,7 @@ def build_symbol(spec: NetworkSpec) -> mx.sym.Symbol:
 
 def build_head(spec: HeadSpec, optimizer: OptimizerSpec, num_classes: int, devices: list[mx.Context], seed: int = 0,
                communicator: Communicator | None = None) -> MarginHead | ShardedHead:
-    """The classification layer, not initialised; UserError for settings that cannot be."""
+    """The classification layer, not initialised; UserError for invalid settings."""
     layer = Layer(num_classes, spec.emb_size, loss_type=spec.loss_type, margin_s=spec.margin_s,
                   margin_m=spec.margin_m, margin_a=spec.margin_a, margin_b=spec.margin_b,
                   easy_margin=bool(spec.easy_margin), no_bias=spec.fc7_no_bias, fc7_lr_mult=spec.fc7_lr_mult,
@@ -53,11 +53,11 @@ def build_head(spec: HeadSpec, optimizer: OptimizerSpec, num_classes: int, devic
 class TrainingModel:
     """An embedding network with its head, replicated over `devices`.
 
-    symbol: what checkpoints hold. shapes: of its parameters and auxiliary states, by name. network: what runs, `block`
-    or its form in less memory; PReLU is in its fast form on CPUs, and on GPUs that give slopes a wrong gradient: exact,
-    and with the same parameters. scale: of the loss, where that is in float16; the parameters are float32 all the same.
-    communicator: of the workers that train it together. form: which graph runs, of the plain one.
-    ValueError where there is no such network, or it does not take images of image_size.
+    symbol: what checkpoints hold. shapes: of its parameters and auxiliary states, by name. network: the running form,
+    `block` or its form in less memory; PReLU is in its fast form on CPUs, and on GPUs that give slopes a wrong
+    gradient: exact, and with the same parameters. scale: loss scale of float16; the parameters are always float32.
+    communicator: of the workers that train it together. form: the rewriting of the plain graph that runs. ValueError
+    for an unknown network, or where it does not take images of image_size.
     """
 
     def __init__(self, spec: ModelSpec, image_size: tuple[int, int], num_classes: int,
@@ -90,30 +90,30 @@ class TrainingModel:
                 if parameter.grad_req != "null"]
 
     def backward(self, embeddings: list[mx.nd.NDArray], gradients: list[mx.nd.NDArray]) -> None:
-        """From the gradients of what `network` gave last on each device to those of its parameters, left in them."""
+        """Backward pass from the gradients of `network`'s last outputs on each device to its parameters' gradients."""
         if isinstance(self.network, RecomputingNetwork):
             self.network.backward(gradients)
         else:
             autograd.backward(embeddings, gradients)
 
     def clear_gradients(self) -> None:
-        """Back to 0, where the gradients of the next step's micro-batches are added up."""
+        """Set the gradients to 0 before the next step's micro-batches are accumulated."""
         for parameter in self._trained():
             parameter.zero_grad()
 
     def _set_decay(self, emb_wd_mult: float) -> None:
-        # MXNet's own rule for Module: only weights and gammas decay.
+        # MXNet's rule for Module: only weights and gammas decay.
         for name, parameter in self.net_parameters.items():
             parameter.wd_mult = 1.0 if name.endswith(("_weight", "_gamma")) else 0.0
         if "pre_fc1_weight" in self.net_parameters:
             self.net_parameters["pre_fc1_weight"].wd_mult = emb_wd_mult
 
     def initialize(self) -> None:
-        """Draw the weights from the seed: Xavier (gaussian, out, 2) for the network, Normal(0.01) for fc7."""
+        """Initialise the weights by the seed: Xavier (gaussian, out, 2) for the network, Normal(0.01) for fc7."""
         mx.random.seed(self.spec.seed)
         np.random.seed(self.spec.seed)
         for name, shape in self.shapes.items():
-            self.net_parameters[name].shape = shape  # so that weights are drawn now, not at the first batch
+            self.net_parameters[name].shape = shape  # so that weights are initialised now, not at the first batch
         self.block.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="out", magnitude=2), ctx=self.devices)
         self.head.initialize(mx.init.Normal(INITIAL), ctx=self.devices)
         self.block.hybridize(static_alloc=True, static_shape=True)
@@ -121,7 +121,7 @@ class TrainingModel:
     def make_trainer(self) -> gluon.Trainer:
         """SGD with momentum over network and head.
 
-        Gradients are added over the devices of all workers; each device updates its own copy of the weights.
+        Gradients are summed over the devices of all workers; each device updates its own copy of the weights.
         """
         parameters = {**self.net_parameters, **self.head_parameters}
         optimizer = self.spec.optimizer
@@ -131,10 +131,10 @@ class TrainingModel:
         return trainer
 
     def take(self, network: Arrays, fc7: Arrays) -> None:
-        """Begin with arrays of another run that have the shapes of this one's: of the network, and of its layer."""
+        """Initialise from arrays of another run with the same shapes: of the network, and of its layer."""
         fixed = fixed_gammas(self.symbol)
         for name, value in network.items():
-            if name not in fixed:  # a foreign checkpoint may hold decayed values there, which count as 1
+            if name not in fixed:  # a third-party checkpoint may hold decayed values there, which count as 1
                 self.net_parameters[name].set_data(value)
         self.head.set_arrays({name: value for name, value in fc7.items() if name in self.head.layer.arrays})
 
@@ -152,7 +152,7 @@ class TrainingModel:
 
     def _all_statistics(self) -> dict[str, np.ndarray]:
         """Running statistics by name, (workers x devices, *shape) float32, worker by worker."""
-        mx.nd.waitall()  # MXNet does not wait for a backward pass that is still updating them
+        mx.nd.waitall()  # synchronise: MXNet does not wait for a backward pass that is still updating them
         names = self.symbol.list_auxiliary_states()
         own = np.stack([np.concatenate([self.net_parameters[name].list_data()[device].asnumpy().ravel()
                                         for name in names]) for device in range(len(self.devices))])
@@ -162,16 +162,16 @@ class TrainingModel:
                 for name, part in zip(names, np.split(everybody, ends[:-1], axis=1))}
 
     def state_contents(self) -> Contents:
-        """What arrays a state of this model has."""
+        """The arrays of a state of this model."""
         return Contents(self.shapes, frozenset(self.symbol.list_auxiliary_states()),
                         {"fc7_weight": self.head.shape, "fc7_bias": self.head.shape[:1]})
 
     def head_arrays(self) -> dict[str, mx.nd.NDArray]:
-        """What the head needs to go on, in host memory."""
+        """What the head needs to resume, in host memory."""
         return self.head.arrays()
 
     def set_arrays(self, net: Arrays, head: Arrays) -> None:
-        """Put back what `state_arrays` and `head_arrays` gave; on another number of devices the mean of the running
+        """Restore what `state_arrays` and `head_arrays` returned; on another number of devices the mean of the running
         statistics on all of them."""
         numbers = {name.partition("@")[2] for name in net if "@" in name}
         same_number = len(numbers) == len(self.devices) * self.communicator.size
@@ -179,7 +179,7 @@ class TrainingModel:
         for name, value in net.items():
             base, _, number = name.partition("@")
             if name == LOSS_SCALE:
-                if self.scale:  # not where a run goes on in float32
+                if self.scale:  # not where a run continues in float32
                     self.scale = LossScale(*value.asnumpy())
             elif number and not same_number:
                 copies.setdefault(base, []).append(value)
@@ -206,8 +206,8 @@ class TrainingModel:
                 gate.choose(value, copy, value)
 
     def state_arrays(self) -> dict[str, mx.nd.NDArray]:
-        """Everything of the network that a resumed run needs: running statistics of each device on its own; the scale
-        of a float16 loss and its counters. All workers must call this together.
+        """All of the network that a resumed run needs: running statistics of each device separately; the scale of a
+        float16 loss and its counters. All workers must call this together.
         """
         arrays, _ = self.network_arrays()
         if self.scale:

@@ -1,4 +1,4 @@
-"""What happens when numbers stop being finite: the step is told and the run stops, or the step is left out."""
+"""Handles losses and gradients that are not finite: the run stops with a report, or the step is skipped."""
 from __future__ import annotations
 
 import logging
@@ -13,7 +13,7 @@ from training.saving.state import Progress
 from training.step import StepResult
 
 log = logging.getLogger(__name__)
-MOST_IN_ROW = 10  # skipped steps after which skipping mends nothing
+MOST_IN_ROW = 10  # skipped steps in a row after which skipping does not help
 MOST_NAMED = 64  # records in a message
 REMEDY = "`resume` with a lower `lr`, or with `clip_gradient`, usually fixes it"
 

@@ -1,4 +1,4 @@
-"""What stands with a flag of train_softmax.py: its help and group, its range, and who may give it another value.
+"""The definition of a flag of train_softmax.py: help, group, range, and whether it may change on resume or by worker.
 
     lr: float = option(0.1, "learning rate", group="optimizer", above=0)
     max_steps: int = option(0, "end after this many steps", group="length", least=0, on_resume=HARMLESS, workers=SAME)
@@ -10,22 +10,22 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-# What another value means for a run that goes on with --resume:
+# What another value means for a run that continues with --resume:
 TRUNK = "trunk"  # refused: neither the state nor a checkpoint has arrays of this shape
 REFUSED = "refused"  # refused: the state has no arrays of this shape, or a position in other data
-CHANGES = "changes"  # logged: from there on the run is another one
+CHANGES = "changes"  # logged: from there on the run differs
 HARMLESS = "harmless"  # logged: no bit of the weights depends on it
-ELSEWHERE = "elsewhere"  # not compared: it says where things lie, or how the run is begun
+ELSEWHERE = "elsewhere"  # not compared: paths, or how the run is started
 # What another value means for one worker of several:
 SAME, ANY = "same", "any"  # refused; allowed, which is the default where no bit of the weights depends on it
 
-# Beyond these float32 has no numbers left for squares and products, and MXNet's operators take no parameter.
+# Beyond these, squares and products overflow float32, and MXNet's operators reject the parameter.
 LEAST, MOST = 1e-15, 1e15
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The values that a number may have; None: no limit."""
+    """The range of a number; None: no limit."""
 
     above: float | None = None
     least: float | None = None
@@ -33,7 +33,7 @@ class Limits:
     most: float | None = None
 
     def fault(self, value: float) -> str | None:
-        """What is wrong with `value`, after the name of its flag; None where it lies inside."""
+        """The error message for `value`, after the name of its flag; None where it is in range."""
         low = f"above {self.above}" if self.above is not None else f"{self.least} or more"
         if not math.isfinite(value) or (self.above is not None and value <= self.above) or (
                 self.least is not None and value < self.least):

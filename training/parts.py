@@ -1,4 +1,4 @@
-"""What each part of a run takes of its Config: the one place between the flags and the parts."""
+"""Makes the specs of a run's parts from its Config: the only place that maps flags to parts."""
 from __future__ import annotations
 
 from training.config import Config
@@ -16,7 +16,7 @@ from training.specs import (
     ScheduleSpec,
 )
 
-VERIFICATION_BATCH = 64  # images on a device are enough
+VERIFICATION_BATCH = 64  # images per device are enough
 
 
 def model_spec(config: Config) -> ModelSpec:
@@ -40,7 +40,7 @@ def loader_spec(config: Config, total_batch: int, size: int) -> LoaderSpec:
 
 
 def description_spec(config: Config, total_batch: int) -> DescriptionSpec:
-    """What is told of the run before it begins."""
+    """The description of the run before it begins."""
     return DescriptionSpec(config.data_dir, config.images_filter, config.per_batch_size, total_batch,
                            config.linear_rate(total_batch), config.pretrained, config.changed())
 

@@ -1,8 +1,8 @@
-"""Training in float16: can the devices, and the scale that keeps small gradients above zero.
+"""Mixed precision in float16: device support, and dynamic loss scaling, which keeps small gradients above zero.
 
-The largest float16 is 65504, and what is below 6e-8 is 0, where gradients of a face embedding often are. So the mean
+The largest float16 is 65504, and values below 6e-8 are 0, where gradients of a face embedding often are. So the mean
 loss is multiplied by a scale before the backward pass, and gradients are divided by it in float32. The scale doubles
-after many good steps; a step whose gradients overflow moves nothing, and halves it.
+after many good steps; a step whose gradients overflow is skipped, and halves it.
 """
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from common.errors import RunError, UserError
 log = logging.getLogger(__name__)
 FIRST, LEAST, MOST = 2.0 ** 16, 1.0, 2.0 ** 24
 GOOD_STEPS = 2000  # after as many without an overflow the scale doubles
-MOST_FAILURES = 100  # waits, each of which may bring one failure to light
+MOST_FAILURES = 100  # synchronisations, each of which may raise one failure
 
 
 class LossScale:
-    """value: what the mean loss is multiplied by; good: steps since it changed; skipped: all that overflowed."""
+    """value: factor of the mean loss; good: steps since it changed; skipped: all that overflowed."""
 
     def __init__(self, value: float = FIRST, good: int = 0, skipped: int = 0) -> None:
         self.value, self.good, self.skipped = float(value), int(good), int(skipped)
 
     def after(self, finite: bool) -> None:
-        """Note how a step ended; the scale moves by powers of two, which round nothing.
+        """Update after a step; the scale changes by powers of two, which are exact.
 
         RunError where gradients overflow without any scale.
         """
@@ -45,12 +45,12 @@ class LossScale:
             self.value, self.good = self.value * 2, 0
 
     def state(self) -> tuple[float, int, int]:
-        """What `LossScale(*state)` goes on from, exact in float32."""
+        """The arguments of `LossScale(*state)` on resume, exact in float32."""
         return self.value, self.good, self.skipped
 
 
 def check_precision(dtype: str, devices: Sequence[mx.Context]) -> None:
-    """UserError, naming the device, where `dtype` is float16 and one cannot multiply it; found out by trying."""
+    """UserError, naming the device, where `dtype` is float16 and one does not support it; found by trying."""
     for device in devices if dtype == "float16" else []:
         try:
             _multiply(device)
@@ -62,7 +62,7 @@ def check_precision(dtype: str, devices: Sequence[mx.Context]) -> None:
 
 
 def _forget_failures() -> None:
-    """Wait for what was queued behind the operator that failed: it fails too, and would say so at a later wait."""
+    """Synchronise with what was queued after the failed operator: it fails too, and would raise at a later wait."""
     for _ in range(MOST_FAILURES):
         try:
             mx.nd.waitall()

@@ -1,9 +1,9 @@
 """The paper's seven systems (Tables 1 and 2), as differences from the defaults of `Config`.
 
-LResNet18E follows ArcFace's recipe on CASIA-WebFace (arXiv:1801.07698: batch 512, rate 0.1, a tenth at 20k and 28k
-steps, end at 32k, weight decay 5e-4), MobileFaceNet its own (arXiv:1804.07573: a tenth at 36k, 52k and 58k, end at 60k,
-weight decay 4e-5, and 4e-4 for the layers after the global operator, 128-d).
-FasterFC: the last FC learns at 10 times the rate, and every weight decay is 5e-4.
+LResNet18E follows ArcFace's recipe on CASIA-WebFace (arXiv:1801.07698: batch 512, learning rate 0.1, a tenth at 20k and
+28k steps, end at 32k, weight decay 5e-4), MobileFaceNet its own (arXiv:1804.07573: a tenth at 36k, 52k and 58k, end at
+60k, weight decay 4e-5, and 4e-4 for the layers after the global operator, 128-d). FasterFC: the last FC has 10 times
+the learning rate, and every weight decay is 5e-4.
 """
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
 
 
 def preset(name: str) -> Mapping[str, Any]:
-    """The fields that the preset `name` sets; UserError with the nearest name where there is none."""
+    """The fields that the preset `name` sets; UserError with the closest name for an unknown one."""
     if name in PRESETS:
         return PRESETS[name]
     near = difflib.get_close_matches(name.lower(), PRESETS, n=1, cutoff=0.0)
-    raise UserError(f"`preset` {name}: no such preset; did you mean {near[0]}? There are {', '.join(PRESETS)}")
+    raise UserError(f"`preset` {name}: no such preset; did you mean {near[0]}? Known are {', '.join(PRESETS)}")

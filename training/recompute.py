@@ -1,10 +1,10 @@
-"""The network in less memory (`mirror_memory`): its inner maps are computed again in the backward pass.
+"""Gradient checkpointing (`mirror_memory`): inner maps are recomputed in the backward pass to save memory.
 
-MXNet 1.9.1 has MXNET_BACKWARD_DO_MIRROR for that, but a hybridized block takes just as much with it
-(`python -m benchmarks.recompute`). So the graph is cut into segments (`symbols.segments`), each bound to the same
-arrays of parameters and gradients, and all to the same memory. The forward pass keeps the segments' outputs alone; the
-backward pass goes from the last segment to the first, and computes each once more before its gradients. The numbers
-are those of the whole graph.
+MXNet 1.9.1 has MXNET_BACKWARD_DO_MIRROR for that, but a hybridized block takes just as much memory with it (`python -m
+benchmarks.recompute`). So the graph is split into segments (`symbols.segments`), each bound to the same arrays of
+parameters and gradients, and all to the same memory. The forward pass keeps only the segments' outputs; the backward
+pass goes from the last segment to the first, and recomputes each before its gradients. The results are those of the
+whole graph.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from symbols.segments import DATA, choose_cuts, split
 
 
 class RecomputingNetwork:
-    """What a hybridized block of `symbol` computes in training, with the given parameters."""
+    """Equivalent to a hybridized block of `symbol` in training, with the given parameters."""
 
     def __init__(self, symbol: mx.sym.Symbol, parameters: Mapping[str, gluon.Parameter],
                  data_shape: tuple[int, ...]) -> None:
@@ -39,7 +39,7 @@ class RecomputingNetwork:
     def backward(self, gradients: Sequence[mx.nd.NDArray]) -> None:
         """From the gradients of the last embeddings, one on each device, to those of the parameters, left in them.
 
-        Called, not left to autograd: a Function of Python's runs in a thread of its own, which nothing waits for.
+        Called directly, not by autograd: a Python Function runs in its own thread, which nothing waits for.
         """
         for gradient in gradients:
             self._last[gradient.context].backward(gradient)
@@ -55,17 +55,17 @@ class _Chain:
         for segment in segments[:-1]:
             shape = segment.infer_shape(data=self.inputs[-1].shape)[1][0]
             self.inputs.append(mx.nd.empty(shape, ctx=device, dtype=_type_of(segment, self.inputs[-1])))
-        # Gradients of inputs all lie in one place, since each is used up before the next is made.
+        # Gradients of inputs share one buffer, since each is consumed before the next is computed.
         self._passing = mx.nd.empty((max(array.size for array in self.inputs),), ctx=device)
-        # The largest first: the others then find room in its memory.
+        # The largest first: the others then fit in its memory.
         order = sorted(range(len(segments)), key=lambda number: -_inside(segments[number], self.inputs[number]))
         self.again: list[Any] = [None] * len(segments)
         shared = None
         for number in order:
             self.again[number] = self._bind(segments[number], number, parameters, False, shared)
             shared = shared or self.again[number]
-        # Running statistics must move once in a step, where gradients are made. Copying them back instead would race
-        # with the backward pass, which MXNet lets update them without saying so.
+        # Running statistics must be updated once in a step, with the gradients. Copying them back instead would race
+        # with the backward pass, whose updates of them MXNet does not track.
         self.first = [self._bind(segment, number, parameters, True, shared)
                       for number, segment in enumerate(segments[:-1])]
 

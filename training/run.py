@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 def run(config: Config) -> int:
-    """Train as `config` says; the exit status (0 done, 130 stopped). UserError for anything wrong before it begins."""
+    """Train by `config`; the exit status (0 done, 130 stopped). UserError for any error before training."""
     with settings_as_flags(flags(Config)), Signals() as signals, contextlib.ExitStack() as closing:
         try:
             return _run(config, signals, closing, closing.enter_context(create_communicator(config.kvstore)))
@@ -56,7 +56,8 @@ def run(config: Config) -> int:
 
 
 class RunData(NamedTuple):
-    """What a run trains on and verifies; chosen: int64, positions in the set; image_size: (height, width)."""
+    """The data of a run, for training and verification; chosen: int64, positions in the set; image_size: (height,
+    width)."""
 
     dataset: FaceDataset
     chosen: np.ndarray
@@ -114,7 +115,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
         closing.callback(runlog.close)
         _log([*described, f"schedule: {schedule.describe()}", *began])
         write_config(folder, config.as_dict(), _resolved(model, data, total_batch, schedule))
-    # All workers know the same order, and each takes its own stretch of every batch: together, what one would take.
+    # All workers have the same order, and each takes its own section of every batch: together, the batch of one worker.
     batches = loader_spec(config, total_batch, communicator.size)
     position = progress.position + communicator.rank * batches.batch
     loader = BatchLoader(data.dataset, data.chosen, batches, position, progress.bad)
@@ -128,7 +129,7 @@ def _open_data(config: Config, first: bool) -> RunData:
     dataset = open_dataset(config.data_dir)
     packed = (dataset.height, dataset.width)
     check_image_size(config.image_size, packed, config.data_dir)
-    with contextlib.suppress(ValueError):  # there is no such network, as building it will say
+    with contextlib.suppress(ValueError):  # an unknown network, which building it will report
         check_last_map(config.part(NetworkSpec), packed, config.data_dir)
     targets = open_targets(config.part(VerificationSpec), packed) if first else []
     return RunData(dataset, choose_images(dataset, config.images_filter), packed, targets)
@@ -156,7 +157,7 @@ def _log(lines: list[str]) -> None:
 
 
 def _resolved(model: TrainingModel, data: RunData, total_batch: int, schedule: Schedule) -> dict[str, Any]:
-    """What became of the flags on this machine and with this data, for config.json."""
+    """The values resolved for this machine and data, for config.json."""
     return {"devices": [str(device) for device in model.devices], "workers": model.communicator.size,
             "num_classes": data.dataset.num_classes, "images": len(data.chosen), "image_size": list(data.image_size),
             "total_batch": total_batch, "schedule": asdict(schedule),
@@ -164,7 +165,7 @@ def _resolved(model: TrainingModel, data: RunData, total_batch: int, schedule: S
 
 
 def _identity(config: Config, model: TrainingModel, data: RunData) -> dict[str, Any]:
-    """What a state must agree with to be resumed: flags as they were resolved, so that only a difference differs."""
+    """The identity that a state must match to be resumed: resolved flags, so that only real differences count."""
     devices, workers = model.devices, model.communicator.size
     several = f"{workers} workers x " if workers > 1 else ""
     return {**config.as_dict(), "devices": f"{several}{len(devices)} x {devices[0].device_type}",

@@ -1,7 +1,7 @@
 """The learning rate as a pure function of the step, and where training ends.
 
-What a person types (`lr_steps`, `warmup`, `max_steps`) is in steps of the run. What a preset or a default brings is
-written for a total batch of 512 and stretched to the real batch, so that the same numbers of images pass between two
+Values given by the user (`lr_steps`, `warmup`, `max_steps`) are in steps of the run. Those of presets and defaults are
+for a total batch of 512 and are rescaled to the actual batch, so that the same number of images passes between two
 milestones whatever the devices.
 """
 from __future__ import annotations
@@ -16,14 +16,14 @@ from training.specs import ScheduleSpec
 
 ENDLESS = 2 ** 62
 DECAY = 0.1
-SCHEDULE = "schedule"  # the rates, in what a state tells of its run
+SCHEDULE = "schedule"  # the learning rates, in a state's identity
 
 
 @dataclass(frozen=True)
 class Clock:
-    """How far a run has come: steps made, images taken, and the images of a step from here on.
+    """The progress of a run: steps made, images consumed, and the images of a step from here on.
 
-    A run that goes on with another total batch counts its steps on; images are what both parts of it have in common.
+    A run that resumes with another total batch keeps counting steps; images are comparable across both parts.
     """
 
     total_batch: int
@@ -31,7 +31,7 @@ class Clock:
     position: int = 0
 
     def step_at(self, images: int) -> int:
-        """The number of whole steps after which so many images were taken, rounded down."""
+        """The number of whole steps after which so many images were consumed, rounded down."""
         return self.step + (images - self.position) // self.total_batch
 
     def stretch(self, steps: int) -> int:
@@ -43,9 +43,9 @@ class Clock:
 class Schedule:
     """A resolved schedule, in steps of the run.
 
-    base_lr: the rate after warm-up; milestones: steps at which it becomes a tenth (mode step); warmup: steps of linear
-    warm-up; end: the number of steps of the whole training, and epochs what it has then seen; images: in an epoch;
-    mode: step, cosine or poly.
+    base_lr: the learning rate after warm-up; milestones: steps at which it drops to a tenth (mode step); warmup: steps
+    of linear warm-up; end: the number of steps of the whole training, and epochs what it has then seen; images: in an
+    epoch; mode: step, cosine or poly.
     """
 
     base_lr: float
@@ -57,14 +57,15 @@ class Schedule:
     mode: str = "step"
 
     def scheduler(self) -> LRSequential:
-        """gluoncv's scheduler: calling it with a step (from 0) gives the rate of that step."""
+        """gluoncv's scheduler: calling it with a step (from 0) gives its learning rate."""
         parts, left = [], self.end - self.warmup
         if self.warmup == 1:  # gluoncv's own warm-up of one step divides by 0
             parts.append(LRScheduler("constant", base_lr=self.base_lr, niters=1))
         elif self.warmup:
             parts.append(LRScheduler("linear", base_lr=self.base_lr / self.warmup, target_lr=self.base_lr,
                                      niters=self.warmup))
-        if self.mode != "step" and left > 1:  # one step that is left keeps the rate: there is nothing to fall along
+        # a single remaining step keeps the learning rate: there is no interval to decay over
+        if self.mode != "step" and left > 1:
             parts.append(LRScheduler(self.mode, base_lr=self.base_lr, target_lr=0, niters=left))
         else:
             milestones = [step - self.warmup for step in self.milestones]
@@ -77,7 +78,7 @@ class Schedule:
         return f"{self.lr_summary()}; end at step {self.end} ({self.epochs:.1f} epochs)"
 
     def changes(self, before: str | None) -> list[str]:
-        """A line for the log of a run that goes on, where a state says `before` of its rates and these are others."""
+        """A log line on resume where the state's learning rates, `before`, differ from these."""
         now = self.lr_summary()
         return [f"`resume`: {before} before, {now} from there"] if before and before != now else []
 
@@ -94,7 +95,7 @@ def resolve_schedule(spec: ScheduleSpec, images: int, clock: Clock) -> Schedule:
     """The schedule of a run over `images` images.
 
     The earliest of max_steps, total_steps and end_epoch ends the training; a preset's length counts only where
-    a person gives none of them. UserError where the warm-up does not end before the rate falls.
+    a person gives none of them. UserError where the warm-up does not end before the learning rate drops.
     """
     warmup = _steps(spec, "warmup", (spec.warmup,), clock)[0]
     milestones = _steps(spec, "lr_steps", spec.lr_steps, clock) if spec.lr_mode == "step" else []

@@ -1,4 +1,4 @@
-"""A run over several workers begins, or goes on, from what worker 0 has: the others need no folder of their own."""
+"""Broadcasts worker 0's initial or resumed state: the other workers need no run folder."""
 from __future__ import annotations
 
 import hashlib
@@ -18,7 +18,7 @@ from training.saving.state import Arrays, Progress, States
 
 
 def check_alike(communicator: Communicator, identity: dict[str, Any]) -> None:
-    """UserError, naming what differs, where a worker has other flags or other data than worker 0."""
+    """UserError, naming the difference, where a worker has other flags or other data than worker 0."""
     known = flags(Config)
     free = {NAMES, "from_preset", *(name for name, flag in known.items() if flag.workers == ANY)}
     communicator.check_same({f"`{name}`" if name in known else name: value for name, value in identity.items()
@@ -27,7 +27,7 @@ def check_alike(communicator: Communicator, identity: dict[str, Any]) -> None:
 
 def broadcast_state(communicator: Communicator, states: States,
                     state: tuple[Progress, Arrays] | None) -> tuple[Progress, Arrays] | None:
-    """What worker 0 read of its run folder, at all workers, to the last bit; the others pass None."""
+    """Worker 0's state from its run folder, at all workers, bit for bit; the others pass None."""
     if communicator.size == 1:
         return state
     progress, arrays = state or (None, {})
@@ -39,7 +39,7 @@ def broadcast_state(communicator: Communicator, states: States,
 
 
 def broadcast_arrays(communicator: Communicator, arrays: Arrays) -> Arrays:
-    """Worker 0's `arrays` at all workers, to the last bit; what the others pass does not matter."""
+    """Worker 0's `arrays` at all workers, bit for bit; the others' values are ignored."""
     if communicator.size == 1:
         return arrays
     flat = [(part, name, value.asnumpy()) for part, values in arrays.items() for name, value in values.items()]
@@ -54,7 +54,7 @@ def broadcast_arrays(communicator: Communicator, arrays: Arrays) -> Arrays:
 
 
 def check_weights(communicator: Communicator, model: TrainingModel, step: int) -> None:
-    """UserError where a worker begins with other weights than worker 0, as with another `pretrained`."""
+    """UserError where a worker starts with other weights than worker 0, as with another `pretrained`."""
     if communicator.size == 1:
         return
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""What each part of a training is told, and no more: small frozen settings with the defaults of the command.
+"""Specs: the settings of each part of a training, small and frozen, with the command's defaults.
 
 Names are those of the flags where a setting is one (`training.parts` makes these of a configuration).
 
@@ -30,9 +30,9 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """The classification layer: its loss, how its parameters learn, and where they lie.
+    """The classification layer: its loss, its parameters' multipliers, and their placement.
 
-    fc7_parallel: the classes are shared out over the devices; partial_fc: the share of them that takes part in a step.
+    fc7_parallel: the classes are sharded over the devices; partial_fc: the fraction of them sampled in a step.
     """
 
     emb_size: int = 512
@@ -52,7 +52,8 @@ class HeadSpec:
 
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """SGD with momentum. clip_gradient: the longest gradient of the mean loss, 0 for any; accumulate: micro-batches."""
+    """SGD with momentum. clip_gradient: largest norm of the mean loss's gradient, 0 for none; accumulate:
+    micro-batches."""
 
     lr: float = 0.1
     mom: float = 0.9
@@ -64,7 +65,7 @@ class OptimizerSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A network with its head and optimizer. recompute: most maps are computed again in the backward pass."""
+    """A network with its head and optimizer. recompute: most maps are recomputed in the backward pass."""
 
     network: NetworkSpec = field(default_factory=NetworkSpec)
     head: HeadSpec = field(default_factory=HeadSpec)
@@ -78,9 +79,9 @@ class ModelSpec:
 class ScheduleSpec:
     """The learning rate and the length of a training, in steps.
 
-    lr_steps: where the rate becomes a tenth (lr_mode step). stretched: the settings among lr_steps, warmup, max_steps
-    and total_steps that are written for a total batch of 512. end_given: whether somebody asked for max_steps or
-    end_epoch, which then count more than a total_steps that is stretched.
+    lr_steps: where the learning rate drops to a tenth (lr_mode step). stretched: the settings among lr_steps, warmup,
+    max_steps and total_steps that are written for a total batch of 512. end_given: whether the user gave max_steps or
+    end_epoch, which then override a rescaled total_steps.
     """
 
     lr: float = 0.1
@@ -96,7 +97,7 @@ class ScheduleSpec:
 
 @dataclass(frozen=True)
 class LoaderSpec:
-    """Batches: images in each, what is done to them, by how many threads (0: one a core), and how many batches ahead.
+    """Batches: their size, augmentation, number of threads (0: one per core), and prefetched batches.
 
     stride: how far in the order of the images the next batch is (0: the batch itself; more where other workers take
     what lies between).
@@ -112,7 +113,7 @@ class LoaderSpec:
 
 @dataclass(frozen=True)
 class VerificationSpec:
-    """data_dir: the folder of the sets, or records that they lie beside; target: NAME,NAME or paths, "" or none."""
+    """data_dir: the folder of the sets, or records beside them; target: NAME,NAME or paths, "" or none."""
 
     data_dir: str
     target: str = ""
@@ -120,7 +121,7 @@ class VerificationSpec:
 
 @dataclass(frozen=True)
 class PretrainedSpec:
-    """pretrained: PREFIX,EPOCH; pretrained_partial: take what fits, however little; emb_size: of the new network."""
+    """pretrained: PREFIX,EPOCH; pretrained_partial: load what fits, however little; emb_size: of the new network."""
 
     pretrained: str
     pretrained_partial: bool = False
@@ -142,7 +143,7 @@ class SavingSpec:
 
 @dataclass(frozen=True)
 class DescriptionSpec:
-    """What is told of a run beside what its parts know.
+    """Settings for the description of a run, in addition to its parts'.
 
     changed: the settings, by name, to which somebody gave another value than the default. linear_lr: the rate that the
     linear rule gives for the batch.
@@ -159,10 +160,11 @@ class DescriptionSpec:
 
 @dataclass(frozen=True)
 class LoopSpec:
-    """verify_every, log_every: steps, 0 for never before the end; skip_non_finite: go on where a step was not finite.
+    """verify_every, log_every: steps, 0 for never before the end; skip_non_finite: continue where a step was not
+    finite.
 
     verification_batch: images on a device at a time; seed: of the dropout; margin_loss, linear_lr: for the warnings,
-    whether the loss has a margin, and the rate that the linear rule gives for the batch.
+    whether the loss has a margin, and the linear rule's learning rate for the batch.
     """
 
     saving: SavingSpec

@@ -1,8 +1,8 @@
 """One update: a batch over the devices, forward, backward, optimizer.
 
-The gradient is that of the mean loss over the whole batch of the step, whatever share of it a device computes and
-however many micro-batches (`accumulate`) it comes in. So `lr` means the same on one device and on eight, as long as the
-total batch is the same; with more devices of one `per_batch_size` it grows, and `lr` stays what it is.
+The gradient is that of the mean loss over the whole batch of the step, whatever part of it a device computes and into
+however many micro-batches (`accumulate`) it is split. So `lr` means the same on one device and on eight, as long as the
+total batch is the same; with more devices at the same `per_batch_size` it grows, and `lr` is not rescaled.
 """
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from training.data.loader import Batch
 from training.gate import Gate
 from training.model import TrainingModel
 
-MOST_AT_ONCE = 50  # arrays that multi_sum_sq takes
-LARGE = 1 << 20  # values from which on BLAS pays
+MOST_AT_ONCE = 50  # arrays that multi_sum_sq accepts
+LARGE = 1 << 20  # number of values from which on BLAS is faster
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step computed, still on the devices: per-sample loss, own-class cosine, correct; embeddings.
+    """A step's results, still on the devices: per-sample loss, target-class cosine, correct; embeddings.
 
-    The lists join to the order of the batch, in parts of any size. `update` adds what is on its way to host memory:
-    numbers, (3, n) for each part, losses, cosines and correct; finite, (1,), 1 where every gradient was finite (and
-    where steps may be skipped every loss of all workers; an overflow of float16 counts as finite).
+    The lists concatenate in the order of the batch, in parts of any size. `update` adds what is on its way to host
+    memory: numbers, (3, n) for each part, losses, cosines and correct; finite, (1,), 1 where every gradient was finite
+    (and where steps may be skipped every loss of all workers; an overflow of float16 counts as finite).
     """
 
     losses: list[mx.nd.NDArray]
@@ -47,17 +47,17 @@ class StepResult:
         return loss, cosine, correct
 
     def embedding(self) -> np.ndarray:
-        """The embeddings of the first device's share, (n, emb_size)."""
+        """The embeddings of the first device's part of the batch, (n, emb_size)."""
         return self.embeddings[0].asnumpy()
 
 
 def update(model: TrainingModel, trainer: gluon.Trainer, batch: Batch, step: int, may_skip: bool = False) -> StepResult:
-    """Train on `batch`, an equal share on each device in each micro-batch; step: the updates made before.
+    """Train on `batch`, an equal part on each device in each micro-batch; step: the updates made before.
 
-    Other workers train on parts of their own of the step's images at the same time, and all move the weights alike.
+    Other workers train on their own parts of the step's images at the same time, and all apply the same update.
 
     may_skip: where a loss or gradient is not finite, weights, momentum and running statistics stay as they were. In
-    float16, gradients that overflow move nothing and lower the scale of the loss, which is no fault.
+    float16, a step whose gradients overflow is not applied and lowers the loss scale, which is not a fault.
 
     Waits for no device, but in float16, where the next step's scale depends on this one, and for `clip_gradient`.
     """
@@ -66,7 +66,7 @@ def update(model: TrainingModel, trainer: gluon.Trainer, batch: Batch, step: int
     factor = scale.value / images if scale else 1.0
     statistics = model.running_statistics() if may_skip else {}
     result = compute(model, batch, step, factor)
-    # 2. Add the gradients over devices and workers.
+    # 2. Reduce the gradients over devices and workers.
     trainer.allreduce_grads()
     gradients = [parameter.list_grad()[0] for parameter in trained_parameters(trainer)]
     squares = sum_of_squares(gradients + model.head.reduce())
@@ -80,7 +80,7 @@ def update(model: TrainingModel, trainer: gluon.Trainer, batch: Batch, step: int
         if sound.asscalar():
             scale.after(moves)
         good = sound
-    # 4. Move the weights along the mean gradient, unscaled and clipped.
+    # 4. Update the weights with the mean gradient, unscaled and clipped.
     if moves:
         count = images * factor * _shortening(squares, images * factor, model.clip_gradient)
         trainer.optimizer.gate = gate
@@ -102,7 +102,7 @@ def _sound_everywhere(communicator: Communicator, losses: list[mx.nd.NDArray], d
 
 
 def compute(model: TrainingModel, batch: Batch, step: int, factor: float = 1.0) -> StepResult:
-    """Forward and backward: the gradients of factor times the summed loss are in the parameters, no weight moves."""
+    """Forward and backward: the gradients of factor times the summed loss are in the parameters, without an update."""
     devices = len(model.devices)
     shares = _shares(len(batch.labels), devices * model.accumulate)
     model.head.start_step(batch.labels, step)
@@ -132,15 +132,15 @@ def _shares(images: int, count: int) -> list[slice]:
 
 
 def _shortening(squares: mx.nd.NDArray, count: float, longest: float) -> float:
-    """How many times longer than `longest` the mean gradient is, at least 1; squares: of its sum over `count`."""
+    """The ratio of the mean gradient's norm to `longest`, at least 1; squares: of its sum over `count`."""
     if not longest:
-        return 1.0  # without waiting for the backward pass
+        return 1.0  # without synchronising with the backward pass
     norm = float(np.sqrt(squares.asscalar())) / count
-    return norm / longest if longest < norm < np.inf else 1.0  # what is not finite is for `finite` to tell
+    return norm / longest if longest < norm < np.inf else 1.0  # non-finite values are reported by `finite`
 
 
 def sum_of_squares(arrays: list[mx.nd.NDArray]) -> mx.nd.NDArray:
-    """(1,) on the first array's device: the sum of the squares of all arrays, on any devices. Does not wait.
+    """(1,) on the first array's device: the sum of the squares of all arrays, on any devices. Asynchronous.
 
     It is finite exactly where all of them are, but that values beyond 1e15 or so count as infinite. MXNet's own
     multi_all_finite takes 3.7 s for the gradient of 85,742 classes on one core of a CPU, where this takes 11 ms.

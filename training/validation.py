@@ -1,4 +1,4 @@
-"""Verification while training: which sets, and what is written down."""
+"""Verification during training: its sets and their rows."""
 from __future__ import annotations
 
 import logging
@@ -20,12 +20,12 @@ from training.specs import VerificationSpec
 log = logging.getLogger(__name__)
 DEFAULT_TARGETS = ("lfw", "cfp_fp", "agedb_30")
 FPR = 0.001
-RESAMPLES = 200  # of intervals: a tenth of a second for 6,000 pairs
+RESAMPLES = 200  # resamples of intervals: a tenth of a second for 6,000 pairs
 NONE = "none"
 
 
 def open_targets(spec: VerificationSpec, image_size: tuple[int, int]) -> list[VerificationSet]:
-    """The verification sets of `target`, read and checked; UserError for one that does not exist or does not fit."""
+    """The verification sets of `target`, read and validated; UserError for one that does not exist or does not fit."""
     sets: list[VerificationSet] = []
     for path in _paths(spec):
         target = VerificationSet(path)
@@ -41,7 +41,7 @@ def open_targets(spec: VerificationSpec, image_size: tuple[int, int]) -> list[Ve
 
 
 def _folder(spec: VerificationSpec) -> Path:
-    """Where the sets lie: `data_dir`, or beside the records that it names."""
+    """The folder of the sets: `data_dir`, or that of the records it names."""
     path = Path(spec.data_dir)
     return path if path.is_dir() else path.parent
 
@@ -67,7 +67,7 @@ def _paths(spec: VerificationSpec) -> list[Path]:
 
 
 def _find(name: str, folder: Path) -> Path:
-    """The file of a set that `target` names; UserError with those that there are."""
+    """The file of a set that `target` names; UserError with the existing ones."""
     tried = [Path(name), folder / name] if name.endswith(".bin") else [folder / f"{name}.bin"]
     for path in tried:
         if path.is_file():
@@ -86,7 +86,7 @@ def _tell_apart(sets: list[VerificationSet]) -> None:
             if len(set(titles)) == len(same):
                 for target, title in zip(same, titles):
                     target.name = title
-                log.info("several sets are called %s; they are listed as %s", name, ", ".join(titles))
+                log.info("several sets are named %s; they are listed as %s", name, ", ".join(titles))
                 break
 
 
@@ -100,8 +100,8 @@ def verify(symbol: mx.sym.Symbol, arguments: dict[str, mx.nd.NDArray], auxiliary
 
 
 def result_row(result: VerificationResult, step: int) -> dict[str, object]:
-    """The `verification` row of metrics.jsonl: the numbers, how many false accepts the TPR rests on, and 95% intervals
-    by bootstrap over pairs, by the names of the rates. Every row of a set is judged on the same resamples."""
+    """The `verification` row of metrics.jsonl: the metrics, the number of false accepts behind the TPR, and 95%
+    intervals by bootstrap over pairs, by the names of the rates. Every row of a set uses the same resamples."""
     row: dict[str, object] = {"kind": "verification", "step": step, **numbers(result)}
     if getattr(result, "scores", None) is None:
         return row
@@ -113,7 +113,7 @@ def result_row(result: VerificationResult, step: int) -> dict[str, object]:
 
 
 def result_text(row: dict[str, Any]) -> str:
-    """A `verification` row as the log has it: a TPR with few false accepts behind it is marked ~ with their number."""
+    """A `verification` row for the log: a TPR based on few false accepts is marked ~ with their number."""
     limits, mark, behind = row.get("interval", {}).get("tpr"), "", ""
     count = row.get("false_accepts")
     if limits and count is not None:

@@ -68,7 +68,7 @@ def test_an_unknown_preset_suggests_the_nearest():
     ([*DATA, "--mom", "1"], "--mom 1.0: must be below 1"),
     ([*DATA, "--partial-fc", "1.5"], "--partial-fc 1.5: must be above 0 and at most 1"),
     ([*DATA, "--emb-size", "9" * 20], "--emb-size 99999999999999999999: must be above 0 and at most 65536"),
-    ([*DATA, "--per-batch-size", "65536", "--accumulate", "65536"], "images on a device"),
+    ([*DATA, "--per-batch-size", "65536", "--accumulate", "65536"], "images per device"),
     ([*DATA, "--max-steps", "9" * 20], "--max-steps 99999999999999999999: must be 0, or from"),
     ([*DATA, "--clip-gradient", "1e-300"], "--clip-gradient 1e-300: must be 0, or from 1e-15 to 1e+15"),
     ([*DATA, "--fc7-lr-mult", "1e300"], "--fc7-lr-mult 1e+300: must be"),

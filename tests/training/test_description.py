@@ -91,7 +91,7 @@ def test_the_rate_is_compared_with_the_linear_rule(data, capsys):
 @pytest.mark.parametrize("size, flags, words", [
     ((112, 112), [], None), ((100, 100), [], None), ((32, 32), [], "one of 2x2 of the 32x32 .*pack the images"),
     ((128, 128), [], "one of 8x8 of the 128x128"), ((112, 96), [], "7x6"),
-    ((112, 112), ["--network", "r18", "--version-input", "0"], "one of 4x4.*take another `version_output`"),
+    ((112, 112), ["--network", "r18", "--version-input", "0"], "one of 4x4.*use another `version_output`"),
     ((32, 32), ["--version-output", "GNAP"], None),
     ((112, 112), ["--image-size", "96,112"], "`image_size` 96,112: the records in d are 112,112.*--resize")])
 def test_sizes_that_do_not_fit_are_told_in_the_words_of_who_packs(size, flags, words):

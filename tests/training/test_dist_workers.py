@@ -15,8 +15,8 @@ REPO = Path(__file__).resolve().parents[2]
 CASES = [sys.executable, str(REPO / "tests" / "helpers" / "worker_cases.py")]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
 SILENCE = "3"  # seconds that no thread of a living process is without a core, however busy the machine
-SAID = {"worker 1 is not like worker 0: --lr 0.1 there, 0.2 here",
-        "worker 1 is not like worker 0; its own message says how"}
+SAID = {"worker 1 differs from worker 0: --lr 0.1 there, 0.2 here",
+        "worker 1 differs from worker 0; see its own message"}
 
 
 def run(command, **variables):
@@ -36,7 +36,7 @@ def test_a_command_that_no_worker_of_ours_sends_is_refused_and_the_run_goes_on(t
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "harm").exists()
     assert [line for line in done.stderr.splitlines() if "[server 0]" in line] == [
-        "[server 0] server: a command (0) that no worker of ours sends was refused; is this port open to others?"]
+        "[server 0] server: a command (0) that no worker sends was refused; is this port open to others?"]
 
 
 def test_everything_that_two_workers_exchange_by_horovod():
@@ -64,10 +64,10 @@ def test_without_the_launcher_all_end_when_a_worker_fails():
             process.kill()
     assert {name: process.returncode for name, process in processes.items()} == dict.fromkeys(roles, 1)
     assert said == {"worker 1": "case: the disk has gone",
-                    "scheduler": f"scheduler: a server or a worker is gone (no sign of life for {SILENCE} s)",
-                    "server": f"server: the scheduler is gone (no sign of life for {SILENCE} s)",
-                    "worker 0": "worker 0: the scheduler is gone, as it is when a server or another worker is "
-                                f"(no sign of life for {SILENCE} s)"}
+                    "scheduler": f"scheduler: a server or worker has failed (no heartbeat for {SILENCE} s)",
+                    "server": f"server: the scheduler has failed (no heartbeat for {SILENCE} s)",
+                    "worker 0": "worker 0: the scheduler has exited, as it does when a server or another worker fails "
+                                f"(no heartbeat for {SILENCE} s)"}
 
 
 @pytest.mark.parametrize("kvstore, variables, words", [

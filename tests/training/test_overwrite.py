@@ -57,7 +57,7 @@ def test_a_new_run_that_fails_before_it_saved_gives_the_old_one_back(data, old, 
     fail_at(monkeypatch, 1, blow_up)
     with pytest.raises(RunError):
         train(data, old, *SHORT, "--overwrite", "--max-steps", 4)
-    assert files(old) == before and "is back" in caplog.text
+    assert files(old) == before and "is restored" in caplog.text
     monkeypatch.undo()
     assert train(data, old, *SHORT, "--resume", "--max-steps", 5) == 0
     assert [row["step"] for row in rows(old, "train")] == [1, 2, 3, 4, 5]

@@ -51,8 +51,8 @@ def begin(data, done, folder, *more):
 def test_the_classification_layer_of_the_checkpoints_run_is_taken(data, done, tmp_path, caplog, more):
     caplog.set_level("INFO")
     np.testing.assert_array_equal(begin(data, done, tmp_path, *map(str, more)), head(done, 2))
-    assert "pretrained: fc7 taken from the state" in caplog.text
-    assert "pretrained: fc7 taken from the state" in (tmp_path / "log.txt").read_text()
+    assert "pretrained: fc7 loaded from the state" in caplog.text
+    assert "pretrained: fc7 loaded from the state" in (tmp_path / "log.txt").read_text()
 
 
 def test_it_is_taken_for_the_same_people_on_other_images(data, done, tmp_path, caplog):
@@ -96,7 +96,7 @@ def test_the_state_of_the_checkpoint_is_taken_and_where_it_is_gone_a_later_one(d
                      f"{folder / 'model'},1") == 0
         np.testing.assert_array_equal(head(tmp_path / run, 0), head(folder, step))
         shutil.rmtree(folder / "state" / "000000001", ignore_errors=True)
-    assert caplog.text.count("which has learned longer than checkpoint 1") == 1
+    assert caplog.text.count("which was trained longer than checkpoint 1") == 1
 
 
 def test_the_same_folder_begun_anew_with_its_own_checkpoint_keeps_the_layer(data, done, tmp_path):
@@ -151,7 +151,7 @@ def test_what_a_refused_resume_advises_works(done, tmp_path, caplog):
         train(more, done, *FLAGS, "--resume")
     advised = shlex.split(re.search(r"(--pretrained \S+) takes", str(caught.value)).group(1))
     assert train(more, tmp_path / "run", "--target", "none", "--max-steps", 1, *advised) == 0
-    assert "fc7 taken from the state" in caplog.text
+    assert "fc7 loaded from the state" in caplog.text
 
 
 @pytest.mark.parametrize("flags, pretrained", [(["--network", "r18"], False), (["--version-output", "GAP"], True),

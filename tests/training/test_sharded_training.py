@@ -146,7 +146,7 @@ def test_a_run_goes_on_with_another_total_batch(monkeypatch, data, tmp_path, cap
     (["--partial-fc", 0], "--partial-fc 0.0"), (["--partial-fc", 1.5], "--partial-fc 1.5"),
     (["--partial-fc", "nan"], "--partial-fc nan"), (["--accumulate", 0], "--accumulate 0"),
     (["--dtype", "float16"], "--dtype float16: cpu:0 has no float16"),
-    (["--fc7-parallel", "--devices", ",".join(f"cpu:{i}" for i in range(10))], "9 classes cannot be shared")])
+    (["--fc7-parallel", "--devices", ",".join(f"cpu:{i}" for i in range(10))], "9 classes cannot be sharded")])
 def test_what_cannot_be_is_one_line_before_training(monkeypatch, data, tmp_path, flags, words):
     with pytest.raises(UserError, match=words) as caught:
         train(monkeypatch, data, tmp_path / "run", *flags)

@@ -1,1 +1,1 @@
-"""Several processes that train one model: who starts them, who adds, who notices that one is gone."""
+"""Distributed training: starting the processes, reducing gradients, detecting failures."""

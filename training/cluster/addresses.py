@@ -1,7 +1,7 @@
-"""Names of machines as the IPv4 addresses that the others reach them by.
+"""Resolves host names to IPv4 addresses that the other machines can reach.
 
 ps-lite takes a name to connect to, but binds to addresses alone, and lets each process choose among those of its
-machine. So names become numbers here, before it sees them.
+machine. So names are resolved here first.
 """
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import sys
 from common.errors import UserError
 
 LOOPBACK = "127.0.0.1"
-ELSEWHERE = "192.0.2.1"  # of a network that is for documentation alone: where the way to all other machines begins
+ELSEWHERE = "192.0.2.1"  # of the documentation network: its route is that to all other machines
 SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
 
 
 def resolve(name: str, what: str) -> str:
     """The IPv4 address of `name`: the first that is not loopback's, where it has several.
 
-    what: how a message names it, as in `DMLC_PS_ROOT_URI=node1`. UserError for what is no address of a machine.
+    what: how a message names it, as in `DMLC_PS_ROOT_URI=node1`. UserError where it is not the address of a machine.
     """
     try:
         found = [item[4][0] for item in socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)]
@@ -29,7 +29,7 @@ def resolve(name: str, what: str) -> str:
         if _has_ipv6(name):
             raise UserError(f"{what}: has an IPv6 address alone, and MXNet's parameter server speaks IPv4; write an "
                             "IPv4 address that the other machines reach it by") from None
-        reason = getattr(error, "strerror", None) or "no name of a machine"
+        reason = getattr(error, "strerror", None) or "not the name of a machine"
         raise UserError(f"{what}: this machine knows no address of that name ({reason}); write the IPv4 address that "
                         "the other machines reach it by") from None
     address = next((item for item in found if not is_loopback(item)), found[0])
@@ -47,18 +47,18 @@ def _has_ipv6(name: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only processes of the same machine reach `address`, a number."""
+    """Whether `address`, numeric, is a loopback address."""
     return ipaddress.IPv4Address(address).is_loopback
 
 
 def is_this_machine(name: str) -> bool:
-    """Whether `name` is one of this machine's own: localhost, or what `hostname` says, with or without the domain."""
+    """Whether `name` is this machine: localhost, or its `hostname`, with or without the domain."""
     own = socket.gethostname()
     return name in ("localhost", LOOPBACK, own, own.partition(".")[0])
 
 
 def own_address(towards: str = ELSEWHERE) -> str | None:
-    """This machine's address on the way to the address `towards`; None where no way leads there. Sends nothing."""
+    """This machine's address on the route to `towards`; None without a route. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
         probe.connect((towards, 9))
         return probe.getsockname()[0]
@@ -66,7 +66,7 @@ def own_address(towards: str = ELSEWHERE) -> str | None:
 
 
 def interface_address(interface: str) -> str | None:
-    """The IPv4 address of a network interface such as eth0; None where it has none, or is none."""
+    """The IPv4 address of a network interface such as eth0; None where it has none, or does not exist."""
     from fcntl import ioctl
     name = interface.encode("utf-8", "surrogateescape")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
@@ -76,9 +76,9 @@ def interface_address(interface: str) -> str | None:
 
 
 def address_for_others() -> str | None:
-    """The address that other machines reach this one by, as far as it can tell; None where it has only loopback's.
+    """The address at which other machines can probably reach this one; None where it has only loopback's.
 
-    On the way to all the world, or else of the first interface that has one.
+    That of the default route, else of the first interface that has one.
     """
     found = own_address()
     if found is None or is_loopback(found):
@@ -88,10 +88,10 @@ def address_for_others() -> str | None:
 
 
 def reserve(address: str, port: int) -> socket.socket:
-    """A socket that keeps `port` of `address` (0: any that is free) from everybody but ps-lite. OSError if it is taken.
+    """A socket that reserves `port` of `address` (0: any free one) for ps-lite. OSError if it is in use.
 
-    ps-lite's own socket may be bound beside it, since both say SO_REUSEADDR and this one does not listen. Elsewhere
-    than on Linux that does not hold, so there the port is only looked at.
+    ps-lite's own socket may be bound as well, since both set SO_REUSEADDR and this one does not listen. Elsewhere than
+    on Linux that does not hold, so there the port is only tested.
     """
     kept = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:

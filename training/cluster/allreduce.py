@@ -1,4 +1,4 @@
-"""The communicator of workers that Horovod has started (`kvstore` horovod)."""
+"""The communicator of workers started by Horovod (`kvstore` horovod)."""
 from __future__ import annotations
 
 from typing import Any, Union
@@ -13,7 +13,7 @@ Arrays = Union[mx.nd.NDArray, "list[mx.nd.NDArray]"]
 
 
 class Horovod(Communicator):
-    """One of the workers of `horovodrun -np N`; UserError where Horovod is not installed."""
+    """A worker of `horovodrun -np N`; UserError where Horovod is not installed."""
 
     def __init__(self) -> None:
         try:
@@ -34,7 +34,7 @@ class Horovod(Communicator):
 
 
 class AllreduceStore(KVStoreBase):
-    """What gluon.Trainer needs of a kvstore, by Horovod: first the sum over the devices here, then over the workers."""
+    """A kvstore for gluon.Trainer on Horovod: the sum over the local devices, then over the workers."""
 
     type = "horovod"
 
@@ -43,21 +43,21 @@ class AllreduceStore(KVStoreBase):
 
     @property
     def rank(self) -> int:
-        """This worker's number."""
+        """This worker's rank."""
         return self._hvd.rank()
 
     @property
     def num_workers(self) -> int:
-        """How many there are."""
+        """The number of workers."""
         return self._hvd.size()
 
     @staticmethod
     def is_capable(capability: str) -> bool:
-        """It keeps no optimizer: the workers move the weights."""
+        """It has no optimizer: the workers update the weights."""
         return False
 
     def broadcast(self, key: int, value: Arrays, out: Arrays, priority: int = 0) -> None:
-        """Worker 0's `value` to all of `out`."""
+        """Broadcast worker 0's `value` to all of `out`."""
         first = _list(value)[0]
         received = self._hvd.broadcast(first, root_rank=0, name=f"broadcast {key}", priority=priority)
         for target in _list(out):

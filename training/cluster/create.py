@@ -1,4 +1,4 @@
-"""The communicator that `kvstore` means, created at the beginning of a run and left at its end."""
+"""Creates the communicator for `kvstore` at the beginning of a run, and leaves it at the end."""
 from __future__ import annotations
 
 import contextlib
@@ -11,7 +11,7 @@ from training.cluster.parameter_server import ParameterServer
 
 @contextlib.contextmanager
 def create_communicator(kvstore: str) -> Iterator[Communicator]:
-    """The communicator that `kvstore` means, left at the end. UserError where the other workers cannot be met."""
+    """The communicator for `kvstore`, left at the end. UserError where the other workers cannot be reached."""
     if kvstore.startswith("dist"):
         communicator: Communicator = ParameterServer(kvstore)
     elif kvstore == "horovod":

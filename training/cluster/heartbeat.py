@@ -1,7 +1,7 @@
-"""Ends a process of the parameter server when others of them are gone, so that nobody waits for ever.
+"""Ends a process of the parameter server when another one has failed, so that none waits forever.
 
-MXNet itself waits without end for gradients that will never come. ps-lite can send signs of life, but only between the
-scheduler and the rest: so the scheduler watches servers and workers and leaves when one of them is silent, and they
+MXNet itself waits indefinitely for gradients that will never come. ps-lite can send heartbeats, but only between the
+scheduler and the rest: so the scheduler watches servers and workers and exits when one of them is silent, and they
 watch the scheduler.
 """
 from __future__ import annotations
@@ -12,11 +12,11 @@ import time
 from typing import Any
 
 DEFAULT_TIMEOUT = 60
-SETTLE = 3  # signs of life that may still come: a node that has just joined counts as silent until its first
+SETTLE = 3  # heartbeats that may still come: a node that has just joined counts as silent until its first
 
 
 def silence_allowed() -> int:
-    """Seconds without a sign of life after which a node counts as gone: PS_HEARTBEAT_TIMEOUT, or a minute."""
+    """Seconds without a heartbeat after which a node counts as dead: PS_HEARTBEAT_TIMEOUT, or a minute."""
     return int(os.environ.get("PS_HEARTBEAT_TIMEOUT", DEFAULT_TIMEOUT))
 
 
@@ -34,7 +34,7 @@ class Heartbeat:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread; before the KVStore goes."""
+        """End the thread; to be called before the KVStore is destroyed."""
         self._done.set()
         self._thread.join()
 
@@ -48,5 +48,5 @@ class Heartbeat:
                 continue
             silent_since = silent_since or time.monotonic()
             if time.monotonic() - silent_since > settle:
-                os.write(2, f"{self._message} (no sign of life for {allowed} s)\n".encode())
-                os._exit(1)  # the main thread waits in MXNet, and no exception reaches it
+                os.write(2, f"{self._message} (no heartbeat for {allowed} s)\n".encode())
+                os._exit(1)  # the main thread waits in MXNet, where no exception reaches it

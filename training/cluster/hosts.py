@@ -1,4 +1,4 @@
-"""The machines of a hosts file, and the addresses that they reach each other by."""
+"""The machines of a hosts file, and the addresses at which they reach each other."""
 from __future__ import annotations
 
 import re
@@ -14,10 +14,10 @@ LARGEST = 1 << 20  # bytes of a hosts file
 
 @dataclass(frozen=True)
 class Host:
-    """A machine: its name for ssh (empty: this one), how many workers it takes, what the others reach it by.
+    """A machine: its name for ssh (empty: this one), its slots for workers, its address for the others.
 
     address: as it was written, or nothing, until `reachable` has made an IPv4 address of it. written: the name that
-    stands in the file, without a user for ssh.
+    is in the file, without a user for ssh.
     """
 
     name: str = ""
@@ -29,8 +29,8 @@ class Host:
 def read_hosts(path: str) -> list[Host]:
     """The machines of a hosts file: `NAME [slots=N] [address=A]` a line, `#` begins a comment.
 
-    NAME is what ssh takes; address what the other machines reach it by, where that is another. UserError, naming the
-    line, for anything else.
+    NAME is what ssh takes; address its address for the other machines, where different. UserError, naming the line, for
+    anything else.
     """
     try:
         with open_regular(path) as stream:
@@ -65,10 +65,10 @@ def _host(name: str, settings: list[str], where: str) -> Host:
 
 
 def reachable(hosts: list[Host]) -> list[Host]:
-    """The `hosts` with IPv4 addresses, found here: the names may mean something else, or loopback, at each of them.
+    """The `hosts` with IPv4 addresses, found here: names may resolve differently, or to loopback, at each of them.
 
-    One host alone gets the address of loopback, which no other machine reaches. UserError for a name without an
-    address, or with one that the others do not reach.
+    A single host gets the loopback address, which no other machine can reach. UserError for a name without an address,
+    or with one that the others cannot reach.
     """
     if len(hosts) == 1 and not hosts[0].address:
         return [replace(hosts[0], address=LOOPBACK)]
@@ -88,7 +88,7 @@ def _resolved(host: Host) -> str:
 
 
 def _for_others(host: Host, address: str, outside: str) -> str:
-    """What the others reach this machine by: `host` is this one, since its `address` is loopback's."""
+    """This machine's address for the others: `host` is this machine, since its `address` is loopback's."""
     own = None if host.address else own_address(outside)
     if own is None or is_loopback(own):
         raise UserError(f"`hosts`: {_described(host)}: {address} is reached from that machine alone, not from "

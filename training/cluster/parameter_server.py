@@ -1,8 +1,8 @@
-"""The communicator of workers that meet at MXNet's parameter server (`kvstore` dist_sync, dist_device_sync).
+"""The communicator of workers with MXNet's parameter server (`kvstore` dist_sync, dist_device_sync).
 
-The server only adds: it is given no optimizer, so momentum and the schedule stay with the workers, where the state of a
-run is saved from. dist_async, where a worker moves the weights without waiting for the others, would make a result
-depend on the speed of machines; there is none.
+The server only adds: it is given no optimizer, so momentum and the schedule are at the workers, where the state of a
+run is saved. dist_async, where a worker updates the weights without waiting for the others, would make a result depend
+on the speed of machines, and is not offered.
 """
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class ParameterServer(Communicator):
         os.environ.setdefault("DMLC_ROLE", "worker")
         variables.prepare()
         wanted = _rank()
-        # Ctrl-C and SIGTERM end the process while MXNet waits for the others: no handler of Python's would run.
+        # Ctrl-C and SIGTERM end the process while MXNet waits for the others, where no Python handler would run.
         with handled(signal.SIG_DFL, (signal.SIGINT, signal.SIGTERM)):
             super().__init__(mx.kv.create(kvstore))
         self._keys: dict[tuple, int] = {}
         self._heartbeat = heartbeat.Heartbeat(
             self.store, mxnet_compat.SCHEDULER,
-            f"worker {wanted or 0}: the scheduler is gone, as it is when a server or another worker is")
+            f"worker {wanted or 0}: the scheduler has exited, as it does when a server or another worker fails")
         self.size = self.store.num_workers
         self.rank = self.store.rank if wanted is None else wanted
         taken = self.sum("ranks", np.eye(self.size)[self.rank])
@@ -51,14 +51,14 @@ class ParameterServer(Communicator):
         """Communicator.allreduce."""
         for number, array in enumerate(arrays):
             what = (name, number, array.shape, array.dtype)
-            if what not in self._keys:  # a key keeps its shape for ever
+            if what not in self._keys:  # a key's shape is fixed
                 self._keys[what] = FIRST_KEY + len(self._keys)
                 self.store.init(self._keys[what], mx.nd.zeros(array.shape, ctx=mx.cpu(), dtype=array.dtype))
             self.store.pushpull(self._keys[what], array, out=array)
 
     def leave(self, failed: bool) -> None:
         """Communicator.leave."""
-        if failed:  # else the end of the process would wait for the others to end as well
+        if failed:  # else the exit of the process would wait for the others to exit as well
             mxnet_compat.leave_alone(self.store)
         super().leave(failed)
         self._heartbeat.close()

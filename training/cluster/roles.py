@@ -1,8 +1,8 @@
-"""Who runs where: the processes of MXNet's parameter server, each as a command with its variables.
+"""Placement of MXNet's parameter-server processes, each a command with environment variables.
 
-A role is started through a few lines of shell, the same on this machine and behind ssh. The shell holds the group of
-processes together: what comes in on its standard input is a signal's name for the group, and the end of that input (the
-launcher is gone, however it went) ends the group.
+A role is started through a few lines of shell, the same on this machine and through ssh. The shell owns the process
+group: a signal's name on its standard input is sent to the group, and the end of that input (the launcher has exited,
+for any reason) ends the group.
 """
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from common.errors import UserError
 from training.cluster.hosts import Host
 
 PASSED_ON = ("MXNET_", "DMLC_", "PS_", "OMP_", "NCCL_", "CUDA_", "PYTHON", "LD_LIBRARY_PATH", "FACES_")
-LAST_SECONDS = 5  # from SIGTERM to SIGKILL where the launcher is gone
+LAST_SECONDS = 5  # from SIGTERM to SIGKILL after the launcher has exited
 
-# Signals reach the command as the group's, so the shell itself and the reader must outlive them.
+# Signals go to the whole group, so the shell itself and the reader must survive them.
 GROUP = ("trap : INT TERM HUP; exec 3<&0 </dev/null; "
          "(trap '' INT TERM HUP; while read -r name; do kill -$name 0; done; "
          f"kill -TERM 0; sleep {LAST_SECONDS}; kill -KILL 0) <&3 >/dev/null 2>&1 & reader=$!; exec 3<&-; "
@@ -34,7 +34,7 @@ class Role:
 
     @property
     def name(self) -> str:
-        """As it stands before each line of output."""
+        """The prefix of each line of output."""
         return self.kind if self.kind == "scheduler" else f"{self.kind} {self.number}"
 
     @property
@@ -47,8 +47,8 @@ def plan(command: list[str], hosts: list[Host], workers: int, servers: int, port
          extra: dict[str, str]) -> list[Role]:
     """The roles to start, scheduler first.
 
-    Workers fill the slots in the order of the hosts, whose addresses are numbers; servers go round; the scheduler is on
-    the first host. extra: variables of `env`. UserError where there are more workers than slots.
+    Workers fill the slots in the order of the hosts, whose addresses are numeric; servers are placed round-robin; the
+    scheduler is on the first host. extra: variables of `env`. UserError where there are more workers than slots.
     """
     places = [host for host in hosts for _ in range(host.slots)]
     if len(hosts) == 1 and not hosts[0].name:
@@ -74,7 +74,7 @@ def plan(command: list[str], hosts: list[Host], workers: int, servers: int, port
 def _argv(command: list[str], host: Host, variables: dict[str, str], sharing: int, ssh: list[str]) -> list[str]:
     if host.name:
         variables = {**{name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}, **variables}
-    # DMLC_RANK of a surrounding run would be taken for the rank of this one.
+    # DMLC_RANK of an enclosing run would be used as the rank of this one.
     lines = ["unset DMLC_RANK"] + [f"export {name}={shlex.quote(value)}" for name, value in variables.items()
                                    if name != "DMLC_RANK"]
     if sharing > 1:  # workers of one machine share its cores: more threads than cores would slow all of them down

@@ -1,4 +1,4 @@
-"""The process of a scheduler or a server: what `train_softmax.py` is where DMLC_ROLE says so."""
+"""The scheduler's or a server's process: `train_softmax.py` runs it where DMLC_ROLE is set so."""
 from __future__ import annotations
 
 import logging
@@ -15,7 +15,8 @@ ROLES = ("scheduler", "server")
 
 
 def role() -> str:
-    """`scheduler` or `server` where the environment makes this process one, else nothing. UserError for nonsense."""
+    """`scheduler` or `server` where the environment makes this process one, else nothing. UserError for other
+    values."""
     value = os.environ.get("DMLC_ROLE", "")
     if value not in ("", "worker", *ROLES):
         raise UserError(f"DMLC_ROLE={value}: must be scheduler, server or worker")
@@ -23,10 +24,10 @@ def role() -> str:
 
 
 def serve(role: str) -> int:
-    """Be the scheduler or a server until the workers are done; the exit status. UserError where it cannot begin.
+    """Run the scheduler or a server until the workers are done; the exit status. UserError where it cannot start.
 
-    `import mxnet` would do so by itself, and never return; here others that are gone end it too, and nothing that a
-    peer sends is unpickled.
+    `import mxnet` would do so by itself, and never return; here the failure of others ends it too, and nothing that it
+    receives is unpickled.
     """
     kept = variables.prepare()
     del os.environ["DMLC_ROLE"]
@@ -37,9 +38,9 @@ def serve(role: str) -> int:
     left_to_system((signal.SIGINT, signal.SIGTERM))
     store = mx.kv.create("dist")
     if role == "scheduler":
-        life = heartbeat.Heartbeat(store, mxnet_compat.SERVERS_AND_WORKERS, "scheduler: a server or a worker is gone")
+        life = heartbeat.Heartbeat(store, mxnet_compat.SERVERS_AND_WORKERS, "scheduler: a server or worker has failed")
     else:
-        life = heartbeat.Heartbeat(store, mxnet_compat.SCHEDULER, "server: the scheduler is gone")
+        life = heartbeat.Heartbeat(store, mxnet_compat.SCHEDULER, "server: the scheduler has failed")
     mxnet_compat.serve_until_done(store, refusing())
     life.close()
     if kept:
@@ -48,16 +49,16 @@ def serve(role: str) -> int:
 
 
 def refusing() -> Callable[[int, int | None, int | None], None]:
-    """What MXNet calls for a command to this server: it does nothing, and says so once.
+    """MXNet's callback for a command to this server: it does nothing, and logs so once.
 
-    Our workers send none: that sums are to wait for all, and the end, are handled inside MXNet. MXNet's own function
-    unpickles an optimizer here, that is, runs what a peer wants to be run.
+    This project's workers send none: synchronous mode and the end are handled inside MXNet. MXNet's own function
+    unpickles an optimizer here, which would run arbitrary code of a sender.
     """
     said: list[int] = []
 
     def refuse(command: int, body: int | None, _: int | None) -> None:
         if not said:
             said.append(command)
-            log.warning("server: a command (%d) that no worker of ours sends was refused; is this port open to others?",
+            log.warning("server: a command (%d) that no worker sends was refused; is this port open to others?",
                         command)
     return refuse

@@ -1,4 +1,4 @@
-"""Runs the roles of a training over several processes, and ends them all with the first that fails."""
+"""Runs the processes of a distributed training, and ends them all when the first fails."""
 from __future__ import annotations
 
 import contextlib
@@ -16,15 +16,15 @@ from training.cluster.roles import Role
 from training.cluster.variables import TAKEN, PortTaken
 
 log = logging.getLogger(__name__)
-STOPPED = 130  # what a worker ends with after a signal, its state saved
+STOPPED = 130  # exit status of a worker after a signal, its state saved
 LOOK_EVERY = 0.05
 FAREWELL = 3.0  # seconds from SIGTERM to SIGKILL for those that are ended
 LINGER = 15.0  # seconds in which scheduler and servers end by themselves after the workers
-KINDS = ("worker", "server", "scheduler")  # where several have ended at once, whose word counts first
+KINDS = ("worker", "server", "scheduler")  # where several have ended at once, whose status is reported
 
 
 class Process:
-    """A role that runs: its lines come out prefixed, its group of processes takes signals."""
+    """A running role: its output is prefixed, and signals go to its process group."""
 
     def __init__(self, role: Role) -> None:
         self.role = role
@@ -52,16 +52,16 @@ class Process:
             self._orders.flush()
 
     def bury(self) -> None:
-        """Make sure that nothing of the group is left on this machine."""
+        """Ensure that no process of the group is left on this machine."""
         with contextlib.suppress(OSError):
             os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(OSError, ValueError):
-            self._orders.close()  # behind ssh, this is what ends the group
+            self._orders.close()  # through ssh, this ends the group
 
 
 def _pass_on(source: BinaryIO, sink: BinaryIO, name: str, lock: threading.Lock) -> None:
     for line in source:
-        with lock, contextlib.suppress(OSError, ValueError):  # a reader that has gone stops nothing
+        with lock, contextlib.suppress(OSError, ValueError):  # a closed pipe does not matter
             sink.write(f"[{name}] ".encode() + line.rstrip(b"\r\n") + b"\n")
             sink.flush()
 
@@ -77,17 +77,17 @@ class _Signals:
 
 
 def supervise(roles: list[Role], grace: float) -> int:
-    """Start the roles and watch them to their end; the exit status of the whole.
+    """Start the roles and supervise them to their end; the overall exit status.
 
-    0 where all workers ended with 0. The status of the first role that failed, after a line that says which and how.
-    130 where a signal came: it goes to the workers, which have `grace` seconds to save and leave; a second one ends all
-    at once. PortTaken where that is why the scheduler ended. Nothing that was started here is left running.
+    0 where all workers ended with 0. The status of the first role that failed, after a line that names it. 130 where a
+    signal came: it goes to the workers, which have `grace` seconds to save and leave; a second one ends all at once.
+    PortTaken where that is why the scheduler ended. No process that was started here is left running.
     """
     signals, lock = _Signals(), threading.Lock()
     processes: list[Process] = []
     with handled(signals.note):
         try:
-            for role in roles:  # all of them before the first thread, since starting a process copies this one
+            for role in roles:  # all of them before the first thread, since starting a process forks this one
                 processes.append(Process(role))
             for process in processes:
                 process.pass_output_on(lock)

@@ -1,1 +1,1 @@
-"""Batches of a packed set, in an order that the seed and the position decide."""
+"""Batches of a packed set, in an order determined by seed and position."""

@@ -1,4 +1,4 @@
-"""What is done to a training image besides decoding it, as InsightFace's image iterator does it."""
+"""Augmentation of training images, as in InsightFace's image iterator."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a training image, each with probability a half, as InsightFace's image iterator does it."""
+    """Augmentations, each with probability 0.5, as in InsightFace's image iterator."""
 
     mirror: bool = True
     cutoff: int = 0
@@ -17,7 +17,7 @@ class Augmentation:
 
     @property
     def draws(self) -> bool:
-        """Whether `apply` draws anything."""
+        """Whether `apply` is random."""
         return self.color > 0 or self.cutoff > 0
 
     def apply(self, image: np.ndarray, random: np.random.RandomState) -> np.ndarray:
@@ -50,6 +50,6 @@ def _cut_out(image: np.ndarray, side: int, random: np.random.RandomState) -> np.
 
 
 def _jpeg_artefacts(image: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    quality = random.randint(2, 21)  # 2 to 20, as InsightFace draws it
+    quality = random.randint(2, 21)  # 2 to 20, as InsightFace samples it
     _, coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
     return cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1]

@@ -1,8 +1,8 @@
-"""Images of a packed set into the rows of a batch: read, decoded, mirrored, and replaced where they do not decode.
+"""Decodes images of a packed set into the rows of a batch: mirrored, and replaced where they do not decode.
 
-A whole record with an image of the set's size, as nearly all are, goes the short way: a few calls that leave Python's
-lock, and as little Python as can be between them, since threads wait for each other there. The long way takes the
-others, and says what is wrong with them.
+A whole record with an image of the set's size, as nearly all are, takes the fast path: a few calls that release the
+GIL, and as little Python as possible between them, since threads wait for each other there. The slow path takes the
+others, and reports what is wrong with them.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TRIES = 100  # images in a row that do not decode, before the run ends
 class Decoder:
     """Puts images into rows of a batch, from any thread.
 
-    chosen: the images, by their positions in the dataset, one of which stands in for an image that does not decode.
+    chosen: the images, by their positions in the dataset, one of which replaces an image that does not decode.
     """
 
     def __init__(self, dataset: FaceDataset, chosen: np.ndarray, augmentation: Augmentation, seed: int) -> None:
@@ -35,8 +35,8 @@ class Decoder:
              position: int) -> tuple[np.ndarray, dict[int, str]]:
         """Put the images `index`, (n,) in the dataset, into `rows`, (n, H, W, 3) uint8 RGB; position: of the first.
 
-        mirrored: bool (n,). Returns which images stand there now, (n,), others in the place of some that do not decode,
-        and for the keys of those what is wrong. RunError where a hundred in a row do not decode.
+        mirrored: bool (n,). Returns the images now in the rows, (n,), with replacements of those that do not decode,
+        and the errors by key. RunError where a hundred in a row do not decode.
         """
         used = index.copy()
         faults: dict[int, str] = {}
@@ -47,7 +47,7 @@ class Decoder:
 
     def _decode_whole_records(self, rows: np.ndarray, index: np.ndarray, mirrored: np.ndarray,
                               position: int) -> list[int]:
-        """Fill the rows whose records go the short way; the numbers of the others."""
+        """Fill the rows whose records take the fast path; returns the indices of the others."""
         imdecode, cvt_color, flip, from_buffer = cv2.imdecode, cv2.cvtColor, cv2.flip, np.frombuffer
         few_scans, left, draws = self._few_scans, [], self.augmentation.draws
         height, shape, lines = rows.shape[1], rows.shape[1:], rows.reshape(*rows.shape[:2], -1)
@@ -56,7 +56,7 @@ class Decoder:
         for row, ((file, offset), size, turn) in enumerate(drawn):
             data = file.bytes_at(offset, size)
             begin, end = image_in(data)
-            # what is truncated has rows that a decoder leaves as they were in memory, and tells nobody
+            # of a truncated image a decoder leaves rows uninitialised, without an error
             if not (data.endswith(JPEG_END, begin, end)
                     and (data.startswith(few_scans.known, begin) or few_scans.holds(data, begin, end))):
                 left.append(row)
@@ -68,7 +68,7 @@ class Decoder:
             if image is None or image.shape != shape:
                 left.append(row)
                 continue
-            if turn:  # the bytes of a line backwards: mirrored, and RGB of BGR
+            if turn:  # reverses the bytes of a line: mirrors it, and turns BGR into RGB
                 flip(image.reshape(height, -1), 1, lines[row])
             else:
                 cvt_color(image, cv2.COLOR_BGR2RGB, rows[row])
@@ -78,7 +78,7 @@ class Decoder:
 
     def _decode_or_replace(self, row: np.ndarray, index: int, mirrored: bool, position: int,
                            faults: dict[int, str]) -> int:
-        """Fill a row with the image `index`, or one in its place; which it was. What is wrong goes into `faults`."""
+        """Fill a row with the image `index`, or a replacement; returns which. Errors go into `faults`."""
         random = self._random(position)
         for attempt in range(TRIES):
             if attempt:

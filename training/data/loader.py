@@ -1,4 +1,4 @@
-"""Batches from packed records, made in threads ahead of the step."""
+"""Batches from packed records, prefetched by threads."""
 from __future__ import annotations
 
 import collections
@@ -20,21 +20,21 @@ from training.data.order import EndlessOrder, flip_flags
 from training.specs import LoaderSpec
 
 log = logging.getLogger(__name__)
-MAX_BAD_SHARE = 0.01  # of the images read so far, each counted once, above MAX_BAD_FREE of them
+MAX_BAD_SHARE = 0.01  # largest fraction of the images read so far, each counted once, above MAX_BAD_FREE of them
 MAX_BAD_FREE = 50
-LEAST_CHUNK, MOST_CHUNK = 16, 64  # images a thread fills in one go
+LEAST_CHUNK, MOST_CHUNK = 16, 64  # images per task of a thread
 IN_WORK = 2  # batches whose images are being decoded, so that no thread waits at the end of one
 
 
 class TooManyBadRecords(RunError):
-    """So many records do not decode that the set should be repaired before a training."""
+    """Too many records do not decode; the set should be repaired before training."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """images (N, H, W, 3) uint8 RGB; labels (N,) int32; keys (N,) of the records, for messages.
 
-    bad: keys of the records that were met here for the first time and do not decode.
+    bad: keys of the records that fail to decode for the first time.
     """
 
     images: np.ndarray
@@ -44,11 +44,11 @@ class Batch:
 
 
 class BatchLoader:
-    """Decoded batches in order, made by threads ahead of the step that asks.
+    """Decoded batches in order, prefetched by threads.
 
-    position: where in the endless order the first batch begins. bad: keys of records that are known not to decode,
-    from before a resume. A record that does not decode is named once, and another one, which the seed and the position
-    decide, takes its place; more than 50 that are more than 1% of those read is a RunError.
+    position: of the first batch in the endless order. bad: keys of records that are known not to decode, from before a
+    resume. A record that does not decode is logged once, and another one, which the seed and the position determine,
+    replaces it; more than 50 that are more than 1% of those read is a RunError.
     """
 
     def __init__(self, dataset: FaceDataset, chosen: np.ndarray, spec: LoaderSpec, position: int = 0,
@@ -68,12 +68,12 @@ class BatchLoader:
         self._thread.start()
 
     def next(self) -> Batch:
-        """The next batch; what went wrong in the reading threads is raised here."""
+        """The next batch; errors of the reading threads are raised here."""
         if self._failed is None:
             item = self._batches.get()
             if not isinstance(item, BaseException):
                 return item
-            self._failed = item  # no other batch will come: who asks again hears the same
+            self._failed = item  # no other batch will come: further calls raise the same
         raise self._failed
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class BatchLoader:
                     begun.append(self._begin(position))
                     position += self._stride
                 self._batches.put(self._finish(*begun.popleft()))
-        except BaseException as error:  # handed to the training thread, which raises it
+        except BaseException as error:  # passed to the training thread, which raises it
             self._batches.put(error)
 
     def _begin(self, position: int) -> tuple[np.ndarray, list[concurrent.futures.Future], int]:
@@ -114,7 +114,7 @@ class BatchLoader:
         return Batch(images, self.dataset.labels[used].astype(np.int32), self.dataset.keys[used], bad)
 
     def _count_bad(self, faults: dict[int, str], read: int) -> tuple[int, ...]:
-        """The keys of `faults` that are new, each named in the log; `read` images were read since the beginning."""
+        """The keys of `faults` that are new, each logged; `read` images were read since the beginning."""
         path = self.dataset.record_file.rec_path
         new = tuple(key for key in faults if key not in self._bad)
         for key in new:

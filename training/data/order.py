@@ -1,6 +1,6 @@
-"""Which image comes at which place of the endless training, and which way round: functions of seed and position alone.
+"""The order of the images and their mirroring over all epochs: pure functions of seed and position.
 
-So a resumed run continues with the very next image.
+So a resumed run continues with exactly the next image.
 """
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class EndlessOrder:
-    """Positions 0, 1, 2, ... to images: epoch e is the permutation that (seed, e) gives."""
+    """Positions 0, 1, 2, ... to images: epoch e is the permutation of (seed, e)."""
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.seed = count, seed

@@ -1,4 +1,4 @@
-"""The whole classification layer for many classes: MarginHead's numbers, without a copy of the weights or a one-hot."""
+"""The whole classification layer for many classes: MarginHead's values, without a copy of the weights or a one-hot."""
 from __future__ import annotations
 
 import mxnet as mx

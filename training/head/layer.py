@@ -1,4 +1,4 @@
-"""What a classification layer is, whoever holds its arrays: its size, its loss, and how its parameters learn."""
+"""The settings of a classification layer, independent of its storage: size, loss, multipliers of its parameters."""
 from __future__ import annotations
 
 import math
@@ -9,7 +9,7 @@ import mxnet as mx
 from common.errors import UserError
 from training.head.margins import SOFTMAX, make_margin
 
-BIAS_LR_MULT = 2.0  # InsightFace's: a bias learns twice as fast as its weight
+BIAS_LR_MULT = 2.0  # InsightFace's: a bias has twice the learning rate of its weight
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class ArraySpec:
 
 
 class Layer:
-    """Class weights, the margin on the own class's cosine, and softmax cross-entropy, as settings alone.
+    """Class weights, the margin on the target cosine, and softmax cross-entropy, as settings only.
 
     Loss types 2 CosFace, 4 ArcFace and 5 combined compare directions: logits are margin_s times the cosines of the
-    embedding to every class's weight, the own class's with the margin. 0 is plain softmax: a fully connected layer,
-    with a bias unless no_bias. `arrays`, by the ecosystem's names: fc7_weight (num_classes, emb_size), and fc7_bias
+    embedding to every class's weight, the target's with the margin. 0 is plain softmax: a fully connected layer, with a
+    bias unless no_bias. `arrays`, by the ecosystem's names: fc7_weight (num_classes, emb_size), and fc7_bias
     (num_classes,), which does not decay. margin_warmup: the steps over which margin and scale become what they are to
-    be; `start_step` sets them. UserError for a loss type, margin or scale that cannot be.
+    be; `start_step` sets them. UserError for an invalid loss type, margin or scale.
     """
 
     def __init__(self, num_classes: int, emb_size: int, loss_type: int = 4, margin_s: float = 64.0,
@@ -47,10 +47,10 @@ class Layer:
             self.arrays["fc7_bias"] = ArraySpec((num_classes,), BIAS_LR_MULT * fc7_lr_mult, 0.0)
 
     def start_step(self, step: int) -> None:
-        """Set margin and scale for `step`, counted from 0: functions of it alone.
+        """Set margin and scale for `step`, counted from 0: pure functions of it.
 
         The margin grows in equal steps from none; the scale from AdaCos's sqrt(2) ln(classes - 1) (Zhang et al. 2019),
-        at which a class that is right by a little is not yet sure, and another one is not yet hopeless.
+        at which the softmax is not yet saturated for small differences of cosines.
         """
         if not self._warmup:
             return
@@ -64,8 +64,8 @@ class Layer:
         self.margin = make_margin(loss_type, m * share, 1 + (a - 1) * share, b * share, easy_margin)
 
     def directions(self, embedding: mx.nd.NDArray) -> mx.nd.NDArray:
-        """What the weights are multiplied with: unit embeddings times the scale, the embeddings themselves for softmax.
+        """The operand of the product with the weights: unit embeddings times the scale; for softmax the embeddings.
 
-        The scale goes onto the small operand, so that it takes no (n, classes) array of its own.
+        The scale is applied to the small operand, so that it needs no (n, classes) array of its own.
         """
         return mx.nd.L2Normalization(embedding) * self.scale if self.normal else mx.nd.identity(embedding)

@@ -1,7 +1,7 @@
-"""The classification layer a face embedding is trained with, and its loss, as autograd takes them.
+"""The classification layer of training and its margin loss, in plain autograd.
 
-The reference of the faster heads, and itself the fastest for few classes (`python -m benchmarks head`). All heads have
-the same verbs: `start_step`, `backward` for each micro-batch, `reduce`, `update`, `arrays` and `set_arrays`.
+The reference for the faster heads, and itself the fastest for few classes (`python -m benchmarks head`). All heads have
+the same methods: `start_step`, `backward` for each micro-batch, `reduce`, `update`, `arrays` and `set_arrays`.
 
     >>> import mxnet as mx, numpy as np
     >>> from training.head.layer import Layer
@@ -12,8 +12,8 @@ the same verbs: `start_step`, `backward` for each micro-batch, `reduce`, `update
     >>> seen = head.backward([mx.nd.array([[3, 4]])], [np.array([0])])
     >>> [round(float(value[0].asscalar()), 2) for value in (seen.losses, seen.cosines, seen.correct)]
     [5.26, 0.6, 0.0]
-    >>> abs(seen.gradients[0].asnumpy() @ [3, 4]).round(4).tolist()  # along the embedding: only its direction learns
-    [0.0]
+    >>> abs(seen.gradients[0].asnumpy() @ [3, 4]).round(4).tolist()  # along the embedding: only its direction has a
+    gradient [0.0]
 """
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from common.devices import put
 from training.gate import Gate
 from training.head.layer import Layer
 
-INITIAL = 0.01  # standard deviation of the normal distribution that the weights are drawn from
+INITIAL = 0.01  # standard deviation of the normal distribution of the initial weights
 
 
 @dataclass(frozen=True)
 class HeadPass:
-    """What a head made of the embeddings of all devices: lists that join to the order of the batch.
+    """A head's results for the embeddings of all devices: lists that concatenate in the order of the batch.
 
     losses, cosines, correct: of each sample, as MarginHead.backward says; gradients: of the summed loss, to each of the
     embeddings that came in, on its device.
@@ -46,31 +46,30 @@ class HeadPass:
 
 
 class MarginHead(gluon.Block):
-    """A whole classification layer on every device, with parameters that a gluon.Trainer moves: plain autograd.
+    """A whole classification layer on every device, with parameters that a gluon.Trainer updates: plain autograd.
 
-    fc7_weight is drawn by the initializer, fc7_bias starts at 0.
+    fc7_weight is initialised by the initializer, fc7_bias starts at 0.
     """
 
     def __init__(self, layer: Layer) -> None:
-        super().__init__(prefix="")  # the ecosystem's checkpoints call the parameters fc7_weight and fc7_bias
+        super().__init__(prefix="")  # the parameters' names in InsightFace's checkpoints: fc7_weight and fc7_bias
         self.layer, self.shape = layer, layer.shape
         for name, spec in layer.arrays.items():
             setattr(self, name, self.params.get(name, shape=spec.shape, lr_mult=spec.lr_mult, wd_mult=spec.wd_mult,
                                                 init="zeros" if name == "fc7_bias" else None))
 
     def start_step(self, labels: np.ndarray, step: int) -> None:
-        """Before the first micro-batch of `step`, counted from 0; every class takes part."""
+        """To be called before the first micro-batch of `step`, counted from 0; all classes are used."""
         self.layer.start_step(step)
 
     def backward(self, embeddings: list[mx.nd.NDArray], labels: list[np.ndarray], factor: float = 1.0) -> HeadPass:
-        """Forward and backward over the devices' shares; the gradients of the parameters are left in them.
+        """Forward and backward over the devices' parts of the batch; the gradients of the parameters are left in them.
 
         embeddings: (n, emb_size) float32 on each device; labels: (n,) integers from 0 to num_classes - 1 for each.
-        Labels must have been checked (opening a data set does): MXNet takes one outside the range without an error and
-        writes past its array. cosine: of the embedding to its target class's weight, without margin. correct: 1 where
-        the target class has the largest logit, the margin included, as in InsightFace's accuracy; so it stays below
-        accuracy on plain cosines.
-        factor: on every gradient.
+        Labels must have been checked (opening a data set does): MXNet accepts one outside the range without an error
+        and writes past its array. cosine: of the embedding to its target class's weight, without margin. correct: 1
+        where the target class has the largest logit, the margin included, as in InsightFace's accuracy; so it stays
+        below accuracy on plain cosines. factor: on every gradient.
         """
         leaves = [embedding.detach() for embedding in embeddings]
         losses, cosines, correct = zip(*(self._pass(leaf, share, factor) for leaf, share in zip(leaves, labels)))
@@ -107,11 +106,11 @@ class MarginHead(gluon.Block):
                                                               shape=cosines.shape)), target
 
     def reduce(self) -> list[mx.nd.NDArray]:
-        """Gradients beside the trainer's: none."""
+        """Gradients in addition to the trainer's: none."""
         return []
 
     def update(self, lr: float, count: float, gate: Gate | None = None) -> None:
-        """After a step: nothing, its parameters are the trainer's."""
+        """No update: its parameters are the trainer's."""
 
     def arrays(self) -> dict[str, mx.nd.NDArray]:
         """The parameters by name, in host memory."""
@@ -119,6 +118,6 @@ class MarginHead(gluon.Block):
                 for name, value in self.collect_params().items()}
 
     def set_arrays(self, arrays: Mapping[str, mx.nd.NDArray]) -> None:
-        """Put back what `arrays` gave, on every device."""
+        """Restore what `arrays` returned, on every device."""
         for name, value in arrays.items():
             self.collect_params()[name].set_data(value)

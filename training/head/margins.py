@@ -1,4 +1,4 @@
-"""What a margin loss does to the cosine between an embedding and its own class's weight.
+"""Margin functions: the target logit as a function of the cosine to the target class's weight.
 
 Pure functions of an NDArray of cosines (n,), differentiable under mx.autograd. Cosines computed in float32 do
 get past 1; values and gradients stay finite there: sines come from (1 - c)(1 + c) clipped at TINY, which is exact
@@ -35,7 +35,7 @@ def make_margin(loss_type: int, m: float = 0.0, a: float = 1.0, b: float = 0.0, 
         return lambda cosine: arcface(cosine, m, easy_margin)
     if loss_type == COMBINED:
         if not 0 < a < math.inf:
-            raise UserError(f"`margin_a` {a:g}: the factor of the angle is above 0 (1 leaves the angle as it is)")
+            raise UserError(f"`margin_a` {a:g}: the factor of the angle is above 0 (1 leaves the angle unchanged)")
         _check("`margin_m`", m, math.pi / 2, "the combined loss takes an angle from 0 to below pi/2, in radians")
         _check("`margin_b`", b, 2.0, "the combined loss takes a cosine from 0 to below 2")
         return lambda cosine: combined(cosine, m, a, b)
@@ -43,12 +43,12 @@ def make_margin(loss_type: int, m: float = 0.0, a: float = 1.0, b: float = 0.0, 
 
 
 def _check(flag: str, value: float, below: float, allowed: str) -> None:
-    if not 0 <= value < below:  # so that nan is refused too
+    if not 0 <= value < below:  # so that nan is rejected too
         raise UserError(f"{flag} {value:g}: {allowed}")
 
 
 def no_margin(cosine: mx.nd.NDArray) -> mx.nd.NDArray:
-    """Plain softmax: the value as it is."""
+    """Plain softmax: the value unchanged."""
     return cosine
 
 
@@ -60,7 +60,7 @@ def cosface(cosine: mx.nd.NDArray, m: float) -> mx.nd.NDArray:
 def arcface(cosine: mx.nd.NDArray, m: float, easy_margin: bool = False) -> mx.nd.NDArray:
     """ArcFace (Deng et al. 2018): cos(theta + m), m in radians.
 
-    Where theta + m would pass pi, and cos(theta + m) rise again, the value is c - m sin(pi - m) instead, as in
+    Where theta + m would exceed pi, and cos(theta + m) increase again, the value is c - m sin(pi - m) instead, as in
     InsightFace of 2018. easy_margin: where c <= 0 the value is c itself, and cos(theta + m) elsewhere.
     """
     moved = _rotate(cosine, m)
@@ -70,7 +70,7 @@ def arcface(cosine: mx.nd.NDArray, m: float, easy_margin: bool = False) -> mx.nd
 
 
 def combined(cosine: mx.nd.NDArray, m: float, a: float = 1.0, b: float = 0.0) -> mx.nd.NDArray:
-    """cos(a * theta + m) - b, m in radians; nothing special beyond pi, as in InsightFace."""
+    """cos(a * theta + m) - b, m in radians; no special case beyond pi, as in InsightFace."""
     moved = _rotate(cosine, m) if a == 1.0 else mx.nd.cos(_angle(cosine) * a + m)
     return moved - b
 
@@ -86,7 +86,7 @@ def _rotate(cosine: mx.nd.NDArray, m: float) -> mx.nd.NDArray:
 def _angle(cosine: mx.nd.NDArray) -> mx.nd.NDArray:
     """theta in (0, pi): 2 arctan(tan(theta / 2)), its cosine kept TINY inside the domain.
 
-    arccos itself loses the digits of its gradient near both ends, and has none at +-1.
+    arccos itself loses precision of its gradient near both ends, and has none at +-1.
     """
     below, above = mx.nd.clip(1 - cosine, TINY, 2.0), mx.nd.clip(1 + cosine, TINY, 2.0)
     return 2 * mx.nd.arctan(mx.nd.sqrt(below / above))

@@ -1,7 +1,7 @@
-"""Which classes take part in a step (Partial FC; An et al. 2021, arXiv:2010.05222).
+"""Class sampling of a step (Partial FC; An et al. 2021, arXiv:2010.05222).
 
-All classes that the batch has, the positives, and as many others at random as a rate allows. The choice is a function
-of the seed and the step alone, so a resumed run makes the choices of the run that was never stopped.
+All classes of the batch, the positives, and random negatives up to a sampling rate. The sample is a pure function of
+the seed and the step, so a resumed run samples as an uninterrupted one.
 """
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import math
 
 import numpy as np
 
-STREAM = 2  # beside those that training.data.loader draws from the same seed
+STREAM = 2  # distinct from the streams that training.data.loader derives from the same seed
 
 
 def choose_rows(labels: np.ndarray, low: int, high: int, rate: float, seed: int, step: int) -> np.ndarray:
-    """Of the classes low .. high - 1, those that take part, less low, rising, int32.
+    """The sampled classes among low .. high - 1, minus low, ascending, int32.
 
-    labels: (N,) of the whole step, of any classes. Their own classes are all taken, even where they alone are more than
-    rate of the classes; the others fill up to that number, rounded up, each as likely as the next.
+    labels: (N,) of the whole step, of any classes. The positives are all included, even where they alone are more than
+    rate of the classes; negatives fill up to that number, rounded up, with equal probability.
     """
     count = high - low
     positive = np.unique(labels[(labels >= low) & (labels < high)]) - low
@@ -25,7 +25,7 @@ def choose_rows(labels: np.ndarray, low: int, high: int, rate: float, seed: int,
     taken = np.zeros(count, bool)
     if wanted <= free // 2:
         taken[_draw(positive, free, wanted, (seed, STREAM, step, low))] = True
-    else:  # fewer to draw: those that stay out
+    else:  # fewer to sample: those that are left out
         taken[:] = True
         taken[_draw(positive, free, free - wanted, (seed, STREAM, step, low))] = False
     taken[positive] = True
@@ -36,5 +36,5 @@ def _draw(positive: np.ndarray, free: int, wanted: int, seed: tuple[int, ...]) -
     """`wanted` of the classes that are not positive, without a permutation of all of them: a tenth of a million classes
     takes a third of its time, and a hundredth a hundredth."""
     random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
-    places = random.choice(free, wanted, replace=False, shuffle=False)  # among those that are free
+    places = random.choice(free, wanted, replace=False, shuffle=False)  # among the negatives
     return places + np.searchsorted(positive - np.arange(len(positive)), places, "right")

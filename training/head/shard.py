@@ -1,12 +1,12 @@
-"""A part of the classification layer on one device: some rows, their momentum, and their half of a softmax.
+"""A shard of the classification layer on one device: some rows, their momentum, and their part of a softmax.
 
 With unit embeddings times the scale D and weights w, a logit is z = D w / |w|. The weights are never normalised, which
 would take a copy of them: the product with w is scaled afterwards, and since
 
     dL/dw = sum_n p_n D_n / |w|  -  w / |w|^2  sum_n p_n z_n          p = dL/dz
 
-the second term is taken off once the gradient of a whole step is there. A step so takes one gradient of the rows that
-take part, and two arrays of (samples, rows).
+the second term is subtracted once the gradient of a whole step is complete. A step thus needs one gradient of the
+sampled rows, and two arrays of (samples, rows).
 """
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from training.gate import Gate, move
 from training.head.layer import Layer
 
 EPS = 1e-10  # L2Normalization's own, added to the square of the norm
-CHUNK = 2 ** 22  # elements that a temporary array of the update may have
+CHUNK = 2 ** 22  # largest number of elements of a temporary array of the update
 
 
 @dataclass(frozen=True)
 class Partial:
-    """What a shard knows of n samples, (n,) each: log_sum of exp of its logits; the largest logit; is_target: 1 where
+    """A shard's statistics of n samples, (n,) each: log_sum of exp of its logits; the largest logit; is_target: 1 where
     that is of the sample's class; target: the logit of that class, cosine: its plain cosine, 0 where another shard has
     it."""
 
@@ -53,14 +53,14 @@ class Shard:
         self.request = "add" if accumulate else "write"
         self.arrays: dict[str, mx.nd.NDArray] = {}
         self.gradients: dict[str, mx.nd.NDArray] = {}
-        self._numbers: np.ndarray | None = None  # of the rows that take part; _rows: the same on the device
+        self._numbers: np.ndarray | None = None  # the sampled rows; _rows: the same on the device
         self._rows: mx.nd.NDArray | None = None
         self._taking: dict[str, mx.nd.NDArray] = {}
         self._inverse: mx.nd.NDArray = None
         self._target: mx.nd.NDArray = None  # (2, n) samples whose class is here, and its column; None for none
 
     def load_rows(self, whole: Mapping[str, mx.nd.NDArray]) -> None:
-        """Take this shard's rows of whole arrays; what is not given is 0 where there was nothing."""
+        """Load this shard's rows from whole arrays; what is not given is 0 where there was nothing."""
         for name in self.names:
             for key in (name, momentum_of(name)):
                 if key in whole:
@@ -72,12 +72,12 @@ class Shard:
     def state(self) -> dict[str, mx.nd.NDArray]:
         """`arrays`, the momentum of all rows included."""
         for name in self.names:
-            if momentum_of(name) not in self.arrays:  # not before the first update: a layer is drawn without it
+            if momentum_of(name) not in self.arrays:  # not before the first update: initialisation does not need it
                 self.arrays[momentum_of(name)] = mx.nd.zeros_like(self.arrays[name])
         return self.arrays
 
     def start_step(self, rows: np.ndarray | None) -> None:
-        """Let `rows` (rising, int32, counted from low) take part in the step; None: all of them."""
+        """Use `rows` (ascending, int32, counted from low) in the step; None: all of them."""
         self._numbers = rows
         self._rows = None if rows is None else put(rows, self.device)
         self._taking = {name: self.arrays[name] if rows is None else mx.nd.take(self.arrays[name], self._rows)
@@ -92,7 +92,7 @@ class Shard:
         self._prepare()
 
     def bind(self, arrays: dict[str, mx.nd.NDArray], gradients: dict[str, mx.nd.NDArray], request: str) -> None:
-        """Instead of load_rows and start_step: work with all rows of a trainer's arrays, and leave it the update."""
+        """Instead of load_rows and start_step: use all rows of a trainer's arrays, which does the update."""
         self._taking, self.gradients = arrays, dict(gradients)
         autograd.mark_variables(list(arrays.values()), [gradients[name] for name in arrays], request)
         self._prepare()
@@ -121,7 +121,7 @@ class Shard:
         if self._target is not None:
             target, cosine = self._apply_margin(weight, samples, places, len(labels))
         top = mx.nd.argmax(logits, axis=1)
-        self._share = mx.nd.softmax(logits)  # of this shard alone
+        self._share = mx.nd.softmax(logits)  # of this shard only
         largest = mx.nd.pick(logits, top)
         self._log_sum = largest - mx.nd.log(mx.nd.pick(self._share, top))  # at its largest the log is exact
         column = np.full(len(labels), -1, np.float32)
@@ -147,10 +147,10 @@ class Shard:
         return self._data.grad
 
     def update(self, lr: float, momentum: float, decay: float, count: float, gate: Gate | None = None) -> None:
-        """SGD with momentum on the rows that take part, as gluon.Trainer does it, along their gradient over `count`.
+        """SGD with momentum on the sampled rows, as gluon.Trainer does it, with their gradient over `count`.
 
-        The gradient must have been made complete by `add_radial`. gate: whether anything is to move.
-        Rows that do not take part stay what they are: neither momentum nor decay moves them.
+        The gradient must have been completed by `add_radial`. gate: whether anything is to move.
+        Other rows are unchanged: neither momentum nor decay is applied to them.
         """
         arrays = self.state()
         for name, value in self._taking.items():
@@ -166,7 +166,7 @@ class Shard:
                     set_rows(arrays[name], value[part], rows)
 
     def add_radial(self) -> None:
-        """Complete the gradient of the weights with its second term, once all of it has been added up."""
+        """Complete the gradient of the weights with its second term, once it has been summed."""
         if self.layer.normal:
             for part in _chunks(self._taking["fc7_weight"]):
                 gradient = self.gradients["fc7_weight"][part]
@@ -184,7 +184,8 @@ class Shard:
 
     def _apply_margin(self, weight: mx.nd.NDArray, samples: np.ndarray, places: np.ndarray,
                       count: int) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
-        """Put the margin on the target logits; these and the plain cosines (count,), the slope kept for `backward`."""
+        """Apply the margin to the target logits; returns these and the plain cosines (count,); the slope is kept for
+        `backward`."""
         self._plain = plain = mx.nd.gather_nd(self._logits, self._target)
         if self.layer.normal:
             cosine = plain / self.layer.scale
@@ -206,12 +207,13 @@ class Shard:
     def _inverse_norms(self, weight: mx.nd.NDArray) -> mx.nd.NDArray:
         ones = mx.nd.ones((1, weight.shape[1]), ctx=self.device)
         squares = [mx.nd.FullyConnected(mx.nd.square(weight[part]), ones, no_bias=True, num_hidden=1)
-                   for part in _chunks(weight)]  # a product: MXNet's own sum over rows takes ten times as long on CPUs
+                   # a matrix product: MXNet's own sum over rows takes ten times as long on CPUs
+                   for part in _chunks(weight)]
         return mx.nd.rsqrt(mx.nd.concat(*squares, dim=0).reshape((-1,)) + EPS)
 
 
 def momentum_of(name: str) -> str:
-    """What a state calls the momentum of a parameter."""
+    """A state's name of the momentum of a parameter."""
     return f"{name}@momentum"
 
 

@@ -1,9 +1,9 @@
-"""The classification layer shared out over devices (`fc7_parallel`), or sampled (`partial_fc`), or both.
+"""The classification layer sharded over devices (`fc7_parallel`), or sampled (`partial_fc`), or both.
 
 Sharded, each device holds an equal number of the classes, weights and momentum, and sees the embeddings of the whole
-batch: only embeddings, their gradients and a few numbers a sample pass between devices, whatever the number of classes.
-A softmax over the shards needs of each one the log of its sum of exp, so it is exact. Sampled alone, each device holds
-all rows and its own share of the batch, and the gradients of the rows that take part are added over the devices.
+batch: only embeddings, their gradients and a few values per sample pass between devices, whatever the number of
+classes. A softmax over the shards needs only each one's log of the sum of exp, so it is exact. Only sampled, each
+device holds all rows and its own part of the batch, and the gradients of the sampled rows are summed over the devices.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from training.head.shard import Partial, Shard
 
 
 class ShardedHead:
-    """A MarginHead's loss and update over shards: the same numbers, another place for them.
+    """A MarginHead's loss and update over shards: the same values, stored differently.
 
     parallel: shards of the classes; else the whole on each device. rate: the share of the
     classes that takes part in a step (of each shard's), 1 for all. workers: each has all shards, and the gradients of
@@ -34,7 +34,7 @@ class ShardedHead:
                  momentum: float = 0.9, decay: float = 0.0, seed: int = 0, accumulate: bool = False,
                  communicator: Communicator | None = None) -> None:
         if parallel and len(devices) > layer.num_classes:
-            raise UserError(f"`fc7_parallel`: {layer.num_classes} classes cannot be shared out over {len(devices)} "
+            raise UserError(f"`fc7_parallel`: {layer.num_classes} classes cannot be sharded over {len(devices)} "
                             "`devices`")
         self.layer, self.devices, self.parallel, self.rate = layer, devices, parallel, rate
         self.seed, self._momentum, self._decay = seed, momentum, decay
@@ -50,13 +50,13 @@ class ShardedHead:
         return list(zip([0, *map(int, ends[:-1])], map(int, ends)))
 
     def initialize(self, initializer: mx.init.Initializer, ctx: list[mx.Context] | None = None) -> None:
-        """Draw fc7_weight as the whole head does, on the host: the same one however it is shared out."""
+        """Initialise fc7_weight as the whole head does, on the host: the same however it is sharded."""
         weight = mx.nd.zeros(self.shape, ctx=mx.cpu())
         initializer(mx.init.InitDesc("fc7_weight"), weight)
         self.set_arrays({"fc7_weight": weight})
 
     def start_step(self, labels: np.ndarray, step: int) -> None:
-        """Choose the classes that take part in the step with `labels` (N,), those of all its micro-batches."""
+        """Sample the classes of the step with `labels` (N,), those of all its micro-batches."""
         self.layer.start_step(step)
         if self.rate < 1:
             labels = self.communicator.allgather("labels", labels).ravel().astype(np.int32)
@@ -65,7 +65,7 @@ class ShardedHead:
                              choose_rows(labels, shard.low, shard.high, self.rate, self.seed, step))
 
     def backward(self, embeddings: list[mx.nd.NDArray], labels: list[np.ndarray], factor: float = 1.0) -> HeadPass:
-        """What MarginHead.backward does; `correct` is among the classes that take part. factor: on every gradient."""
+        """As MarginHead.backward; `correct` is among the sampled classes. factor: on every gradient."""
         if self.parallel:
             return self._joined(self.shards, embeddings, labels, factor)
         parts = [self._joined([shard], [embedding], [share], factor)
@@ -74,7 +74,7 @@ class ShardedHead:
                           for name in ("losses", "cosines", "correct", "gradients")))
 
     def reduce(self) -> list[mx.nd.NDArray]:
-        """Add up the gradients over devices and workers; the whole layer's, each row once, on any of the devices."""
+        """Sum the gradients over devices and workers; the whole layer's, each row once, on any of the devices."""
         if not self.parallel:
             self._add_gradients()
         elif self.communicator.size > 1:
@@ -101,7 +101,7 @@ class ShardedHead:
         return whole
 
     def set_arrays(self, arrays: Mapping[str, mx.nd.NDArray]) -> None:
-        """Put back what `arrays` gave, or some of it, on this number of devices or another."""
+        """Restore what `arrays` returned, or some of it, on this number of devices or another."""
         for shard in self.shards:
             shard.load_rows(arrays)
 

@@ -1,1 +1,1 @@
-"""What a run tells: its log, `metrics.jsonl`, TensorBoard's events."""
+"""Reporting of a run: log, `metrics.jsonl`, TensorBoard events."""

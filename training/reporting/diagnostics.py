@@ -1,4 +1,4 @@
-"""Warnings for what commonly goes wrong in training an embedding, each given once a run."""
+"""Warnings about common failures in training an embedding, each given once per run."""
 from __future__ import annotations
 
 import math
@@ -7,24 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 
 COLLAPSED = 0.95  # mean cosine between the embeddings of different images of a batch
-CLOSE, MISSED = 0.8, 0.05  # cosine to the own class, and accuracy: so close to one's own and never the closest
-SHIFTED = 1.5  # times sqrt(size), the length of `size` normalised dimensions: here the last BatchNorm's beta leads
-DRAWN = 0.5  # cosine to the own class that is high where the embedding is as long as that
-ABOVE_STRANGERS = 0.3  # cosine that no other class has where people are told apart
-TOO_FAST = 1.5  # times the rate of the linear rule, from which on that is named as a cause
-INPUT_BOUND = 0.3  # share of the time spent waiting for images
-STUCK = 0.02  # plain cosine to the own class
+CLOSE, MISSED = 0.8, 0.05  # cosine to the target class, and accuracy: similar to the target and never the most similar
+# multiple of sqrt(size), the norm of `size` normalised dimensions: here the last BatchNorm's beta dominates
+SHIFTED = 1.5
+DRAWN = 0.5  # cosine to the target class that is high where the embedding norm is as large as that
+ABOVE_STRANGERS = 0.3  # cosine that no other class reaches where identities are separated
+TOO_FAST = 1.5  # multiple of the linear rule's learning rate from which on that is named as a cause
+INPUT_BOUND = 0.3  # fraction of the time spent waiting for images
+STUCK = 0.02  # plain cosine to the target class
 STUCK_EPOCHS = 3.0
-ROWS = 3  # a warning needs this many rows in a row
+ROWS = 3  # a warning needs this many consecutive rows
 
 
 @dataclass(frozen=True)
 class Symptoms:
-    """What the steps since the last row showed, and the learning rate they were trained with.
+    """Statistics of the steps since the last row, and their learning rate.
 
     similarity: mean cosine between embeddings of different identities; accuracy: of the classifier, with the margin,
-    and moved: what the margin makes of the cosine; norm: mean length of the embeddings, and size: their dimensions; lr:
-    the schedule's, and linear_lr: what the linear rule gives for the batch.
+    and moved: the cosine with the margin; norm: mean norm of the embeddings, and size: their dimensions; lr: the
+    schedule's, and linear_lr: that of the linear rule for the batch.
     """
 
     epoch: float
@@ -41,20 +42,20 @@ class Symptoms:
 
     @property
     def shifted(self) -> bool:
-        """Whether the last BatchNorm's beta leads in the embeddings."""
+        """Whether the last BatchNorm's beta dominates the embeddings."""
         return self.norm > SHIFTED * math.sqrt(self.size)
 
     @property
     def beta(self) -> float:
-        """The length of the last BatchNorm's beta, which all embeddings share: it makes them longer than sqrt(size),
-        what normalised dimensions with a fixed gamma have."""
+        """The norm of the last BatchNorm's beta, common to all embeddings: it makes their norm exceed sqrt(size), that
+        of normalised dimensions with a fixed gamma."""
         return math.sqrt(max(0.0, self.norm ** 2 - self.size))
 
 
 class Diagnostics:
-    """Counts symptoms over rows; `look` returns the warnings that are due, and none of those in `given`.
+    """Counts symptoms over rows; `look` returns the warnings that are due, except those in `given`.
 
-    given, rows: what was warned of, and for how many rows each symptom has lasted; both are kept up to date.
+    given, rows: the warnings given, and for how many rows each symptom has lasted; both are updated.
     """
 
     def __init__(self, given: list[str], rows: dict[str, int]) -> None:
@@ -84,12 +85,12 @@ def _signs(seen: Symptoms) -> dict[str, tuple[bool, str]]:
 
 
 def _is_collapsed(seen: Symptoms) -> bool:
-    """Whether everybody looks like everybody: to each other, or all classes to all embeddings.
+    """Whether the embeddings have collapsed: all similar to each other, or all classes to all embeddings.
 
-    Where the cosine to the own class is high and the classifier is still never right, the other classes are as near:
-    weights and embeddings point one way together. A grown beta is the earlier sign of it, at a lower cosine. In a
-    training that only begins the cosine is low as well, and with a large margin it is `moved` below those of strangers,
-    so that a low accuracy says nothing.
+    Where the cosine to the target class is high and the classifier is still never right, the other classes are as
+    similar: weights and embeddings have a common direction. A large beta is the earlier sign of it, at a lower cosine.
+    At the start of a training the cosine is low as well, and a large margin moves it (`moved`) below those of other
+    classes, so that a low accuracy is no evidence.
     """
     close = DRAWN if seen.shifted else CLOSE
     return seen.similarity > COLLAPSED or (seen.cosine > close and seen.moved > ABOVE_STRANGERS
@@ -108,7 +109,7 @@ def _collapse(seen: Symptoms) -> str:
     return (f"the training has collapsed: all embeddings point in one direction (cosine to the target class "
             f"{seen.cosine:.2f} at an accuracy of {seen.accuracy:.4f}; between different identities "
             f"{seen.similarity:.2f}; embedding norm "
-            f"{seen.norm:.3g}{beta}){cause}. It seldom recovers: begin again {softmax or 'with '}{lower}, a `warmup`, "
+            f"{seen.norm:.3g}{beta}){cause}. It seldom recovers: start over {softmax or 'with '}{lower}, a `warmup`, "
             "`clip_gradient`")
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard's event files, written one event after the other.
+"""Writes TensorBoard event files, event by event.
 
 mxboard makes the summaries and the checksums. Its SummaryWriter is not used: it keeps every scalar in memory, writes
 from a thread that a full disk ends in silence (the run then hangs at its next event), and cannot say how far its file
@@ -22,9 +22,9 @@ from training.saving.names import EVENT_MARK, EVENTS
 
 
 class EventFile:
-    """One new event file in a folder, named so that it sorts behind those that are there.
+    """A new event file in a folder, named so that it sorts after the existing ones.
 
-    first_step: where a resumed run goes on; TensorBoard, which may have shown later steps already, then drops those.
+    first_step: where a resumed run continues; TensorBoard, which may have shown later steps already, then drops those.
     """
 
     def __init__(self, folder: Path, first_step: int = 0) -> None:
@@ -39,7 +39,7 @@ class EventFile:
                 status=event_pb2.SessionLog.START)))
 
     def check(self) -> None:
-        """OSError where somebody took the file away, or changed it."""
+        """OSError where the file was removed or changed by something else."""
         self._file.check()
 
     @property
@@ -56,11 +56,11 @@ class EventFile:
         self._add(event_pb2.Event(step=step, summary=histogram_summary(_clean(tag), values, bins)))
 
     def image(self, tag: str, image: np.ndarray, step: int) -> None:
-        """A picture, (3, H, W) uint8."""
+        """An image, (3, H, W) uint8."""
         self._add(event_pb2.Event(step=step, summary=image_summary(_clean(tag), image)))
 
     def length(self) -> int:
-        """How long the file is; OSError as by `check`."""
+        """The file's length; OSError as by `check`."""
         return self._file.length()
 
     def flush(self) -> None:
@@ -80,5 +80,5 @@ class EventFile:
 
 
 def _clean(tag: str) -> str:
-    """What mxboard would make of a tag, without its notice on the screen: letters, digits and -_./ stay."""
+    """A tag as mxboard would normalise it, without its notice on the screen: letters, digits and -_./ are kept."""
     return re.sub(r"[^-/\w.]", "_", tag).encode("utf-8", "replace").decode("utf-8")

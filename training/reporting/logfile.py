@@ -1,4 +1,4 @@
-"""log.txt: what the log says, with times, in the run's folder."""
+"""log.txt: the log with times, in the run's folder."""
 from __future__ import annotations
 
 import errno
@@ -15,15 +15,15 @@ from training.saving.plain_files import open_plain
 
 
 class LogFile(logging.FileHandler):
-    """Appends to `path`. A full disk, or a file that was taken away, is an OSError for who logs, not a traceback.
+    """Appends to `path`. A full disk, or a removed file, is an OSError for the caller, not a traceback.
 
-    Text that no UTF-8 can hold, as of a path with other bytes, is written with backslashes.
+    Text that UTF-8 cannot represent, such as a path with other bytes, is backslash-escaped.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, mode="a", encoding="utf-8")
         self.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(message)s"))
-        # Whatever the level: by this line a later run knows the file as one of a run.
+        # Whatever the level: by this line a later run recognises the file as a run's.
         self.handle(logging.LogRecord(__name__, logging.INFO, __file__, 0, "%sprocess %d", (LOG_BEGINNING, os.getpid()),
                                       None))
 
@@ -46,7 +46,7 @@ class LogFile(logging.FileHandler):
         super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """What `emit` met: raised where it is the disk's."""
+        """The error of `emit`: raised where it is an OSError."""
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, self.baseFilename) from None

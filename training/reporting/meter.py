@@ -1,4 +1,4 @@
-"""Sums over the steps between two rows of the log."""
+"""Accumulates statistics over the steps between two rows of the log."""
 from __future__ import annotations
 
 import math
@@ -12,7 +12,7 @@ from training.reporting.diagnostics import mean_similarity
 from training.step import StepResult
 
 OVER_WORKERS = ("images", "loss", "cosine", "hits")
-# `hits`, how often the classifier was correct, keeps the name that states have had from the beginning.
+# `hits`, how often the classifier was correct, keeps its name in existing states.
 SUMS = ("steps", "images", "loss", "cosine", "hits", "waited", "seconds")
 SHAPE = ("norm", "similarity")
 
@@ -20,11 +20,11 @@ SHAPE = ("norm", "similarity")
 class Meter:
     """The steps since the last row: sums, and the time they took.
 
-    A resumed run goes on with the sums of the state, so that its rows are those of a run that was never stopped.
+    A resumed run continues with the sums of the state, so that its rows are those of an uninterrupted run.
     """
 
     def start(self, sums: Mapping[str, float] | None = None) -> None:
-        """Forget what was added, begin with `sums` where there are any, and begin to count time."""
+        """Reset, with `sums` where there are any, and start the clock."""
         self.sums = {name: (sums or {}).get(name, 0) for name in SUMS}
         self._shape = {name: (sums or {}).get(name, math.nan) for name in SHAPE}
         self._began = time.perf_counter()
@@ -38,19 +38,19 @@ class Meter:
         self._last = result
 
     def add_skipped(self, waited: float) -> None:
-        """Count a step that was not applied: its time, nothing of its numbers."""
+        """Count a step that was not applied: only its time."""
         self.sums["steps"] += 1
         self.sums["waited"] += waited
 
     def reduce(self, communicator: Communicator) -> None:
-        """Take the sums of all workers into worker 0's, with whom the rows and the state are made."""
+        """Reduce the sums of all workers to worker 0, which makes the rows and the state."""
         totals = communicator.sum("window", np.array([float(self.sums[name]) for name in OVER_WORKERS]))
         if communicator.size > 1:
             mine = float(communicator.rank == 0)
             self.sums.update({name: float(total) * mine for name, total in zip(OVER_WORKERS, totals)})
 
     def state(self) -> dict[str, float]:
-        """What `start` needs to go on in another process."""
+        """The argument of `start` to continue in another process."""
         return {**self.sums, "seconds": self._seconds(), **self._embedding_shape()}
 
     def summary(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The ROC curve as a picture for TensorBoard."""
+"""The ROC curve as an image for TensorBoard."""
 from __future__ import annotations
 
 import functools
@@ -22,7 +22,7 @@ def roc_picture(result: VerificationResult) -> np.ndarray:
     axes.set(xscale="log", xlabel="false positive rate", ylabel="true positive rate", ylim=(0, 1.01),
              title=f"{_plain(result.name)}: TPR {result.tpr:.3f} at FPR 0.1%")
     axes.grid(alpha=0.25)
-    with warnings.catch_warnings():  # of letters that the font lacks
+    with warnings.catch_warnings():  # missing glyphs
         warnings.simplefilter("ignore")
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].transpose(2, 0, 1).copy()
@@ -30,10 +30,10 @@ def roc_picture(result: VerificationResult) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1)
 def _canvas() -> FigureCanvasAgg:
-    """One for all pictures: matplotlib remembers the size of 4,096 texts, each canvas's on its own."""
+    """One for all plots: matplotlib caches the sizes of 4,096 texts per canvas."""
     return FigureCanvasAgg(Figure(figsize=(5, 4), dpi=80, tight_layout=True))
 
 
 def _plain(name: str) -> str:
-    """A name as matplotlib takes it: no formula, and only what is text."""
+    """A name escaped for matplotlib: no formulas, only valid text."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8").replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""What a run writes down: metrics.jsonl, log.txt, TensorBoard events, config.json."""
+"""Writes a run's records: metrics.jsonl, log.txt, TensorBoard events, config.json."""
 from __future__ import annotations
 
 import contextlib
@@ -26,8 +26,8 @@ class RunLog:
     """The files of one run folder.
 
     lengths: of the files that may keep rows, by name, as `sync` gave them to the state that is resumed. A resumed run
-    repeats the steps after its state, so what those wrote is cut off, and event files begun since go. Every row is with
-    the system when its method returns; an OSError names the file.
+    repeats the steps after its state, so rows of those are truncated, and newer event files removed. Every row is with
+    the operating system when its method returns; an OSError names the file.
     """
 
     def __init__(self, folder: Path, lengths: Mapping[str, int] | None = None, first_step: int = 0) -> None:
@@ -46,7 +46,7 @@ class RunLog:
 
     @property
     def _events(self) -> EventFile:
-        if self._opened is None:  # a resumed run that has nothing left to do leaves no file
+        if self._opened is None:  # a resumed run without remaining steps leaves no file
             self._opened = EventFile(self._folder, self._first_step)
         return self._opened
 
@@ -61,13 +61,13 @@ class RunLog:
         return {**self._lengths, **{file.path.name: file.length() for file in files}}, flush
 
     def check(self) -> None:
-        """OSError where a file that rows went to was taken away or changed: a checkpoint would make its folder anew."""
+        """OSError where a file with rows was removed or changed: a checkpoint would create its folder again."""
         self._metrics.check()
         if self._opened:
             self._opened.check()
 
     def row(self, row: dict[str, Any]) -> None:
-        """Append one row to metrics.jsonl; numbers that JSON does not have become null."""
+        """Append one row to metrics.jsonl; values that JSON cannot represent become null."""
         clean = {name: _plain(value) for name, value in row.items()}
         self._metrics.append(json.dumps(clean).encode("utf-8") + b"\n")
 
@@ -99,12 +99,12 @@ class RunLog:
             self._opened.close()
         self._metrics.close()
         logging.getLogger().removeHandler(self._handler)
-        with contextlib.suppress(OSError):  # a full disk, which was told when the line was logged
+        with contextlib.suppress(OSError):  # a full disk, which was reported when the line was logged
             self._handler.close()
 
 
 def write_config(folder: Path, settings: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
-    """RUN/config.json: the configuration, what was resolved from it, package versions and the git commit."""
+    """Write RUN/config.json: the configuration, resolved values, package versions and the git commit."""
     content = {**settings, "resolved": resolved, "versions": versions(PACKAGES), "git_commit": git_commit(),
                "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     write_atomic(folder / CONFIG, json.dumps(content, indent=1) + "\n", named=False)

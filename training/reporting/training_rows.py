@@ -1,4 +1,4 @@
-"""What the training tells of its steps: a row for the files, a line for the log, and warnings."""
+"""Reports training steps: a row for the files, a line for the log, and warnings."""
 from __future__ import annotations
 
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class TrainingRows:
-    """Worker 0's; layer: whose margin the mean cosine is shown with in the warnings."""
+    """Worker 0's reports; layer: its margin is applied to the mean cosine for the warnings."""
 
     def __init__(self, spec: LoopSpec, schedule: Schedule, progress: Progress, layer: Layer, emb_size: int,
                  runlog: RunLog) -> None:
@@ -27,7 +27,7 @@ class TrainingRows:
         self._diagnostics = Diagnostics(progress.warned, progress.symptoms)
 
     def add(self, summary: dict[str, float], lr: float) -> str:
-        """Write and log a summary of `Meter`, and warn; returns some words for the progress bar."""
+        """Write and log a summary of `Meter`, and warn; returns a summary for the progress bar."""
         progress, end = self._progress, self._schedule.end
         epoch = progress.position / self._schedule.images
         row = {"kind": "train", "step": progress.step, "epoch": epoch, "loss": summary["loss"],

@@ -1,1 +1,1 @@
-"""What a run writes so that nothing is lost: checkpoints, the state, files that grow."""
+"""Saving: checkpoints, the state for resume, append-only files."""

@@ -1,4 +1,4 @@
-"""The arrays of a state for a run whose classification layer is kept in another way, or learns by another loss.
+"""Adapts a state to a run whose classification layer is stored differently, or has another loss.
 
 A whole layer's momentum is the trainer's; a sharded or sampled one keeps its own beside the weights.
 """
@@ -15,9 +15,9 @@ Arrays = Mapping[str, mx.nd.NDArray]
 
 
 def adapt_head(layer: Layer, whole: bool, head: Arrays, momentum: Arrays) -> tuple[dict, dict]:
-    """(head, momentum) as a layer of this kind saves them; what it does not have is left out.
+    """(head, momentum) as a layer of this kind saves them; others are left out.
 
-    whole: on every device, with parameters of the trainer. A bias that the state lacks begins at 0.
+    whole: on every device, with parameters of the trainer. A bias that the state lacks starts at 0.
     """
     weights = {name: head[name] for name in layer.arrays if name in head}
     moving = {name: head.get(momentum_of(name), momentum.get(name)) for name in weights}

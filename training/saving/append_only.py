@@ -1,4 +1,4 @@
-"""A file that only grows, by whole pieces: rows of metrics.jsonl, TensorBoard's events."""
+"""Append-only files, written in whole pieces: rows of metrics.jsonl, TensorBoard events."""
 from __future__ import annotations
 
 import contextlib
@@ -13,7 +13,7 @@ from training.saving.plain_files import open_plain
 class AppendOnlyFile:
     """Appends to `path`, unbuffered, so that a kill loses nothing that was written.
 
-    new: the file must not be there yet. A piece that does not fit on the disk is taken back. Every OSError names the
+    new: the file must not exist yet. A piece that does not fit on the disk is removed again. Every OSError names the
     file, also that of a file which somebody removed, replaced or shortened meanwhile: what is written to it would be
     lost, and was.
     """
@@ -25,7 +25,7 @@ class AppendOnlyFile:
         self.size = os.fstat(self._handle).st_size
 
     def append(self, piece: bytes) -> None:
-        """Write `piece` behind what is there, all of it or nothing."""
+        """Append `piece`, all of it or nothing."""
         self.check()
         written = 0
         try:
@@ -38,7 +38,7 @@ class AppendOnlyFile:
         self.size += len(piece)
 
     def check(self) -> None:
-        """OSError where the file at `path` is not the one that was written so far."""
+        """OSError where the file at `path` is not the one written so far."""
         mine = os.fstat(self._handle)
         try:
             there = os.lstat(self.path)
@@ -49,10 +49,10 @@ class AppendOnlyFile:
         if mine.st_size < self.size:
             raise OSError(errno.EIO, f"has {mine.st_size} bytes instead of the {self.size} that the run wrote",
                           str(self.path))
-        self.size = mine.st_size  # what somebody added stays
+        self.size = mine.st_size  # what something else added stays
 
     def length(self) -> int:
-        """How long the file is; OSError as by `check`."""
+        """The file's length; OSError as by `check`."""
         self.check()
         return self.size
 
@@ -64,14 +64,14 @@ class AppendOnlyFile:
             raise OSError(error.errno, error.strerror, str(self.path)) from None
 
     def close(self) -> None:
-        """Close; what was appended is there already."""
+        """Close; what was appended is already written."""
         os.close(self._handle)
 
 
 def truncate(path: Path, length: int) -> bool:
     """Shorten `path` to `length`, or remove it for 0; False where it is shorter than that, or not there.
 
-    UserError where it is no file of its own.
+    UserError where it is not a regular file.
     """
     try:
         handle = _open(path, os.O_WRONLY)

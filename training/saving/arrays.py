@@ -1,7 +1,7 @@
 """Files of named arrays, as `mx.nd.save` writes them and `mx.nd.load` reads them, written by Python.
 
-`mx.nd.save` does not see a disk that fills up with the last bytes it writes: it returns, and the file lacks its end.
-Here every write is checked, and the digest is of what was meant to be written.
+`mx.nd.save` does not notice a disk that becomes full with the last bytes it writes: the file is truncated without
+error. Here every write is checked, and the digest is of the intended bytes.
 """
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, mx.nd.NDArray]) -> str:
 def read_arrays(path: Path, digest: str, most: int | None = None) -> dict[str, mx.nd.NDArray]:
     """What `write_arrays` wrote, in host memory.
 
-    ValueError where it is no plain file, has another digest, takes more than `most` bytes, or holds no arrays.
+    ValueError where it is not a plain file, has another digest, takes more than `most` bytes, or holds no arrays.
     """
     with os.fdopen(open_plain(path), "rb") as stream:
         if most is not None and os.fstat(stream.fileno()).st_size > most:

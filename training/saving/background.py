@@ -1,4 +1,4 @@
-"""States are written while the training goes on: one at a time, by a thread of its own."""
+"""Writes states in the background during training: one at a time, by a thread of its own."""
 from __future__ import annotations
 
 import threading
@@ -6,13 +6,13 @@ from typing import Callable
 
 
 class GivenUp(BaseException):
-    """The write was given up; what it had begun goes."""
+    """The write was cancelled; its partial output is removed."""
 
 
 class BackgroundWriter:
-    """Runs one write at a time beside the training.
+    """Runs one write at a time in parallel with training.
 
-    What a write raises, of any kind, is raised where the training next asks, by `check`, `wait` or `begin`, once.
+    Any exception of a write is raised once by the next `check`, `wait` or `begin`.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class BackgroundWriter:
         self._given_up = threading.Event()
 
     def begin(self, write: Callable[[], object]) -> None:
-        """Begin `write` once the one before has ended."""
+        """Start `write` once the one before has ended."""
         self.wait()
         self._thread = threading.Thread(target=self._run, args=(write,), name="state")
         self._thread.start()
@@ -39,7 +39,7 @@ class BackgroundWriter:
             raise error
 
     def close(self, give_up: bool = False) -> None:
-        """Wait for the write to end, or give it up where it can be; what it raises is not told."""
+        """Wait for the write to end, or cancel it where possible; its exceptions are dropped."""
         if give_up:
             self._given_up.set()
         self._join()
@@ -51,12 +51,12 @@ class BackgroundWriter:
             self._thread = None
 
     def may_go_on(self) -> None:
-        """For a write to call where it may be given up; raises GivenUp where it is."""
+        """For a write to call where it may be cancelled; raises GivenUp where it is."""
         if self._given_up.is_set():
             raise GivenUp
 
     def _run(self, write: Callable[[], object]) -> None:
         try:
             write()
-        except BaseException as error:  # handed to the training thread, which raises it
+        except BaseException as error:  # passed to the training thread, which raises it
             self._error = error

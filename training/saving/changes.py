@@ -1,4 +1,4 @@
-"""What differs between a state and the run that goes on from it: what may, a line each, and what may not."""
+"""Differences between a state and the run that resumes it: allowed ones, a line each, and refused ones."""
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
@@ -10,10 +10,10 @@ from training.config import Config
 from training.option import CHANGES, ELSEWHERE, REFUSED, TRUNK, flags
 from training.saving.checkpoint import checkpoint_path
 
-# What another value of a setting means: of the flags it stands with them, of the rest of an identity here.
+# What another value of a setting means: for flags it is defined with them, for the rest of an identity here.
 MEANING = {**{name: flag.on_resume for name, flag in flags(Config).items()}, "from_preset": ELSEWHERE, "data": REFUSED}
-SHARES = {"devices", "per_batch_size", "accumulate"}  # how a total batch is shared out
-FOR_PEOPLE = ("names of identities", "whole set", "schedule")  # of an identity, but judged by others
+SHARES = {"devices", "per_batch_size", "accumulate"}  # how a total batch is distributed
+FOR_PEOPLE = ("names of identities", "whole set", "schedule")  # of an identity, but compared by other entries
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Change:
         return MEANING.get(self.name, CHANGES)
 
     def title(self) -> str:
-        """The setting, or what it is of."""
+        """The setting's name or title."""
         return {"data": "data of", "total batch": "total batch"}.get(self.name, f"`{self.name}`")
 
 
 def differences(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[Change]:
-    """Every setting of two identities that is not the same; what an older state does not know is at its default."""
+    """Every setting that differs between two identities; one that an older state lacks is at its default."""
     defaults = {item.name: item.default for item in fields(Config)}
     there = {name: theirs.get(name, defaults.get(name)) for name in mine}
     return [Change(name, there[name], value) for name, value in mine.items()
@@ -43,10 +43,10 @@ def differences(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[Chan
 
 
 def check_same_run(theirs: Mapping[str, Any], mine: Mapping[str, Any], path: Path, step: int, saves: int) -> list[str]:
-    """The changes that a run may make to another's settings, a line each for the log.
+    """The allowed changes of settings on resume, a line each for the log.
 
-    UserError, with a way out, where the state at `path`, of `step` steps and `saves` checkpoints, is of another
-    network or of other data.
+    UserError, with a remedy, where the state at `path`, of `step` steps and `saves` checkpoints, is of another network
+    or of other data.
     """
     found = differences(theirs, mine)
     refused = [change for change in found if change.meaning in (TRUNK, REFUSED)]
@@ -65,7 +65,7 @@ def check_same_run(theirs: Mapping[str, Any], mine: Mapping[str, Any], path: Pat
 def _way_out(refused: list[Change], mine: Mapping[str, Any], saves: int) -> str:
     names = {change.name for change in refused}
     flags = " ".join(f"{change.title()} {change.there}" for change in refused if change.name != "data")
-    data = "the data it began with" if "data" in names else ""
+    data = "the data it was started with" if "data" in names else ""
     back = f"continue with {' and '.join(filter(None, [flags, data]))}, or begin a new run with another `prefix`"
     prefix = str(mine.get("prefix", ""))
     if any(change.meaning == TRUNK for change in refused) or not saves or not checkpoint_path(prefix, saves).is_file():

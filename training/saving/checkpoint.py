@@ -1,4 +1,4 @@
-"""MXNet checkpoints of the embedding: PREFIX-symbol.json and PREFIX-NNNN.params, written whole or not at all."""
+"""MXNet checkpoints of the embedding: PREFIX-symbol.json and PREFIX-NNNN.params, written atomically."""
 from __future__ import annotations
 
 from pathlib import Path

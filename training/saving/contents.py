@@ -1,4 +1,4 @@
-"""Whether the arrays of a state are those of a network and its classification layer."""
+"""Checks the arrays of a state against a network and its classification layer."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from training.head.shard import momentum_of
 from training.precision import LEAST, MOST
 from training.saving.names import ARRAYS
 
-LOSS_SCALE = "loss_scale"  # no parameter, but part of a state
+LOSS_SCALE = "loss_scale"  # not a parameter, but part of a state
 MOST_COPIES = 65536  # of running statistics: devices of all workers
 FLOAT = 4  # bytes of a float32, as all arrays of a state are
 
@@ -28,7 +28,7 @@ class Contents:
     head: Shapes
 
     def most_bytes(self) -> int:
-        """More than any file of such arrays takes."""
+        """An upper bound of the size of a file of such arrays."""
         shapes = [*self.net.values(), *self._head_arrays().values()]
         copies = MOST_COPIES // 64 * sum(_size(self.net[name]) for name in self.auxiliary)
         return FLOAT * (sum(map(_size, shapes)) + copies) + (1 << 20) + 1024 * len(shapes)
@@ -49,7 +49,7 @@ class Contents:
                 _check_array(f"{name!r} in {part}.params", value, shape_of(name))
         scale = net.get(LOSS_SCALE)
         if scale is not None and not (LEAST <= float(scale[0].asscalar()) <= MOST and (scale >= 0).asnumpy().all()):
-            raise ValueError("the scale of the loss in net.params cannot be")
+            raise ValueError("the loss scale in net.params is invalid")
 
     def _net_shape(self, name: str) -> tuple[int, ...] | None:
         if name == LOSS_SCALE:

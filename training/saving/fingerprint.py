@@ -1,4 +1,4 @@
-"""What a state remembers of the data it was trained on, so that a run does not go on with other data."""
+"""Fingerprint of the training data in a state, so that a run does not resume on other data."""
 from __future__ import annotations
 
 import hashlib
@@ -15,16 +15,16 @@ NAMES, WHOLE_SET = "names of identities", "whole set"  # of an identity
 
 
 def people(dataset: FaceDataset) -> dict[str, str]:
-    """Who the classes are: a digest of the names in identities.csv (empty without), and one of all images' labels.
+    """Identifies the classes: a digest of the names in identities.csv (empty without), and one of all images' labels.
 
-    Where one of them is the same, a classification layer means the same people, whatever images are chosen.
+    Where one of them is equal, a classification layer has the same identities, whatever images are chosen.
     """
     file, digest = dataset.record_file, hashlib.sha256()
     for array in (file.keys, file.offsets, dataset.keys, dataset.labels):
         digest.update(np.ascontiguousarray(array, "<i8").tobytes())
     try:
         names = names_beside(file.rec_path)
-    except UserError:  # a table that training does not need otherwise
+    except UserError:  # training does not need the table otherwise
         names = {}
     told = hashlib.sha256("\n".join(f"{label} {name}" for label, name in sorted(names.items())).encode(
         "utf-8", "surrogateescape"))

@@ -1,4 +1,4 @@
-"""state.json, what a state says about itself: read as data, whoever wrote it."""
+"""state.json, the header of a state: read as untrusted data."""
 from __future__ import annotations
 
 import dataclasses
@@ -14,29 +14,29 @@ from training.saving.names import ARRAYS
 from training.saving.plain_files import read_plain
 from training.saving.progress import MOST_TEXT, Progress, is_whole, read_progress
 
-TOTAL_BATCH = "total batch"  # of an identity: no flag, but what some flags make together
+TOTAL_BATCH = "total batch"  # of an identity: not flags, but derived from several
 MOST_BYTES = 64 << 20  # the keys of three million records that do not decode
-MOST_DIGITS = 20  # of a whole number; reading more takes time that grows with their square
+MOST_DIGITS = 20  # digits of an integer; parsing more takes quadratic time
 MOST_EPOCHS = 2 ** 32  # of which each seeds its own order
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Header:
-    """progress; identity: what a run must agree with to go on; sha256: of each file of arrays, by its name."""
+    """progress; identity: what a run must match to resume; sha256: of each file of arrays, by name."""
 
     progress: Progress
     identity: dict[str, Any]
     sha256: dict[str, str]
 
     def to_json(self) -> str:
-        """What `read_header` reads."""
+        """The JSON that `read_header` reads."""
         return json.dumps({"progress": asdict(self.progress), "identity": self.identity, "sha256": self.sha256},
                           indent=1)
 
 
 def read_header(path: Path) -> Header:
-    """The header in `path`; ValueError, saying what is wrong with it, or OSError where it cannot be read."""
+    """The header in `path`; ValueError with the fault, or OSError where it cannot be read."""
     content = read_plain(path, MOST_BYTES)
     try:
         found = json.loads(content.decode("utf-8"), parse_int=_whole_number)
@@ -69,7 +69,7 @@ def _identity(content: Any) -> dict[str, Any]:
     for item in dataclasses.fields(Config):
         if item.name in content and item.name != "devices" and not _is_like(content[item.name], item.default):
             raise ValueError(f"identity has no usable {item.name}")
-    for name in ("network", "image_size", "version_output", "version_act", "devices", "lr_steps"):  # told to the user
+    for name in ("network", "image_size", "version_output", "version_act", "devices", "lr_steps"):  # shown to the user
         if isinstance(content.get(name), str) and not content[name].isprintable():
             raise ValueError(f"identity has no usable {name}")
     return content

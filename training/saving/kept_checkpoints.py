@@ -1,4 +1,4 @@
-"""Which checkpoints a run keeps: all, the best so far, that of its end; and what is best."""
+"""The policy of checkpoints (`ckpt`): all, the best so far, the last; and the selection of the best."""
 from __future__ import annotations
 
 import logging
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class KeptCheckpoints:
-    """Judges results and writes checkpoints of `symbol`; what it did stands in `progress`."""
+    """Compares results and writes checkpoints of `symbol`; updates `progress`."""
 
     def __init__(self, spec: SavingSpec, progress: Progress, symbol: mx.sym.Symbol) -> None:
         self._spec, self._progress, self._symbol = spec, progress, symbol

@@ -1,4 +1,4 @@
-"""One run a folder: a lock that the system takes away with the process that held it, however that ended."""
+"""One run per folder: a lock that the system releases with its process, however that ends."""
 from __future__ import annotations
 
 import fcntl
@@ -18,8 +18,8 @@ HOLDER = re.compile(rb"(process \d+ on [^\n]*\n?)?\Z")
 class RunLock:
     """Holds `folder` for this process until it is closed; UserError where another one holds it.
 
-    The file stays behind; whether somebody holds it is the system's knowledge (flock), so that a killed run leaves
-    nothing to clean up. Where a file system knows no locks, runs are not told apart.
+    The file remains; whether the lock is held is known to the system (flock), so that a killed run leaves nothing to
+    clean up. On file systems without locks, runs are not kept from each other.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +29,7 @@ class RunLock:
                 os.close(self._handle)
                 raise ValueError("no run here wrote it")
         except ValueError as error:
-            raise UserError(f"`prefix`: {folder / LOCK} is in the way of the lock of a run ({error}); move it away, "
+            raise UserError(f"`prefix`: {folder / LOCK} is in the place of a run's lock ({error}); move it away, "
                             "or give this run a folder of its own") from None
         except OSError as error:
             raise UserError(f"`prefix`: {folder / LOCK} cannot be written ({error.strerror})") from None
@@ -46,7 +46,7 @@ class RunLock:
         os.pwrite(self._handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
     def close(self) -> None:
-        """Let the folder go."""
+        """Release the folder."""
         os.close(self._handle)
 
     def __enter__(self) -> RunLock:

@@ -1,4 +1,4 @@
-"""Which of the known networks a checkpoint is of, told by the names and shapes of its parameters."""
+"""Identifies the network of a checkpoint by the names and shapes of its parameters."""
 from __future__ import annotations
 
 import itertools
@@ -9,9 +9,9 @@ import symbols
 from symbols.fresnet import UNITS
 from symbols.shapes import infer_shapes, parameter_names
 
-# What stands behind the last feature map, in all heads of ours and of the ecosystem.
+# Layers after the last feature map, in all heads here and in InsightFace.
 HEAD = ("bn1_", "pre_fc1_", "fc1_", "fc7_", "conv_6dw7_7_", "convx_", "bn6f_", "bn6w_")
-LIKE = 0.8  # share of the parameters that must be the same, to call it a likeness
+LIKE = 0.8  # fraction of the parameters that must be the same for a match
 FACE = (112, 112)
 Shapes = Mapping[str, "tuple[int, ...]"]
 
@@ -22,7 +22,7 @@ def trunk(names: Iterable[str]) -> set[str]:
 
 
 def looks_like(given: Shapes) -> str:
-    """The settings of the network whose trunk is most like that of `given`; empty where none is like it."""
+    """The settings of the network whose trunk is most similar to that of `given`; empty where none is."""
     best, likely = 0.0, ""
     for settings in _candidates(given):
         symbol = symbols.build(emb_size=128, version_output="GAP", **settings)
@@ -44,7 +44,7 @@ def _candidates(given: Shapes) -> Iterator[dict[str, Any]]:
         yield from ({"network": name, **act} for name in symbols.MOBILEFACENETS)
         return
     same = [depth for depth, there in UNITS.items() if list(there) == units]
-    for depth in same[-1:]:  # r49 and r50 are one network
+    for depth in same[-1:]:  # r49 and r50 are the same network
         for squeeze, unit, first in itertools.product((0, 1), (3, 1, 2), (1, 0)):
             more = {"version_se": squeeze, "version_unit": unit, "version_input": first}
             usual = {"version_se": 0, "version_unit": 3, "version_input": 1}

@@ -1,4 +1,4 @@
-"""The names of what a run writes into its folder."""
+"""Names of the files in a run folder."""
 from __future__ import annotations
 
 import re
@@ -11,16 +11,16 @@ GENERATION_FILES = frozenset((HEADER, *(f"{name}.params" for name in ARRAYS)))
 GENERATION = re.compile(r"(\d{9,12})(?:-(\d{1,9}))?", re.ASCII)
 HALF_GENERATION = re.compile(r"\.\d{9,12}(?:-\d{1,9})?\.(?:tmp|old)", re.ASCII)
 EVENTS = "events.out.tfevents.*"
-EVENT_MARK = ".train_softmax"  # at the end of the names of ours: TensorBoard's other writers use the same beginning
+EVENT_MARK = ".train_softmax"  # suffix of our names: TensorBoard's other writers use the same prefix
 EVENT_FILE = re.compile(r"events\.out\.tfevents\.\d{1,12}\.[\w.:+-]{1,200}")
 MOST_STEPS = 2 ** 31 - 1
 
 
 def is_append_only(name: str) -> bool:
-    """Whether `name` can be that of a file whose length a state remembers: rows, or events; a bare name."""
+    """Whether `name` can be that of a file whose length is in a state: rows, or events; a bare name."""
     return name == METRICS or bool(EVENT_FILE.fullmatch(name))
 
 
 def is_own_event_file(name: str) -> bool:
-    """Whether `name` is that of an event file which this program began."""
+    """Whether `name` is that of an event file which this program started."""
     return name.endswith(EVENT_MARK) and bool(EVENT_FILE.fullmatch(name))

@@ -1,8 +1,8 @@
-"""`overwrite`: the old run is set aside in its folder, and goes only once the new one has saved something.
+"""`overwrite`: the old run is set aside in its folder, and removed only once the new one has saved something.
 
 RUN/.replaced-run holds the files of the old run and manifest.json, which names them, and is there from before the first
 file moves to after the last has gone back; RUN/.discarded-run is what it is renamed to when the new run has saved.
-Whatever a kill leaves, the next start brings the old run back, or finishes removing it.
+After a kill at any point, the next start restores the old run, or finishes removing it.
 """
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ MOST_BYTES = 16 << 20
 
 
 class Replaced:
-    """A run of `folder` whose files `names` are set aside while another one, with checkpoints called `prefix`, begins.
+    """A run of `folder` whose files `names` are set aside while another one, with checkpoints named `prefix`, starts.
 
-    `keep_new` when that has saved; `close` brings the old run back unless it was called.
+    `keep_new` when that has saved; `close` restores the old run unless it was called.
     """
 
     def __init__(self, folder: Path, prefix: str, names: list[str]) -> None:
@@ -48,7 +48,7 @@ class Replaced:
             raise
 
     def keep_new(self) -> None:
-        """The new run has saved: the old one goes."""
+        """The new run has saved: remove the old one."""
         if self._open:
             self._open = False
             os.rename(self.folder / ASIDE, self.folder / DISCARDED)
@@ -57,17 +57,17 @@ class Replaced:
             log.info("the run that was in %s before is discarded", self.folder)
 
     def close(self) -> None:
-        """Bring the old run back, if the new one has saved nothing."""
+        """Restore the old run, if the new one has saved nothing."""
         if self._open:
             self._open = False
             _restore(self.folder)
-            log.warning("the new run has saved nothing, so the run that was in %s before is back", self.folder)
+            log.warning("the new run has saved nothing, so the run that was in %s before is restored", self.folder)
 
 
 def recover(folder: Path) -> None:
-    """Finish what a kill left of a replacement in `folder`. UserError where what lies there is of nobody's run."""
+    """Finish a replacement in `folder` that was killed. UserError where its files are not a run's."""
     _discard(folder)
-    for name in (f"{ASIDE}.tmp", DISCARDED, ASIDE):  # before the first file went, after the last had gone
+    for name in (f"{ASIDE}.tmp", DISCARDED, ASIDE):  # before the first file was moved, after the last was removed
         _remove_empty(folder / name, with_manifest=name.endswith(".tmp"))
     for name in (f"{ASIDE}.tmp", DISCARDED):
         if kind(folder / name):
@@ -100,7 +100,7 @@ def _restore(folder: Path) -> None:
     for name in of_new - set(names):
         _remove(folder / name)
     for name in names:
-        if kind(folder / ASIDE / name):  # else it never went, or is back
+        if kind(folder / ASIDE / name):  # else it was never moved, or is restored
             _remove(folder / name)
             os.rename(folder / ASIDE / name, folder / name)
     fsync(folder)

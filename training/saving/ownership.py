@@ -1,4 +1,4 @@
-"""Which files of a folder a run has made: known by what is in them, and the only ones that another run may replace."""
+"""Identifies the files that a run has written, by their contents: only these may be replaced by another run."""
 from __future__ import annotations
 
 import json
@@ -24,7 +24,7 @@ from training.saving.names import (
 from training.saving.plain_files import is_folder, kind, read_beginning, read_plain
 
 MOST_CONFIG = 1 << 20
-BEGINNING = 1 << 16  # of a file with lines, enough to tell whose it is
+BEGINNING = 1 << 16  # bytes of a text file, enough to identify it
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "
 LOG_LINE = re.compile(STAMP + rf"(INFO {re.escape(LOG_BEGINNING)}|INFO configuration:$|INFO step \d+/\d+ epoch "
                       r"|WARNING metrics\.jsonl|WARNING record \d+ of )")
@@ -34,11 +34,11 @@ CONFIG_ENTRIES = {"per_batch_size", "loss_type", "prefix", "resolved", "versions
 
 @dataclass
 class FolderScan:
-    """What is in a folder where a run is to be, by name.
+    """The contents of a run's folder, by name.
 
-    own: what a run made; foreign: what nobody knows a run to have made and a run would write over, with what it is, or
-    with "" where it is of a checkpoint; in_state: what is so in the state folder, which a run that goes on leaves
-    alone. states, rows, checkpoints: which of these are among what a run made.
+    own: written by a run; foreign: not known to be a run's, and a run would overwrite it, with a description, or with
+    "" where it is of a checkpoint; in_state: the same in the state folder, which a resumed run leaves alone. states,
+    rows, checkpoints: those of a run.
     """
 
     own: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class FolderScan:
 
 
 def scan_folder(folder: Path, name: str) -> FolderScan:
-    """Look at all that a run with checkpoints called `name` would write in `folder`; a link is never followed."""
+    """Inspect all that a run with checkpoints named `name` would write in `folder`; links are never followed."""
     found = FolderScan()
     headers, unreadable = _states(folder / STATE, found)
     config = _config(folder / CONFIG)
@@ -81,7 +81,7 @@ def checkpoints(folder: Path, name: str) -> list[tuple[Path, int]]:
 
 
 def _sort(path: Path, whose: bool, found: FolderScan, why: str = "no run here wrote it") -> None:
-    """Put `path`, where there is something, among what is a run's or what is foreign."""
+    """Classify `path`, where it exists, as a run's or foreign."""
     what = kind(path)
     if what == "a file" and whose:
         found.own.append(path.name)
@@ -114,11 +114,11 @@ def _states(folder: Path, found: FolderScan) -> tuple[list[Header], bool]:
 
 def _is_of_state(path: Path) -> bool:
     half = path.name.startswith(f".{HEADER}.") and path.name.endswith(".tmp")
-    return (path.name in GENERATION_FILES or half) and not is_folder(path)  # of a link, only the link would go
+    return (path.name in GENERATION_FILES or half) and not is_folder(path)  # of a link, only the link would be removed
 
 
 def _config(path: Path) -> dict[str, Any] | None:
-    """The content of a run's config.json; None where it is none."""
+    """The content of a run's config.json; None where it is not one."""
     try:
         content = json.loads(read_plain(path, MOST_CONFIG))
     except (OSError, ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""Files of a folder that strangers may have filled: opened only where they are plain files.
+"""Opens files of an untrusted folder, only where they are plain files.
 
-A link would lead to something that is not of the folder, and a pipe or a device has no end.
+A link could lead outside of the folder, and a pipe or a device has no end.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe
 
 
 def kind(path: Path) -> str:
-    """What `path` itself is, in a few words; empty where there is nothing. A link is never followed."""
+    """The kind of `path`, in a few words; empty where it does not exist. Links are never followed."""
     try:
         return KINDS.get(stat.S_IFMT(os.lstat(path).st_mode), "no file")
     except (FileNotFoundError, NotADirectoryError):
@@ -23,7 +23,7 @@ def kind(path: Path) -> str:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether `path` is a folder, and no link to one."""
+    """Whether `path` is a folder, not a link to one."""
     return kind(path) == "a folder"
 
 

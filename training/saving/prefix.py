@@ -1,4 +1,4 @@
-"""`prefix`: FOLDER/NAME, of which the folder holds the run and the name begins its checkpoints."""
+"""Validates `prefix`: FOLDER/NAME, the run's folder and the prefix of its checkpoints."""
 from __future__ import annotations
 
 import errno
@@ -10,11 +10,11 @@ from common.errors import UserError
 EXAMPLE = "runs/model/model"
 LONGEST_ENDING = "-symbol.json"
 LONGEST_BELOW = 70  # of paths in the state folder
-TEMPORARY = 24  # letters that the temporary name of a file may have more than its own
+TEMPORARY = 24  # characters that a temporary file's name may have in addition
 
 
 def check_prefix(prefix: str) -> None:
-    """UserError, with the prefix that was meant, where `prefix` names no files, or none that can be written."""
+    """UserError, with a suggestion, where `prefix` does not name files, or they cannot be written."""
     if not prefix.strip() or "\0" in prefix:
         raise UserError(f"`prefix` '{prefix.strip()}': is empty; give FOLDER/NAME, for example {EXAMPLE}")
     name, meant = os.path.basename(prefix), os.path.join(os.path.normpath(prefix), "model")
@@ -22,7 +22,7 @@ def check_prefix(prefix: str) -> None:
         raise UserError(f"`prefix` {prefix}: ends in a slash, so that its files would have no name; for a run in that "
                         f"folder give `prefix` {meant}")
     if name in (".", "..") or os.path.isdir(prefix):
-        raise UserError(f"`prefix` {prefix}: is a folder, so that the run would lie outside of it; for a run in it "
+        raise UserError(f"`prefix` {prefix}: is a folder, so the run would be outside of it; for a run in it "
                         f"give `prefix` {meant}")
     folder = os.path.dirname(prefix)
     for path in (folder and str(Path(folder)), os.path.join(folder, "x" * TEMPORARY + name + LONGEST_ENDING),
@@ -44,6 +44,6 @@ def check_prefix(prefix: str) -> None:
 
 
 def _file_in(folder: str) -> str:
-    """The part of a path that is there and no folder."""
+    """The part of a path that exists and is not a folder."""
     return str(next((part for part in reversed([Path(folder), *Path(folder).parents])
                      if os.path.lexists(part) and not part.is_dir()), folder))

@@ -1,4 +1,4 @@
-"""`pretrained`: what of a checkpoint, and of the state beside it, a new run begins with."""
+"""`pretrained`: initialises a new run from a checkpoint, and from the state beside it."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from training.saving.matching_network import HEAD, looks_like, trunk
 from training.saving.pretrained_head import HEAD_ARRAYS, head_beside
 from training.specs import PretrainedSpec
 
-# InsightFace's own MobileFaceNet files call this one weight by an older name.
+# InsightFace's own MobileFaceNet files have an older name for this weight.
 ALIASES = {"fc1_weight": "pre_fc1_weight"}
-MOST = 0.5  # of the trunk, on either side, that must fit
+MOST = 0.5  # fraction of the trunk, on either side, that must match
 Shapes = Mapping[str, "tuple[int, ...]"]
 
 
 @dataclass(frozen=True)
 class Pretrained:
     """taken: arrays that fit the network, by its names; fc7: those of a classification layer that fits, if any; lines:
-    what is taken and what is not, on either side, for the log."""
+    what is loaded and what is not, on either side, for the log."""
 
     taken: Arrays
     fc7: Arrays
@@ -37,9 +37,9 @@ def open_pretrained(spec: PretrainedSpec, shapes: Shapes, identity: Mapping[str,
     """The checkpoint of `pretrained` for a network whose parameters have `shapes`.
 
     identity: of the run, to see whether the classification layer of the checkpoint's run is of the same people;
-    head_shape: of this run's fc7_weight; with_head: look for it. UserError, naming the file, where it is no checkpoint,
-    holds numbers that are not finite, has embeddings of another size or does not fit most of the network, unless
-    `pretrained_partial` says that it is meant so.
+    head_shape: of this run's fc7_weight; with_head: look for it. UserError, naming the file, where it is not a
+    checkpoint, holds numbers that are not finite, has embeddings of another size or does not fit most of the network,
+    unless `pretrained_partial` allows it.
     """
     prefix, number = parse_checkpoint_name(spec.pretrained, "`pretrained`")
     arguments, auxiliary = read_parameters(prefix, number, "`pretrained`")
@@ -47,8 +47,8 @@ def open_pretrained(spec: PretrainedSpec, shapes: Shapes, identity: Mapping[str,
     given = _renamed({**arguments, **auxiliary}, shapes)
     for title, value in given.items():
         if not np.isfinite(value.asnumpy()).all():
-            raise UserError(f"{path}: {title} holds numbers that are not finite, so a training cannot begin with it; "
-                            "take an earlier checkpoint")
+            raise UserError(f"{path}: {title} holds numbers that are not finite, so training cannot start from it; "
+                            "use an earlier checkpoint")
     taken = {title: value for title, value in given.items() if shapes.get(title) == value.shape}
     if not spec.pretrained_partial:
         _check_embedding(given, spec.emb_size, path)
@@ -58,28 +58,28 @@ def open_pretrained(spec: PretrainedSpec, shapes: Shapes, identity: Mapping[str,
     fc7, source = _fc7(prefix, number, given, identity, head_shape) if with_head else ({}, "as worker 0 has it")
     missing = [f"{title} {shape}" for title, shape in shapes.items() if title not in taken]
     unused = [f"{title} {value.shape}" for title, value in given.items() if title not in {**taken, **fc7}]
-    lines = [f"pretrained: {len(taken)} of {len(shapes)} parameters taken from {path}",
+    lines = [f"pretrained: {len(taken)} of {len(shapes)} parameters loaded from {path}",
              f"pretrained: fc7 {source}"]
     return Pretrained(taken, fc7, lines + [
         f"pretrained: {len(names)} {title}: {', '.join(names)}"
-        for title, names in (("left at their initial values", missing), ("in the checkpoint but not taken", unused))
+        for title, names in (("left at their initial values", missing), ("in the checkpoint but not loaded", unused))
         if names])
 
 
 def _fc7(prefix: str, number: int, given: Arrays, identity: Mapping[str, Any],
          shape: tuple[int, int]) -> tuple[Arrays, str]:
-    """A classification layer that fits, from the checkpoint itself or from the state beside it, and a word on it."""
+    """A classification layer that fits, from the checkpoint itself or from the state beside it, and its source."""
     if "fc7_weight" in given:
         if tuple(given["fc7_weight"].shape) == tuple(shape):
             fc7 = {name: given[name] for name in HEAD_ARRAYS if name in given and len(given[name]) == shape[0]}
-            return fc7, "taken from the checkpoint, whose classes must be this set's: it has as many"
+            return fc7, "loaded from the checkpoint, whose classes must be this set's: it has as many"
         return {}, f"initialised: that in the checkpoint is {given['fc7_weight'].shape}, not {tuple(shape)}"
     beside, told = head_beside(prefix, number, identity, shape)
     return dict(beside), told if beside else f"initialised: {told}"
 
 
 def _renamed(loaded: Mapping[str, mx.nd.NDArray], shapes: Shapes) -> dict[str, mx.nd.NDArray]:
-    """`loaded` by the names that the network has for its arrays."""
+    """`loaded` by the network's names of its arrays."""
     given = {}
     for name, value in loaded.items():
         new_name = ALIASES.get(name, name)
@@ -92,11 +92,11 @@ def _check_embedding(given: Arrays, emb_size: int, path: Path) -> None:
     theirs = given["fc1_gamma"].shape[0] if "fc1_gamma" in given else emb_size
     if theirs != emb_size:
         raise UserError(f"`emb_size` {emb_size}: the embedding of {path} has {theirs}; give `emb_size` {theirs}, or "
-                        "`pretrained_partial` to take what stands before the embedding")
+                        "`pretrained_partial` to load the layers before the embedding")
 
 
 def _check_trunk(taken: Arrays, given: Arrays, shapes: Shapes, path: Path) -> None:
-    """UserError where less than half of the network, less its head, is in the checkpoint, or the other way round."""
+    """UserError where less than half of the network's trunk is in the checkpoint, or vice versa."""
     here, there = trunk(shapes), trunk(given)
     fits = [name for name in taken if not name.startswith(HEAD)]
     if len(fits) >= MOST * len(here) and len(fits) >= MOST * len(there):
@@ -104,4 +104,4 @@ def _check_trunk(taken: Arrays, given: Arrays, shapes: Shapes, path: Path) -> No
     likely = looks_like({name: tuple(value.shape) for name, value in given.items()})
     hint = f"it looks like {likely}: give that" if likely else "give the flags of the network it is of"
     raise UserError(f"`pretrained`: {len(fits)} of the {len(here)} parameters of this network's trunk are in {path}, "
-                    f"which has {len(there)}; {hint}, or `pretrained_partial` to take what fits all the same")
+                    f"which has {len(there)}; {hint}, or `pretrained_partial` to load what fits anyway")

@@ -1,4 +1,4 @@
-"""The classification layer of the run that a checkpoint was saved by: whether a new run may begin with it."""
+"""The classification layer of a checkpoint's run, for the initialisation of a new run."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -18,11 +18,11 @@ Arrays = Mapping[str, mx.nd.NDArray]
 def head_beside(prefix: str, number: int, identity: Mapping[str, Any], shape: tuple[int, int]) -> tuple[Arrays, str]:
     """fc7's arrays of the state beside checkpoint `number` of PREFIX, and where they are from.
 
-    identity: of the run that is to begin; shape: of its fc7_weight. Without arrays the text says why there are none.
+    identity: of the new run; shape: of its fc7_weight. Without arrays the text is the reason.
     """
     folder = Path(prefix).parent / STATE
     found, why = generations(folder), f"there is no state of a run in {folder}"
-    # The newest that knows this checkpoint as its last one, else the newest.
+    # The newest whose last checkpoint is this one, else the newest.
     for path in sorted(found, key=lambda path: (_saves(path) == number, found.index(path)), reverse=True):
         try:
             header = read_generation_header(path)
@@ -41,8 +41,8 @@ def head_beside(prefix: str, number: int, identity: Mapping[str, Any], shape: tu
             return {}, f"that in the state {path} is {theirs_shape}, not {tuple(shape)}"
         if not all(_is_sound(value, (shape[0], *shape[1:][:value.ndim - 1])) for value in fc7.values()):
             return {}, f"that in the state {path} is damaged"
-        later = "" if header.progress.saves == number else f", which has learned longer than checkpoint {number}"
-        return fc7, f"taken from the state {path}{later}"
+        later = "" if header.progress.saves == number else f", which was trained longer than checkpoint {number}"
+        return fc7, f"loaded from the state {path}{later}"
     return {}, why
 
 
@@ -51,7 +51,7 @@ def _is_sound(value: mx.nd.NDArray, shape: tuple[int, ...]) -> bool:
 
 
 def _most_bytes(shape: tuple[int, int]) -> int:
-    """More than a layer as large as this one takes, with biases and momentum."""
+    """An upper bound of the size of such a layer, with biases and momentum."""
     return 8 * shape[0] * (shape[1] + 1) + (1 << 20)
 
 
@@ -64,7 +64,7 @@ def _saves(path: Path) -> int:
 
 
 def _same_people(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
-    """Whether the classes are the same people: by their names, or because it is the very same set."""
+    """Whether the classes are the same identities: by name, or because it is the same set."""
     if theirs.get(NAMES) and mine.get(NAMES):
         return theirs[NAMES] == mine[NAMES]
     return theirs.get("data") == mine["data"] or theirs.get(WHOLE_SET, "") == mine[WHOLE_SET]

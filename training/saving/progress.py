@@ -1,4 +1,4 @@
-"""What a run knows about itself beside its arrays, and how that is read back from a file that may hold anything."""
+"""A run's progress (all of its state but arrays), and its validation when read from an untrusted file."""
 from __future__ import annotations
 
 import math
@@ -13,13 +13,12 @@ MOST_TEXT = 8192
 
 @dataclass
 class Progress:
-    """What a run knows about itself beside its arrays.
+    """A run's state except for arrays.
 
-    step: updates made or skipped; position: images taken from the endless order; bad: keys of the records that do not
-    decode; skipped: steps whose update was not finite, skipped_in_row: those since the last good one.
-    saves: checkpoints written (NNNN of the newest); replaced: of older runs, no longer used; best: the best value
-    so far of best_of, a metric of a target; best_number: the checkpoint it is in; verified_step: the newest
-    verification's.
+    step: updates made or skipped; position: images consumed from the endless order; bad: keys of the records that do
+    not decode; skipped: steps whose update was not finite, skipped_in_row: those since the last good one. saves:
+    checkpoints written (NNNN of the newest); replaced: of older runs, no longer used; best: the best value so far of
+    best_of, a metric of a target; best_number: the checkpoint it is in; verified_step: the newest verification's.
     lengths: of the files with rows, by name; window: the sums since the last row; warned: warnings already given;
     symptoms: for how many rows each has lasted.
     """
@@ -48,7 +47,7 @@ def read_progress(content: Any) -> Progress:
     known = {item.name for item in fields(Progress)}
     for name, value in content.items():
         if name not in known:
-            raise ValueError("progress has an entry that no run writes")
+            raise ValueError("progress has an unknown entry")
         if not _fits(name, value):
             raise ValueError(f"progress holds no usable {name}")
     found = Progress(**content)

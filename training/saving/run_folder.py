@@ -1,4 +1,4 @@
-"""The folder of a run before it begins: locked, and nothing that another run or somebody else made in it is lost."""
+"""Prepares the folder of a run: locks it, and protects files of another run or of other origin."""
 from __future__ import annotations
 
 import contextlib
@@ -20,7 +20,7 @@ MOST_NAMED = 12
 
 
 def bring_back(prefix: str) -> None:
-    """Bring back the run that another one was about to replace when it was killed, before anything is read of it."""
+    """Restore the run that another one was replacing when it was killed, before anything of it is read."""
     folder = Path(prefix).parent
     if is_folder(folder) and is_replacing(folder):
         with RunLock(folder):
@@ -28,10 +28,10 @@ def bring_back(prefix: str) -> None:
 
 
 def prepare_folder(spec: SavingSpec, states: States, closing: contextlib.ExitStack) -> tuple[Progress, Arrays] | None:
-    """The state to resume, after making sure that nothing is written over; `closing` then lets the folder go.
+    """The state to resume, after checking that nothing is overwritten; `closing` then releases the folder.
 
-    UserError naming what is in the way. A run that `overwrite` discards is set aside until `states` has saved a step of
-    the new one, and comes back with `closing` otherwise.
+    UserError naming conflicting files. A run that `overwrite` discards is set aside until `states` has saved a step of
+    the new one, and restored by `closing` otherwise.
     """
     folder, name = Path(spec.prefix).parent, Path(spec.prefix).name
     try:
@@ -44,13 +44,13 @@ def prepare_folder(spec: SavingSpec, states: States, closing: contextlib.ExitSta
     recover(folder)
     found = scan_folder(folder, name)
     going_on = spec.resume and bool(generations(states.folder))
-    if not (spec.resume and not is_folder(states.folder) and os.path.lexists(states.folder)):  # which loading tells
+    if not (spec.resume and not is_folder(states.folder) and os.path.lexists(states.folder)):  # which loading reports
         _check_nothing_is_in_the_way(spec.prefix, found, going_on)
     if spec.resume:
         state = states.load()
         if state is not None:
             return state
-        log.info("`resume`: no state in %s yet, so this is the beginning", folder)
+        log.info("`resume`: no state in %s yet, so a new run starts", folder)
     if found.states or found.rows or found.checkpoints:
         if not spec.overwrite:
             raise UserError(f"`prefix` {spec.prefix}: {folder} holds {_what(found)}, `overwrite` discards it, "
@@ -69,18 +69,18 @@ def _check_nothing_is_in_the_way(prefix: str, found: FolderScan, going_on: bool)
     told = [f"{name} ({what})" for name, what in found.foreign.items() if what] + ([] if going_on else found.in_state)
     folder, rest = Path(prefix).parent, [name for name, what in found.foreign.items() if not what]
     if told:
-        raise UserError(f"`prefix` {prefix}: {folder} holds what this run would write over and no run is known to have "
-                        f"made: {_listed(told + rest)}; move it away, or give another `prefix`")
+        raise UserError(f"`prefix` {prefix}: {folder} holds files that this run would overwrite and that are not known "
+                        f"to be a run's: {_listed(told + rest)}; move it away, or give another `prefix`")
     if rest:
         raise UserError(f"`prefix` {prefix}: {folder} holds {_listed(rest)} and no state of the run that saved it; "
-                        "move it away, or give another `prefix`: `pretrained` begins with a checkpoint")
+                        "move it away, or give another `prefix`: `pretrained` starts from a checkpoint")
 
 
 def _what(found: FolderScan) -> str:
     if found.states:
         return "another run; `resume` continues it"
     if found.checkpoints:
-        return f"{found.checkpoints[-1]} and no state to resume from; `pretrained` begins with it"
+        return f"{found.checkpoints[-1]} and no state to resume from; `pretrained` starts from it"
     return "the rows of another run and no state to resume from"
 
 

@@ -1,7 +1,7 @@
-"""The state of a run, what `resume` reads: two generations, each written whole or not at all.
+"""The state of a run for `resume`: two generations, each written atomically.
 
 RUN/state/STEP/ holds net.params, head.params, momentum.params and state.json. A generation is made in a temporary
-folder, flushed, and renamed, so a kill at any moment leaves the one before it. The newest that reads well is resumed.
+folder, flushed, and renamed, so a kill at any moment leaves the one before it. The newest valid one is resumed.
 """
 from __future__ import annotations
 
@@ -31,11 +31,10 @@ Arrays = Dict[str, Dict[str, mx.nd.NDArray]]
 class States:
     """The generations of a run in `folder`.
 
-    identity: the configuration and the `fingerprint` of the data, by which it is judged whether a run can go on.
-    contents: what arrays it must have, where that is known. newest: the generation that was written whole or read well
-    last; before: the identity in the one that was loaded, and changes: what is another setting now, a line each;
-    on_step_saved: called when one beyond step 0 was written; may_go_on: before each file, and what it raises ends the
-    saving with nothing changed.
+    identity: the configuration and the `fingerprint` of the data, by which it is decided whether a run can resume.
+    contents: the arrays it must have, where known. newest: the generation that was last written or read successfully;
+    before: the identity in the loaded one, and changes: the changed settings, a line each; on_step_saved: called when
+    one beyond step 0 was written; may_go_on: before each file, and what it raises ends the saving with nothing changed.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], contents: Contents | None = None) -> None:
@@ -47,7 +46,7 @@ class States:
         self.may_go_on: Callable[[], None] = lambda: None
 
     def save(self, progress: Progress, arrays: Arrays) -> Path:
-        """Write a generation of `arrays` (by the names in ARRAYS); the one before it stays, what is older goes."""
+        """Write a generation of `arrays` (by the names in ARRAYS); the previous one is kept, older ones are removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         final = self._free_name(progress.step)
         temporary = self.folder / f".{final.name}.tmp"
@@ -72,9 +71,9 @@ class States:
         return final
 
     def load(self) -> tuple[Progress, Arrays] | None:
-        """The newest generation that reads well, or None where there is no state at all.
+        """The newest valid generation, or None where there is no state at all.
 
-        A damaged generation is passed over with a warning. UserError where the state is of another network or of other
+        A damaged generation is skipped with a warning. UserError where the state is of another network or of other
         data, naming what differs, or where every generation is damaged.
         """
         found, damage = generations(self.folder), []
@@ -100,15 +99,16 @@ class States:
         return None
 
     def _free_name(self, step: int) -> Path:
-        # A second one of the same step must not take the place of the first before it is whole.
+        # A second one of the same step must not replace the first before it is complete.
         taken = [repeat for there, repeat in map(_number, generations(self.folder)) if there == step]
         return self.folder / (f"{step:09d}-{max(taken) + 1}" if taken else f"{step:09d}")
 
     def _sweep(self, keep: list[Path | None]) -> None:
-        """Remove all generations but those in `keep` (none: all stay), and halves of any, which a kill left."""
+        """Remove all generations but those in `keep` (none: all stay), and partial ones, which a kill left."""
         for path in generations(self.folder) if keep else []:
             if path not in keep and is_folder(path):
-                with contextlib.suppress(OSError):  # renamed, so that a kill does not leave half of it under its name
+                # renamed, so that a kill does not leave a partial one under its name
+                with contextlib.suppress(OSError):
                     os.replace(path, path.with_name(f".{path.name}.old"))
         for path in self.folder.iterdir():
             if HALF_GENERATION.fullmatch(path.name) and is_folder(path):
@@ -116,7 +116,7 @@ class States:
 
 
 def read_generation_header(path: Path) -> Header:
-    """What a state says of itself; ValueError or OSError where that cannot be used."""
+    """The header of a state; ValueError or OSError where it cannot be used."""
     if not is_folder(path):
         raise ValueError(f"is {kind(path)}, not a folder of its own")
     try:
@@ -147,14 +147,15 @@ def read_generation_part(path: Path, header: Header, part: str, most: int | None
 
 
 def generations(folder: Path) -> list[Path]:
-    """What is called like a state of a run, oldest first; a link to a folder of states is none."""
+    """Folders named like a state of a run, oldest first; a link to a folder of states does not count."""
     if not is_folder(folder):
         return []
     return sorted((path for path in folder.iterdir() if GENERATION.fullmatch(path.name)), key=_number)
 
 
 def remove_generation(path: Path) -> None:
-    """Remove the files of a state, whole or half, and its folder if nothing else is in it; of a link, the link."""
+    """Remove the files of a state, complete or partial, and its folder if nothing else is in it; of a link, the
+    link."""
     with contextlib.suppress(OSError):
         if not is_folder(path):
             path.unlink()
@@ -166,7 +167,7 @@ def remove_generation(path: Path) -> None:
 
 
 def remove_states(folder: Path) -> None:
-    """Remove all states in `folder`, halves among them, and the folder if nothing else is in it."""
+    """Remove all states in `folder`, partial ones included, and the folder if nothing else is in it."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if GENERATION.fullmatch(path.name) or HALF_GENERATION.fullmatch(path.name):
@@ -177,12 +178,12 @@ def remove_states(folder: Path) -> None:
 def _number(path: Path) -> tuple[int, int]:
     found = GENERATION.fullmatch(path.name)
     if not found:
-        raise ValueError("has no name of a state")
+        raise ValueError("is not named like a state")
     return int(found[1]), int(found[2] or 0)
 
 
 def shown(error: BaseException) -> str:
-    """What is wrong with a state, in a line."""
+    """The fault of a state, in a line."""
     if isinstance(error, OSError):
         return f"{Path(error.filename).name if error.filename else 'a file'}: {error.strerror}"
     return " ".join(str(error).split())[:300]

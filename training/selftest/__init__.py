@@ -1,1 +1,1 @@
-"""`python -m training.selftest`: everything a training does, tried on a user's own devices against the CPU."""
+"""`python -m training.selftest`: tests all that training does on the user's devices, against the CPU."""

@@ -1,8 +1,8 @@
-"""The command: tries everything on the named devices, prints a table, exits with 1 where something does not hold.
+"""The command: tests everything on the named devices, prints a table, exits with 1 where a test fails.
 
-On GPUs the parts run in processes of their own: a crash of a driver then costs the rest of a part and is told, and the
-comparisons with the CPU can be computed without TF32, whose ten bits would hide an error, while speed is measured with
-it.
+On GPUs the parts run in processes of their own: a crash of a driver then costs the rest of a part and is reported, and
+the comparisons with the CPU can be computed without TF32, whose ten bits would hide an error, while speed is measured
+with it.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Iterator
 
 from common.cli import Parser, run
 
-DESCRIPTION = """Try on your own devices, in minutes, everything that a training does, against the CPU.
+DESCRIPTION = """Test on your own devices, in minutes, everything that training does, against the CPU.
 
   python -m training.selftest                              every GPU that computes, else the CPU
   python -m training.selftest --devices gpu:0,gpu:1
@@ -41,7 +41,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: list[str]) -> int:
-    """Print the table as its rows come; the exit status."""
+    """Print the table row by row; the exit status."""
     options = build_parser().parse_args(argv)
     from common.environment import check_environment
     check_environment()
@@ -74,7 +74,7 @@ def in_this_process(part: str, devices: list, quick: bool) -> Iterator:
 
 
 def in_own_process(part: str, devices: list, quick: bool) -> Iterator:
-    """The same, computed by a process that may crash; that is then a row."""
+    """The same, computed by a process that may crash, which then gives a row."""
     from training.selftest.report import Row
     named = ",".join(f"{device.device_type}:{device.device_id}" for device in devices)
     command = [sys.executable, "-m", "training.selftest", "--rows", "--part", part, "--devices", named]

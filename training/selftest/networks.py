@@ -22,11 +22,11 @@ MORE: dict[str, tuple[str, int, str, dict[str, Any]]] = {
     "MobileFaceNet y2, GDC": ("y2", 256, "GDC", {})}
 SIDE, SMALL_SIDE = 112, 32  # of images; GDC needs the first
 BATCH, SMALL_BATCH = 8, 4
-TOLERANCE = 0.05  # of an array's length; a last bit may turn a feature over at 0, and gradients are then off by 0.01
+TOLERANCE = 0.05  # relative to an array's norm; a last bit may flip a feature at 0, and gradients then differ by 0.01
 
 
 def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
-    """A row a network on the first device, one network on the others, and the slopes on all."""
+    """A row per network on the first device, one network on the others, and the slopes on all."""
     first, *others = devices
     for device in devices:
         yield from slopes(device)
@@ -58,14 +58,15 @@ def forward_backward(name: str, device: mx.Context, quick: bool, network: str, s
 
 
 def slopes(device: mx.Context) -> Iterator[Row]:
-    """Two rows: MXNet's own PReLU, which may be wrong, and what training runs on this device, which may not."""
+    """Two rows: MXNet's own PReLU, which may be wrong, and the form that training uses on this device, which may
+    not."""
     where = f"{device.device_type}:{device.device_id}"
 
     def own() -> tuple[None, str]:
         given, expected = slope_gradients(device)
         worst, _ = furthest({"slopes": given}, {"slopes": expected})
         return None, (f"right (off by {worst:.1e})" if worst <= TOLERANCE else "wrong, "
-                      f"{', '.join(f'{ratio:.3g}' for ratio in given / expected)} times the true one; stepped around")
+                      f"{', '.join(f'{ratio:.3g}' for ratio in given / expected)} times the true one; not used")
 
     def trained() -> tuple[bool, str]:
         given, expected = slope_gradients(device, lambda symbol: for_training(symbol, SHAPE, [device]))

@@ -1,4 +1,4 @@
-"""Small packed sets that a self-test makes for itself: coloured blobs, one arrangement a person."""
+"""Small synthetic packed sets for the self-test: coloured blobs, one arrangement per identity."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,7 +14,7 @@ PAIRS = 20
 
 
 def make_set(folder: Path, identities: int, images: int, side: int) -> Path:
-    """`folder` with train.rec, train.idx, property, and pairs.bin, of people who are not in it."""
+    """`folder` with train.rec, train.idx, property, and pairs.bin, of other identities."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.RandomState(0)
     with RecordWriter(folder / "train.rec") as writer:
@@ -28,7 +28,7 @@ def make_set(folder: Path, identities: int, images: int, side: int) -> Path:
 
 
 def picture(identity: int, random: np.random.RandomState, side: int) -> bytes:
-    """A JPEG of `side` x `side`, as large as that of a face."""
+    """A JPEG of `side` x `side`, with the file size of a face's."""
     drawn = np.random.RandomState(identity)
     image = np.full((side, side, 3), drawn.randint(40, 200, 3), np.uint8)
     for _ in range(8):

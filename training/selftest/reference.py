@@ -1,4 +1,4 @@
-"""What a device's results are compared with: the same graph of basic operators, computed on the CPU."""
+"""The reference of a device's results: the same graph of basic operators, computed on the CPU."""
 from __future__ import annotations
 
 from typing import Mapping
@@ -11,11 +11,11 @@ from symbols.gluon_net import embedding_block
 from symbols.graph import Entry, Graph, Node, is_prelu, prelu_slopes, rewrite
 
 Values = Mapping[str, np.ndarray]
-NOTHING = 1e-2  # a gradient that small beside the largest is more and more the rounding of zero
+NOTHING = 1e-2  # gradients this small relative to the largest are mostly rounding errors
 
 
 def without_dropout(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    """`symbol` less its Dropout layers, which draw other numbers on every device."""
+    """`symbol` without its Dropout layers, which are random on every device."""
     return rewrite(symbol, lambda graph, node: node["inputs"][0] if node["op"] == "Dropout" else None)
 
 
@@ -83,7 +83,7 @@ def train_block(symbol: mx.sym.Symbol, values: Values, outside: np.ndarray, devi
 
 
 def furthest(found: Values, expected: Values) -> tuple[float, str]:
-    """The largest difference of any array, in parts of its length, and whose it is; infinite where it is not finite."""
+    """The largest relative difference of any array, and its name; infinite where it is not finite."""
     lengths = {name: float(np.linalg.norm(expected[name].astype(np.float64))) for name in found}
     least = NOTHING * max((length for name, length in lengths.items() if name != "output"), default=0.0)
     worst, whose = 0.0, "output"

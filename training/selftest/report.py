@@ -22,8 +22,7 @@ NO_COLUMNS = str.maketrans("|\n", "/ ")
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that was tried; holds: None where it cannot be tried here, or is a figure; detail says how well, or
-    why not."""
+    """One test; holds: None where it cannot be run here, or is a measurement; detail says how well, or why not."""
 
     what: str
     holds: bool | None
@@ -44,10 +43,10 @@ class Row:
 
 
 def guarded(what: str, check: Callable[[], Row | tuple[bool | None, str]]) -> Row:
-    """The row of `check`, whatever goes wrong in it."""
+    """The row of `check`, whatever it raises."""
     try:
         found = check()
-    except Exception as error:  # of whatever kind: a self-test that ends in a traceback tells the least
+    except Exception as error:  # any exception: a traceback would be the least informative result
         told = engine_failure(error) if isinstance(error, mx.MXNetError) else f"{type(error).__name__}: {error}"
         return Row(what, False, told[:400])
     return found if isinstance(found, Row) else Row(what, *found)

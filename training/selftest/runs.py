@@ -25,7 +25,7 @@ FILES = ("net", "head", "momentum")
 
 
 def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
-    """Stop and resume on all devices; bit for bit is asked of CPUs alone."""
+    """Stop and resume on all devices; bitwise equality is required on CPUs only."""
     named = ",".join(f"{device.device_type}:{device.device_id}" for device in devices)
 
     def check() -> tuple[bool, str]:
@@ -35,7 +35,7 @@ def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
 
 
 def stop_and_resume(folder: Path, devices: str, exact: bool) -> tuple[bool, str]:
-    """Whether the resumed run ends as the whole one, and how far from it."""
+    """Whether the resumed run ends as the uninterrupted one, and the difference."""
     data = make_set(folder / "data", IDENTITIES, IMAGES, SIDE)
     _train(data, folder / "whole", devices, STEPS)
     _train(data, folder / "parts", devices, STOPPED_AT)
@@ -55,7 +55,7 @@ def stop_and_resume(folder: Path, devices: str, exact: bool) -> tuple[bool, str]
     if worst == 0:
         return True, "bit for bit"
     told = f"not bit for bit, off by {worst:.1e}"
-    return (worst <= TOLERANCE and not exact), told if exact else f"{told}: GPUs may add in another order each time"
+    return (worst <= TOLERANCE and not exact), told if exact else f"{told}: GPUs may sum in another order each time"
 
 
 def _train(data: Path, folder: Path, devices: str, steps: int, *more: str) -> None:

@@ -1,4 +1,4 @@
-"""Images a second: training steps of the presets on all devices, and reading alone."""
+"""Images/s: training steps of the presets on all devices, and reading alone."""
 from __future__ import annotations
 
 import statistics
@@ -31,23 +31,23 @@ from training.step import update
 
 SIDE, SMALL_SIDE = 112, 32
 CLASSES = 10000
-WARM_UP = 2  # steps, in which cuDNN looks for its fastest
+WARM_UP = 2  # warm-up steps, in which cuDNN selects its fastest algorithms
 BATCH = {"gpu": 64, "cpu": 8}  # images on each device
 LEAST, MOST = 3, 100  # steps
-SECONDS = 5.0  # a figure takes about so long, once it is warm
+SECONDS = 5.0  # seconds of a measurement after warm-up
 READ_BATCH, READ_IDENTITIES, READ_IMAGES = 128, 64, 16
 SMALL = ("mobilefacenet++",)
 
 
 def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
-    """A row a preset, float16 where the devices have it, and reading."""
+    """A row per preset, float16 where the devices support it, and reading."""
     named = ", ".join(f"{device.device_type}:{device.device_id}" for device in devices)
     for name in SMALL if quick else PRESETS:
         yield guarded(f"{name}, {named}", partial(training, name, devices, quick))
     if devices[0].device_type == "gpu":
         for name in SMALL if quick else ("mobilefacenet++", "lresnet18e-gnap"):
             yield guarded(f"{name}, float16, {named}", partial(training, name, devices, quick, "float16"))
-        if not all(slope_gradients_hold(device) for device in devices):  # what stepping around costs
+        if not all(slope_gradients_hold(device) for device in devices):  # the cost of not using MXNet's PReLU
             for name in SMALL if quick else ("mobilefacenet++", "lresnet18e-gnap"):
                 yield guarded(f"{name}, MXNet's own PReLU (wrong slopes, never trained so), {named}",
                               partial(training, name, devices, quick, form=lambda symbol, *_: symbol))
@@ -56,7 +56,7 @@ def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
 
 def training(name: str, devices: Sequence[mx.Context], quick: bool, dtype: str = "float32",
              form: Callable[..., mx.sym.Symbol] = for_training) -> tuple[bool | None, str]:
-    """Images a second of whole steps, data ready in memory; form: which graph runs."""
+    """Images/s of whole steps, data ready in memory; form: the graph's form."""
     try:
         check_precision(dtype, devices)
     except UserError as error:
@@ -82,7 +82,7 @@ def training(name: str, devices: Sequence[mx.Context], quick: bool, dtype: str =
 
 
 def reading(quick: bool) -> tuple[None, str]:
-    """Images a second of the loader that training uses: shuffled, mirrored batches of JPEGs, from the disk's cache."""
+    """Images/s of the loader that training uses: shuffled, mirrored batches of JPEGs, from the disk's cache."""
     with tempfile.TemporaryDirectory(prefix="selftest-") as folder:
         people = 4 if quick else READ_IDENTITIES
         dataset = open_dataset(make_set(Path(folder) / "data", people, READ_IMAGES, SIDE))

@@ -1,5 +1,5 @@
 """One update of the network and its classification layer: on one device, on several, and with the flags that change how
-it is computed. All must move the weights as the CPU does, alone, with the same shares of the batch."""
+it is computed. All must update the weights as a single CPU does, with the same split of the batch."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -25,11 +25,11 @@ from training.step import update
 
 SIDE, SMALL_SIDE = 112, 32
 SHARE, SMALL_SHARE = 8, 4  # images of a device at a time
-CLASSES, MANY_CLASSES = 60, 1200  # many have a classification layer that is computed in another way
-LOSSES = {0: "softmax", 2: "CosFace", 5: "combined"}  # beside ArcFace
-PROBLEM = ("partial_fc", "loss_type", "margin_m")  # the flags that change where the weights go
-TOLERANCE, HALF_TOLERANCE = 0.05, 0.3  # of how far all weights of a kind move
-HALF_SCALE = 256.0  # of the loss; the one a training begins with may overflow, which leaves its first step out
+CLASSES, MANY_CLASSES = 60, 1200  # many classes have a differently computed classification layer
+LOSSES = {0: "softmax", 2: "CosFace", 5: "combined"}  # in addition to ArcFace
+PROBLEM = ("partial_fc", "loss_type", "margin_m")  # the flags that change where the weights are stored
+TOLERANCE, HALF_TOLERANCE = 0.05, 0.3  # relative to the update of all weights of a kind
+HALF_SCALE = 256.0  # of the loss; the initial one may overflow, which skips the first step
 
 
 def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
@@ -42,7 +42,7 @@ def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
     expected: dict[tuple[Any, ...], dict[str, np.ndarray]] = {}
 
     def against(what: str, on: Sequence[mx.Context], accumulate: int, classes: int = CLASSES, **flags: Any) -> Row:
-        """A row: how the weights move on the devices `on`, and on the CPU with the same shares in turn."""
+        """A row: the weights' update on the devices `on`, and on the CPU with the same split of the batch."""
         def check() -> tuple[bool, str]:
             shares, problem = len(on) * accumulate, {name: flags[name] for name in PROBLEM if name in flags}
             key = (shares, classes, *sorted(problem.items()))
@@ -73,7 +73,7 @@ def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
 
 
 def half(what: str, devices: Sequence[mx.Context], tried: Any) -> Row:
-    """The row of float16: on CPUs, and where a GPU has none, it says so."""
+    """The row of float16, also where the device does not support it."""
     try:
         check_precision("float16", devices)
     except UserError as error:
@@ -84,7 +84,7 @@ def half(what: str, devices: Sequence[mx.Context], tried: Any) -> Row:
 
 def moved(spec: ModelSpec, devices: list[mx.Context], side: int, images: int, classes: int, kvstore: str = "device"
           ) -> dict[str, np.ndarray]:
-    """How far one update moves the weights: those of a kind (all slopes, all gammas, ...) as one array, and fc7."""
+    """One update's change of the weights: those of a kind (all slopes, all gammas, ...) as one array, and fc7."""
     model = TrainingModel(spec, (side, side), classes, devices, Communicator(kvstore))
     model.initialize()
     trainer = model.make_trainer()
