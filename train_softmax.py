@@ -6,7 +6,7 @@
         --devices gpu:0,gpu:1,gpu:2,gpu:3 --per-batch-size 128
     python -m training.launch -n 2 --hosts hosts -- python train_softmax.py --kvstore dist_sync ...
 
---help lists every flag, --dry-run says what would be done.
+--help lists every flag, --dry-run prints what would be done.
 """
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from common.settings import settings_as_flags
 def main(argv: list[str]) -> int:
     """Parse the flags and train; the exit status."""
     from training.cluster.serve import role, serve
-    if role():  # a scheduler or a server, of several machines
+    if role():  # a scheduler or a server of distributed training
         with settings_as_flags(("kvstore",)):
             return serve(role())
-    from training.arguments import parse_config  # no MXNet yet: --help and wrong flags answer at once
+    from training.arguments import parse_config  # before MXNet is loaded: --help and wrong flags return at once
     config = parse_config(argv)
     from common.environment import check_environment
     check_environment()

@@ -1,1 +1,1 @@
-"""Commands that measure: each prints both sides and their ratio in one run."""
+"""Benchmarks: each prints both sides and their ratio in one run."""

@@ -1,11 +1,11 @@
-"""The table of speed and memory: what each part must reach, and what it reaches here.
+"""The table of speed and memory: the target of each part, and its measurement here.
 
     python -m benchmarks                       # all rows; about 8 minutes on two cores
     python -m benchmarks training memory       # some of them
     python -m benchmarks reading wait --data DIR
     python -m benchmarks embed --json now.json --against before.json
-    python -m benchmarks rate                  # how far from the machine's matrix product
-    python -m benchmarks operators             # where the time of a step goes
+    python -m benchmarks rate                  # fraction of the machine's matrix-product rate
+    python -m benchmarks operators             # time of a step by operator
     python -m benchmarks deploy                # MXNet plain and slim, onnxruntime in float and in 8 bits
     python -m benchmarks peer --torch-python P # the same networks in PyTorch, compiled: requirements-torch.txt
 

@@ -1,17 +1,17 @@
-"""`align` against the aligned set that everyone uses: faces found, and how well the crops verify, on the same pairs.
+"""`align` against the published aligned set: detection rate, and verification with the crops, on the same pairs.
 
-    python -m benchmarks.align                # Celebrities in Frontal-Profile, the people whose photographs are there
-    python -m benchmarks.align --raw DIR --aligned DIR --detector DIR --model PREFIX,EPOCH
+    python -m benchmarks.align                # Celebrities in Frontal-Profile, the identities whose photographs are
+    available python -m benchmarks.align --raw DIR --aligned DIR --detector DIR --model PREFIX,EPOCH
 
 --raw holds Images/<person>/{frontal,profile}/NN.jpg as photographed, and perhaps Fiducials/ of the same shape with 30
 points an image, marked by hand; --aligned holds Data/Images/ with crops of the same names, and Protocol/. Both sets of
-crops are embedded by one network and judged on the same lists of pairs: the protocol's, as far as both images are
-there, and all same pairs with as many different ones, drawn by a seed.
+crops are embedded by one network and evaluated on the same lists of pairs: the protocol's, as far as both images are
+there, and all same pairs with as many different ones, sampled by a seed.
 
-The interval of a difference is of 95%, by a bootstrap over people: a person's pairs stand or fall together, so pairs
-are no independent trials. How much an accuracy means at all is told by the aligned set's own crops, moved by up to half
-a pixel six times: what their accuracy reaches from and to. Landmarks are compared on the side that is marked, in parts
-of the distance from eye to mouth.
+The interval of a difference is of 95%, by a bootstrap over identities: an identity's pairs are correlated, so pairs are
+not independent trials. The noise of an accuracy is shown by the aligned set's own crops, moved by up to half a pixel
+six times: the range of their accuracy. Landmarks are compared on the side that is marked, in parts of the distance from
+eye to mouth.
 """
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ from inference.model import load_model
 from recordio_tools.pairs.lists import read_cfp
 
 BATCH = 40
-FPR, FEWEST = 0.01, 500  # a rate of false positives, and the different pairs below which it means nothing
+FPR, FEWEST = 0.01, 500  # an FPR, and the number of different pairs below which it is not given
 DRAWS = 2000  # of the bootstrap
-MOVED = 6  # times that the aligned set's crops are moved
+MOVED = 6  # number of perturbations of the aligned set's crops
 COLUMNS = ("pairs", "number (different)", "accuracy %: aligned set", "our crops", "difference, 95% interval",
            "aligned set, moved", "right in one alone: theirs, ours", "AUC %: theirs, ours",
            f"TPR % at FPR {FPR:.0%}: theirs, ours")
@@ -55,7 +55,7 @@ KINDS = {"FF": "frontal-frontal", "FP": "frontal-profile"}
 
 @dataclass(frozen=True)
 class Pairs:
-    """A list of pairs: left, right: (n,) numbers of images; same: (n,) bool; people: (n, 2) whose they are."""
+    """A list of pairs: left, right: (n,) numbers of images; same: (n,) bool; people: (n, 2) their identities."""
 
     name: str
     left: np.ndarray
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def align(detector: Detector, raw: Path, out: Path, workers: int) -> AlignReport:
-    """What the command `align RAW OUT --detector` does, again from the beginning."""
+    """Run `align RAW OUT --detector` from scratch."""
     look = functools.partial(find, detector, search=Search(), rule="balanced")
     return align_by_detector(raw, out, list_photographs(raw, out), look, 1024, Crops(overwrite=True), workers, {})
 
@@ -146,7 +146,7 @@ def protocol_pairs(protocol: Path, images: Sequence[str]) -> list[Pairs]:
 
 
 def embed(embedder: Embedder, paths: Sequence[Path], moves: np.random.RandomState | None = None) -> np.ndarray:
-    """(n, D) embeddings of image files and their mirror images, added and normalised; moved as `moves` draws."""
+    """(n, D) embeddings of image files and their mirror images, added and normalised; moved by random `moves`."""
     images = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in paths]
     if moves is not None:
         images = [cv2.warpAffine(image, np.hstack([np.eye(2), moves.uniform(-0.5, 0.5, (2, 1))]), image.shape[1::-1])
@@ -156,7 +156,7 @@ def embed(embedder: Embedder, paths: Sequence[Path], moves: np.random.RandomStat
 
 
 def line(pairs: Pairs, theirs: np.ndarray, ours: np.ndarray, moved: Sequence[np.ndarray]) -> str:
-    """A row of the table: both sets of embeddings, and those of crops that were moved, judged on one list."""
+    """A row of the table: both sets of embeddings, and those of moved crops, evaluated on one list."""
     scores = [distances(pairs, embeddings) for embeddings in (theirs, ours)]
     accuracies = [100 * accuracy_10fold(score, pairs.same)[0] for score in scores]
     right = [judged(score, pairs.same) for score in scores]
@@ -177,7 +177,8 @@ def distances(pairs: Pairs, embeddings: np.ndarray) -> np.ndarray:
 
 
 def judged(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> np.ndarray:
-    """(n,) whether each pair is judged rightly, at the threshold that is best outside its fold, as accuracy counts."""
+    """(n,) whether each pair is classified correctly, at the threshold that is best outside its fold, as for
+    accuracy."""
     right = (scores[:, None] < THRESHOLDS) == same[:, None]
     fold = np.repeat(np.arange(folds), np.diff(fold_bounds(len(same), folds)))
     best = [right[fold != number].sum(axis=0).argmax() for number in range(folds)]
@@ -185,9 +186,9 @@ def judged(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> np.ndarray:
 
 
 def interval(pairs: Pairs, gain: np.ndarray) -> np.ndarray:
-    """(2,) the middle 95% of the mean gain (n,) of a pair, when as many people are drawn again and again.
+    """(2,) the middle 95% of the mean gain (n,) of a pair, when as many identities are resampled.
 
-    A pair counts as often as its person was drawn, or the product of both numbers.
+    A pair counts as often as its identity was sampled, or the product of both multiplicities.
     """
     names, numbers = np.unique(pairs.people, return_inverse=True)
     left, right = numbers.reshape(-1, 2).T

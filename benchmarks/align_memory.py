@@ -28,8 +28,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detector", default=f"{data}/weights/mtcnn", metavar="DIR", help=f"({data}/weights/mtcnn)")
     parser.add_argument("--face", default=f"{data}/cfp_raw/Images/003/frontal/02.jpg", metavar="FILE",
-                        help="a photograph that stands in the drawn large ones")
-    parser.add_argument("--photographs", metavar="DIR", help="take these instead of drawn ones")
+                        help="a photograph to embed in the synthetic large ones")
+    parser.add_argument("--photographs", metavar="DIR", help="use these instead of synthetic ones")
     parser.add_argument("--numbers", default="50,200", metavar="N,M", help="of names (50,200)")
     parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N")
     parser.add_argument("--dir", metavar="DIR", help="where to write, on the disk of --photographs")
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _processor_seconds() -> float:
-    """Of all processes that were waited for."""
+    """The largest of all child processes that were waited for."""
     times = os.times()
     return times.children_user + times.children_system
 

@@ -1,9 +1,9 @@
-"""`allpairs` against the bare matrix products: how long all pairs take beside the cosines alone, and in what memory.
+"""`allpairs` against the bare matrix products: the time of all pairs relative to the cosines alone, and the memory.
 
-The bare side is every block of cosines of an image with every later one, by BLAS on all cores, thrown away. Ours also
-takes the genuine pairs out of them, counts every impostor pair and keeps the largest. `python -m benchmarks allpairs`
-measures the ratio on 20,000 images; the memory is that of a process that scores `IMAGES` images against each other and
-draws intervals.
+The bare side is every block of cosines of an image with every later one, by BLAS on all cores, discarded. Ours also
+extracts the genuine pairs, counts every impostor pair and keeps the largest. `python -m benchmarks allpairs` measures
+the ratio on 20,000 images; the memory is that of a process that scores `IMAGES` images against each other and computes
+intervals.
 """
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ score_labelled("drawn", side.unit, pairs, (1e-2, 1e-3, 1e-4, 1e-5))
 
 
 def drawn(images: int, dimension: int) -> Side:
-    """People around directions of their own, so that genuine pairs are the likelier of the large cosines."""
+    """Synthetic identities, each around its own direction, so that genuine pairs have the larger cosines."""
     random = np.random.RandomState(0)
     person = np.repeat(np.arange(-(-images // EACH)), EACH)[:images]
     centres = random.normal(size=(person[-1] + 1, dimension)).astype(np.float32)
@@ -86,4 +86,4 @@ def _check(side: Side) -> None:
     impostors = np.sort(cosines[~same])[::-1]
     expected = float((cosines[same] > impostors[int(1e-3 * len(impostors))]).mean())
     if abs(operating_point(scored.genuine, scored.tail, scored.impostors, 1e-3).tpr - expected) > 1e-3:
-        raise RuntimeError("the rates differ, so there is nothing to compare")
+        raise RuntimeError("the rates differ, so the sides are not comparable")

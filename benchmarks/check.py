@@ -1,10 +1,10 @@
-"""`check` of a training set against the least that it must do: decoding the same images over the same cores.
+"""`check` of a training set against its lower bound: decoding the same images on the same cores.
 
     python -m benchmarks.check --data ../shared/data/train
 
 The bare side is a loop of cv2.imdecode by as many threads, over bytes that are in memory already. Both sides must count
 the same images first. The pass over the frames, which finds every record and reads its header, is timed apart, on the
-same file and on a drawn one of a million small records, with the memory that `check` takes for that.
+same file and on a synthetic one of a million small records, with the memory that `check` takes for that.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, metavar="DIR", help="a packed set; one that fits into memory")
     parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N")
     parser.add_argument("--repeats", type=int, default=7, metavar="N")
-    parser.add_argument("--records", type=int, default=1_000_000, metavar="N", help="of the drawn file")
+    parser.add_argument("--records", type=int, default=1_000_000, metavar="N", help="of the synthetic file")
     args = parser.parse_args()
     print(machine(("numpy", "opencv-python-headless")))
     rec = Path(args.data) / "train.rec"
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def decode_all(images: list, workers: int) -> int:
-    """The number of images that decode; each thread has an equal share of them."""
+    """The number of images that decode; each thread has an equal part of them."""
     def some(first: int) -> int:
         return sum(cv2.imdecode(np.frombuffer(images[place], np.uint8), cv2.IMREAD_COLOR) is not None
                    for place in range(first, len(images), workers))

@@ -1,8 +1,8 @@
-"""What a model runs in once it has left: MXNet as it is, slim, and by this project; onnxruntime in float and in 8 bits.
+"""Runtimes of a deployed model: plain MXNet, slim, and this project's embedder; onnxruntime in float and in 8 bits.
 
 A turn embeds 32 images with each. Plain MXNet is `mx.model.load_checkpoint` and bind, of the checkpoint and of what
 `deploy export --slim` makes of it, batches of 32; `Embedder` and `OnnxEmbedder` are what the commands use. All but the
-8-bit one must give the same embeddings. Weights are drawn, so the cosine of 8 bits says nothing of a trained model's.
+8-bit one must give the same embeddings. Weights are random, so the cosine of 8 bits does not apply to a trained model.
 """
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def lines(repeats: int) -> Iterator[str]:
 
 
 def _sides(network: str) -> tuple[dict[str, Callable[[], np.ndarray]], dict[str, int]]:
-    """What embeds the same images, by name, and how large each model's file is."""
+    """The embedding functions by name, and the size of each model's file."""
     symbol = symbols.build(*NETWORKS[network])
     arguments, auxiliary = draw_parameters(symbol)
     emb_size = int(symbol.infer_shape(data=(1, 3, SIDE, SIDE))[1][0][1])

@@ -1,9 +1,9 @@
-"""Runs of the table as JSON, and whether a later one is slower than an earlier one.
+"""Stores runs of the table as JSON, and detects whether a later one is slower than an earlier one.
 
-A row is compared by its figure, mostly a ratio of two sides that took turns in one run, so that another load of the
-machine falls on both. Within a run the turns differ by a spread s, their standard deviation as the median absolute
-deviation tells it, in the logarithm. Two runs differ by more than chance where they differ by more than
-2 sqrt(s1^2 + s2^2), and by more than `LEAST`, since libraries and memory lie otherwise in each process.
+A row is compared by its figure, mostly a ratio of two interleaved sides of one run, so that another load of the machine
+affects both. Within a run the turns differ by a spread s, their standard deviation estimated by the median absolute
+deviation, in the logarithm. Two runs differ significantly where they differ by more than 2 sqrt(s1^2 + s2^2), and by
+more than `LEAST`, since the layout of libraries and memory differs by process.
 """
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from typing import Any, Iterator, Mapping, Sequence
 from benchmarks.table import Row
 from common.errors import UserError
 
-LEAST = 0.05  # of a figure; what runs of the same code differ by
+LEAST = 0.05  # relative difference between runs of the same code
 Run = Mapping[str, Any]
 
 
 def as_json(machine: str, load: float, repeats: int, rows: Mapping[str, Sequence[Row]], whole: bool) -> dict[str, Any]:
-    """What a run found; rows: by the names that the command line has for them. whole: it came to its end."""
+    """The results of a run; rows: by their names on the command line. whole: it was completed."""
     return {"machine": machine, "load": load, "repeats": repeats, "whole": whole, "rows": [
         {**asdict(row), "turns": list(row.turns), "reached": row.reached, "row": name}
         for name, found in rows.items() for row in found]}
 
 
 def read(path: str, wanted: Sequence[str]) -> Run:
-    """An earlier run; UserError where it is none, or has none of the rows `wanted`."""
+    """An earlier run; UserError where the file is not one, or has none of the rows `wanted`."""
     try:
         with open(path, encoding="utf-8") as stream:
             run = json.load(stream)
@@ -69,16 +69,17 @@ def compare(earlier: Run, rows: Sequence[Row]) -> Iterator[tuple[str, bool]]:
                told in ("slower", "worse"))
 
 
-HEAD = ("| what | before | now | better by | within | so it is |", "|---|---|---|---|---|---|")
+HEAD = ("| what | before | now | better by | within | result |", "|---|---|---|---|---|---|")
 
 
 def tolerance(before: Sequence[float], now: Sequence[float]) -> float:
-    """How far the logarithms of two runs' figures may lie apart by chance."""
+    """How far the logarithms of two runs' figures may differ by chance."""
     return max(math.log1p(LEAST), 2 * math.hypot(_spread(before), _spread(now)))
 
 
 def _spread(turns: Sequence[float]) -> float:
-    """The standard deviation of the turns' logarithms, as their median absolute deviation tells it; 0 for one turn."""
+    """The standard deviation of the turns' logarithms, estimated from their median absolute deviation; 0 for one
+    turn."""
     logs = [math.log(turn) for turn in turns]
     middle = statistics.median(logs)
     return 1.4826 * statistics.median(abs(value - middle) for value in logs)

@@ -1,7 +1,7 @@
 """Embedding images: inference/embedder.py against the plain graph (PReLU as LeakyReLU), and against onnxruntime.
 
 A turn embeds 64 images. The plain side is MXNet's executor over batches of 32, with everything that it optimises by
-itself; both MXNet sides take bytes and turn them into floats. onnxruntime gets floats that are ready, and the faster of
+itself; both MXNet sides take bytes and turn them into floats. onnxruntime gets prepared floats, and the faster of
 batches of 8 and 32 counts. All three must give the same embeddings.
 """
 from __future__ import annotations

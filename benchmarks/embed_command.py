@@ -1,11 +1,12 @@
-"""`deploy embed`: its speed beside that of the bare network, and its peak memory, which must hardly grow with the set.
+"""`deploy embed`: its speed relative to the bare network, and its peak memory, which must hardly grow with the set.
 
     python -m benchmarks.embed_command                             # a minute or two
-    python -m benchmarks.embed_command --numbers 10000,100000      # memory as 100,000 images take it
+    python -m benchmarks.embed_command --numbers 10000,100000      # memory of 100,000 images
 
-Speed, with mirror images: MobileFaceNet over drawn JPEGs on the disk, journal and file written, against the Embedder
-alone on the decoded images in memory; both take turns, and give the same embeddings. Memory: a process of its own for
-each number of images, with a network that computes next to nothing, 512-d; the names are hard links to a few JPEGs.
+Speed, with mirror images: MobileFaceNet over synthetic JPEGs on the disk, journal and file written, against the
+Embedder alone on the decoded images in memory; both are interleaved, and give the same embeddings. Memory: a process of
+its own for each number of images, with a network that computes next to nothing, 512-d; the names are hard links to a
+few JPEGs.
 """
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Gluon against Module: images a second, memory, and what each can do for a trainer.
+"""Gluon against Module: images/s, memory, and features for a trainer.
 
     OMP_NUM_THREADS=1 python -m benchmarks.frontend    # MobileFaceNet, batch 32, one device; holds 8 GB
     OMP_NUM_THREADS=1 python -m benchmarks.frontend --devices cpu:0,cpu:1 --per-batch-size 8 --steps 3 --repeats 9
 
-The same running symbol, ArcFace head, SGD (10 times the rate on fc7) and batches: through training.model and
+The same running symbol, ArcFace head, SGD (10 times the learning rate on fc7) and batches: through training.model and
 training.step, and through mx.mod.Module with the loss in the graph. They take turns, and peak memory is of a process
 with nothing else in it.
 """
@@ -35,7 +35,8 @@ from training.step import update
 
 
 def loss_symbol(config, embedding, classes, share):
-    """The margin head's ArcFace as a Symbol of `share` samples on a device: loss, own cosine, hit and embedding."""
+    """The margin head's ArcFace as a Symbol of `share` samples on a device: loss, target cosine, correct and
+    embedding."""
     label = mx.sym.Variable("softmax_label")
     weight = mx.sym.Variable("fc7_weight", shape=(classes, config.emb_size), lr_mult=config.fc7_lr_mult,
                              wd_mult=config.fc7_wd_mult)
@@ -94,7 +95,7 @@ class ModuleSide:
         self.module.bind([mx.io.DataDesc("data", (total, *size, 3), np.uint8, "NHWC")],
                          [mx.io.DataDesc("softmax_label", (total,), np.int32, "N")])
         mx.random.seed(config.seed)
-        # Before init_optimizer: from there on the kvstore of several devices has weights set_params does not reach.
+        # Before init_optimizer: afterwards the kvstore of several devices has weights that set_params does not reach.
         self.module.init_params(arg_params=start, aux_params=start)
         self.module.init_optimizer(kvstore="device", optimizer="sgd", optimizer_params=dict(
             learning_rate=config.lr, momentum=config.mom, wd=config.wd, lr_scheduler=scheduler))
@@ -120,7 +121,7 @@ SMALL = ((32, 32), 20)  # image size and classes of the checks, where only the o
 
 
 def make_config(network="y1", share=4, **others):
-    """The FasterFC recipe; GNAP has no dropout, whose draws would differ."""
+    """The FasterFC recipe; GNAP has no dropout, whose masks would differ."""
     return Config(**{**dict(network=network, version_output="GNAP", emb_size=128, lr=0.01, fc7_lr_mult=10.0,
                             emb_wd_mult=10.0, per_batch_size=share), **others})
 
@@ -160,7 +161,7 @@ def turn(side, batches):
 
 
 def check_rates(side, devices):
-    """How many times further fc7 moves in one step when its factor is 10 (10 is right)."""
+    """The ratio of fc7's updates with a factor of 10 and of 1 (10 is right)."""
     moved = []
     for factor in (1.0, 10.0):
         made = side(make_config(fc7_lr_mult=factor, wd=0.0), *SMALL, devices)
@@ -173,7 +174,7 @@ def check_rates(side, devices):
 def check_states(side, devices):
     """num_update after 3 steps, a save and a load; how far the next step is from one without a stop."""
     schedule = partial(mx.lr_scheduler.MultiFactorScheduler, [2], 0.1, base_lr=0.01)
-    batches = draw_batches(4, 4 * len(devices), *SMALL)  # the rate falls to a tenth after two of them
+    batches = draw_batches(4, 4 * len(devices), *SMALL)  # the learning rate drops to a tenth after two of them
     first = side(make_config(), *SMALL, devices, scheduler=schedule())
     for batch in batches[:3]:
         first.step(batch)
@@ -221,9 +222,10 @@ def main():
           f"{agreement(config, place, devices, batches[:1]):.2g}")
     for name in (OURS, MODULE):
         restored, distance = check_states(SIDES[name], devices)
-        print(f"{name}: 10 times the rate moves fc7 {check_rates(SIDES[name], devices):.3f} times as far; optimizer "
-              f"saved at num_update 3, restored at {restored}, next step under a schedule off by {distance:.2g}")
-    amp.init()  # last, since it patches MXNet for good
+        print(f"{name}: 10 times the learning rate updates fc7 {check_rates(SIDES[name], devices):.3f} times as much; "
+              f"optimizer saved at num_update 3, restored at {restored}; "
+              f"next step with a schedule off by {distance:.2g}")
+    amp.init()  # last, since it patches MXNet permanently
     for name, optimizer in ((OURS, sides[OURS].trainer), (MODULE, sides[MODULE].optimizer())):
         try:
             amp.init_trainer(optimizer)

@@ -1,9 +1,9 @@
 """GNAP's reweighting and pooling, ours against InsightFace's formulation, forward.
 
 InsightFace's way is square, sum over channels, sqrt, mean over the batch, divide, tile to all channels, multiply and
-pool; ours (symbols/gnap.py) never makes a second map, and takes the mean per image as the paper does. Measured on the
-last map of MobileFaceNet (512 x 7 x 7), batch 32; the share is of the whole network's forward pass in inference mode,
-in the form that embeds.
+pool; ours (symbols/gnap.py) never allocates a second map, and uses the mean per image as the paper does. Measured on
+the last map of MobileFaceNet (512 x 7 x 7), batch 32; the share is of the whole network's forward pass in inference
+mode, in the inference form.
 """
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How every benchmark here measures: the sides take turns, and a ratio is the median of the ratios within the turns.
+"""The benchmark harness: the sides are interleaved, and a ratio is the median of the ratios within the turns.
 
-So whatever else a busy machine does falls on both sides. Each side is the honest best of its kind, both compute the
-same thing (which a benchmark checks before it measures), and the machine and the versions are printed with the result.
+So other load of the machine affects both sides. Each side is the best of its kind, both compute the same thing (which a
+benchmark checks before it measures), and the machine and the versions are printed with the result.
 """
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def take_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 7, warm
 
 
 def speed_ratios(seconds: Mapping[str, Sequence[float]], slow: str, fast: str) -> list[float]:
-    """How many times as fast `fast` is as `slow`, within each repeat."""
+    """The speed of `fast` relative to `slow`, within each repeat."""
     return [a / b for a, b in zip(seconds[slow], seconds[fast])]
 
 
@@ -59,7 +59,7 @@ def speed_ratio(seconds: Mapping[str, Sequence[float]], slow: str, fast: str) ->
 
 
 def in_processes(share: Callable[[int, int], None], count: int, workers: int) -> None:
-    """Run share(first, last) in `workers` processes, which share out the numbers 0 to count - 1."""
+    """Run share(first, last) in `workers` processes, which partition the numbers 0 to count - 1."""
     bounds = [count * number // workers for number in range(workers + 1)]
     processes = [multiprocessing.get_context("fork").Process(target=share, args=span)
                  for span in zip(bounds, bounds[1:])]

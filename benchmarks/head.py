@@ -1,6 +1,6 @@
 """The margin head, forward and backward, against a one-hot formulation and against no margin at all.
 
-One-hot is InsightFace's: normalised weights, the change of the own logit times a one-hot, softmax, and the
+One-hot is InsightFace's: normalised weights, the change of the target logit times a one-hot, softmax, and the
 cross-entropy that is printed, from a second one-hot. "No margin" is the same layer with plain scaled cosines and
 nothing logged. Batch 64, 512-d. All three leave gradients of weights and embeddings; those of ours and one-hot must
 agree.
@@ -22,19 +22,19 @@ from training.head.margin_head import MarginHead
 
 EMBEDDING, BATCH = 512, 64
 CLASSES = (10575, 85742)  # CASIA-WebFace, MS1MV2
-FEW = (100, 1000)  # about where training changes from the plain head to the fast one
+FEW = (100, 1000)  # about where training switches from the plain head to the fast one
 OURS, ONE_HOT, FLOOR, PLAIN = "ours", "one-hot", "no margin", "plain"
 
 
 def plain_logits(head: MarginHead, embedding: mx.nd.NDArray) -> mx.nd.NDArray:
-    """Scaled cosines to all classes, as the ecosystem computes them."""
+    """Scaled cosines to all classes, as InsightFace computes them."""
     return mx.nd.FullyConnected(mx.nd.L2Normalization(embedding) * head.layer.scale,
                                 mx.nd.L2Normalization(head.fc7_weight.data()), no_bias=True,
                                 num_hidden=head.layer.num_classes)
 
 
 def one_hot(head: MarginHead, embedding: mx.nd.NDArray, label: mx.nd.NDArray) -> tuple[mx.nd.NDArray, ...]:
-    """Loss, logged cross-entropy and hit."""
+    """Loss, logged cross-entropy and correct."""
     plain = plain_logits(head, embedding)
     own = mx.nd.pick(plain, label) / head.layer.scale
     hot = mx.nd.one_hot(label, head.layer.num_classes)

@@ -1,12 +1,12 @@
-"""Peak memory of the classification layer alone, whole, sharded and sampled, beside what --dry-run estimates.
+"""Peak memory of the classification layer alone, whole, sharded and sampled, compared with --dry-run's estimate.
 
     python -m benchmarks.head_memory                                    # 100,000 classes on cpu:0,cpu:1
     python -m benchmarks.head_memory --classes 200000 --partial-fc 0.05
 
 Each layout makes three training steps (forward, backward, update with momentum) in a process of its own; the memory
 is the peak of that process above the peak of one with a handful of classes. Several CPU contexts share one memory, so
-what is measured is the sum over the devices, divided by their number. The estimate is of the fullest device: of the
-whole layer that is the one that adds up the gradients. On CPUs oneDNN takes some more.
+what is measured is the sum over the devices, divided by their number. The estimate is of the device with the most: of
+the whole layer that is the one that sums the gradients. On CPUs oneDNN needs some more.
 """
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=100_000, help="classes (100000)")
     parser.add_argument("--per-batch-size", type=int, default=32, help="samples on each device (32)")
     parser.add_argument("--emb-size", type=int, default=512, help="size of the embedding (512)")
-    parser.add_argument("--partial-fc", type=float, default=0.1, metavar="RATE", help="share of the classes (0.1)")
+    parser.add_argument("--partial-fc", type=float, default=0.1, metavar="RATE", help="fraction of the classes (0.1)")
     parser.add_argument("--devices", default="cpu:0,cpu:1", help="CPU contexts (cpu:0,cpu:1)")
     parser.add_argument("--only", metavar="LAYOUT", help="train this one layout here and print its peak")
     arguments = parser.parse_args()

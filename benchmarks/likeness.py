@@ -1,13 +1,13 @@
-"""What `merge --overlap-with --threshold T` finds, and whom it takes for someone else, on real people.
+"""Recall and false matches of `merge --overlap-with --threshold T`, on real identities.
 
     python -m benchmarks.likeness                                    # LFW and InsightFace's MobileFaceNet y1
     python -m benchmarks.likeness --images FOLDER --model PREFIX,EPOCH --others SET
     python -m benchmarks.likeness --thresholds 0.3,0.4,0.5 --embed-images 5 --repeats 5 --seed 7
 
-The images of each person of a folder of image folders are shuffled and split into two halves, which stand for the same
-person in two sets. A half is found where the cosine of the two means reaches the threshold, as merge compares them;
-another person's half that reaches it would be taken for the same. Each repeat is another split. --others: a set of
-people of whom none is in the folder, compared with its whole people; how many of them find somebody there.
+The images of each identity of a folder of image folders are shuffled and split into two halves, which represent the
+same identity in two sets. A half is found where the cosine of the two means reaches the threshold, as merge compares
+them; another identity's half that reaches it is a false match. Each repeat is another split. --others: a set of
+identities that are not in the folder, compared with its whole identities; the number of them with a match.
 """
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def main(argv: list[str]) -> None:
     data = Path("../shared/data")
     parser = cli.Parser(prog=PROG, description=__doc__)
     parser.add_argument("--images", type=Path, default=data / "lfw/images", metavar="DIR", help="image folders")
-    parser.add_argument("--others", type=Path, default=data / "train", metavar="SET", help="people who are not there")
+    parser.add_argument("--others", type=Path, default=data / "train", metavar="SET", help="a set of other identities")
     parser.add_argument("--model", default=str(data / "weights/mobilefacenet-y1-ms1m") + ",0", metavar="PREFIX,EPOCH")
     parser.add_argument("--thresholds", default=THRESHOLDS, metavar="T,T,...", help="cosines")
-    parser.add_argument("--embed-images", type=int, default=10, metavar="N", help="at most so many of a mean")
+    parser.add_argument("--embed-images", type=int, default=10, metavar="N", help="largest number of images in a mean")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="splits")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first split; the next have S + 1, ...")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the first split; then S + 1, ...")
     args = parser.parse_args(argv)
     thresholds = [float(text) for text in args.thresholds.split(",")]
     checkpoint = CheckpointSpec(*cli.parse_checkpoint_name(args.model, "--model"), images=args.embed_images)
@@ -68,7 +68,7 @@ def halves(images: np.ndarray, random: np.random.RandomState) -> tuple[np.ndarra
 def counts(cosines: np.ndarray, several: np.ndarray, threshold: float) -> tuple[float, float, int]:
     """(share of all halves that are found, share of those marked in `several`, pairs of different people that are).
 
-    cosines (N, N): of everyone's first half with everyone's second.
+    cosines (N, N): of all first halves with all second halves.
     """
     found = cosines >= threshold
     own = np.diagonal(found)
@@ -77,7 +77,7 @@ def counts(cosines: np.ndarray, several: np.ndarray, threshold: float) -> tuple[
 
 def table(splits: Sequence[np.ndarray], several: np.ndarray, nearest: np.ndarray, thresholds: Sequence[float]
           ) -> list[str]:
-    """The lines of a Markdown table; a row is the mean over the splits, with the least and most of the wrong pairs."""
+    """The lines of a Markdown table; a row is the mean over the splits, with the range of the false matches."""
     people = len(several)
     lines = [f"| `--threshold` | halves found, {people:,} people | halves found, {int(several.sum()):,} people with "
              f"two or more images a half | halves of different people above it, of {people * (people - 1):,} | of "

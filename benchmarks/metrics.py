@@ -1,4 +1,4 @@
-"""The 10-fold accuracy of 7,000 pairs against a loop over thresholds, as verification scripts have it.
+"""The 10-fold accuracy of 7,000 pairs against a loop over thresholds, as in common verification scripts.
 
 The loop compares all scores with each of 400 thresholds, for the training part of each of 10 folds. Both give the same
 accuracy, which is checked. Our whole table row (accuracy, TPR, EER, AUC and curve) is timed as well.
@@ -36,7 +36,7 @@ def our_accuracy(scores: np.ndarray, same: np.ndarray) -> float:
 
 
 def our_row(scores: np.ndarray, same: np.ndarray) -> None:
-    """Everything that a table row and a ROC picture need."""
+    """Everything that a table row and a ROC plot need."""
     metrics.accuracy_10fold(scores, same, FOLDS)
     metrics.tpr_at_fpr(scores, same, 1e-3)
     metrics.eer(scores, same)

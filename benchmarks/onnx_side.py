@@ -13,7 +13,7 @@ MISSING = "onnxruntime is not installed: make venv installs it"
 
 def onnx_forward(symbol: mx.sym.Symbol, parameters: Mapping[str, mx.nd.NDArray],
                  shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from float32 images, (any N, *shape[1:]), to their embeddings, on the cores that OMP_NUM_THREADS says.
+    """A function from float32 images, (any N, *shape[1:]), to their embeddings, with OMP_NUM_THREADS threads.
 
     parameters: arguments and auxiliary states by name. ImportError where there is no onnxruntime.
     """
@@ -22,7 +22,7 @@ def onnx_forward(symbol: mx.sym.Symbol, parameters: Mapping[str, mx.nd.NDArray],
     from symbols.onnx_export import to_onnx
     model = to_onnx(symbol, parameters, shape)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads()  # the cores that MXNet has
+    options.intra_op_num_threads = threads()  # as many threads as MXNet
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {"data": images})[0]
 

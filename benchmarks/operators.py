@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, by MXNet's own profiler: milliseconds by operator, plain and fast."""
+"""Profile of a training step by MXNet's own profiler: milliseconds by operator, plain and fast."""
 from __future__ import annotations
 
 import json

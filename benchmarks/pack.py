@@ -1,13 +1,13 @@
-"""`pack` against the least that it must do, over the same cores, in turns.
+"""`pack` against its lower bound, on the same cores, interleaved.
 
-    python -m benchmarks.pack                       # 40,000 JPEGs of 112x112, drawn; then 3,000 of 250x250, resized
+    python -m benchmarks.pack                       # 40,000 synthetic JPEGs of 112x112; then 3,000 of 250x250, resized
     python -m benchmarks.pack --images 10000 --photographs 500
     python -m benchmarks.pack --parts               # processor time of a copied image, by part
 
-copy: `pack` of JPEGs of the right size, which lists the folders, looks at every file and compares it with the others,
-against processes that read the same files and write their bytes into one file, each at places known beforehand.
-resize: `pack --resize` of larger JPEGs against processes that read, decode (cv2.imdecode), cut 112x112 pixels out and
-encode them (cv2.imencode), with no scaling at all. Both sides flush what they wrote to the disk. "cold" begins with
+copy: `pack` of JPEGs of the right size, which lists the folders, validates every file and compares it with the others,
+against processes that read the same files and write their bytes into one file, each at precomputed offsets.
+resize: `pack --resize` of larger JPEGs against processes that read, decode (cv2.imdecode), crop 112x112 pixels and
+encode them (cv2.imencode), with no scaling at all. Both sides flush what they wrote to the disk. "cold" starts with
 files that are not in memory, as those of a large set are (only where the system lets them be dropped).
 """
 from __future__ import annotations
@@ -70,7 +70,7 @@ def measure(what: str, files: list[str], folder: Path, bare: Callable, workers: 
         source = from_folder(folder / what)
         report = pack(source, folder / "out", Wanted(112, 112, resize=what == "resize"), Selection(), workers, True)
         if report.images != len(files):
-            raise SystemExit(f"pack took {report.images} of {len(files)} images, so there is nothing to compare")
+            raise SystemExit(f"pack took {report.images} of {len(files)} images, so the sides are not comparable")
 
     def drop() -> None:
         for path in files:
@@ -90,7 +90,7 @@ def measure(what: str, files: list[str], folder: Path, bare: Callable, workers: 
 
 
 def print_parts(faces: Path, folder: Path, repeats: int) -> None:
-    """Microseconds of processor time an image, from memory: the least of each part over the repeats."""
+    """Microseconds of processor time per image, from memory: the minimum of each part over the repeats."""
     files = [str(path) for path in sorted(faces.glob("*/*.jpg"))]
     source, wanted = from_folder(faces), Wanted(112, 112)
     offsets = np.concatenate([[0], np.cumsum([os.stat(path).st_size for path in files])]).tolist()
@@ -119,7 +119,7 @@ def print_parts(faces: Path, folder: Path, repeats: int) -> None:
 
 
 def share_out(function: Callable, files: list[str], offsets: list[int], out: Path, workers: int) -> None:
-    """Run function(files, offsets, handle) in processes, each with its share, and flush the file."""
+    """Run function(files, offsets, handle) in processes, each with its part, and flush the file."""
     handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     in_processes(lambda first, last: function(files[first:last], offsets[first:last], handle), len(files), workers)
     os.fsync(handle)
@@ -154,7 +154,7 @@ def resize_share(files: list[str], offsets: list[int], out: int) -> None:
 
 
 def draw(folder: Path, count: int, size: int) -> None:
-    """folder/person<i>/<j>.jpg: smooth pictures with a little noise, of the bytes that faces have."""
+    """folder/person<i>/<j>.jpg: smooth images with a little noise, of the file size of faces."""
     random = np.random.RandomState(0)
     smooth = [cv2.resize(random.randint(0, 256, (12, 12, 3)).astype(np.float32), (size, size),
                          interpolation=cv2.INTER_CUBIC) + random.normal(0, 3, (size, size, 3)) for _ in range(64)]

@@ -1,4 +1,4 @@
-"""Ours against the same networks in PyTorch, both in turns in one run: training step, embedding, peak memory.
+"""Comparison with the same networks in PyTorch, interleaved in one run: training step, embedding, peak memory.
 
     python -m benchmarks peer --torch-python .venv-torch/bin/python
 
@@ -36,7 +36,7 @@ OURS, THEIRS = "ours", "PyTorch"
 AIMS = {"MobileFaceNet": (1.15, 1.1), "LResNet18E": (1.2, 1.1)}  # of the step, and of embedding
 # Largest relative differences. Where the input of one PReLU lies nearer to 0 than rounding, it takes the other slope,
 # and all gradients before it differ by some 5e-3 with four images. Against float64, layer by layer, both sides do that,
-# each from a layer of its own on; behind it ours differ by 5e-5 and PyTorch's float32 by 6e-5.
+# each from a different layer on; after it ours differ by 5e-5 and PyTorch's float32 by 6e-5.
 CLOSE = {"embeddings": 1e-4, "loss": 1e-4, "gradients": 1e-2}
 
 
@@ -51,7 +51,7 @@ class TorchSide:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=environment)
 
     def ask(self, do: str, **more: str) -> dict[str, Any]:
-        """What the worker answers."""
+        """The worker's answer."""
         try:
             self._process.stdin.write(json.dumps({"do": do, **more}) + "\n")
             self._process.stdin.flush()
@@ -87,17 +87,17 @@ def check_python(python: str | None) -> str:
 
 
 def make_side(network: str, classes: int = CLASSES, batch: int = BATCH) -> tuple[GluonSide, Any]:
-    """Ours, drawn from the seed, its running statistics those of one pass; and the batch of the steps."""
+    """Our model, initialised by the seed, with the running statistics of one pass; and the batch of the steps."""
     name, emb_size = NETWORKS[network]
     config = make_config(name, batch, emb_size=emb_size, lr=0.01, fc7_lr_mult=1.0, emb_wd_mult=1.0)
     side = GluonSide(config, (SIDE, SIDE), classes, [mx.cpu()])
     one = draw_batches(1, batch, (SIDE, SIDE), classes)[0]
-    side.step(one)  # so that statistics and slopes are no round numbers
+    side.step(one)  # so that statistics and slopes are not round numbers
     return side, one
 
 
 def write_checkpoint(side: GluonSide, batch: Any, path: Path) -> None:
-    """What the worker reads: all arrays, images (N, H, W, 3) uint8 and labels (N,)."""
+    """The worker's input: all arrays, images (N, H, W, 3) uint8 and labels (N,)."""
     np.savez(path, images=batch.images, labels=batch.labels,
              **{name: value.asnumpy() for name, value in side.arrays().items()})
 
@@ -136,7 +136,7 @@ def check(network: str, found: Mapping[str, float]) -> None:
     """RuntimeError where the sides do not compute the same."""
     for name, most in CLOSE.items():
         if not found[name] < most:
-            raise RuntimeError(f"{network}: {name} differ by {found[name]:.1e}, so there is nothing to compare")
+            raise RuntimeError(f"{network}: {name} differ by {found[name]:.1e}, so the sides are not comparable")
 
 
 def _speed(network: str, side: GluonSide, batch: Any, torch_side: TorchSide, repeats: int) -> Iterator[Row]:

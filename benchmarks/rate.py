@@ -1,4 +1,4 @@
-"""How far a training step and an embedding are from the rate at which this machine multiplies float32 matrices.
+"""A training step's and an embedding's FLOP/s relative to this machine's float32 matrix product.
 
 The rate is of oneDNN's product (FullyConnected) of square matrices of 2,048, in turns with the steps. A step counts as
 three forward passes (forward, gradients of the maps, gradients of the weights), a pass as two operations for each
@@ -24,7 +24,7 @@ PRODUCT, STEP = "product", "step"
 
 
 def lines(repeats: int) -> Iterator[str]:
-    """A Markdown table: what of the product's rate each network reaches."""
+    """A Markdown table: the fraction of the product's FLOP/s that each network reaches."""
     left, right = (mx.nd.array(np.random.RandomState(seed).randn(SIZE, SIZE)) for seed in (0, 1))
     yield ("| network | million multiply-adds an image | product, GFLOP/s | step, GFLOP/s | of the product "
            "| embedding, GFLOP/s | of the product |")

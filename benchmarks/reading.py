@@ -1,9 +1,9 @@
 """Reading an InsightFace rec into shuffled, mirrored batches: `training/data/` against a Python loop and bare decoding.
 
-The loop is the ecosystem's: MXIndexedRecordIO, mx.recordio.unpack, mx.image.imdecode into an NDArray, mx.nd.flip for
-half of the images, transposed into the batch's NDArray. The bare side is cv2.imdecode in as many threads as cores, over
-bytes that are in memory already, and nothing else; processes instead of threads are no faster. The processor time an
-image takes stands beside, since training needs the same cores.
+The loop is the usual one of MXNet scripts: MXIndexedRecordIO, mx.recordio.unpack, mx.image.imdecode into an NDArray,
+mx.nd.flip for half of the images, transposed into the batch's NDArray. The bare side is cv2.imdecode in as many threads
+as cores, over bytes that are in memory already, and nothing else; processes instead of threads are no faster. The
+processor time an image takes stands beside, since training needs the same cores.
 
 `wait` trains MobileFaceNet for real (train_softmax.py, batch 32) and reads `data_wait` of its metrics.jsonl.
 """
@@ -31,13 +31,13 @@ from recordio_tools.records.dataset import FaceDataset, open_dataset
 from training.data.loader import BatchLoader
 from training.specs import LoaderSpec
 
-BATCH, BATCHES, LOOPED = 128, 96, 4  # batches a turn, and of the slow loop, whose time is scaled up
+BATCH, BATCHES, LOOPED = 128, 96, 4  # batches per turn, and of the slow loop, whose time is scaled up
 LOOP, OURS, BARE = "loop", "ours", "bare"
 STEPS = 60
 
 
 def loop(data: str, dataset: FaceDataset) -> Callable[[], None]:
-    """The ecosystem's reader over LOOPED batches a call."""
+    """The usual Python loop over LOOPED batches per call."""
     record = mx.recordio.MXIndexedRecordIO(str(Path(data) / "train.idx"), str(dataset.record_file.rec_path), "r")
     random = np.random.RandomState(0)
 
@@ -98,7 +98,7 @@ def _noting_cpu(function: Callable[[], None], spent: list[float]) -> Callable[[]
 
 
 def _read_from_cold(dataset: FaceDataset) -> None:
-    """A loader that has nothing in advance, so that it decodes no image outside the time that counts."""
+    """A loader without prefetching, so that all decoding is inside the measured time."""
     loader = BatchLoader(dataset, np.arange(len(dataset)), LoaderSpec(BATCH, ahead=1))
     for _ in range(BATCHES):
         loader.next()
@@ -106,7 +106,7 @@ def _read_from_cold(dataset: FaceDataset) -> None:
 
 
 def wait(data: str) -> list[Row]:
-    """The share of a MobileFaceNet step spent waiting for data, over the steps after the first ten."""
+    """The fraction of a MobileFaceNet step spent waiting for data, over the steps after the first ten."""
     open_checked(data)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "train_softmax.py", "--preset=mobilefacenet", f"--data-dir={data}",

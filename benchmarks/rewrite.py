@@ -1,12 +1,12 @@
-"""`unpack` and `merge` against reading and writing the same bytes over the same cores, in turns.
+"""`unpack` and `merge` against reading and writing the same bytes on the same cores, interleaved.
 
-    python -m benchmarks.rewrite                    # a set of 40,000 JPEGs of 112x112, drawn
+    python -m benchmarks.rewrite                    # a synthetic set of 40,000 JPEGs of 112x112
     python -m benchmarks.rewrite --images 10000 --repeats 3
 
-unpack: against processes that read each image at a place known beforehand and write it to a file of its own. merge:
-against processes that copy the `.rec` in blocks of a megabyte, which is less than any merge can do, as it gives every
-image a new label. Both sides flush what they wrote to the disk. "cold" begins with a `.rec` that is not in memory (only
-where the system lets it be dropped).
+unpack: against processes that read each image at a known offset and write it to a file of its own. merge: against
+processes that copy the `.rec` in blocks of a megabyte, which is less than any merge can do, as it gives every image a
+new label. Both sides flush what they wrote to the disk. "cold" starts with a `.rec` that is not in memory (only where
+the system lets it be dropped).
 """
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from recordio_tools.records.framing import FRAME, HEADER
 
 BLOCK = 1 << 20
 HEAD = FRAME.size + HEADER.size  # in front of each image of a set that `pack` wrote
-PER_FOLDER = 30  # as benchmarks.pack draws them
+PER_FOLDER = 30  # as benchmarks.pack makes them
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How long a state holds up the training: written while that waits, as it was before, and while it goes on.
+"""How long writing a state delays training: synchronously, as it was before, and in the background.
 
     python -m benchmarks.saving                             # LResNet18E, 85,742 classes: 518 MiB
     python -m benchmarks.saving --classes 10000 --dir /dev/shm
@@ -28,7 +28,7 @@ from training.specs import HeadSpec, ModelSpec, NetworkSpec
 from training.step import update
 
 SIDE, MIB = 112, 2 ** 20
-NONE, WAITING, MEANWHILE = "no state", "written while the training waits", "written while it goes on"
+NONE, WAITING, MEANWHILE = "no state", "written while the training waits", "written in the background"
 
 
 def main() -> None:

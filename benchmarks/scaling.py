@@ -1,12 +1,12 @@
-"""What several devices and several workers cost: the same training on the same global batch, images a second.
+"""The overhead of several devices and workers: the same training with the same global batch, in images/s.
 
     python -m benchmarks.scaling               # MobileFaceNet, 32 images a step; some 4 minutes
     python -m benchmarks.scaling --batch 64 --steps 24
 
 The sides are whole runs of train_softmax.py that take turns: one device with one thread and with two; cpu:0,cpu:1 with
-one thread each; two workers on this machine with one thread each, which meet at a parameter server. On two cores twice
-the images of one thread is the most there can be, and what is missing to it is what the mechanism costs, or whatever
-else the machine does. The first steps of a run do not count.
+one thread each; two workers on this machine with one thread each, with a parameter server. On two cores twice the
+images of one thread is the maximum, and the difference to it is the overhead of the mechanism, or of whatever else the
+machine does. The first steps of a run do not count.
 """
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REPO = Path(__file__).resolve().parent.parent
 SIDE, IDENTITIES, IMAGES = 112, 100, 10
 EVERY = 4  # steps between two rows; those before the first row are the warm-up
 ONE, THREADS, DEVICES, WORKERS = "one device, one thread", "one device, two threads", "cpu:0,cpu:1", "2 workers"
-# Threads of each process, what starts it, its flags, and into how many parts a batch is divided.
+# Threads of each process, its launcher, its flags, and into how many parts a batch is divided.
 SIDES = {ONE: ("1", [], ["--devices", "cpu:0"], 1),
          THREADS: ("2", [], ["--devices", "cpu:0"], 1),
          DEVICES: ("1", [], ["--devices", "cpu:0,cpu:1"], 2),
@@ -39,7 +39,7 @@ SIDES = {ONE: ("1", [], ["--devices", "cpu:0"], 1),
 
 
 def write_data(folder):
-    """A packed set of coloured noise: what an image shows does not matter for the time."""
+    """A packed set of coloured noise: the content does not matter for the time."""
     random = np.random.RandomState(0)
     with RecordWriter(folder / "train.rec") as writer:
         for number in range(IDENTITIES * IMAGES):
@@ -50,7 +50,7 @@ def write_data(folder):
 
 
 def seconds_per_image(name, data, run, arguments):
-    """Of one run of a side, between its first row and its last."""
+    """The time of one run of a side, between its first and its last row."""
     threads, start, flags, parts = SIDES[name]
     command = [sys.executable, *start, "train_softmax.py", "--network", arguments.network, "--version-output", "GNAP",
                "--emb-size", "128", "--data-dir", str(data), "--prefix", str(run / "model"), "--per-batch-size",

@@ -1,4 +1,4 @@
-"""What a row of the table of speed and memory is, and the networks that its rows are about."""
+"""A row of the table of speed and memory, and the networks of its rows."""
 from __future__ import annotations
 
 import statistics
@@ -11,7 +11,7 @@ SIDE = 112  # height and width of an image
 
 @dataclass(frozen=True)
 class Row:
-    """A figure that was measured, what it must and should be (None: no such bound), and both sides in words.
+    """A measured figure, its bound and target (None: none), and both sides in words.
 
     turns: the figure in each turn, whose median counts; one where there are no turns. least: whether it is to be at
     most that much, as a share is; else at least. negligible: a difference, in the figure's unit, that nobody would

@@ -1,4 +1,4 @@
-"""A training step with PReLU as MXNet has it (LeakyReLU) and as symbols/prelu_rewrite.py writes it: time and memory.
+"""A training step with MXNet's PReLU (LeakyReLU) and with that of symbols/prelu_rewrite.py: time and memory.
 
 A step is forward, backward and an SGD update of the embedding network, without fc7; batch 32, 112 x 112. Both sides run
 as Gluon blocks with static memory, from equal weights on equal images; after one step their embeddings must agree. Peak
@@ -27,7 +27,7 @@ MUST = {"MobileFaceNet": (5.0, 6.0), "LResNet18E": (2.0, 2.3)}
 
 
 def make_step(network: str, side: str) -> Callable[[], mx.nd.NDArray]:
-    """A function that makes one training step and returns the embeddings it began with, (BATCH, emb_size)."""
+    """A function that makes one training step and returns its embeddings, (BATCH, emb_size)."""
     symbol = symbols.build(*NETWORKS[network])
     block = embedding_block(symbol if side == PLAIN else accelerate(symbol, SHAPE))
     mx.random.seed(0)
@@ -36,7 +36,7 @@ def make_step(network: str, side: str) -> Callable[[], mx.nd.NDArray]:
     parameters = {parameter.name: parameter for parameter in block.collect_params().values()}
     for name, shape in zip([*symbol.list_arguments(), *symbol.list_auxiliary_states()], [*arguments, *states]):
         if name in parameters:
-            parameters[name].shape = shape  # so that both sides draw the same weights, in the order of the symbol
+            parameters[name].shape = shape  # so that both sides initialise the same weights, in the order of the symbol
     block.initialize(mx.init.Zero())
     xavier = mx.init.Xavier(rnd_type="gaussian", factor_type="out", magnitude=2)
     for name in symbol.list_arguments():
@@ -60,7 +60,7 @@ def make_step(network: str, side: str) -> Callable[[], mx.nd.NDArray]:
 
 
 def speed(repeats: int) -> Iterator[Row]:
-    """Images a second of both sides in turns."""
+    """Images/s of both sides, interleaved."""
     for network in NETWORKS:
         steps = {side: make_step(network, side) for side in (PLAIN, FAST)}
         first, second = (step().asnumpy() for step in steps.values())

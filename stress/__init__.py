@@ -1,1 +1,1 @@
-"""Commands that try the product for minutes: mutated files for every reader, runs that are killed, memory over time."""
+"""Stress tests of minutes: fuzzing of every reader, runs that are killed, memory over time."""

@@ -1,4 +1,5 @@
-"""python -m study COMMAND: the paper's systems on real faces, all of them trained alike and scored on all pairs."""
+"""python -m study COMMAND: the paper's systems on real faces, all trained under equal conditions and scored on all
+pairs."""
 from __future__ import annotations
 
 from common import cli

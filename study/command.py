@@ -1,4 +1,4 @@
-"""The commands of a study: `run` trains and scores, `score` scores one run, `table` prints what is finished."""
+"""The commands of a study: `run` trains and scores, `score` scores one run, `table` prints the finished ones."""
 from __future__ import annotations
 
 import argparse
@@ -16,34 +16,34 @@ log = logging.getLogger(__name__)
 DESCRIPTION = """\
 Train the paper's systems on the same faces and score them on all frontal-profile pairs.
 
-  make study                               the real faces of ../shared/data: hours; Ctrl-C, and the same goes on
-  make study FAST=1                        the whole way on drawn faces, in minutes
-  python -m study run drawn                thousands of drawn people, where yaw is known: the controlled experiment
-  python -m study table real               the tables of what is finished
+  make study                               the real faces of ../shared/data: hours; resumable after Ctrl-C
+  make study FAST=1                        the whole pipeline on synthetic faces, in minutes
+  python -m study run drawn                thousands of synthetic identities with known yaw: the controlled experiment
+  python -m study table real               the tables of the finished runs
 
-A run that has its file in --results is finished; one that was stopped goes on from its last state in --work."""
+A run that has its file in --results is finished; an interrupted one resumes from its last state in --work."""
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Register the three commands."""
-    runs = commands.add_parser("run", help="train and score what is not finished", description=DESCRIPTION)
-    runs.add_argument("plan", choices=tuple(PLANS), help="which systems on which faces")
+    runs = commands.add_parser("run", help="train and score the runs that are not finished", description=DESCRIPTION)
+    runs.add_argument("plan", choices=tuple(PLANS), help="the plan: systems and faces")
     runs.add_argument("--data", default="../shared/data", metavar="DIR", help="the real faces")
     runs.add_argument("--jobs", type=at_least(1, 64), default=2, metavar="N",
-                      help="trainings side by side, a thread each")
+                      help="trainings in parallel, one thread each")
     runs.add_argument("--only", default="", metavar="NAME,NAME", help="systems to train, of the plan's")
     _add_places(runs)
     runs.set_defaults(run=run)
     score = commands.add_parser("score", help="score one trained run; `run` calls it")
     score.add_argument("plan", choices=tuple(PLANS))
-    score.add_argument("name", metavar="RUN", help="the run, as its folder is called")
+    score.add_argument("name", metavar="RUN", help="the run, by the name of its folder")
     score.add_argument("--sets", required=True, metavar="DIR", help="folder with cfp_fp.bin")
     score.add_argument("--data", required=True, metavar="DIR", help="the real faces")
     _add_places(score)
     score.set_defaults(run=score_one)
-    tables = commands.add_parser("table", help="the tables of what is finished, in Markdown")
+    tables = commands.add_parser("table", help="the tables of the finished runs, in Markdown")
     tables.add_argument("plan", choices=tuple(PLANS))
-    tables.add_argument("--reference", default="gnap-fasterfc", metavar="SYSTEM", help="what differences are to")
+    tables.add_argument("--reference", default="gnap-fasterfc", metavar="SYSTEM", help="the reference of differences")
     tables.add_argument("--results", default="docs/study", metavar="DIR", help="the files of scores")
     tables.set_defaults(run=print_tables)
 

@@ -1,4 +1,4 @@
-"""Drawn people to train and test on: yaw and landmarks are known exactly, and there are as many as one wants."""
+"""Synthetic training and test sets: yaw and landmarks are known exactly, for any number of identities."""
 from __future__ import annotations
 
 import os
@@ -26,5 +26,5 @@ def make_drawn_sets(plan: Plan, out: Path) -> None:
 
 
 def images_to_test(plan: Plan, data: Path, out: Path) -> Path:
-    """The folder of the test people, with `frontal` and `profile` in each person's folder."""
+    """The folder of the test identities, with `frontal` and `profile` in each identity's folder."""
     return (out / "faces" if plan.data == "drawn" else data) / os.path.join("cfp", "Data", "Images")

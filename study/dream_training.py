@@ -1,4 +1,4 @@
-"""DREAM's training on frozen embeddings: profile faces are drawn to the mean of their person's frontal ones."""
+"""DREAM's training on frozen embeddings: profile faces are regressed to the mean of their identity's frontal ones."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ FRONTAL, PROFILE = 20.0, 50.0  # degrees of yaw up to which a face is frontal, a
 
 @dataclass(frozen=True)
 class Recipe:
-    """The authors' own: SGD on the mean squared distance."""
+    """The authors' settings: SGD on the mean squared distance."""
 
     steps: int = 10000
     batch: int = 256
@@ -25,10 +25,10 @@ class Recipe:
 
 
 def train_dream(embeddings: np.ndarray, labels: np.ndarray, yaw: np.ndarray, recipe: Recipe | None = None) -> Dream:
-    """The block for (N, D) float32 embeddings of people (N,), at yaw (N,) degrees.
+    """The block for (N, D) float32 embeddings of identities (N,), at yaw (N,) degrees.
 
-    Each step takes people at random who have both, and of each a profile face at random; its target is the mean of the
-    person's frontal embeddings. ValueError where nobody has a frontal and a profile face.
+    Each step samples identities that have both, and a profile face of each; its target is the mean of the identity's
+    frontal embeddings. ValueError where no identity has a frontal and a profile face.
     """
     recipe = recipe or Recipe()
     away = np.abs(yaw)
@@ -36,7 +36,7 @@ def train_dream(embeddings: np.ndarray, labels: np.ndarray, yaw: np.ndarray, rec
                embeddings[(labels == label) & (away <= FRONTAL)]) for label in np.unique(labels)]
     people = [(profiles, frontal.mean(axis=0)) for profiles, frontal in people if len(profiles) and len(frontal)]
     if not people:
-        raise ValueError(f"nobody has a face of at most {FRONTAL:g} degrees of yaw and one of at least {PROFILE:g}")
+        raise ValueError(f"no identity has a face with a yaw of at most {FRONTAL:g} and one of at least {PROFILE:g}")
     targets = np.stack([target for _, target in people]).astype(np.float32)
     gates, random = gate(yaw), np.random.RandomState(recipe.seed)
     mx.random.seed(recipe.seed)
@@ -45,7 +45,7 @@ def train_dream(embeddings: np.ndarray, labels: np.ndarray, yaw: np.ndarray, rec
     block.hybridize()
     trainer = gluon.Trainer(block.collect_params(), "sgd", {"learning_rate": recipe.lr, "momentum": recipe.mom,
                                                             "wd": recipe.wd})
-    distance = gluon.loss.L2Loss(weight=2.0)  # without the half
+    distance = gluon.loss.L2Loss(weight=2.0)  # without the factor 1/2
     for _ in range(recipe.steps):
         chosen = random.randint(0, len(people), recipe.batch)
         images = np.array([people[person][0][random.randint(len(people[person][0]))] for person in chosen])

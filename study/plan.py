@@ -1,6 +1,6 @@
-"""What the study trains: systems, seeds and schedule, as data.
+"""The plans of the study: systems, seeds and schedule, as data.
 
-All systems of one network share data, batch, schedule and loss, so that they differ in what the paper compares alone:
+All systems of one network share data, batch, schedule and loss, so that they differ only in what the paper compares:
 the global operator, FasterFC, and the parts of GNAP.
 """
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Plan:
     """systems: in the order of their rows. flags: of every run. first: flags of a training before it, from whose
     checkpoint it goes on; none where it begins from nothing. data: `real` (../shared/data) or `drawn`.
 
-    people, images: of a drawn training set. image_size: of a drawn set, in pixels. shifts, rotations: of the
-    misalignment curve, in pixels and degrees. dream_steps: of DREAM's training. fpr: where TPR is told,
-    the first also on resamples and the curve.
+    people, images: of a synthetic training set. image_size: of a synthetic set, in pixels. shifts, rotations: of the
+    misalignment curve, in pixels and degrees. dream_steps: of DREAM's training. fpr: FPRs of the TPRs, the first also
+    on resamples and the curve.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Plan:
     dream_steps: int = 10000
 
     def runs(self) -> list[Run]:
-        """Every run, all systems' first seeds before the second ones: whenever it is stopped, systems are even."""
+        """Every run, all systems' first seeds before the second ones, so that an interrupted study is balanced."""
         most = max(system.seeds for system in self.systems)
         return [Run(self, system, seed) for seed in range(1, most + 1) for system in self.systems
                 if seed <= system.seeds]
@@ -63,15 +63,15 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of its folder and its file of scores."""
+        """The name of its folder and its file of scores."""
         return f"{self.plan.name}-{self.system.name}-{self.seed}"
 
     def flags(self) -> list[str]:
-        """Of train_softmax.py: the system's win over the plan's."""
+        """Flags of train_softmax.py: the system's override the plan's."""
         return [*self.plan.flags, *self.system.flags, "--seed", str(self.seed)]
 
     def first_flags(self) -> list[str]:
-        """Of the training before it, whose own win over the system's; [] where there is none."""
+        """Flags of the training before it, which override the system's; [] where there is none."""
         return [*self.system.flags, *self.plan.first, "--seed", str(self.seed)] if self.plan.first else []
 
 
@@ -79,7 +79,7 @@ def _mobilefacenet(name: str, head: str, seeds: int, *more: str, dream: bool = F
     return System(name, ("--preset", "mobilefacenet++", "--version-output", head, *more), seeds, dream)
 
 
-# What the pilots on a part of the people said: docs/pose-study.md.
+# Chosen by pilots on a part of the identities: docs/pose-study.md.
 BATCH = ("--per-batch-size", "64", "--lr-mode", "cosine")
 SOFTMAX = (*BATCH, "--loss-type", "0", "--fc7-lr-mult", "1", "--lr", "0.05", "--warmup", "40", "--max-steps", "500")
 ARCFACE = (*BATCH, "--margin-s", "16", "--margin-m", "0.2", "--lr", "0.01", "--warmup", "20", "--max-steps", "1000")

@@ -1,7 +1,7 @@
-"""How much each position of the last feature map weighs: norms of local features over frontal and profile faces.
+"""Weights of the positions of the last feature map: norms of local features over frontal and profile faces.
 
-Plain average pooling lets a position count by the length of its feature; GNAP gives all the same length. The effective
-number of positions is 1 / sum p^2 of the shares p that lengths have of their sum: all of them where lengths are equal.
+Plain average pooling weights a position by the norm of its feature; GNAP gives all the same norm. The effective number
+of positions is 1 / sum p^2, with p the norms divided by their sum: all of them where norms are equal.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inference.model import load_model
 from symbols.shapes import infer_shapes
 
 BATCH = 32
-# The layer whose output the global operator gets, normalised where the head begins with a BatchNorm.
+# The layer whose output is the global operator's input, normalised where the head begins with a BatchNorm.
 LAYERS = ("bn6f", "bn1", "conv_6sep_relu")
 
 
@@ -53,7 +53,7 @@ def position_statistics(prefix: str, epoch: int, faces: FaceSet, numbers: np.nda
 
 
 def effective_number(lengths: np.ndarray) -> np.ndarray:
-    """(N,) of (N, positions) lengths, none of them negative."""
+    """(N,) of (N, positions) norms, not negative."""
     shares = lengths / lengths.sum(axis=1, keepdims=True)
     return 1 / (shares ** 2).sum(axis=1)
 

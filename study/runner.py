@@ -1,7 +1,7 @@
-"""Goes through a plan: trains what is not finished, scores it, keeps the scores; stopped at any moment, it goes on.
+"""Runs a plan: trains and scores the unfinished runs, and keeps the scores; resumable at any moment.
 
-A run that has a file of scores is finished, on whatever machine that was. One that was stopped has a state in its
-folder, and train_softmax.py continues from there.
+A run that has a file of scores is finished, on whatever machine that was. An interrupted one has a state in its folder,
+and train_softmax.py continues from there.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from study.training_set import lower_priority
 
 log = logging.getLogger(__name__)
 REPO = Path(__file__).resolve().parents[1]
-PAUSE = 0.2  # seconds between two looks at the processes
+PAUSE = 0.2  # seconds between two polls of the processes
 STOPPED = 130
 FIRST = "first"  # the folder, in a run's, of the training before it
 RUN_FILES = ("model-0001.params", "model-symbol.json")
@@ -30,8 +30,8 @@ RUN_FILES = ("model-0001.params", "model-symbol.json")
 
 @dataclass(frozen=True)
 class Places:
-    """work: checkpoints and logs, a folder a run. sets: with train/ and cfp_fp.bin. data: the real faces.
-    results: a JSON a run, which is what is committed."""
+    """work: checkpoints and logs, a folder per run. sets: with train/ and cfp_fp.bin. data: the real faces.
+    results: a JSON per run, which is committed."""
 
     work: Path
     sets: Path
@@ -45,7 +45,7 @@ class Places:
 
 @dataclass
 class Runner:
-    """Runs several trainings side by side, each in a process of its own with a thread of its own."""
+    """Runs several trainings in parallel, each in its own process with one thread."""
 
     places: Places
     jobs: int = 2
@@ -54,8 +54,8 @@ class Runner:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def go_through(self, runs: Iterable[Run]) -> list[Run]:
-        """Train and score what is not finished; the runs that failed. KeyboardInterrupt, after every training has saved
-        its state, where a signal came."""
+        """Train and score the unfinished runs; returns those that failed. KeyboardInterrupt, after every training has
+        saved its state, where a signal came."""
         waiting = [run for run in runs if not self.places.scores(run).exists()]
         failed: list[Run] = []
 
@@ -87,10 +87,10 @@ class Runner:
         with self._lock:
             for process in self._processes:
                 process.terminate()
-        log.info("stopping: the trainings save where they are; the same command continues")
+        log.info("stopping: the trainings save their states; the same command continues")
 
     def _finish(self, run: Run) -> bool:
-        """Train, or go on training, then score; whether both ended well."""
+        """Train, or resume training, then score; whether both succeeded."""
         folder = self.places.work / run.name
         folder.mkdir(parents=True, exist_ok=True)
         began = time.time()
@@ -113,7 +113,7 @@ class Runner:
 
     def _failed(self, run: Run, output: Path, status: int) -> bool:
         if not self._stopping.is_set():
-            log.warning("%s: ended with exit status %d; %s says why", run.name, status, output)
+            log.warning("%s: ended with exit status %d; see %s", run.name, status, output)
         return False
 
     def _call(self, command: list[object], output: Path) -> int:
@@ -144,20 +144,20 @@ def train_command(run: Run, places: Places, folder: Path) -> list[object]:
 
 
 def _command(flags: list[str], places: Places, folder: Path) -> list[object]:
-    """It goes on where its folder has a state."""
+    """It resumes where its folder has a state."""
     return [sys.executable, REPO / "train_softmax.py", *flags, "--data-dir", places.sets / "train", "--prefix",
             folder / "model", "--target", "none", "--devices", "cpu:0", "--workers", "1", "--verbose", "0", "--ckpt",
             "1", "--save-every", "600", "--resume" if _has_state(folder) else "--overwrite"]
 
 
 def score_command(run: Run, places: Places) -> list[object]:
-    """What writes a trained run's file of scores, in a process of its own."""
+    """The command that writes a trained run's file of scores, in its own process."""
     return [sys.executable, "-m", "study", "score", run.plan.name, run.name, "--work", places.work, "--sets",
             places.sets, "--data", places.data, "--results", places.results]
 
 
 def training_of(folder: Path) -> dict[str, object]:
-    """How a training went, from its run folder: last losses, images a second, versions, command."""
+    """A training's summary from its run folder: last losses, images/s, versions, command."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     trained = [row for row in rows if row["kind"] == "train"]
     config = json.loads((folder / "config.json").read_text())

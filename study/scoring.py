@@ -1,4 +1,4 @@
-"""What is kept of a finished run: its rates on all pairs and on the protocol's, on resamples, by yaw, misaligned and by
+"""The scores of a finished run: its rates on all pairs and on the protocol's, on resamples, by yaw, misaligned and by
 position, and DREAM's on its embeddings."""
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from study.positions import position_statistics
 from study.yaw import FacesWithYaw
 
 BATCH = 64
-SEED = 0  # of the resamples and of the directions in which crops are moved: the same for every run
+SEED = 0  # seed of the resamples and of the directions of misalignment: the same for every run
 GROUPS = ("frontal", "profile")
 
 
 def score_run(prefix: str, epoch: int, plan: Plan, known: Mapping[str, FacesWithYaw], protocol: Path,
               dream: bool = False) -> dict[str, Any]:
-    """The scores of a checkpoint on the people of `known["test"]` and on the protocol's `.bin`, ready for JSON.
+    """The scores of a checkpoint on the identities of `known["test"]` and on the protocol's `.bin`, ready for JSON.
 
     dream: of DREAM on its embeddings as well, trained on those of `known["train"]`.
     """
@@ -112,9 +112,9 @@ def _by_yaw(unit: np.ndarray, faces: FaceSet, scored: AllPairs, sides: tuple[np.
 
 def _dream(embedder: Embedder, known: FacesWithYaw, embeddings: np.ndarray, yaw: np.ndarray,
            steps: int) -> np.ndarray:
-    """(N, D) of the faces tested as DREAM moves them, by what it learns from the training set's; of unit length.
+    """(N, D) of the tested faces mapped by DREAM, trained on the training set's; of unit length.
 
-    A face whose yaw is not known is taken for a frontal one where it is tested, and left out where it is trained on.
+    A face whose yaw is not known counts as frontal in the test, and is left out of the training.
     """
     with open_face_set(known.images) as faces:
         unit, norms = _embed(embedder, faces, Misalignment())
@@ -126,7 +126,7 @@ def _dream(embedder: Embedder, known: FacesWithYaw, embeddings: np.ndarray, yaw:
 
 def _misaligned(embedder: Embedder, faces: FaceSet, aligned: AllPairs, resamples: PeopleBootstrap,
                 sides: tuple[np.ndarray, np.ndarray], plan: Plan) -> Iterator[dict[str, Any]]:
-    """At the plan's first FPR: aligned first, then both images of every pair moved."""
+    """At the plan's first FPR: aligned first, then both images of every pair misaligned."""
     rate = plan.fpr[0]
     limit = operating_point(aligned.genuine, aligned.tail, aligned.impostors, rate).cosine
     for how in misalignments({"shift": plan.shifts, "rotate": plan.rotations}):

@@ -1,4 +1,4 @@
-"""The study's tables from its files of scores: a row a system, the spread over seeds, differences with intervals."""
+"""The study's tables from its files of scores: a row per system, the spread over seeds, differences with intervals."""
 from __future__ import annotations
 
 import json
@@ -17,7 +17,7 @@ KEYS = ("run", "system", "seed", "plan", "training", "scores")
 
 
 def read_results(folder: Path, plan: Plan) -> dict[str, list[Scores]]:
-    """By system, in the plan's order, the runs that are finished, by seed; ValueError for a file that is none."""
+    """By system, in the plan's order, the runs that are finished, by seed; ValueError for an invalid file."""
     found: dict[str, list[Scores]] = defaultdict(list)
     for path in sorted(folder.glob(f"{plan.name}-*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -52,11 +52,11 @@ def _rates_of(scores: Mapping[str, Any], rates: Sequence[str]) -> list[float | N
 
 
 def differences_table(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: str) -> str:
-    """Markdown: each system's TPR on all frontal-profile pairs less the reference's, by seed and as the mean of the
-    seeds that both have: interval over people on the same resamples, and the share of them with the other sign. Last,
-    how often the protocol's pairs would have given the other order, seed against seed."""
+    """Markdown: each system's TPR on all frontal-profile pairs minus the reference's, by seed and as the mean of the
+    seeds that both have: interval over identities on the same resamples, and the fraction of them with the other sign.
+    Last, how often the protocol's pairs would have given the other order, seed against seed."""
     rate = f"{plan.fpr[0]:g}"
-    head = ["system", f"TPR at {rate} less {reference}'s", "95% over identities", "other sign", "by seed",
+    head = ["system", f"TPR at {rate} minus {reference}'s", "95% over identities", "other sign", "by seed",
             "protocol's order wrong"]
     rows = []
     first = {run["seed"]: run for run in results.get(reference, ())}
@@ -92,7 +92,7 @@ def _at_yaw(points: Sequence[Mapping[str, Any]]) -> str:
 
 
 def misalignment_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
-    """Markdown: what is left of the aligned TPR, mean over seeds, as both images of a pair are moved."""
+    """Markdown: the remaining fraction of the aligned TPR, mean over seeds, as both images of a pair are misaligned."""
     rows, head = [], ["system"]
     for name, runs in results.items():
         curves = [run["scores"]["misaligned"] for run in runs if "misaligned" in run["scores"]]
@@ -107,7 +107,7 @@ def misalignment_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> s
 
 
 def positions_table(results: Mapping[str, Sequence[Scores]]) -> str:
-    """Markdown: lengths of local features before the global operator, mean over seeds."""
+    """Markdown: norms of local features before the global operator, mean over seeds."""
     rows = []
     for name, runs in results.items():
         groups = [run["scores"]["positions"] for run in runs if "positions" in run["scores"]]
@@ -144,7 +144,8 @@ def _draws(run: Scores, rate: str) -> np.ndarray:
 
 
 def _protocol_wrong(runs: Sequence[Scores], first: Mapping[int, Scores], rate: str, change: float) -> str:
-    """Of all runs against all of the reference: how many have the other order on the protocol's pairs than `change`."""
+    """Among all pairs of a run and a reference run: how many have the other order on the protocol's pairs than
+    `change`."""
     apart = [(ours["scores"]["protocol"]["tpr"][rate] or 0) - (theirs["scores"]["protocol"]["tpr"][rate] or 0)
              for ours in runs for theirs in first.values() if "protocol" in ours["scores"]]
     if not apart:

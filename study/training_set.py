@@ -1,7 +1,7 @@
 """The real training and test sets of the study, made by this project's own commands from the folders of ../shared/data.
 
-Training: `train/` and `more/`, at most MOST images of a person, and LFW's people of two images and more; nobody who is
-in CFP, by name or by likeness, and nobody twice. Testing: CFP's people 001 to 250.
+Training: `train/` and `more/`, at most MOST images per identity, and LFW's identities with two images or more; no
+identity that is in CFP, by name or by similarity, and no duplicates. Testing: CFP's identities 001 to 250.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from common.files import write_atomic
 from common.tables import read_table
 from recordio_tools.records.dataset import open_dataset
 
-LOWEST = 19  # nice: whoever else works on the machine goes first
+LOWEST = 19  # niceness: other work on the machine has priority
 MOST = 110
 MODEL = "weights/mobilefacenet-y1-ms1m,0"
 
@@ -52,7 +52,7 @@ def run_command(*argv: object) -> None:
             process.terminate()
             raise
     if status:
-        raise UserError(f"recordio_tools {argv[0]} ended with exit status {status}, as said above")
+        raise UserError(f"recordio_tools {argv[0]} ended with exit status {status}; see its message above")
 
 
 def lower_priority() -> None:
@@ -64,7 +64,8 @@ def lower_priority() -> None:
 
 
 def _left_out(data: Path) -> str:
-    """A table for `merge --exclude`: LFW's people that CFP has, and of everybody the images above MOST, drawn."""
+    """A table for `merge --exclude`: LFW's identities that CFP has, and of every identity a random sample of the images
+    beyond MOST."""
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(["set", "label", "identity", "image"])

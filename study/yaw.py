@@ -1,4 +1,4 @@
-"""The yaw of the study's faces: known where they are drawn, else by five landmarks that MTCNN finds on the crops."""
+"""The yaw of the study's faces: known for synthetic ones, else from five landmarks that MTCNN detects on the crops."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ CROPS = {"test": "test-landmarks", "train": "train-landmarks"}  # folders of the
 
 @dataclass(frozen=True)
 class FacesWithYaw:
-    """images: a folder of people. table: of landmarks, or of true yaw. root: where it is of true yaw, what its paths
+    """images: a folder by identity. table: of landmarks, or of true yaw. root: where it is of true yaw, what its paths
     have before those below `images`."""
 
     images: Path
@@ -28,7 +28,7 @@ class FacesWithYaw:
     root: str | None = None
 
     def yaw(self, names: Sequence[str]) -> np.ndarray:
-        """(N,) degrees of the images `names`, paths below `images`; NaN where nobody knows."""
+        """(N,) degrees of the images `names`, paths below `images`; NaN where not known."""
         if self.root is None:
             return read_yaw(self.table, names)
         rows = read_table(self.table, {"path": (), "yaw": ()}, "the columns path and yaw")
@@ -37,7 +37,7 @@ class FacesWithYaw:
 
 
 def make_yaw(plan: Plan, data: Path, sets: Path, training: bool) -> None:
-    """Find the landmarks of the tested faces, and with `training` those of the training set; resumes where it stopped.
+    """Detect the landmarks of the tested faces, and with `training` those of the training set; resumable.
     Synthetic faces have their yaw already."""
     if plan.data == "drawn":
         return

@@ -1,1 +1,1 @@
-"""The networks, the margin and the step in PyTorch, as a peer to measure against; nothing here imports MXNet."""
+"""The networks, the margin and the step in PyTorch, for comparison; nothing here imports MXNet."""

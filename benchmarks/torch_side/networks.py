@@ -131,7 +131,7 @@ def _bottleneck(name: str, before: int, inner: int, filters: int, stride: int = 
 
 
 def tensors_by_name(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and running statistics by the names that MXNet's checkpoints have for them."""
+    """Parameters and running statistics by their names in MXNet's checkpoints."""
     found = {}
     for path, module in network.named_modules():
         name = path.rpartition(".")[2]
@@ -148,7 +148,7 @@ def tensors_by_name(network: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def load(network: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
-    """Take a checkpoint's arrays; ValueError where names or shapes are not those of the network."""
+    """Load a checkpoint's arrays; ValueError where names or shapes are not those of the network."""
     tensors = tensors_by_name(network)
     if set(tensors) != set(arrays):
         raise ValueError(f"names that only one side has: {sorted(set(tensors) ^ set(arrays))[:5]}")

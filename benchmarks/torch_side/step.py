@@ -13,7 +13,7 @@ TINY = 1e-12
 
 
 class ArcFace(nn.Module):
-    """The mean cross-entropy of scaled cosines, the own class's angle larger by MARGIN (arXiv:1801.07698)."""
+    """The mean cross-entropy of scaled cosines, the target class's angle larger by MARGIN (arXiv:1801.07698)."""
 
     def __init__(self, network: nn.Module, classes: int, emb_size: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The process of the PyTorch side, in a Python of its own: takes a JSON line, does what it says, answers with one.
+"""The process of the PyTorch side, in a Python of its own: executes JSON commands, one per line, and answers in JSON.
 
 It is started with the network, the file with a checkpoint, images and labels, and `compiled` or `eager`. The images
 are bytes (N, H, W, 3), as ours get them. "check" writes embeddings, loss and gradients into the file that it names;
@@ -49,7 +49,7 @@ class Side:
             return np.concatenate([self.network(self._floats(self.images)).numpy() for _ in range(2)])
 
     def check(self, path: str) -> None:
-        """Write embeddings, and loss and gradients of a step that moves nothing."""
+        """Write embeddings, and loss and gradients of a step without an update."""
         embeddings = self.embed()[:len(self.images)]
         self.model.train()
         loss = self.model(self._floats(self.images), self.labels)

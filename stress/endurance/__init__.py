@@ -1,1 +1,1 @@
-"""Commands that try for minutes what a training run must survive: `torture` (kills, full disks), `soak` (memory)."""
+"""Endurance tests of a training run: `torture` (kills, full disks), `soak` (memory leaks)."""

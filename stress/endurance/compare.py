@@ -1,4 +1,4 @@
-"""Everything that two finished runs left behind, side by side: what differs, times apart."""
+"""Compares all files of two finished runs, except times."""
 from __future__ import annotations
 
 import json
@@ -17,7 +17,7 @@ APART = frozenset(("lengths", "window"))  # of the progress: bytes of rows with 
 
 
 def differences(first: Path, second: Path) -> list[str]:
-    """A line for each kind of thing that is not the same in two run folders; none where the runs were one."""
+    """A line for each kind of content that differs between two run folders; none where they are equal."""
     found = []
     for what, read in (("rows of metrics.jsonl", rows), ("events", events), ("checkpoints", checkpoints),
                        ("arrays of the newest state", arrays), ("progress of the newest state", progress)):
@@ -58,7 +58,7 @@ def arrays(folder: Path) -> dict[str, bytes]:
 
 
 def progress(folder: Path) -> dict[str, Any]:
-    """What the newest state knows beside its arrays."""
+    """The newest state without its arrays."""
     header = json.loads((generations(folder / "state")[-1] / "state.json").read_text(encoding="utf-8"))
     return {name: value for name, value in header["progress"].items() if name not in APART}
 

@@ -1,4 +1,4 @@
-"""Ways to end a run: signals at chosen moments, and a disk without room."""
+"""Fault injection: signals at chosen moments, and a full disk."""
 from __future__ import annotations
 
 import contextlib
@@ -15,7 +15,7 @@ WAIT = 60.0  # for a moment that may not come, as at the end of a run
 
 
 class Disk:
-    """Makes the disk of a run full, and gives the room back.
+    """Makes the disk of a run full, and frees it again.
 
     With root it is a small memory disk, filled by a file; else the system refuses the process any longer file
     (`setrlimit`), which ends in the same error of the same calls.
@@ -28,7 +28,7 @@ class Disk:
                                       capture_output=True).returncode == 0
 
     def fill(self, process: subprocess.Popen) -> None:
-        """From now on nothing that the process writes finds room."""
+        """From now on every write of the process fails for lack of space."""
         if not self.mounted:
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
             return
@@ -37,11 +37,11 @@ class Disk:
                 stream.write(b"\0" * (1 << 16))
 
     def free(self) -> None:
-        """Make room again."""
+        """Free the space again."""
         self.filler.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Take the memory disk away, with what is on it."""
+        """Unmount the memory disk."""
         if self.mounted:
             subprocess.run(["umount", str(self.folder)], check=True)
 
@@ -54,12 +54,12 @@ def until(process: subprocess.Popen, come: Callable[[], bool]) -> None:
 
 
 def a_state_is_written(run: Path) -> bool:
-    """Whether half a state is there."""
+    """Whether a partial state exists."""
     return any((run / "state").glob(".*.tmp"))
 
 
 def a_checkpoint_is_written(run: Path) -> bool:
-    """Whether half a checkpoint is there."""
+    """Whether a partial checkpoint exists."""
     return any(run.glob(".model-*.tmp"))
 
 
@@ -69,7 +69,7 @@ def until_held(process: subprocess.Popen) -> None:
 
 
 def release(process: subprocess.Popen) -> None:
-    """Let a process that stopped itself go on."""
+    """Continue a process that stopped itself (SIGCONT)."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGCONT)
 
@@ -86,7 +86,7 @@ def end_by(process: subprocess.Popen, numbers: list[signal.Signals], pause: floa
 
 @contextlib.contextmanager
 def disk(folder: Path) -> Iterator[Disk]:
-    """A Disk, for a block."""
+    """A Disk, as a context."""
     made = Disk(folder)
     try:
         yield made

@@ -1,4 +1,4 @@
-"""`train_softmax.py` in this process, with something done at each train row of metrics.jsonl.
+"""`train_softmax.py` in this process, with a hook at each train row of metrics.jsonl.
 
   python -m stress.endurance.observed --memory FILE -- FLAG ...    a line a row to FILE: step, resident bytes
   python -m stress.endurance.observed --hold STEP -- FLAG ...      stop once (SIGSTOP), at the first row from STEP on
@@ -25,7 +25,7 @@ def resident() -> int:
 
 @contextlib.contextmanager
 def observed(memory: Path | None, hold: int) -> Iterator[None]:
-    """Inside the block every row that a RunLog of this process writes is followed by what the flags ask for."""
+    """Inside the block, call the hook of the flags after every row that a RunLog of this process writes."""
     from training.reporting.runlog import RunLog
     write = RunLog.train
     held: list[int] = []
@@ -46,7 +46,7 @@ def observed(memory: Path | None, hold: int) -> Iterator[None]:
 def main(argv: list[str]) -> int:
     """Train under observation; the exit status of the training."""
     parser = Parser(prog="python -m stress.endurance.observed", description=__doc__)
-    parser.add_argument("--memory", type=Path, help="the file that gets the lines")
+    parser.add_argument("--memory", type=Path, help="file for the lines")
     parser.add_argument("--hold", type=at_least(0), default=0, metavar="STEP", help="where to stop; 0: nowhere")
     parser.add_argument("flags", nargs="*", metavar="FLAG", help="behind --: flags for train_softmax.py")
     options = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""A run of MobileFaceNet on pictures so small that a step takes some hundredths of a second, and its data."""
+"""A run of MobileFaceNet on images so small that a step takes some hundredths of a second, and its data."""
 from __future__ import annotations
 
 import os
@@ -17,7 +17,7 @@ from recordio_tools.records.writer import RecordWriter
 REPO = Path(__file__).resolve().parent.parent.parent
 SIZE = 32
 IDENTITIES, IMAGES, PAIRS = 12, 10, 40
-# Dropout, every augmentation, and rows, verifications and states whose steps do not fall together.
+# Dropout, every augmentation, and rows, verifications and states at different steps.
 FLAGS = ("--network", "y1", "--version-output", "E", "--emb-size", "64", "--per-batch-size", "4", "--lr", "0.02",
          "--color", "2", "--cutoff", "9", "--ckpt", "2", "--frequent", "3", "--verbose", "20", "--target", "pairs")
 
@@ -53,7 +53,7 @@ def start(data: Path, run: Path, flags: Sequence[str], observed: Sequence[str] =
 
 
 def stderr_of(run: Path) -> Path:
-    """Where what the newest process of a run said is; beside its folder, which may be a full disk."""
+    """The stderr file of a run's newest process; beside its folder, which may be a full disk."""
     return run.with_name(f"{run.name}.stderr")
 
 

@@ -16,9 +16,9 @@ DESCRIPTION = """Train for --steps steps, verifying and saving as often as in da
   python -m stress.endurance.soak                  some 5 minutes
   python -m stress.endurance.soak --steps 20000    longer
 
-The memory is read at every row of metrics.jsonl. What comes after the warm-up, the first --warm-up steps, is cut into
-parts, and the rise from part to part is averaged without the greatest change: a single step of the curve, as an
-allocator makes, is no growth, but growth in many steps is. Exit 0 where it is below --bound, 1 otherwise."""
+The memory is read at every row of metrics.jsonl. The samples after the warm-up, the first --warm-up steps, are split
+into parts, and the rise from part to part is averaged without the greatest change: a single step of the curve, as of an
+allocator, does not count as growth, but growth in many steps does. Exit 0 where it is below --bound, 1 otherwise."""
 
 FLAGS = ("--verbose", "50", "--save-every", "1", "--frequent", "10", "--ckpt", "3")
 PARTS = 12

@@ -1,4 +1,4 @@
-"""Ends a real run at random moments, many times over, resumes it, and compares its end with a run left alone."""
+"""Kills a real run at random moments, many times, resumes it, and compares its end with an uninterrupted run."""
 from __future__ import annotations
 
 import argparse
@@ -17,21 +17,21 @@ from common.cli import Parser, at_least, run
 from common.errors import RunError
 from stress.endurance import fault_injection, small_run
 
-DESCRIPTION = """Kill a real run fifty times, resume it each time, and compare what it leaves with a run left alone.
+DESCRIPTION = """Kill a real run fifty times, resume it each time, and compare it with an uninterrupted run.
 
   python -m stress.endurance.torture                       50 kills: half on one device, half on two; some 10 minutes
   python -m stress.endurance.torture --kills 4 --devices cpu:0
   python -m stress.endurance.torture -- --fc7-parallel     flags behind -- go to train_softmax.py
 
 Ways to end: kill -9 at any moment, while a state and while a checkpoint is written; SIGTERM; Ctrl-C once and twice; a
-full disk. At the end of each run checkpoints, states, rows and events must be the same to the last bit, times apart.
-Exit 0 where they are, 1 where something differs or a run ended as it should not."""
+full disk. At the end of each run checkpoints, states, rows and events must be equal bit for bit, except times.
+Exit 0 where they are, 1 where something differs or a run ended with a wrong status."""
 
 SIGNALLED = 130
 ROW = 3  # steps to a row, by small_run.FLAGS: a run held that long before its end is held
 FULL_DISK = "a full disk"
-# Weights of the ways to end, and the exit statuses that are right for each. Python itself is ended by a signal (a
-# negative status) before its first line runs.
+# Weights of the ways to end, and the correct exit statuses of each. Python itself is killed by a signal (a negative
+# status) before its first line runs.
 WAYS = {
     "kill -9": (4, {-signal.SIGKILL}),
     "kill -9 while a state is written": (4, {-signal.SIGKILL}),
@@ -57,10 +57,10 @@ class Torture:
         self.compared = 0
 
     def leave_alone(self) -> None:
-        """The run that nothing stops."""
+        """The uninterrupted run."""
         began = time.monotonic()
-        self._expect(small_run.start(self.data, self.whole, self.flags), self.whole, {0}, "the run left alone")
-        self.say(f"{self.devices}: the run left alone took {time.monotonic() - began:.0f} s")
+        self._expect(small_run.start(self.data, self.whole, self.flags), self.whole, {0}, "the uninterrupted run")
+        self.say(f"{self.devices}: the uninterrupted run took {time.monotonic() - began:.0f} s")
 
     def kill(self, times: int, title: str) -> None:
         """End runs `times` times in all, whole runs one after the other, and compare each at its end."""
@@ -70,7 +70,7 @@ class Torture:
                 done += self._one_run(disk, times - done, done, f"{title} {self.devices}")
 
     def _one_run(self, disk: fault_injection.Disk, most: int, before: int, title: str) -> int:
-        """One run to its end; how often it was ended on the way. After `most` times it is left alone."""
+        """One run to its end; how often it was killed. After `most` times it is not interrupted."""
         target, ended = disk.folder / "run", 0
         while True:
             hold = ["--hold", str(self.random.randint(1, self.steps - ROW))] if self.at_rows and ended < most else []
@@ -84,7 +84,7 @@ class Torture:
             finally:
                 process.kill()
                 process.wait()
-            if process.returncode == 0:  # it came to its end before
+            if process.returncode == 0:  # it finished before
                 break
             self._expect(process, target, WAYS[way][1], way)
             ended += 1
@@ -113,7 +113,7 @@ class Torture:
 
     def _await_moment(self, process: subprocess.Popen, target: Path, way: str) -> None:
         rows = target / "metrics.jsonl"
-        if self.random.random() < 0.8:  # else at any moment, the start among them
+        if self.random.random() < 0.8:  # else at any moment, including the start
             size = _size(rows)
             fault_injection.until(process, lambda: _size(rows) > size)
         pause = time.monotonic() + self.random.uniform(0, 3)
@@ -131,18 +131,18 @@ class Torture:
                            f"{told.strip()[-600:]}")
 
     def _where(self, target: Path) -> str:
-        """What the run said last, shortened."""
+        """The run's last output, shortened."""
         lines = small_run.stderr_of(target).read_text(encoding="utf-8", errors="replace").strip().splitlines()
         resumed = next((line for line in lines if line.startswith("resumed at")), "began")
-        return f"{resumed}, {lines[-1][-90:] if lines else 'said nothing'}"
+        return f"{resumed}, {lines[-1][-90:] if lines else 'no output'}"
 
     def _compare(self, target: Path) -> None:
         from stress.endurance.compare import differences
         found = differences(self.whole, target)
         if found:
-            raise RunError(f"{self.devices}: the resumed run is not the one left alone: {'; '.join(found)}")
+            raise RunError(f"{self.devices}: the resumed run differs from the uninterrupted one: {'; '.join(found)}")
         self.compared += 1
-        self.say(f"    {self.devices}: at its end, and the same to the last bit")
+        self.say(f"    {self.devices}: finished, and equal bit for bit")
 
 
 def _size(path: Path) -> int:
@@ -184,7 +184,7 @@ def main(argv: list[str]) -> int:
             compared += trial.compared
     print(f"{sum(ends.values())} ends ({', '.join(f'{count} {way}' for way, count in sorted(ends.items()))}); "
           f"{compared} runs resumed to their end: parameters, momentum, running statistics, checkpoints, rows and "
-          "events are those of the run left alone, to the last bit")
+          "events are those of the uninterrupted run, bit for bit")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The cases: a kind, a seed and a number make the same files each time, mutated from sound ones."""
+"""The cases: reproducible files by kind, seed and number, mutated from sound ones."""
 from __future__ import annotations
 
 import random
@@ -15,7 +15,7 @@ from stress.fuzzing.mutations import NUMBERS, mutate, mutate_text
 
 KINDS = ("rec", "idx", "bin", "lst", "csv", "image", "model", "run", "npz", "ijb", "onnx", "mat", "journal")
 IDENTITIES, IMAGES = 4, 3
-FACES, SOUND = "faces", "sound"  # the folder of sound images that lists name, and a sound set of them
+FACES, SOUND = "faces", "sound"  # the folder of sound images for lists, and a sound set of them
 
 
 class Corpus(NamedTuple):
@@ -36,7 +36,7 @@ class Case(NamedTuple):
 
 
 def load_corpus(data: Path) -> Corpus:
-    """From the training set in the folder `data`/train where there is one, else of drawn pictures."""
+    """From the training set in the folder `data`/train where there is one, else synthetic."""
     real = (data / "train" / "train.rec").is_file()
     faces = _real_faces(data / "train" / "train.rec") if real else [
         pictures.cv2.imencode(".jpg", pictures.draw(seed))[1].tobytes() for seed in range(IDENTITIES * IMAGES)]

@@ -40,7 +40,7 @@ def sound() -> dict[str, bytes]:
 
 
 def mutated(chance: random.Random) -> dict[str, bytes]:
-    """The files of a checkpoint of which something is changed."""
+    """The files of a mutated checkpoint."""
     files = dict(sound())
     if chance.random() < 0.5:
         files[PARAMETERS] = mutate(files[PARAMETERS], chance)
@@ -55,7 +55,7 @@ def mutated(chance: random.Random) -> dict[str, bytes]:
 
 
 def read(folder: Path) -> None:
-    """Load the checkpoint and embed two pictures."""
+    """Load the checkpoint and embed two images."""
     embedder = Embedder(*load_model(str(folder / "x"), 1), [mx.cpu()], 2, SIZE)
     next(embedder.embed([np.zeros((2, *SIZE, 3), np.uint8)]))
 

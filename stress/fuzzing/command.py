@@ -31,15 +31,15 @@ hang, much memory, or a pickle that was executed.
   python -m stress.fuzzing --cases 100000 --seed 7 --kind bin,image
   python -m stress.fuzzing --replay fuzz-failures/bin-0-123
 
-A case is its kind, seed and number. One that fails is kept with what it did. Mutated are real files where
---data holds some, else drawn ones."""
+A case is its kind, seed and number. A failing one is kept with its outcome. Real files are mutated where
+--data holds some, else synthetic ones."""
 
 
 def main(argv: list[str]) -> int:
     """Run the cases and print the table; 1 where one failed."""
     parser = cli.Parser(prog=PROG, description=DESCRIPTION)
     parser.add_argument("--cases", type=int, default=10_000, metavar="N", help="of all kinds together")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other cases")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed of the cases")
     parser.add_argument("--kind", default=",".join(KINDS), metavar="KINDS", help="the kinds to run")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR", help="real data to mutate")
     parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N", help="processes")
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
             None if replayed is None else lambda ticket: replayed)))
         if replayed is not None:
             return _print_replay(next(outcomes))
-        print(f"{args.cases} cases, seed {args.seed}, from {'real' if corpus.real else 'drawn'} files")
+        print(f"{args.cases} cases, seed {args.seed}, from {'real' if corpus.real else 'synthetic'} files")
         return _report(progress(outcomes, args.cases, "fuzz", "cases"),
                        args.failures, lambda ticket: make_case(corpus, *ticket))
 

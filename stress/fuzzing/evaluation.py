@@ -17,7 +17,7 @@ from inference.onnx_embedder import OnnxEmbedder
 from inference.onnx_file import read_onnx
 from stress.fuzzing.mutations import mutate, mutate_text
 
-SIZE = 12  # pixels a side of the ONNX network's images
+SIZE = 12  # side of the ONNX network's images, in pixels
 
 
 def embeddings(chance: random.Random) -> dict[str, bytes]:

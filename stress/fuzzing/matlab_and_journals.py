@@ -54,7 +54,7 @@ def read_matlab(folder: Path) -> None:
 
 
 def read_journal(folder: Path) -> None:
-    """As a run that goes on: what is whole is taken, and embeddings of as many faces."""
+    """As a resumed run: the complete rows are loaded, and embeddings of as many faces."""
     place = folder / "x.npz.partial"
     place.mkdir()
     for name in (ROWS, VALUES):

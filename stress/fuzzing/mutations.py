@@ -1,4 +1,4 @@
-"""What may happen to bytes: flips, cuts, splices, numbers that lie, and the games that text files invite."""
+"""Mutations of bytes: flips, truncations, splices, wrong numbers, and those specific to text files."""
 from __future__ import annotations
 
 import random
@@ -50,7 +50,7 @@ def mutate(data: bytes, chance: random.Random, most: int = 6) -> bytes:
 
 
 def mutate_text(data: bytes, chance: random.Random) -> bytes:
-    """Changes of a file made of lines and fields; now and then of its bytes, or of its encoding."""
+    """Changes of a file made of lines and fields; sometimes of its bytes, or of its encoding."""
     if chance.random() < 0.15:
         return mutate(data, chance)
     lines = data.split(b"\n")

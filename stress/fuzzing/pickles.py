@@ -1,4 +1,4 @@
-"""Pickles of verification sets as all the versions write them, and those that mean harm."""
+"""Pickles of verification sets as all versions write them, and malicious ones."""
 from __future__ import annotations
 
 import os
@@ -40,7 +40,7 @@ def sets(images: list[bytes]) -> list[bytes]:
 
 
 def executed(protocol: int, way: int, images: list[bytes]) -> bytes:
-    """A set with a call in it that would leave the canary, were it run."""
+    """A set with a call that would create the canary file if it were executed."""
     calls = (_Call(os.system, f"touch {CANARY}"), _Call(os.mkdir, CANARY), _Call(open, CANARY, "w"),
              _Call(eval, f"open({CANARY!r}, 'w')"), _Call(exec, f"open({CANARY!r}, 'w')"),
              _Call(subprocess.call, ["touch", CANARY]))
@@ -51,7 +51,8 @@ def executed(protocol: int, way: int, images: list[bytes]) -> bytes:
 
 
 def calls() -> dict[str, bytes]:
-    """For each pickle operation that runs or makes something: a set that asks for it, in the place of an image."""
+    """For each pickle operation that executes or constructs something: a set that contains it, in the place of an
+    image."""
     name = CANARY.encode()
     touch = b"X" + struct.pack("<I", len(name) + 6) + b"touch " + name
     system, open_, mode = b"cposix\nsystem\n", b"cio\nFileIO\n", b"X\1\0\0\0w"

@@ -1,4 +1,4 @@
-"""Image files of many kinds, and lies in their headers."""
+"""Image files of many formats, and wrong headers."""
 from __future__ import annotations
 
 import io
@@ -16,7 +16,7 @@ ENDINGS = (".jpg", ".png", ".webp", ".bmp", ".tiff", ".jp2", ".ppm", ".pgm", ".r
 
 
 def draw(seed: int, height: int = 112, width: int = 112) -> np.ndarray:
-    """A smooth (H, W, 3) uint8 picture."""
+    """A smooth (H, W, 3) uint8 image."""
     small = np.random.RandomState(seed).randint(0, 256, (6, 6, 3), dtype=np.uint8)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -28,7 +28,7 @@ def kinds() -> list[bytes]:
         try:
             pixels = image.astype(np.float32) / 255 if ending in (".hdr", ".pfm") else image
             found.append(cv2.imencode(ending, pixels)[1].tobytes())
-        except cv2.error:  # this build lacks it
+        except cv2.error:  # not in this build
             continue
     found += [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes(),
               cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_RST_INTERVAL, 4])[1].tobytes(),
@@ -57,7 +57,7 @@ def _pillow(image: np.ndarray) -> list[bytes]:
 
 
 def mutate_image(data: bytes, chance: random.Random) -> bytes:
-    """Lies about the size, damage of the header, or of anything."""
+    """A wrong size, damage of the header, or of anything."""
     way = chance.randrange(6)
     if way <= 1:
         data = _lie(bytearray(data), chance)

@@ -1,4 +1,4 @@
-"""Every reader that a kind of case goes through. Each must give a result, or say in one line why it cannot."""
+"""The readers of each kind of case. Each must give a result, or a one-line error."""
 from __future__ import annotations
 
 import os
@@ -26,7 +26,7 @@ Reader = Callable[[], object]
 
 
 def command(*argv: object) -> str:
-    """A command as a user types it; REFUSED where its exit status is not 0."""
+    """A command run as by a user; REFUSED where its exit status is not 0."""
     try:
         return REFUSED if tools.main([str(word) for word in argv]) else READ
     except SystemExit as error:
@@ -36,7 +36,7 @@ def command(*argv: object) -> str:
 
 
 def run(name: str, reader: Reader) -> str:
-    """READ or REFUSED; anything else than the errors for users comes out."""
+    """READ or REFUSED; any exception but the errors for users propagates."""
     try:
         return REFUSED if reader() == REFUSED else READ
     except (UserError, RunError, ImageError) as error:
@@ -67,7 +67,7 @@ def _read_without_index(path: Path) -> None:
 
 
 def _repair(*paths: Path) -> str:
-    """Repair; what comes out must be sound."""
+    """Repair; the result must be sound."""
     out = paths[0].parent / "repaired" if paths[0].is_file() else paths[0] / "repaired"
     status = command("check", *paths, "--repair", out, "--workers", 1)
     if out.exists():

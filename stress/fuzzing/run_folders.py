@@ -36,7 +36,7 @@ def sound() -> dict[str, bytes]:
 
 
 def mutated(chance: random.Random) -> dict[str, bytes]:
-    """The files of a run folder of which something is changed; often with the digests that then belong to it."""
+    """The files of a mutated run folder; often with matching digests."""
     files, way = dict(sound()), chance.randrange(4)
     name = f"{STEP}/{HEADER}"
     if way == 0:

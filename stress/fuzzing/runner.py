@@ -1,4 +1,4 @@
-"""Cases in processes of their own, so that a crash, a hang and memory are seen and known by their case."""
+"""Runs cases in separate processes, so that crashes, hangs and memory are detected and attributed to a case."""
 from __future__ import annotations
 
 import dataclasses
@@ -28,7 +28,7 @@ Ticket = Tuple[str, int, int]  # kind, seed and number of a case
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Of one case: seconds, and mebibytes above what the process takes before its first."""
+    """Limits of a case: seconds, and mebibytes above the process's memory before its first."""
 
     seconds: float = 20.0
     memory: int = 1024
@@ -36,7 +36,7 @@ class Limits:
 
 @dataclasses.dataclass
 class Outcome:
-    """What became of a case: how its readers ended ('read', 'refused'), and each failure as (what, details)."""
+    """The outcome of a case: its readers' results ('read', 'refused'), and each failure as (what, details)."""
 
     ticket: Ticket
     ends: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -84,7 +84,7 @@ def run_all(corpus: Corpus, tickets: Iterable[Ticket], scratch: Path, workers: i
                 worker = running.pop(connection)
                 outcome = worker.result()
                 yield outcome
-                if outcome.failures:  # what it left in the process must not be held against the next
+                if outcome.failures:  # its leftovers in the process must not count for the next
                     worker.end()
                     worker = _Worker(worker.folder, make, limits)
                 _begin(worker, source, running)
@@ -170,7 +170,7 @@ def _work(connection: multiprocessing.connection.Connection, folder: Path,
 
 
 def _restart_peak() -> int:
-    """Begin the peak of this process anew where the system can (Linux), and return it in MiB.
+    """Reset the peak memory of this process where possible (Linux), and return it in MiB.
 
     Without that a process that once held more, or whose parent did, could take up as much again unseen.
     """

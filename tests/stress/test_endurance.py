@@ -17,7 +17,7 @@ def test_runs_that_were_killed_end_as_the_one_left_alone(capsys):
 @pytest.mark.slow
 def test_a_run_that_ends_otherwise_is_noticed(monkeypatch):
     monkeypatch.setattr(compare, "progress", lambda folder: str(folder))
-    with pytest.raises(RunError, match="not the one left alone: progress"):
+    with pytest.raises(RunError, match="differs from the uninterrupted one: progress"):
         torture.main(["--kills", "1", "--steps", "4", "--devices", "cpu:0", "--at-rows"])
 
 

@@ -93,7 +93,7 @@ def test_a_failure_is_kept_and_can_be_replayed(tmp_path, monkeypatch, capsys):
     argv = ["--cases", "2", "--kind", "lst", "--failures", str(tmp_path / "kept"), "--data", str(tmp_path)]
     assert main(argv) == 1
     out = capsys.readouterr().out
-    assert "2  bad: ValueError" in out and "from drawn files" in out
+    assert "2  bad: ValueError" in out and "from synthetic files" in out
     assert main(["--replay", str(tmp_path / "kept" / "lst-0-1"), "--data", str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert "a bug" in out and "Traceback" in out

@@ -43,5 +43,5 @@ def test_the_same_seed_is_the_same_block(faces):
 
 def test_without_profiles_there_is_nothing_to_learn(faces):
     embeddings, labels, yaw = faces
-    with pytest.raises(ValueError, match="nobody has a face of at most 20 degrees of yaw and one of at least 50"):
+    with pytest.raises(ValueError, match="no identity has a face with a yaw of at most 20 and one of at least 50"):
         train_dream(embeddings, labels, np.zeros_like(yaw))
