@@ -71,7 +71,7 @@ def test_given_landmarks_make_the_crops_that_opencv_makes(folder):
     assert not list((folder / "out").rglob(".*"))
 
 
-def test_a_second_run_goes_on_and_the_table_makes_the_same_crops(folder):
+def test_a_second_run_continues_and_the_table_makes_the_same_crops(folder):
     run(folder, "--landmarks", folder / "points.csv")
     before = files(folder / "out")
     (folder / "out/ann/a.jpg").unlink()

@@ -57,7 +57,7 @@ def test_nothing_changed_nothing_is_done_again(work):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")} == times
 
 
-def test_crops_of_photographs_that_are_gone_go_and_are_told(work, caplog):
+def test_crops_of_removed_photographs_are_removed_and_reported(work, caplog):
     argv, source, out = work
     (source / "p1/2.png").unlink()
     (out / "p1/mine.txt").write_text("not a crop")
@@ -117,7 +117,7 @@ def test_a_table_that_names_files_outside_of_the_folder_removes_none(work, tmp_p
 
 
 @pytest.mark.parametrize("flags", [(), ("--overwrite",), ("--keep-missed",)])
-def test_a_file_of_somebody_elses_in_the_place_of_a_crop_stays(work, flags):
+def test_a_file_of_another_origin_in_the_place_of_a_crop_stays(work, flags):
     argv, source, out = work
     mine = write_image(out / "p0/new.jpg", picture(9))  # of the size of a crop, too
     content = mine.read_bytes()
@@ -159,7 +159,7 @@ def test_links_that_were_planted_in_out_are_not_followed(work, tmp_path):
     assert not (out / "align-report.json").is_symlink()
 
 
-def test_a_folder_whose_name_is_no_utf8(work, tmp_path):
+def test_a_folder_whose_name_is_not_utf8(work, tmp_path):
     argv, source, out = work
     strange = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
     os.rename(source, strange)

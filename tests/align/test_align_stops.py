@@ -79,7 +79,7 @@ def check_end(out, whole):
 
 
 @pytest.mark.parametrize("number, workers", [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
-def test_an_align_that_is_stopped_goes_on(tmp_path, work, whole, number, workers):
+def test_an_align_that_is_stopped_continues(tmp_path, work, whole, number, workers):
     out = tmp_path / "out"
     argv = [sys.executable, "-c", STOPPED.format(number=int(number)), *map(str, work), str(out), "--workers",
             str(workers)]
@@ -98,7 +98,7 @@ def test_an_align_that_is_stopped_goes_on(tmp_path, work, whole, number, workers
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
-def test_a_full_disk_is_told_and_the_crops_there_are_whole(tmp_path, work, whole):
+def test_a_full_disk_is_reported_and_the_crops_there_are_whole(tmp_path, work, whole):
     mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(tmp_path)]
     if subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("no file system can be mounted here")
@@ -117,7 +117,7 @@ def test_a_full_disk_is_told_and_the_crops_there_are_whole(tmp_path, work, whole
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def test_a_limit_on_the_size_of_files_is_told(tmp_path, work, whole):
+def test_a_limit_on_the_size_of_files_is_reported(tmp_path, work, whole):
     """The table of landmarks grows longer than a crop is."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

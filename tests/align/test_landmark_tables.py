@@ -46,7 +46,7 @@ def test_points_in_other_units_are_refused_before_work(photographs, tmp_path, ch
     assert status == 2 and words in line and "t.csv: " in line and not (tmp_path / "none").exists()
 
 
-def test_a_few_faces_in_a_corner_are_told_and_done(photographs, tmp_path, caplog):
+def test_a_few_faces_in_a_corner_are_reported_and_done(photographs, tmp_path, caplog):
     few = {name: points / 2 for name, points in list(photographs.items())[:3]}
     with caplog.at_level(logging.WARNING):
         assert align(tmp_path, few)[0] == 0

@@ -28,14 +28,14 @@ def measured(monkeypatch):
 
 @pytest.mark.parametrize("flags, named", [
     (["--data", "nowhere"], "--data"), (["--against", "nowhere.json"], "--against"), (["--json", "."], "--json")])
-def test_what_is_not_usable_is_told_before_anything_is_measured(measured, tmp_path, monkeypatch, flags, named):
+def test_what_is_not_usable_is_reported_before_anything_is_measured(measured, tmp_path, monkeypatch, flags, named):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=named):
         command.main([*flags])
     assert not measured
 
 
-def test_a_set_of_another_image_size_is_told_before_anything_is_measured(measured, tmp_path):
+def test_a_set_of_another_image_size_is_reported_before_anything_is_measured(measured, tmp_path):
     folder = tmp_path / "set"
     write_training_set(folder, 2, 2, 32)
     with pytest.raises(UserError, match="--data.*112x112"):
@@ -44,7 +44,7 @@ def test_a_set_of_another_image_size_is_told_before_anything_is_measured(measure
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"rows": [{}]}', '{"rows": [{"row": "one", "turns": [-1]}]}'])
-def test_an_earlier_run_that_is_none_is_told(measured, tmp_path, text):
+def test_an_earlier_run_that_is_none_is_reported(measured, tmp_path, text):
     (tmp_path / "before.json").write_text(text)
     with pytest.raises(UserError, match="--against"):
         command.main(["one", "--against", str(tmp_path / "before.json")])
@@ -104,7 +104,7 @@ def test_the_tolerance_is_twice_the_spread_of_both_and_never_below_the_least():
     assert earlier.tolerance([1.0], [1.0, 1.0]) == pytest.approx(math.log(1.05))
 
 
-def test_a_negligible_difference_is_no_change():
+def test_a_negligible_difference_is_not_a_change():
     before = {"rows": [{"what": "wait", "turns": [1e-4]}]}
     for now, told in ((5e-4, "the same"), (0.02, "worse")):
         (line, worse), = earlier.compare(before, [Row("wait", [now], 0.03, None, "", True, negligible=0.003)])

@@ -27,7 +27,7 @@ def installed(monkeypatch):
 @pytest.mark.parametrize("name, version, words", [
     ("numpy", "1.24.4", "pip install numpy==1.23.5"), ("protobuf", "4.25.1", "pip install protobuf==3.20.3"),
     ("mxboard", None, "mxboard is not installed")])
-def test_an_environment_that_cannot_work_is_told_in_one_sentence(installed, name, version, words):
+def test_an_environment_that_cannot_work_is_reported_in_one_sentence(installed, name, version, words):
     installed.pop(name) if version is None else installed.update({name: version})
     with pytest.raises(UserError) as caught:
         environment.check_environment()
@@ -35,7 +35,7 @@ def test_an_environment_that_cannot_work_is_told_in_one_sentence(installed, name
 
 
 @pytest.mark.parametrize("version", [(3, 7, 16), (3, 12, 1)])
-def test_a_wrong_python_is_told_in_one_sentence(monkeypatch, version):
+def test_a_wrong_python_is_reported_in_one_sentence(monkeypatch, version):
     monkeypatch.setattr(environment.sys, "version_info", version)
     with pytest.raises(UserError, match=rf"Python 3.{version[1]} cannot run MXNet 1.9.1, which needs 3.8 to 3.11"):
         environment.check_environment()

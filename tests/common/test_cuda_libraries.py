@@ -67,7 +67,7 @@ def test_what_does_not_load_is_one_line_with_its_package(monkeypatch, message, s
     assert str(caught.value) == found
 
 
-def test_other_libraries_are_not_taken_for_cuda():
+def test_other_libraries_are_not_confused_with_cuda():
     assert explain("libgomp.so.1: cannot open shared object file") is None and explain("no module") is None
 
 

@@ -54,7 +54,7 @@ def test_default_is_every_gpu_else_the_cpu(gpus, caplog, count, expected):
     (NO_KERNEL, "not on Hopper or Blackwell"), ("CUDA: out of memory", "its memory is full"),
     ("CUDA driver version is insufficient for CUDA runtime version", "450.80 or newer"),
     ("Operator _ones is not implemented for GPU.", "make venv GPU=cu117"), ("x\nMXNetError: odd", "odd")])
-def test_a_gpu_that_does_not_compute_is_told_and_not_taken(gpus, caplog, fault, said):
+def test_a_gpu_that_does_not_compute_is_reported_and_not_used(gpus, caplog, fault, said):
     gpus(2, {1: fault})
     assert parse_devices("") == [mx.gpu(0)]
     assert len(caplog.messages) == 1 and caplog.messages[0].startswith("gpu:1 is left out: ")
@@ -65,7 +65,7 @@ def test_a_gpu_that_does_not_compute_is_told_and_not_taken(gpus, caplog, fault, 
     assert str(caught.value).startswith("`devices` gpu:0,gpu:1: gpu:1 does not compute: ")
 
 
-def test_where_no_gpu_computes_the_cpu_is_taken_and_it_is_said(gpus, caplog):
+def test_where_no_gpu_computes_the_cpu_is_used_with_a_warning(gpus, caplog):
     gpus(1, {0: NO_KERNEL})
     assert parse_devices(None) == [mx.cpu(0)]
     assert caplog.messages[-1] == "no GPU computes, so the CPU is used"
@@ -120,7 +120,7 @@ def test_the_gpu_wheel_without_a_gpu_says_why(gpus, monkeypatch, caplog, library
     assert parse_devices("cpu:0") == [mx.cpu(0)] and not caplog.records
 
 
-def test_gpus_that_cannot_be_counted_are_told_in_one_line(gpus, monkeypatch, caplog):
+def test_gpus_that_cannot_be_counted_are_reported_in_one_line(gpus, monkeypatch, caplog):
     def fail():
         raise mx.MXNetError("x\nCheck failed: e == cudaSuccess: CUDA driver version is insufficient for CUDA runtime "
                             "version")

@@ -109,7 +109,7 @@ def test_what_cannot_be_installed_leaves_the_environment_as_it_was(make, tmp_pat
 @pytest.mark.parametrize("value, said", [
     ("cu120", "GPU=cu117 is right"), ("cu111", "cu110 and cu112 to cu117"), ("yes", "GPU=none for the CPU"),
     ("cu110", "GPU=cu117 needs no toolkit")])
-def test_a_wheel_that_is_not_there_is_told_before_anything_is_fetched(make, tmp_path, value, said):
+def test_a_wheel_that_is_not_there_is_reported_before_anything_is_fetched(make, tmp_path, value, said):
     done = make(f"GPU={value}")
     assert done.returncode == 2 and said in done.stderr
     assert len([line for line in done.stderr.splitlines() if not line.startswith("make: ***")]) == 1

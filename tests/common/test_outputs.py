@@ -45,7 +45,7 @@ def tree(folder):
 
 
 @pytest.mark.parametrize("name", ["pack", "merge", "unpack", "unpack a bin", "repair", "pairs csv", "pairs make"])
-def test_what_is_there_is_refused_and_replaced_when_told(data, tmp_path, name):
+def test_what_is_there_is_refused_and_replaced_when_asked(data, tmp_path, name):
     out = tmp_path / "out"
     out.mkdir()  # an empty folder is no hindrance
     argv = commands(data, out)[name]
@@ -149,7 +149,7 @@ def test_links_in_a_folder_that_others_write_to_are_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["w", "a"])
-def test_the_screen_goes_on_behind_what_was_written_to_it(tmp_path, mode):
+def test_the_screen_continues_after_what_was_written_to_it(tmp_path, mode):
     code = ("from common.files import write_atomic; print('before'); write_atomic('/dev/stdout', 'content\\n')\n"
             "print('after')\nwrite_atomic('/dev/fd/1', 'more\\n')\nprint('end')")
     with open(tmp_path / "out.txt", mode) as stream:
@@ -201,7 +201,7 @@ def test_what_is_read_is_not_written_over(data, tmp_path):
         assert (tree(tmp_path), tree(data)) == before
 
 
-def test_pictures_and_matches_are_replaced_when_told(data, tmp_path):
+def test_pictures_and_matches_are_replaced_when_asked(data, tmp_path):
     picture, matches = tmp_path / "h.png", tmp_path / "m.csv"
     for path, argv in ((picture, ("info", data / "set", "--histogram", picture)),
                        (matches, ("merge", tmp_path / "x", data / "set", "--dry-run", "--matches", matches))):
@@ -211,7 +211,7 @@ def test_pictures_and_matches_are_replaced_when_told(data, tmp_path):
         assert command(*argv, "--overwrite")[0] == 0 and path.read_bytes() != b"mine"
 
 
-def test_synth_replaces_its_own_when_told(tmp_path):
+def test_synth_replaces_its_own_when_asked(tmp_path):
     argv = ("synth", tmp_path / "out", "--identities", 2, "--images-per-identity", 1, "--verify-identities", 0,
             "--workers", 1)
     assert command(*argv)[0] == 0 and command(*argv)[0] == 2

@@ -41,7 +41,7 @@ def test_a_line_of_a_list_that_is_none_is_named(tmp_path, line):
         next(rows)
 
 
-def test_a_first_line_that_is_no_text_is_shown_without_escapes(tmp_path):
+def test_a_first_line_that_is_not_text_is_shown_without_escapes(tmp_path):
     (tmp_path / "t").write_bytes(b"\x1b[2J\xff\xfe\x00x\n")
     with pytest.raises(UserError) as caught:
         list(read_table(tmp_path / "t", COLUMNS, "two columns"))
@@ -129,7 +129,7 @@ def test_numbers(text, value):
 
 @pytest.mark.parametrize("text", ["", "\u00b2", "1_000", "nan", "inf", "-Infinity", "1e400", "\uff11\uff12", "0x10",
                                   "1,5", "9" * 5000, "1e", "--1", "\u0661"])
-def test_what_is_no_number(text):
+def test_what_is_not_a_number(text):
     for kind in (number, whole_number):
         with pytest.raises(ValueError):
             kind(text)

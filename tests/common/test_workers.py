@@ -48,7 +48,7 @@ def test_tasks_and_results_larger_than_a_pipe():
     assert [result[0] for result in process_map(large, range(9), 2)] == list(range(9))
 
 
-def test_a_killed_worker_is_told_and_does_not_hang():
+def test_a_killed_worker_is_reported_and_does_not_hang():
     with pytest.raises(RunError, match="killed by signal 9, perhaps out of memory; fewer `workers`"):
         list(process_map(square, [1, 2, -1, 3, 4, 5, 6], 2))
 

@@ -128,7 +128,7 @@ def test_files_that_are_there_stay(run, tmp_path):
     assert (tmp_path / "card.json").read_text() == "mine" and not (tmp_path / "card.md").exists()
 
 
-def test_a_run_folder_of_a_stranger(run, tmp_path):
+def test_an_untrusted_run_folder(run, tmp_path):
     """Nothing in it becomes markup, a link, a control character or a traceback."""
     evil = "<script>alert(1)</script>|`x`[y](http://z)\x1b[2J\n# title\u202e"
     for name in ("model-symbol.json", "model-0001.params"):

@@ -152,7 +152,7 @@ def test_search_is_that_of_a_loop(place, capsys):
     assert "no match within the threshold" in capsys.readouterr().out
 
 
-def test_search_with_every_face_and_what_is_no_image(place, tmp_path, monkeypatch, caplog):
+def test_search_with_every_face_and_what_is_not_an_image(place, tmp_path, monkeypatch, caplog):
     drawn_photographs.install(monkeypatch)
     photograph(tmp_path / "group.png", [8, 5])
     photograph(tmp_path / "none.png", [])

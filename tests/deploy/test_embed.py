@@ -184,7 +184,7 @@ def test_a_file_that_is_there_is_replaced_by_overwrite_alone(place, tmp_path):
     assert len(embed(place, tmp_path / "x.npz", "--overwrite", source="faces/p1").names) == 4
 
 
-def test_folders_that_are_no_identities(place, tmp_path):
+def test_folders_that_are_not_identities(place, tmp_path):
     for name in ("train/a/1.jpg", "test/b/2.jpg"):
         (tmp_path / "src" / name).parent.mkdir(parents=True)
         (tmp_path / "src" / name).write_bytes(jpeg(draw(1, 1, SIZE)))
@@ -197,7 +197,7 @@ def test_folders_that_are_no_identities(place, tmp_path):
     assert made.names.tolist() == ["loose.jpg", "test/b/2.jpg", "train/a/1.jpg"] and made.labels is None
 
 
-def test_photographs_of_many_sizes_are_no_crops(place, tmp_path):
+def test_photographs_of_many_sizes_are_not_crops(place, tmp_path):
     for side in (40, 48, 64, 70):
         (tmp_path / f"{side}.jpg").write_bytes(jpeg(draw(1, 1, side)))
     with pytest.raises(UserError, match="--detector"):

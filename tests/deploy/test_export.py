@@ -172,7 +172,7 @@ def test_a_difference_is_seen_and_nothing_is_written(place, monkeypatch):
     assert sorted(place.iterdir()) == before
 
 
-def test_a_network_that_mixes_its_batch_is_told_of(tmp_path, caplog):
+def test_a_network_that_mixes_its_batch_is_reported(tmp_path, caplog):
     conv = mx.sym.Convolution(mx.sym.Variable("data"), num_filter=3, kernel=(1, 1), no_bias=True, name="conv")
     symbol = mx.sym.identity(symbols.gnap.norm_aware_pooling(mx.sym, conv, 3, mean_over="batch"), name="fc1")
     mx.model.save_checkpoint(str(tmp_path / "net"), 3, symbol, {
@@ -226,7 +226,7 @@ def test_what_is_there_is_replaced_by_overwrite_alone(place):
     assert json.loads((place / "a.json").read_text())["format"] == "ONNX"
 
 
-def test_weights_that_are_not_finite_are_told_of(place):
+def test_weights_that_are_not_finite_are_reported(place):
     symbol, arguments, auxiliary = mx.model.load_checkpoint(str(place / "net"), 3)
     arguments["conv2_weight"][0] = np.nan
     mx.model.save_checkpoint(str(place / "bad"), 1, symbol, arguments, auxiliary)

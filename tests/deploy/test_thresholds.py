@@ -49,7 +49,7 @@ def test_the_threshold_at_an_fpr_is_the_largest_that_keeps_it(tmp_path, target):
     assert ("~" in str(found)) == (accepted < 10) and f"{accepted} false accepts of 5000" in str(found)
 
 
-def test_a_given_threshold_is_told_its_fpr(tmp_path):
+def test_a_given_threshold_is_printed_with_its_fpr(tmp_path):
     scores, same = drawn(seed=1)
     path = write(tmp_path / "s.csv", scores, same, ("True", "False"))
     found = choose("--threshold", 1.5, "--scores", path)

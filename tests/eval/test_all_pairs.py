@@ -131,7 +131,7 @@ def test_the_equal_error_rate_of_all_scores_and_of_the_histogram():
     assert equal_error_rate(score_all_pairs(side, None, 10)) == pytest.approx(exact, abs=2e-4)
 
 
-def test_a_resample_is_the_set_of_the_people_it_draws():
+def test_a_resample_is_the_set_of_its_identities():
     """Against images written out as often as their people are drawn, copies of a person not being his impostors."""
     left, right, target = draw(5, 60, 9), draw(6, 50, 9), 0.05
     found = score_all_pairs(left, right)
@@ -150,7 +150,7 @@ def test_a_resample_is_the_set_of_the_people_it_draws():
         assert weight == (drawn[one] * drawn[two])[~genuine].sum()
 
 
-def test_equal_weights_are_no_weights():
+def test_equal_weights_are_not_weights():
     side = draw(8, 120, 15)
     found = score_all_pairs(side)
     for target in (0.3, 0.01, 0.001):
@@ -160,7 +160,7 @@ def test_equal_weights_are_no_weights():
         assert point.tpr is None or weighted == point.tpr
 
 
-def test_intervals_over_people_hold_the_truth_as_often_as_they_say():
+def test_intervals_over_identities_have_their_nominal_coverage():
     """People of unlike difficulty: the TPR that infinitely many of them would have, inside 95% of the intervals."""
     def world(seed, people):
         random = np.random.RandomState(seed)

@@ -94,7 +94,7 @@ def test_every_answer_is_written(place):
         assert row["in_gallery"] == str(int(person in gallery)) and (row["rank"] == "") == (person not in gallery)
 
 
-def test_without_strangers_there_is_no_fnir(place, capsys):
+def test_without_non_mated_probes_there_is_no_fnir(place, capsys):
     main(["identify", "--model", f"{place}/net,0", "--gallery", f"{place}/gallery", "--probe", f"{place}/gallery",
           "--devices", "cpu:0", "--bootstrap", "0"])
     assert "FNIR" not in capsys.readouterr().out
@@ -104,13 +104,13 @@ def test_without_strangers_there_is_no_fnir(place, capsys):
     (["--probe", "strangers"], "has no identity of --gallery"),
     (["--probe", "probe", "--unknown", "probe"], "p00 is in the gallery, and 7 others are"),
     (["--probe", "gone"], "gone")])
-def test_sets_that_do_not_fit_are_told_before_work(place, words, says):
+def test_sets_that_do_not_fit_are_reported_before_work(place, words, says):
     words = [word if word.startswith("-") else str(place / word) for word in words]
     with pytest.raises(UserError, match=says):
         main(["identify", "--model", f"{place}/net,0", "--gallery", f"{place}/gallery", *words])
 
 
-def test_intervals_are_over_people():
+def test_intervals_are_over_identities():
     """Of people whose probes are all found or all missed, the interval is the binomial one over people."""
     people = np.repeat(np.arange(60), 20)
     hit = people < 30

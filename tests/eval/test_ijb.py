@@ -142,7 +142,7 @@ def expected_draws(scores, same, one, two, fprs, resamples):
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_intervals_over_people_or_templates(place, tmp_path, capsys, named):
+def test_intervals_over_identities_or_templates(place, tmp_path, capsys, named):
     folder, _, _, pairs = place
     listed = tmp_path / "everybody.csv"
     listed.write_text("TEMPLATE_ID,SUBJECT_ID\n" + "".join(f"{100 + i},s{i // 2}\n" for i in range(2 * PEOPLE)))
@@ -221,7 +221,7 @@ def test_embeddings_made_once_give_the_same(place):
     assert again["1:1"] == first["1:1"] and again["1:N"] == first["1:N"]
 
 
-def test_a_run_that_was_stopped_goes_on(place, monkeypatch, tmp_path):
+def test_a_run_that_was_stopped_continues(place, monkeypatch, tmp_path):
     """Stopped in the middle of the images, then with a part that is damaged: the same numbers, and no crop twice."""
     whole, cropped = run(place), []
 
@@ -268,7 +268,7 @@ def test_embeddings_are_kept_by_whatever_changes_them(place, tmp_path):
     ({}, None), ({"flip": False}, "another flip"), ({"model": {"name": "a,1", "sha256": "2"}}, "another model"),
     ({"set": {"path": "x", "sha256": "9"}, "layer": "fc2"}, "another set and another layer"),
     ({"model": {"name": "moved/a,1", "sha256": "1"}, "set": {"path": "moved", "sha256": "8"}}, None)])
-def test_a_part_that_does_not_fit_is_told_and_made_again(tmp_path, caplog, change, says):
+def test_a_part_that_does_not_fit_is_reported_and_made_again(tmp_path, caplog, change, says):
     meta = {"model": {"name": "a,1", "sha256": "1"}, "set": {"path": "x", "sha256": "8"}, "layer": "fc1", "flip": True}
     unit, norms = np.eye(3, 4, dtype=np.float32), np.ones(3, np.float32)
     kept = embedding_parts.EmbeddingParts(tmp_path / "a.npz", list("abcde"), meta)
@@ -281,7 +281,7 @@ def test_a_part_that_does_not_fit_is_told_and_made_again(tmp_path, caplog, chang
     assert not list(other.read()) and "other images" in caplog.text
 
 
-def test_an_image_that_is_gone_counts_for_nothing_and_is_told(place, caplog):
+def test_a_missing_image_is_ignored_and_reported(place, caplog):
     folder = place[0]
     data = (folder / "loose_crop" / "8.jpg").read_bytes()
     (folder / "loose_crop" / "8.jpg").write_bytes(b"no image")
@@ -345,7 +345,7 @@ def test_pairs_are_read_in_parts_wherever_they_are_cut(tmp_path, monkeypatch):
     ("0 7 1\n0 7\n", "line 2 is not"), ("0 7 1\n0 x 1\n", "line 2 is not"), ("0 7 2\n", "line 1 is not"),
     ("0 8 1\n", "names template 8, which has no image"), ("0 7 1 0\n7 1\n", "line 1 is not"),
     ("0 7 1\n\n99999999999999999999 7 1\n", "line 3 is not"), ("0 \u00b2 1\n", "line 1 is not")])
-def test_a_pair_that_is_none_is_told_by_line(tmp_path, text, says):
+def test_a_pair_that_is_none_is_reported_by_line(tmp_path, text, says):
     (tmp_path / "pairs.txt").write_text(text)
     with pytest.raises(UserError, match=says):
         list(read_pairs(tmp_path / "pairs.txt", np.arange(50) * 7))
@@ -383,7 +383,7 @@ def test_a_gallery_of_several_templates_a_person_and_ties():
     ("x_name_5pts_score.txt", "1.jpg 1 2 3\n", "line 1 is not an image, ten coordinates"),
     ("x_face_tid_mid.txt", "1.jpg 5\n", "line 1 is not `image template medium`"),
     ("x_face_tid_mid.txt", "other.jpg 5 6\n", "has no landmarks")])
-def test_lists_that_are_none_are_told_by_line(tmp_path, name, text, says):
+def test_lists_that_are_none_are_reported_by_line(tmp_path, name, text, says):
     (tmp_path / "x_name_5pts_score.txt").write_text("1.jpg " + " ".join("1234567890") + " 0.9\n")
     (tmp_path / "x_face_tid_mid.txt").write_text("1.jpg 5 6\n")
     assert read_images(tmp_path).templates.tolist() == [5]

@@ -171,7 +171,7 @@ def test_the_point_behind_a_tpr(scores, same):
         assert accepts == (scores[~same] < threshold).sum() and fpr == accepts / (~same).sum() <= target
 
 
-def test_resampled_curves_are_those_of_the_pairs_drawn():
+def test_resampled_curves_are_those_of_the_pairs_sampled():
     scores, same = draw(3, 60, True)
     resamples = draw_resamples(60, 20, 1)
     for drawn, equal, area in zip(resamples, *pairs_curve_rates(scores, same, resamples)):

@@ -67,7 +67,7 @@ def test_an_onnx_file_is_fed_as_its_names_ask(place, caplog, name, mean, scale):
     assert ("0 to 255" if mean == 0 else "(x - 127.5) / 127.5") in caplog.text
 
 
-def test_what_is_no_model_is_told_in_a_line(place, tmp_path):
+def test_what_is_not_a_model_is_reported_in_a_line(place, tmp_path):
     (tmp_path / "text.onnx").write_text("no model")
     small_onnx(tmp_path / "small.onnx")
     for model, said in [("text.onnx", "not an ONNX file"), ("none.onnx", "no such file"), ("small.onnx", "12x10")]:
@@ -224,7 +224,7 @@ def test_images_that_stand_in_the_file_once(place, tmp_path):
     assert rates(one) == rates(other)
 
 
-def test_what_deploy_embeds_is_taken(place, tmp_path):
+def test_what_deploy_embeds_is_accepted(place, tmp_path):
     assert deploy(["embed", "--model", f"{place}/net,0", f"{place}/faces.bin", "--out", f"{tmp_path}/x.npz",
                    "--devices", "cpu:0"]) in (0, None)
     (own,), (theirs,) = verify(place)[f"{place}/net,0"].values(), read_rows(place, tmp_path / "x.npz")

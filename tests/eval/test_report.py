@@ -95,7 +95,7 @@ class Page(HTMLParser):
         self.text.append(text)
 
 
-def test_the_page_has_its_parts_and_asks_nobody(made):
+def test_the_page_has_its_parts_and_makes_no_requests(made):
     text = (made / "index.html").read_text()
     page = Page(text)
     assert not page.unbalanced
@@ -201,7 +201,7 @@ def test_landmarks_tell_the_pose(place, tmp_path):
     assert [one["genuine"] for one in slices] == [6 * 3, 6 * 3 * 2, 6]
 
 
-def test_a_report_of_pairs_alone_moves_and_maps_their_images(place, tmp_path):
+def test_a_report_of_pairs_alone_misaligns_and_maps_their_images(place, tmp_path):
     main(["report", "--model", f"{place}/gnap,1", "--bins", f"{place}/more.bin", "--out", str(tmp_path), "--fpr", "0.1",
           "--bootstrap", "0", "--devices", "cpu:0", "--shift", "2", "--rotate", "0", "--scale", "1", "--faces", "1",
           "--hardest", "0"])
@@ -244,7 +244,7 @@ def test_flags_and_embeddings_files_as_other_commands_take_them(place, tmp_path,
     (["--model", "x.npz", "--bins", "B", "--set", "x"], "report on that set alone"),
     (["--model", "M", "--bins", "B", "--pca", "2", "--threshold-from", "B"], "leave one out"),
     (["--model", "M", "--bins", "B", "--out", "B"], "is a file")])
-def test_what_cannot_be_reported_is_told_before_work(place, tmp_path, words, says):
+def test_what_cannot_be_reported_is_reported_before_work(place, tmp_path, words, says):
     named = {"M": f"{place}/gnap,1", "B": f"{place}/more.bin"}
     with pytest.raises(UserError, match=says):
         main(["report", "--out", str(tmp_path / "o"), *(named.get(word, word) for word in words)])

@@ -27,5 +27,5 @@ def test_the_smaller_group_of_a_person_and_nothing_else():
         np.testing.assert_allclose(cosine, unit[shuffled[image]] @ mean / np.linalg.norm(mean), rtol=1e-5)
 
 
-def test_nobody():
+def test_no_identities():
     assert not list(second_groups(np.eye(3, dtype=np.float32), np.arange(3)))

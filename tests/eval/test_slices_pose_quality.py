@@ -143,7 +143,7 @@ def drawn_heads():
     return np.array(points), np.array(truth)
 
 
-def test_pose_of_drawn_heads(drawn_heads):
+def test_pose_of_synthetic_heads(drawn_heads):
     points, truth = drawn_heads
     found = head_pose(points)
     error = np.abs(found - truth)

@@ -57,7 +57,7 @@ def test_every_preset_is_its_system():
     assert system_of({**PRESETS["mobilefacenet++"], "fc7_lr_mult": 3.0}) == ""
 
 
-def test_a_runs_last_verification_stands_beside_the_papers_figures(tmp_path, capsys):
+def test_a_runs_last_verification_is_beside_the_papers_figures(tmp_path, capsys):
     run = make_run(tmp_path / "gnap", rows=[row("lfw", 2, accuracy=0.99), row("cfp_fp", 2, accuracy=0.99),
                                             row("lfw"), row("cfp_fp", false_accepts=3, interval={"tpr": [0.6, 0.8]})])
     found = read_csv(table(capsys, run, "--format", "csv"))
@@ -130,7 +130,7 @@ def test_a_rate_on_no_false_accept_is_not_given(tmp_path, capsys):
     (json.dumps({"m,1": {"cfp_fp": row("cfp_fp", tpr_at_fpr={"0.01": 1})}}).replace('"fpr_target": 0.001', '"x": 1'),
      "has no TPR at FPR 0.001"),
     (json.dumps({"m,1": {"other": row("other")}}), "--lfw NAME")])
-def test_what_is_no_score_is_told_in_one_line(tmp_path, content, says):
+def test_what_is_not_a_score_is_reported_in_one_line(tmp_path, content, says):
     (tmp_path / "s.json").write_text(content)
     with pytest.raises(UserError, match=says) as told:
         main(["table", str(tmp_path / "s.json")])

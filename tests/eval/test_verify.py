@@ -96,7 +96,7 @@ def test_pca_and_folds_are_passed_on(place):
     assert projected["xnorm"] == plain["xnorm"] and projected["auc"] != plain["auc"]
 
 
-def test_a_rate_finer_than_the_set_is_told(place, caplog):
+def test_an_fpr_finer_than_the_set_is_reported(place, caplog):
     run(place, "--bins", f"{place}/faces.bin", "--fpr", "0.1,1e-3")
     assert [record.message for record in caplog.records if "false accept" in record.message] == [
         "faces: has 25 different pairs, so TPR at FPR 0.001 is not given: no false accept is allowed"]

@@ -214,13 +214,13 @@ def test_hostile_graphs_are_one_line(tmp_path, case):
 
 @pytest.mark.parametrize("text", ["", "[" * 100_000, "5", "null", '{"nodes": {}}',
                                   '{"nodes": [1' + "0" * 5000 + "]}", "\xff"])
-def test_what_is_no_graph_is_one_line(tmp_path, text):
+def test_what_is_not_a_graph_is_one_line(tmp_path, text):
     (tmp_path / "x-symbol.json").write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match="is not an MXNet symbol"):
         read_symbol(str(tmp_path / "x"), "--model")
 
 
-def test_indices_of_arguments_are_counted_anew():
+def test_indices_of_arguments_are_counted_again():
     found = graph()
     found.update(arg_nodes=[99999, -1], node_row_ptr=[1 << 60])
     assert mx.sym.load_json(checked_graph(json.dumps(found))).list_arguments() == small_symbol().list_arguments()
@@ -264,7 +264,7 @@ def test_gnap_as_it_was_written_before_is_still_read():
 
 
 @pytest.mark.parametrize("operator", ["LeakyReLU", "Convolution", "FullyConnected"])
-def test_the_images_are_no_parameter(operator):
+def test_the_images_are_not_a_parameter(operator):
     data = mx.sym.Variable("data")
     network = {"LeakyReLU": lambda: mx.sym.LeakyReLU(data, gamma=mx.sym.Variable("slope"), act_type="prelu"),
                "Convolution": lambda: mx.sym.Convolution(data, mx.sym.Variable("slope"), kernel=(1, 1), num_filter=3,

@@ -52,7 +52,7 @@ def test_an_embedding_depends_on_its_image_alone(net):
     assert np.allclose(first[0, 0], second[0, 0], atol=1e-6)
 
 
-def test_training_on_does_not_change_what_was_taken(net):
+def test_further_training_does_not_change_the_copies(net):
     symbol, arguments, auxiliary = net[0], {n: v.copy() for n, v in net[1].items()}, net[2]
     embedder = Embedder(symbol, arguments, auxiliary, CPUS[:1], 4, SIZE)
     before = next(embedder.embed([IMAGES[:4]]))
@@ -113,7 +113,7 @@ def test_a_checkpoint_is_cut_at_its_embedding(checkpoint):
         assert load_model(checkpoint, 3, layer)[0].list_outputs() == ["pre_fc1_output"]
 
 
-def test_what_is_no_checkpoint_is_told_in_one_line(checkpoint, tmp_path):
+def test_what_is_not_a_checkpoint_is_reported_in_one_line(checkpoint, tmp_path):
     def told(prefix, epoch=3, layer="fc1"):
         with pytest.raises(UserError) as caught:
             load_model(str(prefix), epoch, layer)

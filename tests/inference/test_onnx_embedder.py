@@ -63,7 +63,7 @@ def refused(path, text, **settings):
     assert "\n" not in str(told.value) and str(path) in str(told.value)
 
 
-def test_what_is_no_such_network_is_refused_in_one_line(tmp_path):
+def test_what_is_not_such_a_network_is_refused_in_one_line(tmp_path):
     path = tmp_path / "a.onnx"
     refused(path, "no such file")
     refused(tmp_path, "regular file")

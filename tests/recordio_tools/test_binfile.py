@@ -180,7 +180,7 @@ def test_a_damaged_file_is_an_error_wherever_it_is_cut_or_changed(tmp_path):
             assert len(images) == 2 * len(same)
 
 
-def test_what_is_no_set_of_pairs_is_told_in_one_line(tmp_path):
+def test_what_is_not_a_set_of_pairs_is_reported_in_one_line(tmp_path):
     def told(images, same):
         return refusal(tmp_path, pickle.dumps((images, same), protocol=2))
     assert "odd number of images, 3 for 1 pairs" in told(IMAGES[:3], [True])

@@ -70,7 +70,7 @@ def test_sound_sets_exit_0_and_the_report_is_json(folder, capsys):
     assert report["files"][1]["pairs"] == 20
 
 
-def test_a_fault_exits_1_and_is_told_with_its_place(folder, capsys):
+def test_a_fault_exits_1_and_is_reported_with_its_place(folder, capsys):
     at = offset_of(folder, 5)
     patch(folder, at, b"\0\0\0\0")
     assert command("check", folder / "train.rec") == (1, "")
@@ -82,7 +82,7 @@ def test_a_fault_exits_1_and_is_told_with_its_place(folder, capsys):
 
 
 @pytest.mark.parametrize("name", ["nothing", "folder", "text.txt"])
-def test_a_path_that_is_no_data_exits_2(tmp_path, name):
+def test_a_path_that_is_not_data_exits_2(tmp_path, name):
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.txt").write_text("x")
     status, line = command("check", tmp_path / name)
@@ -100,7 +100,7 @@ def test_bad_magic_words_are_counted_and_passed(folder):
 
 
 @pytest.mark.parametrize("length, kind", [(100, "bad-length"), (200_000, "bad-length"), (1 << 28, "bad-length")])
-def test_a_length_that_lies(folder, length, kind):
+def test_a_wrong_length(folder, length, kind):
     at = offset_of(folder, 4)
     patch(folder, at + 4, length.to_bytes(4, "little"))
     assert faults(folder)[kind] == (1, at)

@@ -73,7 +73,7 @@ def test_truth_values_one_by_one_in_lists(tmp_path, same, truth, protocol):
     (["True", "False"], "marked 'True' (text)"), ([b"\x1b[2J", 1], "marked '\\x1b[2J' (text)"), ([None], "marked None"),
     ([[1, 0], [0]], "marked by a list"), ([2, 0], "marked 2,")])
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_what_is_no_truth_value_is_said(tmp_path, same, found, protocol):
+def test_what_is_not_a_boolean_is_reported(tmp_path, same, found, protocol):
     (tmp_path / "x.bin").write_bytes(pickle.dumps(([IMAGE] * 4, same), protocol))
     with pytest.raises(UserError) as caught:
         read_bin(tmp_path / "x.bin")
@@ -81,7 +81,7 @@ def test_what_is_no_truth_value_is_said(tmp_path, same, found, protocol):
 
 
 @pytest.mark.parametrize("word", ["1.0", "perhaps", ""])
-def test_what_stands_for_same_in_a_table_is_said(tmp_path, word):
+def test_invalid_values_of_same_in_a_table_are_reported(tmp_path, word):
     drawn_faces(tmp_path, 2, 2)
     (tmp_path / "p.csv").write_text(f"left,right,same\nperson0/0.jpg,person0/1.jpg,{word}\n")
     status, line = command("pairs", "csv", "--pairs", tmp_path / "p.csv", "--out", tmp_path / "x.bin")

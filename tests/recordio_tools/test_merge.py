@@ -89,7 +89,7 @@ def test_the_same_name_in_two_sets(two, tmp_path, caplog, action, expected):
         assert rows[0]["source"] == f"{two[0]}; {two[1]}" and rows[0]["images"] == "4"
 
 
-def test_numbers_are_no_names(tmp_path):
+def test_numbers_are_not_names(tmp_path):
     one = named_set(tmp_path / "a", {"0": [1], "1": [2]})
     other = named_set(tmp_path / "b", {"0": [3], "1": [4]})
     assert command("merge", tmp_path / "out", one, other, "--same-name", "join") == (0, "")

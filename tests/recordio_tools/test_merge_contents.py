@@ -35,7 +35,7 @@ def report(folder):
 
 @pytest.mark.parametrize("names, way", [((["Ann", "Bob"], ["Ann", "Bob"]), "--same-name join"),
                                         ((["Ann", "Bob"], ["Cid", "Dan"]), "--duplicates join")])
-def test_the_same_images_under_several_identities_are_told(tmp_path, caplog, names, way):
+def test_the_same_images_under_several_identities_are_reported(tmp_path, caplog, names, way):
     images = [(0, jpeg(1)), (0, jpeg(2)), (1, jpeg(3)), (1, jpeg(4)[:-2] + MAGIC_BYTES * 3 + b"\xff\xd9")]
     one, two = (write_set(tmp_path / name, images, people) for name, people in zip("ab", names))
     assert command("merge", tmp_path / "out", one, two) == (0, "")
@@ -92,7 +92,7 @@ def test_identities_of_the_same_images_are_made_one_without_a_model(tmp_path, ac
     assert status == 2 and "--overlap-with compares embeddings" in line
 
 
-def test_an_image_that_everybody_has_makes_nobody_one(tmp_path, monkeypatch):
+def test_an_image_of_all_identities_merges_none(tmp_path, monkeypatch):
     monkeypatch.setattr(shared_images, "MOST_HOLDERS", 3)
     images = [(label, image) for label in range(4) for image in (jpeg(0), jpeg(10 + label))]
     folder = write_set(tmp_path / "a", images)

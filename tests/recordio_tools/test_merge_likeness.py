@@ -69,7 +69,7 @@ def test_groups_are_connected_components():
         assert all(groups.find(member) == group[0] for group in members for member in group)
 
 
-def test_the_people_of_a_bin(tmp_path):
+def test_the_identities_of_a_bin(tmp_path):
     a, b, c, d, e = (bytes([number]) * 5 for number in range(1, 6))
     write_bin(tmp_path / "x.bin", [a, b, c, d, b, c, e, a], [True, False, True, False])
     faces = faces_of_pairs(tmp_path / "x.bin")

@@ -25,7 +25,7 @@ def test_tables_that_are_none(two, tmp_path, rows, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_cannot_be_joined_is_told_before_anything_is_written(two, tmp_path):
+def test_what_cannot_be_joined_is_reported_before_anything_is_written(two, tmp_path):
     wide = named_set(tmp_path / "w", {"Ann": [1], "Bob": [2]}, size=(112, 96))
     bad = write_training_set(tmp_path / "bad")
     (bad / "train.rec").write_bytes((bad / "train.rec").read_bytes()[:-8])

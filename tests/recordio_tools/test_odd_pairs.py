@@ -28,7 +28,7 @@ def test_pairs_that_are_odd():
     assert not str(find_odd_pairs([0, 1, 2, 3], [True, False]))
 
 
-def test_they_are_told_by_who_makes_checks_and_scores_them(tmp_path, caplog):
+def test_they_are_reported_by_pairs_check_and_verify(tmp_path, caplog):
     drawn_faces(tmp_path / "faces", 4, 3)
     rows = ["person0/0.jpg,person0/0.jpg,1", "person0/0.jpg,person1/0.jpg,0", "person1/0.jpg,person0/0.jpg,1",
             "person2/0.jpg,person2/1.jpg,1", "person2/1.jpg,person2/0.jpg,1", "person3/0.jpg,person1/1.jpg,0"]
@@ -102,7 +102,7 @@ def zipped():
     (cv2.imencode(".jpg", picture(1))[1].tobytes(), "an image (JPEG)"), (b"\x93NUMPY\1\0", "a numpy array"),
     (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"), (b"\0" * 64, "no pickle"),
     (b"", "is empty")], ids=["zip", "gzip", "html", "rec", "jpeg", "npy", "lfs", "zeros", "empty"])
-def test_files_that_are_no_pickle_are_told_as_what_they_are(tmp_path, content, what):
+def test_files_that_are_not_pickles_are_named(tmp_path, content, what):
     (tmp_path / "x.bin").write_bytes(content)
     with pytest.raises(DataError, match="x.bin") as caught:
         read_bin(tmp_path / "x.bin")

@@ -134,7 +134,7 @@ def test_a_cmyk_jpeg_is_converted(tmp_path):
     assert np.abs(got - picture(7)).mean() < 6
 
 
-def test_files_that_are_no_image_are_left_out_counted_and_named(shared_data, tmp_path, caplog):
+def test_files_that_are_not_images_are_left_out_counted_and_named(shared_data, tmp_path, caplog):
     faces = real_faces(shared_data, tmp_path / "faces", 3, 3)
     first, second = sorted(faces.iterdir())[:2]
     whole = sorted(first.iterdir())[0].read_bytes()

@@ -61,7 +61,7 @@ def test_flags_boxes_and_landmarks(tmp_path):
     assert told["duplicates"]["count"] == 2  # flags do not matter for a picture that is taken as it is
 
 
-def test_two_faces_of_one_photograph_are_no_duplicates(tmp_path):
+def test_two_faces_of_one_photograph_are_not_duplicates(tmp_path):
     write_image(tmp_path / "p.png", picture(1, 300, 300))
     (tmp_path / "a.lst").write_text("0\tp.png\t0\t10\t10\t90\t90\n0\tp.png\t1\t150\t150\t250\t250\n"
                                     "0\tp.png\t1\t10\t10\t90\t90\n")

@@ -114,7 +114,7 @@ def test_duplicates_are_dropped_inside_an_identity_only(tmp_path):
     assert status == 2 and "2 identities below --min-images 4" in line
 
 
-def test_an_equal_print_alone_is_no_duplicate(tmp_path, monkeypatch):
+def test_an_equal_hash_alone_is_not_a_duplicate(tmp_path, monkeypatch):
     faces = drawn_faces(tmp_path / "faces", 3, 3)
     monkeypatch.setattr(batches, "hash", lambda data: len(data) % 2, raising=False)
     assert command("pack", faces, tmp_path / "out", "--duplicates", "drop")[0] == 0

@@ -132,7 +132,7 @@ def test_a_machine_that_stops_between_two_renames_leaves_no_mixture(tmp_path, mo
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
-def test_a_full_disk_is_told_and_leaves_the_old_set(tmp_path):
+def test_a_full_disk_is_reported_and_leaves_the_old_set(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "none", str(disk)]
@@ -150,14 +150,14 @@ def test_a_full_disk_is_told_and_leaves_the_old_set(tmp_path):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_too_little_space_is_told_before(tmp_path, monkeypatch, caplog):
+def test_too_little_space_is_reported_before(tmp_path, monkeypatch, caplog):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     assert command("pack", drawn_faces(tmp_path / "faces"), tmp_path / "out")[0] == 0
     assert "0.0 GB are free there; a set that is there now stays until the new one is whole" in caplog.text
 
 
-def test_a_limit_on_the_size_of_files_is_told(tmp_path):
+def test_a_limit_on_the_size_of_files_is_reported(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     faces = drawn_faces(tmp_path / "faces", 10, 10)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -105,7 +105,7 @@ def test_a_table_in_fold_order(faces, tmp_path):
     assert stored == [(faces / name).read_bytes() for row in expected for name in row[:2]]
 
 
-def test_other_kinds_of_images_are_stored_as_they_are_and_resized_when_told(faces, tmp_path):
+def test_other_kinds_of_images_are_stored_as_they_are_and_resized_when_asked(faces, tmp_path):
     write_image(faces / "person0/0.png", picture(3))
     rows = [["person0/0.png", "person0/1.jpg", "same"], ["person0/0.png", "person1/1.jpg", "No"]] * 10
     path = table(tmp_path / "p.csv", rows)

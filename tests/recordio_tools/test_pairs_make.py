@@ -34,7 +34,7 @@ def sound(drawn, counts, pairs, folds):
     ([2] * 20, 20, 10), ([5] * 40, 400, 10), ([530, 236] + [2] * 50 + [1] * 100, 120, 3), ([3, 3, 3, 3], 12, 2),
     ([1] * 30 + [9] * 12, 240, 6), ([4] * 9, 36, 3), ([300] * 72, 6000, 10)])
 @pytest.mark.parametrize("seed", [0, 7])
-def test_folds_are_balanced_and_share_nobody(counts, pairs, folds, seed):
+def test_folds_are_balanced_and_disjoint(counts, pairs, folds, seed):
     drawn = draw_pairs(counts, pairs, folds, seed, "x")
     sound(drawn, counts, pairs, folds)
     assert drawn == draw_pairs(counts, pairs, folds, seed, "x")
@@ -51,7 +51,7 @@ def test_images_come_again_only_when_all_were_used():
     assert min(uses.values()) >= 3 and max(uses.values()) <= 5 and len(uses) == 320  # 4 on average
 
 
-def test_all_there_is_can_be_drawn():
+def test_all_pairs_can_be_sampled():
     counts = [3, 3, 3, 3]  # a fold of two: 6 same pairs and 9 different ones
     sound(draw_pairs(counts, 24, 2, 0, "x"), counts, 24, 2)
     counts = [4, 3]  # 9 same, 12 different
@@ -128,7 +128,7 @@ def test_refusals_write_nothing(people, tmp_path):
     assert not (tmp_path / "x.bin").exists() and not (tmp_path / "x.csv").exists()
 
 
-def test_copies_of_an_image_are_not_drawn(tmp_path, caplog):
+def test_copies_of_an_image_are_not_sampled(tmp_path, caplog):
     for name, number in itertools.product("abcdef", range(4)):
         write_image(tmp_path / f"faces/{name}/{number}.jpg", picture(10 * ord(name) + number))
         write_image(tmp_path / f"faces/{name}/copy{number}.jpg", picture(10 * ord(name) + number))

@@ -160,7 +160,7 @@ def test_whole_sets_whose_names_look_like_parts(tmp_path):
         open_dataset(tmp_path)
 
 
-def test_info_tells_of_the_parts_together(chunked, capsys):
+def test_info_describes_the_parts_together(chunked, capsys):
     assert command("info", chunked[0]) == (0, "")
     out = capsys.readouterr().out
     assert out.startswith(f"{chunked[0] / 'small'}: training set")

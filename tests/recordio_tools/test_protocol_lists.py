@@ -64,7 +64,7 @@ def test_two_lines_a_pair_fold_by_fold(faces, tmp_path, kind):
 @pytest.mark.parametrize("lines, says", [
     (["a.jpg 1", "b.jpg"], "line 2 is not `image flag`"), (["a.jpg 1", "b.jpg 0"], "one pair, but their flags"),
     (["a.jpg 1"], "two lines make a pair")])
-def test_a_list_that_is_none_is_told_by_line(faces, tmp_path, lines, says):
+def test_a_list_that_is_none_is_reported_by_line(faces, tmp_path, lines, says):
     (tmp_path / "list.txt").write_text("\n".join(lines))
     with pytest.raises(UserError, match=says):
         main(["pairs", "calfw", "--images", str(faces), "--pairs", str(tmp_path / "list.txt"), "--out",
@@ -143,7 +143,7 @@ def test_paths_and_a_zero_or_one(faces, tmp_path, separator):
     assert pairs("list", faces, tmp_path / "list.txt", tmp_path / "x.bin") == chosen
 
 
-def test_a_line_that_is_no_pair_is_told(tmp_path):
+def test_a_line_that_is_not_a_pair_is_reported(tmp_path):
     (tmp_path / "list.txt").write_text("a.jpg b.jpg 1\na b.jpg c.jpg 0\n")
     with pytest.raises(UserError, match="line 2 is not .path1 path2 1."):
         main(["pairs", "list", "--pairs", str(tmp_path / "list.txt"), "--out", str(tmp_path / "x.bin")])

@@ -219,7 +219,7 @@ def test_lists_from_a_mac_and_from_windows(tmp_path):
         assert json.loads((tmp_path / f"out{number}/pack-report.json").read_text())["images"] == 4
 
 
-def test_an_empty_argument_is_no_folder(tmp_path, monkeypatch, capsys):
+def test_an_empty_argument_is_not_a_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for argv in (["pack", drawn_faces(tmp_path / "faces"), ""], ["unpack", "", "out"], ["check", " "],
                  ["synth", "--seed", "1", ""]):

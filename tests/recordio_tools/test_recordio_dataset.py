@@ -89,7 +89,7 @@ def test_one_identity(tmp_path):
 
 
 @pytest.mark.parametrize("label, shown", [(4, "4"), (-1, "-1"), (0.5, "0.5"), (float("nan"), "nan"), (1e9, "1e+09")])
-def test_a_label_that_is_no_class_is_named_with_its_record(tmp_path, label, shown):
+def test_a_label_that_is_not_a_class_is_named_with_its_record(tmp_path, label, shown):
     folder = write_training_set(tmp_path, identities=4, images=3, labels=[0, 1, label, 3])
     refused(folder, "record 7", f"its label is {shown}, not one of 0 to 3")
 

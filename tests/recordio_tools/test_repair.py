@@ -114,7 +114,7 @@ def test_two_wide_labels_stay_two_wide(tmp_path):
 
 
 @pytest.mark.parametrize("told, classes, size", [("9,112,112", 5, 112), ("5,96,96", 5, 112), ("nonsense", 5, 112)])
-def test_a_property_that_lies_is_not_believed_against_headers_and_images(folder, tmp_path, told, classes, size):
+def test_a_wrong_property_is_ignored_against_headers_and_images(folder, tmp_path, told, classes, size):
     (folder / "property").write_text(told)
     report = repaired(folder, tmp_path / "out")["training_sets"][0]
     assert (report["identities"], report["height"], report["images"]) == (classes, size, 20)

@@ -29,7 +29,7 @@ def curve(rise=0.0, jump=0.0, jumps=(), steps=5000):
     return np.stack([step, memory + jump * (step[:, None] > np.array(jumps)[None]).sum(1)], 1)
 
 
-def test_growth_is_told_from_a_single_step_of_the_curve():
+def test_growth_is_distinguished_from_a_single_step_of_the_curve():
     rise, error = soak.growth(curve(300), 1000)
     assert rise == pytest.approx(300, abs=4 * error) and 0 < error < 10
     bound = 0.2 * soak.MIB / 1000

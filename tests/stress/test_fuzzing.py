@@ -115,7 +115,7 @@ def test_executing_one_of_the_pickles_would_be_seen(tmp_path, monkeypatch):
 # What was found so.
 
 
-def test_info_prints_names_that_are_no_text(tmp_path, capsysbinary):
+def test_info_prints_names_that_are_not_text(tmp_path, capsysbinary):
     folder = write_training_set(tmp_path / "set", identities=2, images=2)
     (folder / "identities.csv").write_bytes(b"label,identity,images\n0,\xee\x1b[2J,2\n1,b,2\n")
     assert command("info", folder) == (0, "")

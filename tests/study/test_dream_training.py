@@ -20,7 +20,7 @@ def faces():
     return unit(embeddings).astype(np.float32), labels, yaw
 
 
-def test_profiles_of_people_it_never_saw_come_nearer_to_their_frontal_faces(faces):
+def test_profiles_of_unseen_identities_come_nearer_to_their_frontal_faces(faces):
     embeddings, labels, yaw = faces
     seen = labels < 40
     block = train_dream(embeddings[seen], labels[seen], yaw[seen], Recipe(steps=300, batch=64, lr=0.5))

@@ -38,7 +38,7 @@ def test_each_run_is_trained_once_and_scored(places, monkeypatch):
     assert [path.read_text() for path in sorted(places.work.glob("*/count"))] == ["x"] * 3  # scored anew, not trained
 
 
-def test_a_run_that_fails_is_returned_and_the_others_go_on(places, monkeypatch, caplog):
+def test_a_run_that_fails_is_returned_and_the_others_continue(places, monkeypatch, caplog):
     monkeypatch.setattr(runner, "train_command", training("import sys; sys.exit('bad' if '-b-' in '{name}' else 0)"))
     failed = Runner(places).go_through(PLAN.runs())
     assert [run.name for run in failed] == ["tiny-b-1"]
@@ -47,7 +47,7 @@ def test_a_run_that_fails_is_returned_and_the_others_go_on(places, monkeypatch, 
     assert places.scores(PLAN.runs()[2]).exists()
 
 
-def test_a_stop_reaches_every_training_and_the_same_goes_on(places, monkeypatch):
+def test_a_stop_reaches_every_training_and_the_same_command_continues(places, monkeypatch):
     code = ("import signal, sys; "
             "signal.signal(signal.SIGTERM, lambda *_: (open(r'{folder}/saved', 'w'), sys.exit(130))); "
             "open(r'{folder}/began', 'w').close(); signal.pause()")
@@ -75,7 +75,7 @@ def test_a_run_with_a_state_is_resumed(tmp_path):
     assert runner.train_command(run, places, tmp_path)[-1] == "--resume"
 
 
-def test_a_training_before_it_is_gone_on_from(tmp_path):
+def test_a_training_before_it_is_continued_from(tmp_path):
     places = Places(tmp_path, tmp_path, tmp_path, tmp_path)
     run = TWO.runs()[0]
     first = runner.first_command(run, places, tmp_path / "first")

@@ -62,17 +62,17 @@ def test_the_whole_way_to_the_tables(work, tmp_path, capsys):
     assert all("| gap-fasterfc-dream |" in table for table in (rates, differences, yaw))
 
 
-def test_a_system_that_is_not_in_the_plan_is_told(tmp_path):
+def test_a_system_that_is_not_in_the_plan_is_reported(tmp_path):
     with pytest.raises(UserError, match="--only x: x is not a system of the plan fast"):
         main(["run", "fast", "--only", "x", "--work", str(tmp_path), "--results", str(tmp_path)])
 
 
-def test_faces_that_are_not_there_are_told(tmp_path):
+def test_faces_that_are_not_there_are_reported(tmp_path):
     with pytest.raises(UserError, match="has no train; --data names the folder"):
         main(["run", "real", "--data", str(tmp_path), "--work", str(tmp_path / "w")])
 
 
-def test_nobody_keeps_more_images_than_the_most(shared_data):
+def test_no_identity_keeps_more_images_than_the_limit(shared_data):
     rows = list(csv.DictReader(io.StringIO(training_set._left_out(shared_data))))
     out = Counter((row["set"], row["label"]) for row in rows if row["image"])
     for name in ("train", "more"):

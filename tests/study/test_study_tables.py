@@ -46,7 +46,7 @@ def test_what_is_left_when_crops_move_is_of_the_aligned_rate(results):
                                                                                 "35% left |"]
 
 
-def test_a_file_that_is_no_result_is_told(tmp_path):
+def test_a_file_that_is_not_a_result_is_reported(tmp_path):
     (tmp_path / "fast-x.json").write_text("{}")
     with pytest.raises(ValueError, match="fast-x.json: is not a score file"):
         read_results(tmp_path, PLAN)

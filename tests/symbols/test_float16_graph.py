@@ -112,7 +112,7 @@ def test_gnaps_norms_neither_overflow_nor_vanish(size):
     np.testing.assert_allclose(bound.forward()[0].asnumpy(), expected, rtol=1e-3)
 
 
-def test_a_cpu_is_told_in_one_line_that_it_cannot():
+def test_a_cpu_that_cannot_is_reported_in_one_line():
     with pytest.raises(UserError, match="`dtype` float16: cpu:0 has no float16 convolutions") as caught:
         check_precision("float16", [mx.cpu(0), mx.cpu(1)])
     assert "\n" not in str(caught.value)

@@ -32,7 +32,7 @@ def test_gpus_train_on_the_plain_graph_only_where_slopes_are_right(monkeypatch, 
 
 
 @pytest.mark.parametrize("settings", [{}, {"mirror_memory": True}, {"dtype": "float16"}], ids=str)
-def test_a_model_forced_around_the_device_s_kernel_moves_its_slopes_rightly(monkeypatch, settings):
+def test_a_model_forced_around_the_device_s_kernel_updates_its_slopes_correctly(monkeypatch, settings):
     """As on a GPU: the plain graph is the first choice, and what the device says of it decides."""
     monkeypatch.setattr("training.model.to_float16",
                         lambda symbol: symbols.float16_graph.to_float16(symbol, products="float32"))

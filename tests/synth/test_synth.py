@@ -50,7 +50,7 @@ def test_seed_decides_every_byte_whatever_the_workers(tmp_path):
     assert not any(a[name] == c[name] for name in a)
 
 
-def test_verification_people_depend_on_the_seed_alone(drawn, tmp_path):
+def test_verification_identities_depend_on_the_seed_alone(drawn, tmp_path):
     generate(tmp_path / "more", identities=0, images=1, people=PEOPLE, seed=5, workers=2)
     for part in ("verify", "cfp"):
         assert contents(drawn / part) == contents(tmp_path / "more" / part)
@@ -66,12 +66,12 @@ def test_every_image_decodes_at_the_crops_size_and_no_two_are_equal(drawn, table
         assert image.shape == (112, 112, 3) and image.std() > 8, path
 
 
-def test_layout_of_training_people(drawn):
+def test_layout_of_training_identities(drawn):
     assert sorted(path.name for path in (drawn / "train").iterdir()) == ["0001", "0002", "0003"]
     assert sorted(path.name for path in (drawn / "train" / "0002").iterdir()) == ["001.jpg", "002.jpg"]
 
 
-def test_lfw_pairs_read_back_and_folds_share_no_person(drawn):
+def test_lfw_pairs_read_back_and_folds_are_disjoint(drawn):
     path = drawn / "verify" / "pairs.txt"
     lines = path.read_text().splitlines()
     folds, count = map(int, lines[0].split("\t"))
@@ -205,7 +205,7 @@ def test_rotation_turns_as_the_table_says():
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-6)
 
 
-def test_folds_of_an_uneven_number_of_people():
+def test_folds_of_an_uneven_number_of_identities():
     folds = protocol.folds_of(27)
     assert sorted(sum(folds, [])) == list(range(27)) and {len(fold) for fold in folds} == {2, 3}
 

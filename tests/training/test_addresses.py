@@ -49,13 +49,13 @@ def test_a_name_is_the_address_that_others_reach(names, name, address):
 @pytest.mark.parametrize("name, words", [
     ("six", "IPv6 address alone"), ("nowhere", "Name or service not known"), ("any", "0.0.0.0 is not the address"),
     ("group", "224.0.0.1 is not"), ("255.255.255.255", "is not the address")])
-def test_a_name_that_is_no_address_of_a_machine(names, name, words):
+def test_a_name_that_is_not_an_address_of_a_machine(names, name, words):
     with pytest.raises(UserError, match=f"^DMLC_PS_ROOT_URI=x: .*{words}"):
         resolve(name, "DMLC_PS_ROOT_URI=x")
 
 
 @pytest.mark.parametrize("name", ["a" * 70, "a..b", "*", "tcp://node", "node:9000", "::1", "no such", "\udcff"])
-def test_what_is_no_name_at_all(name):
+def test_what_is_not_a_name_at_all(name):
     with pytest.raises(UserError, match="^X: ") as caught:
         resolve(name, "X")
     assert len(str(caught.value).splitlines()) == 1
@@ -77,7 +77,7 @@ def test_hosts_get_the_addresses_that_they_reach_each_other_by(names, tmp_path, 
     ("six\nnode2", "`hosts`: six: has an IPv6 address alone"),
     ("node2 address=nowhere\nnode3", "`hosts`: node2 address=nowhere: "),
     ("node2\nnode3 address=127.0.0.1", "node3 address=127.0.0.1: 127.0.0.1 is reached from that machine alone")])
-def test_hosts_that_others_cannot_reach_are_named_with_a_way_out(names, tmp_path, lines, words):
+def test_hosts_that_others_cannot_reach_are_named_with_a_remedy(names, tmp_path, lines, words):
     (tmp_path / "hosts").write_text(lines)
     with pytest.raises(UserError, match=words) as caught:
         reachable(hosts.read_hosts(str(tmp_path / "hosts")))
@@ -149,14 +149,14 @@ def test_an_empty_variable_counts_as_not_set(names, environment):
     assert got["PS_HEARTBEAT_INTERVAL"] == "1" and "PS_HEARTBEAT_TIMEOUT" not in got and "DMLC_LOCAL" not in got
 
 
-def test_an_address_of_another_machine_is_told_before_anything_begins(environment):
+def test_an_address_of_another_machine_is_reported_before_anything_begins(environment):
     for given in ({"role": "scheduler", "DMLC_PS_ROOT_URI": "192.0.2.7"},
                   {"DMLC_PS_ROOT_URI": "192.0.2.7", "DMLC_NODE_HOST": "192.0.2.8"}):
         with pytest.raises(UserError, match="192.0.2.[78] is not an address of this machine"):
             environment(**given)
 
 
-def test_a_port_that_is_taken(environment):
+def test_a_port_in_use(environment):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

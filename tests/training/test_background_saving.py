@@ -53,7 +53,7 @@ class Slow:
         fail_at(patched, 4, self.going_on.set)
 
 
-def test_the_training_goes_on_and_the_state_is_that_of_its_step(data, tmp_path, monkeypatch):
+def test_the_training_continues_and_the_state_is_that_of_its_step(data, tmp_path, monkeypatch):
     assert train(data, tmp_path / "short", *FLAGS, "--max-steps", 2) == 0
     with monkeypatch.context() as patched:
         slow = Slow(patched)

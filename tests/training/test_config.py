@@ -40,7 +40,7 @@ def test_a_preset_is_the_papers_system(name, network, output, emb, wd, emb_wd, f
 
 @pytest.mark.parametrize("argv", [["--wd", "0.001", "--preset", "mobilefacenet"],
                                   ["--preset", "mobilefacenet", "--wd", "0.001"]])
-def test_a_flag_wins_over_its_preset_wherever_it_stands(argv):
+def test_a_flag_wins_over_its_preset_wherever_it_is(argv):
     config = parse_config(DATA + argv)
     assert config.wd == 0.001 and config.network == "y1"
 
@@ -123,7 +123,7 @@ FREE = {"preset", "data_dir", "prefix", "pretrained", "pretrained_partial", "tar
 WAITED_FOR = {"max_steps", "total_steps", "end_epoch", "verbose", "frequent", "on_nan", "dry_run", "kvstore"}
 
 
-def test_what_may_change_stands_with_each_flag():
+def test_what_may_change_is_defined_with_each_flag():
     found = flags(Config)
     assert {name for name, flag in found.items() if flag.on_resume in (TRUNK, option.REFUSED)} == REFUSED
     assert {name for name, flag in found.items() if flag.on_resume in (HARMLESS, ELSEWHERE)} == FREE

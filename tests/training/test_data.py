@@ -76,7 +76,7 @@ def test_an_epoch_holds_each_image_once_with_its_own_label_and_pixels(dataset):
             assert np.abs(image[..., ::-1].astype(int) - drawn).mean() > np.abs(image.astype(int) - drawn).mean()
 
 
-def test_a_resumed_loader_goes_on_with_the_next_image_and_the_same_augmentation(dataset):
+def test_a_resumed_loader_continues_with_the_next_image_and_the_same_augmentation(dataset):
     augmentation = Augmentation(mirror=True, cutoff=30, color=2)
     whole = batches(dataset, 8, augmentation=augmentation)
     resumed = batches(dataset, 3, augmentation=augmentation, position=20)
@@ -139,7 +139,7 @@ def test_a_record_that_does_not_decode_is_named_once_and_replaced(tmp_path, capl
         np.testing.assert_array_equal(batch.labels, dataset.labels[positions])
 
 
-def test_bad_records_are_counted_where_they_are_met_and_a_resumed_loader_goes_on_the_same(tmp_path, caplog):
+def test_bad_records_are_counted_where_they_are_met_and_a_resumed_loader_continues_the_same(tmp_path, caplog):
     folder = write_training_set(tmp_path, identities=3, images=4, size=32)
     spoil(folder, [(0, 1), (2, 3)], size=32)
     dataset = open_dataset(folder)

@@ -75,7 +75,7 @@ def test_an_image_is_the_same_in_any_company(mixed):
         assert there[0] == used[row] and found.items() <= faults.items()
 
 
-def test_images_of_thousands_of_scans_are_told_the_same_before_and_after_headers_are_known():
+def test_images_of_thousands_of_scans_are_classified_the_same_before_and_after_headers_are_known():
     image = draw(1, 1, SIDE)
     progressive, plain = coded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)(image), jpeg(image)
     many = progressive[:-2] + progressive[progressive.rindex(b"\xff\xda"):-2] * 2000 + progressive[-2:]

@@ -40,7 +40,7 @@ def test_flags_without_effect_are_named_in_one_line(data, capsys, flags, unused)
 
 @pytest.mark.parametrize("flags", [[], ["--preset", "lresnet18e"], ["--loss-type", 0], ["--preset", "mobilefacenet+",
                                    "--emb-size", 512], ["--loss-type", 5, "--margin-a", 0.9, "--margin-b", 0.1]])
-def test_a_preset_or_a_flag_with_effect_is_no_reason_to_warn(data, capsys, flags):
+def test_a_preset_or_a_flag_with_effect_gives_no_warning(data, capsys, flags):
     assert not [line for line in told(data, capsys, *flags) if "without effect" in line]
 
 
@@ -94,7 +94,7 @@ def test_the_rate_is_compared_with_the_linear_rule(data, capsys):
     ((112, 112), ["--network", "r18", "--version-input", "0"], "one of 4x4.*use another `version_output`"),
     ((32, 32), ["--version-output", "GNAP"], None),
     ((112, 112), ["--image-size", "96,112"], "`image_size` 96,112: the records in d are 112,112.*--resize")])
-def test_sizes_that_do_not_fit_are_told_in_the_words_of_who_packs(size, flags, words):
+def test_sizes_that_do_not_fit_are_reported_in_terms_of_pack(size, flags, words):
     config = parse_config(["--data-dir", "d", "--network", "y1", "--version-output", "GDC", *flags])
     def check():
         check_image_size(config.image_size, size, config.data_dir)

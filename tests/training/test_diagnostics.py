@@ -23,7 +23,7 @@ def test_each_symptom_warns_once_after_three_rows(change, words):
     assert words in given[2][0] and "--" in as_flags(given[2][0], flags(Config))
 
 
-def test_a_collapse_is_told_once_with_its_signs_its_cause_and_the_flags_that_help():
+def test_a_collapse_is_reported_once_with_its_signs_its_cause_and_the_flags_that_help():
     diagnostics = Diagnostics([], {})
     ill = replace(HEALTHY, cosine=0.96, accuracy=0.0, similarity=0.97, norm=12.3, lr=0.05, linear_lr=0.0125)
     told = [as_flags(warning, flags(Config)) for _ in range(6) for warning in diagnostics.look(ill)]
@@ -34,7 +34,7 @@ def test_a_collapse_is_told_once_with_its_signs_its_cause_and_the_flags_that_hel
     assert "beta" not in told[0]  # 12.3 is little more than the sqrt(128) of normalised dimensions
 
 
-def test_a_grown_beta_is_an_early_sign_and_its_length_is_told():
+def test_a_large_beta_is_an_early_sign_and_its_norm_is_reported():
     unit = np.random.default_rng(0).standard_normal((4000, 128))
     beta = np.full(128, 40 / np.sqrt(128))  # of length 40
     norm = np.linalg.norm(unit + beta, axis=1).mean()
@@ -67,7 +67,7 @@ def test_a_passing_symptom_and_a_healthy_run_are_silent():
     assert not any(diagnostics.look(seen) for seen in [ill, ill, HEALTHY, ill, ill, HEALTHY])
 
 
-def test_an_early_cosine_near_zero_is_no_symptom():
+def test_an_early_cosine_near_zero_is_not_a_symptom():
     diagnostics = Diagnostics([], {})
     assert not any(diagnostics.look(replace(HEALTHY, epoch=1, cosine=0.0)) for _ in range(5))
 
@@ -77,7 +77,7 @@ def test_a_warning_given_before_a_resume_is_not_repeated():
     assert not any(diagnostics.look(replace(HEALTHY, data_wait=0.9)) for _ in range(5))
 
 
-def test_a_resume_between_two_rows_does_not_begin_to_count_anew():
+def test_a_resume_between_two_rows_does_not_restart_the_count():
     before = Diagnostics([], {})
     ill = replace(HEALTHY, similarity=0.99)
     assert not any(before.look(ill) for _ in range(2))
@@ -85,7 +85,7 @@ def test_a_resume_between_two_rows_does_not_begin_to_count_anew():
     assert len(after.look(ill)) == 1 and not after.look(ill)
 
 
-def test_mean_similarity_is_of_different_people_only():
+def test_mean_similarity_is_of_different_identities_only():
     embedding = np.array([[1, 0], [2, 0], [0, 3]], np.float32)
     assert mean_similarity(embedding, np.array([0, 0, 1])) == pytest.approx(0)
     assert mean_similarity(np.ones((4, 8)), np.arange(4)) == pytest.approx(1)

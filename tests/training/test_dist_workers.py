@@ -30,7 +30,7 @@ def test_everything_that_two_workers_exchange():
     assert {line.partition("] ")[2] for line in done.stdout.splitlines()} == SAID
 
 
-def test_a_command_that_no_worker_of_ours_sends_is_refused_and_the_run_goes_on(tmp_path):
+def test_a_command_that_no_worker_sends_is_refused_and_the_run_continues(tmp_path):
     done = run([sys.executable, "-m", "training.launch", "-n", "2", "-s", "1", "--", *CASES, "strange", "dist_sync"],
                HARM=str(tmp_path / "harm"))
     assert done.returncode == 0, done.stderr

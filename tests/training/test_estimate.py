@@ -45,7 +45,7 @@ def test_each_layout_of_a_million_classes_takes_less():
     assert 2 * 10 ** 6 / 8 * 512 * 4 < both < 1.5 * 2 * 10 ** 6 / 8 * 512 * 4  # weights and momentum, and little more
 
 
-def test_dry_run_tells_what_a_million_classes_take_without_taking_it(monkeypatch, tmp_path, capsys):
+def test_dry_run_estimates_a_million_classes_without_allocating_them(monkeypatch, tmp_path, capsys):
     data = write_training_set(tmp_path / "data", identities=2, images=2, size=SIDE)
     monkeypatch.setattr("training.run.open_dataset", lambda path: dataclasses.replace(open_dataset(path),
                                                                                       num_classes=10 ** 6))

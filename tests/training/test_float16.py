@@ -59,7 +59,7 @@ def test_the_scale_keeps_gradients_that_float16_has_no_numbers_for(monkeypatch):
 
 @pytest.mark.parametrize("split", [dict(), dict(devices=2, fc7_parallel=True, partial_fc=0.5), dict(accumulate=2)],
                          ids=str)
-def test_a_step_that_overflows_moves_nothing_and_halves_the_scale(monkeypatch, caplog, split):
+def test_a_step_that_overflows_is_not_applied_and_halves_the_scale(monkeypatch, caplog, split):
     _, model, trainer = make_model(monkeypatch, dtype="float16", lr=0.002, **split)
     model.scale.value = 256.0
     update(model, trainer, make_batch(12), 0)
@@ -87,7 +87,7 @@ def test_labels_are_never_float16(monkeypatch):
     assert set(np.flatnonzero(values(model)["fc7_bias"] > bias)) == set(labels)
 
 
-def test_a_resumed_float16_run_goes_on_exactly_with_its_scale(monkeypatch, data, tmp_path):  # noqa: F811
+def test_a_resumed_float16_run_continues_exactly_with_its_scale(monkeypatch, data, tmp_path):  # noqa: F811
     monkeypatch.setattr("training.precision.GOOD_STEPS", 3)
     monkeypatch.setattr(training.model, "LossScale", lambda *state: LossScale(*(state or (64.0,))))
     flags = ["--dtype", "float16", "--fc7-parallel"]

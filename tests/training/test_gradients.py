@@ -28,7 +28,7 @@ def poison_head(monkeypatch, model, value, device):
 
 @layouts
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
-def test_a_gradient_of_the_head_that_is_not_finite_is_seen_and_moves_nothing(monkeypatch, layout, value):
+def test_a_gradient_of_the_head_that_is_not_finite_is_detected_and_not_applied(monkeypatch, layout, value):
     settings = LAYOUTS[layout]
     _, model, trainer = make_model(monkeypatch, **settings)
     update(model, trainer, make_batch(), 0, True)

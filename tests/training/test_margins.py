@@ -69,7 +69,7 @@ def test_arcface_turns_the_angle(m, easy):
 
 @pytest.mark.parametrize("m, a, b", [(0.5, 1.0, 0.0), (0.3, 1.0, 0.2), (0.4, 0.9, 0.15), (0.0, 1.35, 0.0),
                                      (0.0, 1.0, 0.35), (0.2, 1.7, 0.1)])
-def test_combined_is_insightfaces_formula_and_goes_on_beyond_pi(m, a, b):
+def test_combined_is_insightfaces_formula_and_continues_beyond_pi(m, a, b):
     cosines = sweep()
     values, slopes = turned(cosines, m, a)
     check(lambda c: combined(c, m, a, b), cosines, values - b, slopes)

@@ -63,7 +63,7 @@ def test_a_new_run_that_fails_before_it_saved_gives_the_old_one_back(data, old, 
     assert [row["step"] for row in rows(old, "train")] == [1, 2, 3, 4, 5]
 
 
-def test_a_new_run_that_fails_after_it_saved_has_taken_the_place_of_the_old_one(data, old, monkeypatch):
+def test_a_new_run_that_fails_after_it_saved_has_replaced_the_old_one(data, old, monkeypatch):
     fail_at(monkeypatch, 3, blow_up)
     with pytest.raises(RunError):
         train(data, old, *SHORT, "--overwrite", "--max-steps", 6)
@@ -168,7 +168,7 @@ def within(monkeypatch, count, act):
 @pytest.mark.parametrize("content", [None, "", "[]", '{"prefix": "model", "files": ["../thesis.txt"]}',
                                      '{"prefix": "../x", "files": []}', '{"prefix": "model", "files": ["thesis.txt"]}',
                                      '{"prefix": "model", "files": 5}', '{"prefix": "model", "files": [5]}'])
-def test_what_a_stranger_calls_set_aside_is_refused(data, tmp_path, content):
+def test_a_forged_set_aside_run_is_refused(data, tmp_path, content):
     (tmp_path / "thesis.txt").write_text("mine")
     folder = tmp_path / "run"
     (folder / replacing.ASIDE).mkdir(parents=True)

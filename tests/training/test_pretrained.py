@@ -48,14 +48,14 @@ def begin(data, done, folder, *more):
 @pytest.mark.parametrize("more", [[], ["--fc7-parallel", "--devices", "cpu:0,cpu:1", "--per-batch-size", 4],
                                   ["--partial-fc", 0.5], ["--loss-type", 0], ["--version-output", "GAP"]],
                          ids=lambda more: " ".join(map(str, more)))
-def test_the_classification_layer_of_the_checkpoints_run_is_taken(data, done, tmp_path, caplog, more):
+def test_the_classification_layer_of_the_checkpoints_run_is_loaded(data, done, tmp_path, caplog, more):
     caplog.set_level("INFO")
     np.testing.assert_array_equal(begin(data, done, tmp_path, *map(str, more)), head(done, 2))
     assert "pretrained: fc7 loaded from the state" in caplog.text
     assert "pretrained: fc7 loaded from the state" in (tmp_path / "log.txt").read_text()
 
 
-def test_it_is_taken_for_the_same_people_on_other_images(data, done, tmp_path, caplog):
+def test_it_is_loaded_for_the_same_identities_on_other_images(data, done, tmp_path, caplog):
     caplog.set_level("INFO")
     more = write_training_set(tmp_path / "more", identities=6, images=9, size=SIZE)
     np.testing.assert_array_equal(begin(name_people(more, "abcdef"), done, tmp_path / "run"), head(done, 2))
@@ -64,7 +64,7 @@ def test_it_is_taken_for_the_same_people_on_other_images(data, done, tmp_path, c
 @pytest.mark.parametrize("why, words", [("names", "other identities"), ("number", "other identities"),
                                         ("no state", "no state of a run"), ("no names", "not known to be of the same"),
                                         ("damaged", "cannot be read"), ("prefix", "another run")])
-def test_where_it_does_not_fit_it_is_drawn_anew_and_the_log_says_why(data, done, tmp_path, caplog, why, words):
+def test_where_it_does_not_fit_it_is_initialised_and_the_log_says_why(data, done, tmp_path, caplog, why, words):
     import shutil
     caplog.set_level("INFO")
     copy, own = shutil.copytree(done, tmp_path / "copy"), data
@@ -87,7 +87,7 @@ def test_where_it_does_not_fit_it_is_drawn_anew_and_the_log_says_why(data, done,
     assert re.search(f"pretrained: fc7 initialised: .*{words}", caplog.text)
 
 
-def test_the_state_of_the_checkpoint_is_taken_and_where_it_is_gone_a_later_one(data, done, tmp_path, caplog):
+def test_the_state_of_the_checkpoint_is_loaded_and_without_it_a_later_one(data, done, tmp_path, caplog):
     import shutil
     caplog.set_level("INFO")
     folder = shutil.copytree(done, tmp_path / "run")
@@ -99,13 +99,13 @@ def test_the_state_of_the_checkpoint_is_taken_and_where_it_is_gone_a_later_one(d
     assert caplog.text.count("which was trained longer than checkpoint 1") == 1
 
 
-def test_the_same_folder_begun_anew_with_its_own_checkpoint_keeps_the_layer(data, done, tmp_path):
+def test_the_same_folder_started_over_with_its_own_checkpoint_keeps_the_layer(data, done, tmp_path):
     import shutil
     folder = shutil.copytree(done, tmp_path / "run")
     np.testing.assert_array_equal(begin(data, folder, folder, "--overwrite"), head(done, 2))
 
 
-def test_a_checkpoint_in_float16_is_taken(data, done, tmp_path):
+def test_a_checkpoint_in_float16_is_loaded(data, done, tmp_path):
     import shutil
     copy = shutil.copytree(done, tmp_path / "copy")
     arrays = {name: value.astype("float16") for name, value in mx.nd.load(str(copy / "model-0002.params")).items()}

@@ -49,7 +49,7 @@ def test_training_ends_with_the_same_weights_and_running_statistics(monkeypatch,
     np.testing.assert_allclose(its_embeddings, embeddings, rtol=1e-5, atol=1e-5)
 
 
-def test_dropout_is_drawn_once(monkeypatch, cut_everywhere):
+def test_dropout_is_sampled_once(monkeypatch, cut_everywhere):
     data = (mx.sym.Variable("data") - 127.5) * 0.0078125
     body = mx.sym.Activation(mx.sym.Convolution(data, name="conv", num_filter=4, kernel=(3, 3)), act_type="relu")
     symbol = get_fc1(mx.sym.Convolution(body, name="conv2", num_filter=5, kernel=(3, 3)), 6, "E", input_channel=5)

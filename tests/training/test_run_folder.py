@@ -149,7 +149,7 @@ def test_a_run_of_the_former_version_is_known(data, whole, tmp_path):
     assert [row["step"] for row in rows(folder, "train")] == [1, 2]
 
 
-def test_checkpoints_beyond_those_of_the_run_are_of_somebody_else(data, whole, tmp_path):
+def test_checkpoints_beyond_those_of_the_run_are_of_another_origin(data, whole, tmp_path):
     folder = shutil.copytree(whole, tmp_path / "run")
     put(folder, "model-0050.params", b"another one")
     put(folder, "model-0000.params", b"a published one")

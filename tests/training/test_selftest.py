@@ -76,7 +76,7 @@ def test_whatever_goes_wrong_is_a_row(fault):
     assert "MXNET_USE_FUSION=0" in line or "KeyError" in line
 
 
-def test_moves_that_are_not_the_cpu_s_do_not_hold(monkeypatch):
+def test_updates_that_differ_from_the_cpu_s_fail(monkeypatch):
     def moved(spec, *more):
         found = real(spec, *more)
         return {**found, "fc7": found["fc7"] * 1.1} if spec.head.fc7_parallel else found

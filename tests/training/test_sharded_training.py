@@ -42,7 +42,7 @@ def test_a_sampled_model_learns_and_trains_all_classes_in_time(monkeypatch, spli
 
 @pytest.mark.parametrize("devices_then", [1, 2, 3])
 @pytest.mark.parametrize("rate", [1.0, 0.5])
-def test_arrays_put_back_go_on_exactly_and_on_other_devices_too(monkeypatch, rate, devices_then):
+def test_restored_arrays_continue_exactly_and_on_other_devices_too(monkeypatch, rate, devices_then):
     shared = dict(fc7_parallel=True, partial_fc=rate, mom=0.0)  # the network's momentum is the trainer's to keep
     _, model, trainer = make_model(monkeypatch, devices=2, **shared)
     steps(model, trainer, 0, 2)
@@ -58,7 +58,7 @@ def test_arrays_put_back_go_on_exactly_and_on_other_devices_too(monkeypatch, rat
         assert_same(got, expected)
 
 
-def test_pretrained_fc7_is_taken_by_shards(monkeypatch):
+def test_pretrained_fc7_is_loaded_by_shards(monkeypatch):
     _, whole, _ = make_model(monkeypatch, seed=1)
     _, sharded, _ = make_model(monkeypatch, devices=3, fc7_parallel=True)
     arguments, auxiliary = whole.network_arrays()
@@ -88,7 +88,7 @@ def test_a_resumed_run_ends_bit_for_bit_as_the_run_that_was_never_stopped(monkey
 @pytest.mark.parametrize("more", [["--devices", "cpu:0", "--per-batch-size", 6],
                                   ["--devices", "cpu:0,cpu:1,cpu:2", "--per-batch-size", 1, "--accumulate", 2]],
                          ids=["one device", "three devices"])
-def test_a_run_goes_on_on_other_devices_with_the_same_total_batch(monkeypatch, data, tmp_path, caplog, more):
+def test_a_run_continues_on_other_devices_with_the_same_total_batch(monkeypatch, data, tmp_path, caplog, more):
     flags = ["--fc7-parallel"]
     assert train(monkeypatch, data, tmp_path / "whole", *flags, "--max-steps", 4) == 0
     assert train(monkeypatch, data, tmp_path / "parts", *flags, "--max-steps", 3) == 0
@@ -106,7 +106,7 @@ LAYOUTS = {"whole": [], "parallel": ["--fc7-parallel"], "sampled": ["--partial-f
 
 @pytest.mark.parametrize("before, after", [("whole", "parallel"), ("parallel", "whole"), ("sampled", "whole"),
                                            ("whole", "sampled")])
-def test_a_run_goes_on_with_its_layer_kept_in_another_way(monkeypatch, data, tmp_path, caplog, before, after):
+def test_a_run_continues_with_its_layer_kept_in_another_way(monkeypatch, data, tmp_path, caplog, before, after):
     """Weights and momentum are those of before: so without a rate, momentum alone moves them, alike in both."""
     ends = []
     for layout in (before, after):
@@ -123,7 +123,7 @@ def test_a_run_goes_on_with_its_layer_kept_in_another_way(monkeypatch, data, tmp
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("before, after", [(0, 4), (4, 0)])
-def test_a_run_goes_on_by_another_loss(monkeypatch, data, tmp_path, layout, before, after):
+def test_a_run_continues_by_another_loss(monkeypatch, data, tmp_path, layout, before, after):
     flags = LAYOUTS[layout]
     assert train(monkeypatch, data, tmp_path, *flags, "--loss-type", before, "--max-steps", 2) == 0
     assert train(monkeypatch, data, tmp_path, *flags, "--loss-type", after, "--max-steps", 4, "--resume") == 0
@@ -132,7 +132,7 @@ def test_a_run_goes_on_by_another_loss(monkeypatch, data, tmp_path, layout, befo
     assert train(monkeypatch, data, tmp_path, *flags, "--loss-type", after, "--max-steps", 5, "--resume") == 0
 
 
-def test_a_run_goes_on_with_another_total_batch(monkeypatch, data, tmp_path, caplog):
+def test_a_run_continues_with_another_total_batch(monkeypatch, data, tmp_path, caplog):
     assert train(monkeypatch, data, tmp_path, "--max-steps", 3) == 0
     assert train(monkeypatch, data, tmp_path, "--per-batch-size", 4, "--max-steps", 5, "--resume") == 0
     assert "total batch 6 up to step 3, 8 from there" in caplog.text

@@ -62,14 +62,14 @@ def test_after_falling_back_the_good_state_is_kept_until_two_good_ones_are_there
     assert names(tmp_path) == ["000000002-1", "000000003"]
 
 
-def test_all_damaged_is_an_error_that_names_the_way_out(tmp_path):
+def test_all_damaged_is_an_error_that_names_the_remedy(tmp_path):
     save(tmp_path, 1)
     (generations(tmp_path)[0] / "net.params").write_bytes(b"")
     with pytest.raises(UserError, match="`overwrite`"):
         load(tmp_path)
 
 
-def test_half_a_generation_is_no_generation_and_goes_with_the_next(tmp_path):
+def test_half_a_generation_is_not_a_generation_and_goes_with_the_next(tmp_path):
     save(tmp_path, 1)
     (tmp_path / ".000000002.tmp").mkdir()  # what a kill in the middle of writing leaves
     assert load(tmp_path)[0].step == 1
@@ -92,7 +92,7 @@ def test_another_run_is_refused_naming_the_difference(tmp_path, change, words):
     assert words in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
 
-def test_where_things_lie_is_no_change(tmp_path):
+def test_paths_are_not_a_change(tmp_path):
     save(tmp_path, 1)
     states = States(tmp_path, {**CONFIG, "data_dir": "elsewhere", "prefix": "there/model", "resume": True})
     assert states.load()[0].step == 1 and states.changes == []
@@ -102,14 +102,14 @@ def test_where_things_lie_is_no_change(tmp_path):
     ({"lr": 0.2}, "`lr` 0.1 up to step 1, 0.2 from there"), ({"margin_m": 0.3}, "`margin_m` 0.5 up to step 1, 0.3"),
     ({"lr_steps": "7"}, "`lr_steps` not given up to step 1, 7 from there"), ({"color": 1}, "`color` 0 up to"),
     ({"loss_type": 0}, "`loss_type` 4 up to"), ({"seed": 3}, "`seed` 0 up to"), ({"fc7_parallel": True}, "`fc7_para")])
-def test_other_settings_may_change_and_are_told(tmp_path, change, line):
+def test_other_settings_may_change_and_are_logged(tmp_path, change, line):
     save(tmp_path, 1)
     states = States(tmp_path, {**CONFIG, **change})
     assert states.load()[0].step == 1
     assert line in states.changes[0] and "to the last bit" in states.changes[1] and len(states.changes) == 2
 
 
-def test_what_moves_no_parameter_is_told_as_well(tmp_path):
+def test_what_changes_no_parameter_is_logged_as_well(tmp_path):
     save(tmp_path, 1)
     states = States(tmp_path, {**CONFIG, "max_steps": 5})
     assert states.load() and states.changes == ["`resume`: `max_steps` 0 up to step 1, 5 from there"]

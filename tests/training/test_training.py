@@ -170,7 +170,7 @@ def test_what_target_may_say(data, text, names, inside):
     assert targets(data / inside, text) == names
 
 
-def test_two_sets_of_one_name_are_told_apart(data, tmp_path):
+def test_two_sets_of_one_name_are_distinguished(data, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         write_verification_set(tmp_path / name / "lfw.bin", pairs=20, first=200, size=SIZE)

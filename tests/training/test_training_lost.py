@@ -48,7 +48,7 @@ def test_a_file_that_goes_away_ends_the_run_in_one_line_that_helps(data, tmp_pat
 
 @pytest.mark.parametrize("frequent", [1, 100])
 @pytest.mark.parametrize("gone", [shutil.rmtree, lambda folder: os.rename(folder, folder.with_name("moved"))])
-def test_a_folder_that_goes_away_ends_the_run_in_one_line_and_is_not_made_anew(data, tmp_path, frequent, gone,
+def test_a_removed_folder_ends_the_run_in_one_line_and_is_not_made_again(data, tmp_path, frequent, gone,
                                                                               monkeypatch):
     fail_at(monkeypatch, 1, lambda: gone(tmp_path / "run"))
     with pytest.raises(RunError, match="was removed while the run was writing it; the state of step 0 is lost"):

@@ -20,7 +20,7 @@ def test_other_data_is_refused(data, tmp_path):
         train(changed, tmp_path / "run", "--max-steps", 2, "--target", "none", "--resume")
 
 
-def test_the_same_devices_by_another_name_and_data_elsewhere_are_no_other_run(data, tmp_path):
+def test_the_same_devices_by_another_name_and_data_elsewhere_are_not_another_run(data, tmp_path):
     import shutil
     assert train(data, tmp_path / "run", "--max-steps", 1, "--target", "none") == 0
     moved = shutil.copytree(data, tmp_path / "moved")
@@ -28,7 +28,7 @@ def test_the_same_devices_by_another_name_and_data_elsewhere_are_no_other_run(da
                  "--image-size", f"{SIZE},{SIZE}") == 0
 
 
-def test_best_begins_anew_when_it_is_of_another_metric(data, tmp_path):
+def test_best_is_reset_when_it_is_of_another_metric(data, tmp_path):
     flags = ["--max-steps", 1, "--ckpt", 1]
     assert train(data, tmp_path, *flags) == 0
     assert train(data, tmp_path, "--max-steps", 2, "--verbose", 2, "--best-metric", "eer", "--resume") == 0
@@ -36,7 +36,7 @@ def test_best_begins_anew_when_it_is_of_another_metric(data, tmp_path):
     assert kept["best_of"] == "eer of lfw" and kept["best"] <= 0 and kept["best_number"] == 2
 
 
-def test_two_runs_at_once_in_one_folder_are_refused_and_a_dead_one_is_no_hindrance(data, tmp_path):
+def test_two_runs_at_once_in_one_folder_are_refused_and_a_dead_one_does_not_matter(data, tmp_path):
     with start(data, tmp_path, "--max-steps", 100000, "--frequent", 1, "--target", "none") as process:
         wait_for_step(process, tmp_path, 1)
         with pytest.raises(UserError, match=f"at work in .*process {process.pid} on"):

@@ -44,13 +44,13 @@ def test_both_sides_compute_the_same(torch_python, tmp_path, network):
         peer.check(network, {**seen, "gradients": 0.0, "loss": 1e-3})
 
 
-def test_a_worker_that_ends_is_told_in_one_line(torch_python, tmp_path):
+def test_a_worker_that_ends_is_reported_in_one_line(torch_python, tmp_path):
     with peer.TorchSide(torch_python, "MobileFaceNet", tmp_path / "nowhere.npz") as torch_side:
         with pytest.raises(RuntimeError, match="PyTorch's process: .*nowhere.npz"):
             torch_side.ask("step")
 
 
 @pytest.mark.parametrize("python", ["/nowhere/python", "false"])
-def test_a_python_without_pytorch_is_told_first(python):
+def test_a_python_without_pytorch_is_reported_first(python):
     with pytest.raises(UserError, match="--torch-python"):
         command.main(["peer", "--torch-python", python])

@@ -108,7 +108,7 @@ def test_what_a_kill_left_half_written_is_made_again(place, stop):
         assert same(place / "x.npz", place / "whole.npz"), damage
 
 
-def test_an_image_that_changed_meanwhile_is_embedded_anew(place, stop, caplog):
+def test_an_image_that_changed_meanwhile_is_embedded_again(place, stop, caplog):
     began = interrupted(place, "x.npz", stop, 5)
     (place / "faces/p2/1.jpg").write_bytes(jpeg(draw(77, 1, SIZE)))
     embed(place, "x.npz")
@@ -164,7 +164,7 @@ def test_two_commands_do_not_write_one_file(place, stop):
     embed(place, "x.npz")
 
 
-def test_lines_that_are_no_rows(place, stop):
+def test_lines_that_are_not_rows(place, stop):
     embed(place, "whole.npz")
     row = {"name": "p1/4.jpg", "sha256": "", "norms": [], "view_norms": [], "reason": "", "crc32": 0}
     for line in (b"[]", b"{}", b"[" * 5000, *(json.dumps({**row, **wrong}).encode() for wrong in (

@@ -108,7 +108,7 @@ def replace(path, kind, target):
 
 @pytest.mark.parametrize("name", ["state.json", "net.params", "momentum.params"])
 @pytest.mark.parametrize("kind", ["link", "pipe", "zeros", "folder"])
-def test_what_is_no_file_of_its_own_is_damage(whole, tmp_path, name, kind):
+def test_what_is_not_a_file_of_its_own_is_damage(whole, tmp_path, name, kind):
     folder = copy(whole, tmp_path)
     replace(generations(folder)[-1] / name, kind, tmp_path / "elsewhere")
     assert States(folder, CONFIG).load()[0].step == 1
