@@ -161,7 +161,7 @@ def test_what_was_there_comes_back_where_the_new_cannot_take_its_place(data, tmp
 
 
 @pytest.mark.parametrize("sink", ["full", "gone"])
-def test_work_goes_on_where_stderr_takes_nothing(tmp_path, sink):
+def test_work_continues_where_stderr_takes_nothing(tmp_path, sink):
     code = ("import logging, sys\nfrom common.cli import run, setup_logging\nfrom common.progress import meter\n"
             "from common.quiet import silence_libraries\n"
             "def main(argv):\n    setup_logging(); silence_libraries()\n    logging.info('x' * 100_000)\n"

@@ -94,7 +94,7 @@ def test_every_answer_is_written(place):
         assert row["in_gallery"] == str(int(person in gallery)) and (row["rank"] == "") == (person not in gallery)
 
 
-def test_without_non_mated_probes_there_is_no_fnir(place, capsys):
+def test_without_non_mated_probes_there_is_not_a_fnir(place, capsys):
     main(["identify", "--model", f"{place}/net,0", "--gallery", f"{place}/gallery", "--probe", f"{place}/gallery",
           "--devices", "cpu:0", "--bootstrap", "0"])
     assert "FNIR" not in capsys.readouterr().out

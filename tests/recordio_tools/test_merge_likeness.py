@@ -173,7 +173,7 @@ def test_duplicates_are_joined_or_dropped_and_joined_ones_leave_together(checkpo
 
 
 @pytest.mark.parametrize("broken", ["conv_weight", "conv_bn_moving_var"])
-def test_a_model_that_has_diverged_is_told(tmp_path, broken):
+def test_a_model_that_has_diverged_is_reported(tmp_path, broken):
     symbol = small_symbol()
     arguments, auxiliary = draw_parameters(symbol, SIZE)
     (arguments if broken in arguments else auxiliary)[broken][:] = np.nan if broken == "conv_weight" else -1
@@ -187,7 +187,7 @@ def test_a_model_that_has_diverged_is_told(tmp_path, broken):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_other_half_of_real_faces_is_found_and_nobody_else(shared_data, tmp_path):
+def test_the_other_half_of_real_faces_is_found_and_no_other(shared_data, tmp_path):
     taken = [path for path in sorted((shared_data / "lfw/images").iterdir()) if len(list(path.iterdir())) >= 8][:6]
     for folder in taken:
         for number, file in enumerate(sorted(folder.iterdir())[:8]):

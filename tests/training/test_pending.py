@@ -57,7 +57,7 @@ def test_a_run_that_reads_steps_later_is_the_run_that_reads_each_at_once(data, t
 
 
 @pytest.mark.parametrize("where, words", [("loss", "the loss is inf"), ("gradient", "the gradient is not finite")])
-def test_a_fault_that_is_read_late_is_told_of_its_own_step_and_nothing_of_it_is_saved(data, tmp_path, monkeypatch,
+def test_a_fault_that_is_read_late_is_reported_its_own_step_and_nothing_of_it_is_saved(data, tmp_path, monkeypatch,
                                                                                      where, words):
     with monkeypatch.context() as patched:
         batches = poison(patched, [5], where)
