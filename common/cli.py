@@ -16,7 +16,7 @@ from common.errors import RunError, UserError
 from common.foreign import ShownFormatter, shown
 from common.settings import settings_as_flags
 from common.signals import stoppable
-from common.standard_streams import mend_streams, text_apart
+from common.standard_streams import open_missing_streams, text_apart
 
 INTERRUPTED = 130
 
@@ -88,7 +88,7 @@ def run(main: Callable[[list[str]], int | None], prog: str) -> NoReturn:
     FACES_TRACEBACK=1 in the environment shows the traceback of an error as well. Settings that library code names are
     shown as flags, those of the parsers that have parsed.
     """
-    mend_streams()
+    open_missing_streams()
     try:
         with stoppable(), settings_as_flags(Parser.names):  # SIGTERM and SIGHUP end every command as Ctrl-C does
             status = main(sys.argv[1:]) or 0

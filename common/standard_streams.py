@@ -12,7 +12,7 @@ from common.foreign import ShownStream
 STDOUT = re.compile(r"/dev/(?:stdout|fd/1)|/proc/(?:self|thread-self)/fd/1")
 
 
-def mend_streams() -> None:
+def open_missing_streams() -> None:
     """Open closed ones, so that no file gets their descriptors; what a stream cannot encode is backslash-escaped.
 
     Libraries write to descriptor 2 whatever lies behind it, and a path may have bytes that are not valid text.

@@ -108,7 +108,9 @@ def embed_views(embedder: Any, batches: Iterable[np.ndarray], flip: bool,
     embedder: `inference.embedder.Embedder` or `inference.onnx_embedder.OnnxEmbedder`. step: told how many images each
     batch had. RunError where an embedding is not finite.
     """
-    units, norms, view_norms = [], [], []
+    units: list[np.ndarray] = []
+    norms: list[np.ndarray] = []
+    view_norms: list[np.ndarray] = []
     for views in embedder.embed(batches, flip):
         unit, length = added_views(views, sum(map(len, norms)))
         units.append(unit)

@@ -30,7 +30,7 @@ def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symb
     ignores. UserError where a file is missing or is not a checkpoint, the layer does not exist, or a parameter is not
     in the file.
     """
-    symbol = cut(read_symbol(prefix), layer, f"{prefix}-symbol.json")
+    symbol = cut_at_layer(read_symbol(prefix), layer, f"{prefix}-symbol.json")
     path = _params_path(prefix, epoch)
     arguments, auxiliary = _read_params(path)
     needed = [name for name in symbol.list_arguments() if name != "data"]
@@ -46,7 +46,7 @@ def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symb
             {name: auxiliary[name] for name in symbol.list_auxiliary_states()})
 
 
-def cut(symbol: mx.sym.Symbol, layer: str, source: str = "the symbol") -> mx.sym.Symbol:
+def cut_at_layer(symbol: mx.sym.Symbol, layer: str, source: str = "the symbol") -> mx.sym.Symbol:
     """The part of `symbol` up to the output of `layer`; UserError with the nearest names where it has none."""
     internals = symbol.get_internals()
     outputs = internals.list_outputs()

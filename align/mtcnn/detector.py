@@ -11,7 +11,7 @@ import numpy as np
 from align.mtcnn import pyramid
 from align.mtcnn.boxes import apply_regression, nms, squared
 from align.mtcnn.networks import Network, load
-from align.mtcnn.patches import MIRRORED, cut, with_mirrors, without_mirrors
+from align.mtcnn.patches import MIRRORED, cut_patches, with_mirrors, without_mirrors
 from common.files import PathLike
 
 CANVAS = 512  # side of the first network's canvases, in pixels
@@ -78,12 +78,12 @@ class Detector:
         if not faces:
             return []
         squares = squared(np.stack([face.box for face in faces]))
-        pictures = np.concatenate([cut(photograph, square[None], 48)
+        pictures = np.concatenate([cut_patches(photograph, square[None], 48)
                                    for photograph, square in zip(photographs, squares)])
         points = _inside(squares, without_mirrors(_pairs(self._det3(with_mirrors(pictures))[0])))
         half = PATCH / 2 * np.stack([face.box[2:] - face.box[:2] for face in faces]).max(axis=1)[:, None, None]
         around = np.concatenate([points - half, points + half], axis=2)
-        patches = np.stack([cut(photograph, square, 24) for photograph, square in zip(photographs, around)])
+        patches = np.stack([cut_patches(photograph, square, 24) for photograph, square in zip(photographs, around)])
         patches = np.concatenate([patches, patches[:, MIRRORED, :, ::-1]])  # (2N, 5, 24, 24, 3)
         places = np.stack(self._det4(patches.transpose(0, 2, 3, 1, 4).reshape(-1, 24, 24, 15)), axis=1)
         places[(np.abs(places - 0.5) > FAR).any(axis=2)] = 0.5
@@ -114,7 +114,7 @@ class Detector:
 def _look(network: Network, photographs: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
           ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """Each photograph's boxes with the network's outputs for them; the boxes of all photographs share batches."""
-    pictures = [cut(photograph, some, network.shape[0]) for photograph, some in zip(photographs, boxes)]
+    pictures = [cut_patches(photograph, some, network.shape[0]) for photograph, some in zip(photographs, boxes)]
     if not pictures:
         return
     outputs, start = network(np.concatenate(pictures)), 0

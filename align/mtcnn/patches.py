@@ -7,7 +7,7 @@ import numpy as np
 MIRRORED = [1, 0, 2, 4, 3]  # the five landmarks in a mirror image: the left eye is the right one there
 
 
-def cut(photograph: np.ndarray, boxes: np.ndarray, side: int) -> np.ndarray:
+def cut_patches(photograph: np.ndarray, boxes: np.ndarray, side: int) -> np.ndarray:
     """(N, side, side, 3) uint8: the boxes (N, 4) of an (H, W, 3) photograph, scaled; black beyond its border."""
     pictures = np.empty((len(boxes), side, side, 3), np.uint8)
     for picture, (left, top, right, bottom) in zip(pictures, boxes):

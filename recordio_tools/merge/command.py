@@ -20,7 +20,7 @@ from inference.identity_means import CheckpointSpec, MeanEmbedder
 from inference.similarity import best_matches, pairs_above
 from recordio_tools.faces import names_in, open_faces, packed_faces
 from recordio_tools.merge import exclusions
-from recordio_tools.merge.merging import REPORT, check_enough, describe, is_matches, merge, write_matches
+from recordio_tools.merge.merging import REPORT, check_enough, count_taken, is_matches, merge, write_matches
 from recordio_tools.merge.plan import Match, Plan, check_sizes, name_key
 from recordio_tools.merge.shared_images import pairs_sharing
 from recordio_tools.records.dataset import open_dataset
@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
                 write_matches(plan, matches, replace)
         if args.dry_run:
             check_enough(plan, plan.output())
-            report = {**describe(plan, plan.output()), **details}
+            report = {**count_taken(plan, plan.output()), **details}
         else:
             with writing(out):
                 report = merge(plan, out, image_size, args.plain, args.workers, details, args.overwrite)

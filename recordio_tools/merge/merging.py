@@ -42,7 +42,7 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
     """
     groups = plan.output()
     check_enough(plan, groups)
-    report = describe(plan, groups)
+    report = count_taken(plan, groups)
     with staged_files(out, SET_FILES, overwrite) as folder:
         with RecordWriter(folder / MAIN) as writer:
             counts, contents = _write_records(writer, plan, groups, workers, plain, image_size)
@@ -102,7 +102,7 @@ def check_enough(plan: Plan, groups: list[list[int]]) -> None:
                         + (f"; removed: {why}" if why else ""))
 
 
-def describe(plan: Plan, groups: list[list[int]]) -> dict:
+def count_taken(plan: Plan, groups: list[list[int]]) -> dict:
     """What was used of each set, and why the rest was not."""
     people_taken, images_taken = [0] * len(plan.sets), [0] * len(plan.sets)
     for number in (number for group in groups for number in group):

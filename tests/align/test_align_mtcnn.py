@@ -7,7 +7,7 @@ import pytest
 from align.mtcnn.boxes import apply_regression, nms, squared
 from align.mtcnn.detector import Face
 from align.mtcnn.finding import choose
-from align.mtcnn.patches import cut, without_mirrors
+from align.mtcnn.patches import cut_patches, without_mirrors
 from align.mtcnn.pyramid import STRIDE, WINDOW, pack, read, render, scales
 
 RANDOM = np.random.RandomState(8)
@@ -84,7 +84,7 @@ def test_choice_of_the_face():
 
 def test_cutting_is_exact_and_black_outside():
     image = RANDOM.randint(1, 256, (40, 50, 3)).astype(np.uint8)
-    inside, outside = cut(image, np.array([[5.0, 6, 17, 18], [-12, 0, 0, 12]]), 12)
+    inside, outside = cut_patches(image, np.array([[5.0, 6, 17, 18], [-12, 0, 0, 12]]), 12)
     assert np.array_equal(inside, image[6:18, 5:17]) and not outside.any()
 
 
