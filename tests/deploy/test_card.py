@@ -90,7 +90,7 @@ def test_scores_of_verify_with_intervals(run, tmp_path):
     assert told["scores"]["rows"]["drawn"]["tpr_at_fpr"] == row["tpr_at_fpr"]
     low, high = row["interval"]["0.1"]
     assert f"~{100 * row['tpr_at_fpr']['0.1']:.2f} [{100 * low:.2f}, {100 * high:.2f}] at FPR 0.1" in text
-    assert "Of scores.json" in text and "states them: research only" in text and "Data: drawn people" in text
+    assert "Of scores.json" in text and "distributor: research only" in text and "Data: drawn people" in text
     assert "best of its run on drawn" in (text if "best" in row else card(run / "model,1", "--scores", scores)[1])
     with pytest.raises(UserError, match="none of this model,3"):
         card(run / "model,3", "--scores", scores)

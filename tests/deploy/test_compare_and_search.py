@@ -190,7 +190,7 @@ def test_a_gallery_of_photographs_with_all_faces(place, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("change, said", [
     (dict(model={"sha256": "f" * 64, "name": "other\x1b[2J"}), "was made by another model"),
-    (dict(model=None), "has no sha256 of its model"), (dict(model={"sha256": 5}), "does not say which model"),
+    (dict(model=None), "has no sha256 of its model"), (dict(model={"sha256": 5}), "has no sha256 of its model"),
     (dict(layer="pre_fc1"), "--layer pre_fc1"), (dict(flip=False), "give --no-flip")])
 def test_a_gallery_of_another_making_is_refused(place, tmp_path, change, said):
     gallery = load_embeddings(place / "gallery.npz")
