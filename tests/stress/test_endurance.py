@@ -7,11 +7,11 @@ from stress.endurance import compare, soak, torture
 
 
 @pytest.mark.slow
-def test_runs_that_were_killed_end_as_the_one_left_alone(capsys):
+def test_runs_that_were_killed_end_as_the_uninterrupted_one(capsys):
     assert torture.main(["--kills", "2", "--steps", "14", "--devices", "cpu:0,cpu:1", "--seed", "5",
                          "--at-rows"]) == 0
     told = capsys.readouterr().out.strip().splitlines()
-    assert told[-1].startswith("2 ends (") and "to the last bit" in told[-1]
+    assert told[-1].startswith("2 ends (") and "bit for bit" in told[-1]
 
 
 @pytest.mark.slow
