@@ -42,7 +42,7 @@ def test_a_run_that_fails_is_returned_and_the_others_continue(places, monkeypatc
     monkeypatch.setattr(runner, "train_command", training("import sys; sys.exit('bad' if '-b-' in '{name}' else 0)"))
     failed = Runner(places).go_through(PLAN.runs())
     assert [run.name for run in failed] == ["tiny-b-1"]
-    assert "tiny-b-1: ended with exit status 1" in caplog.text and "train.out says why" in caplog.text
+    assert "tiny-b-1: ended with exit status 1" in caplog.text and "train.out" in caplog.text
     assert (places.work / "tiny-b-1" / "train.out").read_text().strip() == "bad"
     assert places.scores(PLAN.runs()[2]).exists()
 

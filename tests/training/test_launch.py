@@ -189,7 +189,7 @@ def test_more_workers_than_slots():
     (["-n", "0", "--", "true"], "must be at least 1"), (["-n", "2"], "no command"),
     (["-n", "2", "--hosts", "nowhere", "--", "true"], "--hosts nowhere"),
     (["-n", "2", "--env", "A", "--", "true"], "NAME=VALUE"), (["-n", "2", "--env", "é=1", "--", "true"], "NAME=VALUE"),
-    (["-n", "2", "--hosts", "/dev/zero", "--", "true"], "not a list of hosts"),
+    (["-n", "2", "--hosts", "/dev/zero", "--", "true"], "is not a regular file"),
     (["-n", "2", "--grace", "nan", "--", "true"], "--grace nan"),
     (["-n", "2", "--ssh-port", "-1", "--", "true"], "65535"),
     (["-n", "1", "--hosts", "HOSTS", "--ssh", "'x", "--", "true"], "--ssh 'x: No closing quotation"),
