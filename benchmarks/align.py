@@ -139,7 +139,7 @@ def protocol_pairs(protocol: Path, images: Sequence[str]) -> list[Pairs]:
     """The protocol's pairs, in its order, as far as both images are in `images`."""
     made, there = [], set(images)
     for kind, words in KINDS.items():
-        named = [tuple("/".join(path.parts[-3:]) for path in (pair.left, pair.right))
+        named = [("/".join(pair.left.parts[-3:]), "/".join(pair.right.parts[-3:]))
                  for pair in read_cfp(protocol, kind, None, None)]
         made.append(Pairs.of(f"{words}, the protocol's", images, [pair for pair in named if there.issuperset(pair)]))
     return made

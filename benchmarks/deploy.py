@@ -6,6 +6,7 @@ A turn embeds 32 images with each. Plain MXNet is `mx.model.load_checkpoint` and
 """
 from __future__ import annotations
 
+import functools
 import statistics
 from typing import Callable, Iterator
 
@@ -62,13 +63,18 @@ def _sides(network: str) -> tuple[dict[str, Callable[[], np.ndarray]], dict[str,
     data = draw_images(IMAGES, (SIDE, SIDE))
     images = data.transpose(0, 2, 3, 1).astype(np.uint8)
     plain, slimmed = (bound_mxnet(one.symbol, one.arguments, one.auxiliary, data.shape) for one in (whole, small))
-    embedders = {OURS: Embedder(symbol, arguments, auxiliary, [mx.cpu()], IMAGES, (SIDE, SIDE)),
-                 FLOAT: OnnxEmbedder(float_, IMAGES), EIGHT: OnnxEmbedder(eight, IMAGES)}
+    embedders: dict[str, Embedder | OnnxEmbedder] = {
+        OURS: Embedder(symbol, arguments, auxiliary, [mx.cpu()], IMAGES, (SIDE, SIDE)),
+        FLOAT: OnnxEmbedder(float_, IMAGES), EIGHT: OnnxEmbedder(eight, IMAGES)}
     sides: dict[str, Callable[[], np.ndarray]] = {PLAIN: lambda: plain(data), SLIM: lambda: slimmed(data)}
     for name, embedder in embedders.items():
-        sides[name] = lambda embedder=embedder: next(embedder.embed([images]))[0]
+        sides[name] = functools.partial(_embed, embedder, images)
     return sides, {PLAIN: size_of(whole), SLIM: size_of(small), OURS: size_of(whole), FLOAT: len(float_),
                    EIGHT: len(eight)}
+
+
+def _embed(embedder: Embedder | OnnxEmbedder, images: np.ndarray) -> np.ndarray:
+    return next(embedder.embed([images]))[0]
 
 
 def _cosine(expected: np.ndarray, found: np.ndarray) -> float:

@@ -6,6 +6,7 @@ batches of 8 and 32 counts. All three must give the same embeddings.
 """
 from __future__ import annotations
 
+import functools
 import statistics
 from typing import Callable, Iterator
 
@@ -35,8 +36,10 @@ def draw_parameters(symbol: mx.sym.Symbol) -> tuple[dict[str, mx.nd.NDArray], di
         if name.endswith(("_gamma", "_var")):
             return random.uniform(0.5, 1.5, shape)
         return random.normal(0, 0.1 if len(shape) == 1 else 1 / np.sqrt(np.prod(shape[1:])), shape)
-    return tuple({name: mx.nd.array(draw(name, shape)) for name, shape in zip(names, given) if name != "data"}
-                 for names, given in ((symbol.list_arguments(), shapes), (symbol.list_auxiliary_states(), states)))
+    arguments, auxiliary = (
+        {name: mx.nd.array(draw(name, shape)) for name, shape in zip(names, given) if name != "data"}
+        for names, given in ((symbol.list_arguments(), shapes), (symbol.list_auxiliary_states(), states)))
+    return arguments, auxiliary
 
 
 def sides(network: str, images: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
@@ -51,7 +54,8 @@ def sides(network: str, images: np.ndarray) -> dict[str, Callable[[], np.ndarray
     def plain(batch: np.ndarray) -> np.ndarray:
         data = mx.nd.array(batch, dtype=np.uint8).transpose((0, 3, 1, 2)).astype(np.float32)
         return bound.forward(is_train=False, data=data)[0].asnumpy()
-    made = {PLAIN: lambda: np.concatenate([plain(batch) for batch in batches]),
+    made: dict[str, Callable[[], np.ndarray]] = {
+            PLAIN: lambda: np.concatenate([plain(batch) for batch in batches]),
             OURS: lambda: np.concatenate([part[0] for part in embedder.embed(batches)])}
     floats = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
     try:
@@ -59,9 +63,11 @@ def sides(network: str, images: np.ndarray) -> dict[str, Callable[[], np.ndarray
     except ImportError:
         print(MISSING)
         return made
+
+    def in_batches(size: int) -> np.ndarray:
+        return np.concatenate([forward(floats[first:first + size]) for first in range(0, len(floats), size)])
     for size in (8, BATCH):
-        made[f"onnxruntime, batches of {size}"] = lambda size=size: np.concatenate(
-            [forward(floats[first:first + size]) for first in range(0, len(floats), size)])
+        made[f"onnxruntime, batches of {size}"] = functools.partial(in_batches, size)
     return made
 
 
@@ -80,7 +86,7 @@ def rows(repeats: int) -> Iterator[Row]:
                   f"{rate[OURS]:.1f} against {rate[PLAIN]:.1f} images/s")
         others = [name for name in rate if name not in (OURS, PLAIN)]
         if others:
-            best = max(others, key=rate.get)
+            best = max(others, key=lambda name: rate[name])
             told = ", ".join(f"{rate[name]:.1f} ({name})" for name in others)
             yield Row(f"embedding, {network}, of onnxruntime", speed_ratios(seconds, best, OURS), None,
                       1 / 1.2, f"{rate[OURS]:.1f} against {told} images/s")

@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 from functools import partial
+from typing import Callable
 
 import mxnet as mx
 import numpy as np
@@ -80,6 +81,10 @@ class GluonSide:
     def optimizer(self):
         return self.trainer.optimizer
 
+    def for_amp(self):
+        """What AMP's loss scaling is given."""
+        return self.trainer
+
 
 class ModuleSide:
     """mx.mod.Module over the same running symbol, factors as attributes of the variables."""
@@ -113,10 +118,14 @@ class ModuleSide:
     def optimizer(self):
         return (self.module._kvstore._updater if self.module._update_on_kvstore else self.module._updater).optimizer
 
+    def for_amp(self):
+        return self.optimizer()
+
 
 OURS, MODULE = "Gluon, static alloc and shape", "Module"
-SIDES = {OURS: GluonSide, MODULE: ModuleSide, "Gluon, static alloc": partial(GluonSide, flags=("static_alloc",)),
-         "Gluon, neither": partial(GluonSide, flags=())}
+SIDES: dict[str, Callable[..., GluonSide | ModuleSide]] = {
+    OURS: GluonSide, MODULE: ModuleSide, "Gluon, static alloc": partial(GluonSide, flags=("static_alloc",)),
+    "Gluon, neither": partial(GluonSide, flags=())}
 SMALL = ((32, 32), 20)  # image size and classes of the checks, where only the optimizer matters
 
 
@@ -142,7 +151,7 @@ def difference(one, other):
                for name in {**one, **other})
 
 
-def agreement(config, place, devices, batches):
+def agreement(config, place: tuple[tuple[int, int], int], devices, batches):
     """The difference of Gluon and Module after `batches` from equal weights."""
     ours = GluonSide(config, *place, devices)
     theirs = ModuleSide(config, *place, devices, start=ours.arrays())
@@ -226,9 +235,9 @@ def main():
               f"optimizer saved at num_update 3, restored at {restored}; "
               f"next step with a schedule off by {distance:.2g}")
     amp.init()  # last, since it patches MXNet permanently
-    for name, optimizer in ((OURS, sides[OURS].trainer), (MODULE, sides[MODULE].optimizer())):
+    for name in (OURS, MODULE):
         try:
-            amp.init_trainer(optimizer)
+            amp.init_trainer(sides[name].for_amp())
             print(f"{name}: AMP's loss scaling takes its optimizer")
         except TypeError as error:
             print(f"{name}: AMP's loss scaling refuses its optimizer ({error})")

@@ -31,8 +31,11 @@ def set_threads_first() -> None:
         set_threads()
     except UserError as error:
         sys.exit(f"benchmarks: {error}")
+    module = sys.modules["__main__"].__spec__
     if os.environ != before:
-        os.execv(sys.executable, [sys.executable, "-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]])
+        if module is None:
+            sys.exit("benchmarks: run one as python -m benchmarks.NAME")
+        os.execv(sys.executable, [sys.executable, "-m", module.name, *sys.argv[1:]])
 
 
 def take_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 7, warm_up: int = 1) -> dict[str, list[float]]:

@@ -5,6 +5,7 @@ accuracy, which is checked. Our whole table row (accuracy, TPR, EER, AUC and cur
 """
 from __future__ import annotations
 
+import functools
 import statistics
 
 import numpy as np
@@ -52,8 +53,8 @@ def rows(repeats: int) -> list[Row]:
     if abs(looped_accuracy(scores, same) - our_accuracy(scores, same)) > 1e-12:
         raise RuntimeError("the two accuracies differ, so there is nothing to compare")
     functions = {LOOP: looped_accuracy, OURS: our_accuracy, WHOLE: our_row}
-    seconds = take_turns({name: lambda function=function: function(scores, same)
-                          for name, function in functions.items()}, repeats)
+    timed = {name: functools.partial(function, scores, same) for name, function in functions.items()}
+    seconds = take_turns(timed, repeats)
     spent = {name: 1000 * statistics.median(values) for name, values in seconds.items()}
     return [Row(f"verification metrics, {PAIRS} pairs", speed_ratios(seconds, LOOP, OURS), 50.0, None,
                 f"accuracy {spent[OURS]:.2f} against {spent[LOOP]:.1f} ms; our whole table row {spent[WHOLE]:.2f} ms")]

@@ -149,8 +149,9 @@ def resize_share(files: list[str], offsets: list[int], out: int) -> None:
         data = os.read(handle, 1 << 20)
         os.close(handle)
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        done, data = cv2.imencode(".jpg", np.ascontiguousarray(image[69:181, 69:181]), [cv2.IMWRITE_JPEG_QUALITY, 95])
-        os.pwrite(out, data.data, offset)
+        crop = np.ascontiguousarray(image[69:181, 69:181])
+        done, encoded = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        os.pwrite(out, encoded.data, offset)
 
 
 def draw(folder: Path, count: int, size: int) -> None:

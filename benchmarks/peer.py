@@ -9,6 +9,7 @@ first: embeddings, and the loss and the gradients of a step. PyTorch's is in cha
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import statistics
@@ -52,10 +53,12 @@ class TorchSide:
 
     def ask(self, do: str, **more: str) -> dict[str, Any]:
         """The worker's answer."""
+        asked, answers = self._process.stdin, self._process.stdout
+        assert asked and answers  # both are pipes
         try:
-            self._process.stdin.write(json.dumps({"do": do, **more}) + "\n")
-            self._process.stdin.flush()
-            answer = self._process.stdout.readline()
+            asked.write(json.dumps({"do": do, **more}) + "\n")
+            asked.flush()
+            answer = answers.readline()
         except BrokenPipeError:
             answer = ""
         if not answer:
@@ -144,7 +147,7 @@ def _speed(network: str, side: GluonSide, batch: Any, torch_side: TorchSide, rep
     pairs = {"training step": (lambda: side.step(batch), "step", BATCH, AIMS[network][0]),
              "embedding": (lambda: list(embedder.embed([batch.images] * 2)), "embed", 2 * BATCH, AIMS[network][1])}
     for what, (ours, do, images, aim) in pairs.items():
-        seconds = take_turns({OURS: ours, THEIRS: lambda do=do: torch_side.ask(do)}, repeats, warm_up=2)
+        seconds = take_turns({OURS: ours, THEIRS: functools.partial(torch_side.ask, do)}, repeats, warm_up=2)
         rate = {name: images / statistics.median(values) for name, values in seconds.items()}
         yield Row(f"{what}, {network}, of PyTorch compiled", speed_ratios(seconds, THEIRS, OURS), None, aim,
                   f"{rate[OURS]:.1f} against {rate[THEIRS]:.1f} images/s")

@@ -60,12 +60,12 @@ def main() -> None:
 
 def measure(command: str, folder: Path, args: argparse.Namespace, bare: Callable[[], None]) -> None:
     """Time a command, warm and cold, against its bare side."""
-    words = {"unpack": [folder / "set", folder / "out"],
-             "merge": [folder / "out", folder / "set", "--overwrite"]}[command]
+    words = {"unpack": [str(folder / "set"), str(folder / "out")],
+             "merge": [str(folder / "out"), str(folder / "set"), "--overwrite"]}[command]
 
     def ours() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
-            tools([command, *map(str, words), "--workers", str(args.workers)])
+            tools([command, *words, "--workers", str(args.workers)])
 
     def clear() -> None:
         for name in ("bare", "out"):

@@ -87,8 +87,8 @@ def main() -> None:
         base = statistics.median(plain) if number else 0.0
         ratio = statistics.median((one - (first if number else 0)) / max((two - (first if number else 0)), 1e-9)
                                   for first, one, two in zip(plain, waiting, meanwhile))
-        seconds = [statistics.median(side) - base for side in (waiting, meanwhile)]
-        print(f"{what}: {seconds[0]:.2f} s {WAITING}, {seconds[1]:.2f} s {MEANWHILE}; that is "
+        held = [statistics.median(side) - base for side in (waiting, meanwhile)]
+        print(f"{what}: {held[0]:.2f} s {WAITING}, {held[1]:.2f} s {MEANWHILE}; that is "
               f"{ratio:.1f} times as long", flush=True)
 
 

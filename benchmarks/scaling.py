@@ -75,7 +75,7 @@ def main():
     if arguments.batch < 2 or arguments.batch % 2 or arguments.steps < 2 * EVERY or arguments.repeats < 1:
         parser.error(f"--batch is even, --steps are {2 * EVERY} or more, --repeats 1 or more")
     print(machine(), f"load {os.getloadavg()[0]:.1f}", sep=", ")
-    seconds = {name: [] for name in SIDES}
+    seconds: dict[str, list[float]] = {name: [] for name in SIDES}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "data").mkdir()
         write_data(Path(folder) / "data")

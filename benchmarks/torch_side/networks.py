@@ -20,7 +20,8 @@ class GnapHead(nn.Module):
     def __init__(self, emb_size: int) -> None:
         super().__init__()
         self.bn6f = nn.BatchNorm2d(LAST, DENSE_EPS, MOMENTUM)
-        self.bn6w = self.pre_fc1 = None
+        self.bn6w: nn.BatchNorm1d | None = None
+        self.pre_fc1: nn.Linear | None = None
         if emb_size < LAST:
             self.bn6w, self.pre_fc1 = nn.BatchNorm1d(LAST, DENSE_EPS, MOMENTUM), nn.Linear(LAST, emb_size)
         self.fc1 = nn.BatchNorm1d(emb_size, DENSE_EPS, MOMENTUM)
@@ -33,7 +34,7 @@ class GnapHead(nn.Module):
         data = self.bn6f(data)
         norms = torch.sqrt(data.square().sum(1, keepdim=True) + 1e-30)
         data = (data * (norms.mean((2, 3), keepdim=True) / norms)).mean((2, 3))
-        if self.pre_fc1 is not None:
+        if self.bn6w is not None and self.pre_fc1 is not None:
             data = self.pre_fc1(self.bn6w(data))
         return self.fc1(data)
 
