@@ -47,11 +47,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("source", metavar="SRC", help="folder of photographs, of any depth")
     parser.add_argument("out", metavar="OUT", help="folder to write to")
     parser.add_argument("--detector", metavar="MODELDIR", help="folder of the checkpoints det1 to det4")
-    parser.add_argument("--landmarks", metavar="FILE.csv", help="use these landmarks instead of detection; relative "
-                                                                "paths are taken from SRC")
+    parser.add_argument("--landmarks", metavar="FILE.csv", help="use these landmarks instead of detection; "
+                                                                "paths are relative to SRC")
     parser.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W",
                         help="size of the crops in pixels, height,width")
-    parser.add_argument("--quality", type=at_least(1, 100), default=95, help="of the JPEGs")
+    parser.add_argument("--quality", type=at_least(1, 100), default=95, help="JPEG quality of the crops")
     parser.add_argument("--select", choices=RULES, default="balanced",
                         help="of several faces: the largest, the most central, the best scored, or (balanced) "
                              "the best by area minus twice the squared distance from the centre, as InsightFace does "
@@ -63,7 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                              "--min-face counts; crops are always of the photograph itself")
     parser.add_argument("--thresholds", type=_thresholds, default="0.6,0.7,0.8", metavar="A,B,C",
                         help="detection thresholds of the three stages, in the first search")
-    parser.add_argument("--strict", action="store_true", help="no second, less strict search")
+    parser.add_argument("--strict", action="store_true", help="no second search with lower thresholds")
     parser.add_argument("--keep-missed", action="store_true",
                         help="crop photographs without a face at their centre, instead of leaving them out")
     parser.add_argument("--overwrite", action="store_true", help="make existing crops again")

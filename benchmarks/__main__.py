@@ -9,8 +9,8 @@
     python -m benchmarks deploy                # MXNet plain and slim, onnxruntime in float and in 8 bits
     python -m benchmarks peer --torch-python P # the same networks in PyTorch, compiled: requirements-torch.txt
 
-Every figure is of this run: both sides take turns inside each repeat, so that whatever else the machine does falls on
-both, and a ratio is the median of the ratios within the repeats. OMP_NUM_THREADS says how many cores.
+Every figure is of this run: both sides are interleaved in each repeat, so that other load of the machine affects both,
+and a ratio is the median of the ratios within the repeats. OMP_NUM_THREADS sets the cores.
 
 A row is printed as it is measured, and Ctrl-C prints the table so far. --against compares with an earlier run: a row is
 slower where it is worse by more than twice the spread of both runs' turns, and by more than 5%.
@@ -74,7 +74,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", metavar="ROW",
                         help=f"{', '.join([*ROWS, *TABLES, PEER])} (default: {', '.join(ROWS)})")
     parser.add_argument("--data", metavar="DIR", help="a packed set for reading and wait, of 112x112 images (default: "
-                        f"{DATA}, or drawn images where there is none)")
+                        f"{DATA}, or synthetic images where there is none)")
     parser.add_argument("--repeats", type=cli.at_least(1), default=7, help="turns that count, after one of warm-up")
     parser.add_argument("--torch-python", metavar="PYTHON", help="the Python that has PyTorch, for peer (default: "
                         "the one that runs this)")

@@ -21,7 +21,7 @@ DESCRIPTION = """Test on your own devices, in minutes, everything that training 
   python -m training.selftest --devices gpu:0,gpu:1
   python -m training.selftest --devices cpu:0,cpu:1 --quick
 
-A Markdown table says what holds; the exit status is 1 where something does not. Please attach it to a report:
+A Markdown table has the results; the exit status is 1 where a test fails. Please attach it to a report:
   python -m training.selftest --devices gpu:0,gpu:1 > selftest.md"""
 PARTS = ("networks", "updates", "runs", "speed")
 
