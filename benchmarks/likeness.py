@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
     checkpoint = CheckpointSpec(*cli.parse_checkpoint_name(args.model, "--model"), images=args.embed_images)
     embedder = MeanEmbedder(checkpoint, SIZE)
     print(machine())
-    with open_faces(args.images) as faces, open_faces(args.others) as strangers:
+    with open_faces(args.images) as faces, open_faces(args.others) as others:
         people = [number for number, images in enumerate(faces.images) if len(images) > 1]
         splits = []
         for repeat in range(args.repeats):
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
             one, other = (embedder.means(faces, side) for side in zip(*parts))
             splits.append(one @ other.T)
         several = np.array([len(faces.images[number]) > 3 for number in people])
-        nearest = best_matches(embedder.means(strangers, strangers.images), embedder.means(faces, faces.images))[1]
+        nearest = best_matches(embedder.means(others, others.images), embedder.means(faces, faces.images))[1]
         names = [faces.names[number] for number in people]
     print("\n".join(table(splits, several, nearest, thresholds)))
     print(f"most alike of different people: {most_alike(splits, names)}")

@@ -24,7 +24,7 @@ class System:
 @dataclass(frozen=True)
 class Plan:
     """systems: in the order of their rows. flags: of every run. first: flags of a training before it, from whose
-    checkpoint it goes on; none where it begins from nothing. data: `real` (../shared/data) or `drawn`.
+    checkpoint it continues; none where it starts from scratch. data: `real` (../shared/data) or `drawn`.
 
     people, images: of a synthetic training set. image_size: of a synthetic set, in pixels. shifts, rotations: of the
     misalignment curve, in pixels and degrees. dream_steps: of DREAM's training. fpr: FPRs of the TPRs, the first also

@@ -1,8 +1,8 @@
-"""SGD whose step is taken or not as a flag on the device says, which nobody has to read first.
+"""SGD whose step is applied or skipped by a flag on the device, without synchronisation.
 
 MXNet's update has no such flag, and its scalars (a learning rate of 0) do not help: 0 times NaN is NaN, and momentum
-moves the weights without a gradient. So the step is computed into the memory of the gradient, which is used up, and
-taken where the flag is 1; of the momentum a copy is kept for that long. A step that is taken is MXNet's to the bit.
+updates the weights without a gradient. So the step is computed into the gradient's memory, which is overwritten, and
+applied where the flag is 1; meanwhile a copy of the momentum is kept. An applied step is MXNet's, bit for bit.
 """
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Sequence
 import mxnet as mx
 import numpy as np
 
-CHUNK = 1 << 20  # values that are moved at a time, so that copies stay small
-SMALL = 1 << 16  # values of an array that is moved together with others
+CHUNK = 1 << 20  # values that are updated at a time, so that copies stay small
+SMALL = 1 << 16  # largest number of values of an array that is updated together with others
 MOST_AT_ONCE = 32  # such arrays
 
 
 class Gate:
-    """good: (1,), 1 or 0, on any device; its copies go to the others where they are needed, and nothing waits."""
+    """good: (1,), 1 or 0, on any device; its copies go to the others on demand, without synchronisation."""
 
     def __init__(self, good: mx.nd.NDArray) -> None:
         self.good = good
@@ -37,7 +37,7 @@ class Gate:
 
 def move(weight: mx.nd.NDArray, gradient: mx.nd.NDArray, moving: mx.nd.NDArray | None, gate: Gate | None,
          **settings: Any) -> None:
-    """A step of SGD in place, as MXNet's sgd_mom_update with these settings; with a gate, where that is open.
+    """An in-place step of SGD, as MXNet's sgd_mom_update with these settings; with a gate, only where that is open.
 
     moving: the momentum's array, None without. With a gate, `gradient` is overwritten.
     """
@@ -66,8 +66,8 @@ def _step(weight: mx.nd.NDArray, gradient: mx.nd.NDArray, moving: mx.nd.NDArray 
 
 
 class GatedSGD(mx.optimizer.SGD):
-    """MXNet's SGD, through `gate` where there is one; then arrays that are small are moved as one, since a network has
-    hundreds, and each operator takes Python tens of microseconds."""
+    """MXNet's SGD, through `gate` where there is one; small arrays are then updated as one, since a network has
+    hundreds, and each operator costs Python tens of microseconds."""
 
     gate: Gate | None = None
 
@@ -77,7 +77,7 @@ class GatedSGD(mx.optimizer.SGD):
 
     @property
     def aggregate_num(self) -> int:
-        """How many arrays come to `update_multi_precision` at a time."""
+        """The number of arrays per call of `update_multi_precision`."""
         return MOST_AT_ONCE if self.gate is not None else self._at_once
 
     @aggregate_num.setter
@@ -86,7 +86,7 @@ class GatedSGD(mx.optimizer.SGD):
 
     def update_multi_precision(self, index: int | Sequence[int], weight: Sequence[mx.nd.NDArray],
                                grad: Sequence[mx.nd.NDArray], state: Sequence[mx.nd.NDArray | None]) -> None:
-        """Move some weights, each along its gradient; called by a Trainer's updaters."""
+        """Update some weights with their gradients; called by a Trainer's updaters."""
         if self.gate is None:
             super().update_multi_precision(index, weight, grad, state)
             return

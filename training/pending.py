@@ -1,8 +1,8 @@
-"""Steps that were begun, and whose numbers are not read yet.
+"""Queued steps whose results are not read yet.
 
-Python queues what devices are to do and goes on; where it reads a number it waits, and the device then waits for Python
-to queue the next step. So a step is read when the one after it has been queued: devices always have one to work on, and
-Python is never more than that ahead.
+Python queues the devices' work and continues; where it reads a value it synchronises, and the device then waits for
+Python to queue the next step. So a step is read when the one after it has been queued: devices always have work, and
+Python is never further ahead.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Step:
 
 
 class PendingSteps:
-    """Judges the steps by `guard`, and counts them in `meter`, in their order."""
+    """Checks the steps with `guard`, and counts them in `meter`, in order."""
 
     def __init__(self, guard: NonFiniteGuard, meter: Meter) -> None:
         self.guard, self.meter = guard, meter
@@ -41,7 +41,8 @@ class PendingSteps:
             self._read()
 
     def settle(self) -> None:
-        """Read all, which waits for the devices: before anything is told, verified or saved. RunError as by `add`."""
+        """Read all, which synchronises with the devices: before logging, verification and saving. RunError as by
+        `add`."""
         while self._steps:
             self._read()
 

@@ -90,7 +90,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
             print(as_flags("\n".join([*described, f"schedule: {schedule.describe()}"]), flags(Config)))
         return 0
 
-    # The folder is this run's; the model begins where its state ended, or with the checkpoint's weights, or anew.
+    # The folder is this run's; the model starts from its state, from the checkpoint's weights, or from scratch.
     found = prepare_folder(config.part(SavingSpec), states, closing) if first else None
     state = broadcast_state(communicator, states, found)
     model.initialize()

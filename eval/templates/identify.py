@@ -96,10 +96,10 @@ def _check(args: argparse.Namespace, gallery: FaceSet, probe: FaceSet, unknown: 
     if inside:
         raise UserError(f"--unknown {args.unknown}: {inside[0]} is in the gallery"
                         + (f", and {len(inside) - 1} others are" if len(inside) > 1 else ""))
-    strangers = sorted(set(probe.people) - known)
-    if strangers:
+    non_mated = sorted(set(probe.people) - known)
+    if non_mated:
         log.info("%s: %d identities are not in the gallery and count as non-mated, %s the first", args.probe,
-                 len(strangers), strangers[0])
+                 len(non_mated), non_mated[0])
     copies = len({_digest(gallery, number) for number in range(len(gallery.names))}
                  & {_digest(probe, number) for number in range(len(probe.names))})
     if copies:
