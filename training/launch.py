@@ -22,6 +22,7 @@ from training.cluster.variables import DRAWN, PortTaken, check_numbers
 
 log = logging.getLogger(__name__)
 
+MOST_PROCESSES = 4096  # of a kind
 DESCRIPTION = """Start MXNet's parameter server (a scheduler, -s servers, -n workers), each process with COMMAND.
 
   two workers on this machine, to try it:
@@ -73,6 +74,8 @@ def launch(options: argparse.Namespace) -> int:
     """Start the roles that the flags ask for and watch them; the exit status."""
     if options.num_workers < 1 or options.num_servers < 0:
         raise UserError("-n and -s: must be at least 1")
+    if max(options.num_workers, options.num_servers) > MOST_PROCESSES:
+        raise UserError(f"-n and -s: must be at most {MOST_PROCESSES}, a process each")
     if not 0 <= options.port < 65536:
         raise UserError(f"--port {options.port}: must be from 1 to 65535")
     if not options.command:

@@ -186,7 +186,8 @@ def test_more_workers_than_slots():
 
 
 @pytest.mark.parametrize("flags, words", [
-    (["-n", "0", "--", "true"], "must be at least 1"), (["-n", "2"], "no command"),
+    (["-n", "0", "--", "true"], "must be at least 1"), (["-n", "99999999", "--", "true"], "must be at most 4096"),
+    (["-n", "1", "-s", "99999999", "--", "true"], "must be at most 4096"), (["-n", "2"], "no command"),
     (["-n", "2", "--hosts", "nowhere", "--", "true"], "--hosts nowhere"),
     (["-n", "2", "--env", "A", "--", "true"], "NAME=VALUE"), (["-n", "2", "--env", "é=1", "--", "true"], "NAME=VALUE"),
     (["-n", "2", "--hosts", "/dev/zero", "--", "true"], "is not a regular file"),
