@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     model, threshold = open_query(args)
     gallery = load_embeddings(args.gallery)
     check_gallery(args.gallery, gallery, model)
-    finder = FaceFinder(args, model, args.photographs, _gallery_size(gallery))
+    finder = FaceFinder(args, model, args.photographs, gallery_size(gallery))
     if gallery.embeddings.shape[1] != finder.dimension:
         raise UserError(f"{args.gallery}: its embeddings are {gallery.embeddings.shape[1]}-d, the model's "
                         f"{finder.dimension}-d")
@@ -134,7 +134,8 @@ def differently_aligned(gallery: Any, ours: dict[str, Any]) -> bool:
     return any(gallery.get(name) != ours.get(name) for name in ALIGNING)
 
 
-def _gallery_size(gallery: Embeddings) -> tuple[int, int] | None:
+def gallery_size(gallery: Embeddings) -> tuple[int, int] | None:
+    """(H, W) of the crops that the embeddings are of; None where the file does not say."""
     told = gallery.meta.get("alignment")
     size = told.get("image_size") if isinstance(told, dict) else None
     if isinstance(size, list) and len(size) == 2 and all(type(side) is int and 0 < side < 10000 for side in size):

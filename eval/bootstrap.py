@@ -32,9 +32,10 @@ class Interval:
 
 def draw_resamples(units: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     """(resamples, units) int32: multiplicity of each identity, or pair."""
-    random = np.random.RandomState(seed)
-    return np.stack([np.bincount(random.randint(0, units, units), minlength=units) for _ in range(resamples)]).astype(
-        np.int32)
+    random, drawn = np.random.RandomState(seed), np.empty((resamples, units), np.int32)
+    for row in drawn:
+        row[:] = np.bincount(random.randint(0, units, units), minlength=units)
+    return drawn
 
 
 def interval(draws: np.ndarray, level: float = LEVEL) -> Interval:

@@ -15,6 +15,7 @@ from eval.bootstrap import draw_resamples
 from eval.operating_points import SLACK
 from eval.templates.verification import PairScores
 
+PART = 1 << 21  # impostor pairs whose units are counted together
 AT_ONCE = 16  # resamples whose impostor pairs are weighted together
 SPARE = 1.3  # multiple of the impostor pairs that the largest FPR allows: most resamples need no more
 
@@ -75,13 +76,13 @@ def _running(drawn: np.ndarray, one: np.ndarray, two: np.ndarray) -> np.ndarray:
 
 def _impostor_weights(pairs: np.ndarray, unit: np.ndarray, many: np.ndarray) -> np.ndarray:
     """(resamples,) the weight of all impostor pairs: drawn' C drawn, C the number of pairs of each two units."""
-    one, two = unit[pairs[:, 0]], unit[pairs[:, 1]]
-    same = np.bincount(one[one == two], minlength=many.shape[1])
-    apart = one != two
-    counts = csr_matrix((np.ones(int(apart.sum()), np.int32), (one[apart], two[apart])), (many.shape[1],) * 2)
-    del one, two, apart
-    total = many.astype(np.int64) @ same
-    for first in range(0, len(many), AT_ONCE):
-        drawn = np.ascontiguousarray(many[first:first + AT_ONCE].T)
-        total[first:first + AT_ONCE] += np.einsum("ur,ur->r", drawn.astype(np.int64), counts @ drawn)
+    total = np.zeros(len(many), np.int64)
+    for begin in range(0, len(pairs), PART):  # a count matrix of all pairs takes several times their own memory
+        one, two = (unit[some] for some in pairs[begin:begin + PART].T)
+        same = np.bincount(one[one == two], minlength=many.shape[1])
+        apart = one != two
+        counts = csr_matrix((np.ones(int(apart.sum()), np.int32), (one[apart], two[apart])), (many.shape[1],) * 2)
+        for first in range(0, len(many), AT_ONCE):
+            drawn = np.ascontiguousarray(many[first:first + AT_ONCE].T)
+            total[first:first + AT_ONCE] += same @ drawn + np.einsum("ur,ur->r", drawn.astype(np.int64), counts @ drawn)
     return total

@@ -49,10 +49,11 @@ def score_pairs(unit: np.ndarray, pairs: Iterable[tuple[np.ndarray, np.ndarray, 
         genuine.sort()
         impostor.sort()
         return PairScores(genuine, impostor)
-    rising, pairs_of = [], []
-    for values, sides in zip((genuine, impostor), whose):
-        order = np.argsort(values, kind="stable").astype(np.int32)
-        rising.append(values[order])
+    rising, pairs_of, waiting = [], [], [impostor, genuine]
+    del genuine, impostor
+    for sides in whose:
+        order, values = _rising(waiting.pop())
+        rising.append(values)
         ordered = np.empty((len(order), 2), np.int32)
         for column, parts in enumerate(sides):  # one after the other, which halves the peak memory
             joined = np.concatenate([np.zeros(0, np.int32), *parts])
@@ -62,6 +63,22 @@ def score_pairs(unit: np.ndarray, pairs: Iterable[tuple[np.ndarray, np.ndarray, 
         pairs_of.append(ordered)
         del order
     return PairScores(rising[0], rising[1], pairs_of[0], pairs_of[1])
+
+
+def _rising(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) int32 the stable order, and the values in it, of float32 values that are finite: each sorted as one number
+    of its bits and its place, which takes half the memory of an argsort, and less time."""
+    bits = values.view(np.uint32)
+    keys = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+    del bits, values
+    keys <<= np.uint64(32)
+    keys |= np.arange(len(keys), dtype=np.uint32)
+    keys.sort()
+    order = (keys & np.uint64(0xFFFFFFFF)).astype(np.int32)
+    keys >>= np.uint64(32)
+    found = keys.astype(np.uint32)
+    del keys
+    return order, np.where(found >> 31, found & np.uint32(0x7FFFFFFF), ~found).view(np.float32)
 
 
 def rates(scores: PairScores, fpr: float) -> OperatingPoint:

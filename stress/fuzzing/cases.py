@@ -10,7 +10,7 @@ import numpy as np
 
 from recordio_tools.records import framing
 from recordio_tools.records.recordio import RecordFile
-from stress.fuzzing import checkpoints, evaluation, matlab_and_journals, pickles, pictures, run_folders
+from stress.fuzzing import checkpoints, evaluation, galleries, matlab_and_journals, pickles, pictures, run_folders
 from stress.fuzzing.mutations import NUMBERS, mutate, mutate_text
 
 KINDS = ("rec", "idx", "bin", "lst", "csv", "image", "model", "run", "npz", "ijb", "onnx", "mat", "journal")
@@ -228,6 +228,8 @@ def _image(corpus: Corpus, chance: random.Random) -> Case:
 MAKERS = {"model": lambda corpus, chance: Case("model", checkpoints.mutated(chance)),
           "run": lambda corpus, chance: Case("run", run_folders.mutated(chance)),
           "npz": lambda corpus, chance: Case("npz", evaluation.embeddings(chance)),
+         "gallery": lambda corpus, chance: Case("gallery", galleries.gallery(chance)),
+         "scores": lambda corpus, chance: Case("scores", galleries.scores(chance)),
          "ijb": lambda corpus, chance: Case("ijb", evaluation.ijb(chance)),
          "onnx": lambda corpus, chance: Case("onnx", evaluation.onnx_file(chance)),
          "mat": lambda corpus, chance: Case("mat", matlab_and_journals.matlab(chance)),

@@ -18,7 +18,7 @@ from recordio_tools.pack.batches import Preparer
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.parts import open_records
 from recordio_tools.records.recordio import RecordFile
-from stress.fuzzing import checkpoints, evaluation, matlab_and_journals, run_folders
+from stress.fuzzing import checkpoints, evaluation, galleries, matlab_and_journals, run_folders
 from stress.fuzzing.cases import FACES, SOUND
 
 READ, REFUSED = "read", "refused"
@@ -167,6 +167,8 @@ READERS: dict[str, Callable[[Path], Iterator[tuple[str, Reader]]]] = {
     "image": _of_image, "model": _of_model, "run": _of_run,
     "npz": _of_evaluation("load_embeddings", evaluation.read_embeddings),
     "ijb": _of_evaluation("ijb lists", evaluation.read_ijb),
+    "gallery": _of_evaluation("search", galleries.read_gallery),
+    "scores": _of_evaluation("choose_threshold", galleries.read_scores),
     "onnx": _of_evaluation("read_onnx", evaluation.read_onnx_file),
     "mat": _of_evaluation("read_variable", matlab_and_journals.read_matlab),
     "journal": _of_evaluation("Journal", matlab_and_journals.read_journal)}
