@@ -68,17 +68,21 @@ def score_pairs(unit: np.ndarray, pairs: Iterable[tuple[np.ndarray, np.ndarray, 
 def _rising(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(N,) int32 the stable order, and the values in it, of float32 values that are finite: each sorted as one number
     of its bits and its place, which takes half the memory of an argsort, and less time."""
-    bits = values.view(np.uint32)
-    keys = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
-    del bits, values
-    keys <<= np.uint64(32)
-    keys |= np.arange(len(keys), dtype=np.uint32)
+    keys, parts = np.empty(len(values), np.uint64), [slice(first, first + BLOCK)
+                                                     for first in range(0, len(values), BLOCK)]
+    for part in parts:  # in parts, for temporary arrays of all would take several times as much again
+        bits = values[part].view(np.uint32)
+        keys[part] = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+        keys[part] <<= np.uint64(32)
+        keys[part] |= np.arange(part.start, part.start + len(bits), dtype=np.uint64)
+    del values
     keys.sort()
-    order = (keys & np.uint64(0xFFFFFFFF)).astype(np.int32)
-    keys >>= np.uint64(32)
-    found = keys.astype(np.uint32)
-    del keys
-    return order, np.where(found >> 31, found & np.uint32(0x7FFFFFFF), ~found).view(np.float32)
+    order, rising = np.empty(len(keys), np.int32), np.empty(len(keys), np.float32)
+    for part in parts:
+        order[part] = keys[part] & np.uint64(0xFFFFFFFF)
+        bits = (keys[part] >> np.uint64(32)).astype(np.uint32)
+        rising[part] = np.where(bits >> 31, bits & np.uint32(0x7FFFFFFF), ~bits).view(np.float32)
+    return order, rising
 
 
 def rates(scores: PairScores, fpr: float) -> OperatingPoint:
@@ -89,15 +93,17 @@ def rates(scores: PairScores, fpr: float) -> OperatingPoint:
 def nearest_curve(scores: PairScores) -> tuple[np.ndarray, np.ndarray]:
     """(FPR, TPR) of the points that scikit-learn's `roc_curve` gives with its defaults: every threshold, less those
     between two others on a straight line. Published numbers are read off it."""
-    every = np.concatenate([scores.genuine, scores.impostor])
-    order = np.argsort(-every, kind="stable")
-    same = order < len(scores.genuine)
-    falling = every[order]
-    del every, order
-    last = np.append(np.flatnonzero(falling[1:] != falling[:-1]), len(falling) - 1)
-    positives = np.cumsum(same, dtype=np.int32)[last]
-    negatives = (last + 1).astype(np.int32) - positives
-    del falling, same
+    falling = np.concatenate([scores.genuine, scores.impostor])
+    np.negative(falling, out=falling)
+    falling.sort()
+    last = np.append(np.flatnonzero(falling[1:] != falling[:-1]).astype(np.int32), np.int32(len(falling) - 1))
+    positives = np.empty(len(last), np.int32)
+    for first in range(0, len(last), BLOCK):
+        values = -falling[last[first:first + BLOCK]]
+        positives[first:first + BLOCK] = len(scores.genuine) - np.searchsorted(scores.genuine, values, "left")
+    del falling
+    negatives = last + 1 - positives
+    del last
     if len(positives) > 2:
         bend = (np.diff(negatives, 2) != 0) | (np.diff(positives, 2) != 0)
         kept = np.concatenate([[True], bend, [True]])
