@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
         nearest = best_matches(embedder.means(others, others.images), embedder.means(faces, faces.images))[1]
         names = [faces.names[number] for number in people]
     print("\n".join(table(splits, several, nearest, thresholds)))
-    print(f"most alike of different people: {most_alike(splits, names)}")
+    print(f"most similar of different identities: {most_alike(splits, names)}")
 
 
 def halves(images: np.ndarray, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
@@ -79,9 +79,9 @@ def table(splits: Sequence[np.ndarray], several: np.ndarray, nearest: np.ndarray
           ) -> list[str]:
     """The lines of a Markdown table; a row is the mean over the splits, with the range of the false matches."""
     people = len(several)
-    lines = [f"| `--threshold` | halves found, {people:,} people | halves found, {int(several.sum()):,} people with "
-             f"two or more images a half | halves of different people above it, of {people * (people - 1):,} | of "
-             f"{len(nearest)} who are not there, found |", "|---|---|---|---|---|"]
+    lines = [f"| `--threshold` | halves found, {people:,} identities | halves found, {int(several.sum()):,} identities "
+             f"with two images or more a half | halves of different identities above it, of {people * (people - 1):,} "
+             f"| of {len(nearest)} other identities, matched |", "|---|---|---|---|---|"]
     for threshold in thresholds:
         rows = [counts(cosines, several, threshold) for cosines in splits]
         whole, part, wrong = np.mean(rows, axis=0)

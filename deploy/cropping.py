@@ -38,8 +38,8 @@ def open_embedder(args: argparse.Namespace, model: ServedModel, size: tuple[int,
             raise
         if args.detector:
             raise UserError(f"{error}; set `image_size` H,W to its input size") from None
-        raise UserError(f"{error}; `detector` MODELDIR crops faces from photographs, in the size that `image_size` "
-                        "says") from None
+        raise UserError(f"{error}; `detector` MODELDIR crops faces from photographs, of the size "
+                        "`image_size`") from None
 
 
 def open_cutter(args: argparse.Namespace, size: tuple[int, int], select: str) -> FaceCutter | None:

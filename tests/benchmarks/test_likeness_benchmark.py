@@ -27,6 +27,7 @@ def test_rows_are_means_over_the_splits_and_the_most_alike_are_named():
     first, second = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)
     second[0, 0], second[2, 1] = 0.2, 0.6
     lines = table([first, second], np.array([True, True, False]), np.array([0.1, 0.52]), [0.5])
-    assert "3 people" in lines[0] and "2 people with two" in lines[0] and "of 6 " in lines[0] and "of 2 who" in lines[0]
+    assert "3 identities" in lines[0] and "2 identities with two" in lines[0]
+    assert "of 6 " in lines[0] and "of 2 other" in lines[0]
     assert lines[2] == "| 0.50 | 83.3% | 75.00% | 0 (0 to 1) | 1 |"
     assert most_alike([first, second], ["a", "b", "c"], 1) == "b and c 0.60"
