@@ -95,9 +95,6 @@ def load_embeddings(path: PathLike) -> Embeddings:
     norms = arrays.get("norms", np.linalg.norm(embeddings, axis=1))
     names = arrays.get("names", np.array([str(number) for number in range(count)]))
     labels, view_norms = arrays.get("labels"), arrays.get("view_norms")
-    for name, array in (("norms", norms), ("view_norms", view_norms)):
-        if array is not None and (array.dtype.kind not in "fiu" or not np.isfinite(array).all()):
-            raise UserError(f"{path}: {name} are not finite numbers")
     for name, array in (("norms", norms), ("names", names), ("labels", labels), ("view_norms", view_norms)):
         if array is not None and array.shape != (count,):
             raise UserError(f"{path}: {name} is of shape {array.shape}, embeddings are {count}")
@@ -106,6 +103,8 @@ def load_embeddings(path: PathLike) -> Embeddings:
             raise UserError(f"{path}: {name} are not finite numbers from 0 on")
     if names.dtype.kind not in "USiu":
         raise UserError(f"{path}: names are {names.dtype}, not text")
+    if names.dtype.kind == "S":  # bytes, of Python 2 and of file names
+        names = np.array([name.decode("utf-8", "surrogateescape") for name in names.tolist()], str)
     if labels is not None and labels.dtype.kind not in "iu":
         raise UserError(f"{path}: labels are not whole numbers")
     lengths = np.linalg.norm(embeddings, axis=1)

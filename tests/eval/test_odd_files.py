@@ -51,7 +51,7 @@ def test_embeddings_that_are_not_finite(tmp_path, name, value):
     arrays[name] = arrays[name].copy()
     arrays[name].flat[1] = value
     np.savez(tmp_path / "x.npz", **arrays)
-    with pytest.raises(UserError, match=f"{name} are not .*finite"):
+    with pytest.raises(UserError, match=f"{name.rstrip('s')}.* not finite"):
         load_embeddings(tmp_path / "x.npz")
 
 
@@ -67,3 +67,9 @@ def test_an_embeddings_file_that_is_larger_than_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("eval.embedding_file.free_memory", lambda: 1 << 20)
     with pytest.raises(UserError, match="8 MiB, and 1 MiB of memory are free"):
         load_embeddings(tmp_path / "x.npz")
+
+
+def test_names_as_bytes(tmp_path):
+    names = np.array([b"a", "Jos\u00e9".encode(), b"\xff"])
+    np.savez(tmp_path / "x.npz", embeddings=np.eye(3), norms=np.ones(3), names=names)
+    assert load_embeddings(tmp_path / "x.npz").names.tolist() == ["a", "Jos\u00e9", "\udcff"]
