@@ -46,7 +46,7 @@ def test_two_workers_stopped_and_resumed_end_as_one_process_on_two_devices(data,
     status, said = second.finish()
     assert status == 0 and "[worker 0] resumed at step 9" in said, said
     assert second.all_gone()
-    assert "at each of 2 workers, 8 a step" in said
+    assert "at each of 2 workers, 8 per step" in said
     expected, got = state(tmp_path / "one", 30), state(tmp_path / "two", 30)
     assert expected.keys() == got.keys() and any(name.endswith("moving_var@1") for name in got)
     for name, value in expected.items():
