@@ -7,6 +7,7 @@ device holds all rows and its own part of the batch, and the gradients of the sa
 """
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Mapping
 
 import mxnet as mx
@@ -20,6 +21,8 @@ from training.head.layer import Layer
 from training.head.margin_head import HeadPass
 from training.head.sampling import choose_rows
 from training.head.shard import Partial, Shard
+
+NAMES = [field.name for field in fields(Partial)]
 
 
 class ShardedHead:
@@ -125,23 +128,25 @@ class ShardedHead:
         with autograd.record():
             data = [self.layer.directions(leaf) for leaf in leaves]
         joined = np.concatenate(labels)
-        partials = [shard.forward(mx.nd.concat(*(part.as_in_context(shard.device) for part in data), dim=0), joined)
-                    for shard in shards]
-        log_total, correct, target, cosine = _over_shards(partials, shards[0].device)
-        gradients = [shard.backward(log_total.as_in_context(shard.device), factor) for shard in shards]
+        # By way of the first device: between all pairs there would be as many copies as devices squared.
+        first = shards[0].device
+        batch = mx.nd.concat(*(part.as_in_context(first) for part in data), dim=0)
+        partials = [shard.forward(batch.as_in_context(shard.device), joined) for shard in shards]
+        log_total, correct, target, cosine = _over_shards(partials, first)
+        gradient = mx.nd.add_n(*(shard.backward(log_total.as_in_context(shard.device), factor).as_in_context(first)
+                                 for shard in shards))
         ends = np.cumsum([len(share) for share in labels])
         for part, end in zip(data, ends):
             rows = slice(int(end) - len(part), int(end))
-            part.backward(mx.nd.add_n(*(gradient[rows].as_in_context(part.context) for gradient in gradients)))
+            part.backward(gradient[rows].as_in_context(part.context))
         return HeadPass([log_total - target], [cosine], [correct], [leaf.grad for leaf in leaves])
 
 
 def _over_shards(partials: list[Partial], device: mx.Context) -> tuple[mx.nd.NDArray, ...]:
     """log of the sum of exp over all shards, correct, the target's logit and cosine, (n,) each, on `device`."""
-    def together(name: str) -> mx.nd.NDArray:
-        return mx.nd.stack(*(getattr(partial, name).as_in_context(device) for partial in partials), axis=1)
-    log_sums = together("log_sum")
+    columns = [mx.nd.stack(*(getattr(partial, name) for name in NAMES)).as_in_context(device) for partial in partials]
+    log_sums, largest, is_target, targets, cosines = mx.nd.stack(*columns, axis=2)  # (n, shards) each
     top = mx.nd.max(log_sums, axis=1)
     total = top + mx.nd.log(mx.nd.sum(mx.nd.exp(mx.nd.broadcast_sub(log_sums, top.expand_dims(1))), axis=1))
-    correct = mx.nd.pick(together("is_target"), mx.nd.argmax(together("largest"), axis=1))
-    return total, correct, mx.nd.sum(together("target"), axis=1), mx.nd.sum(together("cosine"), axis=1)
+    correct = mx.nd.pick(is_target, mx.nd.argmax(largest, axis=1))
+    return total, correct, mx.nd.sum(targets, axis=1), mx.nd.sum(cosines, axis=1)

@@ -1,0 +1,87 @@
+"""What a step costs beside its operators: the time Python takes to queue it, on many devices with little to do.
+
+    python -m benchmarks.step_overhead                    # 8 CPU devices, a network of one layer, 85,742 classes
+    python -m benchmarks.step_overhead --on-nan skip --profile
+
+Devices work while Python queues the next step, so this is how short a step on them may be before they wait for Python.
+It is the processor time of the one thread that queues, reading of the step before included, and not the time on the
+clock: here the devices are CPU threads, which take the cores as well.
+"""
+from __future__ import annotations
+
+import argparse
+import cProfile
+import pstats
+import statistics
+import time
+
+import mxnet as mx
+import numpy as np
+
+import training.model
+from benchmarks.harness import machine, set_threads_first
+from training.data.loader import Batch
+from training.model import TrainingModel
+from training.specs import HeadSpec, ModelSpec, NetworkSpec
+from training.step import StepResult, update
+
+SIDE, EMBEDDING, AIM_MS, WARM_UP = 8, 512, 10.0, 3
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.step_overhead", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--devices", type=int, default=8, help="CPU devices (8)")
+    parser.add_argument("--classes", type=int, default=85742, help="classes (85742)")
+    parser.add_argument("--whole", action="store_true", help="the whole classification layer on each device (4 GB for "
+                        "8), not a share (--fc7-parallel)")
+    parser.add_argument("--partial-fc", type=float, default=1.0, help="share of the classes in a step (1)")
+    parser.add_argument("--on-nan", choices=("stop", "skip"), default="stop", help="as of train_softmax.py (stop)")
+    parser.add_argument("--steps", type=int, default=10, help="steps that count (10)")
+    parser.add_argument("--profile", action="store_true", help="print where Python's time goes, by function")
+    arguments = parser.parse_args()
+    training.model.build_symbol = lambda spec: _one_layer()
+    devices = [mx.cpu(number) for number in range(arguments.devices)]
+    head = HeadSpec(EMBEDDING, fc7_parallel=not arguments.whole, partial_fc=arguments.partial_fc)
+    model = TrainingModel(ModelSpec(NetworkSpec("y1", EMBEDDING), head), (SIDE, SIDE), arguments.classes, devices)
+    model.initialize()
+    trainer = model.make_trainer()
+    random = np.random.RandomState(0)
+    batch = Batch(random.randint(0, 256, (len(devices), SIDE, SIDE, 3)).astype(np.uint8),
+                  random.randint(0, arguments.classes, len(devices)).astype(np.int32), np.arange(len(devices)))
+    print(machine(), flush=True)
+    queued: list[float] = []
+    whole: list[float] = []
+    before: StepResult | None = None
+    profile = cProfile.Profile()
+    for number in range(WARM_UP + arguments.steps):
+        began, spent = time.perf_counter(), time.thread_time()
+        if arguments.profile and number >= WARM_UP:
+            profile.enable()
+        result = update(model, trainer, batch, number, arguments.on_nan == "skip")
+        if before is not None:
+            before.read()
+            before.finite.asscalar()
+        profile.disable()
+        before = result
+        if number >= WARM_UP:
+            queued.append((time.thread_time() - spent) * 1e3)
+            whole.append((time.perf_counter() - began) * 1e3)
+    median = statistics.median(queued)
+    print(f"{len(devices)} CPU devices, one layer, {arguments.classes} classes, {arguments.steps} steps: Python "
+          f"{min(queued):.1f}, {median:.1f}, {max(queued):.1f} ms a step (least, median, most) of "
+          f"{statistics.median(whole):.0f} on the clock; aim {AIM_MS:.0f}: {'met' if median < AIM_MS else 'missed'}",
+          flush=True)
+    if arguments.profile:
+        pstats.Stats(profile).sort_stats("tottime").print_stats(20)
+
+
+def _one_layer() -> mx.sym.Symbol:
+    data = mx.sym.Flatten(mx.sym.Variable("data"))
+    return mx.sym.FullyConnected(data, name="fc1", num_hidden=EMBEDDING)
+
+
+if __name__ == "__main__":
+    set_threads_first()
+    main()
