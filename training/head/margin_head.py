@@ -12,8 +12,8 @@ the same methods: `start_step`, `backward` for each micro-batch, `reduce`, `upda
     >>> seen = head.backward([mx.nd.array([[3, 4]])], [np.array([0])])
     >>> [round(float(value[0].asscalar()), 2) for value in (seen.losses, seen.cosines, seen.correct)]
     [5.26, 0.6, 0.0]
-    >>> abs(seen.gradients[0].asnumpy() @ [3, 4]).round(4).tolist()  # along the embedding: only its direction has a
-    gradient [0.0]
+    >>> abs(seen.gradients[0].asnumpy() @ [3, 4]).round(4).tolist()  # along the embedding: only its direction learns
+    [0.0]
 """
 from __future__ import annotations
 
