@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Mapping, O
 
 import numpy as np
 
-from align.begun import Begun
 from align.crop_files import is_crop, remove_crop, remove_leftovers, write_crop
+from align.crop_list import CropList
 from align.landmark_table import Journal, Row
 from align.photographs import Listing, Picture, crop_names, read_photograph, read_picture
 from align.report import FOUND, GIVEN, MISSED, RELAXED, SKIPPED, AlignReport
@@ -113,17 +113,17 @@ def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read
                                           "unreadable_folders": listing.unreadable_folders})
     try:
         remove_leftovers(out)
-        begun = Begun(out)
+        crop_list = CropList(out)
         journal = Journal(out / TABLE)
         jobs = [_Job(name, os.path.join(source, name), os.path.join(out, crop), name not in journal.rows and
-                     os.path.lexists(os.path.join(out, crop)) and not begun.holds(crop))
+                     os.path.lexists(os.path.join(out, crop)) and not crop_list.holds(crop))
                 for name, crop in zip(listing.images, crop_names(listing.images))]
         made_of, centre = MadeOf(settings, given), []
         try:
             report.notes["crops_of_photographs_that_are_gone"] = _remove_gone(journal, jobs, listing, out)
             begin = ordered_map(functools.partial(_begin, journal.rows, crops, read, made_of), jobs, workers, AHEAD)
-            written = ordered_map(functools.partial(_write, crops, dict(journal.rows), begun), search(begin), workers,
-                                  AHEAD)
+            write = functools.partial(_write, crops, dict(journal.rows), crop_list)
+            written = ordered_map(write, search(begin), workers, AHEAD)
             for outcome in progress(written, len(jobs), "align"):
                 report.add(outcome.job.name, outcome.kind, outcome.reason)
                 report.done_before += outcome.done
@@ -134,9 +134,9 @@ def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read
                     row = outcome.row
                     journal.add(outcome.job.name, row and replace(row, made_of=made_of(outcome.job)))
         finally:
-            begun.close()
+            crop_list.close()
             journal.close()
-        begun.settle(centre)
+        crop_list.settle(centre)
         write_atomic(out / REPORT, report.as_json(), named=False)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -220,7 +220,7 @@ def _search(find: Find, read: Iterable[_Read]) -> Iterator[tuple[_Read, Row | No
             yield one, row
 
 
-def _write(crops: Crops, rows: Mapping[str, Row], begun: Begun, item: tuple[_Read, Row | None]) -> _Outcome:
+def _write(crops: Crops, rows: Mapping[str, Row], crop_list: CropList, item: tuple[_Read, Row | None]) -> _Outcome:
     """Warp and write one crop; where there is none to write, remove that of an earlier run."""
     read, row = item
     job = read.job
@@ -238,7 +238,7 @@ def _write(crops: Crops, rows: Mapping[str, Row], begun: Begun, item: tuple[_Rea
         else:
             crop = _warped(image, row, crops)
         data = encode_jpeg(crop, crops.quality)
-        begun.add(job.target)
+        crop_list.add(job.target)
         write_crop(job.target, data)
     except Unusable as error:
         if not job.foreign:

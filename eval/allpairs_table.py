@@ -24,7 +24,7 @@ def table(results: Sequence[ScoredModel]) -> str:
         behind = result.blamed
         if behind["count"]:
             lines.append(f"  the {behind['count']} false accepts at FPR {_blamed_at(result):g} are of "
-                         f"{behind['people']} identities; {100 * behind['top_share']:.1f}% have one of "
+                         f"{behind['people']} identities; {100 * behind['top_share']:.1f}% involve one of "
                          + ", ".join(str(name) for name, _ in behind["top"]))
         fixed = fixed_table({"all pairs": result.fixed})
         lines += [*([_indented(fixed)] if fixed else []), *_slices(result), *_quality(result)]

@@ -63,14 +63,14 @@ def run(args: argparse.Namespace) -> int:
     if set(chosen) - known:
         raise UserError(f"--only {args.only}: {sorted(set(chosen) - known)[0]} is not a system of the plan "
                         f"{plan.name}; it has {', '.join(sorted(known))}")
-    from study.drawn_set import make_drawn_sets
     from study.runner import Places, Runner
+    from study.synthetic_set import make_synthetic_sets
     from study.training_set import make_real_sets
     from study.yaw import make_yaw
     work, data = Path(args.work).resolve(), Path(args.data).resolve()
     sets = work / f"sets-{plan.name}"
     if plan.data == "drawn":
-        make_drawn_sets(plan, sets)
+        make_synthetic_sets(plan, sets)
     else:
         make_real_sets(data, sets)
     places = Places(work, sets, data, Path(args.results).resolve())

@@ -9,8 +9,8 @@ import numpy as np
 
 from common.tables import read_table
 from eval.pose import read_yaw
-from study.drawn_set import images_to_test
 from study.plan import Plan
+from study.synthetic_set import images_to_test
 from study.training_set import run_command
 
 TABLE = "landmarks.csv"

@@ -65,7 +65,7 @@ def all_pairs_section(faces: LabelledSet, models: Sequence[str], found: Sequence
                ", ".join(str(name) for name, _ in made.blamed["top"])] for model, made in zip(models, found)]
     parts += [tag("h3", "Identities in the false accepts"),
               table([f"at FPR {found[0].points[0].fpr_target:g}", "false accepts", "identities in them",
-                     "have one of the top five", "the top five"], blamed)]
+                     "involve one of the top five", "the top five"], blamed)]
     return section("All pairs", *parts)
 
 

@@ -81,7 +81,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                        help="cosine from which two identities count as the same; it depends on the model (0.55: with "
                             "mobilefacenet-y1-ms1m, the halves of LFW's identities with four or more images match each "
                             "other in all but one or two of 610 cases, and 72 identities that are not in LFW match "
-                            "none there; python -m benchmarks.likeness measures it for a model)")
+                            "none there; python -m benchmarks.similarity measures it for a model)")
     model.add_argument("--embed-images", type=at_least(1), default=10, metavar="N",
                        help="images embedded per identity, evenly spaced")
     model.add_argument("--devices", metavar="LIST", help="cpu:0 or gpu:0,gpu:1 (default: all GPUs, else the CPU)")
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
         plan = Plan([packed_faces(name, dataset) for name, dataset in zip(args.sets, datasets)])
         details: dict[str, object] = {"unknown_rows": _take_out(plan, args)}
         if args.model:
-            _by_likeness(plan, args, image_size)
+            _by_similarity(plan, args, image_size)
             details.update(model=args.model, threshold=args.threshold)
         elif args.duplicates != "keep":
             plan.remove_joined()
@@ -182,7 +182,7 @@ def _take_out(plan: Plan, args: argparse.Namespace) -> list[str]:
     return unknown
 
 
-def _by_likeness(plan: Plan, args: argparse.Namespace, image_size: tuple[int, int]) -> None:
+def _by_similarity(plan: Plan, args: argparse.Namespace, image_size: tuple[int, int]) -> None:
     """Remove or join by embeddings; identities that are excluded already are not embedded."""
     prefix, epoch = cli.parse_checkpoint_name(args.model, "--model")
     embedder = MeanEmbedder(CheckpointSpec(prefix, epoch, args.devices, args.batch_size, args.layer, args.embed_images),

@@ -11,7 +11,7 @@ from study.training_set import run_command
 SEED = 7
 
 
-def make_drawn_sets(plan: Plan, out: Path) -> None:
+def make_synthetic_sets(plan: Plan, out: Path) -> None:
     """Write `out`/faces, `out`/train, a packed set, and `out`/cfp_fp.bin, once."""
     faces, size = out / "faces", f"{plan.image_size},{plan.image_size}"
     if not faces.exists():

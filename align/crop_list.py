@@ -13,7 +13,7 @@ NAME = "align-crops.txt"
 MOST_BYTES = 1 << 32
 
 
-class Begun:
+class CropList:
     """OUT/align-crops.txt: a line for each crop without a row in the table of landmarks, written before the crop is.
 
     At the end of a run it keeps the crops without a row in the table, which are of photographs without a face; a run

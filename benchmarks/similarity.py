@@ -1,8 +1,8 @@
 """Recall and false matches of `merge --overlap-with --threshold T`, on real identities.
 
-    python -m benchmarks.likeness                                    # LFW and InsightFace's MobileFaceNet y1
-    python -m benchmarks.likeness --images FOLDER --model PREFIX,EPOCH --others SET
-    python -m benchmarks.likeness --thresholds 0.3,0.4,0.5 --embed-images 5 --repeats 5 --seed 7
+    python -m benchmarks.similarity                                    # LFW and InsightFace's MobileFaceNet y1
+    python -m benchmarks.similarity --images FOLDER --model PREFIX,EPOCH --others SET
+    python -m benchmarks.similarity --thresholds 0.3,0.4,0.5 --embed-images 5 --repeats 5 --seed 7
 
 The images of each identity of a folder of image folders are shuffled and split into two halves, which represent the
 same identity in two sets. A half is found where the cosine of the two means reaches the threshold, as merge compares
@@ -23,7 +23,7 @@ from inference.identity_means import CheckpointSpec, MeanEmbedder
 from inference.similarity import best_matches
 from recordio_tools.faces import open_faces
 
-PROG = "python -m benchmarks.likeness"
+PROG = "python -m benchmarks.similarity"
 SIZE = (112, 112)
 THRESHOLDS = "0.40,0.45,0.50,0.55,0.60,0.65"
 

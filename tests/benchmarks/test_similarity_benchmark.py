@@ -1,7 +1,7 @@
 """The table of merge's thresholds counts what plain loops count."""
 import numpy as np
 
-from benchmarks.likeness import counts, halves, most_alike, table
+from benchmarks.similarity import counts, halves, most_alike, table
 
 
 def test_halves_share_nothing_and_hold_all():
