@@ -63,6 +63,14 @@ def save_embeddings(path: PathLike, made: Embeddings, replace: bool = True) -> N
         np.savez(stream, **arrays)
 
 
+def digest_of_network(path: PathLike) -> str | None:
+    """sha256 of the network that the embeddings of `path`, a file that `load_embeddings` reads, are of; None where it
+    is not in the file. No array but `meta` is read."""
+    with np.load(path, allow_pickle=False) as stored:
+        meta = json.loads(str(stored["meta"])) if "meta" in stored.files else {}
+    return Embeddings(np.empty(0), np.empty(0), np.empty(0), meta=meta).digest_of("model")
+
+
 def load_embeddings(path: PathLike) -> Embeddings:
     """Read `path`; UserError, one line, where it is not such a file or its parts are inconsistent. Nothing in it is
     executed (no pickles)."""

@@ -14,7 +14,8 @@ from common.errors import UserError
 from common.files import write_atomic
 from common.progress import meter
 from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_model_flag, check_outputs, fpr_list
-from eval.models import ModelName, parse_models
+from eval.embedding_file import digest_of_network
+from eval.models import ModelName, network_digest, parse_models
 from eval.opening import EmbeddingSettings
 from eval.templates import ijb_files
 from eval.templates.aggregation import Switches, TemplateSums
@@ -93,7 +94,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"{model.text}: {told}")
         row: dict[str, Any] = {"templates": len(images.templates), "images": len(images.names),
                                "image_norms": args.image_norms, "detector_score": args.detector_score,
-                               "flip": not args.no_flip, "layer": args.layer, "lost_images": lost.count}
+                               "flip": not args.no_flip, "layer": args.layer, "lost_images": lost.count,
+                               "model_sha256": digest_of_network(model.embeddings) if model.embeddings
+                               else network_digest(model)}
         if lost.count:
             log.warning("%s: %d of %d images are unavailable and are ignored: %s%s", folder, lost.count,
                         len(images.names), ", ".join(lost.names), ", ..." if lost.count > len(lost.names) else "")

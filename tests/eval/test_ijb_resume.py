@@ -10,6 +10,7 @@ from ijb_cases import place, run  # noqa: F401
 from common.errors import UserError
 from eval import embedding_parts
 from eval.__main__ import main
+from eval.models import checkpoint_digest
 from eval.templates import ijb_images
 from eval.templates.ijb_files import read_images
 from images.alignment import align
@@ -24,6 +25,7 @@ def test_embeddings_made_once_give_the_same(place):  # noqa: F811
           "--json", str(out), "--fpir", "0.2,0.4", "--bootstrap", "20"])
     again = json.loads(out.read_text())[str(made)]
     assert again["1:1"] == first["1:1"] and again["1:N"] == first["1:N"]
+    assert again["model_sha256"] == first["model_sha256"] == checkpoint_digest(str(folder / "net"), 0)
     with pytest.raises(UserError, match="is of the layer fc1, not of pre_fc1"):
         main(["ijb", "--model", str(made), "--images", f"{folder}/gone", "--meta", f"{folder}/meta", "--layer",
               "pre_fc1"])
