@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 import numpy as np
 
@@ -38,9 +38,7 @@ class Embeddings:
 
     def digest_of(self, what: str) -> str | None:
         """sha256 of their `model` or `set`, None where the file does not have it."""
-        told = self.meta.get(what)
-        found = told.get("sha256") if isinstance(told, dict) else None
-        return found if isinstance(found, str) else None
+        return digest_in(self.meta, what)
 
     def unlike(self, other: Embeddings) -> str:
         """Why the two cannot be compared image by image, or ""."""
@@ -49,6 +47,13 @@ class Embeddings:
             if ours != theirs:
                 return f"they are of another {what}: {ours} and {theirs}"
         return "" if np.array_equal(self.names, other.names) else "they are of other images"
+
+
+def digest_in(meta: Mapping[str, Any], what: str) -> str | None:
+    """sha256 of the `model` or `set` of metadata, None where it is not there."""
+    told = meta.get(what)
+    found = told.get("sha256") if isinstance(told, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def save_embeddings(path: PathLike, made: Embeddings, replace: bool = True) -> None:
@@ -68,7 +73,7 @@ def digest_of_network(path: PathLike) -> str | None:
     is not in the file. No array but `meta` is read."""
     with np.load(path, allow_pickle=False) as stored:
         meta = json.loads(str(stored["meta"])) if "meta" in stored.files else {}
-    return Embeddings(np.empty(0), np.empty(0), np.empty(0), meta=meta).digest_of("model")
+    return digest_in(meta, "model")
 
 
 def load_embeddings(path: PathLike) -> Embeddings:
@@ -76,11 +81,15 @@ def load_embeddings(path: PathLike) -> Embeddings:
     executed (no pickles)."""
     path = Path(path)
     try:
-        with open_regular(path) as stream, zipfile.ZipFile(stream) as parts:
-            wanted, free = sum(part.file_size for part in parts.infolist()), free_memory()
-        if free is not None and wanted > free:
-            raise ValueError(f"its arrays take {wanted >> 20} MiB, and {free >> 20} MiB of memory are free")
-        with np.load(path, allow_pickle=False) as stored:
+        with open_regular(path) as stream:
+            with zipfile.ZipFile(stream) as parts:
+                wanted, free = sum(part.file_size for part in parts.infolist()), free_memory()
+            if free is not None and wanted > free:
+                raise ValueError(f"its arrays take {wanted >> 20} MiB, and {free >> 20} MiB of memory are free")
+            stream.seek(0)
+            stored = np.load(stream, allow_pickle=False)
+            if not isinstance(stored, np.lib.npyio.NpzFile):  # an array with an archive behind it
+                raise ValueError("one array alone")
             arrays = {name: stored[name] for name in ("embeddings", "norms", "names", "labels", "meta", "view_norms")
                       if name in stored.files}
         meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}

@@ -7,7 +7,7 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from eval.embedding_file import Embeddings
+from eval.embedding_file import Embeddings, digest_in
 from eval.models import ModelName, network_digest
 from eval.pair_embeddings import places
 from eval.pair_list import write_all_scores
@@ -33,8 +33,7 @@ def origin_of(model: ModelName, given: Mapping[str, Embeddings], args: argparse.
 def described(origin: Mapping[str, Any], digest: str, args: argparse.Namespace) -> dict[str, Any]:
     """The provenance in a row of the JSON: model, set (by sha256) and settings, as in those of `verify` and
     `allpairs`."""
-    model = origin["model"]
-    return {"model_sha256": model.get("sha256") if isinstance(model, dict) else None, "set_sha256": digest,
+    return {"model_sha256": digest_in(origin, "model"), "set_sha256": digest,
             "layer": args.layer, "flip": origin["flip"], "pca": args.pca, "bootstrap": args.bootstrap,
             "seed": args.seed}
 

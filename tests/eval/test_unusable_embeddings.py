@@ -33,6 +33,15 @@ def test_what_an_embeddings_file_must_not_hold(tmp_path, name, array, says):
     assert says in str(caught.value) and "a.npz" in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_an_array_with_an_archive_behind_it(tmp_path):
+    """zipfile finds an archive at the end of a file; numpy reads the array at its beginning."""
+    np.savez(tmp_path / "a.npz", embeddings=UNIT)
+    np.save(tmp_path / "b.npy", UNIT)
+    (tmp_path / "c.npz").write_bytes((tmp_path / "b.npy").read_bytes() + (tmp_path / "a.npz").read_bytes())
+    with pytest.raises(UserError, match="c.npz: is not an embeddings file .one array alone"):
+        load_embeddings(tmp_path / "c.npz")
+
+
 def test_rows_in_another_order_and_zeros(place, tmp_path, caplog):  # noqa: F811
     expected = run(place, "--set", place / "faces", "--embeddings", tmp_path)[f"{place}/net,1"]
     (path,) = tmp_path.glob("*.npz")
