@@ -12,17 +12,15 @@ import sys
 import tempfile
 from io import BufferedReader
 from pathlib import Path
-from typing import Iterator, Union
+from typing import Iterator
 
 from common.errors import UserError
-from common.writable import check_writable
+from common.writable import PathLike, check_writable, is_stream
 
 LONGEST = 100  # characters of a file's name in that of its temporary file
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)  # of file systems without hard links
 OPEN_FILE = re.compile(r"/dev/(?:(stdin|stdout|stderr)|fd/(\d+))|/proc/(?:self|thread-self)/fd/(\d+)")
-STREAM = re.compile(r"/dev/(std(in|out|err)$|fd/)|/proc/[^/]+/fd/")  # of this process or of another
 STREAMS = ("stdin", "stdout", "stderr")
-PathLike = Union[str, "os.PathLike[str]"]
 
 
 @contextlib.contextmanager
@@ -36,7 +34,7 @@ def atomic_path(path: PathLike, replace: bool = True, named: bool = True) -> Ite
     An OSError while writing names `path`, not the temporary file.
     """
     given, path = path, Path(path)
-    if named and _is_stream(path):
+    if named and is_stream(path):
         with _naming(given), _into_stream(path) as temporary:
             yield temporary
         return
@@ -90,7 +88,7 @@ def check_new_file(path: PathLike, replace: bool) -> None:
 def _check_free(path: PathLike, replace: bool) -> None:
     if os.path.isdir(path):
         raise UserError(f"{path}: is a folder; expected a file to write")
-    if not replace and os.path.exists(path) and not _is_stream(Path(path)):
+    if not replace and os.path.exists(path) and not is_stream(Path(path)):
         raise UserError(f"{path}: is there already; name another file, or `overwrite` replaces it")
 
 
@@ -121,15 +119,6 @@ def write_atomic(path: PathLike, content: str | bytes, replace: bool = True, nam
         temporary.write_bytes(data)
 
 
-def _is_stream(path: Path) -> bool:
-    """Whether `path` is written in place: not a regular file, or the name of an open stream."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or bool(STREAM.match(os.path.abspath(path)))
-
-
 @contextlib.contextmanager
 def _into_stream(path: Path) -> Iterator[Path]:
     """Yield a temporary file elsewhere; on success its content is written to what is at `path`, after what the stream
@@ -145,14 +134,22 @@ def _into_stream(path: Path) -> Iterator[Path]:
 
 def _handle(path: Path) -> int:
     """A descriptor to write to: an open stream's own, which shares its position, so that nothing is overwritten."""
+    number = open_number(path)
+    if number is None:
+        return os.open(path, os.O_WRONLY | os.O_APPEND)
+    handle: int = number
+    with contextlib.suppress(AttributeError, IndexError, OSError, ValueError):
+        handle = getattr(sys, STREAMS[number]).fileno()  # Python's own may have moved away from 1 and 2
+    return os.dup(handle)
+
+
+def open_number(path: PathLike) -> int | None:
+    """The descriptor that `path` names, as /dev/stdout, /dev/fd/1 and /proc/self/fd/1 do; None of any other path."""
     found = OPEN_FILE.fullmatch(os.path.abspath(path))
     if found is None:
-        return os.open(path, os.O_WRONLY | os.O_APPEND)
+        return None
     name, *numbers = found.groups()
-    number = STREAMS.index(name) if name else int(next(filter(None, numbers)))
-    with contextlib.suppress(AttributeError, IndexError, OSError, ValueError):
-        number = getattr(sys, STREAMS[number]).fileno()  # Python's own may have moved away from 1 and 2
-    return os.dup(number)
+    return STREAMS.index(name) if name else int(next(filter(None, numbers)))
 
 
 def _mode(path: Path) -> int:

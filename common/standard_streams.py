@@ -3,13 +3,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 from typing import Any, Iterable, Iterator, TextIO
 
+from common.files import open_number
 from common.foreign import ShownStream
-
-STDOUT = re.compile(r"/dev/(?:stdout|fd/1)|/proc/(?:self|thread-self)/fd/1")
 
 
 def open_missing_streams() -> None:
@@ -68,7 +66,7 @@ def text_apart(arguments: Iterable[Any]) -> Iterator[None]:
     """Inside the block, where one of a command's arguments names the standard output as a file to write, what is
     printed goes to stderr, so that the file alone arrives where standard output goes."""
     names = (os.fspath(value) for value in arguments if isinstance(value, (str, os.PathLike)))
-    if not any(isinstance(name, str) and STDOUT.fullmatch(os.path.abspath(name)) for name in names):
+    if not any(isinstance(name, str) and open_number(name) == 1 for name in names):
         yield
         return
     before = sys.stdout

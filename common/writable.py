@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Union
@@ -10,6 +11,7 @@ from typing import Union
 from common.errors import UserError
 
 PathLike = Union[str, "os.PathLike[str]"]
+STREAM = re.compile(r"/dev/(std(in|out|err)$|fd/)|/proc/[^/]+/fd/")  # of this process or of another
 LONGEST_PATH = 4095
 BESIDE = 40  # letters that the temporary name of a folder may have more than its own
 
@@ -23,6 +25,15 @@ def check_writable(path: PathLike, folder: bool = False) -> None:
     why = _obstacle(text, folder)
     if why:
         raise UserError(f"{text}: cannot be written ({why}); name another place to write to")
+
+
+def is_stream(path: PathLike) -> bool:
+    """Whether `path` is written in place: not a regular file, or the name of an open stream."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or bool(STREAM.match(os.path.abspath(path)))
 
 
 def _obstacle(text: str, folder: bool) -> str:
@@ -46,15 +57,8 @@ def _obstacle(text: str, folder: bool) -> str:
     above = next(part for part in Path(real).parents if os.path.lexists(part))
     if not above.is_dir():
         return f"{above} is a file, not a folder"
-    if _is_stream(real):
-        return "" if os.access(real, os.W_OK) else "no permission"
+    if is_stream(text):
+        return "" if os.access(text, os.W_OK) else "no permission"
     if not os.access(above, os.W_OK | os.X_OK):
         return f"nothing can be made in the folder {above}"
     return ""
-
-
-def _is_stream(path: str) -> bool:
-    try:
-        return not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path)
-    except OSError:
-        return False
