@@ -11,6 +11,7 @@ import threading
 from typing import Callable, Iterable, Mapping, Sequence
 
 import mxnet as mx
+import numpy as np
 from mxnet import gluon
 from mxnet.base import _LIB, check_call
 
@@ -24,6 +25,12 @@ SERVER_COMMAND = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_
 def set_at(array: mx.nd.NDArray, values: mx.nd.NDArray, places: mx.nd.NDArray) -> None:
     """Write `values` into `array` at `places`, a column of indices for each value, as gather_nd reads them."""
     mx.nd._internal._scatter_set_nd(array, values, places, shape=array.shape, out=array)
+
+
+def split_into(whole: mx.nd.NDArray, parts: Sequence[mx.nd.NDArray]) -> None:
+    """Copy a (n,) array into arrays that are its parts in their order, in one operator."""
+    ends = np.cumsum([part.size for part in parts])
+    mx.nd._internal._split_v2(whole, indices=(0, *map(int, ends[:-1])), axis=0, out=list(parts))
 
 
 def set_rows(array: mx.nd.NDArray, values: mx.nd.NDArray, rows: mx.nd.NDArray) -> None:

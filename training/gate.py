@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any, Sequence
 
 import mxnet as mx
-import numpy as np
+
+from common.mxnet_compat import split_into
 
 CHUNK = 1 << 20  # values that are updated at a time, so that copies stay small
 SMALL = 1 << 16  # largest number of values of an array that is updated together with others
@@ -107,9 +108,8 @@ class GatedSGD(mx.optimizer.SGD):
         places = [[self._as_flat(array) for array in arrays] for arrays in zip(*triples)]
         weight, gradient, moving = (mx.nd.concat(*arrays, dim=0) for arrays in places)
         move(weight, gradient, moving, self.gate, lr=lr, wd=wd, **self._settings())
-        ends = np.cumsum([array.size for array in places[0]])
-        for whole, arrays in ((weight, places[0]), (moving, places[2])):
-            mx.nd._internal._split_v2(whole, indices=(0, *map(int, ends[:-1])), axis=0, out=arrays)
+        split_into(weight, places[0])
+        split_into(moving, places[2])
 
     def _as_flat(self, array: mx.nd.NDArray) -> mx.nd.NDArray:
         if id(array) not in self._flat:
