@@ -31,7 +31,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     runs.add_argument("--data", default="../shared/data", metavar="DIR", help="the real faces")
     runs.add_argument("--jobs", type=at_least(1, 64), default=2, metavar="N",
                       help="trainings in parallel, one thread each")
-    runs.add_argument("--only", default="", metavar="NAME,NAME", help="systems to train, of the plan's")
+    runs.add_argument("--only", default="", metavar="NAME,NAME",
+                      help="of the plan's systems or runs: gnap-fasterfc, or real-gnap-fasterfc-2 for its second seed")
     _add_places(runs)
     runs.set_defaults(run=run)
     score = commands.add_parser("score", help="score one trained run; `run` calls it")
@@ -59,10 +60,11 @@ def run(args: argparse.Namespace) -> int:
     """Make the sets, train, score."""
     plan = PLANS[args.plan]
     chosen = [name.strip() for name in args.only.split(",") if name.strip()]
-    known = {system.name for system in plan.systems}
-    if set(chosen) - known:
-        raise UserError(f"--only {args.only}: {sorted(set(chosen) - known)[0]} is not a system of the plan "
-                        f"{plan.name}; it has {', '.join(sorted(known))}")
+    systems = {system.name for system in plan.systems}
+    unknown = sorted(set(chosen) - systems - {item.name for item in plan.runs()})
+    if unknown:
+        raise UserError(f"--only {args.only}: {unknown[0]} is neither a system nor a run of the plan {plan.name}; its "
+                        f"systems are {', '.join(sorted(systems))}")
     from study.runner import Places, Runner
     from study.synthetic_set import make_synthetic_sets
     from study.training_set import make_real_sets
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         make_real_sets(data, sets)
     places = Places(work, sets, data, Path(args.results).resolve())
-    runs = [item for item in plan.runs() if not chosen or item.system.name in chosen]
+    runs = [item for item in plan.runs() if not chosen or {item.system.name, item.name} & set(chosen)]
     left = [item for item in runs if not places.scores(item).exists()]
     make_yaw(plan, data, sets, training=any(item.system.dream for item in left))
     log.info("plan %s: %d runs, %d of them finished; scores in %s", plan.name, len(runs), len(runs) - len(left),

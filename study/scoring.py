@@ -55,7 +55,8 @@ def score_run(prefix: str, epoch: int, plan: Plan, known: Mapping[str, FacesWith
         if dream:
             moved = _dream(embedder, known["train"], aligned * norms[:, None], yaw, plan.dream_steps)
             _, scores["dream"] = _all_pairs(moved, faces, (frontal, profile), yaw, resamples, plan)
-        scores["misaligned"] = list(_misaligned(embedder, faces, scored, resamples, (frontal, profile), plan))
+        drawn = np.array(found["frontal-profile"]["draws"][f"{plan.fpr[0]:g}"])
+        scores["misaligned"] = list(_misaligned(embedder, faces, (scored, drawn), resamples, (frontal, profile), plan))
         scores["positions"] = {group: position_statistics(prefix, epoch, faces, side, embedder.image_size)
                                for group, side in zip(GROUPS, (frontal, profile))}
     return scores
@@ -124,15 +125,19 @@ def _dream(embedder: Embedder, known: FacesWithYaw, embeddings: np.ndarray, yaw:
     return apply_dream(block, embeddings, np.nan_to_num(yaw))
 
 
-def _misaligned(embedder: Embedder, faces: FaceSet, aligned: AllPairs, resamples: PeopleBootstrap,
+def _misaligned(embedder: Embedder, faces: FaceSet, aligned: tuple[AllPairs, np.ndarray], resamples: PeopleBootstrap,
                 sides: tuple[np.ndarray, np.ndarray], plan: Plan) -> Iterator[dict[str, Any]]:
-    """At the plan's first FPR: aligned first, then both images of every pair misaligned."""
-    rate = plan.fpr[0]
-    limit = operating_point(aligned.genuine, aligned.tail, aligned.impostors, rate).cosine
+    """At the plan's first FPR: aligned first, then both images of every pair misaligned.
+
+    aligned: the scores of the images as they are, and their TPR on the resamples.
+    """
+    rate, (scored, drawn) = plan.fpr[0], aligned
+    limit = operating_point(scored.genuine, scored.tail, scored.impostors, rate).cosine
     for how in misalignments({"shift": plan.shifts, "rotate": plan.rotations}):
-        scored = aligned if how.none else _score(_embed(embedder, faces, how)[0], faces, *sides)
-        point = operating_point(scored.genuine, scored.tail, scored.impostors, rate)
-        limits = interval(resamples.tpr(scored, rate))
+        if not how.none:
+            scored = _score(_embed(embedder, faces, how)[0], faces, *sides)
+            drawn = resamples.tpr(scored, rate)
+        point, limits = operating_point(scored.genuine, scored.tail, scored.impostors, rate), interval(drawn)
         there = rates_above(scored, limit)
         yield {"shift": how.shift, "rotate": how.rotate, "tpr": point.tpr, "interval": [limits.low, limits.high],
                "at_aligned_threshold": {"tpr": there[0], "fpr": there[1]}}

@@ -117,7 +117,7 @@ def positions_table(results: Mapping[str, Sequence[Scores]]) -> str:
             f"{np.mean([group[side][key] for group in groups]):.{digits}f}"
             for key, digits in (("effective_positions", 1), ("centre_correlation", 2))
             for side in ("frontal", "profile"))])
-    return markdown(["system", "layer", "effective positions, frontal", "profile", "length with distance from centre, "
+    return markdown(["system", "layer", "effective positions, frontal", "profile", "norm with distance from centre, "
                      "frontal", "profile"], rows)
 
 

@@ -53,7 +53,7 @@ def test_the_whole_way_to_the_tables(work, tmp_path, capsys):
     assert group["tpr"] == pytest.approx(pairs["tpr"]["0.1"], abs=2e-3)
     assert scores["dream"]["frontal-profile"]["draws"] != pairs["draws"]
     written = [path.stat().st_mtime_ns for path in results]
-    assert main(["run", "fast", "--only", "gap-fasterfc", *flags]) == 0
+    assert main(["run", "fast", "--only", "fast-gap-fasterfc-1", *flags]) == 0
     assert [path.stat().st_mtime_ns for path in results] == written
     capsys.readouterr()
     assert main(["table", "fast", "--reference", "gap-fasterfc", "--results", str(tmp_path / "results")]) == 0
@@ -63,7 +63,7 @@ def test_the_whole_way_to_the_tables(work, tmp_path, capsys):
 
 
 def test_a_system_that_is_not_in_the_plan_is_reported(tmp_path):
-    with pytest.raises(UserError, match="--only x: x is not a system of the plan fast"):
+    with pytest.raises(UserError, match="--only x: x is neither a system nor a run of the plan fast"):
         main(["run", "fast", "--only", "x", "--work", str(tmp_path), "--results", str(tmp_path)])
 
 
