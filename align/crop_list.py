@@ -70,7 +70,7 @@ def _centre_crops(report: Path) -> int:
     try:
         told = json.loads(read_regular(report, MOST_BYTES))
         return int(told.get("centre_crops", 0))
-    except (AttributeError, OSError, TypeError, ValueError):
+    except (AttributeError, OSError, OverflowError, RecursionError, TypeError, ValueError):
         return 0
 
 
@@ -78,6 +78,6 @@ def _name(line: str) -> str | None:
     """The path in a line; None for a truncated one."""
     try:
         name = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return name if isinstance(name, str) else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from typing import Any, TextIO
 
 CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
@@ -23,6 +24,11 @@ def shown(text: object) -> str:
 def shown_lines(text: str) -> str:
     """The same for our own text of several lines, which may contain untrusted names."""
     return TEXT.sub(_escape, text)
+
+
+def is_finite(value: object) -> bool:
+    """Whether a value of untrusted JSON is a finite number that fits a float, and not True or False."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
 
 
 class ShownFormatter(logging.Formatter):

@@ -1,11 +1,10 @@
 """A model card as Markdown. Names and texts in it are untrusted and are escaped."""
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, Iterator
 
-from common.foreign import shown
+from common.foreign import is_finite, shown
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&!$])")
 LONGEST = 300  # characters of a name
@@ -113,11 +112,11 @@ def _interval(row: dict[str, Any], name: str) -> str:
 
 
 def _percent(value: Any) -> str:
-    return f"{100 * value:.2f}" if type(value) in (int, float) and math.isfinite(value) else "-"
+    return f"{100 * value:.2f}" if is_finite(value) else "-"
 
 
 def _count(value: Any) -> str:
-    return str(int(value)) if type(value) in (int, float) and math.isfinite(value) else "-"
+    return str(int(value)) if is_finite(value) else "-"
 
 
 def _inherited(training: dict[str, Any]) -> Iterator[str]:

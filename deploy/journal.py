@@ -185,7 +185,7 @@ def check_folder(folder: Path) -> None:
         return
     if folder.is_symlink() or not folder.is_dir():
         raise UserError(f"{folder}: is in the way; unfinished embeddings are kept there")
-    for entry in os.scandir(folder):
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name not in (ROWS, VALUES) or not entry.is_file(follow_symlinks=False):
             raise UserError(f"{folder}: holds {entry.name}, which is not of a journal; it is in the way")
 

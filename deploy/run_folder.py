@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import shlex
 from pathlib import Path
 from typing import Any, Iterator
 
 from common.files import open_regular, read_regular
+from common.foreign import is_finite
 
 CONFIG, METRICS, LOG = "config.json", "metrics.jsonl", "log.txt"
 LARGEST = 1 << 24  # bytes of config.json
@@ -86,7 +86,7 @@ def verifications(prefix: str) -> dict[int, dict[str, dict[str, float]]]:
 def numbers(row: dict[str, Any]) -> dict[str, float]:
     """The finite numbers of a row."""
     return {name: value for name, value in row.items()
-            if type(value) in (int, float) and math.isfinite(value) and name != "step"}
+            if is_finite(value) and name != "step"}
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -141,7 +141,7 @@ def _of_report(path: Path) -> list[str]:
         count = int(told["not_found"]) + int(told["skipped"])
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise UserError(f"{path}: is not a report of align; expected {FORM}") from None
     if len(names) < count:
         raise UserError(f"{path}: names only the first {len(names)} of {count} photographs; give a list of all")

@@ -111,6 +111,6 @@ def _parsed(row: Row, has_score: bool) -> tuple[str, str, bool, float, int, floa
 def _described(path: Path) -> dict[str, Any]:
     try:
         told = json.loads(read_regular(path, 1 << 20).decode("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}

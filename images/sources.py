@@ -230,7 +230,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 def _scan(folder: bytes, shown_as: str, source: Source) -> list[os.DirEntry]:
     try:
         with os.scandir(folder) as entries:
-            return list(entries)
+            return sorted(entries, key=lambda entry: entry.name)  # what is noted comes in the same order everywhere
     except OSError as error:
         source.notes["unreadable_folders"].append(f"{shown(shown_as)} ({error.strerror})")
         return []

@@ -103,12 +103,16 @@ def _without_effect(spec: DescriptionSpec, schedule: ScheduleSpec, model: Traini
     if "pre_fc1_weight" not in model.shapes:
         unused(f"`version_output` {network.version_output} with this `emb_size`", "emb_wd_mult")
     unused(f"{LOSSES[loss_type]}, `loss_type` {loss_type}", *UNUSED_BY_LOSS[loss_type])
+    if not model.spec.optimizer.wd:
+        unused("`wd` 0", "emb_wd_mult", "fc7_wd_mult")
     if schedule.lr_mode != "step":
         unused(f"`lr_mode` {schedule.lr_mode}", "lr_steps")
     if len(model.devices) == 1:
         unused("a single device", "fc7_parallel")
     if not verified:
         unused("a run without verification sets", "best_metric")
+    elif spec.changed.get("ckpt") == 0:
+        unused("`ckpt` 0", "best_metric")
     if not spec.pretrained:
         unused("a run without `pretrained`", "pretrained_partial")
     return [f"warning: without effect for {because}: {', '.join(flags)}" for because, flags in found.items()]

@@ -87,7 +87,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
                                                    data.chosen, model, data.targets)]
     if config.dry_run:
         if first:
-            print(as_flags("\n".join([*described, f"schedule: {schedule.describe()}"]), flags(Config)))
+            print(as_flags("\n".join([*described, *_about(schedule, config)]), flags(Config)))
         return 0
 
     # The folder is this run's; the model starts from its state, from the checkpoint's weights, or from scratch.
@@ -113,7 +113,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
         folder = Path(config.prefix).parent
         runlog = RunLog(folder, progress.lengths, progress.step + 1 if state else 0)
         closing.callback(runlog.close)
-        _log([*described, f"schedule: {schedule.describe()}", *began])
+        _log([*described, *_about(schedule, config), *began])
         write_config(folder, config.as_dict(), _resolved(model, data, total_batch, schedule))
     # All workers have the same order, and each takes its own section of every batch: together, the batch of one worker.
     batches = loader_spec(config, total_batch, communicator.size)
@@ -149,6 +149,10 @@ def _put_back(model: TrainingModel, trainer: gluon.Trainer, arrays: Arrays) -> N
     head, momentum = adapt_head(model.head.layer, bool(model.head_parameters), arrays["head"], arrays["momentum"])
     model.set_arrays(arrays["net"], head)
     set_momentum(trainer, momentum, model.devices)
+
+
+def _about(schedule: Schedule, config: Config) -> list[str]:
+    return [f"schedule: {schedule.describe()}", *schedule.warnings("lr_steps" in config.changed())]
 
 
 def _log(lines: list[str]) -> None:

@@ -77,6 +77,15 @@ class Schedule:
         """One line for the log."""
         return f"{self.lr_summary()}; end at step {self.end} ({self.epochs:.1f} epochs)"
 
+    def warnings(self, lr_steps_given: bool) -> list[str]:
+        """A log line for what the training ends too early for: a warm-up that does not end, drops that were given."""
+        if self.warmup >= self.end:
+            return [f"warning: `warmup` {self.warmup} does not end before the training, at step {self.end}: the "
+                    f"learning rate never reaches `lr` {self.base_lr:g}"]
+        late = [str(step) for step in self.milestones if step >= self.end]
+        return [f"warning: without effect for a training that ends at step {self.end}: `lr_steps` {','.join(late)}"
+                ] if late and lr_steps_given else []
+
     def changes(self, before: str | None) -> list[str]:
         """A log line on resume where the state's learning rates, `before`, differ from these."""
         now = self.lr_summary()

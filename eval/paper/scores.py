@@ -3,15 +3,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 from common.files import read_regular
+from common.foreign import is_finite
 from eval.operating_points import FEW
 from eval.paper.figures import system_named, system_of
 
 LARGEST = 1 << 28  # bytes of a file of scores
+MOST_PAIRS = 2 ** 53
 # Not in the rows of metrics.jsonl, since training always verifies this way.
 TRAINING = {"flip": True, "pca": 0, "folds": 10}
 METRICS, CONFIG = "metrics.jsonl", "config.json"
@@ -116,7 +119,7 @@ def _of_json(model: str, rows: Mapping[str, Any], path: Path, fpr: float, system
         sets[name] = _scores(row, fpr, f"{path}: {name} of {model}", {})
     config = Path(model.rpartition(",")[0] or model).parent / CONFIG
     known: Any = {}
-    if not system and config.is_file():
+    if not system and os.path.isfile(config):  # of a name that no file can have as well
         known = _json(_text(config), str(config))
     return ModelScores(model, system or system_of(known if isinstance(known, dict) else {}), sets, str(path))
 
@@ -132,7 +135,7 @@ def _models(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _scores(row: Mapping[str, Any], fpr: float, where: str, assumed: Mapping[str, Any]) -> SetScores:
     pairs = row.get("pairs")
-    if not isinstance(pairs, int) or pairs < 1:
+    if not isinstance(pairs, int) or not 1 <= pairs <= MOST_PAIRS:
         raise ValueError(f"{where}: has no number of pairs")
     conventions = {**assumed, **{name: row[name] or 0 if name == "pca" else row[name]
                                  for name in ("flip", "pca", "folds") if name in row}}
@@ -179,8 +182,7 @@ def _rate(value: Any, limits: Any = None, spread: float | None = None, count: in
 
 
 def _number(value: Any) -> float | None:
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if usable else None
+    return float(value) if is_finite(value) else None
 
 
 def _part(row: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -192,7 +194,7 @@ def _part(row: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _same(key: Any, fpr: float) -> bool:
     try:
         return math.isclose(float(key), fpr, rel_tol=1e-6)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 

@@ -1,19 +1,29 @@
 """The cases: reproducible files by kind, seed and number, mutated from sound ones."""
 from __future__ import annotations
 
+import functools
 import random
 import struct
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 
 from recordio_tools.records import framing
 from recordio_tools.records.recordio import RecordFile
-from stress.fuzzing import checkpoints, evaluation, galleries, matlab_and_journals, pickles, pictures, run_folders
+from stress.fuzzing import (
+    checkpoints,
+    earlier_runs,
+    evaluation,
+    galleries,
+    matlab_and_journals,
+    pickles,
+    pictures,
+    results,
+    run_folders,
+)
 from stress.fuzzing.mutations import NUMBERS, mutate, mutate_text
 
-KINDS = ("rec", "idx", "bin", "lst", "csv", "image", "model", "run", "npz", "ijb", "onnx", "mat", "journal")
 IDENTITIES, IMAGES = 4, 3
 FACES, SOUND = "faces", "sound"  # the folder of sound images for lists, and a sound set of them
 
@@ -67,6 +77,11 @@ def write_sound(corpus: Corpus, scratch: Path) -> None:
 def make_case(corpus: Corpus, kind: str, seed: int, number: int) -> Case:
     """The files of one case; the same for the same arguments and corpus."""
     return MAKERS[kind](corpus, random.Random(f"{kind} {seed} {number}"))
+
+
+def _without_corpus(kind: str, make: Callable[[random.Random], dict[str, bytes]], _: Corpus,
+                    chance: random.Random) -> Case:
+    return Case(kind, make(chance))
 
 
 def _sound_set(corpus: Corpus, chance: random.Random) -> dict[str, bytes]:
@@ -225,14 +240,12 @@ def _image(corpus: Corpus, chance: random.Random) -> Case:
                           "landmarks.csv": _landmark_table(["a/x.jpg", "a/y.jpg", "b/z.jpg"])})
 
 
-MAKERS = {"model": lambda corpus, chance: Case("model", checkpoints.mutated(chance)),
-          "run": lambda corpus, chance: Case("run", run_folders.mutated(chance)),
-          "npz": lambda corpus, chance: Case("npz", evaluation.embeddings(chance)),
-         "gallery": lambda corpus, chance: Case("gallery", galleries.gallery(chance)),
-         "scores": lambda corpus, chance: Case("scores", galleries.scores(chance)),
-         "ijb": lambda corpus, chance: Case("ijb", evaluation.ijb(chance)),
-         "onnx": lambda corpus, chance: Case("onnx", evaluation.onnx_file(chance)),
-         "mat": lambda corpus, chance: Case("mat", matlab_and_journals.matlab(chance)),
-         "journal": lambda corpus, chance: Case("journal", matlab_and_journals.journal(chance)),
-         "rec": _rec, "idx": _idx, "bin": _bin, "lst": _lst, "csv": _csv, "image": _image}
-
+MAKERS: dict[str, Callable[[Corpus, random.Random], Case]] = {
+    "rec": _rec, "idx": _idx, "bin": _bin, "lst": _lst, "csv": _csv, "image": _image}
+for _kind, _make in (("model", checkpoints.mutated), ("run", run_folders.mutated), ("npz", evaluation.embeddings),
+                     ("gallery", galleries.gallery), ("scores", galleries.scores), ("ijb", evaluation.ijb),
+                     ("onnx", evaluation.onnx_file), ("mat", matlab_and_journals.matlab),
+                     ("journal", matlab_and_journals.journal), ("results", results.of_run),
+                     ("tables", results.tables), ("crops", earlier_runs.crops), ("aside", earlier_runs.aside)):
+    MAKERS[_kind] = functools.partial(_without_corpus, _kind, _make)
+KINDS = tuple(MAKERS)

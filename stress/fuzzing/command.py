@@ -22,8 +22,9 @@ from stress.fuzzing.runner import Limits, Outcome, Ticket, run_all
 PROG = "python -m stress.fuzzing"
 DESCRIPTION = """\
 Feed mutated files to every reader: .rec, .idx, property, identities.csv, .bin, .lst, CSV and protocol files, images,
-checkpoints (model), the states of runs (run), embeddings (npz), IJB's lists (ijb), ONNX files (onnx), MATLAB's
-lists (mat), the journals of deploy embed (journal).
+checkpoints (model), the states of runs (run), embeddings (npz, gallery), scores, IJB's lists (ijb), ONNX files (onnx),
+MATLAB's lists (mat), the journals of deploy embed (journal), rows and scores of runs (results), tables of groups,
+failures and hosts (tables), what align (crops) and --overwrite (aside) left behind.
 Each must end with a result, a skip or an error in one line: never with another exception, a crash, a
 hang, much memory, or a pickle that was executed.
 

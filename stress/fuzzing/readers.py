@@ -1,6 +1,7 @@
 """The readers of each kind of case. Each must give a result, or a one-line error."""
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from pathlib import Path
@@ -18,7 +19,7 @@ from recordio_tools.pack.batches import Preparer
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.parts import open_records
 from recordio_tools.records.recordio import RecordFile
-from stress.fuzzing import checkpoints, evaluation, galleries, matlab_and_journals, run_folders
+from stress.fuzzing import checkpoints, earlier_runs, evaluation, galleries, matlab_and_journals, results, run_folders
 from stress.fuzzing.cases import FACES, SOUND
 
 READ, REFUSED = "read", "refused"
@@ -155,6 +156,20 @@ def _of_run(folder: Path) -> Iterator[tuple[str, Reader]]:
     yield "resume", lambda: run_folders.read(folder)
 
 
+def _of_results(folder: Path) -> Iterator[tuple[str, Reader]]:
+    yield "table", lambda: REFUSED if results.read_table_of_runs(folder) else READ
+    yield "card", lambda: results.read_card(folder)
+
+
+def _of_tables(folder: Path) -> Iterator[tuple[str, Reader]]:
+    for name in results.LISTS:
+        yield name, functools.partial(results.read_lists, folder, name)
+
+
+def _of_crops(folder: Path) -> Iterator[tuple[str, Reader]]:
+    yield "align", lambda: REFUSED if earlier_runs.read_crops(folder) else READ
+
+
 def _of_evaluation(name: str, read: Callable[[Path], object]) -> Callable[[Path], Iterator[tuple[str, Reader]]]:
     def readers(folder: Path) -> Iterator[tuple[str, Reader]]:
         yield name, lambda: read(folder)
@@ -167,6 +182,8 @@ READERS: dict[str, Callable[[Path], Iterator[tuple[str, Reader]]]] = {
     "image": _of_image, "model": _of_model, "run": _of_run,
     "npz": _of_evaluation("load_embeddings", evaluation.read_embeddings),
     "ijb": _of_evaluation("ijb lists", evaluation.read_ijb),
+    "results": _of_results, "tables": _of_tables, "crops": _of_crops,
+    "aside": _of_evaluation("recover", earlier_runs.read_aside),
     "gallery": _of_evaluation("search", galleries.read_gallery),
     "scores": _of_evaluation("choose_threshold", galleries.read_scores),
     "onnx": _of_evaluation("read_onnx", evaluation.read_onnx_file),

@@ -137,6 +137,19 @@ def test_what_is_not_a_score_is_reported_in_one_line(tmp_path, content, says):
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("change", [{"accuracy": 10 ** 400}, {"eer": -10 ** 400}, {"fpr_target": 10 ** 400},
+                                    {"interval": {"accuracy": [10 ** 400, 1]}}, {"pairs": 10 ** 400}])
+def test_numbers_that_no_float_holds_are_no_scores(tmp_path, capsys, change):
+    """JSON may hold them; they are left out, or end in one line."""
+    run = make_run(tmp_path / "a", rows=[row("lfw", **change), row("cfp_fp")])
+    if set(change) & {"fpr_target", "pairs"}:
+        with pytest.raises(UserError, match="lfw at step 4: has no (TPR|number of pairs)"):
+            main(["table", str(run)])
+    else:
+        lines = read_csv(table(capsys, run, "--format", "csv"))
+        assert not any(len(text) > 100 for line in lines.values() for text in line.values())
+
+
 def test_a_folder_without_scores_is_refused(tmp_path):
     with pytest.raises(UserError, match="has no metrics.jsonl"):
         main(["table", str(tmp_path)])

@@ -136,6 +136,13 @@ def test_an_absent_key_and_an_absent_file_are_named(ours, tmp_path):
         RecordFile(tmp_path)
 
 
+def test_another_file_in_place_of_the_rec_is_refused_with_what_is_expected(ours):
+    for name in (ours.with_suffix(".idx"), ours.with_name("property")):
+        name.write_text("2,112,112\n")
+        with pytest.raises(DataError, match=f"{name.name}: record 0 .*expected a .rec file, or the folder that holds"):
+            RecordFile(name)
+
+
 def test_damage_is_named_by_file_key_and_byte(ours):
     file = RecordFile(ours)
     offset = int(file.offsets[1])

@@ -2,9 +2,11 @@
 import ctypes
 import faulthandler
 import json
+import multiprocessing
 import os
 import pickle
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from small_sets import jpeg, write_training_set
 from images.alignment import TEMPLATE, align
 from recordio_tools.records import framing
 from recordio_tools.records.writer import RecordWriter
-from stress.fuzzing import cases, pickles, readers
+from stress.fuzzing import cases, pickles, readers, runner
 from stress.fuzzing.__main__ import main
 from stress.fuzzing.runner import Limits, run_all
 
@@ -31,12 +33,20 @@ def outcomes(corpus, scratch, tickets, limits=None, make=None):
 
 @pytest.mark.parametrize("kind, count", [("rec", 30), ("idx", 20), ("bin", 30), ("lst", 20), ("csv", 30),
                                          ("model", 30), ("run", 30), ("image", 30), ("npz", 30),
-                                         ("ijb", 20), ("onnx", 20), ("mat", 6), ("journal", 20)])
+                                         ("ijb", 20), ("onnx", 20), ("mat", 6), ("journal", 20), ("gallery", 20),
+                                         ("scores", 20), ("results", 20), ("tables", 15), ("crops", 10),
+                                         ("aside", 20)])
 def test_mutated_files_end_in_a_result_or_in_one_line(corpus, tmp_path, kind, count):
     found = outcomes(corpus, tmp_path, [(kind, 1000, number) for number in range(count)])
     assert [outcome.failures for outcome in found] == [[]] * count
     ends = [end for outcome in found for end in outcome.ends.values()]
     assert {"read", "refused"} == set(ends)
+
+
+def test_every_kind_is_run_without_flags_and_every_reader_has_a_kind(corpus):
+    assert set(cases.MAKERS) == set(cases.KINDS)
+    made = {cases.make_case(corpus, kind, 2, number).reader for kind in cases.KINDS for number in range(40)}
+    assert made == set(readers.READERS)
 
 
 def test_cases_are_the_same_each_time_and_differ(corpus):
@@ -73,14 +83,26 @@ def _execute():
     pickle.loads(pickles.executed(2, 0, [b""]))
 
 
+HANGING = multiprocessing.get_context("fork").Event()
+
+
+def _hang():
+    HANGING.set()
+    time.sleep(1000)
+
+
 @pytest.mark.parametrize("reader, told", [
-    (_segfault, "crash: "), (lambda: time.sleep(1000), "hang"), (_hog, "memory"),
+    (_segfault, "crash: "), (_hang, "hang"), (_hog, "memory"),
     (_wrong, "bad: ValueError"), (_execute, "bad: a pickle was executed"), (lambda: os._exit(3), "crash: exit 3"),
     (lambda: np.ones(1 << 40), "MemoryError")])
 def test_the_harness_sees_what_must_not_happen_and_knows_the_case(corpus, tmp_path, monkeypatch, reader, told):
     monkeypatch.setitem(readers.READERS, "bad", lambda folder: [("bad", reader)])
     monkeypatch.setitem(readers.READERS, "good", lambda folder: [("good", lambda: None)])
-    limits = Limits(10 if told == "hang" else 600, 200)
+    # a clock that stands still until the case hangs, and then has passed every limit
+    HANGING.clear()
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: 1e6 * HANGING.is_set(),
+                                                        perf_counter=time.perf_counter))
+    limits = Limits(600, 200)
     found = outcomes(corpus, tmp_path, [("x", 0, number) for number in range(3)], limits,
                      lambda ticket: cases.Case("bad" if ticket[2] == 1 else "good", {"file": b""}))
     assert [outcome.ticket[2] for outcome in found] == [0, 1, 2]

@@ -13,7 +13,7 @@ from small_nets import draw_values
 
 import symbols
 from symbols import fresnet
-from symbols.gnap import GNAP
+from symbols.gnap import GNAP, norm_aware_pooling
 from symbols.onnx_export import to_onnx
 
 HEADS = ("E", "FC", "GDC", "GAP", "GNAP")
@@ -64,14 +64,15 @@ def test_onnxruntime_gives_the_same(network, head, emb_size):
         assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("network, head, emb_size", [("r18", "E", 16), ("r18", "GAP", 16), ("y1", "GDC", 16),
-                                                     ("y1", "GNAP", 16), ("r18", "GNAP", 40)])
+@pytest.mark.parametrize("network, head, emb_size", [*(("r18", head, 16) for head in HEADS), ("y1", "GDC", 16),
+                                                     ("y1", "GNAP", 16), ("r18", "GNAP", 32), ("r18", "GNAP", 40)])
 def test_mxnets_exporter_takes_it_too(network, head, emb_size):
     symbol = symbols.build(network, emb_size, head)
     values = drawn(symbol)
-    found = by_onnxruntime(symbol, values, convert=traced_onnx)(images(2))
-    expected = by_mxnet(symbol, values, images(2))
-    assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected)
+    run = by_onnxruntime(symbol, values, convert=traced_onnx)
+    for count in (1, 3):
+        found, expected = run(images(count)), by_mxnet(symbol, values, images(count))
+        assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("head, emb_size", [(head, 16) for head in HEADS] + [("GNAP", 40)])
@@ -99,6 +100,35 @@ def test_the_block_can_be_cast(reweight, dtype="float64"):
         outputs.append(block(mx.nd.array(maps, dtype=kind)).asnumpy())
     assert outputs[1].dtype == np.dtype(dtype)
     assert np.allclose(*outputs, rtol=1e-2, atol=1e-2) and (outputs[1][1] == 0).all()
+
+
+class WithoutProducts:
+    """mx.nd, with the two operators that MXNet's CPU does not have for float16 computed by others."""
+
+    def __getattr__(self, name):
+        return getattr(mx.nd, name)
+
+    @staticmethod
+    def Convolution(data, weight, **_):
+        return mx.nd.sum(mx.nd.broadcast_mul(data, weight), axis=1, keepdims=True)
+
+    @staticmethod
+    def batch_dot(left, right):
+        return mx.nd.sum(mx.nd.broadcast_mul(left, right.transpose((0, 2, 1))), axis=2, keepdims=True)
+
+
+@pytest.mark.parametrize("mean_over", ["image", "batch"])
+def test_the_equations_hold_in_float16(mean_over):
+    maps = np.random.RandomState(3).normal(0, 1, (4, 6, 4, 5)).astype(np.float16)
+    maps[1], maps[2, :, 1, 2], maps[3] = 0, 0, maps[3] * np.float16(0.01)
+    single = maps.astype(np.float64)
+    norms = np.sqrt(np.square(single).sum(axis=1))
+    mean = norms.mean(axis=(1, 2), keepdims=True) if mean_over == "image" else norms.mean()
+    weights = np.divide(mean, norms, out=np.zeros_like(norms), where=norms > 0)
+    expected = (single * weights[:, None]).mean(axis=(2, 3))
+    found = norm_aware_pooling(WithoutProducts(), mx.nd.array(maps, dtype=np.float16), 6, True, mean_over).asnumpy()
+    assert found.dtype == np.float16 and (found[1] == 0).all()
+    np.testing.assert_allclose(found, expected, rtol=2e-2, atol=2e-3)
 
 
 @pytest.mark.parametrize("convert", [to_onnx, traced_onnx])

@@ -1,5 +1,7 @@
 """Batches: every image once an epoch, the same order from the same seed, any position at once, bad records skipped."""
+import concurrent.futures
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -181,6 +183,38 @@ def test_nothing_that_decodes_ends_the_run_with_one_line(tmp_path):
         loader.next()
     with pytest.raises(UserError, match="recordio_tools check"):
         open_dataset(folder)
+
+
+@pytest.mark.parametrize("end", ["an error", "close"])
+def test_threads_that_wait_for_a_batch_all_learn_that_none_will_come(dataset, monkeypatch, end):
+    """Any of them may get the error itself; the others must not wait for ever."""
+    closing = threading.Event()
+
+    def finish(loader, *batch):
+        closing.wait()
+        raise RunError("cannot be read")
+    monkeypatch.setattr(BatchLoader, "_finish", finish)
+    loader, waiting = BatchLoader(dataset, np.arange(20), LoaderSpec(4)), threading.Semaphore(0)
+    get = loader._batches.get
+
+    def counted_get(timeout=None):
+        if timeout is None:
+            waiting.release()
+        return get(timeout=timeout)
+    monkeypatch.setattr(loader._batches, "get", counted_get)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(loader.next) for _ in range(4)]
+        for _ in asked:
+            waiting.acquire()  # each is about to wait
+        if end == "close":
+            ending = threading.Thread(target=loader.close)
+            ending.start()
+        closing.set()
+        said = {str(thread.exception()) for thread in asked}
+    if end == "close":
+        ending.join()
+    assert said <= {"cannot be read", "the loader is closed: no batch will come"}
+    loader.close()
 
 
 def test_images_filter_leaves_out_small_identities_and_keeps_the_numbers(dataset):

@@ -32,14 +32,24 @@ def told(data, capsys, *flags):
     (["--lr-mode", "cosine", "--lr-steps", "5", "--max-steps", 9], "--lr-mode cosine: --lr-steps 5"),
     (["--emb-size", 512, "--emb-wd-mult", 3], "--version-output GNAP with this --emb-size: --emb-wd-mult 3.0"),
     (["--fc7-parallel"], "a single device: --fc7-parallel"), (["--pretrained-partial"], "without --pretrained"),
-    (["--target", "none", "--best-metric", "eer"], "without verification sets: --best-metric eer")])
+    (["--target", "none", "--best-metric", "eer"], "without verification sets: --best-metric eer"),
+    (["--ckpt", 0, "--best-metric", "eer"], "for --ckpt 0: --best-metric eer"),
+    (["--wd", 0, "--fc7-wd-mult", 10, "--emb-wd-mult", 2], "for --wd 0: --emb-wd-mult 2.0, --fc7-wd-mult 10.0"),
+    (["--lr-steps", "5,9,12", "--max-steps", 9], "ends at step 9: --lr-steps 9,12")])
 def test_flags_without_effect_are_named_in_one_line(data, capsys, flags, unused):
     lines = [line for line in told(data, capsys, *flags) if "without effect" in line]
     assert len(lines) == 1 and unused in lines[0]
 
 
+def test_a_warm_up_longer_than_the_training_is_warned_of(data, capsys):
+    lines = told(data, capsys, "--warmup", 9, "--max-steps", 9, "--lr-steps", 20)
+    assert any(line.startswith("warning: --warmup 9 does not end before the training, at step 9") for line in lines)
+    assert not any("does not end" in line for line in told(data, capsys, "--warmup", 8, "--max-steps", 9))
+
+
 @pytest.mark.parametrize("flags", [[], ["--preset", "lresnet18e"], ["--loss-type", 0], ["--preset", "mobilefacenet+",
-                                   "--emb-size", 512], ["--loss-type", 5, "--margin-a", 0.9, "--margin-b", 0.1]])
+                                   "--emb-size", 512], ["--lr-steps", "5,8", "--max-steps", 9],
+                                   ["--loss-type", 5, "--margin-a", 0.9, "--margin-b", 0.1]])
 def test_a_preset_or_a_flag_with_effect_gives_no_warning(data, capsys, flags):
     assert not [line for line in told(data, capsys, *flags) if "without effect" in line]
 

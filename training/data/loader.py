@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import logging
 import queue
 import threading
@@ -68,24 +69,32 @@ class BatchLoader:
         self._thread.start()
 
     def next(self) -> Batch:
-        """The next batch; errors of the reading threads are raised here."""
+        """The next batch, to any thread; errors of the reading threads are raised here."""
         if self._failed is None:
             item = self._batches.get()
             if not isinstance(item, BaseException):
                 return item
-            self._failed = item  # no other batch will come: further calls raise the same
-        raise self._failed
+            self._fail(item)
+        raise self._failed  # type: ignore[misc]
 
     def close(self) -> None:
         """End the threads."""
         self._stop.set()
-        self._failed = self._failed or RunError("the loader is closed: no batch will come")
+        closed = RunError("the loader is closed: no batch will come")
+        self._failed = self._failed or closed
         while self._thread.is_alive():
             try:
                 self._batches.get(timeout=0.05)
             except queue.Empty:
                 pass
         self._pool.shutdown()
+        self._fail(closed)
+
+    def _fail(self, error: BaseException) -> None:
+        """No other batch will come: every further call raises the first such error, and so does one that waits now."""
+        self._failed = self._failed or error
+        with contextlib.suppress(queue.Full):  # then whoever waits gets a batch, and what is left is this
+            self._batches.put_nowait(self._failed)
 
     def _produce(self, position: int) -> None:
         try:

@@ -98,7 +98,7 @@ def _states(folder: Path, found: FolderScan) -> tuple[list[Header], bool]:
         return [], False
     for path in sorted(folder.iterdir()):
         whole = GENERATION.fullmatch(path.name)
-        others = [item for item in path.iterdir() if not _is_of_state(item)] if is_folder(path) else []
+        others = [item for item in sorted(path.iterdir()) if not _is_of_state(item)] if is_folder(path) else []
         if not (whole or HALF_GENERATION.fullmatch(path.name)) or kind(path) == "a file" or others:
             found.in_state.append("/".join([folder.name, path.name, *(item.name for item in others[:1])]))
         elif whole:
