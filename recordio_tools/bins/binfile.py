@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -15,6 +16,8 @@ from common.pickled_arrays import Array, Refused, whole_numbers
 from images.formats import kind_of
 from recordio_tools.records.framing import MAGIC_BYTES
 
+PICKLE_STARTS = (b"\x80", b"(", b"]", b"c")  # of a tuple or list in every protocol, and of what asks to be run
+TEXT = re.compile(rb"[\t\r\n -~]+")
 OTHERS = ((b"PK\x03\x04", "a zip archive"), (b"\x1f\x8b", "gzip-compressed; unpack it first"),
           (b"BZh", "bzip2-compressed; unpack it first"), (b"\xfd7zXZ\0", "xz-compressed; unpack it first"),
           (MAGIC_BYTES, "a .rec file"), (b"\x93NUMPY", "a numpy array"), (b"\x89HDF", "an HDF5 file"),
@@ -97,6 +100,8 @@ def _other_kind(content: bytes) -> str:
     head = content[:512].lstrip().lower()
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page, perhaps from a download that needs a login"
+    if content[:1] not in PICKLE_STARTS and TEXT.fullmatch(content[:64]):  # letters are opcodes, too
+        return "a text file"
     return "" if content[0] in safe_pickle.OPCODE_NAMES else "no pickle"
 
 

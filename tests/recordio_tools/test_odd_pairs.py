@@ -101,7 +101,9 @@ def zipped():
     (b"<!DOCTYPE html><html>", "a web page"), (b"\x0a\x23\xd7\xce\0\0\0\0", "a .rec file"),
     (cv2.imencode(".jpg", picture(1))[1].tobytes(), "an image (JPEG)"), (b"\x93NUMPY\1\0", "a numpy array"),
     (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"), (b"\0" * 64, "no pickle"),
-    (b"", "is empty")], ids=["zip", "gzip", "html", "rec", "jpeg", "npy", "lfs", "zeros", "empty"])
+    (b"left,right,same\na,b,1\n", "a text file"), (b"0 a/b.jpg\n", "a text file"), (b'{"a": 1}', "a text file"),
+    (b"", "is empty")], ids=["zip", "gzip", "html", "rec", "jpeg", "npy", "lfs", "zeros", "csv", "lst", "json",
+                                "empty"])
 def test_files_that_are_not_pickles_are_named(tmp_path, content, what):
     (tmp_path / "x.bin").write_bytes(content)
     with pytest.raises(DataError, match="x.bin") as caught:
