@@ -10,6 +10,7 @@ import mxnet as mx
 import numpy as np
 
 from common.errors import UserError
+from common.mxnet_compat import in_host_memory
 
 log = logging.getLogger(__name__)
 MOST_CPU_DEVICES = 64
@@ -60,7 +61,7 @@ def parse_devices(text: str | None) -> list[mx.Context]:
 
 def put(values: np.ndarray, device: mx.Context) -> mx.nd.NDArray:
     """`values` on `device`, of their type; the copy to it is queued. mx.nd.array with a GPU would wait for it."""
-    return mx.nd.array(values, ctx=mx.cpu(), dtype=values.dtype).as_in_context(device)
+    return in_host_memory(values).as_in_context(device)
 
 
 def probe(device: mx.Context) -> str | None:

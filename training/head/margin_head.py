@@ -35,14 +35,27 @@ INITIAL = 0.01  # standard deviation of the normal distribution of the initial w
 class HeadPass:
     """A head's results for the embeddings of all devices: lists that concatenate in the order of the batch.
 
-    losses, cosines, correct: of each sample, as MarginHead.backward says; gradients: of the summed loss, to each of the
-    embeddings that came in, on its device.
+    seen: loss, cosine and correct of each sample, as MarginHead.backward says, (3, n) each; gradients: of the summed
+    loss, to each of the embeddings that came in, on its device, until the head's next pass.
     """
 
-    losses: list[mx.nd.NDArray]
-    cosines: list[mx.nd.NDArray]
-    correct: list[mx.nd.NDArray]
+    seen: list[mx.nd.NDArray]
     gradients: list[mx.nd.NDArray]
+
+    @property
+    def losses(self) -> list[mx.nd.NDArray]:
+        """Views of the losses, (n,) each."""
+        return [part[0] for part in self.seen]
+
+    @property
+    def cosines(self) -> list[mx.nd.NDArray]:
+        """Views of the cosines, (n,) each."""
+        return [part[1] for part in self.seen]
+
+    @property
+    def correct(self) -> list[mx.nd.NDArray]:
+        """Views of `correct`, (n,) each."""
+        return [part[2] for part in self.seen]
 
 
 class MarginHead(gluon.Block):
@@ -72,11 +85,11 @@ class MarginHead(gluon.Block):
         below accuracy on plain cosines. factor: on every gradient.
         """
         leaves = [embedding.detach() for embedding in embeddings]
-        losses, cosines, correct = zip(*(self._pass(leaf, share, factor) for leaf, share in zip(leaves, labels)))
-        return HeadPass(list(losses), list(cosines), list(correct), [leaf.grad for leaf in leaves])
+        seen = [self._pass(leaf, share, factor) for leaf, share in zip(leaves, labels)]
+        return HeadPass(seen, [leaf.grad for leaf in leaves])
 
-    def _pass(self, leaf: mx.nd.NDArray, labels: np.ndarray, factor: float) -> tuple[mx.nd.NDArray, ...]:
-        """Loss, cosine and correct, three times (n,) float32; the gradient of the summed loss is left in leaf.grad."""
+    def _pass(self, leaf: mx.nd.NDArray, labels: np.ndarray, factor: float) -> mx.nd.NDArray:
+        """Loss, cosine and correct, (3, n) float32; the gradient of the summed loss is left in leaf.grad."""
         device = leaf.context
         label = put(labels.astype(np.int32), device)
         leaf.attach_grad()
@@ -85,7 +98,7 @@ class MarginHead(gluon.Block):
             loss = -mx.nd.pick(mx.nd.log_softmax(logits), label)
         loss.backward(mx.nd.full(loss.shape, factor, ctx=device))
         correct = mx.nd.argmax(logits, axis=1) == label.astype(np.float32)
-        return loss.detach(), cosine.detach(), correct
+        return mx.nd.stack(loss.detach(), cosine.detach(), correct)
 
     def logits(self, embedding: mx.nd.NDArray, label: mx.nd.NDArray) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
         """(n, num_classes) logits of (n, emb_size) embeddings, the target's with the margin; (n,) its plain cosine.

@@ -1,13 +1,13 @@
 """Margin functions: the target logit as a function of the cosine to the target class's weight.
 
-Pure functions of an NDArray of cosines (n,), differentiable under mx.autograd. Cosines computed in float32 do
+Pure functions of cosines (n,), an NDArray or a Symbol, which MXNet differentiates. Cosines computed in float32 do
 get past 1; values and gradients stay finite there: sines come from (1 - c)(1 + c) clipped at TINY, which is exact
 to rounding near both ends, where 1 - c * c is not.
 """
 from __future__ import annotations
 
 import math
-from typing import Callable
+from typing import Any, Callable, TypeVar
 
 import mxnet as mx
 
@@ -16,7 +16,8 @@ from common.errors import UserError
 SOFTMAX, COSFACE, ARCFACE, COMBINED = 0, 2, 4, 5
 TINY = 1e-12  # below the smallest (1 - c)(1 + c) of a float32 c inside (-1, 1), which is 1.2e-7
 
-Margin = Callable[[mx.nd.NDArray], mx.nd.NDArray]
+Values = TypeVar("Values", mx.nd.NDArray, mx.sym.Symbol)
+Margin = Callable[[Any], Any]  # of one type of Values to the same
 
 
 def make_margin(loss_type: int, m: float = 0.0, a: float = 1.0, b: float = 0.0, easy_margin: bool = False) -> Margin:
@@ -47,46 +48,47 @@ def _check(flag: str, value: float, below: float, allowed: str) -> None:
         raise UserError(f"{flag} {value:g}: {allowed}")
 
 
-def no_margin(cosine: mx.nd.NDArray) -> mx.nd.NDArray:
+def no_margin(cosine: Values) -> Values:
     """Plain softmax: the value unchanged."""
     return cosine
 
 
-def cosface(cosine: mx.nd.NDArray, m: float) -> mx.nd.NDArray:
+def cosface(cosine: Values, m: float) -> Values:
     """CosFace (Wang et al. 2018): c - m."""
     return cosine - m
 
 
-def arcface(cosine: mx.nd.NDArray, m: float, easy_margin: bool = False) -> mx.nd.NDArray:
+def arcface(cosine: Values, m: float, easy_margin: bool = False) -> Values:
     """ArcFace (Deng et al. 2018): cos(theta + m), m in radians.
 
     Where theta + m would exceed pi, and cos(theta + m) increase again, the value is c - m sin(pi - m) instead, as in
     InsightFace of 2018. easy_margin: where c <= 0 the value is c itself, and cos(theta + m) elsewhere.
     """
     moved = _rotate(cosine, m)
+    operators = mx.sym if isinstance(cosine, mx.sym.Symbol) else mx.nd
     if easy_margin:
-        return mx.nd.where(cosine > 0, moved, cosine)
-    return mx.nd.where(cosine > math.cos(math.pi - m), moved, cosine - math.sin(math.pi - m) * m)
+        return operators.where(cosine > 0, moved, cosine)
+    return operators.where(cosine > math.cos(math.pi - m), moved, cosine - math.sin(math.pi - m) * m)
 
 
-def combined(cosine: mx.nd.NDArray, m: float, a: float = 1.0, b: float = 0.0) -> mx.nd.NDArray:
+def combined(cosine: Values, m: float, a: float = 1.0, b: float = 0.0) -> Values:
     """cos(a * theta + m) - b, m in radians; no special case beyond pi, as in InsightFace."""
-    moved = _rotate(cosine, m) if a == 1.0 else mx.nd.cos(_angle(cosine) * a + m)
+    moved = _rotate(cosine, m) if a == 1.0 else (_angle(cosine) * a + m).cos()
     return moved - b
 
 
-def _rotate(cosine: mx.nd.NDArray, m: float) -> mx.nd.NDArray:
+def _rotate(cosine: Values, m: float) -> Values:
     """cos(theta + m) by angle addition: no arccos, whose gradient is infinite at both ends."""
     if m == 0:
         return cosine
-    sine = mx.nd.sqrt(mx.nd.clip((1 - cosine) * (1 + cosine), TINY, 1.0))
+    sine = ((1 - cosine) * (1 + cosine)).clip(TINY, 1.0).sqrt()
     return cosine * math.cos(m) - sine * math.sin(m)
 
 
-def _angle(cosine: mx.nd.NDArray) -> mx.nd.NDArray:
+def _angle(cosine: Values) -> Values:
     """theta in (0, pi): 2 arctan(tan(theta / 2)), its cosine kept TINY inside the domain.
 
     arccos itself loses precision of its gradient near both ends, and has none at +-1.
     """
-    below, above = mx.nd.clip(1 - cosine, TINY, 2.0), mx.nd.clip(1 + cosine, TINY, 2.0)
-    return 2 * mx.nd.arctan(mx.nd.sqrt(below / above))
+    below, above = (1 - cosine).clip(TINY, 2.0), (1 + cosine).clip(TINY, 2.0)
+    return 2 * (below / above).sqrt().arctan()

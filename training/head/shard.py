@@ -10,54 +10,39 @@ sampled rows, and two arrays of (samples, rows).
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Iterator, Mapping
 
 import mxnet as mx
 import numpy as np
-from mxnet import autograd
 
 from common.devices import put
-from common.mxnet_compat import set_at, set_rows
+from common.mxnet_compat import set_rows
 from training.gate import Gate, move
+from training.head import graphs
 from training.head.layer import Layer
+from training.head.shard_pass import ShardPass
 
-EPS = 1e-10  # L2Normalization's own, added to the square of the norm
 CHUNK = 2 ** 22  # largest number of elements of a temporary array of the update
 
-
-@dataclass(frozen=True)
-class Partial:
-    """A shard's statistics of n samples, (n,) each: log_sum of exp of its logits; the largest logit; is_target: 1 where
-    that is of the sample's class; target: the logit of that class, cosine: its plain cosine, 0 where another shard has
-    it."""
-
-    log_sum: mx.nd.NDArray
-    largest: mx.nd.NDArray
-    is_target: mx.nd.NDArray
-    target: mx.nd.NDArray
-    cosine: mx.nd.NDArray
+Arrays = Mapping[str, mx.nd.NDArray]
 
 
 class Shard:
     """Classes low .. high - 1 of `layer`.
 
     arrays: fc7_weight, (high - low, emb_size) on the device, for softmax with a bias fc7_bias, (high - low,), and the
-    momentum of each as NAME@momentum; none before `load_rows`. A step is start_step, then forward and backward once a
-    micro-batch, then update.
+    momentum of each as NAME@momentum; none before `load_rows`. A step is start_step, then the passes that `bind` makes
+    once a micro-batch, then add_radial and update.
     """
 
     def __init__(self, layer: Layer, low: int, high: int, device: mx.Context, accumulate: bool = False) -> None:
         self.layer, self.low, self.high, self.device = layer, low, high, device
-        self.names = list(layer.arrays)
-        self.request = "add" if accumulate else "write"
+        self.names, self.accumulate = list(layer.arrays), accumulate
         self.arrays: dict[str, mx.nd.NDArray] = {}
         self.gradients: dict[str, mx.nd.NDArray] = {}
         self._numbers: np.ndarray | None = None  # the sampled rows; _rows: the same on the device
         self._rows: mx.nd.NDArray | None = None
-        self._taking: dict[str, mx.nd.NDArray] = {}
-        self._inverse: mx.nd.NDArray = None
-        self._target: mx.nd.NDArray = None  # (2, n) samples whose class is here, and its column; None for none
+        self._taking: dict[str, mx.nd.NDArray] = {}  # another dict where its arrays are others
 
     def load_rows(self, whole: Mapping[str, mx.nd.NDArray]) -> None:
         """Load this shard's rows from whole arrays; what is not given is 0 where there was nothing."""
@@ -79,72 +64,55 @@ class Shard:
     def start_step(self, rows: np.ndarray | None) -> None:
         """Use `rows` (ascending, int32, counted from low) in the step; None: all of them."""
         self._numbers = rows
-        self._rows = None if rows is None else put(rows, self.device)
-        self._taking = {name: self.arrays[name] if rows is None else mx.nd.take(self.arrays[name], self._rows)
-                        for name in self.names}
-        for name, value in self._taking.items():
-            if name not in self.gradients or self.gradients[name].shape != value.shape:
-                self.gradients[name] = mx.nd.zeros(value.shape, ctx=self.device)
-            elif self.request == "add":
-                self.gradients[name][:] = 0
-        autograd.mark_variables(list(self._taking.values()), [self.gradients[name] for name in self._taking],
-                                self.request)
-        self._prepare()
+        if rows is None:
+            taking = {name: self.arrays[name] for name in self.names}
+        else:
+            self._rows = put(rows, self.device)
+            known = self._taking if self._taking and len(self._taking["fc7_weight"]) == len(rows) else {}
+            taking = {name: mx.nd.take(self.arrays[name], self._rows, out=known.get(name)) for name in self.names}
+        self.use(taking, {name: self.gradients[name] if _alike(self.gradients.get(name), value) else
+                          mx.nd.zeros(value.shape, ctx=self.device) for name, value in taking.items()})
+        if self.accumulate:
+            for gradient in self.gradients.values():
+                gradient[:] = 0
 
-    def bind(self, arrays: dict[str, mx.nd.NDArray], gradients: dict[str, mx.nd.NDArray], request: str) -> None:
-        """Instead of load_rows and start_step: use all rows of a trainer's arrays, which does the update."""
-        self._taking, self.gradients = arrays, dict(gradients)
-        autograd.mark_variables(list(arrays.values()), [gradients[name] for name in arrays], request)
-        self._prepare()
-
-    def _prepare(self) -> None:
+    def use(self, arrays: Arrays, gradients: Arrays) -> None:
+        """Begin a step with these arrays, by name, whose gradients are to be left in `gradients`."""
+        if not all(self._taking.get(name) is arrays[name] and self.gradients[name] is gradients[name]
+                   for name in self.names):
+            self._taking = {name: arrays[name] for name in self.names}
+            self.gradients = {name: gradients[name] for name in self.names}
+            if self.layer.normal:
+                self._bind_norms()
         if self.layer.normal:
-            self._inverse = self._inverse_norms(self._taking["fc7_weight"])
-            self.gradients["radial"] = mx.nd.zeros((1, len(self._inverse)), ctx=self.device)
+            self._norms.forward()
 
-    def forward(self, data: mx.nd.NDArray, labels: np.ndarray) -> Partial:
-        """data: (n, emb_size) on the device, unit embeddings times the scale (softmax: embeddings); labels: (n,)."""
-        self._data = data.detach()
-        self._data.attach_grad()
+    def _bind_norms(self) -> None:
         weight = self._taking["fc7_weight"]
-        with autograd.record():
-            logits = mx.nd.FullyConnected(self._data, *self._taking.values(), no_bias=len(self.names) == 1,
-                                          num_hidden=len(weight))
-        self._logits = logits
-        if self.layer.normal:
-            mx.nd.broadcast_mul(logits, self._inverse.reshape((1, -1)), out=logits)
-        samples, places = self._target_places(labels)
-        self._target = None
-        if len(samples):
-            self._target = put(np.stack([samples, places]).astype(np.int32), self.device)
-        target = cosine = mx.nd.zeros((len(labels),), ctx=self.device)
-        if self._target is not None:
-            target, cosine = self._apply_margin(weight, samples, places, len(labels))
-        top = mx.nd.argmax(logits, axis=1)
-        self._share = mx.nd.softmax(logits)  # of this shard only
-        largest = mx.nd.pick(logits, top)
-        self._log_sum = largest - mx.nd.log(mx.nd.pick(self._share, top))  # at its largest the log is exact
-        column = np.full(len(labels), -1, np.float32)
-        column[samples] = places
-        return Partial(self._log_sum, largest, top == put(column, self.device), target, cosine)
+        ones = mx.nd.ones((1, weight.shape[1]), ctx=self.device)
+        parts = {f"w{number}": weight[part] for number, part in enumerate(_chunks(weight))}
+        self._norms = graphs.bind(graphs.inverse_norms(len(parts)), {**parts, "one": ones})
+        self.gradients["radial"] = mx.nd.zeros((1, len(weight)), ctx=self.device)
+        self._radial = graphs.bind(graphs.radial_factor(), {"radial": self.gradients["radial"],
+                                                            "inverse": self._norms.outputs[0]})
+        along = self._radial.outputs[0]
+        self._parts = [(self.gradients["fc7_weight"][part], weight[part], along[part]) for part in _chunks(weight)]
 
-    def backward(self, log_total: mx.nd.NDArray, factor: float) -> mx.nd.NDArray:
-        """From the log of the sum of exp over all shards, (n,): the gradient of factor times the summed loss.
+    def bind(self, data: mx.nd.NDArray, before: ShardPass | None = None) -> ShardPass:
+        """The passes over as many samples as `data`, on this device, has: see there. Valid while `is_bound_by`."""
+        inverse = self._norms.outputs[0] if self.layer.normal else None
+        return ShardPass(self.layer, self._taking, {name: self.gradients[name] for name in self.names}, inverse,
+                         self.gradients.get("radial"), data, self.accumulate, before)
 
-        Returned to `data`, (n, emb_size); of the rows, kept for `update`.
-        """
-        share = mx.nd.exp(self._log_sum - log_total) * factor
-        gradient = mx.nd.broadcast_mul(self._share, share.expand_dims(1), out=self._share)
-        if self._target is not None:
-            set_at(gradient, (mx.nd.gather_nd(gradient, self._target) - factor) * self._slope, self._target)
-            set_at(self._logits, self._plain, self._target)
-        if self.layer.normal:
-            mx.nd.elemwise_mul(self._logits, gradient, out=self._logits)
-            self.gradients["radial"] += mx.nd.dot(mx.nd.ones((1, len(log_total)), ctx=self.device), self._logits)
-            mx.nd.broadcast_mul(gradient, self._inverse.reshape((1, -1)), out=gradient)
-        self._logits.backward(gradient)
-        self._logits = self._share = None
-        return self._data.grad
+    def is_bound_by(self, passes: ShardPass) -> bool:
+        """Whether the passes are still bound to the arrays that are used."""
+        return passes.weights is self._taking
+
+    def columns(self, labels: np.ndarray) -> np.ndarray:
+        """The column of each sample's class among those that are used, -1 where another shard has it: (n,) int32."""
+        here = (labels >= self.low) & (labels < self.high)
+        places = labels - self.low if self._numbers is None else np.searchsorted(self._numbers, labels - self.low)
+        return np.where(here, places, -1).astype(np.int32)
 
     def update(self, lr: float, momentum: float, decay: float, count: float, gate: Gate | None = None) -> None:
         """SGD with momentum on the sampled rows, as gluon.Trainer does it, with their gradient over `count`.
@@ -156,66 +124,31 @@ class Shard:
         for name, value in self._taking.items():
             spec, momenta = self.layer.arrays[name], arrays[momentum_of(name)]
             settings = dict(lr=lr * spec.lr_mult, wd=decay * spec.wd_mult, momentum=momentum, rescale_grad=1 / count)
+            if self._rows is None:
+                move(value, self.gradients[name], momenta, gate, **settings)
+                continue
             for part in _chunks(value):
-                gradient = self.gradients[name][part]
-                rows = None if self._rows is None else self._rows[part]
-                moving = momenta[part] if rows is None else mx.nd.take(momenta, rows)
-                move(value[part], gradient, moving, gate, **settings)
-                if rows is not None:
-                    set_rows(momenta, moving, rows)
-                    set_rows(arrays[name], value[part], rows)
+                rows = self._rows[part]
+                moving = mx.nd.take(momenta, rows)
+                move(value[part], self.gradients[name][part], moving, gate, **settings)
+                set_rows(momenta, moving, rows)
+                set_rows(arrays[name], value[part], rows)
 
     def add_radial(self) -> None:
         """Complete the gradient of the weights with its second term, once it has been summed."""
         if self.layer.normal:
-            for part in _chunks(self._taking["fc7_weight"]):
-                gradient = self.gradients["fc7_weight"][part]
-                mx.nd.elemwise_sub(gradient, self._radial(self._taking["fc7_weight"], part), out=gradient)
-
-    def _radial(self, weight: mx.nd.NDArray, part: slice) -> mx.nd.NDArray:
-        along = self.gradients["radial"][0][part] * mx.nd.square(self._inverse[part])
-        return mx.nd.broadcast_mul(weight[part], along.expand_dims(1))
-
-    def _target_places(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The samples whose class is here, and the column of each one's class."""
-        samples = np.flatnonzero((labels >= self.low) & (labels < self.high))
-        places = labels[samples] - self.low
-        return samples, places if self._numbers is None else np.searchsorted(self._numbers, places)
-
-    def _apply_margin(self, weight: mx.nd.NDArray, samples: np.ndarray, places: np.ndarray,
-                      count: int) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
-        """Apply the margin to the target logits; returns these and the plain cosines (count,); the slope is kept for
-        `backward`."""
-        self._plain = plain = mx.nd.gather_nd(self._logits, self._target)
-        if self.layer.normal:
-            cosine = plain / self.layer.scale
-            cosine.attach_grad()
-            with autograd.record():
-                moved = self.layer.margin(cosine)
-            moved.backward()
-            moved, self._slope = moved * self.layer.scale, cosine.grad
-            set_at(self._logits, moved, self._target)
-        else:
-            moved, self._slope = plain, mx.nd.ones_like(plain)
-            rows = mx.nd.take(weight, self._target[1])
-            mine = mx.nd.take(self._data, self._target[0])
-            cosine = mx.nd.sum(mx.nd.L2Normalization(mine) * mx.nd.L2Normalization(rows), axis=1)
-        where = self._target[0].reshape((1, -1))
-        return tuple(mx.nd.scatter_nd(value.detach(), where, shape=(count,)) for value in (moved, cosine))
-
-
-    def _inverse_norms(self, weight: mx.nd.NDArray) -> mx.nd.NDArray:
-        ones = mx.nd.ones((1, weight.shape[1]), ctx=self.device)
-        squares = [mx.nd.FullyConnected(mx.nd.square(weight[part]), ones, no_bias=True, num_hidden=1)
-                   # a matrix product: MXNet's own sum over rows takes ten times as long on CPUs
-                   for part in _chunks(weight)]
-        return mx.nd.rsqrt(mx.nd.concat(*squares, dim=0).reshape((-1,)) + EPS)
+            self._radial.forward()
+            for gradient, weight, along in self._parts:
+                mx.nd.elemwise_sub(gradient, mx.nd.broadcast_mul(weight, along), out=gradient)
 
 
 def momentum_of(name: str) -> str:
     """A state's name of the momentum of a parameter."""
     return f"{name}@momentum"
 
+
+def _alike(array: mx.nd.NDArray | None, other: mx.nd.NDArray) -> bool:
+    return array is not None and array.shape == other.shape
 
 
 def _chunks(array: mx.nd.NDArray) -> Iterator[slice]:

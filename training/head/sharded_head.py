@@ -7,22 +7,19 @@ device holds all rows and its own part of the batch, and the gradients of the sa
 """
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Mapping
 
 import mxnet as mx
 import numpy as np
-from mxnet import autograd
 
 from common.errors import UserError
 from training.cluster.communicator import Communicator
 from training.gate import Gate
+from training.head.joint import JointSoftmaxes
 from training.head.layer import Layer
 from training.head.margin_head import HeadPass
 from training.head.sampling import choose_rows
-from training.head.shard import Partial, Shard
-
-NAMES = [field.name for field in fields(Partial)]
+from training.head.shard import Shard
 
 
 class ShardedHead:
@@ -44,6 +41,8 @@ class ShardedHead:
         self.shape, self.communicator = layer.shape, communicator or Communicator()
         self.shards = [Shard(layer, low, high, device, accumulate)
                        for (low, high), device in zip(self._ranges(), devices)]
+        together = [self.shards] if parallel else [[shard] for shard in self.shards]
+        self._softmaxes = [JointSoftmaxes(layer, shards) for shards in together]
 
     def _ranges(self) -> list[tuple[int, int]]:
         classes, count = self.layer.num_classes, len(self.devices)
@@ -70,11 +69,11 @@ class ShardedHead:
     def backward(self, embeddings: list[mx.nd.NDArray], labels: list[np.ndarray], factor: float = 1.0) -> HeadPass:
         """As MarginHead.backward; `correct` is among the sampled classes. factor: on every gradient."""
         if self.parallel:
-            return self._joined(self.shards, embeddings, labels, factor)
-        parts = [self._joined([shard], [embedding], [share], factor)
-                 for shard, embedding, share in zip(self.shards, embeddings, labels)]
-        return HeadPass(*(sum((getattr(part, name) for part in parts), [])
-                          for name in ("losses", "cosines", "correct", "gradients")))
+            seen, gradients = self._softmaxes[0].run(embeddings, labels, factor)
+            return HeadPass([seen], gradients)
+        parts = [softmaxes.run([embedding], [share], factor)
+                 for softmaxes, embedding, share in zip(self._softmaxes, embeddings, labels)]
+        return HeadPass([seen for seen, _ in parts], [gradient for _, (gradient,) in parts])
 
     def reduce(self) -> list[mx.nd.NDArray]:
         """Sum the gradients over devices and workers; the whole layer's, each row once, on any of the devices."""
@@ -118,35 +117,3 @@ class ShardedHead:
             self.communicator.allreduce(f"head {name}", [total])
             for shard in self.shards:
                 total.copyto(shard.gradients[name])
-
-    def _joined(self, shards: list[Shard], embeddings: list[mx.nd.NDArray], labels: list[np.ndarray],
-                factor: float) -> HeadPass:
-        """One softmax over `shards` for the samples of all `embeddings`."""
-        leaves = [embedding.detach() for embedding in embeddings]
-        for leaf in leaves:
-            leaf.attach_grad()
-        with autograd.record():
-            data = [self.layer.directions(leaf) for leaf in leaves]
-        joined = np.concatenate(labels)
-        # By way of the first device: between all pairs there would be as many copies as devices squared.
-        first = shards[0].device
-        batch = mx.nd.concat(*(part.as_in_context(first) for part in data), dim=0)
-        partials = [shard.forward(batch.as_in_context(shard.device), joined) for shard in shards]
-        log_total, correct, target, cosine = _over_shards(partials, first)
-        gradient = mx.nd.add_n(*(shard.backward(log_total.as_in_context(shard.device), factor).as_in_context(first)
-                                 for shard in shards))
-        ends = np.cumsum([len(share) for share in labels])
-        for part, end in zip(data, ends):
-            rows = slice(int(end) - len(part), int(end))
-            part.backward(gradient[rows].as_in_context(part.context))
-        return HeadPass([log_total - target], [cosine], [correct], [leaf.grad for leaf in leaves])
-
-
-def _over_shards(partials: list[Partial], device: mx.Context) -> tuple[mx.nd.NDArray, ...]:
-    """log of the sum of exp over all shards, correct, the target's logit and cosine, (n,) each, on `device`."""
-    columns = [mx.nd.stack(*(getattr(partial, name) for name in NAMES)).as_in_context(device) for partial in partials]
-    log_sums, largest, is_target, targets, cosines = mx.nd.stack(*columns, axis=2)  # (n, shards) each
-    top = mx.nd.max(log_sums, axis=1)
-    total = top + mx.nd.log(mx.nd.sum(mx.nd.exp(mx.nd.broadcast_sub(log_sums, top.expand_dims(1))), axis=1))
-    correct = mx.nd.pick(is_target, mx.nd.argmax(largest, axis=1))
-    return total, correct, mx.nd.sum(targets, axis=1), mx.nd.sum(cosines, axis=1)
