@@ -6,10 +6,11 @@ from typing import Sequence
 import mxnet as mx
 import numpy as np
 
-from common.mxnet_compat import in_host_memory
+from common.mxnet_compat import Queue, in_host_memory, prepared, prepared_copies
 from training.head import graphs
 from training.head.layer import Layer
 from training.head.shard import Shard
+from training.head.shard_pass import ShardPass
 
 ONE = (1, 1)
 
@@ -24,38 +25,33 @@ class JointSoftmax:
     def __init__(self, layer: Layer, shards: Sequence[Shard], devices: Sequence[mx.Context], sizes: Sequence[int],
                  before: JointSoftmax | None = None) -> None:
         self.layer, self.shards, self._margin, self._factor = layer, shards, layer.margin, 1.0
-        first = shards[0].device
-        # 1. From embeddings to the operand of the product.
-        shape = (sum(sizes), layer.shape[1])
-        embeddings, gradient = mx.nd.empty(shape, ctx=first), mx.nd.empty(shape, ctx=first)
-        ends = np.cumsum(sizes).tolist()
+        first, others = shards[0].device, range(1, len(shards))
+        # 1. From embeddings to the operand of the product, on each device.
+        shape, ends = (sum(sizes), layer.shape[1]), np.cumsum(sizes).tolist()
         parts = [slice(end - size, end) for size, end in zip(sizes, ends)]
+        embeddings, gradient = mx.nd.empty(shape, ctx=first), mx.nd.empty(shape, ctx=first)
         self._inputs = [embeddings[part] for part in parts]
-        self._directions = graphs.bind(graphs.directions(layer), {
+        directions = graphs.BoundGraph(graphs.directions(layer), {
             "embeddings": embeddings, "scale": mx.nd.full(ONE, layer.scale, ctx=first)}, {"embeddings": gradient})
-        batch = self._directions.outputs[0]
-        # 2. Each shard's passes.
-        self.passes = [shard.bind(batch if shard.device == first else mx.nd.empty(shape, ctx=shard.device),
-                                  before.passes[number] if before else None) for number, shard in enumerate(shards)]
-        self._batches = [(batch, each.data) for each in self.passes if each.data is not batch]
-        # 3. From the statistics of all to what each needs for its backward pass.
-        statistics, self._statistics = _brought([each.statistics for each in self.passes], first)
+        batch = [directions.outputs[0], *(mx.nd.empty(shape, ctx=shards[number].device) for number in others)]
+        self.passes: list[ShardPass] = [shard.bind(data, before.passes[number] if before else None)
+                       for number, (shard, data) in enumerate(zip(shards, batch))]
+        self._spread = [directions.forward, prepared_copies((batch[0], batch[number]) for number in others)]
+        # 2. From the statistics of all shards to what each needs for its backward pass.
+        statistics, bring = _brought([each.statistics for each in self.passes], first)
         self._factors = mx.nd.ones(ONE, ctx=first)
-        self._over = graphs.bind(graphs.over_shards(len(shards)), {
+        over = graphs.BoundGraph(graphs.over_shards(len(shards)), {
             "factor": self._factors, **{f"s{number}": array for number, array in enumerate(statistics)}})
-        self._seen, shares = self._over.outputs
-        there = [shares[number] if shard.device == first else mx.nd.empty(shares[number].shape, ctx=shard.device)
-                 for number, shard in enumerate(shards)]
-        self._shares = [(shares[number], array) for number, array in enumerate(there) if array.context != first]
-        self._given = [(array[0].reshape((-1, 1)), array[1]) for array in there]
-        # 4. From the shards' gradients to those of the embeddings.
-        gradients, self._gradients = _brought([each.data_gradient for each in self.passes], first)
-        self._sum = graphs.bind(mx.sym.add_n(*(graphs.variable(f"g{number}") for number in range(len(shards)))),
-                                {f"g{number}": array for number, array in enumerate(gradients)})
-        pieces = [gradient[part] for part in parts]
-        self.gradients = [piece if device == first else mx.nd.empty(piece.shape, ctx=device)
-                          for piece, device in zip(pieces, devices)]
-        self._pieces = [(piece, array) for piece, array in zip(pieces, self.gradients) if array is not piece]
+        self._seen, factors = over.outputs
+        self._join = [bring, over.forward, prepared_copies(
+            (factors[number], each.factors) for number, each in enumerate(self.passes))]
+        # 3. From the shards' gradients to those of the embeddings.
+        gradients, bring = _brought([each.data_gradient for each in self.passes], first)
+        total = mx.nd.empty(shape, ctx=first)
+        pieces, self.gradients = [gradient[part] for part in parts], [
+            mx.nd.empty((size, shape[1]), ctx=device) for device, size in zip(devices, sizes)]
+        self._collect = [bring, prepared("add_n", gradients, total, num_args=len(shards)),
+                         directions.backward_from(total), prepared_copies(zip(pieces, self.gradients))]
 
     def fits(self) -> bool:
         """Whether the layer's margin and the shards' arrays are those that this is bound to."""
@@ -72,18 +68,13 @@ class JointSoftmax:
             self._factor = factor
         for array, place in zip(embeddings, self._inputs):
             array.copyto(place)
-        self._directions.forward(is_train=True)
-        _copy(self._batches)
+        _queue(self._spread)
         for shard, each in zip(self.shards, self.passes):
             each.forward(shard.columns(labels))
-        _copy(self._statistics)
-        self._over.forward()
-        _copy(self._shares)
-        for each, given in zip(self.passes, self._given):
-            each.backward(*given)
-        _copy(self._gradients)
-        self._directions.backward(self._sum.forward())
-        _copy(self._pieces)
+        _queue(self._join)
+        for each in self.passes:
+            each.backward()
+        _queue(self._collect)
         return self._seen.copy()
 
 
@@ -107,20 +98,18 @@ class JointSoftmaxes:
         if key not in self._bound or not self._bound[key].fits():
             before = next(iter(self._bound.values()), None)
             self._bound = {other: joint for other, joint in self._bound.items() if joint.fits()}
-            self._bound[key] = JointSoftmax(self.layer, self.shards, *zip(*key), before)
+            devices, sizes = zip(*key)
+            self._bound[key] = JointSoftmax(self.layer, self.shards, devices, sizes, before)
         joint = self._bound[key]
         return joint.run(embeddings, np.concatenate(labels), factor), joint.gradients
 
 
-Copies = list[tuple[mx.nd.NDArray, mx.nd.NDArray]]
+def _queue(calls: Sequence[Queue]) -> None:
+    for call in calls:
+        call()
 
 
-def _copy(pairs: Copies) -> None:
-    for source, place in pairs:
-        source.copyto(place)
-
-
-def _brought(arrays: Sequence[mx.nd.NDArray], device: mx.Context) -> tuple[list[mx.nd.NDArray], Copies]:
+def _brought(arrays: Sequence[mx.nd.NDArray], device: mx.Context) -> tuple[list[mx.nd.NDArray], Queue]:
     """Places for `arrays` on `device`, and the copies that fill them; those that are there need none."""
     places = [array if array.context == device else mx.nd.empty(array.shape, ctx=device) for array in arrays]
-    return places, [(array, place) for array, place in zip(arrays, places) if array is not place]
+    return places, prepared_copies((array, place) for array, place in zip(arrays, places) if array is not place)

@@ -91,9 +91,9 @@ class Shard:
         weight = self._taking["fc7_weight"]
         ones = mx.nd.ones((1, weight.shape[1]), ctx=self.device)
         parts = {f"w{number}": weight[part] for number, part in enumerate(_chunks(weight))}
-        self._norms = graphs.bind(graphs.inverse_norms(len(parts)), {**parts, "one": ones})
+        self._norms = graphs.BoundGraph(graphs.inverse_norms(len(parts)), {**parts, "one": ones})
         self.gradients["radial"] = mx.nd.zeros((1, len(weight)), ctx=self.device)
-        self._radial = graphs.bind(graphs.radial_factor(), {"radial": self.gradients["radial"],
+        self._radial = graphs.BoundGraph(graphs.radial_factor(), {"radial": self.gradients["radial"],
                                                             "inverse": self._norms.outputs[0]})
         along = self._radial.outputs[0]
         self._parts = [(self.gradients["fc7_weight"][part], weight[part], along[part]) for part in _chunks(weight)]
