@@ -100,6 +100,8 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
         progress, arrays = state
         schedule = resolve_schedule(planned, len(data.chosen), Clock(total_batch, progress.step, progress.position))
         began = [f"resumed at step {progress.step}", *states.changes, *schedule.changes(states.before.get(SCHEDULE))]
+        if config.pretrained:
+            began.append(f"pretrained: {config.pretrained} is not loaded, since the run continues from its state")
         _put_back(model, trainer, arrays)
     elif loaded:
         model.take(loaded.taken, broadcast_arrays(communicator, {"head": loaded.fc7})["head"])

@@ -97,6 +97,15 @@ def test_the_state_of_the_checkpoint_is_loaded_and_without_it_a_later_one(data, 
         np.testing.assert_array_equal(head(tmp_path / run, 0), head(folder, step))
         shutil.rmtree(folder / "state" / "000000001", ignore_errors=True)
     assert caplog.text.count("which was trained longer than checkpoint 1") == 1
+    caplog.clear()
+    for number in (2, 3):  # a state of a later step than its last checkpoint, and of an earlier one than the newest
+        arrays = mx.nd.load(str(folder / "model-0002.params"))
+        arrays["arg:conv_1_conv2d_weight"] += number - 1
+        write_arrays(folder / f"model-{number:04d}.params", arrays)
+        assert train(data, tmp_path / f"{number}", "--target", "none", "--max-steps", 1, "--pretrained",
+                     f"{folder / 'model'},{number}") == 0
+    assert "which is of another step than checkpoint 2" in caplog.text
+    assert "which is from before checkpoint 3" in caplog.text
 
 
 def test_the_same_folder_started_over_with_its_own_checkpoint_keeps_the_layer(data, done, tmp_path):
@@ -114,7 +123,7 @@ def test_a_checkpoint_in_float16_is_loaded(data, done, tmp_path):
 
 
 @pytest.mark.parametrize("network, likely", [(["--network", "r50", "--version-output", "E"], "--network y1"),
-                                             (["--network", "r18"], "--network y1"),
+                                             (["--network", "r18", "--emb-size", 64], "--network y1 --emb-size 128"),
                                              (["--network", "y2"], "--network y1")])
 def test_another_network_is_refused_naming_the_one_it_looks_like(data, done, tmp_path, network, likely):
     flags = ["--target", "none", "--max-steps", 1, "--pretrained", f"{done / 'model'},2", *network]
@@ -127,6 +136,7 @@ def test_pretrained_partial_goes_ahead(data, done, tmp_path, caplog):
     caplog.set_level("INFO")
     flags = ["--target", "none", "--max-steps", 1, "--pretrained", f"{done / 'model'},2", "--pretrained-partial"]
     assert train(data, tmp_path / "network", *flags, "--network", "y2") == 0
+    assert re.search("warning: [0-9]+ of the [0-9]+ .* which looks like --network y1: ", caplog.text)
     assert train(data, tmp_path / "size", *flags, "--emb-size", 64) == 0
     assert "fc7 initialised: that in the state" in caplog.text and "(6, 128), not (6, 64)" in caplog.text
 
@@ -202,4 +212,6 @@ def test_after_a_nan_the_advice_works(data, begun, tmp_path, monkeypatch):
         poison(patched, [2], "gradient")
         with pytest.raises(RunError, match="--resume.*lower --lr"):
             train(data, folder, *flags, "--version-output", "GNAP")
-    assert train(data, folder, *flags, "--lr", 0.01, "--clip-gradient", 5) == 0
+    more = ["--lr", 0.01, "--clip-gradient", 5, "--pretrained", "gone/model,3"]
+    assert train(data, folder, *flags, *more) == 0
+    assert "pretrained: gone/model,3 is not loaded, since" in (folder / "log.txt").read_text()

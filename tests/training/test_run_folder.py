@@ -35,7 +35,7 @@ SHORT = ["--target", "none", "--frequent", 1, "--ckpt", 2]
 FOREIGN = {
     "state/machine.py": b"class Machine: pass\n", "state/000000001/thesis.txt": b"mine",
     "state/000000002": b"a file of that name", "log.txt": b"2024-01-01 10:00:00,000 INFO my own program\n",
-    "metrics.jsonl": b'{"mine": 1}\n', "config.json": b'{"lr": 0.1}', "model-symbol.json": b"{}",
+    "metrics.jsonl": b'{"kind": "mine, without an end', "config.json": b'{"lr": 0.1}', "model-symbol.json": b"{}",
     "model-0003.params": b"x", ".lock": b"my lock\n"}
 
 
@@ -130,6 +130,20 @@ def test_a_link_as_an_event_file_of_the_state_is_refused(data, whole, tmp_path):
     with pytest.raises(UserError, match="is a link"):
         train(data, folder, *SHORT, "--max-steps", 4, "--resume")
     assert thesis.read_text() == "mine"
+
+
+def test_a_state_that_names_the_events_of_others_does_not_make_them_a_runs(data, whole, tmp_path):
+    folder, names = shutil.copytree(whole, tmp_path / "run"), ["events.out.tfevents.1.other", "events.out.tfevents.2.x"]
+    for number, name in enumerate(names):
+        put(folder, name, b"of another program")
+        for path in generations(folder / "state"):
+            header = json.loads((path / "state.json").read_text())
+            header["progress"]["lengths"][name] = 5 * number
+            (path / "state.json").write_text(json.dumps(header))
+    assert not {*names} & {*scan_folder(folder, "model").own}
+    assert train(data, folder, *SHORT, "--max-steps", 4, "--resume") == 0
+    assert train(data, folder, *SHORT, "--max-steps", 1, "--overwrite") == 0
+    assert all((folder / name).read_bytes() == b"of another program" for name in names)
 
 
 def test_a_run_of_the_former_version_is_known(data, whole, tmp_path):

@@ -28,6 +28,8 @@ BEGINNING = 1 << 16  # bytes of a text file, enough to identify it
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "
 LOG_LINE = re.compile(STAMP + rf"(INFO {re.escape(LOG_BEGINNING)}|INFO configuration:$|INFO step \d+/\d+ epoch "
                       r"|WARNING metrics\.jsonl|WARNING record \d+ of )")
+CURVE = b"train/embedding_norm"  # in the event files of runs alone, from their first row on
+ROW_BEGINNINGS = (b'{"kind": "train", "step": ', b'{"kind": "verification", "step": ')
 ROW_ENTRIES = {"train": {"step", "loss", "lr", "data_wait"}, "verification": {"step", "target", "pairs", "xnorm"}}
 CONFIG_ENTRIES = {"per_batch_size", "loss_type", "prefix", "resolved", "versions", "started"}
 
@@ -59,8 +61,8 @@ def scan_folder(folder: Path, name: str) -> FolderScan:
         _sort(folder / file, whose, found)
     found.rows = METRICS in found.own and _size(folder / METRICS) > 0
     lengths = {file for header in headers for file in header.progress.lengths}
-    found.own += [path.name for path in sorted(folder.iterdir()) if EVENT_FILE.fullmatch(path.name)
-                  and (path.name in lengths or is_own_event_file(path.name)) and kind(path) == "a file"]
+    found.own += [path.name for path in sorted(folder.iterdir()) if kind(path) == "a file" and (
+        is_own_event_file(path.name) or path.name in lengths and EVENT_FILE.fullmatch(path.name) and has_curves(path))]
     prefixes = [header.identity.get("prefix", name) for header in headers] + ([config["prefix"]] if config else [])
     known = any(Path(str(prefix)).name == name for prefix in prefixes) or found.states and not prefixes
     saves = max((header.progress.saves for header in headers), default=0)
@@ -78,6 +80,15 @@ def checkpoints(folder: Path, name: str) -> list[tuple[Path, int]]:
     matches = ((path, pattern.fullmatch(path.name)) for path in folder.iterdir())
     numbered = sorted((int(match.group(1)), path) for path, match in matches if match)
     return [(path, number) for number, path in numbered if number and path.name == f"{name}-{number:04d}.params"]
+
+
+def has_curves(path: Path) -> bool:
+    """Whether an event file holds a run's curves, as those of older versions do, whose names do not say whose they
+    are: a state that names it may come from anyone."""
+    try:
+        return CURVE in read_beginning(path, BEGINNING)
+    except (OSError, ValueError):
+        return False
 
 
 def _sort(path: Path, whose: bool, found: FolderScan, why: str = "no run here wrote it") -> None:
@@ -136,7 +147,7 @@ def _has_rows(path: Path) -> bool:
     *lines, rest = beginning.split(b"\n")
     try:
         return all(_is_row(json.loads(line)) for line in lines) and (
-            bool(lines) or not rest or rest.startswith(b'{"kind": '))
+            bool(lines) or any(row.startswith(rest) or rest.startswith(row) for row in ROW_BEGINNINGS))
     except (ValueError, RecursionError):
         return False
 

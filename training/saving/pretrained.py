@@ -12,7 +12,7 @@ from common.cli import parse_checkpoint_name
 from common.errors import UserError
 from inference.model import Arrays, read_parameters
 from training.saving.checkpoint import checkpoint_path
-from training.saving.matching_network import HEAD, looks_like, trunk
+from training.saving.matching_network import looks_like, trunk
 from training.saving.pretrained_head import HEAD_ARRAYS, head_beside
 from training.specs import PretrainedSpec
 
@@ -51,8 +51,7 @@ def open_pretrained(spec: PretrainedSpec, shapes: Shapes, identity: Mapping[str,
                             "use an earlier checkpoint")
     taken = {title: value for title, value in given.items() if shapes.get(title) == value.shape}
     if not spec.pretrained_partial:
-        _check_embedding(given, spec.emb_size, path)
-        _check_trunk(taken, given, shapes, path)
+        _check_fit(taken, given, shapes, spec.emb_size, path)
     if not taken:
         raise UserError(f"{path}: no parameter fits this network")
     fc7, source = _fc7(prefix, number, given, identity, head_shape) if with_head else ({}, "as worker 0 has it")
@@ -60,7 +59,7 @@ def open_pretrained(spec: PretrainedSpec, shapes: Shapes, identity: Mapping[str,
     unused = [f"{title} {value.shape}" for title, value in given.items() if title not in {**taken, **fc7}]
     lines = [f"pretrained: {len(taken)} of {len(shapes)} parameters loaded from {path}",
              f"pretrained: fc7 {source}"]
-    return Pretrained(taken, fc7, lines + [
+    return Pretrained(taken, fc7, _missing_trunk(taken, given, shapes, path) + lines + [
         f"pretrained: {len(names)} {title}: {', '.join(names)}"
         for title, names in (("left at their initial values", missing), ("in the checkpoint but not loaded", unused))
         if names])
@@ -74,7 +73,7 @@ def _fc7(prefix: str, number: int, given: Arrays, identity: Mapping[str, Any],
             fc7 = {name: given[name] for name in HEAD_ARRAYS if name in given and len(given[name]) == shape[0]}
             return fc7, "loaded from the checkpoint, whose classes must be this set's: it has as many"
         return {}, f"initialised: that in the checkpoint is {given['fc7_weight'].shape}, not {tuple(shape)}"
-    beside, told = head_beside(prefix, number, identity, shape)
+    beside, told = head_beside(prefix, number, identity, shape, given)
     return dict(beside), told if beside else f"initialised: {told}"
 
 
@@ -88,20 +87,32 @@ def _renamed(loaded: Mapping[str, mx.nd.NDArray], shapes: Shapes) -> dict[str, m
     return given
 
 
-def _check_embedding(given: Arrays, emb_size: int, path: Path) -> None:
+def _check_fit(taken: Arrays, given: Arrays, shapes: Shapes, emb_size: int, path: Path) -> None:
+    """UserError where less than half of the network's trunk is in the checkpoint, or vice versa, or the embedding has
+    another size: one that names all flags that are to change."""
+    here, there, fits = trunk(shapes), trunk(given), trunk(taken)
     theirs = given["fc1_gamma"].shape[0] if "fc1_gamma" in given else emb_size
+    size = f"`emb_size` {theirs}"
+    if len(fits) < MOST * max(len(here), len(there)):
+        likely = _likely(given)
+        likely += f" {size}" if likely and theirs != emb_size else ""
+        hint = f"it looks like {likely}: give that" if likely else "give the flags of the network it is of"
+        raise UserError(f"`pretrained`: {len(fits)} of the {len(here)} parameters of this network's trunk are in "
+                        f"{path}, which has {len(there)}; {hint}, or `pretrained_partial` to load what fits anyway")
     if theirs != emb_size:
-        raise UserError(f"`emb_size` {emb_size}: the embedding of {path} has {theirs}; give `emb_size` {theirs}, or "
+        raise UserError(f"`emb_size` {emb_size}: the embedding of {path} has {theirs}; give {size}, or "
                         "`pretrained_partial` to load the layers before the embedding")
 
 
-def _check_trunk(taken: Arrays, given: Arrays, shapes: Shapes, path: Path) -> None:
-    """UserError where less than half of the network's trunk is in the checkpoint, or vice versa."""
-    here, there = trunk(shapes), trunk(given)
-    fits = [name for name in taken if not name.startswith(HEAD)]
-    if len(fits) >= MOST * len(here) and len(fits) >= MOST * len(there):
-        return
-    likely = looks_like({name: tuple(value.shape) for name, value in given.items()})
-    hint = f"it looks like {likely}: give that" if likely else "give the flags of the network it is of"
-    raise UserError(f"`pretrained`: {len(fits)} of the {len(here)} parameters of this network's trunk are in {path}, "
-                    f"which has {len(there)}; {hint}, or `pretrained_partial` to load what fits anyway")
+def _missing_trunk(taken: Arrays, given: Arrays, shapes: Shapes, path: Path) -> list[str]:
+    """A warning, where a part of the network's trunk is not in the checkpoint."""
+    missing = trunk(shapes) - trunk(taken)
+    if not missing:
+        return []
+    likely = _likely(given)
+    return [f"warning: {len(missing)} of the {len(trunk(shapes))} parameters of this network's trunk are not in "
+            f"{path}{likely and f', which looks like {likely}'}: they are left at their initial values"]
+
+
+def _likely(given: Arrays) -> str:
+    return looks_like({name: tuple(value.shape) for name, value in given.items()})

@@ -12,18 +12,27 @@ from training.saving.names import STATE
 from training.saving.state import generations, read_generation_header, read_generation_part, shown
 
 HEAD_ARRAYS = ("fc7_weight", "fc7_bias")
+MOST_TRIED = 4  # states; a run keeps two
+ROUNDING = 1e-3  # of the largest value of an array
+# What a state is to a checkpoint, the least suitable first.
+EARLIER, LATER = "is from before checkpoint {number}", "was trained longer than checkpoint {number}"
+OTHER, SAME = "is of another step than checkpoint {number}", ""
+ORDER = (EARLIER, LATER, OTHER, SAME)
 Arrays = Mapping[str, mx.nd.NDArray]
 
 
-def head_beside(prefix: str, number: int, identity: Mapping[str, Any], shape: tuple[int, int]) -> tuple[Arrays, str]:
+def head_beside(prefix: str, number: int, identity: Mapping[str, Any], shape: tuple[int, int],
+                network: Arrays) -> tuple[Arrays, str]:
     """fc7's arrays of the state beside checkpoint `number` of PREFIX, and where they are from.
 
-    identity: of the new run; shape: of its fc7_weight. Without arrays the text is the reason.
+    identity: of the new run; shape: of its fc7_weight; network: the checkpoint's arrays. Without arrays the text is
+    the reason.
     """
     folder = Path(prefix).parent / STATE
-    found, why = generations(folder), f"there is no state of a run in {folder}"
-    # The newest whose last checkpoint is this one, else the newest.
-    for path in sorted(found, key=lambda path: (_saves(path) == number, found.index(path)), reverse=True):
+    found, why = generations(folder)[-MOST_TRIED:], f"there is no state of a run in {folder}"
+    relations = {path: _relation(path, number, network) for path in found}
+    # That of the same step, else the newest whose last checkpoint is this one, else the newest.
+    for path in sorted(found, key=lambda path: (ORDER.index(relations[path]), found.index(path)), reverse=True):
         try:
             header = read_generation_header(path)
             head = read_generation_part(path, header, "head", _most_bytes(shape))
@@ -41,9 +50,34 @@ def head_beside(prefix: str, number: int, identity: Mapping[str, Any], shape: tu
             return {}, f"that in the state {path} is {theirs_shape}, not {tuple(shape)}"
         if not all(_is_sound(value, (shape[0], *shape[1:][:value.ndim - 1])) for value in fc7.values()):
             return {}, f"that in the state {path} is damaged"
-        later = "" if header.progress.saves == number else f", which was trained longer than checkpoint {number}"
-        return fc7, f"loaded from the state {path}{later}"
+        relation = relations[path].format(number=number)
+        return fc7, f"loaded from the state {path}{relation and f', which {relation}'}"
     return {}, why
+
+
+def _relation(path: Path, number: int, network: Arrays) -> str:
+    """Which of ORDER a state is to checkpoint `number`: SAME where its network is the checkpoint's."""
+    try:
+        header = read_generation_header(path)
+    except (OSError, ValueError):
+        return EARLIER
+    saves = header.progress.saves
+    if saves != number:
+        return LATER if saves > number else EARLIER
+    most = 8 * sum(value.size for value in network.values()) + (1 << 20)
+    try:
+        there = read_generation_part(path, header, "net", most)
+    except (OSError, ValueError):
+        return OTHER
+    return SAME if all(_is_close(there[name], value) for name, value in network.items() if name in there) else OTHER
+
+
+def _is_close(there: mx.nd.NDArray, here: mx.nd.NDArray) -> bool:
+    """Whether two arrays are the same up to the rounding of a published checkpoint to float16."""
+    if tuple(there.shape) != tuple(here.shape):
+        return False
+    first, second = there.asnumpy(), here.asnumpy()
+    return bool(np.abs(first - second).max() <= ROUNDING * max(np.abs(first).max(), np.abs(second).max()))
 
 
 def _is_sound(value: mx.nd.NDArray, shape: tuple[int, ...]) -> bool:
@@ -53,14 +87,6 @@ def _is_sound(value: mx.nd.NDArray, shape: tuple[int, ...]) -> bool:
 def _most_bytes(shape: tuple[int, int]) -> int:
     """An upper bound of the size of such a layer, with biases and momentum."""
     return 8 * shape[0] * (shape[1] + 1) + (1 << 20)
-
-
-def _saves(path: Path) -> int:
-    """How many checkpoints the run had saved by a state; -1 where it cannot be read."""
-    try:
-        return read_generation_header(path).progress.saves
-    except (OSError, ValueError):
-        return -1
 
 
 def _same_people(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:

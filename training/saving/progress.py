@@ -9,6 +9,8 @@ from training.saving.names import MOST_STEPS, is_append_only
 
 MOST = 2 ** 53  # whole numbers up to here are exact in JSON everywhere
 MOST_TEXT = 8192
+MOST_SUM = 1e15  # of a window, so that what is computed from it stays finite
+COUNTED = ("steps", "images", "hits", "waited", "seconds")  # of a window: what a step only adds to
 
 
 @dataclass
@@ -78,10 +80,15 @@ def _fits(name: str, value: Any) -> bool:
         return isinstance(value, list) and len(value) <= 1000 and all(map(_is_text, value))
     if name in ("lengths", "window", "symptoms"):
         return isinstance(value, dict) and all(
-            _is_text(key) and (_is_number(item) if name == "window" else is_whole(item))
+            _is_text(key) and (_is_sum(key, item) if name == "window" else is_whole(item))
             for key, item in value.items()) and (
             name != "lengths" or all(map(is_append_only, value)))
     return is_whole(value)
+
+
+def _is_sum(name: str, value: Any) -> bool:
+    """Whether `value` can be an entry of a window: a loss or a norm may have overflowed, a count or a time cannot."""
+    return _is_number(value) and (name not in COUNTED or 0 <= value <= MOST_SUM)  # which NaN is not
 
 
 def _is_number(value: Any) -> bool:
