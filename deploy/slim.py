@@ -12,6 +12,7 @@ from common.files import atomic_path, write_atomic
 from deploy.agreement import Difference, compare, draw_images, plain_mxnet
 from deploy.checkpoint import Checkpoint
 from deploy.speed import IMAGES, bound_mxnet, run_rates
+from inference.param_writer import write_arrays
 from symbols.folding import fold
 from symbols.graph import Entry, Graph, Node, rewrite, to_json
 from symbols.prelu_rewrite import flatten_inputs
@@ -46,8 +47,8 @@ def write_slim(made: Checkpoint, prefix: str, epoch: int, overwrite: bool) -> No
     """Write what `mx.model.load_checkpoint(prefix, epoch)` reads."""
     graph, parameters = slim_paths(prefix, epoch)
     with atomic_path(parameters, overwrite) as temporary:
-        mx.nd.save(str(temporary), {**{f"arg:{name}": value for name, value in made.arguments.items()},
-                                    **{f"aux:{name}": value for name, value in made.auxiliary.items()}})
+        write_arrays(temporary, {**{f"arg:{name}": value for name, value in made.arguments.items()},
+                                 **{f"aux:{name}": value for name, value in made.auxiliary.items()}})
     write_atomic(graph, to_json(made.symbol), overwrite)
 
 

@@ -85,6 +85,13 @@ def test_a_wrong_fold_is_seen_and_nothing_is_written(place, monkeypatch):
     assert sorted(place.iterdir()) == before
 
 
+def test_a_name_that_is_not_utf8(place):
+    slimmed(place, out="s\udce9")
+    name, written = str(place / "s\udce9"), load_model(str(place / "s\udce9"), 3)
+    slimmed(place, "--model", f"{name},3", out="again")
+    assert written[1] and (place / "again-0003.params").is_file()
+
+
 def test_refusals(place):
     for flags, out, text in ((("--insightface", "mine"), "slim", "leave --slim out"),
                              ((), "net", "net-symbol.json.*--overwrite")):

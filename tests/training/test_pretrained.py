@@ -10,7 +10,7 @@ from small_runs import SIZE, rows, train
 from small_sets import write_training_set
 
 from common.errors import RunError, UserError
-from training.saving.arrays import write_arrays
+from inference.param_writer import write_arrays
 from training.saving.state import generations
 
 FLAGS = ["--target", "none", "--max-steps", 2, "--verbose", 1, "--ckpt", 2]

@@ -10,7 +10,8 @@ from killing import Killed, killed_at
 from state_cases import CONFIG, arrays, names, save  # noqa: F401
 
 from common.errors import UserError
-from training.saving.arrays import file_digest, write_arrays
+from inference.param_writer import write_arrays
+from training.saving.arrays import file_digest
 from training.saving.state import Progress, States, generations
 
 

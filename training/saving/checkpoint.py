@@ -7,8 +7,8 @@ from typing import Mapping
 import mxnet as mx
 
 from common.files import atomic_path, write_atomic
+from inference.param_writer import write_arrays
 from symbols.graph import to_json
-from training.saving.arrays import write_arrays
 
 
 def checkpoint_path(prefix: str, number: int) -> Path:

@@ -16,7 +16,8 @@ import mxnet as mx
 
 from common.errors import UserError
 from common.files import fsync, write_atomic
-from training.saving.arrays import read_arrays, write_arrays
+from inference.param_writer import write_arrays
+from training.saving.arrays import read_arrays
 from training.saving.changes import check_same_run
 from training.saving.contents import Contents
 from training.saving.header import Header, read_header
