@@ -114,6 +114,15 @@ def test_the_same_folder_started_over_with_its_own_checkpoint_keeps_the_layer(da
     np.testing.assert_array_equal(begin(data, folder, folder, "--overwrite"), head(done, 2))
 
 
+def test_a_bias_of_another_shape_in_the_checkpoint_is_not_loaded(data, done, tmp_path):
+    import shutil
+    copy = shutil.copytree(done, tmp_path / "copy")
+    arrays = mx.nd.load(str(copy / "model-0002.params"))
+    arrays.update({"arg:fc7_weight": mx.nd.full((6, 128), 3), "arg:fc7_bias": mx.nd.full((6, 2), 3)})
+    write_arrays(copy / "model-0002.params", arrays)
+    assert (begin(data, copy, tmp_path / "run", "--loss-type", 0) == 3).all()
+
+
 def test_a_checkpoint_in_float16_is_loaded(data, done, tmp_path):
     import shutil
     copy = shutil.copytree(done, tmp_path / "copy")

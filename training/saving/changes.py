@@ -13,7 +13,6 @@ from training.saving.checkpoint import checkpoint_path
 # What another value of a setting means: for flags it is defined with them, for the rest of an identity here.
 MEANING = {**{name: flag.on_resume for name, flag in flags(Config).items()}, "from_preset": ELSEWHERE, "data": REFUSED}
 SHARES = {"devices", "per_batch_size", "accumulate"}  # how a total batch is distributed
-DATA = ("images", "identities", "bytes")  # of a fingerprint, which has a digest as well
 FOR_PEOPLE = ("names of identities", "whole set", "schedule")  # of an identity, but compared by other entries
 
 
@@ -52,8 +51,7 @@ def check_same_run(theirs: Mapping[str, Any], mine: Mapping[str, Any], path: Pat
     found = differences(theirs, mine)
     refused = [change for change in found if change.meaning in (TRUNK, REFUSED)]
     if refused:
-        told = "; ".join(f"{change.title()} {_shown(change.there)} there, {_shown(change.here)} here"
-                         for change in refused)
+        told = "; ".join(f"{change.title()} {change.there} there, {change.here} here" for change in refused)
         raise UserError(f"`resume`: the state {path} is of another run: {told}; {_way_out(refused, mine, saves)}")
     lines = [f"`resume`: {change.title()} {_shown(change.there)} up to step {step}, {_shown(change.here)} from there"
              for change in found]
@@ -79,6 +77,4 @@ def _way_out(refused: list[Change], mine: Mapping[str, Any], saves: int) -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, dict):  # of data
-        return ", ".join(f"{str(value.get(name))[:30]} {name}" for name in DATA) + f" ({str(value.get('digest'))[:30]})"
     return "not given" if value == "" else f"{value}"

@@ -13,7 +13,7 @@ from common.errors import UserError
 from inference.model import Arrays, read_parameters
 from training.saving.checkpoint import checkpoint_path
 from training.saving.matching_network import looks_like, trunk
-from training.saving.pretrained_head import HEAD_ARRAYS, head_beside
+from training.saving.pretrained_head import head_beside, head_shapes
 from training.specs import PretrainedSpec
 
 # InsightFace's own MobileFaceNet files have an older name for this weight.
@@ -70,7 +70,8 @@ def _fc7(prefix: str, number: int, given: Arrays, identity: Mapping[str, Any],
     """A classification layer that fits, from the checkpoint itself or from the state beside it, and its source."""
     if "fc7_weight" in given:
         if tuple(given["fc7_weight"].shape) == tuple(shape):
-            fc7 = {name: given[name] for name in HEAD_ARRAYS if name in given and len(given[name]) == shape[0]}
+            fc7 = {name: given[name] for name, wanted in head_shapes(shape).items()
+                   if name in given and tuple(given[name].shape) == wanted}
             return fc7, "loaded from the checkpoint, whose classes must be this set's: it has as many"
         return {}, f"initialised: that in the checkpoint is {given['fc7_weight'].shape}, not {tuple(shape)}"
     beside, told = head_beside(prefix, number, identity, shape, given)

@@ -11,7 +11,6 @@ from training.saving.fingerprint import NAMES, WHOLE_SET
 from training.saving.names import STATE
 from training.saving.state import generations, read_generation_header, read_generation_part, shown
 
-HEAD_ARRAYS = ("fc7_weight", "fc7_bias")
 MOST_TRIED = 4  # states; a run keeps two
 ROUNDING = 1e-3  # of the largest value of an array
 # What a state is to a checkpoint, the least suitable first.
@@ -19,6 +18,11 @@ EARLIER, LATER = "is from before checkpoint {number}", "was trained longer than 
 OTHER, SAME = "is of another step than checkpoint {number}", ""
 ORDER = (EARLIER, LATER, OTHER, SAME)
 Arrays = Mapping[str, mx.nd.NDArray]
+
+
+def head_shapes(shape: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """The arrays of a classification layer whose weight has `shape`, with their shapes."""
+    return {"fc7_weight": tuple(shape), "fc7_bias": tuple(shape[:1])}
 
 
 def head_beside(prefix: str, number: int, identity: Mapping[str, Any], shape: tuple[int, int],
@@ -44,11 +48,11 @@ def head_beside(prefix: str, number: int, identity: Mapping[str, Any], shape: tu
             return {}, f"the state {path} is of another run, with `prefix` {theirs.get('prefix')}"
         if not _same_people(theirs, identity):
             return {}, f"the state {path} is of other identities, or not known to be of the same"
-        fc7 = {name: value for name, value in head.items() if name in HEAD_ARRAYS}
+        fc7 = {name: value for name, value in head.items() if name in head_shapes(shape)}
         theirs_shape = tuple(fc7["fc7_weight"].shape) if "fc7_weight" in fc7 else ()
         if theirs_shape != tuple(shape):
             return {}, f"that in the state {path} is {theirs_shape}, not {tuple(shape)}"
-        if not all(_is_sound(value, (shape[0], *shape[1:][:value.ndim - 1])) for value in fc7.values()):
+        if not all(_is_sound(value, head_shapes(shape)[name]) for name, value in fc7.items()):
             return {}, f"that in the state {path} is damaged"
         relation = relations[path].format(number=number)
         return fc7, f"loaded from the state {path}{relation and f', which {relation}'}"
