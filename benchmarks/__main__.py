@@ -25,19 +25,15 @@ import contextlib
 import os
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
-from typing import Callable, Iterable, Iterator, TextIO
+from typing import Callable, Iterable, TextIO
 
 from benchmarks import all_pairs, deploy, earlier, embed, gnap, head, metrics, operators, peer, rate, reading, training
 from benchmarks.harness import machine, set_threads_first
-from benchmarks.scaling import write_data
 from benchmarks.table import Row, show
 from common import cli
 from common.errors import RunError
 from deploy.arguments import STDOUT, add_json_flag, check_json_file, write_json
 
-DATA = "../shared/data/train"
 Measure = Callable[[int, str], Iterable[Row]]
 ROWS: dict[str, Measure] = {
     "training": lambda repeats, data: training.speed(repeats), "memory": lambda repeats, data: training.memory(repeats),
@@ -63,7 +59,7 @@ def main(argv: list[str]) -> int:
     check_json_file(arguments.json)
     before = earlier.read(arguments.against, chosen) if arguments.against else None
     out = sys.stdout
-    with _data(arguments.data, bool(READS_DATA & set(chosen))) as data:
+    with reading.data_folder(arguments.data, bool(READS_DATA & set(chosen))) as data:
         # With --json alone standard output is the JSON.
         with contextlib.redirect_stdout(sys.stderr if arguments.json == STDOUT else out):
             return _measure(chosen, measures, arguments, data, before, out)
@@ -74,7 +70,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", metavar="ROW",
                         help=f"{', '.join([*ROWS, *TABLES, PEER])} (default: {', '.join(ROWS)})")
     parser.add_argument("--data", metavar="DIR", help="a packed set for reading and wait, of 112x112 images (default: "
-                        f"{DATA}, or synthetic images where there is none)")
+                        f"{reading.DATA}, or synthetic images where there is none)")
     parser.add_argument("--repeats", type=cli.at_least(1), default=7, help="turns that count, after one of warm-up")
     parser.add_argument("--torch-python", metavar="PYTHON", help="the Python that has PyTorch, for peer (default: "
                         "the one that runs this)")
@@ -85,20 +81,6 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     if unknown:
         parser.error(f"there is no row {unknown[0]}; there are {', '.join([*ROWS, *TABLES, PEER])}")
     return arguments
-
-
-@contextlib.contextmanager
-def _data(given: str | None, needed: bool) -> Iterator[str]:
-    """The folder of the set to read, looked at, or drawn; UserError where it is not usable."""
-    path = DATA if given is None else given
-    if given is None and needed and not Path(DATA).is_dir():
-        with tempfile.TemporaryDirectory() as folder:
-            write_data(Path(folder))
-            yield folder
-        return
-    if needed or given is not None:
-        reading.open_checked(path).record_file.close()
-    yield path
 
 
 def _measure(chosen: list[str], measures: dict[str, Measure], arguments: argparse.Namespace, data: str,

@@ -10,6 +10,7 @@ processor time an image takes stands beside, since training needs the same cores
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import statistics
 import subprocess
@@ -17,13 +18,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 
 import cv2
 import mxnet as mx
 import numpy as np
 
 from benchmarks.harness import speed_ratios, take_turns
+from benchmarks.scaling import write_data
 from benchmarks.table import SIDE, Row
 from common.environment import usable_cores
 from common.errors import UserError
@@ -31,6 +33,7 @@ from recordio_tools.records.dataset import FaceDataset, open_dataset
 from training.data.loader import BatchLoader
 from training.specs import LoaderSpec
 
+DATA = "../shared/data/train"
 BATCH, BATCHES, LOOPED = 128, 96, 4  # batches per turn, and of the slow loop, whose time is scaled up
 LOOP, OURS, BARE = "loop", "ours", "bare"
 STEPS = 60
@@ -133,3 +136,17 @@ def open_checked(data: str) -> FaceDataset:
         raise UserError(f"--data {data}: images of {dataset.height}x{dataset.width}; name a set of {SIDE}x{SIDE}, "
                         "or leave --data out")
     return dataset
+
+
+@contextlib.contextmanager
+def data_folder(given: str | None, needed: bool = True) -> Iterator[str]:
+    """The folder of the set to read: `given`, checked, DATA, or synthetic images; UserError where it is not usable."""
+    path = DATA if given is None else given
+    if given is None and needed and not Path(DATA).is_dir():
+        with tempfile.TemporaryDirectory() as folder:
+            write_data(Path(folder))
+            yield folder
+        return
+    if needed or given is not None:
+        open_checked(path).record_file.close()
+    yield path

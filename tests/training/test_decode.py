@@ -75,6 +75,20 @@ def test_an_image_is_the_same_in_any_company(mixed):
         assert there[0] == used[row] and found.items() <= faults.items()
 
 
+def test_augmentation_is_drawn_from_seed_and_position_whatever_was_drawn_before(mixed):
+    augmentation, index, first = Augmentation(False, cutoff=20, color=2), np.arange(GOOD), 2 ** 32 - 3
+    rows, plain = (np.empty((len(index), SIDE, SIDE, 3), np.uint8) for _ in range(2))
+    unmirrored = np.zeros(len(index), bool)
+    Decoder(mixed, index, Augmentation(False), 5).decode(plain, index, unmirrored, first)
+    decoder = Decoder(mixed, index, augmentation, 5)
+    for _ in range(2):
+        decoder.decode(rows, index, unmirrored, first)
+        for number, row in enumerate(rows):
+            position = first + number
+            random = np.random.RandomState([5, 1, position % 2 ** 32, position // 2 ** 32])
+            np.testing.assert_array_equal(row, augmentation.apply(plain[number], random))
+
+
 def test_images_of_thousands_of_scans_are_classified_the_same_before_and_after_headers_are_known():
     image = draw(1, 1, SIDE)
     progressive, plain = coded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)(image), jpeg(image)

@@ -6,6 +6,8 @@ others, and reports what is wrong with them.
 """
 from __future__ import annotations
 
+import threading
+
 import cv2
 import numpy as np
 
@@ -30,6 +32,7 @@ class Decoder:
     def __init__(self, dataset: FaceDataset, chosen: np.ndarray, augmentation: Augmentation, seed: int) -> None:
         self.dataset, self.chosen, self.augmentation, self.seed = dataset, chosen, augmentation, seed
         self._few_scans = FewScans()
+        self._threads = threading.local()
 
     def decode(self, rows: np.ndarray, index: np.ndarray, mirrored: np.ndarray,
              position: int) -> tuple[np.ndarray, dict[int, str]]:
@@ -101,4 +104,9 @@ class Decoder:
                        "python -m recordio_tools check names them")
 
     def _random(self, position: int) -> np.random.RandomState:
-        return np.random.RandomState([self.seed, 1, position & 0xffffffff, position >> 32])
+        """RandomState([...]) of seed and position, the thread's own; a new one would first be seeded by the system."""
+        random = getattr(self._threads, "random", None)
+        if random is None:
+            random = self._threads.random = np.random.RandomState()
+        random.seed([self.seed, 1, position & 0xffffffff, position >> 32])
+        return random
