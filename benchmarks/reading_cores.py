@@ -110,17 +110,12 @@ def _python(dataset: FaceDataset, arguments: argparse.Namespace) -> Iterator[str
 
 
 def _asleep(dataset: FaceDataset, arguments: argparse.Namespace) -> Iterator[str]:
-    began = time.perf_counter()
-    for _ in range(200):
-        time.sleep(ASLEEP)
-    nap = (time.perf_counter() - began) / 200
-    yield f"A sleep takes {nap * 1e3:.2f} ms"
     for count in SLEEPERS:
         with calls_replaced(lambda: time.sleep(ASLEEP)):
             turns = [read(dataset, Augmentation(), count, max(arguments.batches, count)) for _ in range(3)]
         spent, rate = (statistics.median(values) for values in zip(*turns))
-        yield (f"{count} threads that sleep for each image: {rate:,.0f} images/s, {rate * nap / count:.0%} of what they"
-               f" would if none waited; {spent * 1e6:.1f} us of processor time an image")
+        yield (f"{count} threads that sleep for each image: {rate:,.0f} images/s ({count / ASLEEP:,.0f} if none waited "
+               f"and a sleep took no longer), {spent * 1e6:.1f} us of processor time an image")
 
 
 def read(dataset: FaceDataset, augmentation: Augmentation, threads: int, batches: int, rate: int = 0,
