@@ -1,6 +1,7 @@
 """The whole head against plain float64 numpy: loss, cosine, hit, and the gradients to embedding and parameters."""
 import math
 
+import head_cases
 import mxnet as mx
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ from head_cases import (  # noqa: F401
     LOSSES,
     SAMPLES,
     SIZE,
-    Head,
     added_gradient,
     by_numpy,
     close,
@@ -21,16 +21,20 @@ from head_cases import (  # noqa: F401
 from mxnet import gluon
 
 from common.errors import UserError
-from training.head import margin_head
+from training.head import margin_head, shard
 from training.head.fast_head import FastHead
 from training.head.layer import Layer
 from training.head.margin_head import MarginHead
+from training.head.shard import CHUNK
 
 
-@pytest.fixture(params=[MarginHead, FastHead], autouse=True)
+@pytest.fixture(params=[(MarginHead, CHUNK), (FastHead, CHUNK), (FastHead, 7 * SIZE)],
+                ids=["plain", "fast", "fast, weights in five parts"], autouse=True)
 def head_class(request, monkeypatch):
-    """Every test is of both heads."""
-    monkeypatch.setattr("test_head.Head", request.param)
+    """Every test is of both heads, and of more weights than the fast one takes at once."""
+    head, chunk = request.param
+    monkeypatch.setattr(head_cases, "Head", head)
+    monkeypatch.setattr(shard, "CHUNK", chunk)
 
 
 def test_the_example_of_the_docstring():

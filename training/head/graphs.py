@@ -43,10 +43,12 @@ class BoundGraph:
 def inverse_norms(parts: int) -> mx.sym.Symbol:
     """1 / |w| of the rows of weights that come in `parts`, w0, w1 ..., of (c, emb_size) each: (1, rows).
 
-    one: (1, emb_size) ones. A matrix product adds up the squares: MXNet's own sum over rows takes ten times as long on
-    CPUs.
+    one0, one1 ...: (1, emb_size) ones for each part; where two products share a variable, MXNet's oneDNN backend counts
+    it twice and binding fails. A matrix product adds up the squares: MXNet's own sum over rows takes ten times as long
+    on CPUs.
     """
-    squares = [mx.sym.FullyConnected(mx.sym.square(variable(f"w{part}")), variable("one"), no_bias=True, num_hidden=1)
+    squares = [mx.sym.FullyConnected(mx.sym.square(variable(f"w{part}")), variable(f"one{part}"), no_bias=True,
+                                     num_hidden=1)
                for part in range(parts)]
     return mx.sym.reshape(mx.sym.rsqrt(mx.sym.concat(*squares, dim=0) + EPS), shape=(1, -1))
 

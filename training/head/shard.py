@@ -73,11 +73,12 @@ class Shard:
         self.use(taking, {name: self.gradients[name] if _alike(self.gradients.get(name), value) else
                           mx.nd.zeros(value.shape, ctx=self.device) for name, value in taking.items()})
         if self.accumulate:
-            for gradient in self.gradients.values():
-                gradient[:] = 0
+            for name in self.names:
+                self.gradients[name][:] = 0
 
     def use(self, arrays: Arrays, gradients: Arrays) -> None:
-        """Begin a step with these arrays, by name, whose gradients are to be left in `gradients`."""
+        """Begin a step with these arrays, by name, whose gradients are to be left in `gradients`. Passes until the
+        next call share one `add_radial`."""
         if not all(self._taking.get(name) is arrays[name] and self.gradients[name] is gradients[name]
                    for name in self.names):
             self._taking = {name: arrays[name] for name in self.names}
@@ -86,12 +87,15 @@ class Shard:
                 self._bind_norms()
         if self.layer.normal:
             self._norms.forward()
+            if self.accumulate:
+                self.gradients["radial"][:] = 0
 
     def _bind_norms(self) -> None:
         weight = self._taking["fc7_weight"]
         ones = mx.nd.ones((1, weight.shape[1]), ctx=self.device)
         parts = {f"w{number}": weight[part] for number, part in enumerate(_chunks(weight))}
-        self._norms = graphs.BoundGraph(graphs.inverse_norms(len(parts)), {**parts, "one": ones})
+        self._norms = graphs.BoundGraph(graphs.inverse_norms(len(parts)), {
+            **parts, **{f"one{number}": ones for number in range(len(parts))}})
         self.gradients["radial"] = mx.nd.zeros((1, len(weight)), ctx=self.device)
         self._radial = graphs.BoundGraph(graphs.radial_factor(), {"radial": self.gradients["radial"],
                                                             "inverse": self._norms.outputs[0]})
