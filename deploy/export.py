@@ -20,6 +20,7 @@ from deploy.checkpoint import Checkpoint, open_checkpoint
 from deploy.eight_bit import quantise
 from deploy.export_card import BEGINS, MANIFEST, as_json, check_model_name, make_card, write_insightface
 from deploy.foreign_onnx import adopt
+from deploy.run_folder import size_of_run
 from deploy.slim import measure, slim, slim_paths, write_slim
 from deploy.speed import IMAGES, run_rates
 from eval.arguments import fpr_list
@@ -72,7 +73,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--fpr", type=fpr_list, default="1e-3", metavar="RATE[,RATE...]",
                         help="false positive rates at which TPR is printed")
     parser.add_argument("--image-size", type=image_size, metavar="H,W",
-                        help="input size of the network (default: that of --bins, else 112,112)")
+                        help="input size of the network (default: that of --bins, of the checkpoint's run or the ONNX "
+                             "file, else 112,112)")
     parser.add_argument("--layer", metavar="NAME",
                         help="the layer whose output is the embedding (default: fc1, else the network's only output)")
     parser.add_argument("--insightface", metavar="DIR",
@@ -94,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
     prefix, epoch = ("", 0) if foreign else parse_checkpoint_name(args.model, "--model")
     out = _check_outputs(args, epoch)
     sets = [VerificationSet(path) for path in args.bins]
-    size = args.image_size or (sets[0].image_size if sets else (foreign.image_size if foreign else None) or SIZE)
+    own = foreign.image_size if foreign else size_of_run(prefix)
+    size = args.image_size or (sets[0].image_size if sets else own) or SIZE
     for target in sets:
         if tuple(target.image_size) != tuple(size):
             raise UserError(f"{target.path}: its images are {target.image_size[0]}x{target.image_size[1]}, the model "

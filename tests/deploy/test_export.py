@@ -50,6 +50,14 @@ def chw(images):
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
 
 
+def test_the_input_size_is_that_of_the_run_where_no_flag_names_it(place):
+    config = {"prefix": str(place / "net"), "resolved": {"image_size": [SIZE, SIZE]}}
+    (place / "config.json").write_text(json.dumps(config))
+    assert main(["export", "--model", str(place / "net,3"), "--out", str(place / "a.onnx")]) in (0, None)
+    model = onnx.load(str(place / "a.onnx"))
+    assert [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim][1:] == [3, SIZE, SIZE]
+
+
 def test_the_file_gives_mxnets_embeddings_and_the_card_says_what_it_is(place, capsys):
     assert exported(place, "--bins", place / "faces.bin") in (0, None)
     symbol, arguments, auxiliary = mx.model.load_checkpoint(str(place / "net"), 3)
