@@ -211,7 +211,7 @@ def test_every_other_flag_may_change_on_the_way_and_is_logged(data, begun, tmp_p
     assert json.loads((generations(folder / "state")[-1] / "state.json").read_text())["progress"]["step"] == 2
 
 
-def test_after_a_nan_the_advice_works(data, begun, tmp_path, monkeypatch):
+def test_after_a_nan_the_advice_works(data, begun, tmp_path, monkeypatch, caplog):
     import shutil
 
     from training_faults_cases import poison
@@ -221,6 +221,7 @@ def test_after_a_nan_the_advice_works(data, begun, tmp_path, monkeypatch):
         poison(patched, [2], "gradient")
         with pytest.raises(RunError, match="--resume.*lower --lr"):
             train(data, folder, *flags, "--version-output", "GNAP")
+    caplog.set_level("INFO")
     more = ["--lr", 0.01, "--clip-gradient", 5, "--pretrained", "gone/model,3"]
     assert train(data, folder, *flags, *more) == 0
     assert "pretrained: gone/model,3 is not loaded, since" in (folder / "log.txt").read_text()
