@@ -17,8 +17,9 @@ from small_sets import write_training_set, write_verification_set
 
 from common.errors import RunError, UserError
 from training.saving import overwrite as replacing
+from training.saving.names import LOG_BEGINNING
 from training.saving.overwrite import Replaced, recover
-from training.saving.ownership import scan_folder
+from training.saving.ownership import CONFIG_ENTRIES, scan_folder
 
 SHORT = ["--frequent", 1, "--ckpt", 2, "--verbose", 2]
 
@@ -118,15 +119,19 @@ CHANGES = [(os, "replace"), (os, "rename"), (os, "fsync"), (os, "unlink"), (os, 
 def small_run(folder, text):
     """What a run has, as far as setting it aside is concerned."""
     (folder / "state/000000003").mkdir(parents=True)
-    for name in ("state/000000003/state.json", "config.json", "log.txt", f"events.out.tfevents.{len(text):010d}.h"
-                 ".train_softmax", "model-symbol.json", "model-0001.params"):
-        (folder / name).write_text(text)
+    config = {name: text for name in CONFIG_ENTRIES}
+    for name, content in {"state/000000003/state.json": "", "state/000000003/net.params": text,
+                          "config.json": json.dumps({**config, "prefix": "model"}),
+                          "log.txt": f"2026-01-01 10:00:00,000 INFO {LOG_BEGINNING}{text}",
+                          f"events.out.tfevents.{len(text):010d}.h.train_softmax": text,
+                          "model-symbol.json": text, "model-0001.params": text}.items():
+        (folder / name).write_text(content)
 
 
 @pytest.mark.parametrize("moment", ["setting aside", "bringing back", "discarding"])
 def test_a_kill_at_any_moment_leaves_the_old_run_or_the_new_one_whole(tmp_path, monkeypatch, moment):
     small_run(tmp_path / "old", "of the old run")
-    (tmp_path / "old/metrics.jsonl").write_text("old")
+    (tmp_path / "old/metrics.jsonl").write_text('{"kind": "train", "step": 1')
     (tmp_path / "old/model-0002.params").write_text("old")
     small_run(tmp_path / "new", "new")
     old, new = everything(tmp_path / "old"), everything(tmp_path / "new")
@@ -179,6 +184,32 @@ def test_a_forged_set_aside_run_is_refused(data, tmp_path, content):
     with pytest.raises(UserError, match=replacing.ASIDE):
         train(data, folder, "--max-steps", 1)
     assert {name: value for name, value in files(tmp_path).items() if not name.endswith(".lock")} == before
+
+
+@pytest.mark.parametrize("name, content", [("log.txt", "my own log"), ("config.json", "{}"), ("metrics.jsonl", "1\n"),
+                                           ("model-symbol.json", "{}"), ("model-0001.params", "mine"),
+                                           ("state/machine.py", "mine"), ("state/000000001/state.json", "[1]")])
+@pytest.mark.parametrize("aside", [True, False])
+def test_a_forged_set_aside_run_replaces_nothing_that_no_run_wrote(data, tmp_path, name, content, aside):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(content)
+    (tmp_path / replacing.ASIDE).mkdir()
+    if aside and "/" not in name:
+        (tmp_path / replacing.ASIDE / name).write_text("another's")
+    names = [name.split("/")[0]] if aside else []
+    (tmp_path / replacing.ASIDE / replacing.MANIFEST).write_text(json.dumps({"prefix": "model", "files": names}))
+    if aside and "/" in name:
+        (tmp_path / replacing.ASIDE / "state/000000009").mkdir(parents=True)
+    before = files(tmp_path)
+    for more in ([], ["--overwrite"], ["--resume"]):
+        with pytest.raises(UserError, match=f"{replacing.ASIDE}.*{name}; move them away") as caught:
+            train(data, tmp_path, "--max-steps", 1, *more)
+        assert files(tmp_path) == before and len(str(caught.value).splitlines()) == 1
+    (tmp_path / name).rename(tmp_path.with_name(f"{tmp_path.name}-away"))  # as the message says
+    if "/" in name:
+        shutil.rmtree(tmp_path / "state")
+    recover(tmp_path)
+    assert not (tmp_path / replacing.ASIDE).exists()
 
 
 def test_rows_without_a_state_are_not_written_over(data, old):

@@ -17,7 +17,7 @@ from training.reporting.events import EventFile
 from training.reporting.logfile import LogFile
 from training.saving.append_only import AppendOnlyFile, truncate
 from training.saving.names import CONFIG, LOG, METRICS, is_own_event_file
-from training.saving.ownership import has_curves
+from training.saving.ownership import is_event_file_of_run
 from training.saving.plain_files import kind
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,10 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         self._lengths = dict(lengths or {})
         own = {METRICS, *self._lengths, *(path.name for path in folder.iterdir() if is_own_event_file(path.name))}
-        shorter = [name for name in sorted(own) if not _is_of_another(folder / name)
-                   and not truncate(folder / name, self._lengths.get(name, 0))]
+        foreign = [name for name in own - {METRICS} if kind(folder / name) == "a file"  # a state may name any
+                   and not is_event_file_of_run(folder / name)]
+        shorter = [name for name in sorted(own.difference(foreign))
+                   if not truncate(folder / name, self._lengths.get(name, 0))]
         self._handler = LogFile(folder / LOG)
         logging.getLogger().addHandler(self._handler)
         if shorter:
@@ -104,12 +106,6 @@ class RunLog:
         logging.getLogger().removeHandler(self._handler)
         with contextlib.suppress(OSError):  # a full disk, which was reported when the line was logged
             self._handler.close()
-
-
-def _is_of_another(path: Path) -> bool:
-    """Whether a file that a state names, which may come from anyone, is another program's event file."""
-    return not (path.name == METRICS or is_own_event_file(path.name)) and kind(path) == "a file" and (
-        not has_curves(path))
 
 
 def write_config(folder: Path, settings: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:

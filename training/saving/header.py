@@ -17,6 +17,7 @@ from training.saving.progress import MOST_TEXT, Progress, is_whole, read_progres
 TOTAL_BATCH = "total batch"  # of an identity: not flags, but derived from several
 MOST_BYTES = 64 << 20  # the keys of three million records that do not decode
 MOST_DIGITS = 20  # digits of an integer; parsing more takes quadratic time
+HEADER_BEGINNING = b'{\n "progress": {\n'  # of the JSON that `Header.to_json` gives
 MOST_EPOCHS = 2 ** 32  # of which each seeds its own order
 DIGEST = re.compile(r"[0-9a-f]{64}")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import fsync
 from training.saving.names import CONFIG, EVENT_FILE, LOG, METRICS, STATE, is_own_event_file
+from training.saving.ownership import listed, scan_folder
 from training.saving.plain_files import is_folder, kind, read_plain
 from training.saving.state import remove_states
 
@@ -73,6 +74,7 @@ def recover(folder: Path) -> None:
         if kind(folder / name):
             raise UserError(f"`prefix`: {folder / name} is not what a run set aside; move it, or give another `prefix`")
     if kind(folder / ASIDE):
+        _check_new_run(folder)
         _restore(folder)
         log.warning("a run with `overwrite` was ended before it saved anything: the run that was in %s before is back",
                     folder)
@@ -93,15 +95,30 @@ def _remove_empty(path: Path, with_manifest: bool) -> None:
             path.rmdir()
 
 
-def _restore(folder: Path) -> None:
+def _check_new_run(folder: Path) -> None:
+    """UserError where restoring would remove a file that no run wrote: the manifest may come from anyone."""
     prefix, names = _read_manifest(folder)
+    found, going = scan_folder(folder, prefix), set(_going(folder, prefix, names))
+    foreign = [*(name for name in found.foreign if name in going), *(found.in_state if STATE in going else [])]
+    if foreign:
+        raise UserError(f"`prefix`: {folder / ASIDE} holds a run that another one was replacing, and {folder} files in "
+                        f"their place that are not known to be a run's: {listed(foreign)}; move them away, or give "
+                        "another `prefix`")
+
+
+def _going(folder: Path, prefix: str, names: list[str]) -> list[str]:
+    """The files of the new run. Those that tell whose the others are come last: a kill may leave the last alone."""
     of_new = {STATE, CONFIG, LOG, METRICS, f"{prefix}-symbol.json", f"{prefix}-0001.params",
               *(path.name for path in folder.iterdir() if is_own_event_file(path.name))}
-    for name in of_new - set(names):
+    moved = {name for name in names if kind(folder / ASIDE / name)}  # the others never were, or are restored
+    return sorted(of_new - set(names) | moved, key=lambda name: (name == CONFIG, name == STATE, name))
+
+
+def _restore(folder: Path) -> None:
+    prefix, names = _read_manifest(folder)
+    for name in _going(folder, prefix, names):
         _remove(folder / name)
-    for name in names:
-        if kind(folder / ASIDE / name):  # else it was never moved, or is restored
-            _remove(folder / name)
+        if name in names:
             os.rename(folder / ASIDE / name, folder / name)
     fsync(folder)
     (folder / ASIDE / MANIFEST).unlink()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.saving.header import Header, read_header
+from training.saving.header import HEADER_BEGINNING, Header, read_header
 from training.saving.names import (
     CONFIG,
     EVENT_FILE,
@@ -24,6 +24,7 @@ from training.saving.names import (
 from training.saving.plain_files import is_folder, kind, read_beginning, read_plain
 
 MOST_CONFIG = 1 << 20
+MOST_NAMED = 12  # files in one message
 BEGINNING = 1 << 16  # bytes of a text file, enough to identify it
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "
 LOG_LINE = re.compile(STAMP + rf"(INFO {re.escape(LOG_BEGINNING)}|INFO configuration:$|INFO step \d+/\d+ epoch "
@@ -62,7 +63,7 @@ def scan_folder(folder: Path, name: str) -> FolderScan:
     found.rows = METRICS in found.own and _size(folder / METRICS) > 0
     lengths = {file for header in headers for file in header.progress.lengths}
     found.own += [path.name for path in sorted(folder.iterdir()) if kind(path) == "a file" and (
-        is_own_event_file(path.name) or path.name in lengths and EVENT_FILE.fullmatch(path.name) and has_curves(path))]
+        is_own_event_file(path.name) or path.name in lengths and is_event_file_of_run(path))]
     prefixes = [header.identity.get("prefix", name) for header in headers] + ([config["prefix"]] if config else [])
     known = any(Path(str(prefix)).name == name for prefix in prefixes) or found.states and not prefixes
     saves = max((header.progress.saves for header in headers), default=0)
@@ -82,11 +83,12 @@ def checkpoints(folder: Path, name: str) -> list[tuple[Path, int]]:
     return [(path, number) for number, path in numbered if number and path.name == f"{name}-{number:04d}.params"]
 
 
-def has_curves(path: Path) -> bool:
-    """Whether an event file holds a run's curves, as those of older versions do, whose names do not say whose they
-    are: a state that names it may come from anyone."""
+def is_event_file_of_run(path: Path) -> bool:
+    """Whether an event file is a run's: by its name, or, where an older version named it, by the curves in it, since
+    a state that names it may come from anyone."""
     try:
-        return CURVE in read_beginning(path, BEGINNING)
+        return is_own_event_file(path.name) or bool(EVENT_FILE.fullmatch(path.name)) and (
+            CURVE in read_beginning(path, BEGINNING))
     except (OSError, ValueError):
         return False
 
@@ -108,19 +110,40 @@ def _states(folder: Path, found: FolderScan) -> tuple[list[Header], bool]:
             found.foreign[folder.name] = f"{kind(folder)}, not a folder of states"
         return [], False
     for path in sorted(folder.iterdir()):
-        whole = GENERATION.fullmatch(path.name)
-        others = [item for item in sorted(path.iterdir()) if not _is_of_state(item)] if is_folder(path) else []
-        if not (whole or HALF_GENERATION.fullmatch(path.name)) or kind(path) == "a file" or others:
-            found.in_state.append("/".join([folder.name, path.name, *(item.name for item in others[:1])]))
-        elif whole:
-            found.states = True
-            try:
-                headers.append(read_header(path / HEADER))
-            except (OSError, ValueError):
-                unreadable = True
+        there = sorted(path.iterdir()) if is_folder(path) else []
+        others = [item.name for item in there if not _is_of_state(item)]
+        whole = bool(GENERATION.fullmatch(path.name)) and is_folder(path)
+        header = _header(path / HEADER) if whole else None
+        if header is not None:
+            headers.append(header)
+        elif whole and not others and not _is_damaged_state(path):
+            others = [HEADER]
+        elif whole and not others:
+            unreadable = True
+        if others or not whole and (not HALF_GENERATION.fullmatch(path.name) or kind(path) == "a file"):
+            found.in_state.append("/".join([folder.name, path.name, *others[:1]]))
+    found.states = bool(headers) or unreadable
     if not found.in_state:
         found.own.append(folder.name)
     return headers, unreadable
+
+
+def _header(path: Path) -> Header | None:
+    try:
+        return read_header(path)
+    except (OSError, ValueError):
+        return None
+
+
+def _is_damaged_state(path: Path) -> bool:
+    """Whether a generation whose header cannot be read is a run's: by its arrays, or by what is left of the header."""
+    if not kind(path / HEADER) or any(kind(path / name) for name in GENERATION_FILES - {HEADER}):
+        return True
+    try:
+        beginning = read_beginning(path / HEADER, len(HEADER_BEGINNING))
+    except (OSError, ValueError):
+        return False
+    return HEADER_BEGINNING.startswith(beginning.rstrip(b"\0"))
 
 
 def _is_of_state(path: Path) -> bool:
@@ -169,3 +192,9 @@ def _is_log(path: Path) -> bool:
 
 def _size(path: Path) -> int:
     return path.lstat().st_size
+
+
+def listed(names: list[str]) -> str:
+    """The first of `names`, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -9,14 +9,13 @@ from pathlib import Path
 from common.errors import UserError
 from training.saving.lock import RunLock
 from training.saving.overwrite import Replaced, is_replacing, recover
-from training.saving.ownership import FolderScan, scan_folder
+from training.saving.ownership import FolderScan, listed, scan_folder
 from training.saving.plain_files import is_folder
 from training.saving.progress import Progress
-from training.saving.state import Arrays, States, generations
+from training.saving.state import Arrays, States
 from training.specs import SavingSpec
 
 log = logging.getLogger(__name__)
-MOST_NAMED = 12
 
 
 def bring_back(prefix: str) -> None:
@@ -43,7 +42,7 @@ def prepare_folder(spec: SavingSpec, states: States, closing: contextlib.ExitSta
     closing.enter_context(RunLock(folder))
     recover(folder)
     found = scan_folder(folder, name)
-    going_on = spec.resume and bool(generations(states.folder))
+    going_on = spec.resume and found.states
     if not (spec.resume and not is_folder(states.folder) and os.path.lexists(states.folder)):  # which loading reports
         _check_nothing_is_in_the_way(spec.prefix, found, going_on)
     if spec.resume:
@@ -70,9 +69,9 @@ def _check_nothing_is_in_the_way(prefix: str, found: FolderScan, going_on: bool)
     folder, rest = Path(prefix).parent, [name for name, what in found.foreign.items() if not what]
     if told:
         raise UserError(f"`prefix` {prefix}: {folder} holds files that this run would overwrite and that are not known "
-                        f"to be a run's: {_listed(told + rest)}; move it away, or give another `prefix`")
+                        f"to be a run's: {listed(told + rest)}; move it away, or give another `prefix`")
     if rest:
-        raise UserError(f"`prefix` {prefix}: {folder} holds {_listed(rest)} and no state of the run that saved it; "
+        raise UserError(f"`prefix` {prefix}: {folder} holds {listed(rest)} and no state of the run that saved it; "
                         "move it away, or give another `prefix`: `pretrained` starts from a checkpoint")
 
 
@@ -82,8 +81,3 @@ def _what(found: FolderScan) -> str:
     if found.checkpoints:
         return f"{found.checkpoints[-1]} and no state to resume from; `pretrained` starts from it"
     return "the rows of another run and no state to resume from"
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
