@@ -5,8 +5,7 @@ import math
 import pytest
 from small_sets import write_training_set
 
-import benchmarks.__main__ as command
-from benchmarks import earlier
+from benchmarks import command, earlier
 from benchmarks.table import Row
 from common.errors import RunError, UserError
 

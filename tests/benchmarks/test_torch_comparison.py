@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import __main__ as command
-from benchmarks import peer
+from benchmarks import command, peer
 from common.errors import UserError
 
 REPO = Path(__file__).resolve().parent.parent.parent
