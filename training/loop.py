@@ -17,6 +17,7 @@ from common.mxnet_compat import momentum_arrays
 from common.signals import Signals, Stopped
 from eval.verification import VerificationResult, VerificationSet
 from training.data.loader import BatchLoader
+from training.errors import NotFinite
 from training.model import TrainingModel
 from training.non_finite_guard import NonFiniteGuard, check_finite
 from training.pending import PendingSteps
@@ -69,6 +70,9 @@ class Loop:
         try:
             with logging_redirect_tqdm():  # lines of the log go above the bar
                 return self._until_the_end(bar)
+        except NotFinite as error:
+            what = f"; {self._remedy(error)}" if self.first else ""
+            raise RunError(f"{error}{what}") from None
         except OSError as error:
             self.writer.close()
             where = error.filename or Path(self.saving.prefix).parent
@@ -78,7 +82,14 @@ class Loop:
             self.writer.close(give_up=isinstance(sys.exc_info()[1], KeyboardInterrupt))
             bar.close()
 
+    def _remedy(self, error: NotFinite) -> str:
+        if self.states.remain:
+            return f"the last good state is kept: `resume` with {error.remedy} usually fixes it"
+        return f"nothing of this run is kept, the same command with {error.remedy} usually fixes it"
+
     def _what_is_left(self) -> str:
+        if not self.states.remain:
+            return "nothing of this run is kept, so it has to start over"
         if self.states.newest is not None and not self.states.newest.is_dir():
             return f"the state of step {self._saved_step} is lost as well, so the run has to start over"
         return f"the state of step {self._saved_step} is kept: when that is fixed, `resume` continues from there"
@@ -106,7 +117,8 @@ class Loop:
             else:
                 self._step(bar)
         if self.first:
-            log.info("stopped at step %d; the state is saved, `resume` continues from there", progress.step)
+            what = "the state is saved, `resume` continues from there" if self.states.remain else "nothing is saved yet"
+            log.info("stopped at step %d; %s", progress.step, what)
         return 130
 
     def _save_is_due(self) -> bool:

@@ -8,14 +8,13 @@ from typing import Mapping
 import mxnet as mx
 import numpy as np
 
-from common.errors import RunError
+from training.errors import NotFinite
 from training.saving.state import Progress
 from training.step import StepResult
 
 log = logging.getLogger(__name__)
 MOST_IN_ROW = 10  # skipped steps in a row after which skipping does not help
 MOST_NAMED = 64  # records in a message
-REMEDY = "`resume` with a lower `lr`, or with `clip_gradient`, usually fixes it"
 
 
 class NonFiniteGuard:
@@ -27,18 +26,18 @@ class NonFiniteGuard:
     def good(self, step: int, result: StepResult, loss: np.ndarray, cosine: np.ndarray, lr: float) -> bool:
         """Whether step number `step` counts; waits for its backward pass.
 
-        RunError, naming step, learning rate and records, where the run must stop.
+        NotFinite, naming step, learning rate and records, where the run must stop.
         """
         if math.isfinite(float(loss.sum())) and result.finite.asscalar():
             self.progress.skipped_in_row = 0
             return True
         told = describe_fault(step, result, loss, cosine, lr)
         if not self.skip:
-            raise RunError(f"{told}; the last good state is kept: {REMEDY}, `on_nan` skip leaves such steps out")
+            raise NotFinite(f"{told}; `on_nan` skip leaves such steps out")
         self.progress.skipped += 1
         self.progress.skipped_in_row += 1
         if self.progress.skipped_in_row >= MOST_IN_ROW:
-            raise RunError(f"{told}; that makes {MOST_IN_ROW} steps in a row, so skipping does not help: {REMEDY}")
+            raise NotFinite(f"{told}; that makes {MOST_IN_ROW} steps in a row, so skipping does not help")
         log.warning("%s; the step is skipped, %d so far", told, self.progress.skipped)
         return False
 
@@ -55,9 +54,8 @@ def describe_fault(step: int, result: StepResult, loss: np.ndarray, cosine: np.n
 
 
 def check_finite(arrays: Mapping[str, mx.nd.NDArray], step: int) -> None:
-    """RunError, naming the first faulty parameter, where something that is not finite would be saved."""
+    """NotFinite, naming the first faulty parameter, where something that is not finite would be saved."""
     for name, value in arrays.items():
         array = value.asnumpy()
         if not np.isfinite(array.sum()) and not np.isfinite(array).all():
-            raise RunError(f"{name} is not finite after step {step}, so nothing is saved; the last good state is kept: "
-                           f"{REMEDY}")
+            raise NotFinite(f"{name} is not finite after step {step}, so nothing is saved")

@@ -12,7 +12,8 @@ from typing import Sequence
 import mxnet as mx
 from mxnet import autograd
 
-from common.errors import RunError, UserError
+from common.errors import UserError
+from training.errors import NotFinite
 
 log = logging.getLogger(__name__)
 FIRST, LEAST, MOST = 2.0 ** 16, 1.0, 2.0 ** 24
@@ -29,11 +30,11 @@ class LossScale:
     def after(self, finite: bool) -> None:
         """Update after a step; the scale changes by powers of two, which are exact.
 
-        RunError where gradients overflow without any scale.
+        NotFinite where gradients overflow without any scale.
         """
         if not finite and self.value == LEAST:
-            raise RunError(f"`dtype` float16: gradients overflow at a loss scale of {LEAST:g}; the last good state is "
-                           "kept: a lower `lr` or `dtype` float32 may fix it")
+            raise NotFinite(f"`dtype` float16: gradients overflow at a loss scale of {LEAST:g}",
+                            "a lower `lr`, or with `dtype` float32,")
         if not finite:
             self.skipped += 1
             self.value, self.good = max(LEAST, self.value / 2), 0

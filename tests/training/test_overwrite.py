@@ -14,8 +14,10 @@ from overwrite_cases import fail_at  # noqa: F401
 from run_folder_cases import everything
 from small_runs import SIZE, rows, train
 from small_sets import write_training_set, write_verification_set
+from training_faults_cases import poison
 
 from common.errors import RunError, UserError
+from common.signals import Signals
 from training.saving import overwrite as replacing
 from training.saving.names import LOG_BEGINNING
 from training.saving.overwrite import Replaced, recover
@@ -64,6 +66,20 @@ def test_a_new_run_that_fails_before_it_saved_gives_the_old_one_back(data, old, 
     assert [row["step"] for row in rows(old, "train")] == [1, 2, 3, 4, 5]
 
 
+def test_what_is_advised_is_of_the_new_run(data, old, monkeypatch):
+    """The old one is back, and --resume would continue that."""
+    before, again = files(old), "nothing of this run is kept, the same command with a lower --lr"
+    for where in ("loss", "gradient"):
+        with monkeypatch.context() as patched, pytest.raises(RunError, match=again) as caught:
+            poison(patched, [2], where)
+            train(data, old, *SHORT, "--overwrite", "--max-steps", 4)
+        assert "--resume" not in str(caught.value) and files(old) == before
+    fail_at(monkeypatch, 1, lambda: open(old / "none/x"))
+    with pytest.raises(RunError, match="nothing of this run is kept, so it has to start over"):
+        train(data, old, *SHORT, "--overwrite", "--max-steps", 4)
+    assert files(old) == before
+
+
 def test_a_new_run_that_fails_after_it_saved_has_replaced_the_old_one(data, old, monkeypatch):
     fail_at(monkeypatch, 3, blow_up)
     with pytest.raises(RunError):
@@ -110,6 +126,13 @@ def test_a_signal_before_the_first_step_gives_the_old_run_back(data, old, monkey
     with pytest.raises(KeyboardInterrupt):
         train(data, old, *SHORT, "--overwrite", "--max-steps", 4)
     assert files(old) == before
+
+
+def test_a_signal_between_the_first_state_and_the_first_step(data, old, monkeypatch, caplog):
+    before, orderly = files(old), Signals.orderly
+    monkeypatch.setattr(Signals, "orderly", lambda signals: orderly(signals) or os.kill(os.getpid(), signal.SIGTERM))
+    assert train(data, old, *SHORT, "--overwrite", "--max-steps", 4) == 130
+    assert files(old) == before and "stopped at step 0; nothing is saved yet" in caplog.text
 
 
 CHANGES = [(os, "replace"), (os, "rename"), (os, "fsync"), (os, "unlink"), (os, "mkdir"), (os, "rmdir"),

@@ -56,8 +56,9 @@ def test_parameters_that_are_not_finite_are_never_saved(data, tmp_path, monkeypa
         model.net_parameters["pre_fc1_weight"].list_data()[0][0, 0] = np.nan
         return result
     monkeypatch.setattr(loop, "update", spoil)
-    for more in ([], ["--save-every", 0]):  # a state, and a checkpoint
-        with pytest.raises(RunError, match="pre_fc1_weight is not finite after step 1.*last good state is kept"):
+    for more, left in (([], "the last good state is kept: --resume with"),
+                       (["--save-every", 0], "nothing of this run is kept")):  # a state, and a checkpoint
+        with pytest.raises(RunError, match=f"pre_fc1_weight is not finite after step 1.*{left}.* a lower --lr"):
             train(data, tmp_path, *FLAGS, "--max-steps", 1, "--overwrite", *more)
         assert [path.name for path in generations(tmp_path / "state")] == ["000000000"]
         assert not list(tmp_path.glob("model-*.params"))

@@ -44,6 +44,7 @@ class States:
         self.before: dict[str, Any] = {}
         self.changes: list[str] = []
         self.on_step_saved: Callable[[], None] | None = None
+        self.steps_saved = False
         self.may_go_on: Callable[[], None] = lambda: None
 
     def save(self, progress: Progress, arrays: Arrays) -> Path:
@@ -67,9 +68,15 @@ class States:
             raise
         before, self.newest = self.newest, final
         self._sweep(keep=[final, before])
+        self.steps_saved = self.steps_saved or bool(progress.step)
         if progress.step and self.on_step_saved:
             self.on_step_saved()
         return final
+
+    @property
+    def remain(self) -> bool:
+        """Whether the states stay where the run ends now: not while the run that it replaces would be restored."""
+        return self.steps_saved or self.on_step_saved is None
 
     def load(self) -> tuple[Progress, Arrays] | None:
         """The newest valid generation, or None where there is no state at all.
