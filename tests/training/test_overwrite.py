@@ -131,7 +131,8 @@ def test_a_signal_before_the_first_step_gives_the_old_run_back(data, old, monkey
 def test_a_signal_between_the_first_state_and_the_first_step(data, old, monkeypatch, caplog):
     before, orderly = files(old), Signals.orderly
     monkeypatch.setattr(Signals, "orderly", lambda signals: orderly(signals) or os.kill(os.getpid(), signal.SIGTERM))
-    assert train(data, old, *SHORT, "--overwrite", "--max-steps", 4) == 130
+    with caplog.at_level("INFO"):
+        assert train(data, old, *SHORT, "--overwrite", "--max-steps", 4) == 130
     assert files(old) == before and "stopped at step 0; nothing is saved yet" in caplog.text
 
 
