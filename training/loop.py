@@ -71,8 +71,7 @@ class Loop:
             with logging_redirect_tqdm():  # lines of the log go above the bar
                 return self._until_the_end(bar)
         except NotFinite as error:
-            what = f"; {self._remedy(error)}" if self.first else ""
-            raise RunError(f"{error}{what}") from None
+            raise RunError(f"{error}; {self._remedy(error)}") from None
         except OSError as error:
             self.writer.close()
             where = error.filename or Path(self.saving.prefix).parent
@@ -83,6 +82,8 @@ class Loop:
             bar.close()
 
     def _remedy(self, error: NotFinite) -> str:
+        if self.saving.overwrite and not self.first:  # only the first worker knows what is saved
+            return f"a new start, or `resume` once a state is saved, with {error.remedy} usually fixes it"
         if self.states.remain:
             return f"the last good state is kept: `resume` with {error.remedy} usually fixes it"
         return f"nothing of this run is kept, the same command with {error.remedy} usually fixes it"
