@@ -53,4 +53,11 @@ def pytest_runtest_makereport(item, call):
     """What a test prints may hold file names that are no text; pytest-xdist sends text alone."""
     outcome = yield
     report = outcome.get_result()
-    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    report.sections = [(name, _utf8(text)) for name, text in report.sections]
+    told = str(report.longrepr) if report.failed else ""
+    if told != _utf8(told):
+        report.longrepr = _utf8(told)
+
+
+def _utf8(text):
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -21,6 +21,8 @@ from waiting import wait_until
 from training.arguments import parse_config
 from training.run import run
 
+pytestmark = pytest.mark.whole_network
+
 FAULTY = "tests/helpers/faulty_worker.py"
 
 

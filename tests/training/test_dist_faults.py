@@ -30,6 +30,7 @@ def progress(folder, step):
 
 
 @pytest.mark.slow
+@pytest.mark.whole_network
 def test_a_skipped_step_a_bad_record_and_a_kill_leave_what_one_process_leaves(data, tmp_path, monkeypatch):
     """By dist_device_sync, resumed after worker 1 was killed: the same to the last bit."""
     more = ["--on-nan", "skip", "--max-steps", 12, "--verbose", 6]
@@ -66,6 +67,7 @@ def test_a_nan_at_one_worker_stops_all(data, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.whole_network
 def test_float16_in_micro_batches_over_workers_does_what_two_devices_do(data, tmp_path, monkeypatch):
     """The first step overflows, the second moves the weights; only the order of sums differs."""
     prepare_float16(monkeypatch.setattr)

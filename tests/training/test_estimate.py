@@ -63,6 +63,7 @@ def test_the_benchmark_trains_each_layout(layout, capsys):
     assert "peak" in capsys.readouterr().out
 
 
+@pytest.mark.whole_network
 def test_the_networks_memory_is_what_the_benchmark_measures():
     """python -m benchmarks.recompute: MobileFaceNet's step took 2141 MiB at batch 48, mirrored 1214."""
     symbol = symbols.build("y1", 128, "GNAP")

@@ -12,6 +12,8 @@ from small_sets import write_training_set, write_verification_set
 
 from common.errors import RunError
 
+pytestmark = pytest.mark.whole_network
+
 SHORT = ["--frequent", 1, "--target", "none", "--save-every", 0]
 BYTES = os.fsdecode(b"d\xe9t$\xe9$")  # a name that is no UTF-8
 

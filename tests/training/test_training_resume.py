@@ -165,6 +165,7 @@ def test_the_best_checkpoint_is_the_same_whatever_was_killed(data, tmp_path, mon
     same(tmp_path / "whole", tmp_path / "killed")
 
 
+@pytest.mark.whole_network
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_leaves_with_130(data, tmp_path, number):
     with start(data, tmp_path, "--max-steps", 100000, "--frequent", 1) as process:
