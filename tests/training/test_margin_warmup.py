@@ -7,6 +7,8 @@ import pytest
 from gradients_cases import LAYOUTS
 from small_models import assert_same, make_batch, make_model, values
 
+from training.head import graphs
+from training.head.joint import JointSoftmax
 from training.head.layer import Layer
 from training.step import update
 
@@ -69,3 +71,19 @@ def test_after_it_a_step_is_that_of_a_run_without_it_to_the_last_bit(monkeypatch
         ends.append(values(model))
     for name, value in ends[0].items():
         np.testing.assert_array_equal(value, ends[1][name], err_msg=name)
+
+
+@pytest.mark.parametrize("settings, most", [(dict(loss_type=4), 0), (dict(loss_type=2, margin_m=0.35), 0),
+                                            (dict(loss_type=5, margin_m=0.3, margin_a=0.9), 1)])
+def test_no_graph_is_bound_anew_while_the_margin_grows(monkeypatch, settings, most):
+    """Only where the equation itself changes: cos(a theta + m) at a = 1."""
+    _, model, trainer = make_model(monkeypatch, margin_warmup=5, fc7_parallel=True, **settings)
+    update(model, trainer, make_batch(seed=0), 0)
+    bound, bind = [], graphs.BoundGraph.__init__
+    monkeypatch.setattr(graphs.BoundGraph, "__init__", lambda *given, **more: bound.append(1) or bind(*given, **more))
+    joint = JointSoftmax.__init__
+    made = []
+    monkeypatch.setattr(JointSoftmax, "__init__", lambda *given: made.append(1) or joint(*given))
+    for step in range(1, 7):
+        update(model, trainer, make_batch(seed=step), step)
+    assert len(made) == most and bool(bound) == bool(most)

@@ -71,7 +71,8 @@ def target(layer: Layer) -> mx.sym.Symbol:
     """The target logits of a shard, from its logits without the margin.
 
     columns: (n,) int32 of each sample's class, -1 where another shard has it; numbers: 0 .. n - 1; shift: zeros, the
-    gradient to which is the slope of the margin. Outputs, (n,) but for the places: the target cosine with the margin,
+    gradient to which is the slope of the margin; margin: the scale and the margin's numbers, (numbers, n), so that
+    `--margin-warmup` changes values and no graph. Outputs, (n,) but for the places: the target cosine with the margin,
     from which the gradient is taken; (2, n) places of the logits (of column 0 where the class is not here); the logit
     there without the margin, and with it; the target's logit and plain cosine, 0 where the class is not here.
     """
@@ -80,9 +81,11 @@ def target(layer: Layer) -> mx.sym.Symbol:
     places = mx.sym.stack(variable("numbers"), mx.sym.maximum(columns, 0))
     plain = mx.sym.gather_nd(logits, places)
     if layer.normal:
-        cosine = mx.sym.BlockGrad(plain / layer.scale)
-        moved = layer.margin(cosine + shift)
-        logit = mx.sym.where(here, moved * layer.scale, plain)
+        scale, *numbers = mx.sym.split(variable("margin"), num_outputs=1 + len(layer.margin.numbers), axis=0,
+                                       squeeze_axis=True)
+        cosine = mx.sym.BlockGrad(plain / scale)
+        moved = layer.margin(cosine + shift, numbers)
+        logit = mx.sym.where(here, moved * scale, plain)
     else:
         mine = mx.sym.L2Normalization(variable("data"))
         rows = mx.sym.take(variable("weight"), mx.sym.maximum(columns, 0))

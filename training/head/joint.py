@@ -31,11 +31,12 @@ class JointSoftmax:
         parts = [slice(end - size, end) for size, end in zip(sizes, ends)]
         embeddings, gradient = mx.nd.empty(shape, ctx=first), mx.nd.empty(shape, ctx=first)
         self._inputs = [embeddings[part] for part in parts]
-        directions = graphs.BoundGraph(graphs.directions(layer), {
-            "embeddings": embeddings, "scale": mx.nd.full(ONE, layer.scale, ctx=first)}, {"embeddings": gradient})
+        self._scale = mx.nd.full(ONE, layer.scale, ctx=first)
+        directions = graphs.BoundGraph(graphs.directions(layer), {"embeddings": embeddings, "scale": self._scale},
+                                       {"embeddings": gradient})
         batch = [directions.outputs[0], *(mx.nd.empty(shape, ctx=shards[number].device) for number in others)]
         self.passes: list[ShardPass] = [shard.bind(data, before.passes[number] if before else None)
-                       for number, (shard, data) in enumerate(zip(shards, batch))]
+                                        for number, (shard, data) in enumerate(zip(shards, batch))]
         self._spread = [directions.forward, prepared_copies((batch[0], batch[number]) for number in others)]
         # 2. From the statistics of all shards to what each needs for its backward pass.
         statistics, bring = _brought([each.statistics for each in self.passes], first)
@@ -54,8 +55,8 @@ class JointSoftmax:
                          directions.backward_from(total), prepared_copies(zip(pieces, self.gradients))]
 
     def fits(self) -> bool:
-        """Whether the layer's margin and the shards' arrays are those that this is bound to."""
-        return self._margin is self.layer.margin and all(
+        """Whether the margin's form and the shards' arrays are those that this is bound to."""
+        return self._margin.form == self.layer.margin.form and all(
             shard.is_bound_by(each) for shard, each in zip(self.shards, self.passes))
 
     def run(self, embeddings: Sequence[mx.nd.NDArray], labels: np.ndarray, factor: float) -> mx.nd.NDArray:
@@ -63,8 +64,13 @@ class JointSoftmax:
 
         Fills `gradients`, of factor times the summed loss to each of the embeddings, and the shards'. labels: (n,).
         """
+        if self._margin is not self.layer.margin:
+            self._margin = self.layer.margin
+            _fill(self._scale, self.layer.scale)
+            for each in self.passes:
+                each.set_margin(self.layer)
         if factor != self._factor:
-            in_host_memory(np.full(ONE, factor, np.float32)).copyto(self._factors)
+            _fill(self._factors, factor)
             self._factor = factor
         for array, place in zip(embeddings, self._inputs):
             array.copyto(place)
@@ -102,6 +108,10 @@ class JointSoftmaxes:
             self._bound[key] = JointSoftmax(self.layer, self.shards, devices, sizes, before)
         joint = self._bound[key]
         return joint.run(embeddings, np.concatenate(labels), factor), joint.gradients
+
+
+def _fill(array: mx.nd.NDArray, value: float) -> None:
+    in_host_memory(np.full(array.shape, value, np.float32)).copyto(array)
 
 
 def _queue(calls: Sequence[Queue]) -> None:

@@ -40,9 +40,12 @@ class ShardPass:
         logits = self._product.outputs[0]
         # 2. What is at the target classes.
         slope, numbers = mx.nd.zeros((samples,), ctx=device), mx.nd.arange(samples, ctx=device, dtype=np.int32)
+        self._margin = mx.nd.empty((1 + len(layer.margin.numbers), samples), ctx=device)
+        self.set_margin(layer)
         self._target = graphs.BoundGraph(graphs.target(layer), {
             "logits": logits, "columns": self._columns, "numbers": numbers, "data": data,
-            "weight": weights["fc7_weight"], "shift": mx.nd.zeros((samples,), ctx=device)}, {"shift": slope})
+            "weight": weights["fc7_weight"], "margin": self._margin, "shift": mx.nd.zeros((samples,), ctx=device)},
+            {"shift": slope})
         _, places, plain, moved, target, cosine = self._target.outputs
         # 3. The softmax within the shard.
         self._softmax: graphs.BoundGraph = graphs.BoundGraph(graphs.statistics(), {
@@ -67,6 +70,11 @@ class ShardPass:
                                *([prepared("elemwise_add", [radial, added], radial)] if accumulate else []),
                                prepared("broadcast_mul", [share, inverse], share)]
         self._backward.append(self._product.backward_from(share))
+
+    def set_margin(self, layer: Layer) -> None:
+        """Use the layer's scale and the numbers of its margin, of the same form as before."""
+        values = np.array([layer.scale, *layer.margin.numbers], np.float32)
+        in_host_memory(np.repeat(values[:, None], self._margin.shape[1], axis=1)).copyto(self._margin)
 
     def forward(self, columns: np.ndarray) -> None:
         """Fill `statistics`. columns: (n,) int32, of each sample's class, -1 where another shard has it."""
