@@ -72,7 +72,7 @@ def target(layer: Layer) -> mx.sym.Symbol:
 
     columns: (n,) int32 of each sample's class, -1 where another shard has it; numbers: 0 .. n - 1; shift: zeros, the
     gradient to which is the slope of the margin; margin: the scale and the margin's numbers, (numbers, n), so that
-    `--margin-warmup` changes values and no graph. Outputs, (n,) but for the places: the target cosine with the margin,
+    `margin_warmup` changes values and no graph. Outputs, (n,) but for the places: the target cosine with the margin,
     from which the gradient is taken; (2, n) places of the logits (of column 0 where the class is not here); the logit
     there without the margin, and with it; the target's logit and plain cosine, 0 where the class is not here.
     """
