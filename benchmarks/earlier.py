@@ -15,7 +15,10 @@ from typing import Any, Iterator, Mapping, Sequence
 
 from benchmarks.table import Row
 from common.errors import UserError
+from common.files import read_regular
+from common.foreign import is_finite, shown
 
+MOST_BYTES = 16 << 20  # of the file of a run
 LEAST = 0.05  # relative difference between runs of the same code
 Run = Mapping[str, Any]
 
@@ -30,22 +33,29 @@ def as_json(machine: str, load: float, repeats: int, rows: Mapping[str, Sequence
 def read(path: str, wanted: Sequence[str]) -> Run:
     """An earlier run; UserError where the file is not one, or has none of the rows `wanted`."""
     try:
-        with open(path, encoding="utf-8") as stream:
-            run = json.load(stream)
-        names = {row["row"] for row in run["rows"]}
-        for row in run["rows"]:
-            _spread(row["turns"])
-            _ = row["what"], statistics.median(row["turns"]), row["least"]
-        _ = run["machine"], run["load"]
+        run = json.loads(read_regular(path, MOST_BYTES).decode("utf-8"))
+        _check(run)
     except OSError as error:
         raise UserError(f"--against {path}: {error.strerror}; `python -m benchmarks --json {path}` writes one"
                         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"--against {path}: is not a run that `python -m benchmarks --json FILE` wrote") from None
-    if not names & set(wanted):
-        there = ", ".join(sorted(map(str, names))) or "none"
-        raise UserError(f"--against {path}: has none of the rows to measure; it has {there}")
-    return run
+    names = sorted({row["row"] for row in run["rows"]})
+    if not set(names) & set(wanted):
+        raise UserError(f"--against {path}: has none of the rows to measure; it has {', '.join(names) or 'none'}")
+    return {**run, "machine": shown(run["machine"])}
+
+
+def _check(run: Any) -> None:
+    """ValueError, KeyError or TypeError where it is not a run as `as_json` gives it."""
+    texts, numbers = [run["machine"]], [run["load"]]
+    for row in run["rows"]:
+        texts += [row["row"], row["what"]]
+        if not row["turns"] or not isinstance(row["least"], bool) or min(row["turns"]) <= 0:
+            raise ValueError("a row without figures")
+        numbers += row["turns"]
+    if not all(isinstance(text, str) for text in texts) or not all(map(is_finite, numbers)):
+        raise ValueError("no texts and numbers")
 
 
 def compare(earlier: Run, rows: Sequence[Row]) -> Iterator[tuple[str, bool]]:

@@ -40,7 +40,7 @@ class Row:
 
 def show(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
-    lines = ["| what | reached | must | met | aim | met | measured |", "|---|---|---|---|---|---|---|"]
+    lines = ["| benchmark | result | required | met | target | met | measured |", "|---|---|---|---|---|---|---|"]
     lines += [f"| {row.what} | {_figure(row.reached, row.least)} | {_figure(row.must, row.least)} | "
               f"{row.meets(row.must)} | {_figure(row.aim, row.least)} | {row.meets(row.aim)} | {row.detail} |"
               for row in rows]

@@ -117,14 +117,7 @@ def _find(runs: list[Run], name: str) -> Run:
 
 def print_tables(args: argparse.Namespace) -> int:
     """Print the tables of a plan's finished runs."""
-    from study.tables import (
-        differences_table,
-        misalignment_table,
-        positions_table,
-        rates_table,
-        read_results,
-        yaw_table,
-    )
+    from study.tables import INVALID, all_tables, read_results
     plan = PLANS[args.plan]
     try:
         results = read_results(Path(args.results), plan)
@@ -133,6 +126,10 @@ def print_tables(args: argparse.Namespace) -> int:
     if not results:
         raise UserError(f"{args.results}: holds no scores of the plan {plan.name}; python -m study run {plan.name} "
                         "makes them")
-    print("\n\n".join([rates_table(results, plan), differences_table(results, plan, args.reference),
-                       yaw_table(results, plan), misalignment_table(results, plan), positions_table(results)]))
+    try:
+        told = all_tables(results, plan, args.reference)
+    except INVALID:
+        raise UserError(f"{args.results}: its score files cannot be compared, as after a change of the plan; move those"
+                        f" away that it did not make, and python -m study run {plan.name} makes them again") from None
+    print("\n\n".join(told))
     return 0

@@ -8,21 +8,32 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
+from common.files import read_regular
+from common.foreign import shown
 from eval.bootstrap import interval, share_of_other_sign
 from study.plan import Plan
 
 Scores = Mapping[str, Any]
 DREAM = "-dream"  # after the name of the system whose embeddings DREAM was trained on
+MOST_BYTES = 64 << 20  # of a score file
+INVALID = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
 KEYS = ("run", "system", "seed", "plan", "training", "scores")
 
 
 def read_results(folder: Path, plan: Plan) -> dict[str, list[Scores]]:
-    """By system, in the plan's order, the runs that are finished, by seed; ValueError for an invalid file."""
+    """By system, in the plan's order, the runs that are finished, by seed; ValueError naming an invalid file."""
     found: dict[str, list[Scores]] = defaultdict(list)
     for path in sorted(folder.glob(f"{plan.name}-*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if any(key not in result for key in KEYS):
-            raise ValueError(f"{path}: is not a score file of the study")
+        try:
+            result = json.loads(read_regular(path, MOST_BYTES).decode("utf-8"))
+            if any(key not in result for key in KEYS) or type(result["seed"]) is not int or not all(
+                    isinstance(result[key], str) for key in ("system", "plan")):
+                raise ValueError("lacks an entry")
+            if result["plan"] == plan.name:
+                all_tables({"itself": [result], "reference": [result]}, plan, "reference")
+        except INVALID:
+            raise ValueError(f"{path}: is not a score file of the study, or is damaged; move it away, and `python -m "
+                             f"study run {plan.name}` makes it again") from None
         if result["plan"] == plan.name:
             found[result["system"]].append(result)
             if "dream" in result["scores"]:
@@ -30,6 +41,12 @@ def read_results(folder: Path, plan: Plan) -> dict[str, list[Scores]]:
                 found[name].append({**result, "system": name, "scores": result["scores"]["dream"]})
     order = [name for system in plan.systems for name in (system.name, system.name + DREAM)]
     return {name: sorted(found[name], key=lambda result: result["seed"]) for name in order if found[name]}
+
+
+def all_tables(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: str) -> list[str]:
+    """Every table, as Markdown."""
+    return [rates_table(results, plan), differences_table(results, plan, reference), yaw_table(results, plan),
+            misalignment_table(results, plan), positions_table(results)]
 
 
 def rates_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
@@ -123,7 +140,7 @@ def positions_table(results: Mapping[str, Sequence[Scores]]) -> str:
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of text cells."""
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
+    lines = ["| " + " | ".join(map(shown, cells)) + " |" for cells in (head, *rows)]
     return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
 

@@ -15,6 +15,7 @@ from stress.fuzzing import (
     checkpoints,
     earlier_runs,
     evaluation,
+    figures,
     galleries,
     matlab_and_journals,
     pickles,
@@ -246,6 +247,7 @@ for _kind, _make in (("model", checkpoints.mutated), ("run", run_folders.mutated
                      ("gallery", galleries.gallery), ("scores", galleries.scores), ("ijb", evaluation.ijb),
                      ("onnx", evaluation.onnx_file), ("mat", matlab_and_journals.matlab),
                      ("journal", matlab_and_journals.journal), ("results", results.of_run),
-                     ("tables", results.tables), ("crops", earlier_runs.crops), ("aside", earlier_runs.aside)):
+                     ("tables", results.tables), ("crops", earlier_runs.crops), ("aside", earlier_runs.aside),
+                     ("against", figures.against), ("study", figures.scores)):
     MAKERS[_kind] = functools.partial(_without_corpus, _kind, _make)
 KINDS = tuple(MAKERS)

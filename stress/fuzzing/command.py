@@ -24,7 +24,8 @@ DESCRIPTION = """\
 Feed mutated files to every reader: .rec, .idx, property, identities.csv, .bin, .lst, CSV and protocol files, images,
 checkpoints (model), the states of runs (run), embeddings (npz, gallery), scores, IJB's lists (ijb), ONNX files (onnx),
 MATLAB's lists (mat), the journals of deploy embed (journal), rows and scores of runs (results), tables of groups,
-failures and hosts (tables), what align (crops) and --overwrite (aside) left behind.
+failures and hosts (tables), what align (crops) and --overwrite (aside) left behind, the figures of an earlier run of
+the benchmarks (against) and the scores of the study (study).
 Each must end with a result, a skip or an error in one line: never with another exception, a crash, a
 hang, much memory, or a pickle that was executed.
 

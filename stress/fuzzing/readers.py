@@ -19,7 +19,16 @@ from recordio_tools.pack.batches import Preparer
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.parts import open_records
 from recordio_tools.records.recordio import RecordFile
-from stress.fuzzing import checkpoints, earlier_runs, evaluation, galleries, matlab_and_journals, results, run_folders
+from stress.fuzzing import (
+    checkpoints,
+    earlier_runs,
+    evaluation,
+    figures,
+    galleries,
+    matlab_and_journals,
+    results,
+    run_folders,
+)
 from stress.fuzzing.cases import FACES, SOUND
 
 READ, REFUSED = "read", "refused"
@@ -184,6 +193,8 @@ READERS: dict[str, Callable[[Path], Iterator[tuple[str, Reader]]]] = {
     "ijb": _of_evaluation("ijb lists", evaluation.read_ijb),
     "results": _of_results, "tables": _of_tables, "crops": _of_crops,
     "aside": _of_evaluation("recover", earlier_runs.read_aside),
+    "against": _of_evaluation("earlier run", figures.read_against),
+    "study": _of_evaluation("study table", figures.read_scores),
     "gallery": _of_evaluation("search", galleries.read_gallery),
     "scores": _of_evaluation("choose_threshold", galleries.read_scores),
     "onnx": _of_evaluation("read_onnx", evaluation.read_onnx_file),

@@ -54,8 +54,8 @@ def of_run(chance: random.Random) -> dict[str, bytes]:
         {"kind": "train", "step": 1, "loss": 2.5}, _row(1), _row(2)]}
     for name in chance.sample(sorted(content), chance.choice((1, 1, 2, 3))):
         for _ in range(chance.randint(1, 3)):
-            _replace(content[name], chance)
-    made = {name: _text(value) for name, value in content.items()}
+            replace_some(content[name], chance)
+    made = {name: as_text(value) for name, value in content.items()}
     made["log.txt"] = b"2026-01-01 00:00:00 step 2/9: loss 2.5\n2026-01-01 00:00:01 saved x-0001.params\n"
     if chance.random() < 0.3:
         name = chance.choice(sorted(made))
@@ -68,11 +68,12 @@ def tables(chance: random.Random) -> dict[str, bytes]:
     columns = ",".join(f"{axis}{number}" for number in range(1, 6) for axis in "xy")
     report = {"files_not_found": NAMES[:2], "files_skipped": {"cut off": NAMES[2:3]}, "not_found": 2, "skipped": 1}
     if chance.random() < 0.4:
-        _replace(report, chance)
+        replace_some(report, chance)
     made = {"groups.csv": "path,group\n" + "".join(f"{name},{'ab'[at % 2]}\n" for at, name in enumerate(NAMES)),
             "failures.txt": "\n".join([*NAMES[:3], "person1/9.jpg", ""]), "positions.txt": "0\n3\n7\n",
             "images.csv": "path,label\n" + "".join(f"{name},person9\n" for name in NAMES[:3]),
-            "pairs.csv": "left,right,same\na.jpg,b.jpg,1\nb.jpg,c.jpg,0\n", "align-report.json": _text(report).decode(),
+            "pairs.csv": "left,right,same\na.jpg,b.jpg,1\nb.jpg,c.jpg,0\n",
+            "align-report.json": as_text(report).decode(),
             "yaw.csv": f"path,{columns}\n" + "".join(f"{name},38,52,74,51,56,72,42,92,71,92\n" for name in NAMES),
             "hosts": "localhost slots=2\n"}
     files = {name: text.encode() for name, text in made.items()}
@@ -116,12 +117,13 @@ LISTS = ("groups.csv", "failures.txt", "positions.txt", "images.csv", "pairs.csv
          "hosts")
 
 
-def _text(value: Any) -> bytes:
+def as_text(value: Any) -> bytes:
+    """JSON, a line each where it is a list of rows; DEEP becomes what it stands for."""
     lines = [json.dumps(row) for row in value] if isinstance(value, list) else [json.dumps(value)]
     return "\n".join([*lines, ""]).replace(f'"{DEEP}"', NESTED).encode()
 
 
-def _replace(value: Any, chance: random.Random) -> None:
+def replace_some(value: Any, chance: random.Random) -> None:
     """Another value, or another key, somewhere below `value`, an object or a list."""
     while True:
         key = chance.choice(sorted(value)) if isinstance(value, dict) else chance.randrange(len(value))

@@ -35,7 +35,7 @@ def outcomes(corpus, scratch, tickets, limits=None, make=None):
                                          ("model", 30), ("run", 30), ("image", 30), ("npz", 30),
                                          ("ijb", 20), ("onnx", 20), ("mat", 6), ("journal", 20), ("gallery", 20),
                                          ("scores", 20), ("results", 20), ("tables", 15), ("crops", 10),
-                                         ("aside", 20)])
+                                         ("aside", 20), ("against", 30), ("study", 30)])
 def test_mutated_files_end_in_a_result_or_in_one_line(corpus, tmp_path, kind, count):
     found = outcomes(corpus, tmp_path, [(kind, 1000, number) for number in range(count)])
     assert [outcome.failures for outcome in found] == [[]] * count
