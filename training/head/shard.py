@@ -98,7 +98,7 @@ class Shard:
             **parts, **{f"one{number}": ones for number in range(len(parts))}})
         self.gradients["radial"] = mx.nd.zeros((1, len(weight)), ctx=self.device)
         self._radial = graphs.BoundGraph(graphs.radial_factor(), {"radial": self.gradients["radial"],
-                                                            "inverse": self._norms.outputs[0]})
+                                                                  "inverse": self._norms.outputs[0]})
         along = self._radial.outputs[0]
         self._parts = [(self.gradients["fc7_weight"][part], weight[part], along[part]) for part in _chunks(weight)]
 

@@ -8,6 +8,7 @@ import mxnet as mx
 import numpy as np
 
 from training.saving.fingerprint import NAMES, WHOLE_SET
+from training.saving.header import Header
 from training.saving.names import STATE
 from training.saving.state import generations, read_generation_header, read_generation_part, shown
 
@@ -34,12 +35,15 @@ def head_beside(prefix: str, number: int, identity: Mapping[str, Any], shape: tu
     """
     folder = Path(prefix).parent / STATE
     found, why = generations(folder)[-MOST_TRIED:], f"there is no state of a run in {folder}"
-    relations = {path: _relation(path, number, network) for path in found}
+    headers = {path: _header(path) for path in found}
+    relations = {path: _relation(path, header, number, network) for path, header in headers.items()}
     # That of the same step, else the newest whose last checkpoint is this one, else the newest.
     for path in sorted(found, key=lambda path: (ORDER.index(relations[path]), found.index(path)), reverse=True):
+        header = headers[path]
         try:
-            header = read_generation_header(path)
-            head = read_generation_part(path, header, "head", _most_bytes(shape))
+            if isinstance(header, Exception):
+                raise header
+            head = read_generation_part(path, header, "head", _most_bytes(shape[0] * (shape[1] + 1)))
         except (OSError, ValueError) as error:
             why = f"the state {path} cannot be read ({shown(error)})"
             continue
@@ -59,18 +63,23 @@ def head_beside(prefix: str, number: int, identity: Mapping[str, Any], shape: tu
     return {}, why
 
 
-def _relation(path: Path, number: int, network: Arrays) -> str:
-    """Which of ORDER a state is to checkpoint `number`: SAME where its network is the checkpoint's."""
+def _header(path: Path) -> Header | OSError | ValueError:
+    """The header of a state, or why it cannot be read."""
     try:
-        header = read_generation_header(path)
-    except (OSError, ValueError):
+        return read_generation_header(path)
+    except (OSError, ValueError) as error:
+        return error
+
+
+def _relation(path: Path, header: Header | Exception, number: int, network: Arrays) -> str:
+    """Which of ORDER a state is to checkpoint `number`: SAME where its network is the checkpoint's."""
+    if isinstance(header, Exception):
         return EARLIER
     saves = header.progress.saves
     if saves != number:
         return LATER if saves > number else EARLIER
-    most = 8 * sum(value.size for value in network.values()) + (1 << 20)
     try:
-        there = read_generation_part(path, header, "net", most)
+        there = read_generation_part(path, header, "net", _most_bytes(sum(value.size for value in network.values())))
     except (OSError, ValueError):
         return OTHER
     return SAME if all(_is_close(there[name], value) for name, value in network.items() if name in there) else OTHER
@@ -88,9 +97,9 @@ def _is_sound(value: mx.nd.NDArray, shape: tuple[int, ...]) -> bool:
     return value.dtype == np.float32 and tuple(value.shape) == shape and bool(np.isfinite(value.asnumpy()).all())
 
 
-def _most_bytes(shape: tuple[int, int]) -> int:
-    """An upper bound of the size of such a layer, with biases and momentum."""
-    return 8 * shape[0] * (shape[1] + 1) + (1 << 20)
+def _most_bytes(values: int) -> int:
+    """An upper bound of the size of a file of so many values, with momentum."""
+    return 8 * values + (1 << 20)
 
 
 def _same_people(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
