@@ -15,7 +15,6 @@ eye to mouth.
 """
 from __future__ import annotations
 
-import argparse
 import functools
 import random
 import statistics
@@ -35,6 +34,7 @@ from align.mtcnn.finding import find
 from align.photographs import list_photographs
 from align.report import AlignReport
 from benchmarks.harness import machine, set_threads_first, take_turns
+from common import cli
 from common.cli import parse_checkpoint_name
 from common.environment import usable_cores
 from eval.metrics import THRESHOLDS, accuracy_10fold, auc, fold_bounds, tpr_at_fpr
@@ -72,18 +72,18 @@ class Pairs:
         return Pairs(name, left, right, people[:, 0] == people[:, 1], people)
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Print what was found, the table of verification, the speed, and the landmarks' errors."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(prog="python -m benchmarks.align", description=__doc__)
     data = "../shared/data"
     parser.add_argument("--raw", default=f"{data}/cfp_raw", metavar="DIR", help=f"photographs ({data}/cfp_raw)")
     parser.add_argument("--aligned", default=f"{data}/cfp", metavar="DIR", help=f"the aligned set ({data}/cfp)")
     parser.add_argument("--detector", default=f"{data}/weights/mtcnn", metavar="DIR", help=f"({data}/weights/mtcnn)")
     parser.add_argument("--model", default=f"{data}/weights/mobilefacenet-y1-ms1m,0", metavar="PREFIX,EPOCH",
                         help=f"({data}/weights/mobilefacenet-y1-ms1m,0)")
-    parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of the timed run (5)")
-    args = parser.parse_args()
+    parser.add_argument("--workers", type=cli.at_least(1), default=usable_cores(), metavar="N")
+    parser.add_argument("--repeats", type=cli.at_least(1), default=5, metavar="N", help="of the timed run")
+    args = parser.parse_args(argv)
     print(machine())
     raw, aligned = Path(args.raw) / "Images", Path(args.aligned) / "Data" / "Images"
     images = list_photographs(raw, raw / "none").images
@@ -215,4 +215,4 @@ def _person(image: str) -> str:
 
 if __name__ == "__main__":
     set_threads_first()
-    main()
+    cli.run(main, "benchmarks.align")

@@ -7,7 +7,6 @@ The names are hard links, so that the disk holds each photograph once. Each run 
 """
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from pathlib import Path
@@ -17,23 +16,24 @@ import numpy as np
 
 from align.photographs import list_photographs
 from benchmarks.harness import machine, peak_memory, set_threads_first
+from common import cli
 from common.environment import usable_cores
 
 SIZES = ((4000, 3000), (3000, 4000))  # width, height
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Print megabytes and photographs a second for each number of names."""
     data = "../shared/data"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(prog="python -m benchmarks.align_memory", description=__doc__)
     parser.add_argument("--detector", default=f"{data}/weights/mtcnn", metavar="DIR", help=f"({data}/weights/mtcnn)")
     parser.add_argument("--face", default=f"{data}/cfp_raw/Images/003/frontal/02.jpg", metavar="FILE",
                         help="a photograph to embed in the synthetic large ones")
     parser.add_argument("--photographs", metavar="DIR", help="use these instead of synthetic ones")
     parser.add_argument("--numbers", default="50,200", metavar="N,M", help="of names (50,200)")
-    parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N")
+    parser.add_argument("--workers", type=cli.at_least(1), default=usable_cores(), metavar="N")
     parser.add_argument("--dir", metavar="DIR", help="where to write, on the disk of --photographs")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     print(machine())
     with tempfile.TemporaryDirectory(dir=args.dir) as name:
         folder = Path(name)
@@ -76,4 +76,4 @@ def draw(face: np.ndarray, folder: Path) -> list[Path]:
 
 if __name__ == "__main__":
     set_threads_first()
-    main()
+    cli.run(main, "benchmarks.align_memory")

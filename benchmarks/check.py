@@ -8,7 +8,6 @@ same file and on a synthetic one of a million small records, with the memory tha
 """
 from __future__ import annotations
 
-import argparse
 import concurrent.futures
 import statistics
 import tempfile
@@ -18,6 +17,7 @@ import cv2
 import numpy as np
 
 from benchmarks.harness import machine, peak_memory, set_threads_first, speed_ratio, take_turns
+from common import cli
 from common.environment import usable_cores
 from recordio_tools.check.check_rec import check_set
 from recordio_tools.records import framing
@@ -28,14 +28,14 @@ from recordio_tools.records.scanning import blocks
 from recordio_tools.records.writer import RecordWriter
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Print the ratio, and records a second."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(prog="python -m benchmarks.check", description=__doc__)
     parser.add_argument("--data", required=True, metavar="DIR", help="a packed set; one that fits into memory")
-    parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N")
-    parser.add_argument("--repeats", type=int, default=7, metavar="N")
-    parser.add_argument("--records", type=int, default=1_000_000, metavar="N", help="of the synthetic file")
-    args = parser.parse_args()
+    parser.add_argument("--workers", type=cli.at_least(1), default=usable_cores(), metavar="N")
+    parser.add_argument("--repeats", type=cli.at_least(1), default=7, metavar="N")
+    parser.add_argument("--records", type=cli.at_least(1), default=1_000_000, metavar="N", help="of the synthetic file")
+    args = parser.parse_args(argv)
     print(machine(("numpy", "opencv-python-headless")))
     rec = Path(args.data) / "train.rec"
     with open_dataset(args.data).record_file as file:
@@ -83,4 +83,4 @@ def count_records(path: Path) -> int:
 
 if __name__ == "__main__":
     set_threads_first()
-    main()
+    cli.run(main, "benchmarks.check")

@@ -10,7 +10,6 @@ few JPEGs.
 """
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import logging
@@ -28,6 +27,7 @@ import symbols
 from benchmarks.embed import draw_parameters
 from benchmarks.harness import machine, peak_memory, speed_ratio, take_turns
 from benchmarks.table import NETWORKS, SIDE
+from common import cli
 from deploy.__main__ import main as deploy
 from eval.embedding_file import load_embeddings
 from images.codec import decode, encode_jpeg
@@ -39,13 +39,13 @@ FOLDER = 1000  # images of an identity, in the measurement of memory
 COMMAND, BARE = "embed", "the network alone"
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Print the ratio and the figures of memory."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=256, metavar="N", help="images of a turn (256)")
-    parser.add_argument("--repeats", type=int, default=5, help="turns that count, after one of warm-up (5)")
+    parser = cli.Parser(prog="python -m benchmarks.embed_command", description=__doc__)
+    parser.add_argument("--images", type=cli.at_least(1), default=256, metavar="N", help="images of a turn")
+    parser.add_argument("--repeats", type=cli.at_least(1), default=5, help="turns that count, after one of warm-up")
     parser.add_argument("--numbers", default="2000,20000", metavar="N,M", help="images for memory (2000,20000)")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     logging.disable(logging.WARNING)
     print(machine(), f"load {os.getloadavg()[0]:.1f}", sep="\n", flush=True)
     with tempfile.TemporaryDirectory() as name:
@@ -133,4 +133,4 @@ def draw_files(folder: Path, count: int) -> list[Path]:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, "benchmarks.embed_command")

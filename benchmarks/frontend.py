@@ -23,6 +23,7 @@ import numpy as np
 from mxnet.contrib import amp
 
 from benchmarks.harness import machine, peak_memory, set_threads_first, speed_ratio, take_turns
+from common import cli
 from common.devices import parse_devices
 from common.errors import UserError
 from symbols.graph import fixed_gammas
@@ -197,15 +198,14 @@ def check_states(side, devices):
     return restored, difference(second, first)
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.frontend", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: list[str]) -> None:
+    parser = cli.Parser(prog="python -m benchmarks.frontend", description=__doc__)
     for flag, default, text in (("network", "y1", "y1, r18 and so on"), ("devices", "cpu:0", "cpu:0,cpu:1 and so on"),
                                 ("per-batch-size", 32, "images on each device"), ("classes", 1000, "classes"),
                                 ("steps", 2, "steps in a repeat"), ("repeats", 7, "repeats after one of warm-up")):
         parser.add_argument(f"--{flag}", type=type(default), default=default, help=f"{text} ({default})")
     parser.add_argument("--only", choices=SIDES, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if min(arguments.per_batch_size, arguments.classes, arguments.steps, arguments.repeats) < 1:
         parser.error("--per-batch-size, --classes, --steps and --repeats are numbers from 1")
     try:
@@ -245,4 +245,4 @@ def main():
 
 if __name__ == "__main__":
     set_threads_first()
-    main()
+    cli.run(main, "benchmarks.frontend")

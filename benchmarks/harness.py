@@ -30,7 +30,8 @@ def set_threads_first() -> None:
     try:
         set_threads()
     except UserError as error:
-        sys.exit(f"benchmarks: {error}")
+        print(f"benchmarks: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
     module = sys.modules["__main__"].__spec__
     if os.environ != before:
         if module is None:

@@ -10,7 +10,6 @@ the whole layer that is the one that sums the gradients. On CPUs oneDNN needs so
 """
 from __future__ import annotations
 
-import argparse
 import os
 import time
 
@@ -19,6 +18,7 @@ import numpy as np
 from mxnet import gluon
 
 from benchmarks.harness import machine, own_peak_memory, peak_memory, set_threads_first
+from common import cli
 from common.devices import parse_devices
 from training.estimate import head_memory
 from training.head.margin_head import INITIAL
@@ -61,17 +61,16 @@ def train(spec: HeadSpec, classes: int, samples: int, devices: list[mx.Context])
     print(f"{time.perf_counter() - began:.3f} s, peak {own_peak_memory() / MIB:.0f} MiB")
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Measure every layout and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.head_memory", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--classes", type=int, default=100_000, help="classes (100000)")
-    parser.add_argument("--per-batch-size", type=int, default=32, help="samples on each device (32)")
-    parser.add_argument("--emb-size", type=int, default=512, help="size of the embedding (512)")
-    parser.add_argument("--partial-fc", type=float, default=0.1, metavar="RATE", help="fraction of the classes (0.1)")
+    parser = cli.Parser(prog="python -m benchmarks.head_memory", description=__doc__)
+    parser.add_argument("--classes", type=cli.at_least(1), default=100_000, help="classes")
+    parser.add_argument("--per-batch-size", type=cli.at_least(1), default=32, help="samples on each device")
+    parser.add_argument("--emb-size", type=cli.at_least(1), default=512, help="size of the embedding")
+    parser.add_argument("--partial-fc", type=cli.fraction, default=0.1, metavar="RATE", help="fraction of the classes")
     parser.add_argument("--devices", default="cpu:0,cpu:1", help="CPU contexts (cpu:0,cpu:1)")
     parser.add_argument("--only", metavar="LAYOUT", help="train this one layout here and print its peak")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     specs, samples = layouts(arguments.emb_size, arguments.partial_fc), arguments.per_batch_size
     devices = parse_devices(arguments.devices)
     if arguments.only:
@@ -95,4 +94,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     set_threads_first()
-    main()
+    cli.run(main, "benchmarks.head_memory")

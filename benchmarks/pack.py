@@ -12,7 +12,6 @@ files that are not in memory, as those of a large set are (only where the system
 """
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import tempfile
@@ -24,6 +23,7 @@ import cv2
 import numpy as np
 
 from benchmarks.harness import in_processes, machine, set_threads_first, speed_ratio, take_turns
+from common import cli
 from common.environment import usable_cores
 from images.prepare import Wanted
 from images.selection import Selection
@@ -34,16 +34,16 @@ from recordio_tools.pack.packing import pack
 BATCH = 64  # files that the bare side reads before it writes
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Print times and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=40000, metavar="N", help="to copy (40000)")
-    parser.add_argument("--photographs", type=int, default=3000, metavar="N", help="to resize (3000)")
-    parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N")
+    parser = cli.Parser(prog="python -m benchmarks.pack", description=__doc__)
+    parser.add_argument("--images", type=cli.at_least(1), default=40000, metavar="N", help="to copy")
+    parser.add_argument("--photographs", type=cli.at_least(1), default=3000, metavar="N", help="to resize")
+    parser.add_argument("--workers", type=cli.at_least(1), default=usable_cores(), metavar="N")
+    parser.add_argument("--repeats", type=cli.at_least(1), default=5, metavar="N")
     parser.add_argument("--dir", metavar="DIR", help="where to write the files (default: the system's)")
     parser.add_argument("--parts", action="store_true", help="print where the time of a copied image goes, and stop")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     print(machine(("numpy", "opencv-python-headless")))
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(dir=args.dir) as name:
@@ -169,4 +169,4 @@ def draw(folder: Path, count: int, size: int) -> None:
 
 if __name__ == "__main__":
     set_threads_first()
-    main()
+    cli.run(main, "benchmarks.pack")

@@ -8,7 +8,6 @@ steps, above the peak of one that only makes the network. Time: the sides take t
 """
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 from typing import Callable
@@ -17,6 +16,7 @@ import mxnet as mx
 import numpy as np
 
 from benchmarks.harness import machine, peak_memory, set_threads_first, speed_ratio, take_turns
+from common import cli
 from training.model import TrainingModel
 from training.specs import HeadSpec, ModelSpec, NetworkSpec
 
@@ -40,16 +40,15 @@ def make_step(network: str, head: str, batch: int, mirrored: bool) -> tuple[Trai
     return model, step
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.recompute", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(prog="python -m benchmarks.recompute", description=__doc__)
     parser.add_argument("--network", default="y1", help="y1, y2, r18, r50 and so on (y1)")
     parser.add_argument("--version-output", default="GNAP", help="the head (GNAP)")
-    parser.add_argument("--batch", type=int, default=48, help="images (48)")
-    parser.add_argument("--repeats", type=int, default=5, help="turns that are timed (5)")
+    parser.add_argument("--batch", type=cli.at_least(1), default=48, help="images")
+    parser.add_argument("--repeats", type=cli.at_least(1), default=5, help="turns that are timed")
     parser.add_argument("--only", choices=(KEEPING, MIRRORED, SWITCH, NOTHING), help="make three steps of one side")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     what = arguments.network, arguments.version_output, arguments.batch
     if arguments.only:
         if arguments.only == SWITCH:
@@ -75,4 +74,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     set_threads_first()
-    main()
+    cli.run(main, "benchmarks.recompute")

@@ -22,6 +22,7 @@ from typing import Callable, Sequence
 
 from benchmarks.harness import in_processes, machine, set_threads_first, speed_ratio, take_turns
 from benchmarks.pack import draw
+from common import cli
 from common.environment import usable_cores
 from images.prepare import Wanted
 from images.selection import Selection
@@ -36,14 +37,14 @@ HEAD = FRAME.size + HEADER.size  # in front of each image of a set that `pack` w
 PER_FOLDER = 30  # as benchmarks.pack makes them
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Print times and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=40000, metavar="N")
-    parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N")
+    parser = cli.Parser(prog="python -m benchmarks.rewrite", description=__doc__)
+    parser.add_argument("--images", type=cli.at_least(1), default=40000, metavar="N")
+    parser.add_argument("--workers", type=cli.at_least(1), default=usable_cores(), metavar="N")
+    parser.add_argument("--repeats", type=cli.at_least(1), default=5, metavar="N")
     parser.add_argument("--dir", metavar="DIR", help="where to write the files (default: the system's)")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     print(machine(("numpy",)))
     with tempfile.TemporaryDirectory(dir=args.dir) as name:
         folder = Path(name)
@@ -122,4 +123,4 @@ def merge_bare(folder: Path, workers: int) -> None:
 
 if __name__ == "__main__":
     set_threads_first()
-    main()
+    cli.run(main, "benchmarks.rewrite")

@@ -9,7 +9,6 @@ longer the steps take together until the state is on the disk as well.
 """
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -19,6 +18,7 @@ import mxnet as mx
 import numpy as np
 
 from benchmarks.harness import machine, own_peak_memory, set_threads_first
+from common import cli
 from common.mxnet_compat import momentum_arrays
 from training.data.loader import Batch
 from training.model import TrainingModel
@@ -31,17 +31,16 @@ SIDE, MIB = 112, 2 ** 20
 NONE, WAITING, MEANWHILE = "no state", "written while the training waits", "written in the background"
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.saving", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(prog="python -m benchmarks.saving", description=__doc__)
     parser.add_argument("--network", default="r18", help="y1, y2, r18, r50 and so on (r18)")
-    parser.add_argument("--classes", type=int, default=85742, help="classes (85742)")
-    parser.add_argument("--batch", type=int, default=32, help="images of a step (32)")
-    parser.add_argument("--steps", type=int, default=3, help="steps of a turn (3)")
-    parser.add_argument("--repeats", type=int, default=3, help="turns that count, after one of warm-up (3)")
+    parser.add_argument("--classes", type=cli.at_least(1), default=85742, help="classes")
+    parser.add_argument("--batch", type=cli.at_least(1), default=32, help="images of a step")
+    parser.add_argument("--steps", type=cli.at_least(1), default=3, help="steps of a turn")
+    parser.add_argument("--repeats", type=cli.at_least(1), default=3, help="turns that count, after one of warm-up")
     parser.add_argument("--dir", default=None, help="where the states go (a temporary folder)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     model = TrainingModel(ModelSpec(NetworkSpec(arguments.network, 512, "E"), HeadSpec(512)), (SIDE, SIDE),
                           arguments.classes, [mx.cpu(0)])
     model.initialize()
@@ -94,4 +93,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     set_threads_first()
-    main()
+    cli.run(main, "benchmarks.saving")

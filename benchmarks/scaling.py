@@ -10,7 +10,6 @@ machine does. The first steps of a run do not count.
 """
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -23,6 +22,7 @@ import cv2
 import numpy as np
 
 from benchmarks.harness import machine, set_threads_first, speed_ratio
+from common import cli
 from recordio_tools.records import framing
 from recordio_tools.records.writer import RecordWriter
 
@@ -65,13 +65,12 @@ def seconds_per_image(name, data, run, arguments):
     return (rows[-1]["time"] - rows[0]["time"]) / ((rows[-1]["step"] - rows[0]["step"]) * arguments.batch)
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: list[str]) -> None:
+    parser = cli.Parser(prog="python -m benchmarks.scaling", description=__doc__)
     for flag, default, text in (("network", "y1", "y1, r18 and so on"), ("batch", 32, "images of a step, over all"),
                                 ("steps", 16, "steps of a run"), ("repeats", 3, "runs of each side")):
         parser.add_argument(f"--{flag}", type=type(default), default=default, help=f"{text} ({default})")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.batch < 2 or arguments.batch % 2 or arguments.steps < 2 * EVERY or arguments.repeats < 1:
         parser.error(f"--batch is even, --steps are {2 * EVERY} or more, --repeats 1 or more")
     print(machine(), f"load {os.getloadavg()[0]:.1f}", sep=", ")
@@ -90,4 +89,4 @@ def main():
 
 if __name__ == "__main__":
     set_threads_first()
-    main()
+    cli.run(main, "benchmarks.scaling")

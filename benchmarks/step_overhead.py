@@ -9,7 +9,6 @@ clock: here the devices are CPU threads, which take the cores as well.
 """
 from __future__ import annotations
 
-import argparse
 import cProfile
 import pstats
 import statistics
@@ -20,6 +19,7 @@ import numpy as np
 
 import training.model
 from benchmarks.harness import machine, set_threads_first
+from common import cli
 from training.data.loader import Batch
 from training.model import TrainingModel
 from training.specs import HeadSpec, ModelSpec, NetworkSpec
@@ -28,19 +28,18 @@ from training.step import StepResult, update
 SIDE, EMBEDDING, AIM_MS, WARM_UP = 8, 512, 10.0, 3
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.step_overhead", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--devices", type=int, default=8, help="CPU devices (8)")
-    parser.add_argument("--classes", type=int, default=85742, help="classes (85742)")
+    parser = cli.Parser(prog="python -m benchmarks.step_overhead", description=__doc__)
+    parser.add_argument("--devices", type=cli.at_least(1), default=8, help="CPU devices")
+    parser.add_argument("--classes", type=cli.at_least(1), default=85742, help="classes")
     parser.add_argument("--whole", action="store_true", help="the whole classification layer on each device (4 GB for "
                         "8), not a share (--fc7-parallel)")
-    parser.add_argument("--partial-fc", type=float, default=1.0, help="share of the classes in a step (1)")
-    parser.add_argument("--on-nan", choices=("stop", "skip"), default="stop", help="as of train_softmax.py (stop)")
-    parser.add_argument("--steps", type=int, default=10, help="steps that count (10)")
+    parser.add_argument("--partial-fc", type=cli.fraction, default=1.0, help="share of the classes in a step")
+    parser.add_argument("--on-nan", choices=("stop", "skip"), default="stop", help="as of train_softmax.py")
+    parser.add_argument("--steps", type=cli.at_least(1), default=10, help="steps that count")
     parser.add_argument("--profile", action="store_true", help="print where Python's time goes, by function")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     training.model.build_symbol = lambda spec: _one_layer()
     devices = [mx.cpu(number) for number in range(arguments.devices)]
     head = HeadSpec(EMBEDDING, fc7_parallel=not arguments.whole, partial_fc=arguments.partial_fc)
@@ -84,4 +83,4 @@ def _one_layer() -> mx.sym.Symbol:
 
 if __name__ == "__main__":
     set_threads_first()
-    main()
+    cli.run(main, "benchmarks.step_overhead")

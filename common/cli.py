@@ -140,6 +140,17 @@ def at_least(least: int, most: int = 1 << 40) -> Callable[[str], int]:
     return whole_number
 
 
+def fraction(text: str) -> float:
+    """The argparse type of a number above 0, up to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, up to 1")
+    return value
+
+
 def parse_checkpoint_name(text: str, flag: str) -> tuple[str, int]:
     """`runs/a/model,3` as (`runs/a/model`, 3)."""
     prefix, comma, number = text.rpartition(",")

@@ -117,12 +117,15 @@ def _find(runs: list[Run], name: str) -> Run:
 
 def print_tables(args: argparse.Namespace) -> int:
     """Print the tables of a plan's finished runs."""
-    from study.tables import INVALID, all_tables, read_results
+    from study.tables import DREAM, INVALID, all_tables, read_results
     plan = PLANS[args.plan]
     try:
         results = read_results(Path(args.results), plan)
     except ValueError as error:
         raise UserError(str(error)) from None
+    if args.reference not in {name for system in plan.systems for name in (system.name, system.name + DREAM)}:
+        raise UserError(f"--reference {args.reference}: is not a system of the plan {plan.name}; its systems are "
+                        f"{', '.join(sorted(system.name for system in plan.systems))}")
     if not results:
         raise UserError(f"{args.results}: holds no scores of the plan {plan.name}; python -m study run {plan.name} "
                         "makes them")

@@ -157,7 +157,7 @@ def _tpr(run: Scores, rate: str) -> float:
 
 
 def _draws(run: Scores, rate: str) -> np.ndarray:
-    return np.array(run["scores"]["frontal-profile"]["draws"][rate])
+    return np.asarray(run["scores"]["frontal-profile"]["draws"][rate], np.float64)
 
 
 def _protocol_wrong(runs: Sequence[Scores], first: Mapping[int, Scores], rate: str, change: float) -> str:

@@ -5,7 +5,7 @@ import math
 import pytest
 from small_sets import write_training_set
 
-from benchmarks import command, earlier
+from benchmarks import command, earlier, head_memory, step_overhead
 from benchmarks.table import Row
 from common.errors import RunError, UserError
 
@@ -42,7 +42,15 @@ def test_a_set_of_another_image_size_is_reported_before_anything_is_measured(mea
     assert not measured
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"rows": [{}]}', '{"rows": [{"row": "one", "turns": [-1]}]}'])
+def earlier_run(**changes):
+    row = {"row": "one", "what": "one", "turns": [1.0, 2.0], "least": False, **changes}
+    return json.dumps({"machine": "m", "load": 0.5, "rows": [row]})
+
+
+@pytest.mark.parametrize("text", [
+    "", "{}", "[1]", '{"rows": [{}]}', earlier_run(turns=[-1]), earlier_run(turns=[]), earlier_run(turns=[math.inf]),
+    earlier_run(turns=[10 ** 400]), earlier_run(turns=[True]), earlier_run(what=[1]), earlier_run(least=2),
+    earlier_run().replace("0.5", '"x"'), "[" * 99999])
 def test_an_earlier_run_that_is_none_is_reported(measured, tmp_path, text):
     (tmp_path / "before.json").write_text(text)
     with pytest.raises(UserError, match="--against"):
@@ -108,3 +116,12 @@ def test_a_negligible_difference_is_not_a_change():
     for now, told in ((5e-4, "the same"), (0.02, "worse")):
         (line, worse), = earlier.compare(before, [Row("wait", [now], 0.03, None, "", True, negligible=0.003)])
         assert told in line and worse == (told == "worse")
+
+
+@pytest.mark.parametrize("module, flags", [(step_overhead, ["--devices", "0"]), (step_overhead, ["--partial-fc", "2"]),
+                                           (head_memory, ["--classes", "-1"]), (head_memory, ["--partial-fc", "x"])])
+def test_numbers_that_cannot_be_are_one_line(module, flags, capsys):
+    with pytest.raises(SystemExit) as caught:
+        module.main(flags)
+    said = capsys.readouterr().err
+    assert caught.value.code == 2 and len(said.splitlines()) == 1 and flags[0] in said

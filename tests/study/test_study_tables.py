@@ -3,6 +3,8 @@ import json
 
 import pytest
 
+from common.errors import UserError
+from study.__main__ import main
 from study.plan import PLANS
 from study.tables import differences_table, misalignment_table, rates_table, read_results
 
@@ -46,7 +48,26 @@ def test_what_is_left_when_crops_move_is_of_the_aligned_rate(results):
                                                                                 "35% left |"]
 
 
-def test_a_file_that_is_not_a_result_is_reported(tmp_path):
-    (tmp_path / "fast-x.json").write_text("{}")
-    with pytest.raises(ValueError, match="fast-x.json: is not a score file"):
+@pytest.mark.parametrize("damage", [lambda text: "{}", lambda text: text[:-9], lambda text: text.replace("0.25", '"x"'),
+                                    lambda text: text.replace('"seed": 1', '"seed": "1"'),
+                                    lambda text: text.replace("[0.4,", "[[1],"), lambda text: "[" * 99999])
+def test_a_file_that_is_not_a_result_is_reported(tmp_path, damage):
+    write(tmp_path, "gnap-fasterfc", 1, 0.4, 0.3, [0.4, 0.4, 0.4, 0.4])
+    path = tmp_path / "fast-gnap-fasterfc-1.json"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ValueError, match="fast-gnap-fasterfc-1.json: is not a score file.*move it away") as caught:
         read_results(tmp_path, PLAN)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_files_that_do_not_fit_together_are_reported(tmp_path):
+    write(tmp_path, "gnap-fasterfc", 1, 0.4, 0.3, [0.4, 0.4, 0.4, 0.4])
+    write(tmp_path, "gap-fasterfc", 1, 0.4, 0.3, [0.4, 0.4, 0.4])
+    with pytest.raises(UserError, match="cannot be compared"):
+        main(["table", "fast", "--results", str(tmp_path)])
+
+
+def test_a_reference_that_is_no_system_is_reported(tmp_path):
+    write(tmp_path, "gnap-fasterfc", 1, 0.4, 0.3, [0.4, 0.4, 0.4, 0.4])
+    with pytest.raises(UserError, match="--reference gnap: is not a system of the plan fast; its systems are fc-fast"):
+        main(["table", "fast", "--results", str(tmp_path), "--reference", "gnap"])
