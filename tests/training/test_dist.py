@@ -34,9 +34,9 @@ def data(tmp_path_factory):
 
 
 def test_two_workers_stopped_and_resumed_end_as_one_process_on_two_devices(data, tmp_path):
-    assert run(parse_config(flags(data, tmp_path / "one", "--devices", "cpu:0,cpu:1", "--max-steps", 30, "--verbose",
-                                  15))) == 0
-    command = flags(data, tmp_path / "two", "--kvstore", "dist_sync", "--max-steps", 30, "--verbose", 15)
+    assert run(parse_config(flags(data, tmp_path / "one", "--devices", "cpu:0,cpu:1", "--max-steps", 12, "--verbose",
+                                  6))) == 0
+    command = flags(data, tmp_path / "two", "--kvstore", "dist_sync", "--max-steps", 12, "--verbose", 6)
     first = Launched(command, program=FAULTY, FAULT="0/8/signal", FAULT_NOTE=str(tmp_path / "waits"))
     assert wait_until((tmp_path / "waits").exists, first.process), first.finish()
     first.process.send_signal(signal.SIGINT)
@@ -49,7 +49,7 @@ def test_two_workers_stopped_and_resumed_end_as_one_process_on_two_devices(data,
     assert status == 0 and "[worker 0] resumed at step 9" in said, said
     assert second.all_gone()
     assert "at each of 2 workers, 8 per step" in said
-    expected, got = state(tmp_path / "one", 30), state(tmp_path / "two", 30)
+    expected, got = state(tmp_path / "one", 12), state(tmp_path / "two", 12)
     assert expected.keys() == got.keys() and any(name.endswith("moving_var@1") for name in got)
     for name, value in expected.items():
         np.testing.assert_array_equal(got[name], value, err_msg=name)
