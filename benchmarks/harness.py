@@ -8,7 +8,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -93,11 +92,6 @@ def peak_memory(arguments: Sequence[str]) -> int:
     if done.returncode:
         raise RuntimeError(f"{' '.join(arguments)}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
     return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
-
-
-def own_peak_memory() -> int:
-    """The peak resident memory of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _processor() -> str:

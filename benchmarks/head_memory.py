@@ -17,9 +17,10 @@ import mxnet as mx
 import numpy as np
 from mxnet import gluon
 
-from benchmarks.harness import machine, own_peak_memory, peak_memory, set_threads_first
+from benchmarks.harness import machine, peak_memory, set_threads_first
 from common import cli
 from common.devices import parse_devices
+from common.own_memory import own_peak_memory
 from training.estimate import head_memory
 from training.head.margin_head import INITIAL
 from training.model import build_head

@@ -17,9 +17,10 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
-from benchmarks.harness import machine, own_peak_memory, set_threads_first
+from benchmarks.harness import machine, set_threads_first
 from common import cli
 from common.mxnet_compat import momentum_arrays
+from common.own_memory import own_peak_memory
 from training.data.loader import Batch
 from training.model import TrainingModel
 from training.saving.background import BackgroundWriter

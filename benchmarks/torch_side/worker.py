@@ -7,7 +7,6 @@ are bytes (N, H, W, 3), as ours get them. "check" writes embeddings, loss and gr
 from __future__ import annotations
 
 import json
-import resource
 import sys
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 
 from benchmarks.torch_side.networks import NETWORKS, load, tensors_by_name
 from benchmarks.torch_side.step import ArcFace, make_step
+from common.own_memory import own_peak_memory
 
 
 class Side:
@@ -68,8 +68,7 @@ def main() -> None:
         wanted = json.loads(line)
         answer = {}
         if wanted["do"] == "memory":
-            unit = 1 if sys.platform == "darwin" else 1024
-            answer["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+            answer["peak"] = own_peak_memory()
         elif wanted["do"] == "check":
             side.check(wanted["path"])
         else:

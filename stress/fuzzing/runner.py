@@ -5,7 +5,6 @@ import dataclasses
 import multiprocessing
 import multiprocessing.connection
 import os
-import re
 import resource
 import shutil
 import signal
@@ -18,6 +17,7 @@ from typing import Callable, Generator, Iterable, Iterator, Tuple
 
 import cv2
 
+from common.own_memory import own_peak_memory
 from stress.fuzzing.cases import Case, Corpus, make_case, write_sound
 from stress.fuzzing.pickles import CANARY
 from stress.fuzzing.readers import READERS, quiet, run
@@ -162,7 +162,7 @@ def _work(connection: multiprocessing.connection.Connection, folder: Path,
         case = make(ticket)
         base = _restart_peak()
         outcome = run_case(case, folder)
-        outcome.memory = _peak() - base
+        outcome.memory = own_peak_memory() // MEBIBYTE - base
         if outcome.memory > limits.memory:
             outcome.failures.append(("memory", f"{outcome.memory} MiB"))
         os.chdir("/")
@@ -178,16 +178,4 @@ def _restart_peak() -> int:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
         pass
-    return _peak()
-
-
-def _peak() -> int:
-    """The peak resident memory of this process in MiB."""
-    try:
-        found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    if found:
-        return int(found[1]) // 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // MEBIBYTE if sys.platform == "darwin" else peak // 1024
+    return own_peak_memory() // MEBIBYTE
