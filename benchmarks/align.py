@@ -35,7 +35,6 @@ from align.photographs import list_photographs
 from align.report import AlignReport
 from benchmarks.harness import machine, set_threads_first, take_turns
 from common import cli
-from common.cli import parse_checkpoint_name
 from common.environment import usable_cores
 from eval.metrics import THRESHOLDS, accuracy_10fold, auc, fold_bounds, tpr_at_fpr
 from eval.scores import normalise
@@ -87,7 +86,7 @@ def main(argv: list[str]) -> None:
     print(machine())
     raw, aligned = Path(args.raw) / "Images", Path(args.aligned) / "Data" / "Images"
     images = list_photographs(raw, raw / "none").images
-    embedder = Embedder(*load_model(*parse_checkpoint_name(args.model, "--model")), [mx.cpu()], BATCH, (112, 112))
+    embedder = Embedder(*load_model(*cli.parse_checkpoint_name(args.model, "--model")), [mx.cpu()], BATCH, (112, 112))
     with tempfile.TemporaryDirectory() as folder:
         out, reports = Path(folder), []
         detector = Detector(args.detector, [mx.cpu()])

@@ -61,7 +61,7 @@ class Replaced:
         """Restore the old run, if the new one has saved nothing."""
         if self._open:
             self._open = False
-            _restore(self.folder)
+            _restore(self.folder, *_read_manifest(self.folder))
             log.warning("the new run has saved nothing, so the run that was in %s before is restored", self.folder)
 
 
@@ -74,8 +74,9 @@ def recover(folder: Path) -> None:
         if kind(folder / name):
             raise UserError(f"`prefix`: {folder / name} is not what a run set aside; move it, or give another `prefix`")
     if kind(folder / ASIDE):
-        _check_new_run(folder)
-        _restore(folder)
+        prefix, names = _read_manifest(folder)
+        _check_new_run(folder, prefix, names)
+        _restore(folder, prefix, names)
         log.warning("a run with `overwrite` was ended before it saved anything: the run that was in %s before is back",
                     folder)
 
@@ -95,9 +96,8 @@ def _remove_empty(path: Path, with_manifest: bool) -> None:
             path.rmdir()
 
 
-def _check_new_run(folder: Path) -> None:
+def _check_new_run(folder: Path, prefix: str, names: list[str]) -> None:
     """UserError where restoring would remove a file that no run wrote: the manifest may come from anyone."""
-    prefix, names = _read_manifest(folder)
     found, going = scan_folder(folder, prefix), set(_going(folder, prefix, names))
     foreign = [*(name for name in found.foreign if name in going), *(found.in_state if STATE in going else [])]
     if foreign:
@@ -114,8 +114,7 @@ def _going(folder: Path, prefix: str, names: list[str]) -> list[str]:
     return sorted(of_new - set(names) | moved, key=lambda name: (name == CONFIG, name == STATE, name))
 
 
-def _restore(folder: Path) -> None:
-    prefix, names = _read_manifest(folder)
+def _restore(folder: Path, prefix: str, names: list[str]) -> None:
     for name in _going(folder, prefix, names):
         _remove(folder / name)
         if name in names:

@@ -116,10 +116,11 @@ def _states(folder: Path, found: FolderScan) -> tuple[list[Header], bool]:
         header = _header(path / HEADER) if whole else None
         if header is not None:
             headers.append(header)
-        elif whole and not others and not _is_damaged_state(path):
-            others = [HEADER]
         elif whole and not others:
-            unreadable = True
+            if _is_damaged_state(path):
+                unreadable = True
+            else:
+                others = [HEADER]
         if others or not whole and (not HALF_GENERATION.fullmatch(path.name) or kind(path) == "a file"):
             found.in_state.append("/".join([folder.name, path.name, *others[:1]]))
     found.states = bool(headers) or unreadable

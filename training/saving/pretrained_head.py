@@ -39,10 +39,8 @@ def head_beside(prefix: str, number: int, identity: Mapping[str, Any], shape: tu
     relations = {path: _relation(path, header, number, network) for path, header in headers.items()}
     # That of the same step, else the newest whose last checkpoint is this one, else the newest.
     for path in sorted(found, key=lambda path: (ORDER.index(relations[path]), found.index(path)), reverse=True):
-        header = headers[path]
         try:
-            if isinstance(header, Exception):
-                raise header
+            header = headers[path] or read_generation_header(path)  # which says what is wrong
             head = read_generation_part(path, header, "head", _most_bytes(shape[0] * (shape[1] + 1)))
         except (OSError, ValueError) as error:
             why = f"the state {path} cannot be read ({shown(error)})"
@@ -63,17 +61,17 @@ def head_beside(prefix: str, number: int, identity: Mapping[str, Any], shape: tu
     return {}, why
 
 
-def _header(path: Path) -> Header | OSError | ValueError:
-    """The header of a state, or why it cannot be read."""
+def _header(path: Path) -> Header | None:
+    """The header of a state; None where it cannot be used."""
     try:
         return read_generation_header(path)
-    except (OSError, ValueError) as error:
-        return error
+    except (OSError, ValueError):
+        return None
 
 
-def _relation(path: Path, header: Header | Exception, number: int, network: Arrays) -> str:
+def _relation(path: Path, header: Header | None, number: int, network: Arrays) -> str:
     """Which of ORDER a state is to checkpoint `number`: SAME where its network is the checkpoint's."""
-    if isinstance(header, Exception):
+    if header is None:
         return EARLIER
     saves = header.progress.saves
     if saves != number:

@@ -34,8 +34,9 @@ class States:
 
     identity: the configuration and the `fingerprint` of the data, by which it is decided whether a run can resume.
     contents: the arrays it must have, where known. newest: the generation that was last written or read successfully;
-    before: the identity in the loaded one, and changes: the changed settings, a line each; on_step_saved: called when
-    one beyond step 0 was written; may_go_on: before each file, and what it raises ends the saving with nothing changed.
+    before: the identity in the loaded one, and changes: the changed settings, a line each; on_step_saved: called once,
+    when one beyond step 0 was written; may_go_on: before each file, and what it raises ends the saving with nothing
+    changed.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], contents: Contents | None = None) -> None:
@@ -44,7 +45,6 @@ class States:
         self.before: dict[str, Any] = {}
         self.changes: list[str] = []
         self.on_step_saved: Callable[[], None] | None = None
-        self.steps_saved = False
         self.may_go_on: Callable[[], None] = lambda: None
 
     def save(self, progress: Progress, arrays: Arrays) -> Path:
@@ -68,15 +68,15 @@ class States:
             raise
         before, self.newest = self.newest, final
         self._sweep(keep=[final, before])
-        self.steps_saved = self.steps_saved or bool(progress.step)
         if progress.step and self.on_step_saved:
             self.on_step_saved()
+            self.on_step_saved = None
         return final
 
     @property
     def remain(self) -> bool:
         """Whether the states stay where the run ends now: not while the run that it replaces would be restored."""
-        return self.steps_saved or self.on_step_saved is None
+        return self.on_step_saved is None
 
     def load(self) -> tuple[Progress, Arrays] | None:
         """The newest valid generation, or None where there is no state at all.
