@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from common.cli import run, setup_logging
+from common.huge_pages import start_with_huge_pages
 from common.settings import settings_as_flags
 
 
@@ -30,4 +31,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    start_with_huge_pages()
     run(main, "train_softmax.py")

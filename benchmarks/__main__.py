@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from common import cli
 from common.environment import set_threads
+from common.huge_pages import start_with_huge_pages
 
 
 def main(argv: list[str]) -> int:
@@ -13,4 +14,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    start_with_huge_pages()
     cli.run(main, "benchmarks")

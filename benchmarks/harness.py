@@ -17,13 +17,15 @@ from typing import Callable, Mapping, Sequence
 
 from common.environment import set_threads, usable_cores
 from common.errors import UserError
+from common.huge_pages import request_huge_pages, start_again
 
 
 def set_threads_first() -> None:
-    """Set MXNet's threads as every command of the project does, at the beginning of a benchmark's process.
+    """Set MXNet's threads and request huge pages as every command of the project does, where a benchmark's process
+    starts.
 
-    MXNet reads them where it is loaded, which importing a benchmark does: so the process begins again with them, unless
-    they were set.
+    MXNet reads the threads where it is loaded, which importing a benchmark does, and malloc its settings before that:
+    so the process starts again with them, unless they were set.
     """
     before = dict(os.environ)
     try:
@@ -31,11 +33,11 @@ def set_threads_first() -> None:
     except UserError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
-    module = sys.modules["__main__"].__spec__
+    request_huge_pages()
     if os.environ != before:
-        if module is None:
+        if sys.modules["__main__"].__spec__ is None:
             sys.exit("benchmarks: run one as python -m benchmarks.NAME")
-        os.execv(sys.executable, [sys.executable, "-m", module.name, *sys.argv[1:]])
+        start_again()
 
 
 def take_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 7, warm_up: int = 1) -> dict[str, list[float]]:

@@ -25,6 +25,7 @@ import numpy as np
 from benchmarks.frontend import GluonSide, draw_batches, make_config
 from benchmarks.harness import peak_memory, set_threads_first, speed_ratios, take_turns
 from benchmarks.table import SIDE, Row
+from common import huge_pages
 from common.environment import threads
 from common.errors import UserError
 from inference.embedder import Embedder
@@ -47,6 +48,7 @@ class TorchSide:
     def __init__(self, python: str, network: str, checkpoint: Path, how: str = "compiled") -> None:
         self._errors = tempfile.TemporaryFile("w+")
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads()), "PYTHONPATH": str(REPO)}
+        environment.pop(huge_pages.SETTINGS, None)  # PyTorch as it comes
         self._process = subprocess.Popen(
             [python, "-m", "benchmarks.torch_side.worker", network, str(checkpoint), how], cwd=REPO, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=environment)

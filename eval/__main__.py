@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from common import cli
 from common.environment import check_environment
+from common.huge_pages import start_with_huge_pages
 
 PROG = "python -m eval"
 COMMANDS = ("eval.verify", "eval.allpairs", "eval.robustness", "eval.templates.ijb", "eval.templates.identify",
@@ -25,4 +26,5 @@ def main(argv: list[str]) -> int | None:
 
 
 if __name__ == "__main__":
+    start_with_huge_pages()
     cli.run(main, PROG)

@@ -3,6 +3,7 @@ pairs."""
 from __future__ import annotations
 
 from common import cli
+from common.huge_pages import start_with_huge_pages
 from common.quiet import silence_libraries
 from study.command import DESCRIPTION
 
@@ -15,5 +16,6 @@ def main(argv: list[str]) -> int | None:
 
 
 if __name__ == "__main__":
+    start_with_huge_pages()
     silence_libraries()
     cli.run(main, PROG)

@@ -14,6 +14,7 @@ import time
 from typing import Iterator
 
 from common.cli import Parser, run
+from common.huge_pages import start_with_huge_pages
 
 DESCRIPTION = """Test on your own devices, in minutes, everything that training does, against the CPU.
 
@@ -97,4 +98,5 @@ def in_own_process(part: str, devices: list, quick: bool) -> Iterator:
 
 
 if __name__ == "__main__":
+    start_with_huge_pages()
     run(main, "training.selftest")
