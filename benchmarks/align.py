@@ -33,7 +33,7 @@ from align.mtcnn.detector import Detector, Search
 from align.mtcnn.finding import find
 from align.photographs import list_photographs
 from align.report import AlignReport
-from benchmarks.harness import machine, set_threads_first, take_turns
+from benchmarks.harness import machine, run_benchmark, take_turns
 from common import cli
 from common.environment import usable_cores
 from eval.metrics import THRESHOLDS, accuracy_10fold, auc, fold_bounds, tpr_at_fpr
@@ -213,5 +213,4 @@ def _person(image: str) -> str:
 
 
 if __name__ == "__main__":
-    set_threads_first()
-    cli.run(main, "benchmarks.align")
+    run_benchmark(main)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from align.photographs import list_photographs
-from benchmarks.harness import machine, peak_memory, set_threads_first
+from benchmarks.harness import machine, peak_memory, run_benchmark
 from common import cli
 from common.environment import usable_cores
 
@@ -75,5 +75,4 @@ def draw(face: np.ndarray, folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    set_threads_first()
-    cli.run(main, "benchmarks.align_memory")
+    run_benchmark(main)

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.harness import machine, peak_memory, set_threads_first, speed_ratio, take_turns
+from benchmarks.harness import machine, peak_memory, run_benchmark, speed_ratio, take_turns
 from common import cli
 from common.environment import usable_cores
 from recordio_tools.check.check_rec import check_set
@@ -82,5 +82,4 @@ def count_records(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    set_threads_first()
-    cli.run(main, "benchmarks.check")
+    run_benchmark(main)

@@ -22,7 +22,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.contrib import amp
 
-from benchmarks.harness import machine, peak_memory, set_threads_first, speed_ratio, take_turns
+from benchmarks.harness import machine, peak_memory, run_benchmark, speed_ratio, take_turns
 from common import cli
 from common.devices import parse_devices
 from common.errors import UserError
@@ -244,5 +244,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    set_threads_first()
-    cli.run(main, "benchmarks.frontend")
+    run_benchmark(main)

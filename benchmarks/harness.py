@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 from importlib import metadata
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Mapping, NoReturn, Sequence
 
+from common import cli
 from common.environment import set_threads, usable_cores
 from common.errors import UserError
 from common.huge_pages import request_huge_pages, start_again
@@ -38,6 +39,13 @@ def set_threads_first() -> None:
         if sys.modules["__main__"].__spec__ is None:
             sys.exit("benchmarks: run one as python -m benchmarks.NAME")
         start_again()
+
+
+def run_benchmark(main: Callable[[list[str]], int | None]) -> NoReturn:
+    """Run the `main` of a single benchmark, `python -m benchmarks.NAME`, as a command of the project."""
+    set_threads_first()
+    module = sys.modules["__main__"].__spec__
+    cli.run(main, module.name if module else "benchmarks")
 
 
 def take_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 7, warm_up: int = 1) -> dict[str, list[float]]:

@@ -17,7 +17,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import gluon
 
-from benchmarks.harness import machine, peak_memory, set_threads_first
+from benchmarks.harness import machine, peak_memory, run_benchmark
 from common import cli
 from common.devices import parse_devices
 from common.own_memory import own_peak_memory
@@ -94,5 +94,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    set_threads_first()
-    cli.run(main, "benchmarks.head_memory")
+    run_benchmark(main)

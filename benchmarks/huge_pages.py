@@ -19,7 +19,7 @@ import mxnet as mx
 import numpy as np
 
 from benchmarks.frontend import GluonSide, draw_batches, make_config
-from benchmarks.harness import machine, set_threads_first
+from benchmarks.harness import machine, run_benchmark
 from benchmarks.table import SIDE
 from common import cli
 from common.errors import RunError
@@ -86,5 +86,4 @@ def _seconds(work: Callable[[], object]) -> list[float]:
 
 
 if __name__ == "__main__":
-    set_threads_first()
-    cli.run(main, "benchmarks.huge_pages")
+    run_benchmark(main)

@@ -22,7 +22,7 @@ from typing import Callable, Sequence
 import cv2
 import numpy as np
 
-from benchmarks.harness import in_processes, machine, set_threads_first, speed_ratio, take_turns
+from benchmarks.harness import in_processes, machine, run_benchmark, speed_ratio, take_turns
 from common import cli
 from common.environment import usable_cores
 from images.prepare import Wanted
@@ -168,5 +168,4 @@ def draw(folder: Path, count: int, size: int) -> None:
 
 
 if __name__ == "__main__":
-    set_threads_first()
-    cli.run(main, "benchmarks.pack")
+    run_benchmark(main)

@@ -30,7 +30,7 @@ import cv2
 import mxnet as mx
 import numpy as np
 
-from benchmarks.harness import machine, set_threads_first
+from benchmarks.harness import machine, run_benchmark
 from benchmarks.reading import DATA, data_folder, open_checked
 from common import cli
 from common.devices import put
@@ -165,5 +165,4 @@ def _put(images: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    set_threads_first()
-    cli.run(main, "benchmarks")
+    run_benchmark(main)

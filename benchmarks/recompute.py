@@ -15,7 +15,7 @@ from typing import Callable
 import mxnet as mx
 import numpy as np
 
-from benchmarks.harness import machine, peak_memory, set_threads_first, speed_ratio, take_turns
+from benchmarks.harness import machine, peak_memory, run_benchmark, speed_ratio, take_turns
 from common import cli
 from training.model import TrainingModel
 from training.specs import HeadSpec, ModelSpec, NetworkSpec
@@ -73,5 +73,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    set_threads_first()
-    cli.run(main, "benchmarks.recompute")
+    run_benchmark(main)

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Sequence
 
-from benchmarks.harness import in_processes, machine, set_threads_first, speed_ratio, take_turns
+from benchmarks.harness import in_processes, machine, run_benchmark, speed_ratio, take_turns
 from benchmarks.pack import draw
 from common import cli
 from common.environment import usable_cores
@@ -122,5 +122,4 @@ def merge_bare(folder: Path, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    set_threads_first()
-    cli.run(main, "benchmarks.rewrite")
+    run_benchmark(main)

@@ -17,7 +17,7 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
-from benchmarks.harness import machine, set_threads_first
+from benchmarks.harness import machine, run_benchmark
 from common import cli
 from common.mxnet_compat import momentum_arrays
 from common.own_memory import own_peak_memory
@@ -93,5 +93,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    set_threads_first()
-    cli.run(main, "benchmarks.saving")
+    run_benchmark(main)

@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.harness import machine, set_threads_first, speed_ratio
+from benchmarks.harness import machine, run_benchmark, speed_ratio
 from common import cli
 from recordio_tools.records import framing
 from recordio_tools.records.writer import RecordWriter
@@ -88,5 +88,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    set_threads_first()
-    cli.run(main, "benchmarks.scaling")
+    run_benchmark(main)

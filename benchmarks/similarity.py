@@ -17,7 +17,7 @@ from typing import Sequence
 
 import numpy as np
 
-from benchmarks.harness import machine, set_threads_first
+from benchmarks.harness import machine, run_benchmark
 from common import cli
 from inference.identity_means import CheckpointSpec, MeanEmbedder
 from inference.similarity import best_matches
@@ -101,5 +101,4 @@ def most_alike(splits: Sequence[np.ndarray], names: Sequence[str], shown: int = 
 
 
 if __name__ == "__main__":
-    set_threads_first()
-    cli.run(main, PROG)
+    run_benchmark(main)

@@ -18,7 +18,7 @@ import mxnet as mx
 import numpy as np
 
 import training.model
-from benchmarks.harness import machine, set_threads_first
+from benchmarks.harness import machine, run_benchmark
 from common import cli
 from training.data.loader import Batch
 from training.model import TrainingModel
@@ -82,5 +82,4 @@ def _one_layer() -> mx.sym.Symbol:
 
 
 if __name__ == "__main__":
-    set_threads_first()
-    cli.run(main, "benchmarks.step_overhead")
+    run_benchmark(main)
