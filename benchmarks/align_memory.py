@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from align.photographs import list_photographs
-from benchmarks.harness import machine, peak_memory, run_benchmark
+from benchmarks.harness import comma_separated, machine, peak_memory, run_benchmark
 from common import cli
 from common.environment import usable_cores
 
@@ -30,7 +30,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--face", default=f"{data}/cfp_raw/Images/003/frontal/02.jpg", metavar="FILE",
                         help="a photograph to embed in the synthetic large ones")
     parser.add_argument("--photographs", metavar="DIR", help="use these instead of synthetic ones")
-    parser.add_argument("--numbers", default="50,200", metavar="N,M", help="of names (50,200)")
+    parser.add_argument("--numbers", type=comma_separated(cli.at_least(1)), default="50,200", metavar="N,M",
+                        help="of names (50,200)")
     parser.add_argument("--workers", type=cli.at_least(1), default=usable_cores(), metavar="N")
     parser.add_argument("--dir", metavar="DIR", help="where to write, on the disk of --photographs")
     args = parser.parse_args(argv)
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> None:
             files = [Path(args.photographs) / image for image in list_photographs(args.photographs, folder).images]
         else:
             files = draw(cv2.imread(args.face), folder)
-        for number in map(int, args.numbers.split(",")):
+        for number in args.numbers:
             source = folder / str(number)
             source.mkdir()
             for place in range(number):

@@ -25,7 +25,7 @@ import numpy as np
 
 import symbols
 from benchmarks.embed import draw_parameters
-from benchmarks.harness import machine, peak_memory, speed_ratio, take_turns
+from benchmarks.harness import comma_separated, machine, peak_memory, speed_ratio, take_turns
 from benchmarks.table import NETWORKS, SIDE
 from common import cli
 from deploy.__main__ import main as deploy
@@ -44,14 +44,15 @@ def main(argv: list[str]) -> None:
     parser = cli.Parser(prog="python -m benchmarks.embed_command", description=__doc__)
     parser.add_argument("--images", type=cli.at_least(1), default=256, metavar="N", help="images of a turn")
     parser.add_argument("--repeats", type=cli.at_least(1), default=5, help="turns that count, after one of warm-up")
-    parser.add_argument("--numbers", default="2000,20000", metavar="N,M", help="images for memory (2000,20000)")
+    parser.add_argument("--numbers", type=comma_separated(cli.at_least(1)), default="2000,20000", metavar="N,M",
+                        help="images for memory (2000,20000)")
     args = parser.parse_args(argv)
     logging.disable(logging.WARNING)
     print(machine(), f"load {os.getloadavg()[0]:.1f}", sep="\n", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         speed(folder, args.images, args.repeats)
-        for number in map(int, args.numbers.split(",")):
+        for number in args.numbers:
             memory(folder, number)
 
 

@@ -22,7 +22,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.contrib import amp
 
-from benchmarks.harness import machine, peak_memory, run_benchmark, speed_ratio, take_turns
+from benchmarks.harness import machine, network_name, peak_memory, run_benchmark, speed_ratio, take_turns
 from common import cli
 from common.devices import parse_devices
 from common.errors import UserError
@@ -203,11 +203,10 @@ def main(argv: list[str]) -> None:
     for flag, default, text in (("network", "y1", "y1, r18 and so on"), ("devices", "cpu:0", "cpu:0,cpu:1 and so on"),
                                 ("per-batch-size", 32, "images on each device"), ("classes", 1000, "classes"),
                                 ("steps", 2, "steps in a repeat"), ("repeats", 7, "repeats after one of warm-up")):
-        parser.add_argument(f"--{flag}", type=type(default), default=default, help=f"{text} ({default})")
+        kind = network_name if flag == "network" else str if flag == "devices" else cli.at_least(1)
+        parser.add_argument(f"--{flag}", type=kind, default=default, help=f"{text} ({default})")
     parser.add_argument("--only", choices=SIDES, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
-    if min(arguments.per_batch_size, arguments.classes, arguments.steps, arguments.repeats) < 1:
-        parser.error("--per-batch-size, --classes, --steps and --repeats are numbers from 1")
     try:
         devices = parse_devices(arguments.devices)
     except UserError as error:

@@ -5,6 +5,7 @@ benchmark checks before it measures), and the machine and the versions are print
 """
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import platform
@@ -13,11 +14,12 @@ import subprocess
 import sys
 import time
 from importlib import metadata
-from typing import Callable, Mapping, NoReturn, Sequence
+from typing import Any, Callable, Mapping, NoReturn, Sequence
 
+import symbols
 from common import cli
 from common.environment import set_threads, usable_cores
-from common.errors import UserError
+from common.errors import RunError, UserError
 from common.huge_pages import request_huge_pages, start_again
 
 
@@ -43,9 +45,30 @@ def set_threads_first() -> None:
 
 def run_benchmark(main: Callable[[list[str]], int | None]) -> NoReturn:
     """Run the `main` of a single benchmark, `python -m benchmarks.NAME`, as a command of the project."""
+    def measured(argv: list[str]) -> int | None:
+        try:
+            return main(argv)
+        except RuntimeError as error:
+            raise error if type(error).__name__ == "MXNetError" else RunError(str(error)) from None
     set_threads_first()
     module = sys.modules["__main__"].__spec__
-    cli.run(main, module.name if module else "benchmarks")
+    cli.run(measured, module.name if module else "benchmarks")
+
+
+def network_name(text: str) -> str:
+    """The argparse type of a network: y1, r18 and so on."""
+    try:
+        symbols.build(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def comma_separated(item: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """The argparse type of values between commas, each of the type `item`."""
+    def values(text: str) -> list[Any]:
+        return [item(part) for part in text.split(",")]
+    return values
 
 
 def take_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 7, warm_up: int = 1) -> dict[str, list[float]]:

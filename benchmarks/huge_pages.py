@@ -19,7 +19,7 @@ import mxnet as mx
 import numpy as np
 
 from benchmarks.frontend import GluonSide, draw_batches, make_config
-from benchmarks.harness import machine, run_benchmark
+from benchmarks.harness import machine, network_name, run_benchmark
 from benchmarks.table import SIDE
 from common import cli
 from common.errors import RunError
@@ -34,7 +34,7 @@ WHAT = ("training step", "embedding")
 def main(argv: list[str]) -> int:
     """Measure and print."""
     parser = cli.Parser(prog="python -m benchmarks.huge_pages", description=__doc__)
-    parser.add_argument("--network", default="y1", help="y1, r18 and so on (y1)")
+    parser.add_argument("--network", type=network_name, default="y1", help="y1, r18 and so on (y1)")
     parser.add_argument("--batch", type=cli.at_least(1), default=32, help="images")
     parser.add_argument("--repeats", type=cli.at_least(1), default=3, help="turns")
     parser.add_argument("--only", choices=WHAT, help="measure this in this process, as it is")

@@ -15,7 +15,7 @@ from typing import Callable
 import mxnet as mx
 import numpy as np
 
-from benchmarks.harness import machine, peak_memory, run_benchmark, speed_ratio, take_turns
+from benchmarks.harness import machine, network_name, peak_memory, run_benchmark, speed_ratio, take_turns
 from common import cli
 from training.model import TrainingModel
 from training.specs import HeadSpec, ModelSpec, NetworkSpec
@@ -43,7 +43,7 @@ def make_step(network: str, head: str, batch: int, mirrored: bool) -> tuple[Trai
 def main(argv: list[str]) -> None:
     """Measure and print."""
     parser = cli.Parser(prog="python -m benchmarks.recompute", description=__doc__)
-    parser.add_argument("--network", default="y1", help="y1, y2, r18, r50 and so on (y1)")
+    parser.add_argument("--network", type=network_name, default="y1", help="y1, y2, r18, r50 and so on (y1)")
     parser.add_argument("--version-output", default="GNAP", help="the head (GNAP)")
     parser.add_argument("--batch", type=cli.at_least(1), default=48, help="images")
     parser.add_argument("--repeats", type=cli.at_least(1), default=5, help="turns that are timed")

@@ -17,7 +17,7 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
-from benchmarks.harness import machine, run_benchmark
+from benchmarks.harness import machine, network_name, run_benchmark
 from common import cli
 from common.mxnet_compat import momentum_arrays
 from common.own_memory import own_peak_memory
@@ -35,7 +35,7 @@ NONE, WAITING, MEANWHILE = "no state", "written while the training waits", "writ
 def main(argv: list[str]) -> None:
     """Measure and print."""
     parser = cli.Parser(prog="python -m benchmarks.saving", description=__doc__)
-    parser.add_argument("--network", default="r18", help="y1, y2, r18, r50 and so on (r18)")
+    parser.add_argument("--network", type=network_name, default="r18", help="y1, y2, r18, r50 and so on (r18)")
     parser.add_argument("--classes", type=cli.at_least(1), default=85742, help="classes")
     parser.add_argument("--batch", type=cli.at_least(1), default=32, help="images of a step")
     parser.add_argument("--steps", type=cli.at_least(1), default=3, help="steps of a turn")

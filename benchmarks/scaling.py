@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.harness import machine, run_benchmark, speed_ratio
+from benchmarks.harness import machine, network_name, run_benchmark, speed_ratio
 from common import cli
 from recordio_tools.records import framing
 from recordio_tools.records.writer import RecordWriter
@@ -69,10 +69,11 @@ def main(argv: list[str]) -> None:
     parser = cli.Parser(prog="python -m benchmarks.scaling", description=__doc__)
     for flag, default, text in (("network", "y1", "y1, r18 and so on"), ("batch", 32, "images of a step, over all"),
                                 ("steps", 16, "steps of a run"), ("repeats", 3, "runs of each side")):
-        parser.add_argument(f"--{flag}", type=type(default), default=default, help=f"{text} ({default})")
+        kind = network_name if flag == "network" else cli.at_least(1)
+        parser.add_argument(f"--{flag}", type=kind, default=default, help=f"{text} ({default})")
     arguments = parser.parse_args(argv)
-    if arguments.batch < 2 or arguments.batch % 2 or arguments.steps < 2 * EVERY or arguments.repeats < 1:
-        parser.error(f"--batch is even, --steps are {2 * EVERY} or more, --repeats 1 or more")
+    if arguments.batch % 2 or arguments.steps < 2 * EVERY:
+        parser.error(f"--batch is even, --steps are {2 * EVERY} or more")
     print(machine(), f"load {os.getloadavg()[0]:.1f}", sep=", ")
     seconds: dict[str, list[float]] = {name: [] for name in SIDES}
     with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ from typing import Sequence
 
 import numpy as np
 
-from benchmarks.harness import machine, run_benchmark
+from benchmarks.harness import comma_separated, machine, run_benchmark
 from common import cli
 from inference.identity_means import CheckpointSpec, MeanEmbedder
 from inference.similarity import best_matches
@@ -35,12 +35,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--images", type=Path, default=data / "lfw/images", metavar="DIR", help="image folders")
     parser.add_argument("--others", type=Path, default=data / "train", metavar="SET", help="a set of other identities")
     parser.add_argument("--model", default=str(data / "weights/mobilefacenet-y1-ms1m") + ",0", metavar="PREFIX,EPOCH")
-    parser.add_argument("--thresholds", default=THRESHOLDS, metavar="T,T,...", help="cosines")
-    parser.add_argument("--embed-images", type=int, default=10, metavar="N", help="largest number of images in a mean")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="splits")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the first split; then S + 1, ...")
+    parser.add_argument("--thresholds", type=comma_separated(cli.fraction), default=THRESHOLDS, metavar="T,T,...",
+                        help="cosines")
+    parser.add_argument("--embed-images", type=cli.at_least(1), default=10, metavar="N",
+                        help="largest number of images in a mean")
+    parser.add_argument("--repeats", type=cli.at_least(1), default=3, metavar="N", help="splits")
+    parser.add_argument("--seed", type=cli.at_least(0, 1 << 31), default=0, metavar="S",
+                        help="seed of the first split; then S + 1, ...")
     args = parser.parse_args(argv)
-    thresholds = [float(text) for text in args.thresholds.split(",")]
     checkpoint = CheckpointSpec(*cli.parse_checkpoint_name(args.model, "--model"), images=args.embed_images)
     embedder = MeanEmbedder(checkpoint, SIZE)
     print(machine())
@@ -55,7 +57,7 @@ def main(argv: list[str]) -> None:
         several = np.array([len(faces.images[number]) > 3 for number in people])
         nearest = best_matches(embedder.means(others, others.images), embedder.means(faces, faces.images))[1]
         names = [faces.names[number] for number in people]
-    print("\n".join(table(splits, several, nearest, thresholds)))
+    print("\n".join(table(splits, several, nearest, args.thresholds)))
     print(f"most similar of different identities: {most_alike(splits, names)}")
 
 

@@ -40,20 +40,20 @@ A case is its kind, seed and number. A failing one is kept with its outcome. Rea
 def main(argv: list[str]) -> int:
     """Run the cases and print the table; 1 where one failed."""
     parser = cli.Parser(prog=PROG, description=DESCRIPTION)
-    parser.add_argument("--cases", type=int, default=10_000, metavar="N", help="of all kinds together")
+    parser.add_argument("--cases", type=cli.at_least(1), default=10_000, metavar="N", help="of all kinds together")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed of the cases")
     parser.add_argument("--kind", default=",".join(KINDS), metavar="KINDS", help="the kinds to run")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR", help="real data to mutate")
-    parser.add_argument("--workers", type=int, default=usable_cores(), metavar="N", help="processes")
-    parser.add_argument("--seconds", type=float, default=20.0, metavar="T", help="limit of a case")
-    parser.add_argument("--memory", type=int, default=1024, metavar="MIB", help="limit of a case")
+    parser.add_argument("--workers", type=cli.at_least(1, 1024), default=usable_cores(), metavar="N", help="processes")
+    parser.add_argument("--seconds", type=cli.at_least(1), default=20, metavar="T", help="limit of a case")
+    parser.add_argument("--memory", type=cli.at_least(64, 1 << 20), default=1024, metavar="MIB", help="limit of a case")
     parser.add_argument("--failures", type=Path, default=Path("fuzz-failures"), metavar="DIR",
                         help="where cases that fail are kept")
     parser.add_argument("--replay", type=Path, metavar="DIR", help="run a kept case again and print what it does")
     args = parser.parse_args(argv)
     kinds = args.kind.split(",")
-    if not set(kinds) <= set(KINDS) or args.cases < 1 or args.workers < 1:
-        raise UserError(f"--kind {args.kind}: the kinds are {','.join(KINDS)}; --cases and --workers are 1 or more")
+    if not set(kinds) <= set(KINDS):
+        raise UserError(f"--kind {args.kind}: the kinds are {','.join(KINDS)}")
     corpus = load_corpus(args.data)
     limits = Limits(args.seconds, args.memory)
     tickets = list(itertools.islice(((kind, args.seed, number) for number in itertools.count() for kind in kinds),

@@ -5,7 +5,17 @@ import math
 import pytest
 from small_sets import write_training_set
 
-from benchmarks import command, earlier, head_memory, step_overhead
+from benchmarks import (
+    align_memory,
+    command,
+    earlier,
+    frontend,
+    head_memory,
+    huge_pages,
+    scaling,
+    similarity,
+    step_overhead,
+)
 from benchmarks.table import Row
 from common.errors import RunError, UserError
 
@@ -119,8 +129,12 @@ def test_a_negligible_difference_is_not_a_change():
 
 
 @pytest.mark.parametrize("module, flags", [(step_overhead, ["--devices", "0"]), (step_overhead, ["--partial-fc", "2"]),
-                                           (head_memory, ["--classes", "-1"]), (head_memory, ["--partial-fc", "x"])])
-def test_numbers_that_cannot_be_are_one_line(module, flags, capsys):
+                                           (head_memory, ["--classes", "-1"]), (head_memory, ["--partial-fc", "x"]),
+                                           (huge_pages, ["--network", "r19"]), (frontend, ["--network", "y3"]),
+                                           (frontend, ["--steps", "0"]), (scaling, ["--network", ""]),
+                                           (similarity, ["--thresholds", "0.4,2"]), (similarity, ["--repeats", "0"]),
+                                           (align_memory, ["--numbers", "50,"])])
+def test_values_that_cannot_be_are_one_line(module, flags, capsys):
     with pytest.raises(SystemExit) as caught:
         module.main(flags)
     said = capsys.readouterr().err
