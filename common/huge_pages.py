@@ -23,7 +23,7 @@ def start_with_huge_pages() -> None:
 
     Not where a debugger or a coverage tool follows it.
     """
-    if sys.gettrace() is None and request_huge_pages():
+    if sys.executable and sys.gettrace() is None and request_huge_pages():
         with contextlib.suppress(OSError):  # without them, then
             start_again()
 
