@@ -123,6 +123,15 @@ def test_a_failure_is_kept_and_can_be_replayed(tmp_path, monkeypatch, capsys):
     assert main(["--replay", str(tmp_path / "kept" / "lst-0-1"), "--data", str(tmp_path)]) == 0
 
 
+@pytest.mark.parametrize("flags", [["--seconds", "nan"], ["--memory", "0"], ["--memory", "999999999999"],
+                                   ["--workers", "0"], ["--cases", "-3"]], ids=" ".join)
+def test_limits_that_cannot_be_are_one_line(flags, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(flags)
+    said = capsys.readouterr().err
+    assert caught.value.code == 2 and len(said.splitlines()) == 1 and flags[0] in said
+
+
 def test_executing_one_of_the_pickles_would_be_seen(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for way in range(30):
