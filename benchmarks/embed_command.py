@@ -25,7 +25,7 @@ import numpy as np
 
 import symbols
 from benchmarks.embed import draw_parameters
-from benchmarks.harness import comma_separated, machine, peak_memory, speed_ratio, take_turns
+from benchmarks.harness import comma_separated, machine, peak_memory, run_benchmark, speed_ratio, take_turns
 from benchmarks.table import NETWORKS, SIDE
 from common import cli
 from deploy.__main__ import main as deploy
@@ -134,4 +134,4 @@ def draw_files(folder: Path, count: int) -> list[Path]:
 
 
 if __name__ == "__main__":
-    cli.run(main, "benchmarks.embed_command")
+    run_benchmark(main)

@@ -16,7 +16,6 @@ import time
 from typing import Callable
 
 import mxnet as mx
-import numpy as np
 
 from benchmarks.frontend import GluonSide, draw_batches, make_config
 from benchmarks.harness import machine, network_name, run_benchmark
@@ -71,8 +70,7 @@ def _work(network: str, batch: int, what: str) -> Callable[[], object]:
     if what == WHAT[0]:
         return lambda: side.step(one)
     embedder = Embedder(side.model.symbol, *side.model.network_arrays(), [mx.cpu()], batch, size)
-    images = np.ascontiguousarray(one.images)
-    return lambda: list(embedder.embed([images] * 2))
+    return lambda: list(embedder.embed([one.images] * 2))
 
 
 def _seconds(work: Callable[[], object]) -> list[float]:
