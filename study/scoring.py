@@ -1,5 +1,5 @@
-"""The scores of a finished run: its rates on all pairs and on the protocol's, on resamples, by yaw, misaligned and by
-position, and DREAM's on its embeddings."""
+"""The scores of a finished run: its rates on all pairs, the protocol's and random protocols, on resamples, by yaw,
+misaligned and by position, and DREAM's on its embeddings."""
 from __future__ import annotations
 
 import hashlib
@@ -23,10 +23,11 @@ from inference.model import load_model
 from study.dream_training import Recipe, apply_dream, train_dream
 from study.plan import Plan
 from study.positions import position_statistics
+from study.random_protocols import protocol_rates
 from study.yaw import FacesWithYaw
 
 BATCH = 64
-SEED = 0  # seed of the resamples and of the directions of misalignment: the same for every run
+SEED = 0  # seed of the resamples, random protocols and directions of misalignment: the same for every run
 GROUPS = ("frontal", "profile")
 
 
@@ -64,11 +65,13 @@ def score_run(prefix: str, epoch: int, plan: Plan, known: Mapping[str, FacesWith
 
 def _all_pairs(unit: np.ndarray, faces: FaceSet, sides: tuple[np.ndarray, np.ndarray], yaw: np.ndarray,
                resamples: PeopleBootstrap, plan: Plan) -> tuple[AllPairs, dict[str, Any]]:
-    """Frontal against profile faces, and their rates, those of frontal against frontal ones, and by yaw."""
+    """Frontal against profile faces, and their rates, those of frontal against frontal ones, by yaw, and on random
+    protocols."""
     scored = _score(unit, faces, *sides)
     return scored, {"frontal-profile": {**_rates(scored, plan), "draws": _draws(scored, resamples, plan)},
                     "frontal-frontal": _rates(_score(unit, faces, sides[0], None), plan),
-                    "by_yaw": list(_by_yaw(unit, faces, scored, sides, yaw, plan))}
+                    "by_yaw": list(_by_yaw(unit, faces, scored, sides, yaw, plan)),
+                    "random_protocols": protocol_rates(unit, faces.labels, sides, plan.fpr, plan.resamples, SEED)}
 
 
 def _embed(embedder: Embedder, faces: FaceSet, how: Misalignment) -> tuple[np.ndarray, np.ndarray]:

@@ -44,9 +44,11 @@ def read_results(folder: Path, plan: Plan) -> dict[str, list[Scores]]:
 
 
 def all_tables(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: str) -> list[str]:
-    """Every table, as Markdown."""
-    return [rates_table(results, plan), differences_table(results, plan, reference), yaw_table(results, plan),
-            misalignment_table(results, plan), positions_table(results)]
+    """Every table that has a row, as Markdown."""
+    tables = (rates_table(results, plan), differences_table(results, plan, reference),
+              random_protocols_table(results, reference), yaw_table(results, plan), misalignment_table(results, plan),
+              positions_table(results))
+    return [table for table in tables if len(table.splitlines()) > 2]
 
 
 def rates_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
@@ -88,6 +90,43 @@ def differences_table(results: Mapping[str, Sequence[Scores]], plan: Plan, refer
                      f"{100 * share_of_other_sign(change, draws):.1f}%",
                      ", ".join(f"{100 * value:+.2f}" for value in by_seed), _protocol_wrong(runs, first, rate, change)])
     return markdown(head, rows)
+
+
+def random_protocols_table(results: Mapping[str, Sequence[Scores]], reference: str) -> str:
+    """Markdown: on random protocols of the size of CFP-FP's, each system minus the reference, seed by seed: the range
+    of 95% of the protocols, and how many give the two runs another order than all pairs do; half of those that give
+    none. Accuracy is held against the TPR at the lowest FPR that a protocol can measure."""
+    first = {run["seed"]: run for run in results.get(reference, ()) if "random_protocols" in run["scores"]}
+    rates = sorted({rate for run in first.values() for rate in run["scores"]["random_protocols"]["tpr"]}, key=float,
+                   reverse=True)
+    head = ["system", *(text for rate in rates for text in (
+        f"TPR at {rate} minus {reference}'s, 95% of protocols", "other order than all pairs"))]
+    head += ["accuracy", f"other order than TPR at {rates[-1]} of all pairs"] if rates else []
+    rows = []
+    for name, runs in results.items():
+        both = [(run, first[run["seed"]]) for run in runs
+                if run["seed"] in first and "random_protocols" in run["scores"]]
+        if name == reference or not both:
+            continue
+        rows.append([name, *(text for rate in rates for text in _on_random_protocols(both, rate, rate)),
+                     *_on_random_protocols(both, None, rates[-1])])
+    return markdown(head, rows)
+
+
+def _on_random_protocols(both: Sequence[tuple[Scores, Scores]], rate: str | None, all_pairs_rate: str) -> list[str]:
+    """The range of the differences in TPR at `rate`, or in accuracy, and the share with another order than the TPR at
+    `all_pairs_rate` of all pairs has; over all runs and protocols."""
+    apart = np.stack([_on_protocols(ours, rate) - _on_protocols(theirs, rate) for ours, theirs in both])
+    order = [_tpr(ours, all_pairs_rate) - _tpr(theirs, all_pairs_rate) for ours, theirs in both]
+    limits = interval(apart.ravel())
+    other = np.mean([share_of_other_sign(change, drawn) for change, drawn in zip(order, apart)])
+    return [f"{100 * limits.low:+.2f} to {100 * limits.high:+.2f}", f"{100 * other:.1f}%"]
+
+
+def _on_protocols(run: Scores, rate: str | None) -> np.ndarray:
+    """(protocols,) TPR at `rate`, or accuracy."""
+    found = run["scores"]["random_protocols"]
+    return np.asarray(found["accuracy"] if rate is None else found["tpr"][rate], np.float64)
 
 
 def yaw_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:

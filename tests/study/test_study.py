@@ -52,14 +52,15 @@ def test_the_whole_way_to_the_tables(work, tmp_path, capsys):
     assert group["group"] == "yaw 60-75" and group["images"] == 4 * PLANS["fast"].tested
     assert group["tpr"] == pytest.approx(pairs["tpr"]["0.1"], abs=2e-3)
     assert scores["dream"]["frontal-profile"]["draws"] != pairs["draws"]
+    assert len(scores["random_protocols"]["accuracy"]) == len(scores["random_protocols"]["tpr"]["0.1"]) == 50
     written = [path.stat().st_mtime_ns for path in results]
     assert main(["run", "fast", "--only", "fast-gap-fasterfc-1", *flags]) == 0
     assert [path.stat().st_mtime_ns for path in results] == written
     capsys.readouterr()
     assert main(["table", "fast", "--reference", "gap-fasterfc", "--results", str(tmp_path / "results")]) == 0
-    rates, differences, yaw, misaligned, _ = capsys.readouterr().out.split("\n\n")
+    rates, differences, protocols, yaw, misaligned, _ = capsys.readouterr().out.split("\n\n")
     assert "| gap-fasterfc |" in rates and "dream" not in misaligned
-    assert all("| gap-fasterfc-dream |" in table for table in (rates, differences, yaw))
+    assert all("| gap-fasterfc-dream |" in table for table in (rates, differences, protocols, yaw))
 
 
 def test_a_system_that_is_not_in_the_plan_is_reported(tmp_path):

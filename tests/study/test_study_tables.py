@@ -6,12 +6,12 @@ import pytest
 from common.errors import UserError
 from study.__main__ import main
 from study.plan import PLANS
-from study.tables import differences_table, misalignment_table, rates_table, read_results
+from study.tables import differences_table, misalignment_table, random_protocols_table, rates_table, read_results
 
 PLAN = PLANS["fast"]
 
 
-def write(folder, system, seed, tpr, protocol, draws, moved=0.1):
+def write(folder, system, seed, tpr, protocol, draws, moved=0.1, random_protocols=None):
     rates = {"0.1": tpr, "0.01": None}
     pairs = {"tpr": rates, "eer": 0.25, "false_accepts": {}, "draws": {"0.1": draws}}
     positions = {"layer": "bn1", "effective_positions": 3.0, "centre_correlation": 0.1}
@@ -19,6 +19,9 @@ def write(folder, system, seed, tpr, protocol, draws, moved=0.1):
               "protocol": {"tpr": {"0.1": protocol}, "accuracy": 0.6},
               "misaligned": [{"shift": 0, "rotate": 0, "tpr": tpr}, {"shift": 2, "rotate": 0, "tpr": moved}],
               "positions": {"frontal": positions, "profile": positions}}
+    if random_protocols:
+        tprs, accuracies = random_protocols
+        scores["random_protocols"] = {"tpr": {"0.1": tprs}, "accuracy": accuracies}
     (folder / f"fast-{system}-{seed}.json").write_text(json.dumps(
         {"run": "x", "system": system, "seed": seed, "plan": "fast", "training": {}, "scores": scores}))
 
@@ -41,6 +44,22 @@ def test_differences_are_of_the_same_seed_and_the_same_resamples(results):
     row = differences_table(results, PLAN, "gnap-fasterfc").splitlines()[2].split(" | ")
     assert row[1] == "-10.00" and row[3] == "25.0%" and row[4] == "-10.00"
     assert row[5] == "2 of 2 |"  # 35 and 50 against 30, where all pairs say less
+
+
+def test_random_protocols_are_compared_on_the_same_pairs_and_with_all_pairs_of_the_same_runs(tmp_path):
+    write(tmp_path, "gnap-fasterfc", 1, 0.4, 0.3, [0.4], random_protocols=([0.3, 0.3, 0.3, 0.3], [0.6, 0.6, 0.6, 0.6]))
+    write(tmp_path, "gnap-fasterfc", 2, 0.4, 0.3, [0.4], random_protocols=([0.3, 0.3, 0.3, 0.3], [0.6, 0.6, 0.6, 0.6]))
+    write(tmp_path, "gap-fasterfc", 1, 0.3, 0.3, [0.3], random_protocols=([0.4, 0.2, 0.3, 0.2], [0.7, 0.7, 0.7, 0.5]))
+    write(tmp_path, "gap-fasterfc", 2, 0.5, 0.3, [0.3], random_protocols=([0.2, 0.4, 0.4, 0.4], [0.7, 0.7, 0.7, 0.5]))
+    write(tmp_path, "gap-fasterfc", 3, 0.5, 0.3, [0.3], random_protocols=([0.9] * 4, [0.9] * 4))
+    head, _, row = random_protocols_table(read_results(tmp_path, PLAN), "gnap-fasterfc").splitlines()
+    assert "accuracy | other order than TPR at 0.1 of all pairs" in head
+    # less than GNAP by all pairs with seed 1, more with seed 2: a wrong one and a tie of four, one of four
+    assert row == "| gap-fasterfc | -10.00 to +10.00 | 31.2% | -10.00 to +10.00 | 50.0% |"
+
+
+def test_runs_without_random_protocols_are_left_out(results):
+    assert len(random_protocols_table(results, "gnap-fasterfc").splitlines()) == 2
 
 
 def test_what_is_left_when_crops_move_is_of_the_aligned_rate(results):
