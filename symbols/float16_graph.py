@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import mxnet as mx
 
+from symbols.fused_norm import OPERATOR, add_separately
 from symbols.graph import Entry, Graph, Node, rewrite
 
 PRODUCTS = ("Convolution", "FullyConnected")
 FOLLOWING = ("Activation", "LeakyReLU", "Pooling", "Dropout", "Flatten", "elemwise_add", "add_n", "broadcast_mul")
-DERIVING = ("Reshape", "negative", "_minus_scalar", "_rminus_scalar", "Cast")  # weights of slopes (prelu_rewrite)
+# of weights: slopes as weights, and signs in weights (prelu_rewrite); the weight comes first
+DERIVING = ("Reshape", "negative", "_rminus_scalar", "elemwise_mul", "Cast")
 HALF, FULL = "float16", "float32"
 FLOAT32_NUMBER = "0"  # MXNet's code of the dtype
 
@@ -28,7 +30,8 @@ def to_float16(symbol: mx.sym.Symbol, products: str = HALF) -> mx.sym.Symbol:
     products="float32" rounds operands and product to float16 but multiplies in float32: the same values up to summation
     order, on devices without float16 products, such as CPUs.
     """
-    return rewrite(symbol, _Caster(symbol, products))
+    separate = rewrite(symbol, lambda graph, node: add_separately(graph, node) if node["op"] == OPERATOR else None)
+    return rewrite(separate, _Caster(separate, products))
 
 
 class _Caster:

@@ -1,5 +1,6 @@
 """The accelerated and the flattened graph against the plain one, and the counts against the papers' layer tables."""
 import json
+from unittest.mock import Mock
 
 import mxnet as mx
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from prelu_rewrite_cases import SHAPE, drawn, infer, turned_symbol  # noqa: F401
 
 import symbols
+from symbols import fused_norm
 from symbols.graph import fixed_gammas, is_prelu, prelu_slopes, rewrite
 from symbols.prelu_rewrite import accelerate, flatten_inputs
 from symbols.symbol_utils import get_fc1
@@ -56,6 +58,12 @@ def assert_close(found, expected, tolerance=1e-4):
     for name, value in expected.items():
         difference = np.abs(found[name] - value).max()
         assert difference <= tolerance * max(np.abs(value).max(), 0.1), f"{name}: {difference}"
+
+
+def shapes_of(symbol, data):
+    """Of arguments, outputs and states, by name."""
+    arguments, outputs, states = symbol.infer_shape(data=data)
+    return (dict(zip(symbol.list_arguments(), arguments)), outputs, dict(zip(symbol.list_auxiliary_states(), states)))
 
 
 def operators(symbol):
@@ -111,10 +119,14 @@ def test_a_network_trains_as_one_of_basic_operators(network, head, emb_size, dat
 def test_every_slope_of_a_network_keeps_its_name_and_shape(version_unit):
     plain = symbols.build("r50", 512, "E", version_unit=version_unit, version_se=1)
     fast = accelerate(plain, SHAPE)
-    assert fast.list_arguments() == plain.list_arguments() and fast.list_outputs() == plain.list_outputs()
+    assert sorted(fast.list_arguments()) == sorted(plain.list_arguments())
+    assert fast.list_outputs() == plain.list_outputs()
     assert fast.list_auxiliary_states() == plain.list_auxiliary_states()
+    weights = [[name for name in symbol.list_arguments() if name.endswith("weight")] for symbol in (fast, plain)]
+    assert weights[0] == weights[1]  # random numbers are drawn in this order
     for batch in (1, 7):  # the batch said to accelerate is not fixed in the graph
-        assert fast.infer_shape(data=(batch, *SHAPE[1:])) == plain.infer_shape(data=(batch, *SHAPE[1:]))
+        found, expected = (shapes_of(symbol, (batch, *SHAPE[1:])) for symbol in (fast, plain))
+        assert found == expected
     shapes = dict(zip(fast.list_arguments(), fast.infer_shape(data=SHAPE)[0]))
     assert prelu_slopes(plain) and all(len(shapes[name]) == 1 for name in prelu_slopes(plain))
     assert fixed_gammas(fast) == fixed_gammas(plain)
@@ -128,23 +140,48 @@ def test_no_slow_operator_is_left_over_maps_and_none_is_touched_elsewhere():
     assert operators(leaky) == operators(small_symbol("leaky"))
 
 
+@pytest.mark.parametrize("fused", [None, False], ids=["one operator", "two operators"])
 @pytest.mark.parametrize("settings, depthwise", [
-    ({}, 1), ({"fix_gamma": True}, 2), ({"also": "norm"}, 1), ({"also": "relu"}, 1)], ids=str)
-def test_a_prelu_takes_one_convolution_behind_a_free_norm_and_two_elsewhere(settings, depthwise):
+    ({}, 0), ({"fix_gamma": True}, 2), ({"also": "norm"}, 1), ({"also": "relu"}, 1), ({"grouped": True}, 1)], ids=str)
+def test_a_prelu_takes_no_convolution_between_a_free_norm_and_convolutions(settings, depthwise, fused):
     plain = turned_symbol(**settings)
-    fast = accelerate(plain, SMALL)
+    fast = accelerate(plain, SMALL, fused)
     assert operators(fast).count("Convolution") == operators(plain).count("Convolution") + depthwise
+    assert (fused_norm.OPERATOR in operators(fast)) == (fused is None and depthwise < 2 and fused_norm.is_available())
     values = drawn(plain, SMALL)
+    values["relu_gamma"] = np.array([-0.5, 0, 0.25, 0.999999, 1, 3])  # at and beside 1 the sign turns
     outside = np.random.RandomState(1).normal(0, 1, plain.infer_shape(data=SMALL)[1][0])
-    assert_close(train(fast, values, outside), train(by_basic_operators(plain), values, outside))
+    expected = train(by_basic_operators(plain), values, outside)
+    del expected["gradient of conv_bias"]  # zero, since a BatchNorm follows: rounding
+    assert_close(train(fast, values, outside), expected)
     assert_close({"output": infer(fast, values, passes=2)[1]}, {"output": infer(plain, values)[0]})
 
 
-def test_every_prelu_of_the_networks_takes_one_convolution():
-    for network, head in (("y1", "GDC"), ("y1", "GNAP"), ("r18", "E")):
+def test_the_running_statistics_are_updated_once():
+    plain = turned_symbol()
+    values, outside = drawn(plain, SMALL), np.zeros(plain.infer_shape(data=SMALL)[1][0])
+    below = plain.get_internals()["conv_output"]
+    convolved, = infer(below, {name: values[name] for name in below.list_arguments()})
+    mean = 0.9 * values["norm_moving_mean"] + 0.1 * convolved.mean((0, 2, 3))
+    for fused in (None, False):
+        found = train(accelerate(plain, SMALL, fused), values, outside)
+        assert np.allclose(found["norm_moving_mean"], mean, rtol=1e-4, atol=1e-5)
+
+
+def test_how_many_convolutions_the_networks_take():
+    for network, head, more in (("y1", "GDC", 0), ("y1", "GNAP", 1), ("r18", "E", 1)):
         plain = symbols.build(network, 128, head)
-        more = operators(accelerate(plain, SHAPE)).count("Convolution") - operators(plain).count("Convolution")
-        assert more == len(prelu_slopes(plain))
+        fast = accelerate(plain, SHAPE)
+        assert operators(fast).count("Convolution") == operators(plain).count("Convolution") + more
+
+
+def test_without_the_fused_operator_the_two_take_its_place(monkeypatch):
+    monkeypatch.setattr(fused_norm, "_trained", Mock(side_effect=mx.MXNetError("only supports MKL-DNN Backend")))
+    fused_norm.is_available.cache_clear()
+    try:
+        assert fused_norm.OPERATOR not in operators(accelerate(turned_symbol(), SMALL))
+    finally:
+        fused_norm.is_available.cache_clear()
 
 
 def test_an_accelerated_graph_is_saved_and_read_again():
