@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import mxnet as mx
 
+from symbols.fused_norm import OPERATOR
 from symbols.graph import Graph, Node
 from symbols.shapes import infer_shapes
 
@@ -30,7 +31,8 @@ class Cuts:
 def choose_cuts(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> Cuts:
     """The split that keeps the least: outputs of the split nodes, and the largest segment's inner maps with gradients.
 
-    A graph is split where a single array passes, and not behind a Dropout, whose mask must not be sampled twice.
+    A graph is split where a single array passes; not behind a Dropout, whose mask must not be sampled twice, nor in
+    front of a BatchNormWithReLU, which must not take an array from outside (`symbols.fused_norm`).
     """
     nodes = json.loads(symbol.tojson())["nodes"]
     shapes = infer_shapes(symbol, (1, *data_shape[1:]))
@@ -75,18 +77,20 @@ def _copy(nodes: list[Node], number: int, graph: Graph, moved: dict[int, int]) -
 
 
 def _narrow_places(nodes: list[Node]) -> list[int]:
-    """Nodes whose output is all that later nodes take from earlier ones, parameters aside."""
-    last_use = {}
+    """Nodes whose output is all that later nodes take from earlier ones, parameters aside, and may be cut off."""
+    last_use, joined = {}, set()
     for number, node in enumerate(nodes):
         for entry in node["inputs"]:
             last_use[entry[0]] = number
+        if node["op"] == OPERATOR:
+            joined.add(node["inputs"][0][0])
     places, reach = [], -1
     for number, node in enumerate(nodes[:-1]):
         if node["op"] == "Dropout":
             break
         if node["op"] == "null" and node["name"] != DATA:
             continue
-        if node["op"] != "null" and reach <= number and last_use[number] > number:
+        if node["op"] != "null" and reach <= number and last_use[number] > number and number not in joined:
             places.append(number)
         reach = max(reach, last_use.get(number, -1))
     return places

@@ -35,15 +35,15 @@ def infer(symbol, values, passes=1):
     return [bound.forward(is_train=False)[0].asnumpy() for _ in range(passes)]
 
 
-def turned_symbol(fix_gamma=False, also=None, grouped=False):
+def turned_symbol(fix_gamma=False, also=None, grouped=False, channels=6):
     """A PReLU between a BatchNorm and two convolutions, one with a bias; `also` takes one more use of a map. grouped:
-    the convolution without bias has three groups of two channels, not six."""
+    the convolution without bias has two groups, not one for each channel."""
     data = mx.sym.Variable("data")
-    norm = mx.sym.BatchNorm(mx.sym.Convolution(data, num_filter=6, kernel=(3, 3), name="conv"), fix_gamma=fix_gamma,
-                            name="norm")
+    convolved = mx.sym.Convolution(data, num_filter=channels, kernel=(3, 3), name="conv")
+    norm = mx.sym.BatchNorm(convolved, fix_gamma=fix_gamma, name="norm")
     relu = mx.sym.LeakyReLU(norm, act_type="prelu", name="relu")
     dense = mx.sym.Convolution(relu, num_filter=4, kernel=(3, 3), pad=(1, 1), name="dense")
-    deep = mx.sym.Convolution(relu, num_filter=6, num_group=3 if grouped else 6, kernel=(1, 1), no_bias=True,
-                              name="deep")
+    deep = mx.sym.Convolution(relu, num_filter=channels, num_group=2 if grouped else channels, kernel=(1, 1),
+                              no_bias=True, name="deep")
     body = mx.sym.concat(dense, deep, *{None: [], "norm": [norm], "relu": [relu]}[also], dim=1)
     return mx.sym.Flatten(mx.sym.Pooling(body, kernel=(2, 2), global_pool=True, pool_type="avg"))
