@@ -101,7 +101,8 @@ def random_protocols_table(results: Mapping[str, Sequence[Scores]], reference: s
                    reverse=True)
     head = ["system", *(text for rate in rates for text in (
         f"TPR at {rate} minus {reference}'s, 95% of protocols", "other order than all pairs"))]
-    head += ["accuracy", f"other order than TPR at {rates[-1]} of all pairs"] if rates else []
+    head += [f"accuracy minus {reference}'s, 95% of protocols",
+             f"other order than TPR at {rates[-1]} of all pairs"] if rates else []
     rows = []
     for name, runs in results.items():
         both = [(run, first[run["seed"]]) for run in runs

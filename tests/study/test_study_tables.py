@@ -53,7 +53,7 @@ def test_random_protocols_are_compared_on_the_same_pairs_and_with_all_pairs_of_t
     write(tmp_path, "gap-fasterfc", 2, 0.5, 0.3, [0.3], random_protocols=([0.2, 0.4, 0.4, 0.4], [0.7, 0.7, 0.7, 0.5]))
     write(tmp_path, "gap-fasterfc", 3, 0.5, 0.3, [0.3], random_protocols=([0.9] * 4, [0.9] * 4))
     head, _, row = random_protocols_table(read_results(tmp_path, PLAN), "gnap-fasterfc").splitlines()
-    assert "accuracy | other order than TPR at 0.1 of all pairs" in head
+    assert "accuracy minus gnap-fasterfc's, 95% of protocols | other order than TPR at 0.1 of all pairs" in head
     # less than GNAP by all pairs with seed 1, more with seed 2: a wrong one and a tie of four, one of four
     assert row == "| gap-fasterfc | -10.00 to +10.00 | 31.2% | -10.00 to +10.00 | 50.0% |"
 
