@@ -28,10 +28,9 @@ import sys
 from typing import Callable, Iterable, TextIO
 
 from benchmarks import all_pairs, deploy, earlier, embed, gnap, head, metrics, operators, peer, rate, reading, training
-from benchmarks.harness import machine
+from benchmarks.harness import as_run_error, machine
 from benchmarks.table import Row, show
 from common import cli
-from common.errors import RunError
 from deploy.arguments import STDOUT, add_json_flag, check_json_file, write_json
 
 Measure = Callable[[int, str], Iterable[Row]]
@@ -100,7 +99,7 @@ def _measure(chosen: list[str], measures: dict[str, Measure], arguments: argpars
                 measured.setdefault(name, []).append(row)
         whole = True
     except (RuntimeError, subprocess.SubprocessError) as error:
-        raise error if type(error).__name__ == "MXNetError" else RunError(f"{name}: {error}") from None
+        raise as_run_error(error, name) from None
     finally:
         rows = [row for found in measured.values() for row in found]
         if rows:

@@ -49,10 +49,17 @@ def run_benchmark(main: Callable[[list[str]], int | None]) -> NoReturn:
         try:
             return main(argv)
         except RuntimeError as error:
-            raise error if type(error).__name__ == "MXNetError" else RunError(str(error)) from None
+            raise as_run_error(error) from None
     set_threads_first()
     module = sys.modules["__main__"].__spec__
     cli.run(measured, module.name if module else "benchmarks")
+
+
+def as_run_error(error: Exception, name: str = "") -> Exception:
+    """`error` as a RunError, of the benchmark `name`; MXNet's own stays, which the command line reports."""
+    if type(error).__name__ == "MXNetError":
+        return error
+    return RunError(f"{name}: {error}" if name else str(error))
 
 
 def network_name(text: str) -> str:

@@ -9,16 +9,23 @@ import logging
 import os
 import re
 import sys
-from typing import Any, TextIO
+from typing import Any, Sequence, TextIO
 
 CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
 LINE = re.compile(f"[\t\n{CONTROLS}\ud800-\udfff]")
+MOST_LISTED = 12
 TEXT = re.compile(f"[{CONTROLS}]")  # surrogates (bytes that are not valid text) are left to the stream
 
 
 def shown(text: object) -> str:
     """`text` in one line, safe for a terminal or a log."""
     return LINE.sub(_escape, str(text))
+
+
+def listed(items: Sequence[object], most: int = MOST_LISTED) -> str:
+    """The first `most` of `items` between commas, and how many more there are."""
+    more = len(items) - most
+    return ", ".join(map(shown, items[:most])) + (f" and {more} more" if more > 0 else "")
 
 
 def shown_lines(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Mapping
 import mxnet as mx
 import numpy as np
 
+from common.foreign import listed
 from training.errors import NotFinite
 from training.saving.state import Progress
 from training.step import StepResult
@@ -48,9 +49,8 @@ def describe_fault(step: int, result: StepResult, loss: np.ndarray, cosine: np.n
     what = f"loss is {loss[faulty][0]}" if faulty.any() else "gradient is not finite"
     largest = np.nanmax(np.abs(cosine)) if np.isfinite(cosine).any() else math.nan
     keys = result.keys[np.argsort(~faulty, kind="stable")]
-    more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
     return (f"the {what} at step {step}, learning rate {lr:g}, largest cosine {largest:.4f}, records "
-            f"{', '.join(map(str, keys[:MOST_NAMED]))}{more}")
+            f"{listed(keys.tolist(), MOST_NAMED)}")
 
 
 def check_finite(arrays: Mapping[str, mx.nd.NDArray], step: int) -> None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from common.foreign import ShownFormatter, ShownStream, shown
+from common.foreign import ShownFormatter, ShownStream, listed, shown
 
 HOSTILE = "a\x1b]0;owned\x07b\x9b2J\r\u202ec"
 ESCAPED = r"a\x1b]0;owned\x07b\x9b2J\r\u202ec"
@@ -39,3 +39,12 @@ def test_a_command(argv):
     done = subprocess.run([sys.executable, "-m", "recordio_tools", *argv], capture_output=True)
     assert done.returncode in (1, 2) and b"\x1b" not in done.stdout + done.stderr
     assert rb"\x1b[2J" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("count, said", [(0, ""), (2, "0, 1"), (3, "0, 1, 2"), (5, "0, 1, 2 and 2 more")])
+def test_a_list_names_the_first_and_counts_the_rest(count, said):
+    assert listed(range(count), 3) == said
+
+
+def test_a_list_is_escaped():
+    assert listed(["a\x1b[2J"]) == "a\\x1b[2J"

@@ -24,7 +24,6 @@ from training.saving.names import (
 from training.saving.plain_files import is_folder, kind, read_beginning, read_plain
 
 MOST_CONFIG = 1 << 20
-MOST_NAMED = 12  # files in one message
 BEGINNING = 1 << 16  # bytes of a text file, enough to identify it
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "
 LOG_LINE = re.compile(STAMP + rf"(INFO {re.escape(LOG_BEGINNING)}|INFO configuration:$|INFO step \d+/\d+ epoch "
@@ -193,9 +192,3 @@ def _is_log(path: Path) -> bool:
 
 def _size(path: Path) -> int:
     return path.lstat().st_size
-
-
-def listed(names: list[str]) -> str:
-    """The first of `names`, and how many more there are."""
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

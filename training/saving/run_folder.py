@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 
 from common.errors import UserError
+from common.foreign import listed
 from training.saving.lock import RunLock
 from training.saving.overwrite import Replaced, is_replacing, recover
-from training.saving.ownership import FolderScan, listed, scan_folder
+from training.saving.ownership import FolderScan, scan_folder
 from training.saving.plain_files import is_folder
 from training.saving.progress import Progress
 from training.saving.state import Arrays, States
