@@ -2,12 +2,14 @@
 backward pass. Builds of MXNet with oneDNN have it, for float32 on CPUs; elsewhere two operators compute the same.
 
 Its backward pass reads bits in the order of the map that the forward pass read. MXNet 1.9.1 gives it another order, and
-so wrong gradients without an error, where that map is in the plain layout and the gradient in oneDNN's, as behind an
-array from outside. So only a convolution's own map, of channels that fill oneDNN's blocks, is given to it.
+so wrong gradients without an error, where that map is in another layout than the gradient: behind an array from
+outside, or where a convolution's channels do not fill oneDNN's blocks. So it is used only between convolutions whose
+channels do (`in_blocks`).
 """
 from __future__ import annotations
 
 import functools
+import re
 from typing import Callable
 
 import mxnet as mx
@@ -19,19 +21,27 @@ from symbols.graph import Entry, Graph, Node
 OPERATOR = "_contrib_BatchNormWithReLU"
 SETTINGS = ("eps", "momentum", "fix_gamma", "use_global_stats")  # that it shares with BatchNorm
 BLOCK = 16  # channels, the largest of oneDNN's
+COLOURS = 3  # channels of images, from which oneDNN writes blocks too
 Norm = Callable[..., mx.nd.NDArray]
 
 
 def add_norm_with_relu(graph: Graph, name: str, norm: Node, inputs: list[Entry], fused: bool) -> Entry:
     """A second BatchNorm of the map of `norm`, with a ReLU: data, gamma, beta and `norm`'s running statistics.
 
-    A momentum of 1 leaves these, which both share, to `norm`. fused: as one operator, where the map allows it.
+    A momentum of 1 leaves these, which both share, to `norm`. fused: as one operator.
     """
     settings = {key: value for key, value in norm["attrs"].items() if key in SETTINGS}
     node = {"op": OPERATOR, "name": name, "inputs": inputs, "attrs": {**settings, "momentum": "1"}}
-    source = graph.nodes[inputs[0][0]]
-    in_blocks = source["op"] == "Convolution" and int(source["attrs"]["num_filter"]) % BLOCK == 0
-    return graph.append(node) if fused and in_blocks else add_separately(graph, node)
+    return graph.append(node) if fused else add_separately(graph, node)
+
+
+def in_blocks(node: Node, weight: tuple[int, ...]) -> bool:
+    """Whether oneDNN computes a convolution, with a weight of the shape `weight`, in blocks of channels: it is dense or
+    depthwise, not dilated, and has whole blocks on both sides."""
+    groups, filters = int(node["attrs"].get("num_group", 1)), int(node["attrs"]["num_filter"])
+    taken = groups * weight[1]
+    return (groups in (1, taken) and filters % BLOCK == 0 and (taken % BLOCK == 0 or taken == COLOURS)
+            and all(int(step) == 1 for step in re.findall(r"\d+", node["attrs"].get("dilate", "1"))))
 
 
 def add_separately(graph: Graph, node: Node) -> Entry:
@@ -59,29 +69,34 @@ def is_available() -> bool:
 
 
 def trained(norm: Norm) -> list[np.ndarray]:
-    """The output and gradients of one training step of a small network, with every kind of convolution of the networks
-    before and behind `norm`."""
+    """The output and gradients of one training step of a small network with `norm` as the rewritten networks have it,
+    before and behind every kind of convolution."""
     random = np.random.RandomState(0)
     device = mx.cpu()
+    parameters = []
 
     def parameter(*shape: int) -> mx.nd.NDArray:
         array = mx.nd.array(random.normal(0, 1 / np.sqrt(np.prod(shape[1:])), shape), ctx=device)
         array.attach_grad()
+        parameters.append(array)
         return array
 
-    layers = [(32, 3, 1, 2), (32, 3, 32, 1), (64, 1, 1, 1), (64, 3, 64, 2), (32, 3, 1, 1), (16, 3, 1, 2)]
-    parameters, channels = [], 3
-    for filters, kernel, groups, _ in layers:
-        parameters.append((parameter(filters, channels // groups, kernel, kernel), parameter(filters),
-                           parameter(filters)))
-        channels = filters
-    body = data = parameter(2, 3, 24, 24)
+    body, channels = parameter(2, 3, 24, 24), 3
     with autograd.record():
-        for (filters, kernel, groups, stride), (weight, gamma, beta) in zip(layers, parameters):
-            body = mx.nd.Convolution(body, weight, num_filter=filters, kernel=(kernel, kernel), num_group=groups,
-                                     stride=(stride, stride), pad=(kernel // 2, kernel // 2), no_bias=True)
-            body = norm(body, gamma, beta, mx.nd.zeros(filters, ctx=device), mx.nd.ones(filters, ctx=device),
-                        fix_gamma=False)
+        for filters, kernel, groups, stride, has_slope in (
+                (32, 3, 1, 2, False), (32, 3, 32, 1, True), (64, 1, 1, 1, False), (64, 3, 64, 2, False),
+                (32, 3, 1, 1, True), (32, 1, 1, 1, True), (16, 3, 1, 2, False)):
+            body = mx.nd.Convolution(
+                body, parameter(filters, channels // groups, kernel, kernel), num_filter=filters,
+                kernel=(kernel, kernel), num_group=groups, stride=(stride, stride), pad=(kernel // 2, kernel // 2),
+                no_bias=True)
+            gamma, beta = parameter(filters), parameter(filters)
+            straight, bent = (one(body, gamma, beta, mx.nd.zeros(filters, ctx=device), mx.nd.ones(filters, ctx=device),
+                                  fix_gamma=False) for one in (mx.nd.BatchNorm, norm))
+            if has_slope:
+                bent = mx.nd.Convolution(bent, parameter(filters, 1, 1, 1), num_filter=filters, kernel=(1, 1),
+                                         num_group=filters, no_bias=True)
+            body, channels = mx.nd.add_n(straight, bent), filters
         output = mx.nd.Pooling(body, kernel=(2, 2), pool_type="avg")
     output.backward(mx.nd.array(random.normal(0, 1, output.shape), ctx=device))
-    return [array.asnumpy() for array in (output, data.grad, *(item.grad for arrays in parameters for item in arrays))]
+    return [array.asnumpy() for array in (output, *(item.grad for item in parameters))]

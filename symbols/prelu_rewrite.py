@@ -28,7 +28,7 @@ from typing import Sequence
 
 import mxnet as mx
 
-from symbols.fused_norm import add_norm_with_relu, is_available
+from symbols.fused_norm import add_norm_with_relu, in_blocks, is_available
 from symbols.graph import Entry, Graph, Node, consumers, is_on, is_prelu, prelu_slopes, rewrite, to_json
 from symbols.prelu_check import slope_gradients_hold
 from symbols.shapes import infer_shapes
@@ -71,6 +71,7 @@ def accelerate(symbol: mx.sym.Symbol, data_shape: tuple[int, ...], fused: bool |
     shapes = infer_shapes(symbol, data_shape)
     maps = {name[:-len("_output")] for name, shape in shapes.items() if name.endswith("_output") and len(shape) == 4}
     takers = _takers_of_signs(symbol, maps, shapes)
+    whole = _in_blocks(symbol, shapes) if fused else set()
     signs: dict[str, Entry] = {}  # by PReLU
 
     def replace(graph: Graph, node: Node) -> Entry | None:
@@ -84,9 +85,9 @@ def accelerate(symbol: mx.sym.Symbol, data_shape: tuple[int, ...], fused: bool |
         # For the initializer, which can no longer recognise a slope by its operator.
         graph.nodes[node["inputs"][1][0]]["attrs"]["__init__"] = mx.init.Constant(PRELU_SLOPE).dumps()
         if name in takers.values():
-            result, signs[name] = _two_norms(graph, node, fused)
+            result, signs[name] = _two_norms(graph, node, name in whole)
             return result
-        return _depthwise(graph, node, shapes[f"{name}_output"][1], fused)
+        return _depthwise(graph, node, shapes[f"{name}_output"][1], name in whole)
     return rewrite(symbol, replace)
 
 
@@ -148,6 +149,25 @@ def _depthwise(graph: Graph, node: Node, channels: int, fused: bool) -> Entry:
         return graph.add("add_n", name, [data, bend], num_args=2)
     line = graph.add("Convolution", f"{name}_line", [data, slope], **depthwise)
     return graph.add("elemwise_add", name, [line, bend])
+
+
+def _in_blocks(symbol: mx.sym.Symbol, shapes: dict[str, tuple[int, ...]]) -> set[str]:
+    """The PReLUs behind a convolution and a BatchNorm whose maps are in oneDNN's blocks: so are those of that
+    convolution and of all that follow."""
+    nodes = json.loads(to_json(symbol))["nodes"]
+    users = consumers(symbol)
+
+    def blocked(node: Node) -> bool:
+        return node["op"] == "Convolution" and in_blocks(node, shapes[nodes[node["inputs"][1][0]]["name"]])
+
+    found = set()
+    for number, node in enumerate(nodes):
+        norm = nodes[node["inputs"][0][0]] if is_prelu(node) else node
+        if norm["op"] == "BatchNorm" and norm is not node and blocked(nodes[norm["inputs"][0][0]]):
+            behind = [nodes[user] for user in users[number] if user is not None]
+            if all(blocked(user) for user in behind if user["op"] == "Convolution"):
+                found.add(node["name"])
+    return found
 
 
 def _takers_of_signs(symbol: mx.sym.Symbol, maps: set[str], shapes: dict[str, tuple[int, ...]]) -> dict[str, str]:

@@ -42,7 +42,7 @@ def turned_symbol(fix_gamma=False, also=None, grouped=False, channels=6):
     convolved = mx.sym.Convolution(data, num_filter=channels, kernel=(3, 3), name="conv")
     norm = mx.sym.BatchNorm(convolved, fix_gamma=fix_gamma, name="norm")
     relu = mx.sym.LeakyReLU(norm, act_type="prelu", name="relu")
-    dense = mx.sym.Convolution(relu, num_filter=4, kernel=(3, 3), pad=(1, 1), name="dense")
+    dense = mx.sym.Convolution(relu, num_filter=4 if channels % 16 else 16, kernel=(3, 3), pad=(1, 1), name="dense")
     deep = mx.sym.Convolution(relu, num_filter=channels, num_group=2 if grouped else channels, kernel=(1, 1),
                               no_bias=True, name="deep")
     body = mx.sym.concat(dense, deep, *{None: [], "norm": [norm], "relu": [relu]}[also], dim=1)

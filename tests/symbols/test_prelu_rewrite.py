@@ -13,7 +13,7 @@ from symbols.graph import fixed_gammas, is_prelu, prelu_slopes, rewrite
 from symbols.prelu_rewrite import accelerate, flatten_inputs
 from symbols.symbol_utils import get_fc1
 
-SMALL = (6, 5, 8, 8)
+SMALL, COLOUR = (6, 5, 8, 8), (6, 3, 8, 8)
 
 
 def small_symbol(act_type="prelu"):
@@ -141,19 +141,21 @@ def test_no_slow_operator_is_left_over_maps_and_none_is_touched_elsewhere():
 
 
 @pytest.mark.parametrize("fused", [None, False], ids=["one operator", "two operators"])
-@pytest.mark.parametrize("settings, depthwise", [
-    ({}, 0), ({"fix_gamma": True}, 2), ({"also": "norm"}, 1), ({"also": "relu"}, 1), ({"grouped": True}, 1),
-    ({"channels": 6}, 0)], ids=str)
-def test_a_prelu_takes_no_convolution_between_a_free_norm_and_convolutions(settings, depthwise, fused):
-    plain = turned_symbol(**{"channels": 16, **settings})
-    fast = accelerate(plain, SMALL, fused)
+@pytest.mark.parametrize("settings, colours, depthwise, in_blocks", [
+    ({}, 3, 0, True), ({"fix_gamma": True}, 3, 2, False), ({"also": "norm"}, 3, 1, True),
+    ({"also": "relu"}, 3, 1, True), ({"grouped": True}, 3, 1, False), ({"channels": 6}, 3, 0, False),
+    ({}, 5, 0, False)], ids=str)
+def test_a_prelu_takes_no_convolution_between_a_free_norm_and_convolutions(settings, colours, depthwise, in_blocks,
+                                                                           fused):
+    plain, shape = turned_symbol(**{"channels": 16, **settings}), (6, colours, 8, 8)
+    fast = accelerate(plain, shape, fused)
     assert operators(fast).count("Convolution") == operators(plain).count("Convolution") + depthwise
-    one = fused is None and depthwise < 2 and settings != {"channels": 6} and fused_norm.is_available()
+    one = fused is None and in_blocks and fused_norm.is_available()
     assert (fused_norm.OPERATOR in operators(fast)) == one
-    values = drawn(plain, SMALL)
+    values = drawn(plain, shape)
     # at and beside 1 the sign turns
     values["relu_gamma"] = np.resize([-0.5, 0, 0.25, 0.999999, 1, 3], values["relu_gamma"].shape)
-    outside = np.random.RandomState(1).normal(0, 1, plain.infer_shape(data=SMALL)[1][0])
+    outside = np.random.RandomState(1).normal(0, 1, plain.infer_shape(data=shape)[1][0])
     expected = train(by_basic_operators(plain), values, outside)
     del expected["gradient of conv_bias"]  # zero, since a BatchNorm follows: rounding
     assert_close(train(fast, values, outside), expected)
@@ -162,12 +164,12 @@ def test_a_prelu_takes_no_convolution_between_a_free_norm_and_convolutions(setti
 
 def test_the_running_statistics_are_updated_once():
     plain = turned_symbol(channels=16)
-    values, outside = drawn(plain, SMALL), np.zeros(plain.infer_shape(data=SMALL)[1][0])
+    values, outside = drawn(plain, COLOUR), np.zeros(plain.infer_shape(data=COLOUR)[1][0])
     below = plain.get_internals()["conv_output"]
     convolved, = infer(below, {name: values[name] for name in below.list_arguments()})
     mean = 0.9 * values["norm_moving_mean"] + 0.1 * convolved.mean((0, 2, 3))
     for fused in (None, False):
-        found = train(accelerate(plain, SMALL, fused), values, outside)
+        found = train(accelerate(plain, COLOUR, fused), values, outside)
         assert np.allclose(found["norm_moving_mean"], mean, rtol=1e-4, atol=1e-5)
 
 
@@ -182,7 +184,7 @@ def test_without_the_fused_operator_the_two_take_its_place(monkeypatch):
     monkeypatch.setattr(fused_norm, "trained", Mock(side_effect=mx.MXNetError("only supports MKL-DNN Backend")))
     fused_norm.is_available.cache_clear()
     try:
-        assert fused_norm.OPERATOR not in operators(accelerate(turned_symbol(channels=16), SMALL))
+        assert fused_norm.OPERATOR not in operators(accelerate(turned_symbol(channels=16), COLOUR))
     finally:
         fused_norm.is_available.cache_clear()
 
