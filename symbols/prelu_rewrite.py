@@ -67,11 +67,12 @@ def accelerate(symbol: mx.sym.Symbol, data_shape: tuple[int, ...], fused: bool |
     fused: BatchNorm with ReLU as one operator; by default where MXNet has it. The variables of the result have explicit
     shapes, since MXNet cannot infer those of slopes through a reshape.
     """
-    fused = is_available() if fused is None else fused
     shapes = infer_shapes(symbol, data_shape)
     maps = {name[:-len("_output")] for name, shape in shapes.items() if name.endswith("_output") and len(shape) == 4}
     takers = _takers_of_signs(symbol, maps, shapes)
-    whole = _in_blocks(symbol, shapes) if fused else set()
+    whole = _in_blocks(symbol, shapes)
+    if whole and not (is_available() if fused is None else fused):
+        whole = set()
     signs: dict[str, Entry] = {}  # by PReLU
 
     def replace(graph: Graph, node: Node) -> Entry | None:
@@ -102,6 +103,9 @@ def _two_norms(graph: Graph, node: Node, fused: bool) -> tuple[Entry, Entry]:
     line = graph.add("elemwise_mul", f"{name}_line", [sign, slope])
     bend = graph.add("_plus_scalar", f"{name}_bend", [graph.add("elemwise_sub", f"{name}_rest", [sign, line])],
                      scalar=LEAST)
+
+    # Gamma itself: with beta as an input of it, parameters keep the order that they have in the plain graph.
+    gamma = graph.add("_identity_with_attr_like_rhs", f"{name}_ordered", [gamma, beta])
 
     # Not stacked for one product: broadcast_mul and slicing take ten times as long as products of small arrays.
     def scaled(factor: Entry) -> list[Entry]:
@@ -162,11 +166,13 @@ def _in_blocks(symbol: mx.sym.Symbol, shapes: dict[str, tuple[int, ...]]) -> set
 
     found = set()
     for number, node in enumerate(nodes):
-        norm = nodes[node["inputs"][0][0]] if is_prelu(node) else node
-        if norm["op"] == "BatchNorm" and norm is not node and blocked(nodes[norm["inputs"][0][0]]):
-            behind = [nodes[user] for user in users[number] if user is not None]
-            if all(blocked(user) for user in behind if user["op"] == "Convolution"):
-                found.add(node["name"])
+        if not is_prelu(node):
+            continue
+        norm = nodes[node["inputs"][0][0]]
+        behind = [nodes[user] for user in users[number] if user is not None]
+        if (norm["op"] == "BatchNorm" and blocked(nodes[norm["inputs"][0][0]])
+                and all(blocked(user) for user in behind if user["op"] == "Convolution")):
+            found.add(node["name"])
     return found
 
 

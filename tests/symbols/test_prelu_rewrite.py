@@ -60,12 +60,6 @@ def assert_close(found, expected, tolerance=1e-4):
         assert difference <= tolerance * max(np.abs(value).max(), 0.1), f"{name}: {difference}"
 
 
-def shapes_of(symbol, data):
-    """Of arguments, outputs and states, by name."""
-    arguments, outputs, states = symbol.infer_shape(data=data)
-    return (dict(zip(symbol.list_arguments(), arguments)), outputs, dict(zip(symbol.list_auxiliary_states(), states)))
-
-
 def operators(symbol):
     return [node["op"] for node in json.loads(symbol.tojson())["nodes"]]
 
@@ -119,14 +113,10 @@ def test_a_network_trains_as_one_of_basic_operators(network, head, emb_size, dat
 def test_every_slope_of_a_network_keeps_its_name_and_shape(version_unit):
     plain = symbols.build("r50", 512, "E", version_unit=version_unit, version_se=1)
     fast = accelerate(plain, SHAPE)
-    assert sorted(fast.list_arguments()) == sorted(plain.list_arguments())
-    assert fast.list_outputs() == plain.list_outputs()
+    assert fast.list_arguments() == plain.list_arguments() and fast.list_outputs() == plain.list_outputs()
     assert fast.list_auxiliary_states() == plain.list_auxiliary_states()
-    weights = [[name for name in symbol.list_arguments() if name.endswith("weight")] for symbol in (fast, plain)]
-    assert weights[0] == weights[1]  # random numbers are drawn in this order
     for batch in (1, 7):  # the batch said to accelerate is not fixed in the graph
-        found, expected = (shapes_of(symbol, (batch, *SHAPE[1:])) for symbol in (fast, plain))
-        assert found == expected
+        assert fast.infer_shape(data=(batch, *SHAPE[1:])) == plain.infer_shape(data=(batch, *SHAPE[1:]))
     shapes = dict(zip(fast.list_arguments(), fast.infer_shape(data=SHAPE)[0]))
     assert prelu_slopes(plain) and all(len(shapes[name]) == 1 for name in prelu_slopes(plain))
     assert fixed_gammas(fast) == fixed_gammas(plain)
