@@ -88,7 +88,10 @@ MAIN = (_mobilefacenet("gdc-fasterfc", "GDC", 3), _mobilefacenet("fc-fasterfc", 
 PLAIN = (System("gdc", ("--preset", "mobilefacenet"), 2), System("gnap", ("--preset", "mobilefacenet+"), 2))
 PARTS = tuple(_mobilefacenet(f"gnap-{variant}", "GNAP", 2, "--gnap-variant", variant)
               for variant in ("no-first-bn", "no-reweighting", "learned-gamma", "batch-mean"))
-LRESNET = tuple(System(f"{preset}", ("--preset", preset, "--max-steps", "500"), 2)
+# At half the width and two thirds of the length; the embedding has as many dimensions as the last map has channels, so
+# that GAP and GNAP have no FC.
+LRESNET = tuple(System(preset, ("--preset", preset, "--net-multiplier", "0.5", "--emb-size", "256", "--max-steps",
+                                "500"), 2)
                 for preset in ("lresnet18e", "lresnet18e-fasterfc", "lresnet18e-gap", "lresnet18e-gnap"))
 
 PLANS: Mapping[str, Plan] = MappingProxyType({

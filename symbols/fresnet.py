@@ -11,7 +11,7 @@ import mxnet as mx
 from mxnet.symbol import Symbol
 
 from symbols.gnap import batch_norm
-from symbols.symbol_utils import activation, get_fc1, normalise_input
+from symbols.symbol_utils import activation, get_fc1, normalise_input, scaled
 
 # Residual units in each of the four stages, by the ecosystem's name of the depth.
 UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 49: (3, 4, 14, 3), 50: (3, 4, 14, 3), 74: (3, 6, 24, 3),
@@ -24,12 +24,13 @@ FILTERS = (64, 128, 256, 512)
 
 def get_symbol(emb_size: int, num_layers: int, version_output: str = "E", version_input: int = 1,
                version_unit: int = 3, version_se: int = 0, version_act: str = "prelu", bn_mom: float = 0.9,
-               **head_options: Any) -> Symbol:
+               net_multiplier: float = 1.0, **head_options: Any) -> Symbol:
     """The embedding `fc1` (N, emb_size) of `data` (N, 3, H, W), RGB 0 to 255.
 
     num_layers: a key of UNITS. version_output: the head, see `get_fc1`. version_input: 1, 3x3 without stride; 0, 7x7
     with stride 2 and max pooling. version_unit: 1, post-activation; 2, pre-activation; 3, ArcFace's. version_se: 1 adds
-    squeeze-and-excitation to every unit. head_options: GNAP's variants. ValueError for a value out of the choices.
+    squeeze-and-excitation to every unit. net_multiplier: of the channels of every layer. head_options: GNAP's variants.
+    ValueError for a value out of the choices.
     """
     if num_layers not in UNITS:
         raise ValueError(f"num_layers {num_layers} is not one of {', '.join(map(str, UNITS))}")
@@ -38,14 +39,15 @@ def get_symbol(emb_size: int, num_layers: int, version_output: str = "E", versio
         if value not in values:
             raise ValueError(f"{name} {value} is not one of {', '.join(map(str, values))}")
     make = _Maker(version_input, version_se, version_act, bn_mom)
+    stem, *stages = (scaled(channels, net_multiplier) for channels in (STEM, *FILTERS))
     unit = _UNIT[version_unit]
-    body = make.stem()
-    for stage, (count, filters) in enumerate(zip(UNITS[num_layers], FILTERS), start=1):
+    body = make.stem(stem)
+    for stage, (count, filters) in enumerate(zip(UNITS[num_layers], stages), start=1):
         for number in range(1, count + 1):
             # With version_input 0 the stem has already reduced the map to a quarter.
             stride = 2 if number == 1 and (stage > 1 or version_input == 1) else 1
             body = unit(make, body, f"stage{stage}_unit{number}", filters, stride, number == 1)
-    return get_fc1(body, emb_size, version_output, FILTERS[-1], bn_mom, **head_options)
+    return get_fc1(body, emb_size, version_output, stages[-1], bn_mom, **head_options)
 
 
 class _Maker:
@@ -66,10 +68,10 @@ class _Maker:
     def act(self, data: Symbol, name: str) -> Symbol:
         return activation(data, self.version_act, name)
 
-    def stem(self) -> Symbol:
+    def stem(self, filters: int) -> Symbol:
         if self.version_input == 1:
-            return self.act(self.norm(self.conv(normalise_input(), "conv0", STEM), "bn0"), "relu0")
-        body = self.act(self.norm(self.conv(normalise_input(), "conv0", STEM, 7, 2), "bn0"), "relu0")
+            return self.act(self.norm(self.conv(normalise_input(), "conv0", filters), "bn0"), "relu0")
+        body = self.act(self.norm(self.conv(normalise_input(), "conv0", filters, 7, 2), "bn0"), "relu0")
         return mx.sym.Pooling(body, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="max")
 
     def squeeze(self, data: Symbol, name: str, filters: int) -> Symbol:

@@ -40,6 +40,6 @@ def check_last_map(spec: NetworkSpec, packed: tuple[int, int], data_dir: str) ->
 def _last_map(spec: NetworkSpec, size: tuple[int, int]) -> tuple[int, int]:
     """Height and width of the network's last feature map for images of `size`; ValueError for an unknown network."""
     symbol = symbols.build(spec.network, spec.emb_size, "GAP", spec.version_input, spec.version_unit, spec.version_se,
-                           spec.version_act)
+                           spec.version_act, net_multiplier=spec.net_multiplier)
     _, _, height, width = infer_shapes(symbol, (1, 3, *size))["bn1_output"]
     return height, width

@@ -34,6 +34,7 @@ def build_symbol(spec: NetworkSpec) -> mx.sym.Symbol:
     return symbols.build(spec.network, emb_size=spec.emb_size, version_output=spec.version_output,
                          version_input=spec.version_input, version_unit=spec.version_unit,
                          version_se=spec.version_se, version_act=spec.version_act, bn_mom=spec.bn_mom,
+                         net_multiplier=spec.net_multiplier,
                          **(VARIANTS[spec.gnap_variant] if spec.version_output == "GNAP" else {}))
 
 

@@ -21,6 +21,7 @@ class NetworkSpec:
     emb_size: int = 512
     version_output: str = "E"
     gnap_variant: str = "paper"
+    net_multiplier: float = 1.0
     version_input: int = 1
     version_unit: int = 3
     version_se: int = 0

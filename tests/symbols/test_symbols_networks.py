@@ -136,6 +136,26 @@ def test_versions_of_lresnet(depth):
         assert ("stage2_unit1_bn3_gamma" in shapes) == (version_unit == 3)
 
 
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("network", ["r18", "r50", "y1", "y2"])
+def test_half_the_width_is_half_the_channels_of_every_layer(network, head):
+    output, half = shapes_of(build(network, 256, head, net_multiplier=0.5))
+    _, full = shapes_of(build(network, 512, head))
+    assert output == (1, 256) and half.keys() == full.keys()
+    for name, shape in full.items():
+        channels, *kernel = shape
+        inputs, *side = kernel or (1,)
+        expected = (channels // 2, *([inputs if inputs in (1, 3) else inputs // 2] if kernel else []), *side)
+        assert half[name] == (shape if name == "data" else expected)
+
+
+def test_channels_of_another_width_are_in_blocks_of_16():
+    _, shapes = shapes_of(build("r18", net_multiplier=0.3))
+    assert [shapes[f"stage{stage}_unit1_conv1_weight"][0] for stage in (1, 2, 3, 4)] == [16, 32, 80, 160]
+    _, shapes = shapes_of(build("y1", net_multiplier=1e-3))
+    assert {shape[0] for name, shape in shapes.items() if name.endswith("conv2d_weight")} == {16}
+
+
 @pytest.mark.parametrize("version_input, version_unit, first, second", [
     (1, 1, (112, 56, 28, 14), (56, 28, 14, 7)), (1, 2, (56, 28, 14, 7), (56, 28, 14, 7)),
     (1, 3, (112, 56, 28, 14), (56, 28, 14, 7)), (0, 1, (28, 14, 7, 4), (28, 14, 7, 4)),

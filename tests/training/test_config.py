@@ -116,7 +116,7 @@ def test_the_parts_have_the_defaults_of_the_command():
 
 # What may differ on --resume and between workers, as it was when the first states were written.
 REFUSED = {"network", "version_input", "version_unit", "version_se", "version_act", "version_output", "emb_size",
-           "gnap_variant", "image_size", "images_filter"}
+           "gnap_variant", "net_multiplier", "image_size", "images_filter"}
 FREE = {"preset", "data_dir", "prefix", "pretrained", "pretrained_partial", "target", "workers", "max_steps",
         "total_steps", "end_epoch", "verbose", "frequent", "ckpt", "best_metric", "resume", "overwrite", "dry_run",
         "kvstore", "save_every", "on_nan", "ce_loss"}

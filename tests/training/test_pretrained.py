@@ -9,8 +9,11 @@ import pytest
 from small_runs import SIZE, rows, train
 from small_sets import write_training_set
 
+import symbols
 from common.errors import RunError, UserError
 from inference.param_writer import write_arrays
+from symbols.shapes import infer_shapes, parameter_names
+from training.saving.matching_network import looks_like
 from training.saving.state import generations
 
 FLAGS = ["--target", "none", "--max-steps", 2, "--verbose", 1, "--ckpt", 2]
@@ -139,6 +142,17 @@ def test_another_network_is_refused_naming_the_one_it_looks_like(data, done, tmp
     with pytest.raises(UserError, match=f"looks like {likely}.*--pretrained-partial") as caught:
         train(data, tmp_path / "run", *flags)
     assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("network", ["r18", "y1"])
+@pytest.mark.parametrize("multiplier", [0.25, 0.5, 0.8, 1.5])
+def test_the_width_of_a_network_is_recognised(network, multiplier):
+    def parameters(width):
+        symbol = symbols.build(network, 128, "GNAP", net_multiplier=width)
+        shapes = infer_shapes(symbol, (1, 3, 112, 112))
+        return {name: shapes[name] for name in parameter_names(symbol)}
+    *_, width = looks_like(parameters(multiplier)).partition(f"`network` {network} `net_multiplier` ")
+    assert parameters(float(width)) == parameters(multiplier)
 
 
 def test_pretrained_partial_goes_ahead(data, done, tmp_path, caplog):

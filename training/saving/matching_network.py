@@ -11,6 +11,8 @@ from symbols.shapes import infer_shapes, parameter_names
 
 # Layers after the last feature map, in all heads here and in InsightFace.
 HEAD = ("bn1_", "pre_fc1_", "fc1_", "fc7_", "conv_6dw7_7_", "convx_", "bn6f_", "bn6w_")
+LAST_CONVOLUTIONS = ("conv_6sep_conv2d_weight", "stage4_unit1_conv2_weight")  # of MobileFaceNet and LResNet
+WIDEST = 512  # their channels at the full width
 LIKE = 0.8  # fraction of the parameters that must be the same for a match
 FACE = (112, 112)
 Shapes = Mapping[str, "tuple[int, ...]"]
@@ -37,16 +39,21 @@ def looks_like(given: Shapes) -> str:
 
 def _candidates(given: Shapes) -> Iterator[dict[str, Any]]:
     """Settings of the networks that have as many units as `given`, the usual ones first."""
-    act = {} if any(name.endswith("_gamma") and "relu" in name for name in given) else {"version_act": "relu"}
+    more: dict[str, Any] = {}
+    if not any(name.endswith("_gamma") and "relu" in name for name in given):
+        more["version_act"] = "relu"
+    widest = next((given[name][0] for name in LAST_CONVOLUTIONS if name in given), WIDEST)
+    if widest != WIDEST:
+        more["net_multiplier"] = widest / WIDEST
     units = [len({name.split("_")[1] for name in given if re.match(rf"stage{stage}_unit\d", name)})
              for stage in (1, 2, 3, 4)]
     if not any(units):
-        yield from ({"network": name, **act} for name in symbols.MOBILEFACENETS)
+        yield from ({"network": name, **more} for name in symbols.MOBILEFACENETS)
         return
     same = [depth for depth, there in UNITS.items() if list(there) == units]
     for depth in same[-1:]:  # r49 and r50 are the same network
         for squeeze, unit, first in itertools.product((0, 1), (3, 1, 2), (1, 0)):
-            more = {"version_se": squeeze, "version_unit": unit, "version_input": first}
+            options = {"version_se": squeeze, "version_unit": unit, "version_input": first}
             usual = {"version_se": 0, "version_unit": 3, "version_input": 1}
-            yield {"network": f"r{depth}", **{name: value for name, value in more.items() if value != usual[name]},
-                   **act}
+            yield {"network": f"r{depth}", **{name: value for name, value in options.items() if value != usual[name]},
+                   **more}
