@@ -16,7 +16,7 @@ from typing import Dict, Mapping
 import mxnet as mx
 import numpy as np
 
-from symbols.graph import Entry, Graph, Node, consumers, is_on, is_prelu, rewrite, to_json
+from symbols.graph import Entry, Graph, Node, consumers, groups_of, is_depthwise, is_on, is_prelu, rewrite, to_json
 from symbols.shapes import infer_shapes
 
 Arrays = Dict[str, mx.nd.NDArray]
@@ -121,11 +121,11 @@ def _weights_behind(nodes: list[Node], users: list[list[int | None]], number: in
         if user is None or nodes[user]["op"] != "Convolution" or nodes[user]["inputs"][0][0] != number:
             return None
         weight = nodes[user]["inputs"][1][0]
-        groups = int(nodes[user]["attrs"].get("num_group", 1))
-        depthwise = groups == int(nodes[user]["attrs"]["num_filter"])
-        if nodes[weight]["name"] not in values or users[weight] != [user] or not (depthwise or groups == 1):
+        depthwise = is_depthwise(nodes[user])
+        if nodes[weight]["name"] not in values or users[weight] != [user] or not (
+                depthwise or groups_of(nodes[user]) == 1):
             return None
-        found.append((nodes[weight]["name"], depthwise and groups > 1))
+        found.append((nodes[weight]["name"], depthwise))
     return found
 
 

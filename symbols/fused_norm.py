@@ -16,7 +16,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
-from symbols.graph import Entry, Graph, Node
+from symbols.graph import Entry, Graph, Node, groups_of
 
 OPERATOR = "_contrib_BatchNormWithReLU"
 SETTINGS = ("eps", "momentum", "fix_gamma", "use_global_stats")  # that it shares with BatchNorm
@@ -38,7 +38,7 @@ def add_norm_with_relu(graph: Graph, name: str, norm: Node, inputs: list[Entry],
 def in_blocks(node: Node, weight: tuple[int, ...]) -> bool:
     """Whether oneDNN computes a convolution, with a weight of the shape `weight`, in blocks of channels: it is dense or
     depthwise, not dilated, and has whole blocks on both sides."""
-    groups, filters = int(node["attrs"].get("num_group", 1)), int(node["attrs"]["num_filter"])
+    groups, filters = groups_of(node), int(node["attrs"]["num_filter"])
     taken = groups * weight[1]
     return (groups in (1, taken) and filters % BLOCK == 0 and (taken % BLOCK == 0 or taken == COLOURS)
             and all(int(step) == 1 for step in re.findall(r"\d+", node["attrs"].get("dilate", "1"))))

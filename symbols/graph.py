@@ -90,6 +90,16 @@ def consumers(symbol: mx.sym.Symbol) -> list[list[int | None]]:
     return users
 
 
+def groups_of(convolution: Node) -> int:
+    """The number of groups of its channels."""
+    return int(convolution["attrs"].get("num_group", 1))
+
+
+def is_depthwise(convolution: Node) -> bool:
+    """Whether each channel is a group of its own."""
+    return 1 < groups_of(convolution) == int(convolution["attrs"]["num_filter"])
+
+
 def is_on(node: Node, attribute: str, default: str = "True") -> bool:
     """A node's boolean attribute; `default` is the operator's default where it is absent."""
     return node.get("attrs", {}).get(attribute, default) in ("True", "1", "true")

@@ -29,7 +29,19 @@ from typing import Sequence
 import mxnet as mx
 
 from symbols.fused_norm import add_norm_with_relu, in_blocks, is_available
-from symbols.graph import Entry, Graph, Node, consumers, is_on, is_prelu, prelu_slopes, rewrite, to_json
+from symbols.graph import (
+    Entry,
+    Graph,
+    Node,
+    consumers,
+    groups_of,
+    is_depthwise,
+    is_on,
+    is_prelu,
+    prelu_slopes,
+    rewrite,
+    to_json,
+)
 from symbols.prelu_check import slope_gradients_hold
 from symbols.shapes import infer_shapes
 from symbols.symbol_utils import PRELU_SLOPE
@@ -128,7 +140,7 @@ def _with_signs(graph: Graph, node: Node, sign: Entry, shapes: dict[str, tuple[i
     name, weight = node["name"], node["inputs"][1]
     shape = tuple(shapes[graph.nodes[weight[0]]["name"]])
     column = graph.add("Reshape", f"{name}_column", [sign],
-                       shape=(-1, 1, 1, 1) if _is_depthwise(node) else (1, -1, 1, 1))
+                       shape=(-1, 1, 1, 1) if is_depthwise(node) else (1, -1, 1, 1))
     wide = graph.add("broadcast_to", f"{name}_signs", [column], shape=shape)
     return graph.add("elemwise_mul", f"{name}_signed", [weight, wide])
 
@@ -199,15 +211,7 @@ def _takers_of_signs(symbol: mx.sym.Symbol, maps: set[str], shapes: dict[str, tu
 def _takes_signs(node: Node, nodes: Sequence[Node], channels: int) -> bool:
     """Whether signs of `channels` inputs can go into its weight, a variable of its own."""
     return (node["op"] == "Convolution" and nodes[node["inputs"][1][0]]["op"] == "null"
-            and (_groups(node) == 1 or _is_depthwise(node) and _groups(node) == channels))
-
-
-def _groups(node: Node) -> int:
-    return int(node["attrs"].get("num_group", 1))
-
-
-def _is_depthwise(node: Node) -> bool:
-    return 1 < _groups(node) == int(node["attrs"]["num_filter"])
+            and (groups_of(node) == 1 or is_depthwise(node) and groups_of(node) == channels))
 
 
 def _is_free_norm(node: Node) -> bool:
