@@ -118,15 +118,22 @@ def run_command(prog: str, description: str, modules: Iterable[str], argv: list[
     """Run the command that `argv` names, and return its exit status.
 
     modules: of the commands, in the order of --help; the `add_parser(subparsers)` of each leaves its function in `run`.
+    Only the module with the command's name is imported, as `a.check` or `a.check.command`, where there is one.
     """
+    modules = list(modules)
     parser = Parser(prog=prog, description=description)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in modules:
+    for module in [module for module in modules if argv and _command_of(module) == argv[0]] or modules:
         importlib.import_module(module).add_parser(subparsers)
     args = parser.parse_args(argv)
     setup_logging()
     with stoppable(), settings_as_flags(Parser.names), text_apart(vars(args).values()):
         return args.run(args)
+
+
+def _command_of(module: str) -> str:
+    *_, folder, name = module.split(".")
+    return folder if name == "command" else name
 
 
 def at_least(least: int, most: int = 1 << 40) -> Callable[[str], int]:

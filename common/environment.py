@@ -15,7 +15,7 @@ with contextlib.suppress(ImportError):  # before 3.8, which check_environment re
 MOST_TEMPORARY = 4  # MXNet's own number
 MAX_PIXELS = 1 << 26  # of one image; a header of a few bytes can declare gigabytes of pixels
 INSTALL = "run `make venv`, or pip install --no-deps -r requirements.txt, and use that environment"
-PACKAGES = ("numpy", "protobuf", "mxboard", "gluoncv", "matplotlib", "tqdm")  # that every training imports
+PACKAGES = ("numpy", "protobuf", "mxboard", "gluoncv", "matplotlib", "tqdm")  # that every training uses
 
 
 def check_environment() -> None:

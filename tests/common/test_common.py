@@ -129,3 +129,21 @@ def test_a_flag_of_several_values_keeps_all_of_them_where_it_is_given_twice():
     assert args.model == ["a,1", "b,2", "c,3"] and args.bins == ["lfw.bin"] and args.sets == []
     assert parser.parse_args(["--model", "a,1", "--bins", "x.bin", "--bins", "y.bin"]).bins == ["x.bin", "y.bin"]
     assert parser.parse_args(["--model", "a,1"]).bins == ["lfw.bin"]  # the default is left as it was
+
+
+def test_only_the_module_of_the_command_is_imported(tmp_path, monkeypatch, capsys):
+    from common.cli import run_command
+    monkeypatch.syspath_prepend(str(tmp_path))
+    command = "def add_parser(subparsers):\n    subparsers.add_parser({!r}).set_defaults(run=lambda args: {})\n"
+    for name, place in (("one", "few_commands/one.py"), ("two", "few_commands/two/command.py")):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text(command.format(name, len(place)))
+    modules = ("few_commands.one", "few_commands.two.command")
+    for name, module, other in (("one", *modules), ("two", *modules[::-1])):
+        assert run_command("p", "d", iter(modules), [name]) > 0
+        assert module in sys.modules and other not in sys.modules
+        for imported in modules:
+            sys.modules.pop(imported, None)
+    with pytest.raises(SystemExit):
+        run_command("p", "d", modules, ["three"])
+    assert "'one', 'two'" in capsys.readouterr().err
