@@ -136,7 +136,8 @@ def test_a_checkpoint_in_float16_is_loaded(data, done, tmp_path):
 
 @pytest.mark.parametrize("network, likely", [(["--network", "r50", "--version-output", "E"], "--network y1"),
                                              (["--network", "r18", "--emb-size", 64], "--network y1 --emb-size 128"),
-                                             (["--network", "y2"], "--network y1")])
+                                             (["--network", "y2"], "--network y1"),
+                                             (["--net-multiplier", 0.5], "--network y1 --net-multiplier 1.0")])
 def test_another_network_is_refused_naming_the_one_it_looks_like(data, done, tmp_path, network, likely):
     flags = ["--target", "none", "--max-steps", 1, "--pretrained", f"{done / 'model'},2", *network]
     with pytest.raises(UserError, match=f"looks like {likely}.*--pretrained-partial") as caught:
@@ -151,7 +152,7 @@ def test_the_width_of_a_network_is_recognised(network, multiplier):
         symbol = symbols.build(network, 128, "GNAP", net_multiplier=width)
         shapes = infer_shapes(symbol, (1, 3, 112, 112))
         return {name: shapes[name] for name in parameter_names(symbol)}
-    *_, width = looks_like(parameters(multiplier)).partition(f"`network` {network} `net_multiplier` ")
+    *_, width = looks_like(parameters(multiplier), parameters(1)).partition(f"`network` {network} `net_multiplier` ")
     assert parameters(float(width)) == parameters(multiplier)
 
 

@@ -95,7 +95,7 @@ def _check_fit(taken: Arrays, given: Arrays, shapes: Shapes, emb_size: int, path
     theirs = given["fc1_gamma"].shape[0] if "fc1_gamma" in given else emb_size
     size = f"`emb_size` {theirs}"
     if len(fits) < MOST * max(len(here), len(there)):
-        likely = _likely(given)
+        likely = _likely(given, shapes)
         likely += f" {size}" if likely and theirs != emb_size else ""
         hint = f"it looks like {likely}: give that" if likely else "give the flags of the network it is of"
         raise UserError(f"`pretrained`: {len(fits)} of the {len(here)} parameters of this network's trunk are in "
@@ -110,10 +110,10 @@ def _missing_trunk(taken: Arrays, given: Arrays, shapes: Shapes, path: Path) -> 
     missing = trunk(shapes) - trunk(taken)
     if not missing:
         return []
-    likely = _likely(given)
+    likely = _likely(given, shapes)
     return [f"warning: {len(missing)} of the {len(trunk(shapes))} parameters of this network's trunk are not in "
             f"{path}{likely and f', which looks like {likely}'}: they are left at their initial values"]
 
 
-def _likely(given: Arrays) -> str:
-    return looks_like({name: tuple(value.shape) for name, value in given.items()})
+def _likely(given: Arrays, here: Shapes) -> str:
+    return looks_like({name: tuple(value.shape) for name, value in given.items()}, here)
