@@ -1,4 +1,4 @@
-"""Gluon against Module: images/s, memory, and features for a trainer.
+"""Ours, bound graphs and gluon.Trainer, against Module: images/s, memory, and features for a trainer.
 
     OMP_NUM_THREADS=1 python -m benchmarks.frontend    # MobileFaceNet, batch 32, one device; holds 8 GB
     OMP_NUM_THREADS=1 python -m benchmarks.frontend --devices cpu:0,cpu:1 --per-batch-size 8 --steps 3 --repeats 9
@@ -59,11 +59,9 @@ def loss_symbol(config, embedding, classes, share):
 class GluonSide:
     """training.model and training.step. start: values to begin with; scheduler: for Trainer itself to follow."""
 
-    def __init__(self, config, size, classes, devices, start=None, scheduler=None,
-                 flags=("static_alloc", "static_shape")):
+    def __init__(self, config, size, classes, devices, start=None, scheduler=None):
         self.model = TrainingModel(model_spec(config), size, classes, devices)
         self.model.initialize()
-        self.model.block.hybridize(**dict.fromkeys(flags, True))
         self.trainer = self.model.make_trainer()
         self.trainer.optimizer.lr_scheduler = scheduler
         for name, value in (start or {}).items():
@@ -123,10 +121,8 @@ class ModuleSide:
         return self.optimizer()
 
 
-OURS, MODULE = "Gluon, static alloc and shape", "Module"
-SIDES: dict[str, Callable[..., GluonSide | ModuleSide]] = {
-    OURS: GluonSide, MODULE: ModuleSide, "Gluon, static alloc": partial(GluonSide, flags=("static_alloc",)),
-    "Gluon, neither": partial(GluonSide, flags=())}
+OURS, MODULE = "bound graphs and gluon.Trainer", "Module"
+SIDES: dict[str, Callable[..., GluonSide | ModuleSide]] = {OURS: GluonSide, MODULE: ModuleSide}
 SMALL = ((32, 32), 20)  # image size and classes of the checks, where only the optimizer matters
 
 

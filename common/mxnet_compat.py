@@ -34,6 +34,11 @@ def set_at(array: mx.nd.NDArray, values: mx.nd.NDArray, places: mx.nd.NDArray) -
     mx.nd._internal._scatter_set_nd(array, values, places, shape=array.shape, out=array)
 
 
+def are_the_same(arrays: Sequence[mx.nd.NDArray], others: Sequence[mx.nd.NDArray]) -> bool:
+    """Whether they are the same objects, in the same order, whatever their values."""
+    return len(arrays) == len(others) and all(one is other for one, other in zip(arrays, others))
+
+
 def split_into(whole: mx.nd.NDArray, parts: Sequence[mx.nd.NDArray]) -> None:
     """Copy a (n,) array into arrays that are its parts in their order, in one operator."""
     ends = np.cumsum([part.size for part in parts])
@@ -58,17 +63,32 @@ Queue = Callable[[], None]
 
 def prepared(operator: str, inputs: Sequence[mx.nd.NDArray], output: mx.nd.NDArray, **attributes: object) -> Queue:
     """A function that queues an operator, by MXNet's name for it, on arrays that stay; output may be among `inputs`."""
-    handle, outputs = OpHandle(), c_handle_array([output])
-    check_call(_LIB.NNGetOpHandle(c_str(operator), ctypes.byref(handle)))
-    pointer, types = ctypes.cast(outputs, ctypes.POINTER(NDArrayHandle)), ctypes.POINTER(ctypes.c_int)()
-    call = (handle, ctypes.c_int(len(inputs)), c_handle_array(inputs), ctypes.byref(ctypes.c_int(1)),
-            ctypes.byref(pointer), ctypes.c_int(len(attributes)), c_str_array(list(attributes)),
-            c_str_array([str(value) for value in attributes.values()]), ctypes.byref(types))
-    kept = (*inputs, output)  # their handles are theirs to free
+    queue = prepared_but_attributes(operator, inputs, [output])
+    return lambda: queue(attributes)
 
-    def queue(_kept: object = kept) -> None:
+
+def prepared_but_attributes(operator: str, inputs: Sequence[mx.nd.NDArray],
+                            outputs: Sequence[mx.nd.NDArray]) -> Callable[[Mapping[str, object]], None]:
+    """As `prepared`, as a function of the operator's attributes; it is fast with those of its last call."""
+    handle, places = OpHandle(), c_handle_array(outputs)
+    check_call(_LIB.NNGetOpHandle(c_str(operator), ctypes.byref(handle)))
+    pointer, types = ctypes.cast(places, ctypes.POINTER(NDArrayHandle)), ctypes.POINTER(ctypes.c_int)()
+    arrays = (handle, ctypes.c_int(len(inputs)), c_handle_array(inputs), ctypes.byref(ctypes.c_int(len(outputs))),
+              ctypes.byref(pointer))
+    given: Mapping[str, object] = {}
+    call = (*arrays, *_strings(given), ctypes.byref(types))
+
+    def queue(attributes: Mapping[str, object], _kept: object = (*inputs, *outputs)) -> None:
+        nonlocal given, call
+        if attributes is not given and attributes != given:
+            given, call = dict(attributes), (*arrays, *_strings(attributes), ctypes.byref(types))
         check_call(_LIB.MXImperativeInvokeEx(*call))
     return queue
+
+
+def _strings(attributes: Mapping[str, object]) -> tuple[object, object, object]:
+    return (ctypes.c_int(len(attributes)), c_str_array(list(attributes)),
+            c_str_array([str(value) for value in attributes.values()]))
 
 
 def prepared_copies(pairs: Iterable[tuple[mx.nd.NDArray, mx.nd.NDArray]]) -> Queue:
@@ -111,9 +131,9 @@ def begin_training(trainer: gluon.Trainer) -> None:
     trainer._init_params()
 
 
-def trained_parameters(trainer: gluon.Trainer) -> list[gluon.Parameter]:
-    """The parameters that a trainer updates."""
-    return [parameter for parameter in trainer._params if parameter.grad_req != "null"]
+def trained_parameters(trainer: gluon.Trainer) -> dict[int, gluon.Parameter]:
+    """The parameters that a trainer updates, by its number for them."""
+    return {number: parameter for number, parameter in enumerate(trainer._params) if parameter.grad_req != "null"}
 
 
 def momentum_arrays(trainer: gluon.Trainer) -> dict[str, mx.nd.NDArray]:

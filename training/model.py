@@ -5,26 +5,28 @@ from typing import Callable, Mapping
 
 import mxnet as mx
 import numpy as np
-from mxnet import autograd, gluon
+from mxnet import gluon
 
 import symbols
-from common.mxnet_compat import begin_training
 from symbols.float16_graph import to_float16
 from symbols.gluon_net import embedding_block
 from symbols.gnap import VARIANTS
 from symbols.graph import fixed_gammas
 from symbols.prelu_rewrite import for_training
 from symbols.shapes import infer_shapes, parameter_names
+from training.bound_network import BoundNetwork
 from training.cluster.communicator import Communicator
+from training.device_images import DeviceImages
 from training.gate import Gate, GatedSGD
 from training.head.fast_head import FROM_CLASSES, FastHead
 from training.head.layer import Layer
 from training.head.margin_head import INITIAL, MarginHead
 from training.head.sharded_head import ShardedHead
 from training.precision import LossScale
-from training.recompute import RecomputingNetwork
 from training.saving.contents import LOSS_SCALE, Contents
 from training.specs import HeadSpec, ModelSpec, NetworkSpec, OptimizerSpec
+from training.sum_of_squares import SumOfSquares
+from training.trainer import Trainer
 
 Arrays = Mapping[str, mx.nd.NDArray]
 
@@ -54,8 +56,8 @@ def build_head(spec: HeadSpec, optimizer: OptimizerSpec, num_classes: int, devic
 class TrainingModel:
     """An embedding network with its head, replicated over `devices`.
 
-    symbol: what checkpoints hold. shapes: of its parameters and auxiliary states, by name. network: the running form,
-    `block` or its form in less memory; PReLU is in its fast form on CPUs, and on GPUs that give slopes a wrong
+    symbol: what checkpoints hold. shapes: of its parameters and auxiliary states, by name. block: the running form's
+    parameters; network: it itself; PReLU is in its fast form on CPUs, and on GPUs that give slopes a wrong
     gradient: exact, and with the same parameters. scale: loss scale of float16; the parameters are always float32.
     communicator: of the workers that train it together. form: the rewriting of the plain graph that runs. ValueError
     for an unknown network, or where it does not take images of image_size.
@@ -77,9 +79,8 @@ class TrainingModel:
         self.head = build_head(spec.head, spec.optimizer, num_classes, devices, spec.seed, self.communicator)
         self.net_parameters = {parameter.name: parameter for parameter in self.block.collect_params().values()}
         self.head_parameters = dict(self.head.collect_params()) if isinstance(self.head, MarginHead) else {}
-        self.network = self.block
-        if spec.recompute:
-            self.network = RecomputingNetwork(runs, self.net_parameters, (1, 3, *image_size))
+        self.network = BoundNetwork(runs, self.net_parameters, (1, 3, *image_size), spec.recompute)
+        self.images, self.sum_of_squares = DeviceImages(), SumOfSquares()
         self.has_dropout = '"Dropout"' in self.symbol.tojson()
         self._set_decay(spec.optimizer.emb_wd_mult)
         if self.accumulate > 1:
@@ -89,13 +90,6 @@ class TrainingModel:
     def _trained(self) -> list[gluon.Parameter]:
         return [parameter for parameter in (*self.net_parameters.values(), *self.head_parameters.values())
                 if parameter.grad_req != "null"]
-
-    def backward(self, embeddings: list[mx.nd.NDArray], gradients: list[mx.nd.NDArray]) -> None:
-        """Backward pass from the gradients of `network`'s last outputs on each device to its parameters' gradients."""
-        if isinstance(self.network, RecomputingNetwork):
-            self.network.backward(gradients)
-        else:
-            autograd.backward(embeddings, gradients)
 
     def clear_gradients(self) -> None:
         """Set the gradients to 0 before the next step's micro-batches are accumulated."""
@@ -117,9 +111,8 @@ class TrainingModel:
             self.net_parameters[name].shape = shape  # so that weights are initialised now, not at the first batch
         self.block.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="out", magnitude=2), ctx=self.devices)
         self.head.initialize(mx.init.Normal(INITIAL), ctx=self.devices)
-        self.block.hybridize(static_alloc=True, static_shape=True)
 
-    def make_trainer(self) -> gluon.Trainer:
+    def make_trainer(self) -> Trainer:
         """SGD with momentum over network and head.
 
         Gradients are summed over the devices of all workers; each device updates its own copy of the weights.
@@ -127,9 +120,7 @@ class TrainingModel:
         parameters = {**self.net_parameters, **self.head_parameters}
         optimizer = self.spec.optimizer
         sgd = GatedSGD(learning_rate=optimizer.lr, momentum=optimizer.mom, wd=optimizer.wd)
-        trainer = gluon.Trainer(parameters, sgd, kvstore=self.communicator.store, update_on_kvstore=False)
-        begin_training(trainer)
-        return trainer
+        return Trainer(parameters, sgd, self.communicator.store)
 
     def take(self, network: Arrays, fc7: Arrays) -> None:
         """Initialise from arrays of another run with the same shapes: of the network, and of its layer."""

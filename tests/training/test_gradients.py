@@ -7,7 +7,8 @@ import pytest
 from gradients_cases import LAYOUTS  # noqa: F401
 from small_models import assert_same, make_batch, make_model, values
 
-from training.step import sum_of_squares, update
+from training.step import update
+from training.sum_of_squares import SumOfSquares
 
 layouts = pytest.mark.parametrize("layout", LAYOUTS)
 
@@ -94,4 +95,8 @@ def test_the_norm_does_not_depend_on_the_layout(monkeypatch, layout):
 
 def test_squares_are_added_over_devices():
     arrays = [mx.nd.full((3, 2), 2, ctx=mx.cpu(0)), mx.nd.full((5,), 3, ctx=mx.cpu(1)), mx.nd.ones((2,), ctx=mx.cpu(0))]
-    assert sum_of_squares(arrays).asscalar() == 24 + 45 + 2
+    squares = SumOfSquares()
+    assert squares(arrays).asscalar() == 24 + 45 + 2
+    arrays[2][:] = 3
+    assert squares(arrays).asscalar() == 24 + 45 + 18
+    assert squares([*arrays[:2], mx.nd.ones((7,))]).asscalar() == 24 + 45 + 7

@@ -7,7 +7,7 @@ import pytest
 from gradients_cases import LAYOUTS
 from small_models import assert_same, make_batch, make_model, values
 
-from training.head import graphs
+from training.bound_graph import BoundGraph
 from training.head.joint import JointSoftmax
 from training.head.layer import Layer
 from training.step import update
@@ -79,8 +79,8 @@ def test_no_graph_is_bound_anew_while_the_margin_grows(monkeypatch, settings, mo
     """Only where the equation itself changes: cos(a theta + m) at a = 1."""
     _, model, trainer = make_model(monkeypatch, margin_warmup=5, fc7_parallel=True, **settings)
     update(model, trainer, make_batch(seed=0), 0)
-    bound, bind = [], graphs.BoundGraph.__init__
-    monkeypatch.setattr(graphs.BoundGraph, "__init__", lambda *given, **more: bound.append(1) or bind(*given, **more))
+    bound, bind = [], BoundGraph.__init__
+    monkeypatch.setattr(BoundGraph, "__init__", lambda *given, **more: bound.append(1) or bind(*given, **more))
     joint = JointSoftmax.__init__
     made = []
     monkeypatch.setattr(JointSoftmax, "__init__", lambda *given: made.append(1) or joint(*given))

@@ -86,12 +86,13 @@ def test_a_skipped_step_changes_nothing_and_is_counted(data, tmp_path, monkeypat
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_one_value_in_many_arrays_is_found(value):
-    from training.step import LARGE, MOST_AT_ONCE, sum_of_squares
+    from training.sum_of_squares import LARGE, MOST_AT_ONCE, SumOfSquares
+    squares = SumOfSquares()
     arrays = [mx.nd.ones((3, 5)) for _ in range(MOST_AT_ONCE + 9)] + [mx.nd.ones((LARGE // 4, 5))]
-    assert np.isfinite(sum_of_squares(arrays).asscalar())
+    assert np.isfinite(squares(arrays).asscalar())
     for place in (0, MOST_AT_ONCE, len(arrays) - 1):
         arrays[place][2, 4] = value
-        assert not np.isfinite(sum_of_squares(arrays).asscalar())
+        assert not np.isfinite(squares(arrays).asscalar())
         arrays[place][2, 4] = 1
 
 

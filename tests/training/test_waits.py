@@ -14,6 +14,7 @@ from small_sets import write_training_set
 
 import training.loop
 import training.step
+from training.device_images import DeviceImages
 from training.step import update
 
 WAITS = ("MXNDArrayWaitToRead", "MXNDArrayWaitToWrite", "MXNDArraySyncCopyToCPU", "MXNDArrayWaitAll")
@@ -100,13 +101,12 @@ def test_a_run_reads_of_a_step_only_when_the_next_one_is_queued(data, tmp_path, 
         owner.update({address(array.handle): (step, result) for array in (*result.numbers, result.finite)})
         return result
 
-    def put(values, device):
-        if values.dtype == np.uint8:
-            events.append(("images", len(values), str(device)))
-        return original(values, device)
-    original = training.step.put
+    def put(images, values, device):
+        events.append(("images", len(values), str(device)))
+        return original(images, values, device)
+    original = DeviceImages.put
     monkeypatch.setattr(training.loop, "update", watched)
-    monkeypatch.setattr(training.step, "put", put)
+    monkeypatch.setattr(DeviceImages, "put", put)
     steps = 6
     assert train(data, tmp_path, "--target", "none", "--frequent", 100, "--version-output", "E", "--devices",
                  "cpu:1,cpu:2", "--per-batch-size", 4, *flags, "--max-steps", steps) == 0

@@ -7,6 +7,7 @@ import mxnet as mx
 import numpy as np
 
 from common.mxnet_compat import Queue, in_host_memory, prepared, prepared_copies
+from training.bound_graph import BoundGraph
 from training.head import graphs
 from training.head.layer import Layer
 from training.head.shard import Shard
@@ -32,16 +33,19 @@ class JointSoftmax:
         embeddings, gradient = mx.nd.empty(shape, ctx=first), mx.nd.empty(shape, ctx=first)
         self._inputs = [embeddings[part] for part in parts]
         self._scale = mx.nd.full(ONE, layer.scale, ctx=first)
-        directions = graphs.BoundGraph(graphs.directions(layer), {"embeddings": embeddings, "scale": self._scale},
+        directions = BoundGraph(graphs.directions(layer), {"embeddings": embeddings, "scale": self._scale},
                                        {"embeddings": gradient})
         batch = [directions.outputs[0], *(mx.nd.empty(shape, ctx=shards[number].device) for number in others)]
         self.passes: list[ShardPass] = [shard.bind(data, before.passes[number] if before else None)
                                         for number, (shard, data) in enumerate(zip(shards, batch))]
-        self._spread = [directions.forward, prepared_copies((batch[0], batch[number]) for number in others)]
+        self._columns = mx.nd.empty((len(shards), shape[0]), ctx=first, dtype=np.int32)
+        self._spread = [directions.forward, prepared_copies((batch[0], batch[number]) for number in others),
+                        prepared_copies((self._columns[number], each.columns)
+                                        for number, each in enumerate(self.passes))]
         # 2. From the statistics of all shards to what each needs for its backward pass.
         statistics, bring = _brought([each.statistics for each in self.passes], first)
         self._factors = mx.nd.ones(ONE, ctx=first)
-        over = graphs.BoundGraph(graphs.over_shards(len(shards)), {
+        over = BoundGraph(graphs.over_shards(len(shards)), {
             "factor": self._factors, **{f"s{number}": array for number, array in enumerate(statistics)}})
         self._seen, factors = over.outputs
         self._join = [bring, over.forward, prepared_copies(
@@ -74,9 +78,10 @@ class JointSoftmax:
             self._factor = factor
         for array, place in zip(embeddings, self._inputs):
             array.copyto(place)
+        in_host_memory(np.stack([shard.columns(labels) for shard in self.shards])).copyto(self._columns)
         _queue(self._spread)
-        for shard, each in zip(self.shards, self.passes):
-            each.forward(shard.columns(labels))
+        for each in self.passes:
+            each.forward()
         _queue(self._join)
         for each in self.passes:
             each.backward()

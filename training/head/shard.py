@@ -16,15 +16,14 @@ import mxnet as mx
 import numpy as np
 
 from common.devices import put
-from common.mxnet_compat import set_rows
-from training.gate import Gate, move
+from common.mxnet_compat import Queue, prepared, set_rows
+from training.bound_graph import Arrays, BoundGraph
+from training.gate import Gate, PreparedSGD, move
 from training.head import graphs
 from training.head.layer import Layer
 from training.head.shard_pass import ShardPass
 
 CHUNK = 2 ** 22  # largest number of elements of a temporary array of the update
-
-Arrays = Mapping[str, mx.nd.NDArray]
 
 
 class Shard:
@@ -42,6 +41,7 @@ class Shard:
         self.gradients: dict[str, mx.nd.NDArray] = {}
         self._numbers: np.ndarray | None = None  # the sampled rows; _rows: the same on the device
         self._rows: mx.nd.NDArray | None = None
+        self._sgd = {name: PreparedSGD() for name in self.names}
         self._taking: dict[str, mx.nd.NDArray] = {}  # another dict where its arrays are others
 
     def load_rows(self, whole: Mapping[str, mx.nd.NDArray]) -> None:
@@ -94,13 +94,18 @@ class Shard:
         weight = self._taking["fc7_weight"]
         ones = mx.nd.ones((1, weight.shape[1]), ctx=self.device)
         parts = {f"w{number}": weight[part] for number, part in enumerate(_chunks(weight))}
-        self._norms = graphs.BoundGraph(graphs.inverse_norms(len(parts)), {
+        self._norms = BoundGraph(graphs.inverse_norms(len(parts)), {
             **parts, **{f"one{number}": ones for number in range(len(parts))}})
         self.gradients["radial"] = mx.nd.zeros((1, len(weight)), ctx=self.device)
-        self._radial = graphs.BoundGraph(graphs.radial_factor(), {"radial": self.gradients["radial"],
+        self._radial = BoundGraph(graphs.radial_factor(), {"radial": self.gradients["radial"],
                                                                   "inverse": self._norms.outputs[0]})
-        along = self._radial.outputs[0]
-        self._parts = [(self.gradients["fc7_weight"][part], weight[part], along[part]) for part in _chunks(weight)]
+        along, gradient = self._radial.outputs[0], self.gradients["fc7_weight"]
+        term = mx.nd.empty((len(weight[next(_chunks(weight))]), weight.shape[1]), ctx=self.device)
+        self._subtract: list[Queue] = []
+        for part in _chunks(weight):
+            here = gradient[part]
+            self._subtract += [prepared("broadcast_mul", [weight[part], along[part]], term[:len(here)]),
+                               prepared("elemwise_sub", [here, term[:len(here)]], here)]
 
     def bind(self, data: mx.nd.NDArray, before: ShardPass | None = None) -> ShardPass:
         """The passes over as many samples as `data`, on this device, has: see there. Valid while `is_bound_by`."""
@@ -127,14 +132,18 @@ class Shard:
         arrays = self.state()
         for name, value in self._taking.items():
             spec, momenta = self.layer.arrays[name], arrays[momentum_of(name)]
-            settings = dict(lr=lr * spec.lr_mult, wd=decay * spec.wd_mult, momentum=momentum, rescale_grad=1 / count)
+            rate, wd = lr * spec.lr_mult, decay * spec.wd_mult
+            settings = dict(momentum=momentum, rescale_grad=1 / count)
+            if self._rows is None and gate is None:
+                self._sgd[name]([value], [self.gradients[name]], [momenta], lrs=[rate], wds=[wd], **settings)
+                continue
             if self._rows is None:
-                move(value, self.gradients[name], momenta, gate, **settings)
+                move(value, self.gradients[name], momenta, gate, lr=rate, wd=wd, **settings)
                 continue
             for part in _chunks(value):
                 rows = self._rows[part]
                 moving = mx.nd.take(momenta, rows)
-                move(value[part], self.gradients[name][part], moving, gate, **settings)
+                move(value[part], self.gradients[name][part], moving, gate, lr=rate, wd=wd, **settings)
                 set_rows(momenta, moving, rows)
                 set_rows(arrays[name], value[part], rows)
 
@@ -142,8 +151,8 @@ class Shard:
         """Complete the gradient of the weights with its second term, once it has been summed."""
         if self.layer.normal:
             self._radial.forward()
-            for gradient, weight, along in self._parts:
-                mx.nd.elemwise_sub(gradient, mx.nd.broadcast_mul(weight, along), out=gradient)
+            for queue in self._subtract:
+                queue()
 
 
 def momentum_of(name: str) -> str:

@@ -1,14 +1,14 @@
-"""The network that computes its maps again: the same numbers as the one that keeps them."""
+"""The network of a step without autograd: the numbers of a hybridized block, also where it computes its maps again."""
 import functools
 
 import mxnet as mx
 import numpy as np
 import pytest
-from small_models import assert_same, make_batch, make_model, tiny_symbol, values
+from small_models import SIDE, assert_same, make_batch, make_model, tiny_symbol, values
 
 import symbols
+import training.bound_network
 import training.model
-import training.recompute
 from symbols.float16_graph import to_float16
 from symbols.segments import Cuts, choose_cuts, split
 from symbols.shapes import infer_shapes, parameter_names
@@ -22,7 +22,37 @@ def cut_everywhere(monkeypatch):
     def everywhere(symbol, data_shape):
         monkeypatch.setattr("symbols.segments.KEPT_COSTS", 0)
         return choose_cuts(symbol, data_shape)
-    monkeypatch.setattr(training.recompute, "choose_cuts", everywhere)
+    monkeypatch.setattr(training.bound_network, "choose_cuts", everywhere)
+
+
+@pytest.mark.parametrize("request_", ["write", "add"])
+def test_a_pass_is_that_of_a_hybridized_block(monkeypatch, request_):
+    """Two passes over other images: embeddings, gradients and running statistics, by MXNet's autograd."""
+    ends = []
+    for bound in (False, True):
+        _, model, _ = make_model(monkeypatch, symbol=symbols.fmobilefacenet.get_symbol(6, "GNAP", blocks=(1, 1, 1, 1)))
+        parameters = model.net_parameters.values()
+        for parameter in parameters:
+            parameter.grad_req = request_ if parameter.grad_req != "null" else "null"
+        model.block.hybridize()
+        data, gradient = mx.nd.empty((4, 3, SIDE, SIDE)), mx.nd.array(np.random.RandomState(5).randn(4, 6))
+        found = []
+        for seed in range(2):
+            data[:] = mx.nd.array(make_batch(4, seed).images.transpose(0, 3, 1, 2))
+            if bound:
+                embedding = model.network(data).copy()
+                model.network.backward([gradient])
+            else:
+                with mx.autograd.record():
+                    embedding = model.block(data)
+                embedding.backward(gradient)
+            mx.nd.waitall()
+            found += [embedding.asnumpy(), *(parameter.grad().asnumpy() for parameter in parameters
+                                             if parameter.grad_req != "null")]
+        ends.append(found + [parameter.data().asnumpy() for parameter in parameters])
+    assert len(ends[0]) > 100
+    for one, other in zip(*ends):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def steps(monkeypatch, count=3, **settings):

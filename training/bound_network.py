@@ -1,6 +1,11 @@
-"""Gradient checkpointing (`mirror_memory`): inner maps are recomputed in the backward pass to save memory.
+"""The network of a training step: its graph bound on each device to arrays that stay, without autograd.
 
-MXNet 1.9.1 has MXNET_BACKWARD_DO_MIRROR for that, but a hybridized block takes just as much memory with it (`python -m
+autograd records anew in every step what does not change: with a hybridized block of a network of hundreds of arrays,
+the forward and backward passes take Python 4 ms on each device, and a bound graph takes 1 (`python -m
+benchmarks.step_overhead --network y1`).
+
+Gradient checkpointing (`mirror_memory`): inner maps are recomputed in the backward pass to save memory. MXNet 1.9.1 has
+MXNET_BACKWARD_DO_MIRROR for that, but a hybridized block takes just as much memory with it (`python -m
 benchmarks.recompute`). So the graph is split into segments (`symbols.segments`), each bound to the same arrays of
 parameters and gradients, and all to the same memory. The forward pass keeps only the segments' outputs; the backward
 pass goes from the last segment to the first, and recomputes each before its gradients. The results are those of the
@@ -14,27 +19,28 @@ import mxnet as mx
 import numpy as np
 from mxnet import gluon
 
-from common.mxnet_compat import mark_gradients_new
 from symbols.segments import DATA, choose_cuts, split
 
 
-class RecomputingNetwork:
-    """Equivalent to a hybridized block of `symbol` in training, with the given parameters."""
+class BoundNetwork:
+    """Equivalent to a hybridized block of `symbol` in training, with the given parameters, which are initialised before
+    the first pass. recompute: gradient checkpointing, for data of data_shape."""
 
     def __init__(self, symbol: mx.sym.Symbol, parameters: Mapping[str, gluon.Parameter],
-                 data_shape: tuple[int, ...]) -> None:
-        self.segments = split(symbol, choose_cuts(symbol, data_shape).places)
+                 data_shape: tuple[int, ...], recompute: bool = False) -> None:
+        self.segments = split(symbol, choose_cuts(symbol, data_shape).places) if recompute else [symbol]
         self.parameters = parameters
-        self._chains: dict[tuple[mx.Context, tuple[int, ...]], _Chain] = {}
+        self._chains: dict[int, _Chain] = {}
         self._last: dict[mx.Context, _Chain] = {}
 
     def __call__(self, data: mx.nd.NDArray) -> mx.nd.NDArray:
-        """(n, 3, H, W) float32 to (n, emb_size), outside of autograd."""
-        key = (data.context, data.shape)
-        if key not in self._chains:
-            self._chains[key] = _Chain(self.segments, self.parameters, data)
-        self._last[data.context] = self._chains[key]
-        return self._chains[key].forward(data)
+        """(n, 3, H, W) float32 to (n, emb_size), outside of autograd. data: an array that stays, since each that comes
+        is bound for good; it must be left as it is until the backward pass is queued. The backward pass may overwrite
+        the result."""
+        if id(data) not in self._chains:
+            self._chains[id(data)] = _Chain(self.segments, self.parameters, data)
+        self._last[data.context] = self._chains[id(data)]
+        return self._chains[id(data)].forward()
 
     def backward(self, gradients: Sequence[mx.nd.NDArray]) -> None:
         """From the gradients of the last embeddings, one on each device, to those of the parameters, left in them.
@@ -50,13 +56,12 @@ class _Chain:
 
     def __init__(self, segments: list[mx.sym.Symbol], parameters: Mapping[str, gluon.Parameter],
                  data: mx.nd.NDArray) -> None:
-        device, self.inputs = data.context, [mx.nd.empty(data.shape, ctx=data.context)]
-        self.trained = [parameter.data(device) for parameter in parameters.values() if parameter.grad_req != "null"]
+        device, self.inputs = data.context, [data]
         for segment in segments[:-1]:
             shape = segment.infer_shape(data=self.inputs[-1].shape)[1][0]
             self.inputs.append(mx.nd.empty(shape, ctx=device, dtype=_type_of(segment, self.inputs[-1])))
         # Gradients of inputs share one buffer, since each is consumed before the next is computed.
-        self._passing = mx.nd.empty((max(array.size for array in self.inputs),), ctx=device)
+        self._passing = mx.nd.empty((max((array.size for array in self.inputs[1:]), default=1),), ctx=device)
         # The largest first: the others then fit in its memory.
         order = sorted(range(len(segments)), key=lambda number: -_inside(segments[number], self.inputs[number]))
         self.again: list[Any] = [None] * len(segments)
@@ -89,12 +94,11 @@ class _Chain:
             return mx.nd.empty(given.shape, ctx=given.context, dtype=given.dtype)
         return self._passing[:given.size].reshape(given.shape)
 
-    def forward(self, data: mx.nd.NDArray) -> mx.nd.NDArray:
+    def forward(self) -> mx.nd.NDArray:
         """The embedding; of the segments before the last, only the outputs are kept."""
-        data.copyto(self.inputs[0])
         for executor, following in zip(self.first, self.inputs[1:]):
             executor.forward(is_train=True)[0].copyto(following)
-        return self.again[-1].forward(is_train=True)[0].copy()
+        return self.again[-1].forward(is_train=True)[0]
 
     def backward(self, gradient: mx.nd.NDArray) -> None:
         """Gradients of all parameters from that of the embedding."""
@@ -103,7 +107,6 @@ class _Chain:
                 executor.forward(is_train=True)
             executor.backward(gradient)
             gradient = executor.grad_dict.get(DATA)
-        mark_gradients_new(self.trained)
 
 
 def _request(name: str, parameters: Mapping[str, gluon.Parameter], inner: bool) -> str:
