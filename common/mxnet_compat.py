@@ -124,11 +124,40 @@ def prepared_backward(executor: mx.executor.Executor, gradients: Sequence[mx.nd.
 
 # gluon.Trainer
 
-def begin_training(trainer: gluon.Trainer) -> None:
-    """Initialise now what a trainer leaves to its first step, where it overwrites the running statistics of all devices
-    but the first."""
-    trainer._init_kvstore()
-    trainer._init_params()
+class Trainer(gluon.Trainer):
+    """A gluon.Trainer that sums all gradients by one call, and updates all arrays of a device by one of its optimizer.
+
+    MXNet's calls its kvstore once for each array, and its optimizer once for every four of each device, after several
+    looks at every array: half of what a step of a MobileFaceNet (180 arrays) on eight devices cost Python. parameters:
+    initialised, by name; their arrays stay. store: a kvstore or its name.
+    """
+
+    def __init__(self, parameters: Mapping[str, gluon.Parameter], optimizer: mx.optimizer.Optimizer,
+                 store: str | mx.kv.KVStoreBase) -> None:
+        super().__init__(parameters, optimizer, kvstore=store, update_on_kvstore=False)
+        # Now, and not at the first step, where it overwrites the running statistics of all devices but the first.
+        self._init_kvstore()
+        self._init_params()
+        trained = trained_parameters(self)
+        self._numbers, gradients = list(trained), [parameter.list_grad() for parameter in trained.values()]
+        weights = [parameter.list_data() for parameter in trained.values()]
+        self._gradients, self._by_device = gradients, list(zip(zip(*weights), zip(*gradients)))
+
+    def _allreduce_grads(self) -> None:
+        if self._kvstore and (self._distributed or not isinstance(self._kvstore, mx.kvstore.KVStore)):
+            super()._allreduce_grads()  # array by array, the last layers' first
+        elif self._kvstore:
+            self._kvstore.pushpull(self._numbers, self._gradients)
+
+    def _update(self, ignore_stale_grad: bool = False) -> None:
+        for updater, (weights, gradients) in zip(self._updaters, self._by_device):
+            self.optimizer._set_current_context(weights[0].context.device_id)
+            for number, weight in zip(self._numbers, weights):
+                if number not in updater.states:
+                    updater.states[number] = self.optimizer.create_state_multi_precision(number, weight)
+                    updater.states_synced[number] = True
+            self.optimizer.update_multi_precision(self._numbers, weights, gradients,
+                                                  [updater.states[number] for number in self._numbers])
 
 
 def trained_parameters(trainer: gluon.Trainer) -> dict[int, gluon.Parameter]:

@@ -8,6 +8,7 @@ import numpy as np
 from mxnet import gluon
 
 import symbols
+from common.mxnet_compat import Trainer
 from symbols.float16_graph import to_float16
 from symbols.gluon_net import embedding_block
 from symbols.gnap import VARIANTS
@@ -26,7 +27,6 @@ from training.precision import LossScale
 from training.saving.contents import LOSS_SCALE, Contents
 from training.specs import HeadSpec, ModelSpec, NetworkSpec, OptimizerSpec
 from training.sum_of_squares import SumOfSquares
-from training.trainer import Trainer
 
 Arrays = Mapping[str, mx.nd.NDArray]
 

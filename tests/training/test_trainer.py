@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from mxnet import gluon
 
+from common.mxnet_compat import Trainer
 from training.gate import GatedSGD
-from training.trainer import Trainer
 
 SHAPES = [(3,), (200, 400), (5, 2), (3,), (1,), (70000,), (64, 3, 3), *[(8,)] * 40]
 
