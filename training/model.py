@@ -58,9 +58,9 @@ class TrainingModel:
 
     symbol: what checkpoints hold. shapes: of its parameters and auxiliary states, by name. block: a Gluon block of the
     running form, which holds the parameters; network: that form, bound to them. It has PReLU in its fast form on CPUs,
-    and on GPUs that give slopes a wrong gradient: exact, and with the same parameters. scale: loss scale of float16; the parameters are always float32.
-    communicator: of the workers that train it together. form: the rewriting of the plain graph that runs. ValueError
-    for an unknown network, or where it does not take images of image_size.
+    and on GPUs that give slopes a wrong gradient: exact, and with the same parameters. scale: loss scale of
+    float16; the parameters are always float32. communicator: of the workers that train it together. form: the rewriting
+    of the plain graph that runs. ValueError for an unknown network, or where it does not take images of image_size.
     """
 
     def __init__(self, spec: ModelSpec, image_size: tuple[int, int], num_classes: int,
