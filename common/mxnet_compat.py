@@ -101,6 +101,12 @@ def prepared_copies(pairs: Iterable[tuple[mx.nd.NDArray, mx.nd.NDArray]]) -> Que
     return queue
 
 
+def prepared_to(arrays: Sequence[mx.nd.NDArray], device: mx.Context) -> tuple[list[mx.nd.NDArray], Queue]:
+    """Places for `arrays` on `device`, and the copies that fill them; those that are there need none."""
+    places = [array if array.context == device else mx.nd.empty(array.shape, ctx=device) for array in arrays]
+    return places, prepared_copies((array, place) for array, place in zip(arrays, places) if array is not place)
+
+
 def prepared_set_at(array: mx.nd.NDArray, values: mx.nd.NDArray, places: mx.nd.NDArray) -> Queue:
     """`set_at` as a function that queues it."""
     return prepared("_scatter_set_nd", [array, values, places], array, shape=array.shape)
@@ -129,7 +135,8 @@ class Trainer(gluon.Trainer):
 
     MXNet's calls its kvstore once for each array, and its optimizer once for every four of each device, after several
     looks at every array: half of what a step of a MobileFaceNet (180 arrays) on eight devices cost Python. parameters:
-    initialised, by name; their arrays stay. store: a kvstore or its name.
+    initialised, by name; their arrays stay. store: a kvstore or its name. gradients: of each trained parameter, one for
+    each device.
     """
 
     def __init__(self, parameters: Mapping[str, gluon.Parameter], optimizer: mx.optimizer.Optimizer,
@@ -139,15 +146,15 @@ class Trainer(gluon.Trainer):
         self._init_kvstore()
         self._init_params()
         trained = trained_parameters(self)
-        self._numbers, gradients = list(trained), [parameter.list_grad() for parameter in trained.values()]
-        weights = [parameter.list_data() for parameter in trained.values()]
-        self._gradients, self._by_device = gradients, list(zip(zip(*weights), zip(*gradients)))
+        self._numbers, weights = list(trained), [parameter.list_data() for parameter in trained.values()]
+        self.gradients: list[list[mx.nd.NDArray]] = [parameter.list_grad() for parameter in trained.values()]
+        self._by_device = list(zip(zip(*weights), zip(*self.gradients)))
 
     def _allreduce_grads(self) -> None:
         if self._kvstore and (self._distributed or not isinstance(self._kvstore, mx.kvstore.KVStore)):
             super()._allreduce_grads()  # array by array, the last layers' first
         elif self._kvstore:
-            self._kvstore.pushpull(self._numbers, self._gradients)
+            self._kvstore.pushpull(self._numbers, self.gradients)
 
     def _update(self, ignore_stale_grad: bool = False) -> None:
         for updater, (weights, gradients) in zip(self._updaters, self._by_device):

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import mxnet as mx
 import numpy as np
-from mxnet import gluon
 
-from common.mxnet_compat import in_host_memory, trained_parameters
+from common.mxnet_compat import Trainer, in_host_memory
 from training.cluster.communicator import Communicator
 from training.data.loader import Batch
 from training.gate import Gate
@@ -51,7 +50,7 @@ class StepResult:
         return self.embeddings.asnumpy()
 
 
-def update(model: TrainingModel, trainer: gluon.Trainer, batch: Batch, step: int, may_skip: bool = False) -> StepResult:
+def update(model: TrainingModel, trainer: Trainer, batch: Batch, step: int, may_skip: bool = False) -> StepResult:
     """Train on `batch`, an equal part on each device in each micro-batch; step: the updates made before.
 
     Other workers train on their own parts of the step's images at the same time, and all apply the same update.
@@ -68,8 +67,7 @@ def update(model: TrainingModel, trainer: gluon.Trainer, batch: Batch, step: int
     result = compute(model, batch, step, factor)
     # 2. Reduce the gradients over devices and workers.
     trainer.allreduce_grads()
-    gradients = [parameter.list_grad()[0] for parameter in trained_parameters(trainer).values()]
-    squares = model.sum_of_squares(gradients + model.head.reduce())
+    squares = model.sum_of_squares([copies[0] for copies in trainer.gradients] + model.head.reduce())
     # 3. Is all of it finite? One answer for all workers, whose gradients are the same.
     finite = mx.nd.contrib.isfinite(squares)
     sound = _sound_everywhere(model.communicator, result.losses, squares.context) if may_skip or scale else None

@@ -5,7 +5,7 @@ from typing import Sequence
 
 import mxnet as mx
 
-from common.mxnet_compat import Queue, are_the_same, prepared, prepared_copies
+from common.mxnet_compat import Queue, are_the_same, prepared, prepared_to
 from training.bound_graph import BoundGraph, variable
 
 MOST_AT_ONCE = 50  # arrays that multi_sum_sq accepts
@@ -39,11 +39,9 @@ class SumOfSquares:
             graph = BoundGraph(_squares(here), {f"g{number}": array for number, array in enumerate(here)})
             squares.append(graph.outputs[0])
             self._queues.append(graph.forward)
-        brought = [square if square.context == first else mx.nd.empty((1,), ctx=first) for square in squares]
+        brought, bring = prepared_to(squares, first)
         self._total = mx.nd.empty((1,), ctx=first)
-        self._queues += [prepared_copies((square, place) for square, place in zip(squares, brought)
-                                         if square is not place),
-                         prepared("add_n", brought, self._total, num_args=len(brought))]
+        self._queues += [bring, prepared("add_n", brought, self._total, num_args=len(brought))]
 
 
 def _squares(arrays: Sequence[mx.nd.NDArray]) -> mx.sym.Symbol:

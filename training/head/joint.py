@@ -6,7 +6,7 @@ from typing import Sequence
 import mxnet as mx
 import numpy as np
 
-from common.mxnet_compat import Queue, in_host_memory, prepared, prepared_copies
+from common.mxnet_compat import Queue, in_host_memory, prepared, prepared_copies, prepared_to
 from training.bound_graph import BoundGraph
 from training.head import graphs
 from training.head.layer import Layer
@@ -43,7 +43,7 @@ class JointSoftmax:
                         prepared_copies((self._columns[number], each.columns)
                                         for number, each in enumerate(self.passes))]
         # 2. From the statistics of all shards to what each needs for its backward pass.
-        statistics, bring = _brought([each.statistics for each in self.passes], first)
+        statistics, bring = prepared_to([each.statistics for each in self.passes], first)
         self._factors = mx.nd.ones(ONE, ctx=first)
         over = BoundGraph(graphs.over_shards(len(shards)), {
             "factor": self._factors, **{f"s{number}": array for number, array in enumerate(statistics)}})
@@ -51,7 +51,7 @@ class JointSoftmax:
         self._join = [bring, over.forward, prepared_copies(
             (factors[number], each.factors) for number, each in enumerate(self.passes))]
         # 3. From the shards' gradients to those of the embeddings.
-        gradients, bring = _brought([each.data_gradient for each in self.passes], first)
+        gradients, bring = prepared_to([each.data_gradient for each in self.passes], first)
         total = mx.nd.empty(shape, ctx=first)
         pieces, self.gradients = [gradient[part] for part in parts], [
             mx.nd.empty((size, shape[1]), ctx=device) for device, size in zip(devices, sizes)]
@@ -122,9 +122,3 @@ def _fill(array: mx.nd.NDArray, value: float) -> None:
 def _queue(calls: Sequence[Queue]) -> None:
     for call in calls:
         call()
-
-
-def _brought(arrays: Sequence[mx.nd.NDArray], device: mx.Context) -> tuple[list[mx.nd.NDArray], Queue]:
-    """Places for `arrays` on `device`, and the copies that fill them; those that are there need none."""
-    places = [array if array.context == device else mx.nd.empty(array.shape, ctx=device) for array in arrays]
-    return places, prepared_copies((array, place) for array, place in zip(arrays, places) if array is not place)
