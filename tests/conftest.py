@@ -3,24 +3,19 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
+from repository import REFERENCE, SHARED
 
 from common.environment import check_environment, usable_cores
 
-if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # several processes share the cores
-    share = usable_cores() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(share, 1)))
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # several processes share the cores; the one that starts them took all
+    os.environ["OMP_NUM_THREADS"] = str(max(usable_cores() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), 1))
 check_environment()
 # A shell that starts the tests in the background has them ignore Ctrl-C, and nohup SIGHUP, and so would the commands
 # that they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-REPO = Path(__file__).resolve().parent.parent
-SHARED = REPO.parent / "shared"
-REFERENCE = REPO / "tests" / "reference"
 
 
 def _folder(name):

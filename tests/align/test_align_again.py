@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPO
 from recordio_cases import command, picture, write_image
+from repository import REPO
 
 from images.alignment import TEMPLATE
 

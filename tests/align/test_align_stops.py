@@ -8,11 +8,11 @@ import resource
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from recordio_cases import command, picture, write_image
+from repository import REPO
 
 from align.landmark_table import COLUMNS, read_table
 
@@ -20,7 +20,6 @@ POINTS = np.array([(160, 170), (310, 168), (236, 250), (164, 330), (304, 328)], 
 
 
 COUNT = 400
-REPO = Path(__file__).resolve().parents[2]
 # The command sends itself a signal with the crop of this number: some are there then, and more are still to be made.
 STOPPED = """
 import itertools, os

@@ -3,15 +3,13 @@
 Needs PyTorch, in the Python that TORCH_PYTHON names or in .venv-torch (requirements-torch.txt).
 """
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import REPO
 
 from benchmarks import command, peer
 from common.errors import UserError
-
-REPO = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,13 @@
 """The CUDA libraries of MXNet's GPU wheel: linked where its loader looks, and named where one is missing."""
 import builtins
 import types
-from pathlib import Path
 
 import pytest
+from repository import REPO
 
 from common import cuda_libraries, environment
 from common.cuda_libraries import NEEDED, PACKAGES, explain, link
 from common.errors import UserError
-
-REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from repository import REPO
 
 from common import huge_pages
 from common.huge_pages import SETTING, SETTINGS, STARTED_AGAIN, request_huge_pages, start_with_huge_pages
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """\
 import os, sys
 from common import huge_pages
@@ -83,7 +82,7 @@ def test_flags_of_python_and_bytes_of_arguments_are_kept(tmp_path, as_module):
     environment = {name: value for name, value in os.environ.items() if name not in (SETTINGS, STARTED_AGAIN, "STARTS")}
     command = ["-m", "command"] if as_module else [str(tmp_path / "command.py")]
     done = subprocess.run([sys.executable, "-B", *command, str(tmp_path / "enabled"), b"caf\xe9 *"], text=True,
-                          capture_output=True, env={**environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"})
+                          capture_output=True, env={**environment, "PYTHONPATH": f"{REPO}{os.pathsep}{tmp_path}"})
     expected = ["xx", f"{SETTING}=1", "1" if hasattr(sys, "orig_argv") else "0", r"b'caf\xe9 *'"]
     assert done.stdout.split(maxsplit=3) == [*expected[:3], expected[3] + "\n"], done.stderr
 

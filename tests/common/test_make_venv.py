@@ -1,11 +1,10 @@
 """What `make venv` installs and what it leaves alone, with a Python that only writes down what it was asked."""
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
+from repository import REPO
 
-REPO = Path(__file__).resolve().parents[2]
 PYTHON = """#!/bin/sh
 case "$1 $2" in
     "-c import sys; print"*) echo "$0" ;;

@@ -10,8 +10,8 @@ import sys
 import threading
 
 import pytest
-from conftest import REPO
 from recordio_cases import command, drawn_faces
+from repository import REPO
 from small_sets import write_training_set, write_verification_set
 
 from common import folders

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
-from conftest import REPO
+from repository import REPO
 
 from common.own_memory import own_peak_memory
 

@@ -2,6 +2,7 @@
 import logging
 
 import pytest
+from repository import REPO
 
 from common.errors import DataError, RunError
 from common.settings import as_flags, settings_as_flags
@@ -34,17 +35,15 @@ def test_no_library_code_of_training_names_a_flag():
     """The command's own modules do; what lies below them names settings."""
     import ast
     import re
-    from pathlib import Path
-    repo = Path(__file__).resolve().parents[2]
     own = {"arguments", "config", "option", "description", "image_size", "launch", "run"}
     found = []
-    for path in sorted(path for room in ("training", "symbols", "inference") for path in repo.glob(f"{room}/**/*.py")):
+    for path in sorted(path for room in ("training", "symbols", "inference") for path in REPO.glob(f"{room}/**/*.py")):
         if path.stem in own or "selftest" in path.parts:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(
                     r"(?<![\w-])--(?!help|porcelain)[a-z]", node.value):
-                found.append(f"{path.relative_to(repo)}:{node.lineno} {node.value[:60]}")
+                found.append(f"{path.relative_to(REPO)}:{node.lineno} {node.value[:60]}")
     assert not found
 
 

@@ -4,13 +4,12 @@ import resource
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from recordio_cases import command, drawn_faces
+from repository import REPO
 from small_sets import write_training_set, write_verification_set
 
-REPO = Path(__file__).resolve().parents[2]
 # Where a progress bar counts the first images, this is told, and the work stands still.
 SLOW = """
 import sys, time

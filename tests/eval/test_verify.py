@@ -10,7 +10,7 @@ import cv2
 import mxnet as mx
 import numpy as np
 import pytest
-from conftest import REPO
+from repository import REPO
 from sklearn import metrics as sk
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import normalize

@@ -10,9 +10,9 @@ import uuid
 from pathlib import Path
 
 import mxnet as mx
+from repository import REPO
 from waiting import HANG, wait_until
 
-REPO = Path(__file__).resolve().parents[2]
 SMALL = ["--preset", "mobilefacenet++", "--emb-size", "32", "--per-batch-size", "4", "--lr", "0.02", "--frequent", "2",
          "--workers", "1", "--devices", "cpu:0", "--ckpt", "2"]
 LAUNCH = [sys.executable, "-m", "training.launch", "-n", "2", "--"]

@@ -6,12 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+
+from repository import REPO
 
 from training.arguments import parse_config
 from training.run import run
 
-REPO = Path(__file__).resolve().parents[2]
 SIZE = 32
 SMALL = ["--preset", "mobilefacenet++", "--per-batch-size", "8", "--lr", "0.02", "--frequent", "2", "--workers", "1",
          "--devices", "cpu:0"]

@@ -2,18 +2,16 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import mxnet as mx
 import numpy as np
 import pytest
 from recordio_cases import command, picture, write_image
+from repository import REPO
 from small_sets import jpeg, write_training_set, write_verification_set
 
 from common import histogram
-
-REPO = Path(__file__).resolve().parents[2]
 
 
 def test_the_real_training_set(shared_data, capsys):

@@ -3,19 +3,17 @@ import csv
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 import pytest
 from merge_cases import contents, images, named_set, names, report, two  # noqa: F401
 from recordio_cases import command, drawn_faces, picture, real_faces, write_image
+from repository import REPO
 from small_sets import jpeg, write_training_set
 
 from recordio_tools.merge import merging
 from recordio_tools.records.dataset import open_dataset
-
-REPO = Path(__file__).resolve().parents[2]
 
 
 def test_sets_of_every_layout_are_joined(tmp_path):

@@ -9,9 +9,9 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from conftest import REPO
 from real_data_cases import TIFF, exif, stored  # noqa: F401
 from recordio_cases import command, drawn_faces, picture, write_image
+from repository import REPO
 from small_sets import write_training_set
 
 from common.name_lookup import NameLookup, canonical_path

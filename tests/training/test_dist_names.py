@@ -3,14 +3,13 @@ import contextlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from launched_runs import Launched
 from listening import addresses
+from repository import REPO
 from waiting import wait_until
 
-REPO = Path(__file__).resolve().parents[2]
 PYTHONPATH = f"{REPO}/tests/helpers/named:{REPO}:{REPO}/tests/helpers"
 CASES = "tests/helpers/worker_cases.py"
 

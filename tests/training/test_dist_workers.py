@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from repository import REPO
 from waiting import HANG
 
 from training.cluster.addresses import reserve
 
-REPO = Path(__file__).resolve().parents[2]
 CASES = [sys.executable, str(REPO / "tests" / "helpers" / "worker_cases.py")]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
 SILENCE = "3"  # seconds that no thread of a living process is without a core, however busy the machine

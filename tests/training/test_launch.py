@@ -3,16 +3,15 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from repository import REPO
 from waiting import HANG, alive, read_until, wait_until
 
 from common.errors import UserError
 from training.cluster.hosts import Host, read_hosts
 from training.cluster.roles import plan
 
-REPO = Path(__file__).resolve().parents[2]
 LAUNCH = [sys.executable, "-m", "training.launch"]
 # What a role of these tests runs: it notes its process and that of a child, which must not outlive it either.
 NOTE = 'echo $DMLC_ROLE$DMLC_WORKER_ID $$ >> "$NOTES"; '

@@ -1,13 +1,13 @@
 """The examples of docs/notebook.md run as they stand, and compute what MXNet, the records and scikit-learn say."""
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import REPO
 from sklearn.metrics import roc_auc_score
 from small_sets import write_training_set
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "notebook.md"
+DOCUMENT = REPO / "docs" / "notebook.md"
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,15 @@
 """Whole runs of train_softmax.py on small sets: files, rows, checkpoints, several devices, refusals."""
 import json
+import sys
 
 import mxnet as mx
 import numpy as np
 import pytest
-from small_runs import SIZE, rows, start, train
+from small_runs import SIZE, flags, rows, start, train
 from small_sets import write_training_set, write_verification_set
 
+import train_softmax
+from common import cli
 from common.errors import UserError
 from training.specs import VerificationSpec
 from training.validation import open_targets
@@ -214,12 +217,21 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_line_and_2(data, tmp_path, name):
+def test_bad_input_is_one_line_and_2(data, tmp_path, monkeypatch, capfd, name):
     more, words = BAD[name]
-    with start(data, tmp_path / "run", *more) as process:
-        told = process.communicate()[1]
-    assert process.returncode == 2, told
+    monkeypatch.setattr(sys, "argv", ["train_softmax.py", *flags(data, tmp_path / "run", *more)])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(train_softmax.main, "train_softmax.py")
+    told = capfd.readouterr().err
+    assert ended.value.code == 2, told
     assert len(told.strip().splitlines()) == 1 and words in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_input_to_a_process_is_one_line_and_2(data, tmp_path):
+    with start(data, tmp_path / "run", *BAD["another size"][0]) as process:
+        told = process.communicate()[1]
+    assert process.returncode == 2 and len(told.strip().splitlines()) == 1 and "96,96" in told, told
     assert not (tmp_path / "run").exists()
 
 

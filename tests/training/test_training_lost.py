@@ -7,7 +7,8 @@ import sys
 
 import pytest
 from overwrite_cases import fail_at
-from small_runs import REPO, SIZE, flags, rows, train
+from repository import REPO
+from small_runs import SIZE, flags, rows, train
 from small_sets import write_training_set, write_verification_set
 
 from common.errors import RunError
