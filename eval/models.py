@@ -95,8 +95,8 @@ def added_views(views: np.ndarray, seen: int = 0) -> tuple[np.ndarray, np.ndarra
     length = np.linalg.norm(added, axis=1)
     if not np.isfinite(length).all():
         first = seen + int(np.argmax(~np.isfinite(length)))
-        raise RunError(f"the embedding of image {first} (from 0) is not finite: the model has diverged, or its "
-                       "parameters hold NaN or infinity")
+        raise RunError(f"the embedding of image {first} (from 0) is not finite: the model has diverged, its "
+                       "parameters hold NaN or infinity, or its running statistics are those of too few steps")
     return added / np.where(length == 0, 1, length)[:, None], length
 
 

@@ -1,1 +1,1 @@
-"""Endurance tests of a training run: `torture` (kills, full disks), `soak` (memory leaks)."""
+"""Endurance of a training run: `torture` (kills), `combinations` (kills, random flags), `soak` (memory leaks)."""

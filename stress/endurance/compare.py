@@ -52,7 +52,7 @@ def checkpoints(folder: Path) -> dict[str, bytes]:
 def arrays(folder: Path) -> dict[str, bytes]:
     """Shape and bytes of network, running statistics of each device, head and momentum in the newest state."""
     newest = generations(folder / "state")[-1]
-    loaded = {part: mx.nd.load(str(newest / f"{part}.params")) for part in ARRAYS}
+    loaded = {part: mx.nd.load(str(newest / f"{part}.params")) or {} for part in ARRAYS}
     return {f"{part}/{name}": repr(value.shape).encode() + np.ascontiguousarray(value.asnumpy()).tobytes()
             for part, values in loaded.items() for name, value in values.items()}
 

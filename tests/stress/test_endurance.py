@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from common.errors import RunError
-from stress.endurance import compare, soak, torture
+from stress.endurance import combinations, compare, small_run, soak, torture
+from training.arguments import parse_config
 
 
 @pytest.mark.slow
@@ -19,6 +20,22 @@ def test_a_run_that_ends_otherwise_is_noticed(monkeypatch):
     monkeypatch.setattr(compare, "progress", lambda folder: str(folder))
     with pytest.raises(RunError, match="differs from the uninterrupted one: progress"):
         torture.main(["--kills", "1", "--steps", "4", "--devices", "cpu:0", "--at-rows"])
+
+
+@pytest.mark.slow
+def test_a_combination_of_flags_ends_as_the_uninterrupted_one(capsys):
+    assert combinations.main(["--runs", "1", "--first", "7"]) == 0
+    assert "finished, and equal bit for bit" in capsys.readouterr().out
+
+
+def test_combinations_are_of_the_seed_and_the_number_alone_and_are_flags_of_training():
+    drawn = [combinations.draw(0, number) for number in range(60)]
+    assert drawn == [combinations.draw(0, number) for number in range(60)]
+    assert combinations.draw(1, 0) != drawn[0] != drawn[1]
+    assert {flag for _, flags in drawn for flag in flags} >= {
+        flag for line in combinations.ALTERNATIVES for alternative in line for flag in alternative if flag[:2] == "--"}
+    for devices, flags in drawn:
+        parse_config([*small_run.FLAGS, "--data-dir", "data", "--devices", devices, "--max-steps", "9", *flags])
 
 
 def curve(rise=0.0, jump=0.0, jumps=(), steps=5000):
