@@ -1,5 +1,5 @@
 #!/bin/sh
-# demo.sh: the whole road on faces that are drawn here, so nothing is downloaded: draw, pack, pair, train, verify, report.
+# demo.sh: the whole pipeline on synthetic faces, so nothing is downloaded: render, pack, pair, train, verify, report.
 # Every command below is what one types for real data. DEMO names the folder (default demo/).
 set -eu
 python=${PYTHON:-.venv/bin/python}
