@@ -11,6 +11,7 @@ import numpy as np
 from common.files import read_regular
 from common.foreign import shown
 from eval.bootstrap import interval, share_of_other_sign
+from eval.operating_points import allowed
 from study.plan import Plan
 
 Scores = Mapping[str, Any]
@@ -45,7 +46,7 @@ def read_results(folder: Path, plan: Plan) -> dict[str, list[Scores]]:
 
 def all_tables(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: str) -> list[str]:
     """Every table that has a row, as Markdown."""
-    tables = (rates_table(results, plan), differences_table(results, plan, reference),
+    tables = (rates_table(results, plan), runs_table(results, plan), differences_table(results, plan, reference),
               random_protocols_table(results, reference), yaw_table(results, plan), misalignment_table(results, plan),
               positions_table(results))
     return [table for table in tables if len(table.splitlines()) > 2]
@@ -70,12 +71,25 @@ def _rates_of(scores: Mapping[str, Any], rates: Sequence[str]) -> list[float | N
             *((protocol["tpr"][rates[0]], protocol["accuracy"]) if protocol else (None, None))]
 
 
+def runs_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
+    """Markdown: the numbers of `rates_table` of each training, and the loss and accuracy at its end."""
+    rates = [f"{rate:g}" for rate in plan.fpr]
+    head = ["run", "training loss", "training accuracy", *(f"FP TPR at {rate}" for rate in rates), "FP EER",
+            f"FF TPR at {rates[0]}", f"protocol TPR at {rates[0]}", "protocol accuracy"]
+    rows = []
+    for run in (run for runs in results.values() for run in runs if "protocol" in run["scores"]):
+        end = run["training"]
+        rows.append([f"{run['system']}-{run['seed']}", f"{end['loss']:.2f}", _spread([end["accuracy"]]),
+                     *(_spread([value]) for value in _rates_of(run["scores"], rates))])
+    return markdown(head, rows)
+
+
 def differences_table(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: str) -> str:
-    """Markdown: each system's TPR on all frontal-profile pairs minus the reference's, by seed and as the mean of the
-    seeds that both have: interval over identities on the same resamples, and the fraction of them with the other sign.
-    Last, how often the protocol's pairs would have given the other order, seed against seed."""
-    rate = f"{plan.fpr[0]:g}"
-    head = ["system", f"TPR at {rate} minus {reference}'s", "95% over identities", "other sign", "by seed",
+    """Markdown: each system's TPR on all frontal-profile pairs minus the reference's, at each FPR: the mean of the
+    seeds that both have, its interval over identities on the same resamples, and the fraction of them with the other
+    sign; then seed by seed. Last, how often the protocol's pairs would have given the other order, seed against
+    seed."""
+    head = ["system", "FPR", f"TPR minus {reference}'s", "95% over identities", "other sign", "by seed",
             "protocol's order wrong"]
     rows = []
     first = {run["seed"]: run for run in results.get(reference, ())}
@@ -83,13 +97,22 @@ def differences_table(results: Mapping[str, Sequence[Scores]], plan: Plan, refer
         both = [(run, first[run["seed"]]) for run in runs if run["seed"] in first]
         if name == reference or not both:
             continue
-        draws = np.mean([_draws(ours, rate) - _draws(theirs, rate) for ours, theirs in both], axis=0)
-        by_seed = [_tpr(ours, rate) - _tpr(theirs, rate) for ours, theirs in both]
-        change, limits = float(np.mean(by_seed)), interval(draws)
-        rows.append([name, f"{100 * change:+.2f}", f"{100 * limits.low:+.2f} to {100 * limits.high:+.2f}",
-                     f"{100 * share_of_other_sign(change, draws):.1f}%",
-                     ", ".join(f"{100 * value:+.2f}" for value in by_seed), _protocol_wrong(runs, first, rate, change)])
+        for fpr in plan.fpr:
+            rate = f"{fpr:g}"
+            if all(rate in run["scores"]["frontal-profile"]["draws"] for pair in both for run in pair):
+                apart = [(_tpr(ours, rate) - _tpr(theirs, rate), _draws(ours, rate) - _draws(theirs, rate))
+                         for ours, theirs in both]
+                change, draws = float(np.mean([value for value, _ in apart])), np.mean([drawn for _, drawn in apart], 0)
+                rows.append([name, rate, f"{100 * change:+.2f}", _between(draws),
+                             f"{100 * share_of_other_sign(change, draws):.1f}%",
+                             ", ".join(f"{100 * value:+.2f} ({_between(drawn)})" for value, drawn in apart),
+                             _protocol_wrong(runs, first, fpr, change)])
     return markdown(head, rows)
+
+
+def _between(draws: np.ndarray) -> str:
+    limits = interval(draws)
+    return f"{100 * limits.low:+.2f} to {100 * limits.high:+.2f}"
 
 
 def random_protocols_table(results: Mapping[str, Sequence[Scores]], reference: str) -> str:
@@ -119,9 +142,8 @@ def _on_random_protocols(both: Sequence[tuple[Scores, Scores]], rate: str | None
     `all_pairs_rate` of all pairs has; over all runs and protocols."""
     apart = np.stack([_on_protocols(ours, rate) - _on_protocols(theirs, rate) for ours, theirs in both])
     order = [_tpr(ours, all_pairs_rate) - _tpr(theirs, all_pairs_rate) for ours, theirs in both]
-    limits = interval(apart.ravel())
     other = np.mean([share_of_other_sign(change, drawn) for change, drawn in zip(order, apart)])
-    return [f"{100 * limits.low:+.2f} to {100 * limits.high:+.2f}", f"{100 * other:.1f}%"]
+    return [_between(apart.ravel()), f"{100 * other:.1f}%"]
 
 
 def _on_protocols(run: Scores, rate: str | None) -> np.ndarray:
@@ -149,18 +171,25 @@ def _at_yaw(points: Sequence[Mapping[str, Any]]) -> str:
 
 
 def misalignment_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
-    """Markdown: the remaining fraction of the aligned TPR, mean over seeds, as both images of a pair are misaligned."""
+    """Markdown: the TPR when both images of a pair are misaligned, the fraction that it is of the aligned one (mean
+    over seeds), and the FPR at the threshold of aligned images."""
     rows, head = [], ["system"]
     for name, runs in results.items():
         curves = [run["scores"]["misaligned"] for run in runs if "misaligned" in run["scores"]]
         if not curves:
             continue
         head = ["system", f"aligned TPR at {plan.fpr[0]:g}", *(_moved(point) for point in curves[0][1:])]
-        kept = [[(point["tpr"] or 0) / curve[0]["tpr"] if curve[0]["tpr"] else 0 for point in curve[1:]]
-                for curve in curves]
-        rows.append([name, _spread([curve[0]["tpr"] or 0 for curve in curves]),
-                     *(f"{100 * share:.0f}% left" for share in np.mean(kept, axis=0))])
+        aligned = [curve[0]["tpr"] or 0 for curve in curves]
+        rows.append([name, _spread(aligned), *(_misaligned(points, aligned)
+                                               for points in zip(*(curve[1:] for curve in curves)))])
     return markdown(head, rows)
+
+
+def _misaligned(points: Sequence[Mapping[str, Any]], aligned: Sequence[float]) -> str:
+    tprs = [point["tpr"] or 0 for point in points]
+    left = np.mean([tpr / whole if whole else 0 for tpr, whole in zip(tprs, aligned)])
+    fprs = [point["at_aligned_threshold"]["fpr"] for point in points]
+    return f"{_spread(tprs)}, {100 * left:.0f}% left; FPR {_spread(fprs)}"
 
 
 def positions_table(results: Mapping[str, Sequence[Scores]]) -> str:
@@ -200,11 +229,13 @@ def _draws(run: Scores, rate: str) -> np.ndarray:
     return np.asarray(run["scores"]["frontal-profile"]["draws"][rate], np.float64)
 
 
-def _protocol_wrong(runs: Sequence[Scores], first: Mapping[int, Scores], rate: str, change: float) -> str:
+def _protocol_wrong(runs: Sequence[Scores], first: Mapping[int, Scores], fpr: float, change: float) -> str:
     """Among all pairs of a run and a reference run: how many have the other order on the protocol's pairs than
-    `change`."""
-    apart = [(ours["scores"]["protocol"]["tpr"][rate] or 0) - (theirs["scores"]["protocol"]["tpr"][rate] or 0)
-             for ours in runs for theirs in first.values() if "protocol" in ours["scores"]]
+    `change`; none where a protocol of its size allows no false accept."""
+    apart = [(ours["tpr"][f"{fpr:g}"] or 0) - (theirs["tpr"][f"{fpr:g}"] or 0)
+             for ours, theirs in ((run["scores"]["protocol"], other["scores"]["protocol"]) for run in runs
+                                  for other in first.values() if "protocol" in run["scores"])
+             if allowed(fpr, ours["pairs"] // 2)]
     if not apart:
         return "-"
     wrong = sum(value * change < 0 for value in apart) + sum(value == 0 for value in apart) / 2

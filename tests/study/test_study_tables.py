@@ -6,7 +6,14 @@ import pytest
 from common.errors import UserError
 from study.__main__ import main
 from study.plan import PLANS
-from study.tables import differences_table, misalignment_table, random_protocols_table, rates_table, read_results
+from study.tables import (
+    differences_table,
+    misalignment_table,
+    random_protocols_table,
+    rates_table,
+    read_results,
+    runs_table,
+)
 
 PLAN = PLANS["fast"]
 
@@ -16,14 +23,16 @@ def write(folder, system, seed, tpr, protocol, draws, moved=0.1, random_protocol
     pairs = {"tpr": rates, "eer": 0.25, "false_accepts": {}, "draws": {"0.1": draws}}
     positions = {"layer": "bn1", "effective_positions": 3.0, "centre_correlation": 0.1}
     scores = {"frontal-profile": pairs, "frontal-frontal": pairs,
-              "protocol": {"tpr": {"0.1": protocol}, "accuracy": 0.6},
-              "misaligned": [{"shift": 0, "rotate": 0, "tpr": tpr}, {"shift": 2, "rotate": 0, "tpr": moved}],
+              "protocol": {"pairs": 40, "tpr": {"0.1": protocol, "0.01": None}, "accuracy": 0.6},
+              "misaligned": [{"shift": 0, "rotate": 0, "tpr": tpr},
+                             {"shift": 2, "rotate": 0, "tpr": moved, "at_aligned_threshold": {"fpr": 0.02}}],
               "positions": {"frontal": positions, "profile": positions}}
     if random_protocols:
         tprs, accuracies = random_protocols
         scores["random_protocols"] = {"tpr": {"0.1": tprs}, "accuracy": accuracies}
     (folder / f"fast-{system}-{seed}.json").write_text(json.dumps(
-        {"run": "x", "system": system, "seed": seed, "plan": "fast", "training": {}, "scores": scores}))
+        {"run": "x", "system": system, "seed": seed, "plan": "fast", "training": {"loss": 3.217, "accuracy": 0.5},
+         "scores": scores}))
 
 
 @pytest.fixture
@@ -41,9 +50,28 @@ def test_runs_are_in_the_plans_order_and_spread_over_seeds(results):
 
 
 def test_differences_are_of_the_same_seed_and_the_same_resamples(results):
-    row = differences_table(results, PLAN, "gnap-fasterfc").splitlines()[2].split(" | ")
-    assert row[1] == "-10.00" and row[3] == "25.0%" and row[4] == "-10.00"
-    assert row[5] == "2 of 2 |"  # 35 and 50 against 30, where all pairs say less
+    _, _, *rows = differences_table(results, PLAN, "gnap-fasterfc").splitlines()
+    assert len(rows) == 1  # at 0.01 there are no resamples
+    row = rows[0].split(" | ")
+    assert row[:3] == ["| gap-fasterfc", "0.1", "-10.00"] and row[4] == "25.0%"
+    assert row[3] == "-10.00 to +8.50" and row[5] == "-10.00 (-10.00 to +8.50)"
+    assert row[6] == "2 of 2 |"  # 35 and 50 against 30, where all pairs say less
+
+
+def test_each_run_has_a_row_with_the_end_of_its_training(results):
+    _, _, *rows = runs_table(results, PLAN).splitlines()
+    assert [row.split(" | ")[:4] for row in rows] == [["| gap-fasterfc-1", "3.22", "50.00", "30.00"],
+                                                     ["| gap-fasterfc-2", "3.22", "50.00", "50.00"],
+                                                     ["| gnap-fasterfc-1", "3.22", "50.00", "40.00"]]
+
+
+def test_a_protocol_that_allows_no_false_accept_has_no_order(tmp_path):
+    for system, tpr in (("gnap-fasterfc", 0.4), ("gap-fasterfc", 0.3)):
+        write(tmp_path, system, 1, tpr, 0.3, [tpr] * 4)
+        path = tmp_path / f"fast-{system}-1.json"
+        path.write_text(path.read_text().replace('"pairs": 40', '"pairs": 18'))
+    row = differences_table(read_results(tmp_path, PLAN), PLAN, "gnap-fasterfc").splitlines()[2]
+    assert row.endswith("| - |")
 
 
 def test_random_protocols_are_compared_on_the_same_pairs_and_with_all_pairs_of_the_same_runs(tmp_path):
@@ -63,8 +91,8 @@ def test_runs_without_random_protocols_are_left_out(results):
 
 
 def test_what_is_left_when_crops_move_is_of_the_aligned_rate(results):
-    assert misalignment_table(results, PLAN).splitlines()[2].split(" | ")[1:] == ["40.00 (30.00 to 50.00)",
-                                                                                "35% left |"]
+    assert misalignment_table(results, PLAN).splitlines()[2].split(" | ")[1:] == [
+        "40.00 (30.00 to 50.00)", "12.50 (10.00 to 15.00), 35% left; FPR 2.00 (2.00 to 2.00) |"]
 
 
 @pytest.mark.parametrize("damage", [lambda text: "{}", lambda text: text[:-9], lambda text: text.replace("0.25", '"x"'),
