@@ -19,6 +19,7 @@ Train the paper's systems on the same faces and score them on all frontal-profil
   make study                               the real faces of ../shared/data: hours; resumable after Ctrl-C
   make study FAST=1                        the whole pipeline on synthetic faces, in minutes
   python -m study run drawn                thousands of synthetic identities with known yaw: the controlled experiment
+  python -m study run drawn-long           the same with twice the steps of ArcFace
   python -m study table real               the tables of the finished runs
 
 A run that has its file in --results is finished; an interrupted one resumes from its last state in --work."""
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from study.training_set import make_real_sets
     from study.yaw import make_yaw
     work, data = Path(args.work).resolve(), Path(args.data).resolve()
-    sets = work / f"sets-{plan.name}"
+    sets = work / f"sets-{plan.sets or plan.name}"
     if plan.data == "drawn":
         make_synthetic_sets(plan, sets)
     else:

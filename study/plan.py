@@ -24,7 +24,8 @@ class System:
 @dataclass(frozen=True)
 class Plan:
     """systems: in the order of their rows. flags: of every run. first: flags of a training before it, from whose
-    checkpoint it continues; none where it starts from scratch. data: `real` (../shared/data) or `drawn`.
+    checkpoint it continues; none where it starts from scratch. data: `real` (../shared/data) or `drawn`. sets: the plan
+    whose sets it uses; its own where empty.
 
     people, images: of a synthetic training set. image_size: of a synthetic set, in pixels. shifts, rotations: of the
     misalignment curve, in pixels and degrees. dream_steps: of DREAM's training. fpr: FPRs of the TPRs, the first also
@@ -36,6 +37,7 @@ class Plan:
     flags: tuple[str, ...]
     first: tuple[str, ...] = ()
     data: str = "real"
+    sets: str = ""
     people: int = 0
     images: int = 0
     tested: int = 0
@@ -94,11 +96,15 @@ LRESNET = tuple(System(preset, ("--preset", preset, "--net-multiplier", "0.5", "
                                 "500"), 2)
                 for preset in ("lresnet18e", "lresnet18e-fasterfc", "lresnet18e-gap", "lresnet18e-gnap"))
 
+# At half the width and height, a quarter of the time; GDC wants the map of 112 pixels.
+DRAWN = Plan("drawn", MAIN[1:], ARCFACE, SOFTMAX, data="drawn", people=2000, images=12, tested=200, image_size=56,
+             shifts=(2, 4))
+
 PLANS: Mapping[str, Plan] = MappingProxyType({
     "real": Plan("real", (*MAIN, *PLAIN, *PARTS, *LRESNET), ARCFACE, SOFTMAX),
-    # At half the width and height, a quarter of the time; GDC wants the map of 112 pixels.
-    "drawn": Plan("drawn", MAIN[1:], ARCFACE, SOFTMAX, data="drawn", people=2000, images=12, tested=200, image_size=56,
-                  shifts=(2, 4)),
+    "drawn": DRAWN,
+    "drawn-long": replace(DRAWN, name="drawn-long", sets="drawn", flags=(*ARCFACE, "--max-steps", "2000"),
+                          systems=tuple(replace(system, seeds=1) for system in DRAWN.systems)),
     "fast": Plan("fast", tuple(replace(system, flags=(*system.flags, "--emb-size", "32"), seeds=1)
                                for system in MAIN[1:]),
                  ("--per-batch-size", "8", "--margin-s", "16", "--margin-m", "0.1", "--lr", "0.02", "--max-steps", "12",
