@@ -12,7 +12,7 @@ help:
 	@echo "make fuzz   10,000 mutated files for every reader, a few minutes"
 	@echo "make venv   the environment alone, in $(VENV); for GPUs: make venv GPU=cu117, and back: GPU=none"
 	@echo "make lint   ruff and mypy alone"
-	@echo "make torture kill a real run 50 times, resume it each time, compare its end: some 6 minutes"
+	@echo "make torture kill a real run 50 times, resume it each time, compare its end: some 9 minutes"
 	@echo "make soak   train thousands of steps and watch the memory: some 10 minutes"
 	@echo "make clean  remove the environment and what the demo made"
 

@@ -19,7 +19,7 @@ from stress.endurance import fault_injection, small_run
 
 DESCRIPTION = """Kill a real run fifty times, resume it each time, and compare it with an uninterrupted run.
 
-  python -m stress.endurance.torture                       50 kills: half on one device, half on two; some 10 minutes
+  python -m stress.endurance.torture                       50 kills: half on one device, half on two; some 9 minutes
   python -m stress.endurance.torture --kills 4 --devices cpu:0
   python -m stress.endurance.torture -- --fc7-parallel     flags behind -- go to train_softmax.py
 
