@@ -40,12 +40,14 @@ def _damaged(content: dict[str, Any], chance: random.Random) -> bytes:
 def _scores(plan: str, system: str, rates: list[str]) -> dict[str, Any]:
     across = {"tpr": dict.fromkeys(rates, 0.2), "eer": 0.25, "draws": dict.fromkeys(rates, [0.1, 0.2, 0.3])}
     place = {"layer": "bn6f", "effective_positions": 43.1, "centre_correlation": -0.4}
-    scored = {"frontal-profile": across, "frontal-frontal": dict(across), "protocol": {"tpr": dict.fromkeys(rates, 0.1),
-                                                                                      "accuracy": 0.75},
+    protocol = {"pairs": 3500, "tpr": dict.fromkeys(rates, 0.1), "accuracy": 0.75}
+    scored = {"frontal-profile": across, "frontal-frontal": dict(across), "protocol": protocol,
               "by_yaw": [{"group": "yaw 0-15", "images": 2, "tpr": 0.1, "fpr": 0.01}],
-              "misaligned": [{"shift": shift, "rotate": 0.0, "tpr": 0.1} for shift in (0.0, 4.0)],
+              "misaligned": [{"shift": shift, "rotate": 0.0, "tpr": 0.1, "at_aligned_threshold": {"fpr": 0.02}}
+                             for shift in (0.0, 4.0)],
               "positions": {"frontal": place, "profile": dict(place)}}
-    return {"run": f"{plan}-{system}-1", "system": system, "seed": 1, "plan": plan, "training": {}, "scores": scored}
+    return {"run": f"{plan}-{system}-1", "system": system, "seed": 1, "plan": plan,
+            "training": {"loss": 3.2, "accuracy": 0.4}, "scores": scored}
 
 
 def read_against(folder: Path) -> None:

@@ -71,8 +71,8 @@ def test_the_whole_way_to_the_tables(work, tmp_path, capsys, monkeypatch):
     assert [path.stat().st_mtime_ns for path in results] == written
     capsys.readouterr()
     assert main(["table", "fast", "--reference", "gap-fasterfc", "--results", str(tmp_path / "results")]) == 0
-    rates, differences, protocols, yaw, misaligned, _ = capsys.readouterr().out.split("\n\n")
-    assert "| gap-fasterfc |" in rates and "dream" not in misaligned
+    rates, runs, differences, protocols, yaw, misaligned, _ = capsys.readouterr().out.split("\n\n")
+    assert "| gap-fasterfc |" in rates and "| gap-fasterfc-1 |" in runs and "dream" not in runs + misaligned
     assert all("| gap-fasterfc-dream |" in table for table in (rates, differences, protocols, yaw))
 
 

@@ -35,23 +35,23 @@ def data(tmp_path_factory):
 
 def test_two_workers_stopped_and_resumed_end_as_one_process_on_two_devices(data, tmp_path):
     # A process of its own, since gradients depend in their last bits on the number of threads.
-    status, said = Launched(flags(data, tmp_path / "one", "--devices", "cpu:0,cpu:1", "--max-steps", 12, "--verbose",
-                                  6), start=[]).finish()
+    status, said = Launched(flags(data, tmp_path / "one", "--devices", "cpu:0,cpu:1", "--max-steps", 8, "--verbose",
+                                  4), start=[]).finish()
     assert status == 0, said
-    command = flags(data, tmp_path / "two", "--kvstore", "dist_sync", "--max-steps", 12, "--verbose", 6)
-    first = Launched(command, program=FAULTY, FAULT="0/8/signal", FAULT_NOTE=str(tmp_path / "waits"))
+    command = flags(data, tmp_path / "two", "--kvstore", "dist_sync", "--max-steps", 8, "--verbose", 4)
+    first = Launched(command, program=FAULTY, FAULT="0/5/signal", FAULT_NOTE=str(tmp_path / "waits"))
     assert wait_until((tmp_path / "waits").exists, first.process), first.finish()
     first.process.send_signal(signal.SIGINT)
     status, said = first.finish()
-    assert status == 130 and "stopped at step 9; the state is saved, --resume continues from there" in said, said
+    assert status == 130 and "stopped at step 6; the state is saved, --resume continues from there" in said, said
     assert first.all_gone()
 
     second = Launched([*command, "--resume"])
     status, said = second.finish()
-    assert status == 0 and "[worker 0] resumed at step 9" in said, said
+    assert status == 0 and "[worker 0] resumed at step 6" in said, said
     assert second.all_gone()
     assert "at each of 2 workers, 8 per step" in said
-    expected, got = state(tmp_path / "one", 12), state(tmp_path / "two", 12)
+    expected, got = state(tmp_path / "one", 8), state(tmp_path / "two", 8)
     assert expected.keys() == got.keys() and any(name.endswith("moving_var@1") for name in got)
     for name, value in expected.items():
         np.testing.assert_array_equal(got[name], value, err_msg=name)
