@@ -3,13 +3,8 @@ import json
 
 import numpy as np
 import pytest
-from faulty_worker import prepare_float16, spoil
 from launched_runs import Launched, flags, rows, state
 from small_sets import write_training_set, write_verification_set
-
-import training.step
-from training.arguments import parse_config
-from training.run import run
 
 FAULTY = "tests/helpers/faulty_worker.py"
 
@@ -31,12 +26,12 @@ def progress(folder, step):
 
 @pytest.mark.slow
 @pytest.mark.whole_network
-def test_a_skipped_step_a_bad_record_and_a_kill_leave_what_one_process_leaves(data, tmp_path, monkeypatch):
+def test_a_skipped_step_a_bad_record_and_a_kill_leave_what_one_process_leaves(data, tmp_path):
     """By dist_device_sync, resumed after worker 1 was killed: the same to the last bit."""
     more = ["--on-nan", "skip", "--max-steps", 12, "--verbose", 6]
-    with monkeypatch.context() as patched:
-        patched.setattr(training.step, "compute", spoil(training.step.compute, 0, 3, "nan-gradient"))
-        assert run(parse_config(flags(data, tmp_path / "one", *more, "--devices", "cpu:0,cpu:1"))) == 0
+    status, said = Launched(flags(data, tmp_path / "one", *more, "--devices", "cpu:0,cpu:1"), start=[], program=FAULTY,
+                            FAULT="0/3/nan-gradient").finish()  # with as many threads as a worker has
+    assert status == 0, said
     command = flags(data, tmp_path / "two", *more, "--kvstore", "dist_device_sync")
     killed = Launched(command, program=FAULTY, FAULT="1/3/nan-gradient,1/8/kill")
     status, said = killed.finish()
@@ -68,11 +63,12 @@ def test_a_nan_at_one_worker_stops_all(data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.whole_network
-def test_float16_in_micro_batches_over_workers_does_what_two_devices_do(data, tmp_path, monkeypatch):
+def test_float16_in_micro_batches_over_workers_does_what_two_devices_do(data, tmp_path):
     """The first step overflows, the second moves the weights; only the order of sums differs."""
-    prepare_float16(monkeypatch.setattr)
     more = ["--dtype", "float16", "--accumulate", 2, "--max-steps", 2, "--target", "none", "--lr", 0.01]
-    assert run(parse_config(flags(data, tmp_path / "one", *more, "--devices", "cpu:0,cpu:1"))) == 0
+    status, said = Launched(flags(data, tmp_path / "one", *more, "--devices", "cpu:0,cpu:1"), start=[],
+                            program=FAULTY).finish()
+    assert status == 0, said
     status, said = Launched(flags(data, tmp_path / "two", *more, "--kvstore", "dist_sync"), program=FAULTY).finish()
     assert status == 0, said
     expected, got = state(tmp_path / "one", 2), state(tmp_path / "two", 2)
