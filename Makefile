@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 help:
 	@echo "make demo   draw posed faces, pack, train MobileFaceNet++, verify: the whole pipeline, 9 to 12 minutes"
 	@echo "make test   ruff, mypy and the tests, 7 to 12 minutes"
-	@echo "make test-slow  what make test leaves out: whole runs of several processes, some 4 minutes"
+	@echo "make test-slow  what make test leaves out: whole runs of several processes, some 3 minutes"
 	@echo "make study  the paper's systems on real faces: hours, resumable; FAST=1 on drawn faces, in minutes"
 	@echo "make fuzz   10,000 mutated files for every reader, a few minutes"
 	@echo "make venv   the environment alone, in $(VENV); for GPUs: make venv GPU=cu117, and back: GPU=none"

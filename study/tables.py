@@ -55,13 +55,17 @@ def all_tables(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: s
 def rates_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
     """Markdown: all frontal-profile pairs, frontal-frontal, the protocol's pairs; mean over seeds and their range."""
     rates = [f"{rate:g}" for rate in plan.fpr]
-    head = ["system", "seeds", *(f"FP TPR at {rate}" for rate in rates), "FP EER", f"FF TPR at {rates[0]}",
-            f"protocol TPR at {rates[0]}", "protocol accuracy"]
     rows = []
     for name, runs in results.items():
         columns = zip(*(_rates_of(run["scores"], rates) for run in runs))
         rows.append([name, str(len(runs)), *(_spread(list(column)) for column in columns)])
-    return markdown(head, rows)
+    return markdown(["system", "seeds", *_rates_head(rates)], rows)
+
+
+def _rates_head(rates: Sequence[str]) -> list[str]:
+    """What the numbers of `_rates_of` are."""
+    return [*(f"FP TPR at {rate}" for rate in rates), "FP EER", f"FF TPR at {rates[0]}",
+            f"protocol TPR at {rates[0]}", "protocol accuracy"]
 
 
 def _rates_of(scores: Mapping[str, Any], rates: Sequence[str]) -> list[float | None]:
@@ -74,14 +78,12 @@ def _rates_of(scores: Mapping[str, Any], rates: Sequence[str]) -> list[float | N
 def runs_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
     """Markdown: the numbers of `rates_table` of each training, and the loss and accuracy at its end."""
     rates = [f"{rate:g}" for rate in plan.fpr]
-    head = ["run", "training loss", "training accuracy", *(f"FP TPR at {rate}" for rate in rates), "FP EER",
-            f"FF TPR at {rates[0]}", f"protocol TPR at {rates[0]}", "protocol accuracy"]
     rows = []
     for run in (run for runs in results.values() for run in runs if "protocol" in run["scores"]):
         end = run["training"]
         rows.append([f"{run['system']}-{run['seed']}", f"{end['loss']:.2f}", _spread([end["accuracy"]]),
                      *(_spread([value]) for value in _rates_of(run["scores"], rates))])
-    return markdown(head, rows)
+    return markdown(["run", "training loss", "training accuracy", *_rates_head(rates)], rows)
 
 
 def differences_table(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: str) -> str:
@@ -232,10 +234,9 @@ def _draws(run: Scores, rate: str) -> np.ndarray:
 def _protocol_wrong(runs: Sequence[Scores], first: Mapping[int, Scores], fpr: float, change: float) -> str:
     """Among all pairs of a run and a reference run: how many have the other order on the protocol's pairs than
     `change`; none where a protocol of its size allows no false accept."""
-    apart = [(ours["tpr"][f"{fpr:g}"] or 0) - (theirs["tpr"][f"{fpr:g}"] or 0)
-             for ours, theirs in ((run["scores"]["protocol"], other["scores"]["protocol"]) for run in runs
-                                  for other in first.values() if "protocol" in run["scores"])
-             if allowed(fpr, ours["pairs"] // 2)]
+    ours, theirs = ([run["scores"]["protocol"]["tpr"][f"{fpr:g}"] or 0 for run in some if "protocol" in run["scores"]
+                     and allowed(fpr, run["scores"]["protocol"]["pairs"] // 2)] for some in (runs, first.values()))
+    apart = [one - other for one in ours for other in theirs]
     if not apart:
         return "-"
     wrong = sum(value * change < 0 for value in apart) + sum(value == 0 for value in apart) / 2

@@ -45,7 +45,7 @@ def shared_reference():
 
 def pytest_collection_modifyitems(items):
     """The folder whose files take longest first, so that no process is alone with one of them at the end."""
-    items.sort(key=lambda item: "training" not in item.path.parent.parts)
+    items.sort(key=lambda item: item.path.parent.name != "training")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,7 +1,6 @@
 """Kills runs with random combinations of flags, resumes them, and compares their ends with uninterrupted runs."""
 from __future__ import annotations
 
-import argparse
 import random
 import tempfile
 import time
@@ -71,8 +70,8 @@ def main(argv: list[str]) -> int:
         devices, flags = draw(options.seed, number)
         print(f"[{time.monotonic() - began:4.0f} s] {number}: --devices {devices} {' '.join(flags)}", flush=True)
         with tempfile.TemporaryDirectory(prefix="combinations-") as folder:
-            trial = Torture(Path(folder), devices, argparse.Namespace(
-                seed=f"{options.seed} {number}", steps=options.steps, at_rows=True, flags=flags), _say)
+            trial = Torture(Path(folder), devices, _say, seed=f"{options.seed} {number}", steps=options.steps,
+                            at_rows=True, flags=flags)
             trial.leave_alone()
             trial.kill(1, "end of")
     print(f"{options.runs} combinations: the resumed runs are the uninterrupted ones, bit for bit")

@@ -1,7 +1,6 @@
 """Kills a real run at random moments, many times, resumes it, and compares its end with an uninterrupted run."""
 from __future__ import annotations
 
-import argparse
 import collections
 import functools
 import random
@@ -11,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Sequence
 
 from common.cli import Parser, at_least, run
 from common.errors import RunError
@@ -46,12 +45,13 @@ WAYS = {
 class Torture:
     """The runs on one choice of devices, and what happened to them."""
 
-    def __init__(self, folder: Path, devices: str, options: argparse.Namespace, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, devices: str, say: Callable[[str], None], *, seed: object, steps: int,
+                 at_rows: bool, flags: Sequence[str]) -> None:
         self.folder, self.devices, self.say = folder, devices, say
-        self.random = random.Random(f"{options.seed} {devices}")
-        self.steps, self.at_rows = options.steps, options.at_rows
+        self.random = random.Random(f"{seed} {devices}")
+        self.steps, self.at_rows = steps, at_rows
         self.data = small_run.make_data(folder / "data")
-        self.flags = ["--devices", devices, "--max-steps", str(options.steps), *options.flags]
+        self.flags = ["--devices", devices, "--max-steps", str(steps), *flags]
         self.whole = folder / "whole"
         self.ends: collections.Counter = collections.Counter()
         self.compared = 0
@@ -177,7 +177,8 @@ def main(argv: list[str]) -> int:
     shares = [len(range(number, options.kills, len(options.devices))) for number in range(len(options.devices))]
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         for devices, kills in zip(options.devices, shares):
-            trial = Torture(Path(folder) / devices.replace(":", "").replace(",", "-"), devices, options, say)
+            trial = Torture(Path(folder) / devices.replace(":", "").replace(",", "-"), devices, say, seed=options.seed,
+                            steps=options.steps, at_rows=options.at_rows, flags=options.flags)
             trial.leave_alone()
             trial.kill(kills, f"of {kills}")
             ends.update(trial.ends)

@@ -10,7 +10,6 @@ import math
 import os
 import signal
 import threading
-from importlib import import_module
 from pathlib import Path
 
 
@@ -54,17 +53,18 @@ def prepare(argv):
         worker, step, what = fault.split("/")
         training.step.compute = spoil(training.step.compute, int(worker), int(step), what)
     if "float16" in argv:
-        prepare_float16(lambda name, value: setattr(import_module(name.rpartition(".")[0]), name.rpartition(".")[2],
-                                                    value))
+        prepare_float16()
 
 
-def prepare_float16(replace):
+def prepare_float16():
     """A float16 that CPUs have, with a loss scale that overflows once."""
+    import training.model
+    import training.run
     from symbols.float16_graph import to_float16
     from training.precision import LossScale
-    replace("training.run.check_precision", lambda dtype, devices: None)
-    replace("training.model.to_float16", lambda symbol: to_float16(symbol, "float32"))
-    replace("training.model.LossScale", lambda *state: LossScale(*(state or (512.0,))))
+    training.run.check_precision = lambda dtype, devices: None
+    training.model.to_float16 = lambda symbol: to_float16(symbol, "float32")
+    training.model.LossScale = lambda *state: LossScale(*(state or (512.0,)))
 
 
 def main(argv):

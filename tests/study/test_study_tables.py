@@ -114,6 +114,16 @@ def test_files_that_do_not_fit_together_are_reported(tmp_path):
         main(["table", "fast", "--results", str(tmp_path)])
 
 
+def test_dream_may_be_the_reference(tmp_path):
+    write(tmp_path, "gap-fasterfc", 1, 0.3, 0.35, [0.3] * 4)
+    path = tmp_path / "fast-gap-fasterfc-1.json"
+    result = json.loads(path.read_text())
+    result["scores"]["dream"] = {kind: result["scores"][kind] for kind in ("frontal-profile", "frontal-frontal")}
+    path.write_text(json.dumps(result))
+    row = differences_table(read_results(tmp_path, PLAN), PLAN, "gap-fasterfc-dream").splitlines()[2].split(" | ")
+    assert row[2] == "+0.00" and row[6] == "- |"
+
+
 def test_a_reference_that_is_no_system_is_reported(tmp_path):
     write(tmp_path, "gnap-fasterfc", 1, 0.4, 0.3, [0.4, 0.4, 0.4, 0.4])
     with pytest.raises(UserError, match="--reference gnap: is not a system of the plan fast; its systems are fc-fast"):
