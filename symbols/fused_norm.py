@@ -9,6 +9,7 @@ channels do (`in_blocks`).
 from __future__ import annotations
 
 import functools
+import json
 import re
 from typing import Callable
 
@@ -16,9 +17,10 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
-from symbols.graph import Entry, Graph, Node, groups_of
+from symbols.graph import Entry, Graph, Node, groups_of, to_json
 
 OPERATOR = "_contrib_BatchNormWithReLU"
+SIGNS = 3  # the output with the signs, which the backward pass reads
 SETTINGS = ("eps", "momentum", "fix_gamma", "use_global_stats")  # that it shares with BatchNorm
 BLOCK = 16  # channels, the largest of oneDNN's
 COLOURS = 3  # channels of images, from which oneDNN writes blocks too
@@ -42,6 +44,17 @@ def in_blocks(node: Node, weight: tuple[int, ...]) -> bool:
     taken = groups * weight[1]
     return (groups in (1, taken) and filters % BLOCK == 0 and (taken % BLOCK == 0 or taken == COLOURS)
             and all(int(step) == 1 for step in re.findall(r"\d+", node["attrs"].get("dilate", "1"))))
+
+
+def keep_signs(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
+    """`symbol` with the signs of every BatchNormWithReLU as further outputs, which no gradient comes from.
+
+    MXNet allots them as much memory as the map, of which oneDNN writes a bit for each value. As outputs they share it
+    with no other array, so that the rest is never touched and the process does not grow by it.
+    """
+    graph = json.loads(to_json(symbol))
+    graph["heads"] += [[number, SIGNS, 0] for number, node in enumerate(graph["nodes"]) if node["op"] == OPERATOR]
+    return mx.sym.load_json(json.dumps(graph))
 
 
 def add_separately(graph: Graph, node: Node) -> Entry:

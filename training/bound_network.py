@@ -18,6 +18,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import gluon
 
+from symbols.fused_norm import keep_signs
 from symbols.segments import DATA, choose_cuts, split
 
 
@@ -27,7 +28,8 @@ class BoundNetwork:
 
     def __init__(self, symbol: mx.sym.Symbol, parameters: Mapping[str, gluon.Parameter],
                  data_shape: tuple[int, ...], recompute: bool = False) -> None:
-        self.segments = split(symbol, choose_cuts(symbol, data_shape).places) if recompute else [symbol]
+        # Segments share their memory, signs included, which are soon read.
+        self.segments = split(symbol, choose_cuts(symbol, data_shape).places) if recompute else [keep_signs(symbol)]
         self.parameters = parameters
         self._chains: dict[int, _Chain] = {}
         self._last: dict[mx.Context, _Chain] = {}
