@@ -45,7 +45,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     score.set_defaults(run=score_one)
     tables = commands.add_parser("table", help="the tables of the finished runs, in Markdown")
     tables.add_argument("plan", choices=tuple(PLANS))
-    tables.add_argument("--reference", default="gnap-fasterfc", metavar="SYSTEM", help="the reference of differences")
+    tables.add_argument("--reference", default="", metavar="SYSTEM",
+                        help="the reference of differences of its network's systems (default: every network's GNAP)")
     tables.add_argument("--results", default="docs/study", metavar="DIR", help="the files of scores")
     tables.set_defaults(run=print_tables)
 
@@ -118,13 +119,13 @@ def _find(runs: list[Run], name: str) -> Run:
 
 def print_tables(args: argparse.Namespace) -> int:
     """Print the tables of a plan's finished runs."""
-    from study.tables import DREAM, INVALID, all_tables, read_results
+    from study.tables import INVALID, all_tables, read_results, references
     plan = PLANS[args.plan]
     try:
         results = read_results(Path(args.results), plan)
     except ValueError as error:
         raise UserError(str(error)) from None
-    if args.reference not in {name for system in plan.systems for name in (system.name, system.name + DREAM)}:
+    if args.reference and args.reference not in references(plan):
         raise UserError(f"--reference {args.reference}: is not a system of the plan {plan.name}; its systems are "
                         f"{', '.join(sorted(system.name for system in plan.systems))}")
     if not results:

@@ -13,12 +13,13 @@ from typing import Mapping
 @dataclass(frozen=True)
 class System:
     """flags: of train_softmax.py, after the plan's. seeds: how many runs, with the seeds 1, 2, ... dream: whether DREAM
-    is trained on its embeddings as well."""
+    is trained on its embeddings as well. reference: the system of the same network that it is compared with."""
 
     name: str
     flags: tuple[str, ...]
     seeds: int
     dream: bool = False
+    reference: str = "gnap-fasterfc"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ PARTS = tuple(_mobilefacenet(f"gnap-{variant}", "GNAP", 2, "--gnap-variant", var
 # At half the width and two thirds of the length; the embedding has as many dimensions as the last map has channels, so
 # that GAP and GNAP have no FC.
 LRESNET = tuple(System(preset, ("--preset", preset, "--net-multiplier", "0.5", "--emb-size", "256", "--max-steps",
-                                "500"), 2)
+                                "500"), 2, reference="lresnet18e-gnap")
                 for preset in ("lresnet18e", "lresnet18e-fasterfc", "lresnet18e-gap", "lresnet18e-gnap"))
 
 # At half the width and height, a quarter of the time; GDC wants the map of 112 pixels.

@@ -31,7 +31,8 @@ def read_results(folder: Path, plan: Plan) -> dict[str, list[Scores]]:
                     isinstance(result[key], str) for key in ("system", "plan")):
                 raise ValueError("lacks an entry")
             if result["plan"] == plan.name:
-                all_tables({"itself": [result], "reference": [result]}, plan, "reference")
+                twice = {"itself": [result], "reference": [result]}
+                _tables(twice, plan, {"reference": twice})
         except INVALID:
             raise ValueError(f"{path}: is not a score file of the study, or is damaged; move it away, and `python -m "
                              f"study run {plan.name}` makes it again") from None
@@ -40,15 +41,29 @@ def read_results(folder: Path, plan: Plan) -> dict[str, list[Scores]]:
             if "dream" in result["scores"]:
                 name = result["system"] + DREAM
                 found[name].append({**result, "system": name, "scores": result["scores"]["dream"]})
-    order = [name for system in plan.systems for name in (system.name, system.name + DREAM)]
-    return {name: sorted(found[name], key=lambda result: result["seed"]) for name in order if found[name]}
+    return {name: sorted(found[name], key=lambda result: result["seed"]) for name in references(plan) if found[name]}
 
 
-def all_tables(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: str) -> list[str]:
-    """Every table that has a row, as Markdown."""
-    tables = (rates_table(results, plan), runs_table(results, plan), differences_table(results, plan, reference),
-              random_protocols_table(results, reference), yaw_table(results, plan), misalignment_table(results, plan),
-              positions_table(results))
+def all_tables(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: str = "") -> list[str]:
+    """Every table that has a row, as Markdown. Differences are from the reference, of the systems of its network; by
+    default those of every network from its own."""
+    own = references(plan)
+    return _tables(results, plan, {name: {system: runs for system, runs in results.items() if own[system] == own[name]}
+                                   for name in ([reference] if reference else dict.fromkeys(own.values()))})
+
+
+def references(plan: Plan) -> dict[str, str]:
+    """The reference of every system that a table may have, in the order of their rows."""
+    return {system.name + suffix: system.reference for system in plan.systems for suffix in ("", DREAM)}
+
+
+def _tables(results: Mapping[str, Sequence[Scores]], plan: Plan,
+            compared: Mapping[str, Mapping[str, Sequence[Scores]]]) -> list[str]:
+    """compared: by reference, what has differences from it."""
+    tables = (rates_table(results, plan), runs_table(results, plan),
+              *(differences_table(some, plan, reference) for reference, some in compared.items()),
+              *(random_protocols_table(some, reference) for reference, some in compared.items()),
+              yaw_table(results, plan), misalignment_table(results, plan), positions_table(results))
     return [table for table in tables if len(table.splitlines()) > 2]
 
 

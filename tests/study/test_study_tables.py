@@ -1,5 +1,6 @@
 """The study's tables against numbers by hand."""
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -7,6 +8,7 @@ from common.errors import UserError
 from study.__main__ import main
 from study.plan import PLANS
 from study.tables import (
+    all_tables,
     differences_table,
     misalignment_table,
     random_protocols_table,
@@ -122,6 +124,21 @@ def test_dream_may_be_the_reference(tmp_path):
     path.write_text(json.dumps(result))
     row = differences_table(read_results(tmp_path, PLAN), PLAN, "gap-fasterfc-dream").splitlines()[2].split(" | ")
     assert row[2] == "+0.00" and row[6] == "- |"
+
+
+def test_systems_are_compared_within_their_network(tmp_path):
+    for system, tpr in (("gnap-fasterfc", 0.4), ("gap-fasterfc", 0.3), ("lresnet18e-gnap", 0.6), ("lresnet18e", 0.7)):
+        write(tmp_path, system, 1, tpr, 0.3, [tpr] * 4)
+    plan = replace(PLAN, systems=PLANS["real"].systems)
+
+    def first_cells(*reference):
+        tables = all_tables(read_results(tmp_path, plan), plan, *reference)
+        return [row.split(" | ")[0::2][:2] for table in tables if "95% over identities" in table
+                for row in table.splitlines() if "---" not in row]
+    mobilefacenet = [["| system", "TPR minus gnap-fasterfc's"], ["| gap-fasterfc", "-10.00"]]
+    lresnet18e = [["| system", "TPR minus lresnet18e-gnap's"], ["| lresnet18e", "+10.00"]]
+    assert first_cells() == mobilefacenet + lresnet18e
+    assert first_cells("lresnet18e-gnap") == lresnet18e
 
 
 def test_a_reference_that_is_no_system_is_reported(tmp_path):
