@@ -34,8 +34,9 @@ lint: $(STAMP)
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 
+# Three processes on two cores: tests of several workers wait for each other half of the time.
 test: lint
-	@$(PY) -m pytest -n 2 --dist loadfile
+	@$(PY) -m pytest -n 3 --dist loadfile
 
 test-slow: $(STAMP)
 	@$(PY) -m pytest -m slow
