@@ -131,6 +131,9 @@ def print_tables(args: argparse.Namespace) -> int:
     if not results:
         raise UserError(f"{args.results}: holds no scores of the plan {plan.name}; python -m study run {plan.name} "
                         "makes them")
+    if args.reference and args.reference not in results:
+        raise UserError(f"--reference {args.reference}: has no finished run in {args.results}; python -m study run "
+                        f"{plan.name} makes them")
     try:
         told = all_tables(results, plan, args.reference)
     except INVALID:

@@ -145,3 +145,9 @@ def test_a_reference_that_is_no_system_is_reported(tmp_path):
     write(tmp_path, "gnap-fasterfc", 1, 0.4, 0.3, [0.4, 0.4, 0.4, 0.4])
     with pytest.raises(UserError, match="--reference gnap: is not a system of the plan fast; its systems are fc-fast"):
         main(["table", "fast", "--results", str(tmp_path), "--reference", "gnap"])
+
+
+def test_a_reference_without_a_finished_run_is_reported(tmp_path):
+    write(tmp_path, "gnap-fasterfc", 1, 0.4, 0.3, [0.4, 0.4, 0.4, 0.4])
+    with pytest.raises(UserError, match="--reference gap-fasterfc: has no finished run in .*; python -m study run"):
+        main(["table", "fast", "--results", str(tmp_path), "--reference", "gap-fasterfc"])
