@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test test-slow study fuzz torture soak lint clean
+.PHONY: help venv demo test pytest test-slow study fuzz torture soak lint ruff mypy clean
 help:
 	@echo "make demo   draw posed faces, pack, train MobileFaceNet++, verify: the whole pipeline, 9 to 12 minutes"
 	@echo "make test   ruff, mypy and the tests, 7 to 12 minutes"
@@ -30,12 +30,17 @@ study: $(STAMP)
 	@$(PY) -m study run $(if $(FAST),fast --results study-work/fast,real)
 	@$(PY) -m study table $(if $(FAST),fast --results study-work/fast,real)
 
-lint: $(STAMP)
+lint: ruff mypy
+ruff: $(STAMP)
 	@$(PY) -m ruff check .
+mypy: $(STAMP)
 	@$(PY) -m mypy
 
-# Three processes on two cores: tests of several workers wait for each other half of the time.
-test: lint
+# mypy, which has one thread, beside the tests. Three processes of them on two cores: tests of several workers wait for
+# each other half of the time.
+test: ruff
+	@$(MAKE) --no-print-directory -j 2 mypy pytest
+pytest: $(STAMP)
 	@$(PY) -m pytest -n 3 --dist loadfile
 
 test-slow: $(STAMP)
