@@ -97,6 +97,11 @@ def _tprs(row: dict[str, Any]) -> str:
     for rate, value in given.items():
         accepts = row.get("false_accepts")
         accepts = accepts.get(rate) if isinstance(accepts, dict) else accepts
+        points = row.get("thresholds")
+        point = points.get(rate) if isinstance(points, dict) else None
+        if isinstance(point, dict) and point.get("tpr", value) is None:
+            parts.append(f"not given at FPR {escaped(rate)} (no false accept is allowed)")
+            continue
         few = type(accepts) is int and accepts < 10
         behind = f" (false accepts: {accepts})" if type(accepts) is int else ""
         parts.append(f"{'~' if few else ''}{_percent(value)}{_interval(row, rate)} at FPR {escaped(rate)}{behind}")

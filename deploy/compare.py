@@ -11,6 +11,7 @@ from deploy.arguments import STDOUT, write_json
 from deploy.photographs import FaceFinder, Photograph
 from deploy.query import add_query_flags, open_query, unusable
 from deploy.thresholds import Threshold
+from eval.scores import distances
 
 SAME, DIFFERENT, NO_FACE = 0, 3, 4
 DESCRIPTION = """\
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     for photograph in (left, right):
         if photograph.reason and not photograph.without_face:
             raise UserError(unusable(photograph, args.detector))
-    scores = np.square(left.unit[:, None] - right.unit[None]).sum(axis=2)
+    scores = distances(left.unit[:, None], right.unit[None])
     answer = {"model": {"name": model.name, "sha256": model.sha256}, "flip": model.flip,
               "images": [left.as_json(), right.as_json()], "threshold": threshold and threshold.as_json(),
               **_answer(scores, threshold)}

@@ -23,7 +23,7 @@ def open_query(args: argparse.Namespace) -> tuple[ServedModel, Threshold | None]
     """The model, and the threshold if one was given; UserError where they or the file of --json cannot be used."""
     check_json_file(args.json)
     model = ServedModel(args)
-    return model, choose_threshold(args, model.sha256)
+    return model, choose_threshold(args, model.sha256, model.layer)
 
 
 def unusable(photograph: Photograph, detector: str | None) -> str:

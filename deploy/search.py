@@ -17,6 +17,7 @@ from deploy.photographs import FaceFinder
 from deploy.query import add_query_flags, open_query, unusable
 from deploy.thresholds import Threshold
 from eval.embedding_file import Embeddings, load_embeddings
+from eval.scores import distances
 
 log = logging.getLogger(__name__)
 FOUND, FAILED, NOBODY, NO_FACE = 0, 1, 3, 4
@@ -111,7 +112,7 @@ def nearest(unit: np.ndarray, gallery: Embeddings, top: int, threshold: Threshol
     least = np.partition(cosines, len(cosines) - top)[len(cosines) - top]
     chosen = np.flatnonzero(cosines >= least)
     chosen = chosen[np.argsort(-cosines[chosen], kind="stable")][:top]
-    scores = np.square(gallery.embeddings[chosen] - unit).sum(axis=1)
+    scores = distances(gallery.embeddings[chosen], unit)
     people = gallery.meta.get("people")
     found = []
     for number, score in zip(chosen.tolist(), scores.tolist()):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
+from common.foreign import shown
 from eval.fixed_threshold import FixedPoint, rates_below
 from eval.metrics import point_at_fpr
 from eval.operating_points import FEW
@@ -62,9 +63,9 @@ def add_threshold_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scores", metavar="FILE.csv", help="scores of this model's pairs, by `eval verify --scores`")
 
 
-def choose_threshold(args: argparse.Namespace, sha256: str) -> Threshold | None:
-    """The threshold of the flags, None where there is none; sha256: of the model. UserError where they contradict, or
-    the scores are of another model, of other conventions or too few."""
+def choose_threshold(args: argparse.Namespace, sha256: str, layer: str) -> Threshold | None:
+    """The threshold of the flags, None where there is none; sha256: of the model. layer: whose output its embedding is.
+    UserError where they contradict, or the scores are of another model or layer, of other conventions or too few."""
     if args.threshold is not None and args.fpr is not None:
         raise UserError("--threshold and --fpr: give one of them; --threshold with --scores prints its FPR")
     if args.fpr is not None and not args.scores:
@@ -73,7 +74,7 @@ def choose_threshold(args: argparse.Namespace, sha256: str) -> Threshold | None:
     if not args.scores:
         return None if args.threshold is None else Threshold(args.threshold)
     found = read_scores(args.scores)
-    _check(args.scores, found, sha256, not args.no_flip)
+    _check(args.scores, found, sha256, layer, not args.no_flip)
     score = args.threshold
     if score is None:
         score = threshold_at(DEFAULT if args.fpr is None else args.fpr, found.score, found.same, args.scores)
@@ -90,7 +91,7 @@ def threshold_at(target: float, scores: np.ndarray, same: np.ndarray, source: st
     return point_at_fpr(scores, same, target)[1]
 
 
-def _check(path: str, found: PairScores, sha256: str, flip: bool) -> None:
+def _check(path: str, found: PairScores, sha256: str, layer: str, flip: bool) -> None:
     """UserError where a threshold on these scores would not apply to this model."""
     if found.same.all() or not found.same.any():
         raise UserError(f"{path}: has no {'impostor' if found.same.all() else 'genuine'} pairs; both kinds are needed")
@@ -104,6 +105,10 @@ def _check(path: str, found: PairScores, sha256: str, flip: bool) -> None:
     elif theirs != sha256:
         raise UserError(f"{path}: holds the scores of another model, {str(model.get('name'))[:80]}; `eval verify "
                         "--scores DIR` writes this one's")
+    theirs = found.meta.get("layer")
+    if theirs is not None and theirs != layer:
+        raise UserError(f"{path}: holds scores of the layer {shown(str(theirs))[:60]}, not of {layer}; give --layer "
+                        f"{shown(str(theirs))[:60]}, or scores of this layer")
     if found.meta.get("flip", flip) != flip:
         raise UserError(f"{path}: its scores are {'without' if flip else 'with'} mirror images; "
                         f"{'give' if flip else 'leave out'} --no-flip")

@@ -28,18 +28,18 @@ from eval.arguments import (
 from eval.curve_rates import equal_error_rate
 from eval.embedding_file import Embeddings
 from eval.error_sources import review
-from eval.face_sets import FaceSet, open_face_set, read_groups
+from eval.face_sets import FaceSet, group_table, open_face_set, read_groups
 from eval.failures import read_failures
 from eval.models import parse_models
 from eval.other_set import from_elsewhere
 from eval.pair_list import write_all_scores
 from eval.pose import read_yaw, yaw_groups
 from eval.projection import Projection, fit_projection, told
+from eval.score_folders import score_files
 from eval.second_groups import second_groups
 from eval.set_embeddings import choose_sides, embeddings_of
 from eval.set_failures import WithoutFailures, leave_out
 from eval.set_scoring import ScoredModel, labelled_pairs, score_labelled
-from eval.verify import score_folders
 
 __all__ = ["equal_error_rate"]
 log = logging.getLogger(__name__)
@@ -83,13 +83,15 @@ def run(args: argparse.Namespace) -> int:
     check_outputs(args, ("json", "audit"), ("scores", "embeddings"))
     models = parse_models(args.model)
     refuse_folds(args)
+    scores = score_files(args, models, [Path(args.set).absolute().name], ("json", "audit"))
     failures = read_failures(args.failures) if args.failures else None
     with open_face_set(Path(args.set)) as faces:
         folders = read_groups(Path(args.groups), faces.names) if args.groups else faces.folders
         sides = choose_sides(args, faces.labels, folders)
         groups = yaw_groups(read_yaw(Path(args.landmarks), faces.names)) if args.landmarks else (
             None if args.between else folders)
-        lost = leave_out(failures, faces.names, faces.labels, faces.people, folders, sides,
+        lost = leave_out(failures, faces.names, faces.labels, faces.people,
+                         group_table(Path(args.groups)) if args.groups else None, sides,
                          args.between or "") if failures else None
         others = [from_elsewhere(model, args) for model in models]
         plain = [embeddings_of(model, faces, args, failures.images if failures else ()) for model in models]
@@ -113,10 +115,9 @@ def run(args: argparse.Namespace) -> int:
                 for result, one, projection in zip(results, made, projections)}
         write_atomic(args.json, json.dumps(rows, indent=1) + "\n")
     if args.audit:
-        _write_review(args.audit, made[0].embeddings, faces)
-    for model, one in zip(models, made) if args.scores else ():
-        folder = Path(args.scores) / score_folders(models)[model.text]
-        write_all_scores(folder / f"{Path(args.set).absolute().name}.csv", one, pairs, pca=args.pca)
+        _write_review(args.audit, made[0].embeddings, faces, plain[0].embeddings.any(axis=1))
+    for model, one in zip(models, made) if scores else ():
+        write_all_scores(scores[model.text][0], one, pairs, pca=args.pca)
     return 0
 
 
@@ -134,17 +135,18 @@ def _row(result: ScoredModel, first: ScoredModel, made: Embeddings, lost: Withou
     return {**row, "failures": _readings(lost, result).as_row()} if lost else row
 
 
-def _write_review(path: str, unit: np.ndarray, faces: FaceSet) -> None:
+def _write_review(path: str, unit: np.ndarray, faces: FaceSet, known: np.ndarray) -> None:
+    """known: (N,) whether an image has an embedding at all; one of zeros says nothing of its label."""
+    unit, labels, names = unit[known], faces.labels[known], [faces.names[number] for number in np.flatnonzero(known)]
     stream, count = io.StringIO(), 0
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(["what", "first", "second", "cosine"])
-    for what, first, second, cosine in review(unit, faces.labels, faces.people, faces.names):
+    for what, first, second, cosine in review(unit, labels, faces.people, names):
         rows.writerow([what, first, second, f"{cosine:.4f}"])
         count += 1
     with meter(len(faces.people), "audit", "people") as bar:
-        for image, cosine in second_groups(unit, faces.labels, bar.update):
-            rows.writerow(["image of a second cluster", faces.names[image], faces.people[faces.labels[image]],
-                           f"{cosine:.4f}"])
+        for image, cosine in second_groups(unit, labels, bar.update):
+            rows.writerow(["image of a second cluster", names[image], faces.people[labels[image]], f"{cosine:.4f}"])
             count += 1
     write_atomic(path, stream.getvalue().encode("utf-8", "surrogateescape"))
     log.info("%d rows to review in %s", count, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator
@@ -81,7 +82,7 @@ def open_face_set(path: Path) -> Iterator[FaceSet]:
         numbers = np.concatenate([np.asarray(images) for images in faces.images])
         labels = np.repeat(np.arange(len(faces.images)), [len(images) for images in faces.images])
         names, folders = [], []
-        root = str(path).rstrip("/") + "/"
+        root = os.path.normpath(path).rstrip("/") + "/"  # as the paths of `faces.where` begin
         for number in numbers.tolist():
             place = str(number) if isinstance(faces, PackedFaces) else faces.where(number)  # a record's key, or a file
             names.append(place[len(root):] if place.startswith(root) else place)
@@ -91,12 +92,9 @@ def open_face_set(path: Path) -> Iterator[FaceSet]:
                       lambda place: faces.read(int(numbers[place])))
 
 
-def read_groups(path: Path, names: list[str]) -> np.ndarray:
-    """(N,) the group of each image by a CSV of `path` or `key` and `group`, "" where it has none.
-
-    UserError where the table is invalid, names no image of the set, or gives an image two groups. Rows of other images,
-    and images without a row, are logged in a line each.
-    """
+def group_table(path: Path) -> dict[str, str]:
+    """The group of each image that a CSV of `path` or `key` and `group` names; UserError where it is not such a table,
+    or gives an image two groups."""
     if header(path, COLUMNS, GROUPS_FORM) != set(COLUMNS):
         raise UserError(f"{path}: expected {GROUPS_FORM}")
     given: dict[str, str] = {}
@@ -104,6 +102,16 @@ def read_groups(path: Path, names: list[str]) -> np.ndarray:
         if given.setdefault(row["path"], row["group"]) != row["group"]:
             raise UserError(f"{row.where}: {shown(row['path'])} is of the group {shown(given[row['path']])} above, and "
                             f"here of {shown(row['group'])}")
+    return given
+
+
+def read_groups(path: Path, names: list[str]) -> np.ndarray:
+    """(N,) the group of each image by the table of `group_table`, "" where it has none.
+
+    UserError where the table is invalid or names no image of the set. Rows of other images, and images without a row,
+    are logged in a line each.
+    """
+    given = group_table(path)
     groups = np.array([given.get(name, "") for name in names])
     if not (groups != "").any():
         raise UserError(f"{path}: names none of the set's images; its first is {names[0]}")

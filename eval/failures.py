@@ -5,7 +5,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Sequence
+from typing import Mapping, Sequence
 
 import numpy as np
 
@@ -105,15 +105,17 @@ class LostFaces:
     absent_groups: np.ndarray
 
 
-def lost_faces(failures: Failures, names: Sequence[str], labels: np.ndarray, people: Sequence[str]) -> LostFaces:
-    """The images and identities of a list, by the images' paths below the set's folder or their keys. UserError for a
-    list of pairs, or an image whose identity is not known: neither in the set, nor in a folder, nor with a label."""
+def lost_faces(failures: Failures, names: Sequence[str], labels: np.ndarray, people: Sequence[str],
+               groups: Mapping[str, str] | None = None) -> LostFaces:
+    """The images and identities of a list, by the images' paths below the set's folder or their keys. groups: of images
+    by their names, None where they are the folders. UserError for a list of pairs, or an image whose identity is not
+    known: neither in the set, nor in a folder, nor with a label."""
     if failures.pairs:
         raise UserError(f"`failures` {failures.path}: lists pairs; a labelled set needs images, a line each or in a "
                         "column path")
     places = {name: number for number, name in enumerate(names)}
     numbers = {name: number for number, name in enumerate(people)}
-    failed, found, groups = np.zeros(len(names), bool), [], []
+    failed, found, absent = np.zeros(len(names), bool), [], []
     for name, label in zip(failures.images, failures.labels):
         parts = name.replace("\\", "/").split("/")
         if name in places:
@@ -124,8 +126,8 @@ def lost_faces(failures: Failures, names: Sequence[str], labels: np.ndarray, peo
             raise UserError(f"`failures` {failures.path}: {name[:60]!r} is not in the set, and its identity is not "
                             "known; give its path below the set's folder, IDENTITY/..., or a column label")
         found.append(numbers.setdefault(person, len(numbers)))
-        groups.append("/".join(parts[1:-1]))
-    return LostFaces(failed, np.array(found, np.int64), np.array(groups, dtype=str))
+        absent.append("/".join(parts[1:-1]) if groups is None else groups.get(name, ""))
+    return LostFaces(failed, np.array(found, np.int64), np.array(absent, dtype=str))
 
 
 def counted(rate: float | None, pairs: int, lost: int) -> float | None:

@@ -1,14 +1,19 @@
 """Rates of pairs at a fixed threshold: given, or chosen on another set."""
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 from scipy.stats import beta
 
 from eval.bootstrap import LEVEL, interval
-from eval.metrics import check_pairs
-from eval.operating_points import FEW
+from eval.metrics import check_pairs, point_at_fpr
+from eval.operating_points import FEW, allowed
+
+log = logging.getLogger(__name__)
+Chosen = Tuple[str, Optional[float], float]  # the set and the FPR that a threshold was chosen at, and the distance
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,20 @@ class FixedPoint:
         if self.tpr_limits and self.fpr_limits:
             row["interval"] = {"tpr": list(self.tpr_limits), "fpr": list(self.fpr_limits)}
         return row
+
+
+def thresholds_on(name: str, scores: np.ndarray, same: np.ndarray, fpr: Sequence[float]) -> list[Chosen]:
+    """The threshold at each FPR on the set `name`, of (pairs,) squared distances."""
+    warn_of_few(name, int((~same).sum()), fpr)
+    return [(name, rate, point_at_fpr(scores, same, rate)[1]) for rate in fpr]
+
+
+def warn_of_few(name: str, impostors: int, fpr: Sequence[float]) -> None:
+    """A line for each FPR at which a set allows no false accept: a threshold chosen there is not one of that FPR."""
+    for rate in fpr:
+        if not allowed(rate, impostors):
+            log.warning("%s: has %d impostor pairs, too few for a threshold at FPR %g; the one taken accepts none of "
+                        "them", name, impostors, rate)
 
 
 def rates_below(scores: np.ndarray, same: np.ndarray, threshold: float, resamples: np.ndarray | None = None,

@@ -5,8 +5,10 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.face_sets import open_face_set, read_groups
-from eval.metrics import point_at_fpr
+import numpy as np
+
+from eval.face_sets import group_table, open_face_set
+from eval.fixed_threshold import Chosen, thresholds_on, warn_of_few
 from eval.models import ModelName
 from eval.opening import EmbeddingSettings, OpenModel
 from eval.pair_embeddings import embed_pairs, read_pair_embeddings
@@ -22,7 +24,7 @@ class FromElsewhere:
     """thresholds: (set, FPR, squared distance), ("", None, distance) for one that was given; projection: fitted on
     that set's images, None without --pca or without such a set."""
 
-    thresholds: list[tuple[str, float | None, float]]
+    thresholds: list[Chosen]
     projection: Projection | None = None
 
 
@@ -44,10 +46,10 @@ def from_elsewhere(model: ModelName, args: argparse.Namespace) -> FromElsewhere:
             OpenModel(model, settings), target, settings)).embeddings
         projection = fit_projection(unit, args.pca, path) if args.pca else None
         scores = pair_scores(projection.apply(unit) if projection else unit)
-        return FromElsewhere([(target.name, rate, point_at_fpr(scores, target.same, rate)[1]) for rate in args.fpr],
-                             projection)
+        return FromElsewhere(thresholds_on(target.name, scores, target.same, args.fpr), projection)
     with open_face_set(Path(path)) as faces:
-        groups = faces.folders if not args.groups else read_groups(Path(args.groups), faces.names)
+        table = group_table(Path(args.groups)) if args.groups else None
+        groups = faces.folders if table is None else np.array([table.get(name, "") for name in faces.names])
         there = set(groups.tolist())
         wanted = [part.strip() for part in (args.between or "").split(",")]
         between = args.between if args.between and all(name in there for name in wanted) else None
@@ -56,4 +58,5 @@ def from_elsewhere(model: ModelName, args: argparse.Namespace) -> FromElsewhere:
     projection = fit_projection(unit, args.pca, path) if args.pca else None
     found = score_labelled(model.text, projection.apply(unit) if projection else unit,
                            labelled_pairs(faces.labels, faces.people, sides, resamples=0), args.fpr)
+    warn_of_few(path, found.scored.impostors, args.fpr)
     return FromElsewhere([(path, point.fpr_target, point.threshold) for point in found.points], projection)

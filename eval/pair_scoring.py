@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any, Iterator, Mapping, Optional, Sequence, Tuple
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,8 +12,7 @@ from common.errors import UserError
 from eval.bootstrap import draw_resamples
 from eval.embedding_file import Embeddings, load_embeddings
 from eval.failures import Failures, Readings, pairs_readings
-from eval.fixed_threshold import FixedPoint, rates_below
-from eval.metrics import point_at_fpr
+from eval.fixed_threshold import Chosen, FixedPoint, rates_below, thresholds_on
 from eval.models import ModelName
 from eval.opening import EmbeddingSettings, OpenModel
 from eval.pair_embeddings import embed_pairs, read_pair_embeddings
@@ -23,7 +22,6 @@ from eval.scores import check_components
 from eval.verification import VerificationResult, VerificationSet, fold_numbers, numbers, score_set
 
 log = logging.getLogger(__name__)
-Chosen = Tuple[str, Optional[float], float]  # the set and the FPR that a threshold was chosen at, and the distance
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ def _thresholds(model: ModelName, source: Any, embedding: EmbeddingSettings,
         return []
     made = _embeddings(model, source, target, embedding)
     result = score_set(target.name, made.embeddings, target.same, 0.0, scoring.fpr, scoring.folds, scoring.pca)
-    return [(target.name, rate, point_at_fpr(result.scores, result.same, rate)[1]) for rate in scoring.fpr]
+    return thresholds_on(target.name, result.scores, result.same, scoring.fpr)
 
 
 def xnorm_of(made: Embeddings) -> float:

@@ -67,13 +67,14 @@ def statistics(result: VerificationResult, fpr: Sequence[float], resamples: int,
 
 
 def accuracy_draws(result: VerificationResult, drawn: np.ndarray) -> np.ndarray:
-    """(R,) the accuracy on resamples (R, pairs), each pair classified at its fold's threshold."""
+    """(R,) the accuracy on resamples (R, pairs), each pair classified at its fold's threshold: the mean over the folds
+    that a resample has pairs of."""
     folds = len(result.fold_thresholds)
     fold = fold_numbers(result.pairs, folds)
     right = ((result.scores < result.fold_thresholds[fold]) == result.same).astype(np.float64)
-    shares = [drawn[:, fold == one] @ right[fold == one] / np.maximum(drawn[:, fold == one].sum(axis=1), 1)
-              for one in range(folds)]
-    return np.mean(shares, axis=0)
+    counts = np.stack([drawn[:, fold == one].sum(axis=1) for one in range(folds)])
+    shares = np.stack([drawn[:, fold == one] @ right[fold == one] for one in range(folds)]) / np.maximum(counts, 1)
+    return shares.sum(axis=0) / (counts > 0).sum(axis=0)
 
 
 def _rate(result: VerificationResult, name: str) -> float:

@@ -27,9 +27,9 @@ from eval.other_set import from_elsewhere
 from eval.projection import told
 from eval.robustness_curve import Curve
 from eval.robustness_table import table
+from eval.score_folders import score_files
 from eval.set_embeddings import choose_sides
 from eval.set_scoring import labelled_pairs
-from eval.verify import score_folders
 
 DESCRIPTION = """\
 Misalign the crops of a labelled set by pixels, degrees or a scale factor, and report TPR over all its pairs.
@@ -86,10 +86,11 @@ def run(args: argparse.Namespace) -> int:
         pairs = labelled_pairs(faces.labels, faces.people, (left, right), None, args.bootstrap, args.seed)
         with meter(len(faces.names), f"{faces.path}: sha256", "images") as bar:
             digest = faces.digest(bar.update)
+        scores = score_files(args, models, [f"{Path(args.set).absolute().name}-{str(how).replace(' ', '-')}"
+                                            for how in settings], ("json", "plot"))
         curves = [Curve(model, faces, pairs, args, from_elsewhere(model, args)) for model in models]
         for curve in curves:
-            curve.measure(settings, digest, Path(args.scores) / score_folders(models)[curve.name.text]
-                          if args.scores else None)
+            curve.measure(settings, digest, scores.get(curve.name.text, ()))
     found = {curve.name.text: curve.settings for curve in curves}
     print(table(found))
     for curve in curves:

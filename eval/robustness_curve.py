@@ -76,14 +76,15 @@ class Curve:
         self._thresholds, self._bootstrap = elsewhere.thresholds, pairs.bootstrap()
         self._aligned: np.ndarray | None = None
 
-    def measure(self, settings: Sequence[Misalignment], digest: str, scores: Path | None) -> None:
-        """Score every setting, the aligned one first; scores: a folder for the score of each pair, None for none.
+    def measure(self, settings: Sequence[Misalignment], digest: str, scores: Sequence[Path] = ()) -> None:
+        """Score every setting, the aligned one first; scores: for each setting a file for the score of each pair, or
+        none at all.
 
         digest: sha256 of the set.
         """
         embedder = self._model.embedder(image_size(self._faces))
         with meter(len(settings) * len(self._faces.names), self.name.text, "images") as bar:
-            for how in settings:
+            for number, how in enumerate(settings):
                 made = self._embedded(embedder, how, digest, bar.update)
                 if self._args.pca and self.projection is None:
                     self.projection = fit_projection(made.embeddings, self._args.pca, self._args.set)
@@ -92,9 +93,8 @@ class Curve:
                 self._aligned = first
                 first = first if self._args.side == "second" else unit
                 self.settings.append(self._score(first, unit, how))
-                if scores is not None:
-                    name = f"{Path(self._args.set).absolute().name}-{str(how).replace(' ', '-')}.csv"
-                    write_all_scores(scores / name, Embeddings(first, made.norms, made.names, made.labels, made.meta),
+                if scores:
+                    write_all_scores(scores[number], Embeddings(first, made.norms, made.names, made.labels, made.meta),
                                      self._pairs, unit if self._args.side == "second" else None, self._args.pca)
 
     def _embedded(self, embedder: AnyEmbedder, how: Misalignment, digest: str,

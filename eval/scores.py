@@ -14,8 +14,16 @@ def normalise(embeddings: np.ndarray) -> np.ndarray:
 
 
 def pair_scores(embeddings: np.ndarray) -> np.ndarray:
-    """(pairs,) squared L2 distances of (2 * pairs, D) embeddings in the order left, right, left, ..."""
-    return np.square(embeddings[0::2] - embeddings[1::2]).sum(axis=1)
+    """(pairs,) squared L2 distances of (2 * pairs, D) normalised embeddings in the order left, right, left, ..."""
+    return distances(embeddings[0::2], embeddings[1::2])
+
+
+def distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(...) squared L2 distances of normalised embeddings, (..., D) that broadcast. Of an embedding of zeros, which has
+    no direction, 2: its cosine is 0."""
+    found = np.square(left - right).sum(axis=-1)
+    found[~(left.any(axis=-1) & right.any(axis=-1))] = 2
+    return found
 
 
 def mean_norm(embeddings: np.ndarray) -> float:

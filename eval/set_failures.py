@@ -1,8 +1,9 @@
 """Failures to acquire in a labelled set: its pairs without them, and the rates with them counted as errors."""
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from common.errors import UserError
 from eval.all_pairs import Side, count_pairs, make_sides
 from eval.failures import Failures, Readings, counted, lost_faces
 from eval.operating_points import OperatingPoint
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,17 @@ class WithoutFailures:
             name: counted(rate, genuine, self.genuine) for name, rate in without.items()})
 
 
-def leave_out(failures: Failures, names: Sequence[str], labels: np.ndarray, people: Sequence[str], groups: np.ndarray,
-              sides: tuple[np.ndarray, np.ndarray | None], between: str) -> WithoutFailures:
-    """The pairs of the sides without the images that failed. groups: (N,) of the set's images; between: the two groups
-    of the sides, "" for all against all. UserError where no pairs are left."""
-    lost = lost_faces(failures, names, labels, people)
+def leave_out(failures: Failures, names: Sequence[str], labels: np.ndarray, people: Sequence[str],
+              groups: Mapping[str, str] | None, sides: tuple[np.ndarray, np.ndarray | None],
+              between: str) -> WithoutFailures:
+    """The pairs of the sides without the images that failed. groups: by the images' names, None where they are the
+    folders of the names; between: the two groups of the sides, "" for all against all. UserError where no pairs are
+    left."""
+    lost = lost_faces(failures, names, labels, people, groups)
+    unknown = int((lost.absent_groups == "").sum())
+    if between and unknown:
+        log.warning("%s: %d images that are not in the set have no group; pairs that they would have are not counted",
+                    failures.path, unknown)
     wanted = [part.strip() for part in between.split(",")] if between else ["", ""]
 
     def with_absent(side: np.ndarray, group: str) -> Side:

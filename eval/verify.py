@@ -4,7 +4,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from common.errors import UserError
@@ -20,11 +19,13 @@ from eval.arguments import (
 )
 from eval.best_epoch import best_epochs
 from eval.failures import read_failures
+from eval.fixed_threshold import Chosen
 from eval.models import ModelName, parse_models
 from eval.opening import EmbeddingSettings
 from eval.other_set import from_elsewhere
-from eval.pair_scoring import Chosen, ScoredSet, ScoringSettings, score_models
+from eval.pair_scoring import ScoredSet, ScoringSettings, score_models
 from eval.score_file import write_scores
+from eval.score_folders import score_files
 from eval.verification import VerificationSet
 from eval.verify_table import fixed_table, interval_table, table
 
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     for target in sets:
         _warn_of_few_pairs(target, args.fpr)
     found: dict[str, dict[str, ScoredSet]] = {}
-    folders = score_folders(models)
+    scores = score_files(args, models, [target.name for target in sets])
     for model, by_set in score_models(models, sets, embedding, scoring):
         if len(models) > 1:
             print(f"{model.text}:")
@@ -82,10 +83,9 @@ def run(args: argparse.Namespace) -> int:
         for line in interval_table(by_set).splitlines():
             log.info("%s", line)
         found[model.text] = by_set
-        if args.scores:
-            for name, scored in by_set.items():
-                write_scores(Path(args.scores) / folders[model.text] / f"{name.replace('/', '_')}.csv",
-                             scored.scores(embedding, scoring))
+        for target, path in zip(sets, scores.get(model.text, ())):
+            if target.name in by_set:  # an embeddings file is of some sets
+                write_scores(path, by_set[target.name].scores(embedding, scoring))
     rows = json_rows(found, {"layer": args.layer, "flip": not args.no_flip, "pca": args.pca, "folds": args.folds,
                              "bootstrap": args.bootstrap, "seed": args.seed})
     for best in best_epochs(models, {text: {name: scored.result.accuracy for name, scored in by_set.items()}
@@ -114,16 +114,6 @@ def open_sets(paths: Sequence[str], folds: int) -> list[VerificationSet]:
         if names.count(name) > 1:
             target.name = str(target.path)
     return sets
-
-
-def score_folders(models: Sequence[ModelName]) -> dict[str, str]:
-    """The subfolder of --scores for each model's files, by its text: "" for one model, else a distinct name for
-    each."""
-    if len(models) == 1:
-        return {models[0].text: ""}
-    stems = [model.stem for model in models]
-    plain = {model.text: model.text.replace("/", "_").replace(",", "-").lstrip("._") or "model" for model in models}
-    return {model.text: stem if stems.count(stem) == 1 else plain[model.text] for model, stem in zip(models, stems)}
 
 
 def json_rows(found: Mapping[str, Mapping[str, ScoredSet]], settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

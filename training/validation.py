@@ -101,26 +101,29 @@ def verify(symbol: mx.sym.Symbol, arguments: dict[str, mx.nd.NDArray], auxiliary
 
 def result_row(result: VerificationResult, step: int) -> dict[str, object]:
     """The `verification` row of metrics.jsonl: the metrics, the number of false accepts behind the TPR, and 95%
-    intervals by bootstrap over pairs, by the names of the rates. Every row of a set uses the same resamples."""
+    intervals by bootstrap over pairs, by the names of the rates: a TPR where no false accept is allowed has none. Every
+    row of a set uses the same resamples."""
     row: dict[str, object] = {"kind": "verification", "step": step, **numbers(result)}
     if getattr(result, "scores", None) is None:
         return row
     found = statistics(result, (result.fpr_target,), RESAMPLES, 0, accuracy=True)
     limits = {name if name in ("accuracy", "eer", "auc") else "tpr": interval(draws)
-              for name, draws in found.draws.items()}
+              for name, draws in found.draws.items() if found.given(name)}
     return {**row, "false_accepts": found.points[0].false_accepts,
             "interval": {name: [one.low, one.high] for name, one in limits.items() if np.isfinite(one.low)}}
 
 
 def result_text(row: dict[str, Any]) -> str:
-    """A `verification` row for the log: a TPR based on few false accepts is marked ~ with their number."""
-    limits, mark, behind = row.get("interval", {}).get("tpr"), "", ""
-    count = row.get("false_accepts")
-    if limits and count is not None:
+    """A `verification` row for the log: a TPR based on few false accepts is marked ~ with their number, and not given
+    where none is allowed."""
+    limits, count = row.get("interval", {}).get("tpr"), row.get("false_accepts")
+    rate = f"{row['tpr']:.4f}"
+    if count == 0 and not limits:
+        rate = "not given (no false accept allowed)"
+    elif limits and count is not None:
         few = count < FEW
-        mark = "~" if few else ""
-        behind = (f" ({limits[0]:.4f} to {limits[1]:.4f}"
-                  + (f"; {count} false accept{'' if count == 1 else 's'}" if few else "") + ")")
+        rate = (f"{'~' if few else ''}{rate} ({limits[0]:.4f} to {limits[1]:.4f}"
+                + (f"; {count} false accept{'' if count == 1 else 's'}" if few else "") + ")")
     return (f"accuracy {row['accuracy']:.4f} +- {row['accuracy_std']:.4f}, TPR at FPR {100 * row['fpr_target']:g}% "
-            f"{mark}{row['tpr']:.4f}{behind}, EER {row['eer']:.4f}, AUC {row['auc']:.4f}, XNorm {row['xnorm']:.3f} "
+            f"{rate}, EER {row['eer']:.4f}, AUC {row['auc']:.4f}, XNorm {row['xnorm']:.3f} "
             f"({row['pairs']} pairs, {row['seconds']:.1f} s)")

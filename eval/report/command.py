@@ -23,6 +23,7 @@ from eval.arguments import (
     add_rate_flags,
     add_scores_flag,
     check_outputs,
+    refuse_folds,
 )
 from eval.embedding_file import Embeddings
 from eval.face_sets import open_face_set, read_groups
@@ -39,8 +40,9 @@ from eval.report.at_threshold import pairs_at_threshold, threshold_section
 from eval.report.embedding import ImagePool, set_name, spread
 from eval.report.html import Html, page, paragraph, table, tag
 from eval.report.measuring import Inputs, maps_of, sample_of, score_pairs, score_set
-from eval.report.score_files import described, origin_of, write_report_scores
+from eval.report.score_files import described, origin_of, report_set_names, write_report_scores
 from eval.robustness import numbers_from
+from eval.score_folders import refuse_these, score_files
 from eval.set_embeddings import choose_sides, embeddings_of, open_embedder
 from eval.verification import numbers
 from eval.verify import open_sets
@@ -97,7 +99,14 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     if not args.bins and not args.set:
         raise UserError("there is nothing to report on: give --bins FILE.bin, --set SET, or both")
+    for flag in () if args.set else ("between", "groups", "landmarks"):
+        if getattr(args, flag):
+            raise UserError(f"--{flag} {getattr(args, flag)}: is of the images of --set; give --set, or leave --{flag} "
+                            "out")
+    if not args.bins:
+        refuse_folds(args)
     check_outputs(args, ("json",), ("out", "scores"))
+    refuse_these(args, ("json",), [Path(args.out) / PAGE], f"--out {args.out}")
     models = parse_models(args.model)
     if args.pca and args.threshold_from:
         raise UserError("--pca with --threshold-from: the report has a projection of its own, and thresholds of "
@@ -146,6 +155,7 @@ def _report(models: list[ModelName], inputs: Inputs, given: dict[str, Embeddings
             args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """The page and the numbers behind it; given: embeddings read from files, by their models; face_names: of the
     images of the labelled set."""
+    scores = score_files(args, models, report_set_names(inputs.sets, args))
     height, width = inputs.pool.image(0).shape[:2]
     elsewhere = [from_elsewhere(model, args) for model in models]
     embedders = [None if model.text in given else open_embedder(model, args, (height, width)) for model in models]
@@ -195,8 +205,8 @@ def _report(models: list[ModelName], inputs: Inputs, given: dict[str, Embeddings
                 "poses": posed[number].as_row() if posed else None}
     if any(fixed.values()):
         add("At a threshold", threshold_section(fixed))
-    if args.scores:
-        write_report_scores(models, origins, projected, sets, inputs, face_names, args)
+    if scores:
+        write_report_scores(list(scores.values()), origins, projected, sets, inputs, face_names, args)
     moving = [number for number, embedder in enumerate(embedders) if embedder is not None]
     if args.misaligned and moving:
         sample = sample_of(inputs, args)

@@ -70,7 +70,7 @@ def sample_of_set(labels: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None
 def sample_of_pairs(order: np.ndarray, same: np.ndarray, image: Callable[[int], np.ndarray], name: str, fpr: float,
                     most_pairs: int, resamples: int, seed: int) -> Sample:
     """The first pairs of a `.bin`, as many of either kind as come until there are `most_pairs`."""
-    pairs = np.sort(np.concatenate([np.flatnonzero(kind)[:most_pairs // 2] for kind in (same, ~same)]))
+    pairs = np.sort(np.concatenate([np.flatnonzero(kind)[:max(most_pairs // 2, 1)] for kind in (same, ~same)]))
     sides = order.reshape(-1, 2)[pairs].ravel()
     chosen, places = np.unique(sides, return_inverse=True)
     kinds = same[pairs]

@@ -16,8 +16,7 @@ from eval.report.measuring import Inputs
 from eval.report.pair_sets import PairSet
 from eval.score_file import PairScores, write_scores
 from eval.set_scoring import labelled_pairs
-from eval.verification import fold_numbers
-from eval.verify import score_folders
+from eval.verification import VerificationSet, fold_numbers
 
 
 def origin_of(model: ModelName, given: Mapping[str, Embeddings], args: argparse.Namespace) -> dict[str, Any]:
@@ -38,25 +37,28 @@ def described(origin: Mapping[str, Any], digest: str, args: argparse.Namespace) 
             "seed": args.seed}
 
 
-def write_report_scores(models: Sequence[ModelName], origins: Sequence[dict[str, Any]], embedded: Sequence[Embedded],
-                        sets: Sequence[PairSet], inputs: Inputs, names: Sequence[str],
+def report_set_names(sets: Sequence[VerificationSet], args: argparse.Namespace) -> list[str]:
+    """Of the files of --scores: the sets of pairs, then the labelled set, where there is one."""
+    return [*(target.name for target in sets), *([Path(args.set).absolute().name] if args.set else [])]
+
+
+def write_report_scores(files: Sequence[Sequence[Path]], origins: Sequence[dict[str, Any]],
+                        embedded: Sequence[Embedded], sets: Sequence[PairSet], inputs: Inputs, names: Sequence[str],
                         args: argparse.Namespace) -> None:
-    """DIR/[MODEL/]SET.csv for every set; origins: what `origin_of` says of each model; names: of the labelled set's
-    images."""
-    folders = score_folders(models)
-    for number, (model, origin, one) in enumerate(zip(models, origins, embedded)):
-        folder = Path(args.scores) / folders[model.text]
-        for target, of_set in zip(sets, inputs.places):
+    """The scores of each model in its files, one for each of `report_set_names`; origins: what `origin_of` says of each
+    model; names: of the labelled set's images."""
+    for number, (origin, one, paths) in enumerate(zip(origins, embedded, files)):
+        for target, of_set, path in zip(sets, inputs.places, paths):
             result, named = target.scored[number].result, places(target.target)
             norms = one.norms[of_set[target.target.order]]
             told = {**origin, "set": {"name": target.name, "sha256": target.target.digest}, "pca": args.pca or 0,
                     "folds": args.folds}
-            write_scores(folder / f"{target.name.replace('/', '_')}.csv", PairScores(
+            write_scores(path, PairScores(
                 named[0::2], named[1::2], result.same, result.scores, fold_numbers(result.pairs, args.folds),
                 norms[0::2], norms[1::2], told))
         if inputs.faces is not None:
             faces, rows = inputs.faces, inputs.face_places
-            write_all_scores(folder / f"{Path(args.set).absolute().name}.csv", Embeddings(
+            write_all_scores(paths[-1], Embeddings(
                 one.unit[rows], one.norms[rows], np.array(names), faces.labels,
                 {**origin, "set": {"path": args.set, "sha256": faces.digest}}),
                 labelled_pairs(faces.labels, faces.people, faces.sides, resamples=0), pca=args.pca)

@@ -19,6 +19,7 @@ from common.progress import meter
 from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_model_flag, check_outputs, fpr_list
 from eval.face_sets import FaceSet, open_face_set
 from eval.models import ModelName, embed_batches, network_digest, parse_models
+from eval.score_folders import refuse_these, score_folders
 from eval.scores import normalise
 from eval.set_embeddings import image_size, open_embedder
 from eval.templates.identification import Search, resampled, search
@@ -62,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
     for model in models:
         if model.embeddings:
             raise UserError(f"--model {model.text}: three sets are embedded, so a network is needed")
+    scores = {text: Path(args.scores) / (f"{folder}-identify.csv" if folder else "identify.csv")
+              for text, folder in score_folders(models).items()} if args.scores else {}
+    refuse_these(args, ("json",), scores.values(), f"--scores {args.scores}")
     rows: dict[str, Any] = {}
     with ExitStack() as stack:
         gallery, probe = (stack.enter_context(open_face_set(Path(path))) for path in (args.gallery, args.probe))
@@ -78,9 +82,8 @@ def run(args: argparse.Namespace) -> int:
                                 "gallery": args.gallery, "probe": args.probe, "unknown": args.unknown,
                                 "by_person": args.by_person, "flip": not args.no_flip, "layer": args.layer,
                                 "bootstrap": args.bootstrap, "seed": args.seed}
-            if args.scores:
-                name = "identify.csv" if len(models) == 1 else f"{model.stem}-identify.csv"
-                _write(Path(args.scores) / name, found, names, sorted(set(gallery.people)))
+            if scores:
+                _write(scores[model.text], found, names, sorted(set(gallery.people)))
     if args.json:
         write_atomic(args.json, json.dumps(rows, indent=1) + "\n")
     return 0

@@ -115,7 +115,9 @@ def _searches(args: argparse.Namespace, meta: Path, templates: np.ndarray) -> di
     galleries = [Path(path) for path in args.gallery] if args.gallery else ijb_files.find_galleries(meta)
     probes = [Path(path) for path in args.probe] if args.probe else ijb_files.find_probes(meta)
     asked = ijb_files.read_subjects(probes, templates)
-    return {path.stem: (*ijb_files.read_subjects([path], templates), *asked) for path in galleries}
+    stems = [path.stem for path in galleries]
+    names = [stem if stems.count(stem) == 1 else str(path) for path, stem in zip(galleries, stems)]
+    return {name: (*ijb_files.read_subjects([path], templates), *asked) for name, path in zip(names, galleries)}
 
 
 def _people(args: argparse.Namespace, meta: Path, templates: np.ndarray) -> tuple[np.ndarray | None, str]:

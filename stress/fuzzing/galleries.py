@@ -75,4 +75,5 @@ def read_gallery(folder: Path) -> None:
 
 def read_scores(folder: Path) -> None:
     """As `compare` does, for the threshold at an FPR."""
-    choose_threshold(argparse.Namespace(threshold=None, fpr=0.2, scores=str(folder / "x.csv"), no_flip=False), SHA256)
+    choose_threshold(argparse.Namespace(threshold=None, fpr=0.2, scores=str(folder / "x.csv"), no_flip=False), SHA256,
+                     "fc1")

@@ -33,7 +33,7 @@ def choose(*words):
     parser = argparse.ArgumentParser()
     add_threshold_flags(parser)
     parser.add_argument("--no-flip", action="store_true")
-    return choose_threshold(parser.parse_args([str(word) for word in words]), MODEL)
+    return choose_threshold(parser.parse_args([str(word) for word in words]), MODEL, "fc1")
 
 
 @pytest.mark.parametrize("target", [2e-4, 1e-3, 0.01, 0.3, 0.99])
@@ -81,11 +81,13 @@ def test_scores_that_give_no_threshold(tmp_path, content, said):
 def test_scores_of_another_model_or_manner(tmp_path, caplog):
     path = write(tmp_path / "s.csv", *drawn())
     for meta, said in (({"model": {"sha256": "b" * 64, "name": "other"}}, "of another model, other"),
-                       ({"model": {"sha256": MODEL}, "flip": False}, "give --no-flip"), ({"pca": 30}, "after --pca")):
+                       ({"model": {"sha256": MODEL}, "flip": False}, "give --no-flip"), ({"pca": 30}, "after --pca"),
+                       ({"model": {"sha256": MODEL}, "layer": "pre_fc1"}, "pre_fc1, not of fc1; give --layer pre_fc1")):
         (tmp_path / "s.json").write_text(json.dumps(meta))
         with pytest.raises(UserError, match=said):
             choose("--scores", path)
-    (tmp_path / "s.json").write_text(json.dumps({"model": {"sha256": MODEL}, "flip": True, "pca": None}))
+    (tmp_path / "s.json").write_text(json.dumps({"model": {"sha256": MODEL}, "flip": True, "pca": None,
+                                                "layer": "fc1"}))
     caplog.clear()
     assert choose("--scores", path).fpr and not caplog.text
     (tmp_path / "s.json").unlink()

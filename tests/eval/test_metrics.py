@@ -124,6 +124,7 @@ def test_scores_of_embeddings():
     unit = normalise(raw)
     assert np.allclose(unit, normalize(raw), atol=1e-6) and np.isfinite(unit).all()
     expected = [sum((unit[2 * i, k] - unit[2 * i + 1, k]) ** 2 for k in range(5)) for i in range(4)]
+    expected[1] = 2  # of zeros: without a direction, as the product of the two says
     assert np.allclose(pair_scores(unit), expected, atol=1e-6)
     assert mean_norm(raw) == pytest.approx(sum(sum(x * x for x in row) ** 0.5 for row in raw.tolist()) / 8, rel=1e-6)
 
@@ -177,3 +178,15 @@ def test_resampled_curves_are_those_of_the_pairs_sampled():
     for drawn, equal, area in zip(resamples, *pairs_curve_rates(scores, same, resamples)):
         written = np.repeat(scores, drawn), np.repeat(same, drawn)
         assert equal == pytest.approx(metrics.eer(*written)) and area == pytest.approx(metrics.auc(*written))
+
+
+def test_the_interval_of_a_perfect_accuracy_is_the_accuracy():
+    from eval.pair_statistics import statistics
+    from eval.verification import score_set
+    for pairs in (10, 20, 40):
+        same = np.arange(pairs) % 2 == 0
+        unit = np.zeros((2 * pairs, 2))
+        unit[0::2, 0] = 1
+        unit[1::2, 0], unit[1::2, 1] = same, ~same
+        drawn = statistics(score_set("s", unit, same, 1.0), (0.1,), 200, 0, accuracy=True).draws["accuracy"]
+        assert (drawn == 1).all()

@@ -201,6 +201,12 @@ def test_landmarks_tell_the_pose(place, tmp_path):
     assert [one["genuine"] for one in slices] == [6 * 3, 6 * 3 * 2, 6]
 
 
+def test_one_misaligned_pair_is_one_of_each_kind():
+    from eval.report.misaligned import sample_of_pairs
+    same = np.array([True, False] * 3)
+    assert "2 pairs of" in sample_of_pairs(np.arange(12), same, lambda number: None, "s", 0.1, 1, 0, 0).what
+
+
 def test_a_report_of_pairs_alone_misaligns_and_maps_their_images(place, tmp_path):
     main(["report", "--model", f"{place}/gnap,1", "--bins", f"{place}/more.bin", "--out", str(tmp_path), "--fpr", "0.1",
           "--bootstrap", "0", "--devices", "cpu:0", "--shift", "2", "--rotate", "0", "--scale", "1", "--faces", "1",
@@ -243,6 +249,9 @@ def test_flags_and_embeddings_files_as_other_commands_take_them(place, tmp_path,
     (["--model", "x.npz", "--bins", "B"], "there is no such file"),
     (["--model", "x.npz", "--bins", "B", "--set", "x"], "report on that set alone"),
     (["--model", "M", "--bins", "B", "--pca", "2", "--threshold-from", "B"], "leave one out"),
+    (["--model", "M", "--bins", "B", "--between", "a,b"], "--between a,b: is of the images of --set"),
+    (["--model", "M", "--bins", "B", "--landmarks", "no.csv"], "--landmarks no.csv: is of the images of --set"),
+    (["--model", "M", "--set", "S", "--folds", "5"], "--folds 5: all pairs of a set have no folds"),
     (["--model", "M", "--bins", "B", "--out", "B"], "is a file")])
 def test_what_cannot_be_reported_is_reported_before_work(place, tmp_path, words, says):
     named = {"M": f"{place}/gnap,1", "B": f"{place}/more.bin"}

@@ -97,3 +97,54 @@ def test_pairs_at_the_thresholds_of_a_labelled_set(place, tmp_path):  # noqa: F8
     assert fixed["threshold"] == pytest.approx(chosen) and fixed["chosen_on"] == f"{place}/faces"
     with pytest.raises(UserError, match="--pca with --threshold-from of a labelled set"):
         main([*words, "--pca", "2"])
+
+
+def test_the_threshold_of_another_set_needs_no_groups_there(place, tmp_path, caplog):  # noqa: F811
+    from small_sets import draw, jpeg
+    for person in range(3):
+        for number in range(2):
+            name = tmp_path / f"other/q{person}/{number}.jpg"
+            name.parent.mkdir(parents=True, exist_ok=True)
+            name.write_bytes(jpeg(draw(40 + person, number, SIZE)))
+    (tmp_path / "g.csv").write_text("path,group\n" + "".join(
+        f"{name.relative_to(place / 'faces')},{number % 2}\n" for number, name in
+        enumerate(sorted((place / "faces").rglob("*.jpg")))))
+    words = ["--set", place / "faces", "--groups", tmp_path / "g.csv", "--threshold-from", tmp_path / "other"]
+    (plain,) = run(place, *words).values()
+    (between,) = run(place, *words, "--between", "0,1").values()
+    assert plain["at_threshold"][0]["threshold"] == between["at_threshold"][0]["threshold"]  # of all pairs there
+    assert "other: has 12 impostor pairs, too few for a threshold at FPR 0.02" in caplog.text
+
+
+def test_a_path_that_is_not_normal_names_the_same_images(place, monkeypatch):  # noqa: F811
+    from pathlib import Path
+
+    from eval.face_sets import open_face_set
+    monkeypatch.chdir(place)
+    (place / "x").mkdir(exist_ok=True)
+    with open_face_set(Path("faces")) as plain, open_face_set(Path("x/../faces")) as odd:
+        assert plain.names == odd.names and plain.folders.tolist() == odd.folders.tolist()
+        assert plain.digest() == odd.digest()
+
+
+def test_images_without_an_embedding_are_not_to_review_and_groups_are_those_of_the_table(place, tmp_path):  # noqa: F811
+    names = [str(path.relative_to(place / "faces")) for path in sorted((place / "faces").rglob("*.jpg"))]
+    unit = np.random.RandomState(0).normal(size=(len(names), 6)).astype(np.float32)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    lost, absent = names[7], "p1/frontal/gone.jpg"
+    kept = [number for number, name in enumerate(names) if name != lost]
+    np.savez(tmp_path / "m.npz", embeddings=unit[kept], norms=np.ones(len(kept), np.float32),
+             names=np.array([names[number] for number in kept]), meta=json.dumps({}))
+    (tmp_path / "failed.txt").write_text(f"{lost}\n{absent}\n")
+    (tmp_path / "g.csv").write_text("path,group\n" + "".join(
+        f"{name},{number % 2}\n" for number, name in enumerate([*names, absent])))
+    (row,) = run(place, "--set", place / "faces", "--failures", tmp_path / "failed.txt", "--audit", tmp_path / "a.csv",
+                 "--between", "0,1", "--groups", tmp_path / "g.csv", models=(str(tmp_path / "m.npz"),)).values()
+    assert lost not in (tmp_path / "a.csv").read_text()
+    # Thirty images by turns in two groups, five of each person; the absent one is the third of p1 in group 0.
+    group = {name: number % 2 for number, name in enumerate(names)}
+    pairs = [(one[:2], other[:2], {one, other}) for one in [*names, absent] if group.get(one, 0) == 0
+             for other in [*names, absent] if group.get(other, 0) == 1]
+    missing = [(one == other) for one, other, both in pairs if both & {lost, absent}]
+    assert row["failures"]["lost_genuine"] == sum(missing)
+    assert row["failures"]["lost_impostors"] == len(missing) - sum(missing)
