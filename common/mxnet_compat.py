@@ -179,13 +179,13 @@ def momentum_arrays(trainer: gluon.Trainer) -> dict[str, mx.nd.NDArray]:
 
 
 def set_momentum(trainer: gluon.Trainer, arrays: Arrays, devices: Sequence[mx.Context]) -> None:
-    """Restore what `momentum_arrays` returned, on every device.
+    """Restore what `momentum_arrays` returned, on every device; nothing for an optimizer without momentum.
 
     The arrays go into the updaters by name instead of through Trainer.load_states, which unpickles: a run folder is
     shared between users.
     """
     for updater, device in zip(trainer._updaters, devices):
-        for index, name in _names(trainer).items():
+        for index, name in _names(trainer).items() if updater.optimizer.momentum else ():
             if name in arrays:
                 updater.states[index] = arrays[name].copyto(device)
                 updater.states_synced[index] = True

@@ -106,7 +106,9 @@ def _read_params(path: Path) -> tuple[Arrays, Arrays]:
             file = ParameterFile(stream)
             arguments = [name for name in file.entries if name.startswith("arg:")]
             arrays = file.read_all() if arguments else {}
-    except (ValueError, OSError, MemoryError) as error:
+    except MemoryError as error:
+        raise UserError(f"{path}: cannot be read now ({_reason(error)})") from None
+    except (ValueError, OSError) as error:
         raise UserError(f"{path}: is not an MXNet parameter file ({_reason(error)})") from None
     for name, value in arrays.items():
         kind, colon, bare = name.partition(":")
@@ -120,4 +122,4 @@ def _read_params(path: Path) -> tuple[Arrays, Arrays]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
-    return "out of memory" if isinstance(error, MemoryError) else " ".join(str(error).split())[:200]
+    return " ".join(str(error).split())[:200] or "out of memory"

@@ -83,10 +83,10 @@ class ParameterFile:
         return array
 
     def read_all(self) -> dict[str, mx.nd.NDArray]:
-        """All arrays, in host memory. ValueError where they would not fit into it."""
+        """All arrays, in host memory. MemoryError where they would not fit into it."""
         wanted, free = sum(entry.nbytes for entry in self.entries.values()), free_memory()
         if free is not None and wanted > free:
-            raise ValueError(f"its arrays take {wanted >> 20} MiB, and {free >> 20} MiB of memory are free")
+            raise MemoryError(f"its arrays take {wanted >> 20} MiB, and {free >> 20} MiB of memory are free")
         return {name: mx.nd.array(self.read(name), ctx=mx.cpu(), dtype=entry.dtype)
                 for name, entry in self.entries.items()}
 

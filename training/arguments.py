@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 
 from common.cli import Parser, parse_checkpoint_name
 from common.errors import UserError
@@ -9,6 +10,7 @@ from common.settings import flag_name, settings_as_flags
 from training.config import Config
 from training.option import Flag, flags
 from training.presets import PRESETS, preset
+from training.saving.progress import MOST_TEXT
 
 LARGEST_STEP = 1 << 20  # images on a device
 DESCRIPTION = """Train a face embedding on packed records, with verification and checkpoints during training.
@@ -54,7 +56,8 @@ def parse_config(argv: list[str]) -> Config:
         brought = dict(preset(given["preset"])) if given.get("preset") else {}
     config = Config(**{**brought, **given, "from_preset": ",".join(name for name in brought if name not in given)})
     _check(config)
-    return config
+    # as it is kept in states, without what int() accepts around a number
+    return dataclasses.replace(config, lr_steps=",".join(map(str, config.lr_step_list())) if config.lr_steps else "")
 
 
 def _check(config: Config) -> None:
@@ -64,6 +67,9 @@ def _check(config: Config) -> None:
         fault = flag.limits and flag.limits.fault(getattr(config, name))
         if fault:
             raise UserError(f"{flag_name(name)} {getattr(config, name)}: {fault}")
+        if len(str(getattr(config, name))) > MOST_TEXT:
+            raise UserError(f"{flag_name(name)} {str(getattr(config, name))[:60]}...: is longer than the {MOST_TEXT} "
+                            "characters that a state holds; shorter paths take fewer")
     if config.per_batch_size * config.accumulate > LARGEST_STEP:
         raise UserError(f"--per-batch-size {config.per_batch_size} --accumulate {config.accumulate}: is more than the "
                         f"{LARGEST_STEP} images per device and step that are possible; reduce one of them")

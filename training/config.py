@@ -39,7 +39,8 @@ class Config:
     images_filter: int = option(0, "leave out identities with fewer images than this", group="data",
                                 least=0, on_resume=REFUSED)
     rand_mirror: int = option(1, "1: mirror half of the images, at random", choices=(0, 1), group="data")
-    cutoff: int = option(0, "grey out a square of this side, in half of the images", group="data", least=0)
+    cutoff: int = option(0, "grey out a square of this side (an odd one is one less), in half of the images",
+                         group="data", least=0)
     color: int = option(0, "1: jitter brightness, contrast, saturation by 0.125; 2: JPEG artefacts as well",
                         choices=(0, 1, 2), group="data")
     workers: int = option(0, "threads that decode images; 0: one per core", group="data", least=0, most=1024,
@@ -52,8 +53,8 @@ class Config:
     version_output: str = option("E", "head: how the last feature map becomes the embedding",
                                  choices=("E", "FC", "GDC", "GAP", "GNAP"), group="network", on_resume=REFUSED)
     gnap_variant: str = option("paper", "GNAP with one part removed or changed (ablation): no BatchNorm before it, no "
-                               "reweighting of the local features, that BatchNorm's gamma learned, or the mean norm "
-                               "taken over the batch, as in InsightFace's script",
+                               "reweighting of the local features, the gammas of its BatchNorms learned, or the mean "
+                               "norm taken over the batch, as in InsightFace's script",
                                choices=("paper", "no-first-bn", "no-reweighting", "learned-gamma", "batch-mean"),
                                group="network", on_resume=REFUSED)
     net_multiplier: float = option(1.0, "times the channels of every layer: 0.5 for half the width, in multiples of "

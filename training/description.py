@@ -113,6 +113,8 @@ def _without_effect(spec: DescriptionSpec, schedule: ScheduleSpec, model: Traini
         unused("a run without verification sets", "best_metric")
     elif spec.changed.get("ckpt") == 0:
         unused("`ckpt` 0", "best_metric")
+    if spec.changed.get("cutoff") == 1:
+        unused("a square of less than 2 pixels", "cutoff")
     if not spec.pretrained:
         unused("a run without `pretrained`", "pretrained_partial")
     return [f"warning: without effect for {because}: {', '.join(flags)}" for because, flags in found.items()]

@@ -12,7 +12,8 @@ import mxnet as mx
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from common.errors import RunError
+from common.cli import engine_failure
+from common.errors import RunError, UserError
 from common.mxnet_compat import momentum_arrays
 from common.signals import Signals, Stopped
 from eval.verification import VerificationResult, VerificationSet
@@ -60,6 +61,7 @@ class Loop:
         self.meter = Meter()
         self.pending = PendingSteps(NonFiniteGuard(progress, spec.skip_non_finite), self.meter)
         self._saved_at, self._saved_step = time.monotonic(), progress.step
+        self.failure = ""  # of a verification: the run ends with it, after its state is saved
         self._changed = states.newest is None  # the state at step 0 also shows at once whether there is space for one
 
     def run(self) -> int:
@@ -103,7 +105,7 @@ class Loop:
         self.signals.orderly()
         while True:
             self.writer.check()
-            stop, save = self.communicator.any(self.signals.asked, self._save_is_due())
+            stop, save = self.communicator.any(self.signals.asked or bool(self.failure), self._save_is_due())
             if stop or save:
                 self.save_state()
             if stop:
@@ -117,6 +119,8 @@ class Loop:
                 return 0
             else:
                 self._step(bar)
+        if self.failure:
+            raise RunError(f"step {progress.step} cannot be verified: {self.failure}; {self._what_is_left()}")
         if self.first:
             what = "the state is saved, `resume` continues from there" if self.states.remain else "nothing is saved yet"
             log.info("stopped at step %d; %s", progress.step, what)
@@ -184,7 +188,7 @@ class Loop:
         self.meter.start()
 
     def _verify(self, arguments: dict[str, Any], auxiliary: dict[str, Any]) -> list[VerificationResult] | None:
-        """The results; None where a signal came."""
+        """The results; None where a signal came, or the verification failed, which `failure` says then."""
         check_finite({**arguments, **auxiliary}, self.progress.step)
         try:
             with self.signals.interruptible():
@@ -192,6 +196,11 @@ class Loop:
                               self.spec.verification_batch)
         except Stopped:
             return None
+        except (UserError, RunError) as error:
+            self.failure = str(error)
+        except mx.MXNetError as error:
+            self.failure = engine_failure(error)
+        return None
 
     def _log_result(self, result: VerificationResult, runlog: RunLog) -> None:
         row = result_row(result, self.progress.step)

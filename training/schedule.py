@@ -100,15 +100,17 @@ class Schedule:
                                                   for i, milestone in enumerate(self.milestones))
 
 
-def resolve_schedule(spec: ScheduleSpec, images: int, clock: Clock) -> Schedule:
+def resolve_schedule(spec: ScheduleSpec, images: int, clock: Clock, check: bool = True) -> Schedule:
     """The schedule of a run over `images` images.
 
     The earliest of max_steps, total_steps and end_epoch ends the training; a preset's length counts only where
-    a person gives none of them. UserError where the warm-up does not end before the learning rate drops.
+    a person gives none of them. UserError where the warm-up does not end before the learning rate drops, unless it is
+    over by the clock, or without `check`: for a clock that is not the run's yet.
     """
     warmup = _steps(spec, "warmup", (spec.warmup,), clock)[0]
     milestones = _steps(spec, "lr_steps", spec.lr_steps, clock) if spec.lr_mode == "step" else []
-    if milestones and warmup >= milestones[0]:
+    check = check and clock.step < warmup
+    if check and milestones and warmup >= milestones[0]:
         raise UserError(f"`warmup` {warmup}: must end before the learning rate drops for the first time, at step "
                         f"{milestones[0]} (`lr_steps`)")
     ends = [max(1, clock.step_at(spec.end_epoch * images))]
@@ -116,7 +118,7 @@ def resolve_schedule(spec: ScheduleSpec, images: int, clock: Clock) -> Schedule:
         ends += _steps(spec, "max_steps", (spec.max_steps,), clock)
     if spec.total_steps and not ("total_steps" in spec.stretched and spec.end_given):
         ends += _steps(spec, "total_steps", (spec.total_steps,), clock)
-    if spec.lr_mode != "step" and warmup >= min(ends):
+    if check and spec.lr_mode != "step" and warmup >= min(ends):
         raise UserError(f"`warmup` {warmup}: must end before the training does, at step {min(ends)}")
     epochs = (clock.position + (min(ends) - clock.step) * clock.total_batch) / images
     return Schedule(spec.lr, tuple(milestones), warmup, min(ends), epochs, images, spec.lr_mode)

@@ -92,10 +92,10 @@ def _tell_apart(sets: list[VerificationSet]) -> None:
 
 def verify(symbol: mx.sym.Symbol, arguments: dict[str, mx.nd.NDArray], auxiliary: dict[str, mx.nd.NDArray],
            targets: list[VerificationSet], devices: list[mx.Context], batch_size: int) -> list[VerificationResult]:
-    """The result for each set, with embeddings of the current parameters."""
+    """The result for each set, with embeddings of the current parameters. batch_size: images on a device at a time."""
     if not targets:
         return []
-    embedder = Embedder(symbol, arguments, auxiliary, devices, batch_size, targets[0].image_size)
+    embedder = Embedder(symbol, arguments, auxiliary, devices, batch_size * len(devices), targets[0].image_size)
     return [verify_set(embedder, target, fpr=(FPR,)) for target in targets]
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Augmentations, each with probability 0.5, as in InsightFace's image iterator."""
+    """Augmentations, as in InsightFace's image iterator: the colours of every image are jittered, each of the others is
+    applied with probability 0.5. cutoff: side of the square, where an odd one is one less."""
 
     mirror: bool = True
     cutoff: int = 0

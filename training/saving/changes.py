@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from common.errors import UserError
+from common.foreign import shown
 from training.config import Config
 from training.option import CHANGES, ELSEWHERE, REFUSED, TRUNK, flags
 from training.saving.checkpoint import checkpoint_path
@@ -45,9 +46,14 @@ def differences(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[Chan
 def check_same_run(theirs: Mapping[str, Any], mine: Mapping[str, Any], path: Path, step: int, saves: int) -> list[str]:
     """The allowed changes of settings on resume, a line each for the log.
 
-    UserError, with a remedy, where the state at `path`, of `step` steps and `saves` checkpoints, is of another network
-    or of other data.
+    UserError, with a remedy, where the state at `path`, of `step` steps and `saves` checkpoints, is of another network,
+    of other data, or of a run whose checkpoints have another name in the same folder.
     """
+    there, here = (Path(str(one.get("prefix", ""))).name for one in (theirs, mine))
+    if there and here and there != here:
+        own = Path(str(mine["prefix"])).with_name(shown(there))
+        raise UserError(f"`resume`: the state {path} is of the run whose checkpoints are {own.name}-NNNN.params; "
+                        f"continue it with `prefix` {own}, or begin a new run with a `prefix` in a folder of its own")
     found = differences(theirs, mine)
     refused = [change for change in found if change.meaning in (TRUNK, REFUSED)]
     if refused:

@@ -27,7 +27,8 @@ class KeptCheckpoints:
         progress, metric = self._progress, self._spec.best_metric
         value = getattr(results[-1], metric) * (-1 if metric == "eer" else 1)
         best_of = f"{metric} of {results[-1].name}"
-        if progress.best is not None and progress.best_of == best_of and value <= progress.best:
+        kept = progress.best_number > 0 or self._spec.ckpt in (0, 2)  # a best that no checkpoint has is none to keep
+        if progress.best is not None and progress.best_of == best_of and kept and value <= progress.best:
             return False
         progress.best, progress.best_of = float(value), best_of
         return True

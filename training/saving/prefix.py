@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from common.errors import UserError
+from training.saving.names import STATE
 
 EXAMPLE = "runs/model/model"
 LONGEST_ENDING = "-symbol.json"
@@ -21,6 +22,8 @@ def check_prefix(prefix: str) -> None:
     if not name:
         raise UserError(f"`prefix` {prefix}: ends in a slash, so that its files would have no name; for a run in that "
                         f"folder give `prefix` {meant}")
+    if name == STATE:
+        raise UserError(f"`prefix` {prefix}: is where the run keeps its states; give another name, as {EXAMPLE}")
     if name in (".", "..") or os.path.isdir(prefix):
         raise UserError(f"`prefix` {prefix}: is a folder, so the run would be outside of it; for a run in it "
                         f"give `prefix` {meant}")

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def bring_back(prefix: str) -> None:
     """Restore the run that another one was replacing when it was killed, before anything of it is read."""
     folder = Path(prefix).parent
-    if is_folder(folder) and is_replacing(folder):
+    if folder.is_dir() and is_replacing(folder):
         with RunLock(folder):
             recover(folder)
 

@@ -6,6 +6,7 @@ folder, flushed, and renamed, so a kill at any moment leaves the one before it. 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -14,7 +15,7 @@ from typing import Any, Callable, Dict
 
 import mxnet as mx
 
-from common.errors import UserError
+from common.errors import RunError, UserError
 from common.files import fsync, write_atomic
 from inference.param_writer import write_arrays
 from training.saving.arrays import read_arrays
@@ -27,6 +28,9 @@ from training.saving.progress import Progress
 
 log = logging.getLogger(__name__)
 Arrays = Dict[str, Dict[str, mx.nd.NDArray]]
+OF_DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, None)  # of a file that is not what was written
+LATER = "it stays as it is, and when that is fixed the same command continues from it"
+OF_CHECKPOINTS = ("target", "ckpt", "best_metric")  # flags by which a step is verified, and what is kept of it
 
 
 class States:
@@ -82,7 +86,8 @@ class States:
         """The newest valid generation, or None where there is no state at all.
 
         A damaged generation is skipped with a warning. UserError where the state is of another network or of other
-        data, naming what differs, or where every generation is damaged.
+        data, naming what differs, or where every generation is damaged; RunError where one cannot be read now, for
+        lack of memory or by a failure of the file system, which says nothing about the state.
         """
         found, damage = generations(self.folder), []
         for path in reversed(found):
@@ -91,12 +96,19 @@ class States:
                 changes = check_same_run(header.identity, self.identity, path, header.progress.step,
                                          header.progress.saves)
                 arrays = read_generation_arrays(path, header, self.contents)
+            except MemoryError as error:
+                raise RunError(f"`resume`: {path} cannot be read now: {error or 'out of memory'}; {LATER}") from None
             except (OSError, ValueError, mx.MXNetError) as error:
+                if isinstance(error, OSError) and error.errno not in OF_DAMAGE:
+                    raise RunError(f"`resume`: {path} cannot be read now: {error.strerror or error}; {LATER}") from None
                 damage.append(f"state {path} cannot be used ({shown(error)})")
                 continue
             for told in damage:
                 log.warning("%s; trying the one before it", told)
             self.newest, self.before, self.changes = path, header.identity, changes
+            if any(header.identity.get(name) != self.identity.get(name) for name in OF_CHECKPOINTS) and (
+                    header.progress.saves < header.progress.step):  # of no step there are two checkpoints of a run
+                header.progress.verified_step = -1  # so that the step is verified, and kept, by these flags as well
             return header.progress, arrays
         if damage:
             raise UserError(f"`resume`: every state in {self.folder} is damaged: {damage[0]}; start over with "
