@@ -55,12 +55,13 @@ class Crops:
 
 @dataclass(frozen=True)
 class _Job:
-    """name: the photograph below SRC; source, target: whole paths; foreign: what is at `target` was not written by this
-    command, and is kept."""
+    """name: the photograph below SRC; source, target: whole paths; crop: the crop's path below OUT; foreign: what is
+    at `target` was not written by this command, and is kept."""
 
     name: str
     source: str
     target: str
+    crop: str
     foreign: bool = False
 
 
@@ -115,12 +116,14 @@ def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read
         remove_leftovers(out)
         crop_list = CropList(out)
         journal = Journal(out / TABLE)
-        jobs = [_Job(name, os.path.join(source, name), os.path.join(out, crop), name not in journal.rows and
+        ours = {crop for name, row in journal.rows.items() for crop in _crops_of(name, row)}
+        jobs = [_Job(name, os.path.join(source, name), os.path.join(out, crop), crop, crop not in ours and
                      os.path.lexists(os.path.join(out, crop)) and not crop_list.holds(crop))
                 for name, crop in zip(listing.images, crop_names(listing.images))]
-        made_of, centre = MadeOf(settings, given), []
+        made_of = MadeOf(settings, given)
         try:
-            report.notes["crops_of_photographs_that_are_gone"] = _remove_gone(journal, jobs, listing, out)
+            report.notes["crops_of_photographs_that_are_gone"], centre = _remove_gone(journal, crop_list, jobs, listing,
+                                                                                      out)
             begin = ordered_map(functools.partial(_begin, journal.rows, crops, read, made_of), jobs, workers, AHEAD)
             write = functools.partial(_write, crops, dict(journal.rows), crop_list)
             written = ordered_map(write, search(begin), workers, AHEAD)
@@ -129,7 +132,7 @@ def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read
                 report.done_before += outcome.done
                 report.centre_crops += outcome.kind == MISSED and crops.keep_missed
                 if outcome.kind == MISSED and crops.keep_missed:
-                    centre.append(os.path.relpath(outcome.job.target, out))
+                    centre.append(outcome.job.crop)
                 if not outcome.done:
                     row = outcome.row
                     journal.add(outcome.job.name, row and replace(row, made_of=made_of(outcome.job)))
@@ -146,7 +149,8 @@ def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read
 
 
 class MadeOf:
-    """Decides by a digest whether a crop would be made of the same photograph, settings and given landmarks again."""
+    """Decides whether a crop would be made of the same photograph, settings and given landmarks again, under the same
+    name: DIGEST:CROP, without CROP where that is the photograph's name with .jpg for its ending."""
 
     def __init__(self, settings: dict, given: Callable[[str], Row | None]) -> None:
         kept = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
@@ -159,39 +163,57 @@ class MadeOf:
             content = read_file(job.source)
         except Unusable:
             return ""
-        return hashlib.blake2b(b"\0".join([self._settings, ",".join(row.points if row else ()).encode(), content]),
-                               digest_size=8).hexdigest()
+        digest = hashlib.blake2b(b"\0".join([self._settings, ",".join(row.points if row else ()).encode(), content]),
+                                 digest_size=8).hexdigest()
+        return f"{digest}:{'' if job.crop == _plain_crop(job.name) else job.crop}"
 
 
-def _remove_gone(journal: Journal, jobs: Sequence[_Job], listing: Listing, out: Path) -> list[str]:
-    """Remove the crops of an earlier run's photographs that no longer exist; returns their names.
+def _plain_crop(name: str) -> str:
+    return os.path.splitext(name)[0] + ".jpg"
+
+
+def _crops_of(name: str, row: Row) -> list[str]:
+    """Where the crop of an earlier run's row is; where it may be, for a run of a version that did not say."""
+    digest, told, crop = row.made_of.partition(":")
+    return [crop or _plain_crop(name)] if told else [_plain_crop(name), f"{name}.jpg"]
+
+
+def _remove_gone(journal: Journal, crop_list: CropList, jobs: Sequence[_Job], listing: Listing,
+                 out: Path) -> tuple[list[str], list[str]]:
+    """Remove the crops of an earlier run's photographs that no longer exist, and those under a name that is no
+    longer their photograph's. Returns the names of the former, by the crop where no landmarks say of which, and the
+    crops without landmarks that stay all the same.
 
     UserError where none of its photographs exists: they are of another SRC. Nothing is removed while folders of SRC
     cannot be listed.
     """
-    names, targets = {job.name for job in jobs}, {job.target for job in jobs}
+    names, crops = {job.name for job in jobs}, {job.crop for job in jobs}
     gone = [name for name in journal.rows if name not in names]
     if gone and len(gone) == len(journal.rows):
         raise UserError(f"{out}: holds crops of {len(gone)} other photographs (e.g. {shown(gone[0])}), none of which "
                         "is in SRC; name another OUT")
+    of_rows = {crop for name, row in journal.rows.items() for crop in _crops_of(name, row)}
+    alone = sorted(crop_list.known - of_rows - crops)
     if listing.unreadable_folders:
-        return []
-    for name in gone:
-        target = os.path.join(out, os.path.splitext(name)[0] + ".jpg")
+        return [], alone
+    for crop in [*(of_rows - crops), *alone]:
+        target = os.path.join(out, crop)
         inside = os.path.realpath(os.path.dirname(target))  # a table may name anything: only files in OUT are removed
-        if target not in targets and (inside + os.sep).startswith(os.path.realpath(out) + os.sep):
+        if crop.endswith(".jpg") and (inside + os.sep).startswith(os.path.realpath(out) + os.sep):
             remove_crop(target)
+    for name in gone:
         journal.add(name, None)
-    return gone
+    return [*gone, *alone], []
 
 
 def _begin(rows: Mapping[str, Row], crops: Crops, read: Callable[[_Job], _Read], made_of: MadeOf,
            job: _Job) -> _Read:
     if job.foreign:
         return _Read(job, reason=FOREIGN)
-    if not crops.overwrite and job.name in rows and is_crop(job.target, crops.height, crops.width) and (
-            rows[job.name].made_of == made_of(job)):
-        return _Read(job, done=True)
+    if not crops.overwrite and job.name in rows and is_crop(job.target, crops.height, crops.width):
+        before, now = rows[job.name].made_of, made_of(job)
+        if before and before in (now, now[:-1] if now.endswith(":") else now):  # the last as a former version wrote it
+            return _Read(job, done=True)
     return read(job)
 
 

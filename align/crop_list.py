@@ -37,6 +37,11 @@ class CropList:
         out.mkdir(parents=True, exist_ok=True)
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
+    @property
+    def known(self) -> set[str]:
+        """The names of all crops in it."""
+        return set(self._known or ())
+
     def holds(self, name: str) -> bool:
         """Whether the crop of this name, below OUT, was started."""
         return self._known is None or name in self._known

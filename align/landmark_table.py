@@ -71,18 +71,27 @@ def read_table(path: PathLike, root: PathLike) -> dict[str, Row]:
     return rows
 
 
-def match_names(rows: Mapping[str, Row], names: Sequence[str]) -> dict[str, Row]:
-    """The rows by the matching names of `names`: Unicode forms, the extension's case and backslashes aside."""
+def match_names(rows: Mapping[str, Row], names: Sequence[str], path: PathLike = "landmarks") -> dict[str, Row]:
+    """The rows by the matching names of `names`: Unicode forms, the extension's case and backslashes aside. A row of
+    exactly that name goes before others; UserError, which names the table `path`, for two others of one name."""
     known = set(names)
     alike: dict[str, list[str]] = {}
     for name in names:
         alike.setdefault(canonical_path(name), []).append(name)
-    matched = {}
+    matched = {name: row for name, row in rows.items() if name in known}
+    by_row: dict[str, str] = {}
     for given, row in rows.items():
+        if given in known:
+            continue
         parts = canonical_path(given).split("/")
         ends = ["/".join(parts[first:]) for first in range(len(parts) if "\\" in given else 1)]
         found = next((alike[end] for end in ends if end in alike), [])
-        matched[given if given in known or len(found) != 1 else found[0]] = row
+        name = given if len(found) != 1 else found[0]
+        other = by_row.setdefault(name, given)
+        if other != given and rows[other] != row:
+            raise UserError(f"{path}: {shown(other)} and {shown(given)} could both be {shown(name)}; leave the rows of "
+                            "other photographs out, or name it as it is below SRC")
+        matched.setdefault(name, row)
     return matched
 
 

@@ -173,3 +173,57 @@ def test_a_folder_whose_name_is_not_utf8(work, tmp_path):
     told = report(Path(strange, "out"))
     assert told["done_before"] == 6 and told["crops"] == 6
     assert len(list(Path(strange, "out").rglob("*.jpg"))) == 6
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """(the command, SRC, OUT) of photographs whose crops would have one name, aligned once; c.jpg has no landmarks."""
+    for number, name in enumerate(("a.jpg", "a.png", "b.jpg", "c.jpg")):
+        write_image(tmp_path / "src/p" / name, picture(number, 400, 500))
+    points = ",".join(f"{value:.3f}" for value in FACE.ravel())
+    (tmp_path / "l.csv").write_text("path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\n" + "".join(
+        f"p/{name},{points}\n" for name in ("a.jpg", "a.png", "b.jpg")))
+    argv = "align", tmp_path / "src", tmp_path / "out", "--landmarks", tmp_path / "l.csv", "--keep-missed"
+    assert command(*argv) == (0, "")
+    assert sorted(crops(tmp_path / "out")) == ["p/a.jpg", "p/a.png.jpg", "p/b.jpg", "p/c.jpg"]
+    return argv, tmp_path / "src", tmp_path / "out"
+
+
+def test_a_crop_whose_name_changes_is_that_of_its_photograph(mixed):
+    argv, source, out = mixed
+    (source / "p/a.jpg").rename(source.parent / "away")
+    assert command(*argv) == (0, "")
+    assert crops(out) == afresh(argv, out) and sorted(crops(out)) == ["p/a.jpg", "p/b.jpg", "p/c.jpg"]
+    (source.parent / "away").rename(source / "p/a.jpg")  # whose place the other has now
+    assert command(*argv) == (0, "") and report(out)["skipped_by_reason"] == {}
+    assert crops(out) == afresh(argv, out) and len(crops(out)) == 4
+    assert command(*argv) == (0, "") and report(out)["done_before"] == 3
+
+
+def test_a_crop_without_landmarks_goes_with_its_photograph(mixed):
+    argv, source, out = mixed
+    (source / "p/c.jpg").unlink()
+    assert command(*argv) == (0, "")
+    assert crops(out) == afresh(argv, out) and "p/c.jpg" not in crops(out)
+    assert report(out)["notes"]["crops_of_photographs_that_are_gone"]["first"] == ["p/c.jpg"]
+
+
+def test_a_file_of_another_origin_where_a_crop_moves_to_stays(mixed):
+    argv, source, out = mixed
+    (source / "p/b.png").write_bytes((source / "p/a.png").read_bytes())
+    write_image(out / "p/b.png.jpg", picture(9))
+    content = (out / "p/b.png.jpg").read_bytes()
+    with open(argv[4], "a") as stream:
+        stream.write("p/b.png," + ",".join(f"{value:.3f}" for value in FACE.ravel()) + "\n")
+    assert command(*argv) == (0, "")
+    assert (out / "p/b.png.jpg").read_bytes() == content
+    assert report(out)["skipped_by_reason"] == {"another file is in the place of its crop": 1}
+
+
+def test_a_table_of_a_former_version_is_continued(mixed):
+    argv, _, out = mixed
+    table = out / "landmarks.csv"
+    lines = [line.rpartition(":")[0] for line in table.read_text().splitlines()[1:]]
+    table.write_text(table.read_text().splitlines()[0] + "\n" + "\n".join(lines) + "\n")
+    assert command(*argv) == (0, "") and report(out)["done_before"] == 2  # of p/a.png the name is not known
+    assert crops(out) == afresh(argv, out) and report(out)["skipped_by_reason"] == {}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from recordio_cases import command, picture, write_image
 
+from common.errors import UserError
 from images.alignment import TEMPLATE
 
 SIZE = 240, 300  # height, width of the photographs
@@ -78,3 +79,13 @@ def test_celebas_words_for_the_points(photographs, tmp_path):
     (tmp_path / "t.txt").write_text("image_id " + " ".join(names) + "\n" + text)
     assert command("align", tmp_path / "src", tmp_path / "out", "--landmarks", tmp_path / "t.txt") == (0, "")
     assert len(list((tmp_path / "out").glob("*/*.jpg"))) == 12
+
+
+def test_a_photograph_that_two_rows_could_be_of():
+    from align.landmark_table import Row, match_names
+    one, other = Row(("1",) * 10), Row(("2",) * 10)
+    assert match_names({"p/a.jpg": one, "p/a.JPG": other}, ["p/a.jpg"]) == {"p/a.jpg": one}
+    assert match_names({"p/a.JPG": other, "p/a.jpg": one}, ["p/a.jpg"]) == {"p/a.jpg": one}
+    with pytest.raises(UserError, match=r"l.csv: train\\p\\a.jpg and test\\p\\a.jpg could both be p/a.jpg"):
+        match_names({"train\\p\\a.jpg": one, "test\\p\\a.jpg": other}, ["p/a.jpg"], "l.csv")
+    assert match_names({"train\\p\\a.jpg": one, "test\\p\\a.jpg": one}, ["p/a.jpg"]) == {"p/a.jpg": one}
