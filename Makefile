@@ -8,7 +8,7 @@ help:
 	@echo "make demo   draw posed faces, pack, train MobileFaceNet++, verify: the whole pipeline, 9 to 12 minutes"
 	@echo "make test   ruff, mypy and the tests, 7 to 12 minutes"
 	@echo "make test-slow  what make test leaves out: whole runs of several processes, some 3 minutes"
-	@echo "make study  the paper's systems on real faces: hours, resumable; FAST=1 on drawn faces, in minutes"
+	@echo "make study  the paper's systems on real faces: hours, resumable; FAST=1 on synthetic faces, in minutes"
 	@echo "make fuzz   10,000 mutated files for every reader, a few minutes"
 	@echo "make venv   the environment alone, in $(VENV); for GPUs: make venv GPU=cu117, and back: GPU=none"
 	@echo "make lint   ruff and mypy alone"
@@ -25,7 +25,7 @@ $(STAMP): requirements.txt $(wildcard requirements-dev.txt) requirements-gpu.txt
 demo: $(STAMP)
 	@PYTHON=$(PY) sh scripts/demo.sh
 
-# Scores of a walk through drawn faces are no results: they stay out of docs/.
+# Scores of a walk through synthetic faces are no results: they stay out of docs/.
 study: $(STAMP)
 	@$(PY) -m study run $(if $(FAST),fast --results study-work/fast,real)
 	@$(PY) -m study table $(if $(FAST),fast --results study-work/fast,real)

@@ -46,11 +46,11 @@ One input `data`, float32 (N, 3, height, width), RGB from 0 to 255, dynamic N: t
 output, the embedding before normalisation; the classification layer is not exported. Opset 11 (13 with --int8).
 
 Before anything is written, embeddings are compared with MXNet's, on synthetic images in batches of 1, 3 and 8 and on
---bins; where one differs by more than 1e-4 of its length nothing is written (exit status 1). X.json beside X.onnx
+--bins; where one differs by more than 1e-4 of its norm nothing is written (exit status 1). X.json beside X.onnx
 describes the model, its input and output, and its scores.
 
---int8 computes convolutions in 8 bits, calibrated on a few hundred images of a packed set, and prints its cost on
---bins and its speed-up here. --slim writes an MXNet checkpoint with BatchNorms and slopes folded into plain
+--int8 computes convolutions in 8 bits, calibrated on 128 images (--calibration-images) of a packed set, and prints its
+cost on --bins and its speed-up here. --slim writes an MXNet checkpoint with BatchNorms and slopes folded into plain
 operators."""
 
 

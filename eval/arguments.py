@@ -16,7 +16,7 @@ from inference.engine import ENGINES
 
 FOLDS = 10
 MODEL_HELP = ("PREFIX,EPOCH, as runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params; PREFIX,1|2|3 "
-              "or PREFIX for several or all epochs; X.onnx; X.npz, precomputed embeddings")
+              "or PREFIX for several or all checkpoints; X.onnx")
 
 
 def fpr_list(text: str) -> list[float]:
@@ -41,14 +41,15 @@ def distance(text: str) -> float:
     return value + 0.0  # no -0
 
 
-def add_model_flag(parser: argparse.ArgumentParser) -> None:
-    """--model."""
-    parser.add_argument("--model", required=True, nargs="+", metavar="M", help=MODEL_HELP)
+def add_model_flag(parser: argparse.ArgumentParser, embeddings: bool = True) -> None:
+    """--model; embeddings: whether it may be a file of them."""
+    parser.add_argument("--model", required=True, nargs="+", metavar="M",
+                        help=MODEL_HELP + ("; X.npz, precomputed embeddings" if embeddings else ""))
 
 
-def add_set_flags(parser: argparse.ArgumentParser) -> None:
-    """--model, --set and the groups of its images."""
-    add_model_flag(parser)
+def add_set_flags(parser: argparse.ArgumentParser, embeddings: bool = True) -> None:
+    """--model, --set and the groups of its images; embeddings: whether a model may be a file of them."""
+    add_model_flag(parser, embeddings)
     parser.add_argument("--set", required=True, metavar="SET", help="a packed set, or a folder of folders by identity")
     parser.add_argument("--between", metavar="A,B", help="only pairs of an image of group A with one of group B")
     parser.add_argument("--groups", metavar="FILE.csv", help="the group of each image: path or key, group "

@@ -48,7 +48,7 @@ every misalignment, and an interrupted run continues from there."""
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
     parser = subparsers.add_parser("robustness", help="rates as the crops are misaligned", description=DESCRIPTION)
-    add_set_flags(parser)
+    add_set_flags(parser, embeddings=False)
     parser.add_argument("--shift", type=numbers_from(0, 1e4), default="0,2,4,8", metavar="N,N...", help="pixels")
     parser.add_argument("--rotate", type=numbers_from(0, 180), default="0", metavar="N,N...", help="degrees")
     parser.add_argument("--scale", type=numbers_from(0.01, 100), default="1", metavar="X,X...",

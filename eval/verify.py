@@ -40,7 +40,7 @@ The embeddings of an image and its mirror image are added and normalised; a pair
   accuracy  over 10 consecutive folds, each at the threshold that is best on the others (grid 0..4, step 0.01)
   TPR       over all pairs, at the largest observed FPR that does not exceed --fpr
   EER, AUC  of the ROC curve over all pairs
-  XNorm     mean length of the embeddings before normalisation
+  XNorm     mean norm of the embeddings before normalisation
 
 A TPR based on fewer than 10 false accepts is marked ~, with their number: it is unreliable, use allpairs.
 --json has, by model and set, false accepts, thresholds, 95% intervals over pairs, differences to the first model.

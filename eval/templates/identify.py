@@ -41,7 +41,7 @@ match is FPIR."""
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
     parser = subparsers.add_parser("identify", help="1:N identification, closed and open set", description=DESCRIPTION)
-    add_model_flag(parser)
+    add_model_flag(parser, embeddings=False)
     parser.add_argument("--gallery", required=True, metavar="G", help="the enrolled identities")
     parser.add_argument("--probe", required=True, metavar="P", help="other images, mated and non-mated")
     parser.add_argument("--unknown", metavar="U", help="non-mated probes: identities that are not in the gallery")

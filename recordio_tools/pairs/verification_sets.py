@@ -109,10 +109,14 @@ def count_unlike_folders(pairs: list[Pair]) -> tuple[int, int]:
 def warn_of_unequal_folds(pairs: list[Pair], what: str, folds: int) -> None:
     """Log where the list's folds are not those of verification, which are equal consecutive parts of its order."""
     named = [len(list(members)) for _, members in itertools.groupby(pairs, key=lambda pair: pair.fold)]
-    cut = [len(part) for part in np.array_split(np.arange(len(pairs)), folds)]
-    if any(pair.fold for pair in pairs) and named != cut:
+    if any(pair.fold for pair in pairs) and named != _cut(pairs, folds):
+        keeps = f"; eval verify --folds {len(named)} takes the list's" if named == _cut(pairs, len(named)) else ""
         log.warning("%s: its folds have %s pairs, verification uses %s in this order; the accuracy is then over other "
-                    "folds than the list's", what, _some(named), _some(cut))
+                    "folds than the list's%s", what, _some(named), _some(_cut(pairs, folds)), keeps)
+
+
+def _cut(pairs: list[Pair], folds: int) -> list[int]:
+    return [len(part) for part in np.array_split(np.arange(len(pairs)), folds)]
 
 
 def _some(numbers: list[int]) -> str:

@@ -118,6 +118,11 @@ def test_folds_that_are_not_those_of_verification(tmp_path, caplog):
     (tmp_path / "p.csv").write_text("left,right,same,fold\n" + "\n".join(rows))
     command("pairs", "csv", "--pairs", tmp_path / "p.csv", "--images", faces, "--out", tmp_path / "x.bin", "--folds", 2)
     assert "its folds have 8, 16 pairs, verification uses 12, 12 in this order" in caplog.text
+    assert "--folds" not in caplog.text
+    (tmp_path / "p.csv").write_text("left,right,same,fold\n" + "\n".join(
+        f"{row[:-1]}{number // 8 + 1}" for number, row in enumerate(rows)))
+    command("pairs", "csv", "--pairs", tmp_path / "p.csv", "--images", faces, "--out", tmp_path / "y.bin", "--folds", 2)
+    assert "its folds have 8, 8, 8 pairs" in caplog.text and "eval verify --folds 3 takes the list's" in caplog.text
 
 
 def test_lfw_pairs_as_a_table(tmp_path):
