@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import sys
+from pathlib import Path
 
 from common import cuda_libraries
 from common.errors import UserError
@@ -12,6 +14,7 @@ from common.errors import UserError
 with contextlib.suppress(ImportError):  # before 3.8, which check_environment refuses
     from importlib import metadata
 
+CGROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 MOST_TEMPORARY = 4  # MXNet's own number
 MAX_PIXELS = 1 << 26  # of one image; a header of a few bytes can declare gigabytes of pixels
 INSTALL = "run `make venv`, or pip install --no-deps -r requirements.txt, and use that environment"
@@ -82,10 +85,29 @@ def limit_images() -> None:
 
 
 def usable_cores() -> int:
-    """The number of cores this process may run on (its affinity, where the system reports it)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The number of cores this process may use: those it may run on, where the system reports them, and no more than
+    its control group has time for, as in a container with a limit."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, _core_limit())))
+
+
+def _core_limit() -> float:
+    """The cores' worth of time of the control group, version 2 or 1; infinite without a limit."""
+    found = [math.inf]
+    for folder in (CGROUPS, CGROUPS / _own_group()):
+        for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+            with contextlib.suppress(OSError, ValueError):  # ValueError: "max", or not these files
+                quota, period = map(int, " ".join((folder / name).read_text() for name in names).split())
+                found += [quota / period] if quota > 0 and period > 0 else []
+    return min(found)
+
+
+def _own_group() -> str:
+    with contextlib.suppress(OSError, ValueError):
+        for line in OWN_GROUP.read_text().splitlines():
+            if line.startswith("0::/"):
+                return line[len("0::/"):]
+    return ""
 
 
 def threads() -> int:

@@ -65,6 +65,22 @@ def test_as_many_temporary_arrays_as_lanes_that_compute_at_a_time(monkeypatch, c
     assert environment.os.environ["MXNET_CPU_TEMP_COPY"] == "7"
 
 
+@pytest.mark.parametrize("files, cores", [
+    ({}, 8), ({"cpu.max": "max 100000\n"}, 8), ({"cpu.max": "250000 100000\n"}, 3), ({"cpu.max": "5000 100000"}, 1),
+    ({"cpu.max": "max 100000", "pod/own/cpu.max": "200000 100000"}, 2), ({"cpu.max": "nonsense"}, 8),
+    ({"cpu/cpu.cfs_quota_us": "400000", "cpu/cpu.cfs_period_us": "100000"}, 4),
+    ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8)])
+def test_cores_are_those_that_a_container_has_time_for(tmp_path, monkeypatch, files, cores):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "cgroup").write_text("1:cpu:/elsewhere\n0::/pod/own\n")
+    monkeypatch.setattr(environment, "CGROUPS", tmp_path)
+    monkeypatch.setattr(environment, "OWN_GROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda process: set(range(8)))
+    assert environment.usable_cores() == cores
+
+
 def test_a_file_is_whole_or_as_it_was(tmp_path):
     path = tmp_path / "file.txt"
     write_atomic(path, "before")
