@@ -17,7 +17,7 @@ from typing import Iterator
 from common.errors import UserError
 from common.writable import PathLike, check_writable, is_stream
 
-LONGEST = 100  # characters of a file's name in that of its temporary file
+LONGEST = 100  # bytes of a file's name in that of its temporary file
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)  # of file systems without hard links
 OPEN_FILE = re.compile(r"/dev/(?:(stdin|stdout|stderr)|fd/(\d+))|/proc/(?:self|thread-self)/fd/(\d+)")
 STREAMS = ("stdin", "stdout", "stderr")
@@ -42,12 +42,16 @@ def atomic_path(path: PathLike, replace: bool = True, named: bool = True) -> Ite
     path = Path(os.path.realpath(path)) if named else Path(os.path.realpath(path.parent)) / path.name
     with _naming(given, any_file=True):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(".tmp", f".{path.name[:LONGEST]}.", path.parent)
+        handle, name = tempfile.mkstemp(".tmp", f".{_beginning(path.name)}.", path.parent)
     os.close(handle)
     temporary = Path(name)
     with _naming(given, temporary), _replacing(temporary, path, replace):
         os.chmod(temporary, _mode(path))
         yield temporary
+
+
+def _beginning(name: str) -> str:
+    return os.fsencode(name)[:LONGEST].decode("utf-8", "ignore")
 
 
 @contextlib.contextmanager

@@ -83,7 +83,8 @@ def _is_marked(path: Path, begins: bytes) -> bool:
 
 @contextlib.contextmanager
 def new_folder(out: PathLike, overwrite: bool = False, mark: str = "", begins: str = "") -> Iterator[Path]:
-    """Yield a folder beside `out`, and when the block is done flush it to the disk and put it in out's place.
+    """Yield a folder beside `out`, and when the block is done flush it to the disk and put it in out's place; an empty
+    folder that nothing can be renamed to, as one that a disk is mounted at, is filled instead, `mark` last.
 
     RunError, in one line, where writing fails. What stood at `out` is untouched then, and after any other exception.
     `check_free` before and after the work: UserError where anything was created or changed there meanwhile.
@@ -91,9 +92,15 @@ def new_folder(out: PathLike, overwrite: bool = False, mark: str = "", begins: s
     check_free(out, overwrite, mark, begins)
     place = Path(os.path.realpath(out))
     before = _fingerprint(place)
-    with writing(Path(out)), work_folder(place.parent, place.name) as temporary:
+    inside = place.is_dir() and not any(place.iterdir()) and (
+        os.path.ismount(place) or not os.access(place.parent, os.W_OK | os.X_OK))
+    with writing(Path(out)), work_folder(place if inside else place.parent, place.name) as temporary:
         yield temporary
         os.sync()  # once: to flush a million files one by one takes hours
+        if inside:
+            with undisturbed():
+                _fill(place, temporary, mark, out)
+            return
         with undisturbed():
             check_free(out, overwrite, mark, begins)
             old = place.with_name(f".{place.name}.{secrets.token_hex(8)}.old")
@@ -112,6 +119,14 @@ def new_folder(out: PathLike, overwrite: bool = False, mark: str = "", begins: s
                 raise
             fsync(place.parent)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _fill(place: Path, temporary: Path, mark: str, out: PathLike) -> None:
+    if os.listdir(place) != [temporary.name]:
+        raise UserError(f"{out}: something else was written there meanwhile; name another OUT")
+    for name in sorted(os.listdir(temporary), key=lambda name: name == mark):
+        os.rename(temporary / name, place / name)
+    fsync(place)
 
 
 def _fingerprint(folder: Path) -> int:

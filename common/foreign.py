@@ -33,6 +33,11 @@ def shown_lines(text: str) -> str:
     return TEXT.sub(_escape, text)
 
 
+def plotted(text: str) -> str:
+    """Untrusted text as matplotlib shows it: valid, and no formula."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("$", r"\$")
+
+
 def is_finite(value: object) -> bool:
     """Whether a value of untrusted JSON is a finite number that fits a float, and not True or False."""
     return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from typing import NamedTuple, Sequence
 import numpy as np
 
 from common.files import atomic_path
+from common.foreign import plotted
 
 MOST_BINS = 12
 BAR = 40  # characters of the longest bar
@@ -73,7 +74,7 @@ def draw(sets: Sequence[tuple[str, np.ndarray]], path: Path, replace: bool = Tru
         if max(tallest) >= 30 * min(tallest):
             left.set_yscale("log")
             left.set_ylim(bottom=0.5)
-        left.set(title=title, xlabel="images of an identity", ylabel="identities")
+        left.set(title=plotted(title), xlabel="images of an identity", ylabel="identities")
         right.plot(np.arange(1, len(counts) + 1), np.sort(counts)[::-1], color="#4878a8", drawstyle="steps-mid")
         right.axhline(np.median(counts), color="#c06030", linewidth=1, linestyle="--",
                       label=f"median {np.median(counts):g}")

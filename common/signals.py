@@ -47,12 +47,15 @@ def stoppable() -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Inside the block signals that stop a process are deferred until its end."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    """Inside the block signals that stop a process are deferred until its end. By their handlers: what the main thread
+    alone blocks another one takes, as that of a progress bar, and Python then acts in the main thread all the same."""
+    came: list[int] = []
     try:
-        yield
+        with handled(lambda number, frame: came.append(number)):
+            yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if came:
+            signal.raise_signal(came[0])
 
 
 class Stopped(Exception):

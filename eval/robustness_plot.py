@@ -9,6 +9,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from common.files import atomic_path
+from common.foreign import plotted
 
 if TYPE_CHECKING:
     from eval.robustness_curve import Setting
@@ -29,7 +30,7 @@ def draw(curves: dict[str, list[Setting]], fpr: float, path: str) -> None:
                                or getattr(setting.how, kind) != nothing), key=lambda row: getattr(row.how, kind))
                 values = [getattr(row.how, kind) for row in rows]
                 line, = panel.plot(values, [100 * (row.point.tpr or 0) for row in rows], marker="o", markersize=3,
-                                   label=name)
+                                   label=plotted(name))
                 limits = [row.limits for row in rows if row.limits]
                 if len(limits) == len(rows):
                     panel.fill_between(values, [100 * low for low, _ in limits], [100 * high for _, high in limits],

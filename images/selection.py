@@ -39,7 +39,12 @@ class Selection:
         count, name = source.count(identity), source.names[identity]
         chosen: Sequence[int] = range(count)
         if self.max_images and count > self.max_images:
-            chosen = sorted(random.Random(f"{self.seed} {name}").sample(chosen, self.max_images))
+            chosen = sorted(_random(f"{self.seed} {name}").sample(chosen, self.max_images))
         if self.shuffle:
-            chosen = random.Random(f"{self.seed} {name} order").sample(chosen, len(chosen))
+            chosen = _random(f"{self.seed} {name} order").sample(chosen, len(chosen))
         return chosen
+
+
+def _random(text: str) -> random.Random:
+    """As random.Random(text), and for names that are not UTF-8 too."""
+    return random.Random(text.encode("utf-8", "surrogateescape"))

@@ -18,7 +18,7 @@ class RecordSet(NamedTuple):
 def data_files(path: Path) -> list[Path]:
     """The `.rec` and `.bin` files that a path means, and the names of sets in parts; UserError where there are none."""
     if path.is_dir():
-        found = list_sets(path) + sorted(path.glob("*.bin"))
+        found = list_sets(path) + sorted(bin for bin in path.glob("*.bin") if bin.is_file() and bin.name[0] != ".")
         if not found:
             raise UserError(f"{path}: holds neither a .rec nor a .bin")
         return found

@@ -12,6 +12,7 @@ from recordio_tools.check.layout import Part, add_all, check_labels, check_recor
 from recordio_tools.check.same_images import note_same_images
 from recordio_tools.check.scan import IMAGE_KINDS, UNLIKE, ScannedRecords, scan
 from recordio_tools.records.faults import FileReport
+from recordio_tools.records.identities import read_identities
 from recordio_tools.records.index import IndexFault, index_beside, keys_of, place_of_entry, read_index
 from recordio_tools.records.property import Property, read_property
 from recordio_tools.records.raw import RawFile
@@ -45,6 +46,7 @@ def check_set(paths: Sequence[Path], workers: int, complete: bool = True) -> Che
     """
     parts = [_check_part(path, workers) for path in paths]
     told = _property(paths[0].with_name("property"), parts[0].report)
+    _check_names(paths[0].with_name("identities.csv"), parts[0].report)
     for part in parts:
         check_records(part)
     labels = check_labels(parts, told, complete)
@@ -102,6 +104,12 @@ def _match(path: Path, known: tuple[np.ndarray, np.ndarray], size: int, records:
         entry = int(repeated.min())
         report.add("duplicate-key", f"the index has the key {keys[entry]} twice", int(offsets[entry]), int(keys[entry]),
                    len(repeated), entry=place_of_entry(path, entry))
+    order = np.lexsort((np.arange(len(keys)), offsets))
+    again = order[1:][(offsets[order][1:] == offsets[order][:-1]) & (keys[order][1:] != keys[order][:-1])]
+    if len(again):
+        entry = int(again.min())
+        report.add("index-entry", f"the index has two entries for the record at byte {offsets[entry]}",
+                   int(offsets[entry]), int(keys[entry]), len(again), entry=place_of_entry(path, entry))
     if len(offsets):
         by_offset = np.argsort(offsets, kind="stable")
         candidate = by_offset[np.minimum(np.searchsorted(offsets[by_offset], records.offset), len(offsets) - 1)]
@@ -125,6 +133,14 @@ def _property(path: Path, report: FileReport) -> Property | None:
     except DataError as error:
         report.add("property", str(error), 0, file="property")
         return None
+
+
+def _check_names(path: Path, report: FileReport) -> None:
+    if path.is_file():
+        try:
+            read_identities(path)
+        except DataError as error:
+            report.add("identities-csv", str(error))
 
 
 def _check_sizes(parts: Sequence[Part], told: Property | None) -> None:

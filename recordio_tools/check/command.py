@@ -67,7 +67,7 @@ def _check(args: argparse.Namespace) -> int:
     if not args.json:
         for report in reports:
             _tell(report)
-    repaired = repair(checked, checked_bins, args.repair, args.overwrite) if args.repair else None
+    repaired = repair(checked, checked_bins, args.repair, args.overwrite, args.folds) if args.repair else None
     if args.json:
         print(json.dumps({"sound": sound, "files": [report.as_dict() for report in reports],
                           **({"repair": repaired} if repaired else {})}, indent=1))

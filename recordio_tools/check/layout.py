@@ -36,6 +36,18 @@ def find_headers(records: ScannedRecords) -> Headers:
     return Headers(int(zero[0]), rest[np.argsort(records.key[rest], kind="stable")])
 
 
+def header_classes(parts: Sequence[Part]) -> int | None:
+    """How many identities the header records tell of; None where they do not: without record 0, or where it and the
+    headers there do not agree, since a truncated file has lost some."""
+    told = 0
+    for records, headers, _ in (part for part in parts if part.headers.zero >= 0):
+        keys = records.key[headers.identities]
+        if len(records) < EXACT and not is_range(keys, *records.label[headers.zero].tolist()):
+            return None
+        told += len(keys)
+    return told or None
+
+
 def check_records(part: Part) -> None:
     """Checks for heads that are too short, records without an image that are not headers, and the headers' ranges."""
     records, report = part.records, part.report
@@ -117,7 +129,7 @@ def check_labels(parts: Sequence[Part], told: Property | None, complete: bool = 
         return [np.empty(0, np.int64) for _ in parts]
     with_header = [part for part in parts if part.headers.zero >= 0]
     identities = sum(len(part.headers.identities) for part in with_header) if with_header else None
-    classes = told.num_classes if told else identities
+    classes = told.num_classes if told else header_classes(parts)
     numbers = [_whole(part, labels, classes) for part, labels in zip(parts, found)]
     present = np.unique(np.concatenate(numbers))
     present = present[present >= 0]

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Sequence
 
 from common.errors import UserError
-from common.files import write_atomic
+from common.files import read_regular, write_atomic
 from common.folders import check_apart, check_free, new_folder
-from recordio_tools.check.check_bin import CheckedBin
+from recordio_tools.check.check_bin import FOLDS, CheckedBin
 from recordio_tools.check.check_rec import Checked
 from recordio_tools.check.repair_bin import repair_bin
 from recordio_tools.check.repair_rec import repair_set
 from recordio_tools.data_files import RecordSet
 
 REPORT = "repair-report.json"
+MOST_BYTES = 1 << 30
 
 
 def check_out(out: Path, sets: Sequence[RecordSet], bins: Sequence[Path], overwrite: bool = False) -> None:
@@ -26,6 +27,10 @@ def check_out(out: Path, sets: Sequence[RecordSet], bins: Sequence[Path], overwr
         raise UserError(f"`repair` {out}: is the folder of the data itself, which is never changed; name another")
     check_apart(out, sources, inside=True)
     check_free(out, overwrite, REPORT)
+    others = sorted(set(os.listdir(out)) - _written(out / REPORT)) if overwrite and out.is_dir() else []
+    if others:
+        raise UserError(f"`repair` {out}: holds {others[0]}, which it did not write and `overwrite` would remove; move "
+                        "it away, or name another folder")
     if len(sets) > 1:
         raise UserError(f"`repair` {out}: there are {len(sets)} training sets ({sets[0].paths[0]}, {sets[1].paths[0]}"
                         f"{', ...' if len(sets) > 2 else ''}), and a folder holds one; repair them one by one")
@@ -37,12 +42,23 @@ def check_out(out: Path, sets: Sequence[RecordSet], bins: Sequence[Path], overwr
             raise UserError(f"`repair` {out}: there are {names.count(name)} files {name}; repair them one by one")
 
 
-def repair(sets: Sequence[Checked], bins: Sequence[CheckedBin], out: Path, overwrite: bool = False) -> dict:
-    """Write the sets and repair-report.json, which is returned; all or nothing. RunError where nothing can be
-    recovered."""
+def _written(report: Path) -> set[str]:
+    """The names of all files that the repair of this report wrote."""
+    try:
+        told = json.loads(read_regular(report, MOST_BYTES).decode("utf-8"))["verification_sets"]
+        bins = {Path(str(one["files"][0])).name for one in told}
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        bins = set()
+    return {REPORT, "train.rec", "train.idx", "property", "identities.csv", *bins}
+
+
+def repair(sets: Sequence[Checked], bins: Sequence[CheckedBin], out: Path, overwrite: bool = False,
+           folds: int = FOLDS) -> dict:
+    """Write the sets and repair-report.json, which is returned; all or nothing. folds: of the verification sets.
+    RunError where nothing can be recovered."""
     with new_folder(out, overwrite, REPORT) as folder:
         report = {"training_sets": [repair_set(checked, folder) for checked in sets],
-                  "verification_sets": [repair_bin(checked, folder / Path(checked.report.path).name)
+                  "verification_sets": [repair_bin(checked, folder / Path(checked.report.path).name, folds)
                                         for checked in bins],
                   "found": [one.as_dict() for one in [part for checked in sets for part in checked.reports]
                             + [checked.report for checked in bins]]}

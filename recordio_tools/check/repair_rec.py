@@ -10,6 +10,7 @@ from common.errors import DataError, RunError
 from common.files import write_atomic
 from common.progress import progress
 from recordio_tools.check.check_rec import Checked, common_size
+from recordio_tools.check.layout import header_classes
 from recordio_tools.check.scan import IMAGE_KINDS
 from recordio_tools.records import framing
 from recordio_tools.records.dataset import open_dataset
@@ -91,7 +92,7 @@ def _size(checked: Checked) -> tuple[int, int]:
 
 def _classes(checked: Checked) -> int:
     """Labels from this number on are ignored: by `property` and the headers, where they agree."""
-    headers = sum(len(part.headers.identities) for part in checked.parts if part.headers.zero >= 0)
+    headers = header_classes(checked.parts)
     told = checked.told.num_classes if checked.told else 0
     return (told or headers or MOST_LABELS) if not (told and headers) or told == headers else MOST_LABELS
 

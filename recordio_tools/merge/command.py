@@ -22,7 +22,7 @@ from recordio_tools.faces import names_in, open_faces, packed_faces
 from recordio_tools.merge import exclusions
 from recordio_tools.merge.merging import REPORT, check_enough, count_taken, is_matches, merge, write_matches
 from recordio_tools.merge.plan import Match, Plan, check_sizes, name_key
-from recordio_tools.merge.shared_images import pairs_sharing
+from recordio_tools.merge.shared_images import distinct_images, pairs_sharing
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.writer import SET_FILES
 
@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
             numbers = plan.kept()
             plan.similar(numbers, *pairs_sharing(plan, numbers, args.workers), args.duplicates,
                          "holds the images of an earlier one")
-        _drop_small(plan, args.min_images)
+        _drop_small(plan, args.min_images, args.workers)
         details["matches"] = len(plan.matches)
         if matches:  # first: an hour's results are not lost to a full disk, or to too few identities
             with writing(matches):
@@ -208,11 +208,16 @@ def _by_similarity(plan: Plan, args: argparse.Namespace, image_size: tuple[int, 
         plan.similar([numbers[place] for place in rest], pairs, cosines, args.duplicates)
 
 
-def _drop_small(plan: Plan, least: int) -> None:
-    for group in plan.output():
-        if sum(len(plan.identities[number].images) for number in group) < least:
-            for number in group:
-                plan.remove(number, f"fewer than {least} images")
+def _drop_small(plan: Plan, least: int, workers: int) -> None:
+    """Of identities that are joined, equal images count once."""
+    groups = plan.output()
+    counts = np.array([sum(len(plan.identities[number].images) for number in group) for group in groups], np.int64)
+    joined = [place for place, group in enumerate(groups) if len(group) > 1 and counts[place] >= least]
+    if joined and least > 1:
+        counts[joined] = distinct_images(plan, [groups[place] for place in joined], workers)
+    for group in (groups[place] for place in np.flatnonzero(counts < least)):
+        for number in group:
+            plan.remove(number, f"fewer than {least} images")
 
 
 def _tell(plan: Plan, report: dict, args: argparse.Namespace, matches: Path | None) -> None:
@@ -225,7 +230,9 @@ def _tell(plan: Plan, report: dict, args: argparse.Namespace, matches: Path | No
     if matches:
         print(f"{len(plan.matches)} matches in {matches}")
     would = "would be " if args.dry_run else ""
-    print(f"{report['images']} images of {report['identities']} identities {would}in {Path(args.out) / 'train.rec'}")
+    most = "at most " if args.dry_run and report.get("identities_joined") else ""  # equal images are written once
+    print(f"{most}{report['images']} images of {report['identities']} identities {would}in "
+          f"{Path(args.out) / 'train.rec'}")
     for entry in report["inputs"]:
         print(f"  {entry['path']}: {entry['images_taken']} of {entry['images']} images, "
               f"{entry['identities_taken']} of {entry['identities']} identities")

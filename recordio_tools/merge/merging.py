@@ -49,8 +49,11 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
         shared = contents.shared(lambda label: plan.title(groups[label][0]))
         sources = [dict.fromkeys(plan.sets[plan.identities[number].source].path for number in group)
                    for group in groups]
-        rows = [(plan.title(group[0]), count, "; ".join(paths))
-                for group, count, paths in zip(groups, counts, sources)]
+        # A made-up name would be taken for a real one by the next merge.
+        names = [next((plan.identities[number].name for number in group if plan.identities[number].name), "")
+                 for group in groups]
+        rows = [(name, count, "; ".join(paths))
+                for name, count, paths in zip(names, counts, sources)]
         images = sum(counts)
         report.update(repeated_images_left_out=contents.repeated, unusable_images_left_out=contents.unusable,
                       images=images, images_of_several_identities=shared, **details)

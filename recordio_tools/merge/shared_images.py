@@ -37,6 +37,15 @@ def pairs_sharing(plan: Plan, numbers: Sequence[int], workers: int) -> tuple[np.
     return (np.array([pair for pair, _ in found], np.int64).reshape(-1, 2), np.array([share for _, share in found]))
 
 
+def distinct_images(plan: Plan, groups: Sequence[Sequence[int]], workers: int) -> np.ndarray:
+    """(groups,) how many different images the identities of each group have together."""
+    numbers = [number for group in groups for number in group]
+    digests, places = _digests(plan, numbers, workers)
+    of_group = np.repeat(np.arange(len(groups)), [len(group) for group in groups])[places]
+    return np.bincount(np.unique(np.stack([of_group.astype(np.uint64), digests]), axis=1)[0].astype(np.int64),
+                       minlength=len(groups))
+
+
 def _digests(plan: Plan, numbers: Sequence[int], workers: int) -> tuple[np.ndarray, np.ndarray]:
     """(uint64 of every image, the place in `numbers` of the identity that it belongs to)."""
     def work(span: tuple[int, np.ndarray]) -> list[bytes]:

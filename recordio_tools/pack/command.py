@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
+import os
 from pathlib import Path
 
 from common.arguments import add_workers, at_least, image_size
@@ -97,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _source(args: argparse.Namespace) -> Source:
     path = Path(args.source)
+    if not os.path.lexists(path):
+        raise UserError(f"{path}: there is no such folder")
     if args.lst or args.csv:
         reader, file = (from_lst, args.lst) if args.lst else (from_csv, args.csv)
         return reader(file, path if path.is_dir() else path.parent)

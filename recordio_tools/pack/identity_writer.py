@@ -6,6 +6,7 @@ from typing import Sequence
 
 from common.content_hashes import ContentHashes
 from common.errors import UserError
+from common.name_lookup import NameLookup
 from images.prepare import Unusable, read_file
 from images.selection import Selection
 from images.sources import Source
@@ -116,8 +117,9 @@ def _cut(records: memoryview, lengths: list[int], kept: list[bool]) -> memoryvie
 def same_file(source: Source, one: tuple[int, int], two: tuple[int, int]) -> bool:
     """Whether the entries at two places have equal bytes and geometry."""
     (path, face), (other, other_face) = (source.entry(*place).partition(b"\0")[::2] for place in (one, two))
+    lookup = NameLookup()
     try:
-        return face == other_face and read_file(path) == read_file(other)
+        return face == other_face and read_file(path, lookup) == read_file(other, lookup)
     except Unusable:  # removed meanwhile
         return False
 

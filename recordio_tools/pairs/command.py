@@ -163,7 +163,7 @@ def _make(args: argparse.Namespace) -> int:
     source, out, table = Path(args.source), Path(args.out), Path(args.csv) if args.csv else None
     for target in [out, table] if table else [out]:
         check_apart(target, [source, *(source / name for name in SET_FILES), *([out] if target is table else [])])
-    with stoppable(), writing(out):
+    with stoppable():
         identities, images = make_pairs(source, out, table, args.pairs, args.folds, args.seed,
                                         args.min_images, args.workers, args.overwrite)
     print(f"{args.pairs} pairs ({args.pairs // 2} same, {args.pairs // 2} different), {args.folds} folds, of {images} "
@@ -182,8 +182,8 @@ def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
         try:
             written = write_set(pairs, what, out, wanted, args.folds, args.workers, args.overwrite)
         except UnfitFolds as error:
-            named = any(pair.fold for pair in pairs)
-            raise UserError(f"{error}, or leave the column fold out" if named else
+            column = args.run is _csv and not error.few and any(pair.fold for pair in pairs)
+            raise UserError(f"{error}, or leave the column fold out" if column else
                             f"{error}, or give verification's number of folds, --folds (now {args.folds})") from None
     same = sum(pair.same for pair in pairs)
     print(f"{written.pairs} pairs ({same} same, {written.pairs - same} different) of {written.images} images in "

@@ -15,6 +15,7 @@ from common.progress import progress
 from common.workers import ordered_map
 from images.formats import kind_of
 from images.pair_drawing import Drawn, draw_pairs
+from images.prepare import Wanted, treat
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.check.scan import examine_image
 from recordio_tools.faces import Faces, open_faces
@@ -45,7 +46,9 @@ def make_pairs(path: Path, out: Path, table: Path | None, pairs: int, folds: int
         drawn = draw_pairs(counts, pairs, folds, seed, str(path))
         sides = [(chosen[one], number) for pair in drawn for one, number in (pair.left, pair.right)]
         images = _load(faces, list(dict.fromkeys(sides)), workers)
-        write_bin(out, [images[side] for side in sides], [pair.same for pair in drawn], overwrite)
+        with writing(out):
+            write_bin(out, [images[side] for side in sides], [pair.same for pair in drawn],
+                      overwrite)
         if table:
             with writing(table):
                 write_atomic(table, csv_bytes(COLUMNS, _rows(faces, drawn, sides, images)), overwrite)
@@ -89,7 +92,10 @@ def _load(faces: Faces, sides: list[tuple[int, int]], workers: int) -> dict[tupl
         except OSError as error:
             raise UserError(f"{faces.where(number)}: cannot be read ({error.strerror})") from None
         found = examine_image(content)
-        return content, None if found.kind else found.size, found.message
+        if found.kind or not found.size or faces.folders:
+            return content, None if found.kind else found.size, found.message
+        # files of a folder may be of kinds, or turned, as not every reader of a .bin decodes them
+        return treat(content, Wanted(*found.size, any_kind=True)).image, found.size, ""
 
     loaded, first = {}, None
     for side, (content, size, message) in zip(sides, progress(ordered_map(work, sides, workers), len(sides), "pairs")):

@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 
 class UnfitFolds(UserError):
-    """Pairs that do not fill all folds with both kinds; fewer folds may work."""
+    """Pairs that do not fill all folds with both kinds; fewer folds may work. few: there are fewer pairs than folds."""
+
+    few = False
 
 
 def check_folds(pairs: list[Pair], what: str, folds: int) -> None:
@@ -33,7 +35,9 @@ def check_folds(pairs: list[Pair], what: str, folds: int) -> None:
     Folds named in the list are checked as named, else the consecutive ones that verification will make.
     """
     if len(pairs) < folds:
-        raise UnfitFolds(f"{what}: {len(pairs)} pairs are fewer than the {folds} folds of verification; add pairs")
+        unfit = UnfitFolds(f"{what}: {len(pairs)} pairs are fewer than the {folds} folds of verification; add pairs")
+        unfit.few = True
+        raise unfit
     same = np.array([pair.same for pair in pairs])
     if same.all() or not same.any():
         raise UserError(f"{what}: all {len(pairs)} pairs are {'same' if same.all() else 'different'} pairs; "

@@ -163,3 +163,27 @@ def test_only_the_module_of_the_command_is_imported(tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit):
         run_command("p", "d", modules, ["three"])
     assert "'one', 'two'" in capsys.readouterr().err
+
+
+def test_a_name_of_any_letters_has_a_temporary_one(tmp_path):
+    path = tmp_path / ("漢" * 80 + ".bin")  # 244 bytes
+    write_atomic(path, b"x")
+    assert path.read_bytes() == b"x" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_mounted_folder_is_filled(tmp_path, monkeypatch):
+    from common import folders
+    out = tmp_path / "out"
+    out.mkdir()
+    inode = out.stat().st_ino
+    monkeypatch.setattr(folders.os.path, "ismount", lambda path: str(path) == str(out))
+    with folders.new_folder(out, mark="z.json") as folder:
+        assert folder.parent == out
+        (folder / "a").mkdir()
+        (folder / "z.json").write_text("{}")
+    assert sorted(path.name for path in out.iterdir()) == ["a", "z.json"] and out.stat().st_ino == inode
+    (out / "a").rmdir()
+    (out / "z.json").unlink()
+    with pytest.raises(UserError, match="something else was written there meanwhile"), folders.new_folder(out):
+        (out / "mine").write_text("x")
+    assert [path.name for path in out.iterdir()] == ["mine"]

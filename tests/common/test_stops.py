@@ -173,3 +173,25 @@ def test_work_continues_where_stderr_takes_nothing(tmp_path, sink):
                               stderr=full if sink == "full" else writer)
     os.close(writer)
     assert (done.returncode, done.stdout) == (0, "done\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_end_of_undisturbed_work_whichever_thread_takes_it(number):
+    import threading
+    import time
+
+    from common.signals import stoppable, undisturbed
+    end = threading.Event()
+    other = threading.Thread(target=end.wait, daemon=True)  # as a progress bar has: it takes what the main one blocks
+    other.start()
+    done = False
+    try:
+        with stoppable(), pytest.raises(KeyboardInterrupt):
+            with undisturbed():
+                os.kill(os.getpid(), number)
+                time.sleep(0.05)
+                done = True
+            raise AssertionError("the signal was lost")
+    finally:
+        end.set()
+    assert done

@@ -202,3 +202,14 @@ def test_empty(small, capsys):
 
 def test_every_kind_is_explained():
     assert all(len(text) > 10 for text in {**KINDS, **NOTES}.values())
+
+
+def test_two_entries_of_one_record(small, capsys):
+    small.lines.append(b"500\t%d\n" % small.at[7])
+    assert small.faults(capsys) == {"index-entry": (1, "rec", small.at[7], 500)}
+    assert "two entries for the record" in small.report["faults"][0]["message"]
+
+
+def test_identities_csv_that_cannot_be_read(small, capsys):
+    (small.folder / "identities.csv").write_text("label,identity,images\n0,a,3\n0,b,3\n")
+    assert list(small.faults(capsys)) == ["identities-csv"]

@@ -152,3 +152,10 @@ def test_help_teaches_and_no_command_needs_mxnet():
     for command_line in (["--help"], ["pack", "--help"], ["pairs", "cfp", "--help"], ["check", "--help"]):
         run = subprocess.run([sys.executable, "-c", code, *command_line], capture_output=True, text=True, cwd=REPO)
         assert run.returncode == 0 and "python -m recordio_tools " in run.stdout, run.stderr
+
+
+def test_a_folder_with_dollar_signs_has_a_histogram(tmp_path):
+    from small_sets import write_training_set
+    folder = write_training_set(tmp_path / "a$_$b", identities=2, images=2, size=32)
+    assert command("info", folder, "--histogram", tmp_path / "k.png") == (0, "")
+    assert (tmp_path / "k.png").read_bytes().startswith(b"\x89PNG")

@@ -30,7 +30,7 @@ def test_sets_of_every_layout_are_joined(tmp_path):
     other = contents(theirs)
     assert (found[2], found[3]) == (other[0], other[1])
     assert found[4] == [jpeg(picture(21)), jpeg(picture(23))] and found[5] == [jpeg(picture(20)), jpeg(picture(22))]
-    assert names(tmp_path / "out") == ["Ann", "Bob", "b_0", "b_1", "c_0", "c_1"]
+    assert names(tmp_path / "out") == ["Ann", "Bob", "", "", "", ""]
     assert command("check", tmp_path / "out") == (0, "")
     rows = list(csv.DictReader(open(tmp_path / "out/identities.csv")))
     assert [int(row["images"]) for row in rows] == [2, 1, 3, 3, 2, 2]
@@ -161,3 +161,25 @@ def test_merging_alone_needs_no_mxnet_and_keeps_odd_names(tmp_path):
     assert run.returncode == 0, run.stderr
     assert b"b\xff\xc3\xb6" in (tmp_path / "out/identities.csv").read_bytes()
     assert merging.REPORT in os.listdir(tmp_path / "out")
+
+
+def test_sets_without_names_get_none_that_a_later_merge_would_take_for_real(tmp_path):
+    first = write_training_set(tmp_path / "x" / "data", identities=3, images=2)
+    second = write_training_set(tmp_path / "y" / "data", identities=3, images=2, size=112, labels=[2, 1, 0])
+    for name, source in (("c1", first), ("c2", second)):
+        assert command("merge", tmp_path / name, source) == (0, "")
+        assert names(tmp_path / name) == ["", "", ""]
+    assert command("merge", tmp_path / "all", tmp_path / "c1", tmp_path / "c2", "--same-name", "join") == (0, "")
+    assert len(contents(tmp_path / "all")) == 6
+
+
+def test_copies_do_not_count_for_the_least_images(tmp_path, capsys):
+    one = named_set(tmp_path / "a", {"Ann": [1, 2, 3], "Bob": [4, 5], "Eve": [8, 9, 10]})
+    other = named_set(tmp_path / "b", {"Ann": [1, 2, 3], "Bob": [6, 7], "Eve": [8, 9, 11]})
+    flags = "--same-name", "join", "--min-images", 4
+    capsys.readouterr()
+    assert command("merge", tmp_path / "out", one, other, *flags, "--dry-run") == (0, "")
+    assert "at most 10 images of 2 identities would be" in capsys.readouterr().out
+    assert command("merge", tmp_path / "out", one, other, *flags) == (0, "")
+    assert names(tmp_path / "out") == ["Bob", "Eve"]
+    assert {label: len(images) for label, images in contents(tmp_path / "out").items()} == {0: 4, 1: 4}

@@ -226,3 +226,33 @@ def test_a_small_image_in_a_large_file_is_not_copied_with_all_its_bytes(tmp_path
     assert command("pack", faces, tmp_path / "out")[0] == 0
     assert report_of(tmp_path / "out")["images_by_treatment"] == {"converted": 1, "copied": 2}
     assert (tmp_path / "out/train.rec").stat().st_size < 1 << 18
+
+
+def test_names_that_are_not_utf8_are_shuffled_and_sampled(tmp_path):
+    faces = drawn_faces(tmp_path / "faces", 3, 4)
+    os.rename(faces / "person1", os.fsencode(faces) + b"/Jos\xe9")
+    for number, flags in enumerate((("--shuffle",), ("--max-images", 2))):
+        assert command("pack", faces, tmp_path / f"{number}", *flags)[0] == 0
+    assert report_of(tmp_path / "1")["images"] == 6
+
+
+def test_copies_are_found_by_names_that_need_a_lookup(tmp_path):
+    faces = drawn_faces(tmp_path / "faces", 2, 2)
+    for name in ("person0/9.jpg", "person1/9.jpg"):
+        (faces / name).write_bytes((faces / "person0/0.jpg").read_bytes())
+    lines = [(f"person{person}", file) for person in (0, 1) for file in ("0.jpg", "1.jpg", "9.jpg")]
+    for number, mark in enumerate("/\\"):
+        (tmp_path / f"{number}.lst").write_text("".join(
+            f"{place}\t{person[-1]}\t{person}{mark}{file}\n" for place, (person, file) in enumerate(lines)))
+        assert command("pack", faces, tmp_path / f"{number}", "--lst", tmp_path / f"{number}.lst", "--duplicates",
+                       "drop")[0] == 0
+    one, other = (report_of(tmp_path / f"{number}") for number in (0, 1))
+    assert one["duplicates_dropped"] == other["duplicates_dropped"] == 1
+    assert one["images"] == other["images"] == 5
+
+
+def test_a_list_below_a_folder_that_is_not_there(tmp_path):
+    faces = drawn_faces(tmp_path / "faces", 2, 2)
+    (tmp_path / "a.lst").write_text("0\t0\tperson0/0.jpg\n1\t1\tperson1/0.jpg\n")
+    status, line = command("pack", faces / "typo", tmp_path / "out", "--lst", tmp_path / "a.lst")
+    assert status == 2 and "typo: there is no such folder" in line

@@ -139,3 +139,29 @@ def test_copies_of_an_image_are_not_sampled(tmp_path, caplog):
     images, same = read_bin(tmp_path / "x.bin")
     assert not str(find_odd_pairs([images.index(image) for image in images], same))
     assert (tmp_path / "faces/a/shared.jpg").read_bytes() not in images
+
+
+def test_files_that_not_every_reader_decodes_are_converted(tmp_path):
+    for person in range(4):
+        for number in range(2):
+            path = tmp_path / f"faces/{person}/{number}.webp"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            import cv2
+            path.write_bytes(cv2.imencode(".webp", picture(10 * person + number))[1].tobytes())
+    assert command("pairs", "make", tmp_path / "faces", "--out", tmp_path / "m.bin", "--pairs", 4, "--folds",
+                   2) == (0, "")
+    assert all(image[:2] == b"\xff\xd8" for image in read_bin(tmp_path / "m.bin")[0])
+
+
+def test_the_way_out_of_too_few_pairs_is_fewer_folds(tmp_path):
+    faces = tmp_path / "faces"
+    for person in range(2):
+        for number in range(3):
+            write_image(faces / f"{person}/{number}.jpg", picture(10 * person + number))
+    rows = [f"0/{number}.jpg,{1 - number % 2}/{(number + 1) % 3}.jpg,{number % 2},{1 + number // 2}"
+            for number in range(3)]
+    (tmp_path / "p.csv").write_text("left,right,same,fold\n" + "\n".join([*rows, "1/0.jpg,1/2.jpg,1,2"]) + "\n")
+    argv = "pairs", "csv", "--pairs", tmp_path / "p.csv", "--images", faces, "--out", tmp_path / "x.bin"
+    status, line = command(*argv)
+    assert status == 2 and line.endswith("or give verification's number of folds, --folds (now 10)")
+    assert command(*argv, "--folds", 2) == (0, "")

@@ -215,3 +215,31 @@ def test_a_real_set_with_holes(shared_data, tmp_path):
     saved = [(label, image) for label, image in records(tmp_path / "out") if image in originals]
     assert len(saved) > 120 and all(originals[image] == old[label] for label, image in saved)
     assert len(read_bin(tmp_path / "out" / "pairs.bin")[1]) == 20
+
+
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_a_download_that_lacks_header_records_keeps_its_images(folder, tmp_path, left):
+    expected = records(folder)
+    with RecordFile(folder / "train.rec") as file:  # images are 1 to 20, the headers of identities 21 to 25
+        end = int(file.offsets[file.keys == 21 + left][0])
+    with open(folder / "train.rec", "r+b") as stream:
+        stream.truncate(end)
+    (folder / "property").unlink()
+    assert repaired(folder, tmp_path / "out")["training_sets"][0]["images"] == 20
+    assert records(tmp_path / "out") == expected
+
+
+def test_folds_of_a_bin_and_files_of_others_in_out(folder, tmp_path):
+    write_verification_set(tmp_path / "few.bin", pairs=6)
+    assert command("check", tmp_path / "few.bin", "--folds", 2, "--repair", tmp_path / "r")[0] == 0
+    assert read_bin(tmp_path / "r" / "few.bin")[1].tolist() == [True, False] * 3
+    (tmp_path / "r" / "mine.bin").write_text("x")
+    status, line = command("check", tmp_path / "few.bin", "--folds", 2, "--repair", tmp_path / "r", "--overwrite")
+    assert status == 2 and "holds mine.bin, which it did not write" in line
+    (tmp_path / "r" / "mine.bin").unlink()
+    assert command("check", tmp_path / "few.bin", "--folds", 2, "--repair", tmp_path / "r", "--overwrite")[0] == 0
+
+
+def test_hidden_files_are_no_verification_sets(folder):
+    (folder / "._lfw.bin").write_bytes(b"\0\5\26\7Mac OS X")
+    assert command("check", folder) == (0, "") == command("info", folder)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.foreign import plotted
 from eval.verification import VerificationResult
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def roc_picture(result: VerificationResult) -> np.ndarray:
     fpr, tpr = result.roc
     least = 0.5 / result.pairs
     curve.set_data(np.maximum(fpr, least), tpr)
-    axes.set(xlim=(min(least, 1e-3), 1), title=f"{_plain(result.name)}: TPR {result.tpr:.3f} at FPR 0.1%")
+    axes.set(xlim=(min(least, 1e-3), 1), title=f"{plotted(result.name)}: TPR {result.tpr:.3f} at FPR 0.1%")
     with warnings.catch_warnings():  # missing glyphs
         warnings.simplefilter("ignore")
         canvas.draw()
@@ -43,8 +44,3 @@ def _canvas() -> tuple[FigureCanvasAgg, Axes, Line2D]:
     axes.minorticks_off()
     axes.grid(alpha=0.25)
     return canvas, axes, curve
-
-
-def _plain(name: str) -> str:
-    """A name escaped for matplotlib: no formulas, only valid text."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8").replace("$", r"\$")
