@@ -9,12 +9,9 @@ import mxnet as mx
 from common.errors import UserError
 from eval.models import checkpoint_digest
 from inference.embedder import check_parameters
-from inference.model import load_model, read_symbol
-from symbols.graph import Entry, Graph, Node, rewrite
+from inference.model import in_float32, load_model, read_symbol
 
 EMBEDDING = "fc1"  # its usual name in InsightFace's networks
-FLOATS = ("float16", "float32", "float64")
-CASTS = ("Cast", "cast")
 CLASSIFIERS = ("softmax", "Softmax")
 Arrays = Dict[str, mx.nd.NDArray]
 
@@ -52,10 +49,7 @@ def open_checkpoint(prefix: str, epoch: int, image_size: tuple[int, int], layer:
     """
     name = f"{prefix},{epoch}"
     layer = layer or _embedding(prefix)
-    symbol, arguments, auxiliary = load_model(prefix, epoch, layer)
-    symbol = _in_float32(symbol)
-    arguments, auxiliary = ({key: value.astype("float32") for key, value in arrays.items()}
-                            for arrays in (arguments, auxiliary))
+    symbol, arguments, auxiliary = in_float32(*load_model(prefix, epoch, layer))
     try:
         dimension = check_parameters(symbol, arguments, auxiliary, (1, 3, *image_size))
     except UserError as error:
@@ -74,12 +68,3 @@ def _embedding(prefix: str) -> str:
         raise UserError(f"{prefix}-symbol.json: has no layer {EMBEDDING} and has the outputs {', '.join(outputs[:4])}; "
                         "`layer` NAME selects the layer of the embedding")
     return outputs[0]
-
-
-def _in_float32(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    """Without casts between float types, and without dtypes of variables."""
-    def replace(graph: Graph, node: Node) -> Entry | None:
-        if node["op"] == "null":
-            node.get("attrs", {}).pop("__dtype__", None)
-        return node["inputs"][0] if node["op"] in CASTS and node["attrs"]["dtype"] in FLOATS else None
-    return rewrite(symbol, replace)

@@ -15,11 +15,13 @@ from typing import Any, Iterator
 
 import numpy as np
 import onnx
-from onnx import numpy_helper, version_converter
+from onnx import helper, numpy_helper, version_converter
 
+from common.errors import UserError
 from common.progress import meter
 from deploy.agreement import Difference, Run, difference, plain_onnx
 from deploy.equalise import equalise
+from inference.onnx_file import feeds_raw_pixels
 
 OPSET = 13  # the first with a scale for each filter
 KINDS = ["Conv", "Gemm", "Add"]
@@ -46,7 +48,7 @@ def quantise(content: bytes, images: np.ndarray, held_out: np.ndarray) -> EightB
 
     images: (n, 3, H, W) float32, 0 to 255, to calibrate on; held_out: others, for evaluation.
     """
-    model = version_converter.convert_version(onnx.load_model_from_string(content), OPSET)
+    model = _of_opset(onnx.load_model_from_string(content))
     maps = equalise(model, images)
     float_run = plain_onnx(content)
     expected = _embed(float_run, held_out)
@@ -56,6 +58,19 @@ def quantise(content: bytes, images: np.ndarray, held_out: np.ndarray) -> EightB
         found = _embed(plain_onnx(made), held_out)
         tried.append(EightBit(made, kept, difference(expected, found), _cosine(expected, found), len(images), maps))
     return tried[1] if 1 - tried[1].cosine < PAYS * (1 - tried[0].cosine) else tried[0]
+
+
+def _of_opset(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Converted to OPSET where it is older."""
+    version = next((entry.version for entry in model.opset_import if not entry.domain), OPSET)
+    if version >= OPSET:
+        return model
+    try:
+        return version_converter.convert_version(model, OPSET)
+    except RuntimeError as error:
+        told = " ".join(str(error).split())[:150]
+        raise UserError(f"`int8`: the network of opset {version} cannot be converted to {OPSET} ({told}); export it "
+                        "with opset 13 or newer") from None
 
 
 def has_vnni() -> bool:
@@ -97,15 +112,32 @@ def _quantised(model: onnx.ModelProto, images: np.ndarray, kept: list[str], what
 def _normalising_first(made: onnx.ModelProto, model: onnx.ModelProto) -> onnx.ModelProto:
     """With the float network's first Sub and Mul first again, where InsightFace's loader looks for them; the
     quantiser puts what unpacks weights in front of them."""
-    first = []
+    first: list[str] = []
     for node in model.graph.node:
-        if node.op_type not in ("Sub", "Mul"):
+        if node.op_type not in ("Sub", "Mul", "Constant"):
             break
-        first.append(node.name)
-    nodes = sorted(made.graph.node, key=lambda node: first.index(node.name) if node.name in first else len(first))
+        first.append(node.output[0])
+    nodes = sorted(made.graph.node,
+                   key=lambda node: first.index(node.output[0]) if node.output[0] in first else len(first))
+    if not feeds_raw_pixels([node.name for node in nodes]):
+        nodes = [*_unchanged(made.graph, nodes), *nodes]
     del made.graph.node[:]
     made.graph.node.extend(nodes)
     return made
+
+
+def _unchanged(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """A subtraction of 0 and a multiplication by 1, whose names say that the network takes raw pixels; `nodes` take
+    their result as the input."""
+    name = graph.input[0].name
+    for label, value in (("nothing", 0), ("once", 1)):
+        graph.initializer.append(numpy_helper.from_array(np.array([value], np.float32), f"{name}_{label}"))
+    for node in nodes:
+        for place, given in enumerate(node.input):
+            if given == name:
+                node.input[place] = f"{name}_raw"
+    return [helper.make_node("Sub", [name, f"{name}_nothing"], [f"{name}_less"], "Sub_nothing"),
+            helper.make_node("Mul", [f"{name}_less", f"{name}_once"], [f"{name}_raw"], "Mul_once")]
 
 
 def _first_and_last(model: onnx.ModelProto) -> list[str]:
@@ -121,7 +153,7 @@ def _never(model: onnx.ModelProto) -> list[str]:
     """The names of convolutions that add up channels, which are GNAP's: squares do not fit into 8 bits."""
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     return [node.name for node in model.graph.node
-            if node.op_type == "Conv" and stored[node.input[1]].dims[0] == 1
+            if node.op_type == "Conv" and node.input[1] in stored and stored[node.input[1]].dims[0] == 1
             and (numpy_helper.to_array(stored[node.input[1]]) == 1).all()]
 
 

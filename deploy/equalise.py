@@ -62,7 +62,10 @@ def _links(model: onnx.ModelProto, stored: set[str]) -> list[Link]:
     found = []
     outputs = {value.name for value in model.graph.output}
     for taker in model.graph.node:
-        if taker.op_type != "Conv" or not ours(taker.input[1:2]) or _groups(taker) not in (1, _filters(model, taker)):
+        if taker.op_type != "Conv" or not ours(taker.input[1:2]):
+            continue
+        filters, inputs = _filters(model, taker)
+        if _groups(taker) != 1 and (_groups(taker), 1) != (filters, inputs):
             continue
         value = taker.input[0]
         maker = makers.get(value)
@@ -80,8 +83,9 @@ def _groups(node: Any) -> int:
     return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
 
 
-def _filters(model: onnx.ModelProto, node: Any) -> int:
-    return next(tensor.dims[0] for tensor in model.graph.initializer if tensor.name == node.input[1])
+def _filters(model: onnx.ModelProto, node: Any) -> tuple[int, int]:
+    """How many filters a convolution has, and of how many channels each."""
+    return next((tensor.dims[0], tensor.dims[1]) for tensor in model.graph.initializer if tensor.name == node.input[1])
 
 
 def _ranges(model: onnx.ModelProto, names: list[str], images: np.ndarray) -> Arrays:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
@@ -23,8 +24,9 @@ from deploy.foreign_onnx import adopt
 from deploy.run_folder import size_of_run
 from deploy.slim import measure, slim, slim_paths, write_slim
 from deploy.speed import IMAGES, run_rates
-from eval.arguments import fpr_list
+from eval.arguments import FOLDS, fpr_list
 from eval.verification import VerificationSet
+from eval.verify import open_sets
 from inference.embedder import Embedder
 from inference.engine import AnyEmbedder
 from inference.onnx_embedder import OnnxEmbedder
@@ -95,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--model {args.model}: is an ONNX file; leave {'--slim' if args.slim else '--layer'} out")
     prefix, epoch = ("", 0) if foreign else parse_checkpoint_name(args.model, "--model")
     out = _check_outputs(args, epoch)
-    sets = [VerificationSet(path) for path in args.bins]
+    sets = open_sets(args.bins, FOLDS)
     own = foreign.image_size if foreign else size_of_run(prefix)
     size = args.image_size or (sets[0].image_size if sets else own) or SIZE
     for target in sets:
@@ -173,6 +175,9 @@ def _check_outputs(args: argparse.Namespace, epoch: int) -> Path:
     for path in slim_paths(str(out), epoch) if args.slim else (out, out.with_suffix(".json")):
         check_new_file(path, args.overwrite)
     if args.insightface:
+        if (os.path.realpath(out) + os.sep).startswith(os.path.realpath(args.insightface) + os.sep):
+            raise UserError(f"--out {args.out}: lies in --insightface {args.insightface}, which gets a file of its "
+                            "own; name another place")
         check_free(Path(args.insightface), args.overwrite, MANIFEST, BEGINS)
     return out
 

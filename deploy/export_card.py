@@ -11,12 +11,13 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from common.errors import UserError
-from common.folders import new_folder
+from common.errors import UserError, writing
+from common.files import read_regular, write_atomic
+from common.folders import check_free, new_folder
 from deploy.agreement import Difference, SetScores
 from inference.onnx_file import parse_onnx
 
-MANIFEST = "manifest.json"
+MANIFEST, MOST_BYTES = "manifest.json", 1 << 24
 BEGINS = '{\n "manifest_version": 2,\n "model_id": "'  # identifies our own: other packages have such a file too
 FLIP = ("the embeddings of an image and of its mirror image are summed, then L2-normalised; a pair's score is the "
         "squared L2 distance")
@@ -61,21 +62,43 @@ def make_card(name: str, content: bytes, source: dict[str, Any], check: Differen
 
 
 def write_insightface(folder: Path, name: str, content: bytes, card: dict[str, Any], overwrite: bool) -> None:
-    """Write the folder of a model package: the ONNX file, `manifest.json` and the card.
+    """Write the folder of a model package: the ONNX file, `manifest.json` and the card. In one that was written before
+    these are replaced; other files, and other tasks of the manifest, stay.
 
     Its name is the model's. InsightFace's `get_model` takes the .onnx file, its newer package and its server the
     manifest (version 2), whose preprocessing "embedded" means that the input is raw pixels.
     """
     size = card["input"]["shape"][2:]
+    task = {"file": f"{name}.onnx", "sha256": hashlib.sha256(content).hexdigest(), "input_size": size,
+            "embedding_dimension": card["output"]["shape"][1], "preprocessing": "embedded"}
     manifest = {"manifest_version": 2, "model_id": folder.name, "display_name": folder.name,
-                "tasks": {"recognition": {
-                    "file": f"{name}.onnx", "sha256": hashlib.sha256(content).hexdigest(), "input_size": size,
-                    "embedding_dimension": card["output"]["shape"][1], "preprocessing": "embedded"}},
-                "license": "MODEL.LICENSE"}
-    with new_folder(folder, overwrite, MANIFEST, BEGINS) as temporary:
-        (temporary / f"{name}.onnx").write_bytes(content)
-        (temporary / f"{name}.json").write_text(as_json(card), encoding="utf-8")
-        (temporary / MANIFEST).write_text(as_json(manifest), encoding="utf-8")
+                "tasks": {"recognition": task}, "license": "MODEL.LICENSE"}
+    if not folder.is_dir() or not any(folder.iterdir()):
+        with new_folder(folder, overwrite, MANIFEST, BEGINS) as temporary:
+            (temporary / f"{name}.onnx").write_bytes(content)
+            (temporary / f"{name}.json").write_text(as_json(card), encoding="utf-8")
+            (temporary / MANIFEST).write_text(as_json(manifest), encoding="utf-8")
+        return
+    check_free(folder, overwrite, MANIFEST, BEGINS)
+    tasks = _tasks(folder / MANIFEST)
+    before = tasks.get("recognition")
+    with writing(folder):
+        write_atomic(folder / f"{name}.onnx", content)
+        write_atomic(folder / f"{name}.json", as_json(card))
+        write_atomic(folder / MANIFEST, as_json({**manifest, "tasks": {**tasks, "recognition": task}}))
+        stem = Path(str(before.get("file"))).stem if isinstance(before, dict) else name
+        for ending in (".onnx", ".json"):
+            old = folder / f"{stem}{ending}"
+            if old.stem != name and old.name != MANIFEST:
+                old.unlink(missing_ok=True)
+
+
+def _tasks(manifest: Path) -> dict[str, Any]:
+    try:
+        tasks = json.loads(read_regular(manifest, MOST_BYTES).decode("utf-8"))["tasks"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return tasks if isinstance(tasks, dict) else {}
 
 
 def check_model_name(folder: Path, image_size: tuple[int, int]) -> None:

@@ -8,6 +8,7 @@ from deploy.agreement import Difference, SetScores
 from deploy.checkpoint import Checkpoint
 from deploy.eight_bit import EightBit, has_vnni
 from deploy.slim import size_of
+from eval.operating_points import allowed
 
 MIB = 1 << 20
 FAR = 0.9  # cosine below which an 8-bit network is no longer the same
@@ -61,5 +62,8 @@ def sets(scores: Sequence[SetScores], fpr: Sequence[float]) -> None:
         print(one.table(fpr))
         first, *_, last = one.results.values()
         for rate in fpr:
+            if not allowed(rate, int((~first.same).sum())):
+                print(f"{one.name}: TPR at FPR {100 * rate:g}% is not given: it has too few pairs for a false accept")
+                continue
             change = 100 * (last.tprs[rate] - first.tprs[rate])
             print(f"{one.name}: TPR at FPR {100 * rate:g}% changes by {change:+.2f} points")

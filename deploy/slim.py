@@ -1,13 +1,14 @@
 """A checkpoint of plain operators: BatchNorms and slopes folded into the weights of convolutions and products."""
 from __future__ import annotations
 
+import glob
 from dataclasses import replace
 from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 
-from common.errors import RunError
+from common.errors import RunError, UserError
 from common.files import atomic_path, write_atomic
 from deploy.agreement import Difference, compare, draw_images, plain_mxnet
 from deploy.checkpoint import Checkpoint
@@ -46,10 +47,16 @@ def slim_paths(prefix: str, epoch: int) -> tuple[Path, Path]:
 def write_slim(made: Checkpoint, prefix: str, epoch: int, overwrite: bool) -> None:
     """Write what `mx.model.load_checkpoint(prefix, epoch)` reads."""
     graph, parameters = slim_paths(prefix, epoch)
+    text = to_json(made.symbol)
+    others = sorted(path.name for path in graph.parent.glob(f"{glob.escape(Path(prefix).name)}-*.params")
+                    if path != parameters)
+    if others and graph.exists() and graph.read_text(encoding="utf-8", errors="replace") != text:
+        raise UserError(f"{graph}: is the graph of {others[0]} too, and would change under it; slim this one to "
+                        "another PREFIX")
     with atomic_path(parameters, overwrite) as temporary:
         write_arrays(temporary, {**{f"arg:{name}": value for name, value in made.arguments.items()},
                                  **{f"aux:{name}": value for name, value in made.auxiliary.items()}})
-    write_atomic(graph, to_json(made.symbol), overwrite)
+    write_atomic(graph, text, overwrite)
 
 
 def measure(checkpoint: Checkpoint, made: Checkpoint) -> dict[str, float]:
@@ -60,7 +67,9 @@ def measure(checkpoint: Checkpoint, made: Checkpoint) -> dict[str, float]:
 
 
 def _called(symbol: mx.sym.Symbol, name: str) -> mx.sym.Symbol:
-    """With the node that gives the output called `name`, as commands that take a checkpoint look for it."""
+    """With the node that gives the output called `name`, as commands that take a checkpoint look for it; name: of the
+    node, or of its output."""
+    name = name[:-len("_output")] if name.endswith("_output") else name
     outputs = symbol.list_outputs()
     if outputs == [f"{name}_output"] or outputs == [name]:
         return symbol

@@ -12,7 +12,7 @@ from common.devices import parse_devices
 from common.errors import UserError
 from eval.models import ModelName, checkpoint_digest
 from inference.engine import AnyEmbedder, open_engine
-from inference.model import load_model
+from inference.model import in_float32, load_model
 from inference.onnx_embedder import OnnxEmbedder
 from inference.onnx_file import read_onnx
 
@@ -68,7 +68,7 @@ class OpenModel:
             log.info("%s: the input is RGB pixels %s, by the names of its first nodes as in InsightFace's loader",
                      name.text, "from 0 to 255" if raw else "as (x - 127.5) / 127.5")
         else:
-            self._parts = load_model(name.prefix, name.epoch, settings.layer)
+            self._parts = in_float32(*load_model(name.prefix, name.epoch, settings.layer))
             self.digest = checkpoint_digest(name.prefix, name.epoch)
 
     @property

@@ -16,8 +16,10 @@ from common.files import open_regular, read_regular
 from common.quiet import quiet
 from inference.graph_file import LARGEST_FILE, checked_graph
 from inference.param_file import ParameterFile
-from symbols.graph import fixed_gammas
+from symbols.graph import Entry, Graph, Node, fixed_gammas, rewrite
 
+FLOATS = ("float16", "float32", "float64")
+CASTS = ("Cast", "cast")
 Arrays = Dict[str, mx.nd.NDArray]
 MODEL = "`model`"  # the checkpoint's name in messages unless the caller gives one
 
@@ -44,6 +46,16 @@ def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symb
         arguments[name][:] = 1
     return (symbol, {name: arguments[name] for name in needed},
             {name: auxiliary[name] for name in symbol.list_auxiliary_states()})
+
+
+def in_float32(symbol: mx.sym.Symbol, arguments: Arrays, auxiliary: Arrays) -> tuple[mx.sym.Symbol, Arrays, Arrays]:
+    """The network without casts between float types, its parameters in float32, in which CPUs compute."""
+    def replace(graph: Graph, node: Node) -> Entry | None:
+        if node["op"] == "null":
+            node.get("attrs", {}).pop("__dtype__", None)
+        return node["inputs"][0] if node["op"] in CASTS and node["attrs"]["dtype"] in FLOATS else None
+    return (rewrite(symbol, replace), {name: value.astype("float32") for name, value in arguments.items()},
+            {name: value.astype("float32") for name, value in auxiliary.items()})
 
 
 def cut_at_layer(symbol: mx.sym.Symbol, layer: str, source: str = "the symbol") -> mx.sym.Symbol:

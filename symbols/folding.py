@@ -48,6 +48,8 @@ def fold_batch_norms(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArra
         before = node["inputs"][0][0] if node["op"] == "BatchNorm" else None
         if before is None or nodes[before]["op"] not in DENSE or users[before] != [number]:
             continue
+        if nodes[before]["op"] == "FullyConnected" and not is_on(nodes[before], "flatten"):
+            continue  # the BatchNorm is over another axis than the layer's outputs
         dense, names = nodes[before], [nodes[entry[0]]["name"] for entry in nodes[before]["inputs"][1:]]
         if not all(name in values and users[entry[0]] == [before]
                    for name, entry in zip(names, dense["inputs"][1:])):
@@ -80,7 +82,7 @@ def _bend_prelus(symbol: mx.sym.Symbol, arguments: Arrays, states: Arrays,
     for number, node in enumerate(nodes):
         if not (is_prelu(node) and node["name"] in maps and nodes[node["inputs"][1][0]]["name"] in values):
             continue
-        slope = _double(values[nodes[node["inputs"][1][0]]["name"]])
+        slope = np.broadcast_to(_double(values[nodes[node["inputs"][1][0]]["name"]]), (maps[node["name"]],))
         sign = np.where(slope > 1, -1.0, 1.0)
         weights = _weights_behind(nodes, users, number, values)
         if (sign > 0).all():
@@ -123,7 +125,7 @@ def _weights_behind(nodes: list[Node], users: list[list[int | None]], number: in
         weight = nodes[user]["inputs"][1][0]
         depthwise = is_depthwise(nodes[user])
         if nodes[weight]["name"] not in values or users[weight] != [user] or not (
-                depthwise or groups_of(nodes[user]) == 1):
+                depthwise and values[nodes[weight]["name"]].shape[1] == 1 or groups_of(nodes[user]) == 1):
             return None
         found.append((nodes[weight]["name"], depthwise))
     return found

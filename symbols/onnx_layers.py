@@ -78,7 +78,7 @@ def pooling(node: Context) -> Value:
     if convention == "full":
         own["ceil_mode"] = 1
     if kind == "avg":
-        own["count_include_pad"] = int(node.get("count_include_pad") is not False)
+        own["count_include_pad"] = int(node.get("count_include_pad") not in (False, 0))
     return node.value(node.add({"avg": "AveragePool", "max": "MaxPool"}[kind], node.names(), **own))
 
 

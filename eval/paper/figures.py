@@ -51,6 +51,10 @@ BY_CONFIGURATION = {("r18", "E", False): "LResNet18E", ("r18", "E", True): "LRes
                     ("r18", "GAP", True): "LResNet18E(GAP)", ("r18", "GNAP", True): "LResNet18E(GNAP)",
                     ("y1", "GDC", False): "MobileFaceNet", ("y1", "GNAP", False): "MobileFaceNet+",
                     ("y1", "GNAP", True): "MobileFaceNet++"}
+# what no system of the paper changes, and the dimensions of the networks' embeddings
+UNCHANGED = {"gnap_variant": "paper", "net_multiplier": 1.0, "version_act": "prelu", "version_input": 1,
+             "version_unit": 3, "version_se": 0}
+DIMENSIONS = {"r18": 512, "y1": 128}
 
 
 def table_of(system: str) -> PaperTable | None:
@@ -61,12 +65,14 @@ def table_of(system: str) -> PaperTable | None:
 def system_of(config: Mapping[str, Any]) -> str:
     """The paper's name of the system in a `config.json`, or "" where it is none of them.
 
-    Decided by network, head and the factor on fc7's learning rate, not by `preset`, which flags may have changed.
+    Decided by network, head and the factor on fc7's learning rate, not by `preset`, which flags may have changed; a
+    network that was changed is none of the paper's.
     """
     factor = config.get("fc7_lr_mult", 1.0)
     faster = isinstance(factor, (int, float)) and factor == FASTER
     network, head = str(config.get("network")), str(config.get("version_output"))
-    if not faster and factor != 1.0:
+    usual = {**UNCHANGED, "emb_size": DIMENSIONS.get(network)}
+    if not faster and factor != 1.0 or any(config.get(name, value) != value for name, value in usual.items()):
         return ""
     return BY_CONFIGURATION.get((network, head, faster), "")
 

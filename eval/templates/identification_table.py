@@ -35,7 +35,8 @@ def as_row(found: Search, draws: Mapping[str, np.ndarray], fpirs: Sequence[float
     points: dict[str, OperatingPoint] = {}
     if not found.mated.all():
         points = {f"{fpir:g}": found.misses(fpir) for fpir in fpirs}
-    limits = {name: interval(values) for name, values in draws.items()}
+    limits = {name: interval(values) for name, values in draws.items()
+              if not name.startswith("fnir ") or points[name[len("fnir "):]].tpr is not None}
     return {"mated": int(found.mated.sum()), "non_mated": int((~found.mated).sum()),
             "rank": {str(rank): found.hit_rate(rank) for rank in RANKS},
             "fnir_at_fpir": {name: None if point.tpr is None else 1 - point.tpr for name, point in points.items()},

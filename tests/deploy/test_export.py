@@ -205,7 +205,17 @@ def test_insightfaces_folder(tmp_path):
                     "input_size": [112, 112], "embedding_dimension": 16, "preprocessing": "embedded"}
     with pytest.raises(UserError, match="--overwrite"):
         exported(tmp_path, "--insightface", folder, out="b.onnx", size="112,112")
+    # A detector that somebody put beside it stays, with its task.
+    (folder / "det.onnx").write_bytes(b"detector")
+    manifest["tasks"]["detection"] = {"file": "det.onnx"}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    exported(tmp_path, "--insightface", folder, "--overwrite", out="b.onnx", size="112,112")
+    assert sorted(path.name for path in folder.iterdir()) == ["b.json", "b.onnx", "det.onnx", "manifest.json"]
+    again = json.loads((folder / "manifest.json").read_text())["tasks"]
+    assert again["detection"] == {"file": "det.onnx"} and again["recognition"]["file"] == "b.onnx"
     exported(tmp_path, "--insightface", folder, "--overwrite", size="112,112")
+    with pytest.raises(UserError, match="lies in --insightface"):
+        exported(tmp_path, "--insightface", tmp_path / "models", out="models/c.onnx", size="112,112")
     other = tmp_path / "thesis"
     other.mkdir()
     (other / "chapter").write_text("one")

@@ -85,3 +85,44 @@ def test_a_file_of_four_images_at_once_is_refused(tmp_path):
     small_onnx(tmp_path / "theirs.onnx", batch=4, size=SIZE)
     with pytest.raises(UserError, match="a fixed batch of 4 images"):
         exported(tmp_path)
+
+
+def test_eight_bits_of_graphs_with_constants_stay_normalised_inside(tmp_path):
+    """Subtraction, product and a weight take their numbers from Constant nodes, as some exporters write them."""
+    from onnx import helper, numpy_helper
+
+    from inference.onnx_file import read_onnx
+    random = np.random.RandomState(3)
+
+    def constant(name, value):
+        return helper.make_node("Constant", [], [name], f"Constant_{name}",
+                                value=numpy_helper.from_array(np.float32(value)))
+    nodes = [constant("mean", [127.5]), helper.make_node("Sub", ["data", "mean"], ["less"], "Sub_1"),
+             constant("scale", [1 / 128]), helper.make_node("Mul", ["less", "scale"], ["x0"], "Mul_3"),
+             constant("w0", random.normal(0, 0.3, (8, 3, 3, 3))),
+             helper.make_node("Conv", ["x0", "w0"], ["x1"], "Conv_0", strides=[2, 2])]
+    weights = {}
+    for number in range(1, 5):
+        weights[f"w{number}"] = random.normal(0, 0.15, (8, 8, 3, 3))
+        nodes += [helper.make_node("Relu", [f"x{2 * number - 1}"], [f"x{2 * number}"], f"Relu_{number}"),
+                  helper.make_node("Conv", [f"x{2 * number}", f"w{number}"], [f"x{2 * number + 1}"], f"Conv_{number}",
+                                   pads=[1, 1, 1, 1])]
+    weights["dense"] = random.normal(0, 0.1, (8 * 11 * 11, 6))
+    nodes += [helper.make_node("Flatten", ["x9"], ["flat"], "Flatten_0"),
+              helper.make_node("Gemm", ["flat", "dense"], ["fc1"], "Gemm_0")]
+    model = helper.make_model(helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("data", 1, ["N", 3, *SIZE])],
+        [helper.make_tensor_value_info("fc1", 1, ["N", 6])],
+        [numpy_helper.from_array(np.float32(value), name) for name, value in weights.items()]),
+        opset_imports=[helper.make_opsetid("", 14)], ir_version=7)
+    (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
+    write_training_set(tmp_path / "data", identities=4, images=8, size=SIZE[0])
+    assert read_onnx(tmp_path / "theirs.onnx").mean == 0
+    exported(tmp_path, "--int8", tmp_path / "data/train.rec", "--image-size", "24,24")
+    made = read_onnx(tmp_path / "ours.onnx")
+    assert (made.mean, made.scale) == (0.0, 1.0)
+    session = onnxruntime.InferenceSession(str(tmp_path / "theirs.onnx"), providers=["CPUExecutionProvider"])
+    expected = session.run(None, {"data": images(5).transpose(0, 3, 1, 2).astype(np.float32)})[0]
+    found = run(tmp_path / "ours.onnx", images(5))
+    cosines = (expected * found).sum(1) / np.linalg.norm(expected, axis=1) / np.linalg.norm(found, axis=1)
+    assert cosines.min() > 0.8

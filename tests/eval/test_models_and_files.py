@@ -230,3 +230,16 @@ def test_what_deploy_embeds_is_accepted(place, tmp_path):
     (own,), (theirs,) = verify(place)[f"{place}/net,0"].values(), read_rows(place, tmp_path / "x.npz")
     assert rates(own) == rates(theirs) and own["set_sha256"] == theirs["set_sha256"]
     assert own["model_sha256"] == theirs["model_sha256"]
+
+
+def test_a_checkpoint_in_float16_is_embedded_in_float32(place):
+    symbol, arguments, auxiliary = mx.model.load_checkpoint(f"{place}/net", 0)
+    half = mx.sym.Cast(mx.sym.Variable("data"), dtype="float16")
+    body = symbol(data=half)
+    (place / "half-symbol.json").write_text(mx.sym.Cast(body, dtype="float32", name="out").tojson())
+    mx.nd.save(str(place / "half-0000.params"), {
+        **{f"arg:{name}": value.astype("float16") for name, value in arguments.items()},
+        **{f"aux:{name}": value.astype("float16") for name, value in auxiliary.items()}})
+    (row,) = verify(place, models=("half,0",))[f"{place}/half,0"].values()
+    (plain,) = verify(place)[f"{place}/net,0"].values()
+    assert row["auc"] == pytest.approx(plain["auc"], abs=0.02)

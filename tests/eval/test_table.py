@@ -156,3 +156,12 @@ def test_a_folder_without_scores_is_refused(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n')
     with pytest.raises(UserError, match="has no verification"):
         main(["table", str(tmp_path)])
+
+
+@pytest.mark.parametrize("changed", [{"gnap_variant": "no-reweighting"}, {"net_multiplier": 0.5}, {"emb_size": 128},
+                                     {"version_act": "relu"}])
+def test_a_changed_network_is_none_of_the_papers(changed):
+    from eval.paper.figures import system_of
+    own = {"network": "r18", "version_output": "GNAP", "fc7_lr_mult": 10.0, "gnap_variant": "paper", "emb_size": 512,
+           "net_multiplier": 1.0, "version_act": "prelu"}
+    assert system_of(own) == "LResNet18E(GNAP)" and system_of({**own, **changed}) == ""

@@ -85,3 +85,26 @@ def test_a_graph_without_prelu_or_batch_norm_stays_as_it_is():
     made, given = folded(plain, values, (1, 3, 5, 5))
     assert operators(made) == operators(plain) and not prelu_slopes(made)
     np.testing.assert_array_equal(infer(made, given)[0], infer(plain, values)[0])
+
+
+def test_a_product_of_every_position_keeps_its_batch_norm():
+    shape = (3, 4, 6, 8)
+    body = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=4, flatten=False, name="each")  # (3, 4, 6, 4)
+    plain = mx.sym.BatchNorm(body, fix_gamma=False, name="norm")  # over axis 1, of the same length by chance
+    values = drawn(plain, shape)
+    made, given = folded(plain, values, shape)
+    assert "BatchNorm" in operators(made)
+    close(infer(made, given)[0], infer(plain, values)[0])
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.5])
+def test_one_slope_for_all_channels_and_groups_of_two(slope):
+    shape = (2, 8, 6, 6)
+    body = mx.sym.LeakyReLU(mx.sym.Variable("data"), gamma=mx.sym.Variable("relu_gamma", shape=(1,)),
+                            act_type="prelu", name="relu")
+    plain = mx.sym.Convolution(body, num_filter=4, num_group=4, kernel=(3, 3), name="pairs")  # two channels each
+    values = drawn(plain, shape)
+    values["relu_gamma"] = np.array([slope])
+    made, given = folded(plain, values, shape)
+    assert "LeakyReLU" not in operators(made)
+    close(infer(made, given)[0], infer(plain, values)[0])
