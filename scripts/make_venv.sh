@@ -40,7 +40,7 @@ dev=
 files="requirements.txt $dev"
 [ "$wanted" = cpu ] || files="$files requirements-gpu.txt"
 list() { cat $files | sed 's/ *#.*//; /^$/d'; } # what is installed; the stamp holds it, so that only a change of it counts
-if [ "$present" = "$wanted" ] && [ -e "$stamp" ]; then
+if [ "$present" = "$wanted" ] && [ -e "$stamp" ] && "$venv/bin/python" -c '' 2>/dev/null; then
     if list | cmp -s - "$stamp" || { [ ! -s "$stamp" ] && [ -z "$(find $files -newer "$stamp")" ]; }; then
         [ "$told" != "command line" ] || echo "environment: $venv is for $wanted already"
         touch "$stamp"
@@ -62,10 +62,13 @@ fi
 
 suits() { "$1" -c 'import sys, venv, ensurepip; sys.exit(not (3, 8) <= sys.version_info[:2] <= (3, 11))' >/dev/null 2>&1; }
 
+if [ -n "${PYTHON:-}" ] && ! suits "$PYTHON"; then
+    fail "PYTHON=$PYTHON: is no Python 3.8 to 3.11 with the venv module; name another, or unset PYTHON to have one found"
+fi
+pyenv=${PYENV_ROOT:-${HOME:-/nowhere}/.pyenv}/versions
 python=
-for candidate in ${PYTHON:-} python3.11 python3.10 python3.9 python3.8 python3 python \
-                 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.11.*/bin/python "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.10.*/bin/python \
-                 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.9.*/bin/python "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.8.*/bin/python; do
+for candidate in "${PYTHON:-python3.11}" python3.11 python3.10 python3.9 python3.8 python3 python \
+                 "$pyenv"/3.11.*/bin/python "$pyenv"/3.10.*/bin/python "$pyenv"/3.9.*/bin/python "$pyenv"/3.8.*/bin/python; do
     if suits "$candidate"; then python=$candidate; break; fi
 done
 if [ -z "$python" ]; then
@@ -76,10 +79,14 @@ echo "environment: $("$python" --version 2>&1) in $venv, MXNet for $wanted"
 # What is there now goes only when the new one is whole; a Python of the old one may be the one that was found.
 old=$venv.old.$$
 python=$("$python" -c 'import sys; print(getattr(sys, "_base_executable", "") or sys.executable)')
-restore() { if [ -e "$old" ] || [ -L "$old" ]; then rm -rf "$venv"; mv "$old" "$venv"; else rm -rf "$venv"; fi; }
-if [ -e "$venv" ] || [ -L "$venv" ]; then mv "$venv" "$old"; fi
+began=
+restore() {
+    if [ -e "$old" ] || [ -L "$old" ]; then rm -rf "$venv"; mv "$old" "$venv"; elif [ -n "$began" ]; then rm -rf "$venv"; fi
+}
 trap restore EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT TERM HUP
+if [ -e "$venv" ] || [ -L "$venv" ]; then mv "$venv" "$old"; fi
+began=yes
 "$python" -m venv "$venv"
 install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$@"; }
 if [ "$wanted" = cpu ]; then

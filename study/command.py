@@ -13,6 +13,7 @@ from common.files import write_atomic
 from study.plan import PLANS, Run
 
 log = logging.getLogger(__name__)
+RESULTS, WORK = "docs/study", "study-work"
 DESCRIPTION = """\
 Train the paper's systems on the same faces and score them on all frontal-profile pairs.
 
@@ -47,14 +48,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     tables.add_argument("plan", choices=tuple(PLANS))
     tables.add_argument("--reference", default="", metavar="SYSTEM",
                         help="the reference of differences of its network's systems (default: every network's GNAP)")
-    tables.add_argument("--results", default="docs/study", metavar="DIR", help="the files of scores")
+    tables.add_argument("--results", default=RESULTS, metavar="DIR", help="the files of scores")
     tables.set_defaults(run=print_tables)
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--work", default="study-work", metavar="DIR",
+    parser.add_argument("--work", default=WORK, metavar="DIR",
                         help="checkpoints and logs (default: study-work)")
-    parser.add_argument("--results", default="docs/study", metavar="DIR",
+    parser.add_argument("--results", default=RESULTS, metavar="DIR",
                         help="a small JSON of scores for each finished run (default: docs/study)")
 
 
@@ -87,20 +88,24 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         raise RunError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(item.name for item in failed)}; "
                        f"see train.out and score.out in {places.work}")
-    log.info("all %d runs are finished; python -m study table %s prints the tables", len(runs), plan.name)
+    log.info("all %d runs are finished; python -m study table %s%s prints the tables", len(runs), plan.name,
+             _results(args))
     return 0
 
 
 def score_one(args: argparse.Namespace) -> int:
     """Score a trained run and write its file."""
     check_environment()
-    from study.runner import training_of
+    from study.runner import all_flags, is_made_by, training_of
     from study.scoring import score_run
     from study.yaw import faces_with_yaw
     plan = PLANS[args.plan]
     item = _find(plan.runs(), args.name)
     known = faces_with_yaw(plan, Path(args.data), Path(args.sets))
     folder = Path(args.work) / item.name
+    if not is_made_by(folder, all_flags(item)):
+        raise UserError(f"{folder}: was trained with other flags than the plan {plan.name} has now; python -m study "
+                        f"run {plan.name}{_places(args)} trains it again")
     result = {"run": item.name, "system": item.system.name, "seed": item.seed, "plan": plan.name,
               "flags": item.flags(), "first_flags": item.first_flags(), "training": training_of(folder),
               "scores": score_run(str(folder / "model"), 1, plan, known, Path(args.sets) / "cfp_fp.bin",
@@ -108,6 +113,15 @@ def score_one(args: argparse.Namespace) -> int:
     Path(args.results).mkdir(parents=True, exist_ok=True)
     write_atomic(Path(args.results) / f"{item.name}.json", json.dumps(result) + "\n")
     return 0
+
+
+def _results(args: argparse.Namespace) -> str:
+    """The flag to repeat where it is not at its default."""
+    return "" if args.results == RESULTS else f" --results {args.results}"
+
+
+def _places(args: argparse.Namespace) -> str:
+    return ("" if args.work == WORK else f" --work {args.work}") + _results(args)
 
 
 def _find(runs: list[Run], name: str) -> Run:
@@ -129,15 +143,16 @@ def print_tables(args: argparse.Namespace) -> int:
         raise UserError(f"--reference {args.reference}: is not a system of the plan {plan.name}; its systems are "
                         f"{', '.join(sorted(system.name for system in plan.systems))}")
     if not results:
-        raise UserError(f"{args.results}: holds no scores of the plan {plan.name}; python -m study run {plan.name} "
-                        "makes them")
+        raise UserError(f"{args.results}: holds no scores of the plan {plan.name}; python -m study run {plan.name}"
+                        f"{_results(args)} makes them")
     if args.reference and args.reference not in results:
         raise UserError(f"--reference {args.reference}: has no finished run in {args.results}; python -m study run "
-                        f"{plan.name} makes them")
+                        f"{plan.name}{_results(args)} makes them")
     try:
         told = all_tables(results, plan, args.reference)
     except INVALID:
         raise UserError(f"{args.results}: its score files cannot be compared, as after a change of the plan; move those"
-                        f" away that it did not make, and python -m study run {plan.name} makes them again") from None
+                        f" away that it did not make, and python -m study run {plan.name}{_results(args)} makes them "
+                        "again") from None
     print("\n\n".join(told))
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ REPO = Path(__file__).resolve().parents[1]
 PAUSE = 0.2  # seconds between two polls of the processes
 STOPPED = 130
 FIRST = "first"  # the folder, in a run's, of the training before it
+FLAGS = "flags.txt"  # what a training was given
 RUN_FILES = ("model-0001.params", "model-symbol.json")
 
 
@@ -65,7 +67,12 @@ class Runner:
                     if not waiting:
                         return
                     run = waiting.pop(0)
-                if not self._finish(run) and not self._stopping.is_set():
+                try:
+                    done = self._finish(run)
+                except OSError as error:
+                    log.warning("%s: %s: %s", run.name, error.filename or self.places.work, error.strerror or error)
+                    done = False
+                if not done and not self._stopping.is_set():
                     failed.append(run)
 
         threads = [threading.Thread(target=work) for _ in range(min(self.jobs, len(waiting)))]
@@ -96,10 +103,15 @@ class Runner:
         began = time.time()
         log.info("%s: %s", run.name, "resumes" if _has_state(folder) else "begins")
         first = folder / FIRST
-        for command, place in ((first_command(run, self.places, first), first),
-                               (train_command(run, self.places, folder), folder)):
-            if command and not _is_trained(place):
+        for command, place, flags in ((first_command(run, self.places, first), first, run.first_flags()),
+                                      (train_command(run, self.places, folder), folder, all_flags(run))):
+            same = is_made_by(place, flags)
+            if command and not (same and _is_trained(place)):
                 place.mkdir(exist_ok=True)
+                (place / "trained").unlink(missing_ok=True)
+                if not same and command[-1] == "--resume":  # what is there is of another plan
+                    command = [*command[:-1], "--overwrite"]
+                write_atomic(place / FLAGS, shlex.join(flags))
                 status = self._call(command, place / "train.out")
                 if status:
                     return self._failed(run, place / "train.out", status)
@@ -130,6 +142,18 @@ class Runner:
             finally:
                 with self._lock:
                     self._processes.discard(process)
+
+
+def all_flags(run: Run) -> list[str]:
+    """Of a run's training, and of the one that it continues."""
+    return [*run.first_flags(), *run.flags()]
+
+
+def is_made_by(folder: Path, flags: list[str]) -> bool:
+    """Whether the training in a folder, if there is one, was given these flags; one that does not say, of an older
+    version, counts."""
+    file = folder / FLAGS
+    return not file.exists() or file.read_text(encoding="utf-8", errors="replace") == shlex.join(flags)
 
 
 def first_command(run: Run, places: Places, folder: Path) -> list[object]:

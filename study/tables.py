@@ -24,6 +24,7 @@ KEYS = ("run", "system", "seed", "plan", "training", "scores")
 def read_results(folder: Path, plan: Plan) -> dict[str, list[Scores]]:
     """By system, in the plan's order, the runs that are finished, by seed; ValueError naming an invalid file."""
     found: dict[str, list[Scores]] = defaultdict(list)
+    first: dict[tuple[str, int], Path] = {}
     for path in sorted(folder.glob(f"{plan.name}-*.json")):
         try:
             result = json.loads(read_regular(path, MOST_BYTES).decode("utf-8"))
@@ -37,6 +38,9 @@ def read_results(folder: Path, plan: Plan) -> dict[str, list[Scores]]:
             raise ValueError(f"{path}: is not a score file of the study, or is damaged; move it away, and `python -m "
                              f"study run {plan.name}` makes it again") from None
         if result["plan"] == plan.name:
+            if first.setdefault((result["system"], result["seed"]), path) != path:  # a copy is not one more seed
+                raise ValueError(f"{path}: is of the system and seed of {first[result['system'], result['seed']]} too; "
+                                 "move one of them away")
             found[result["system"]].append(result)
             if "dream" in result["scores"]:
                 name = result["system"] + DREAM

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import ctypes
 import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,7 @@ from common.files import write_atomic
 from common.tables import read_table
 from recordio_tools.records.dataset import open_dataset
 
+LIBC, PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 LOWEST = 19  # niceness: other work on the machine has priority
 MOST = 110
 MODEL = "weights/mobilefacenet-y1-ms1m,0"
@@ -57,8 +60,11 @@ def run_command(*argv: object) -> None:
 
 def lower_priority() -> None:
     """For a process that leads a session, before its command. Linux shares processors between sessions first, and the
-    nice value counts within one; the session's own is in /proc/self/autogroup, where the kernel has it."""
+    nice value counts within one; the session's own is in /proc/self/autogroup, where the kernel has it. It is ended
+    with the thread that starts it, which waits for it, so that none goes on unwatched when the study is killed."""
     os.nice(LOWEST)
+    with contextlib.suppress(AttributeError):  # Linux has it
+        LIBC.prctl(ctypes.c_int(PR_SET_PDEATHSIG), ctypes.c_ulong(signal.SIGTERM))
     with contextlib.suppress(OSError):
         Path("/proc/self/autogroup").write_text(f"{LOWEST}")
 

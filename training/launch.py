@@ -133,6 +133,9 @@ def choose_port(host: Host, wanted: int) -> tuple[int, socket.socket | None]:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise UserError(f"--port {wanted}: taken at {host.address}; without --port a free one is found") from None
+        if error.errno == errno.EACCES:
+            raise UserError(f"--port {wanted}: ports below 1024 are the system administrator's; give another, or leave "
+                            "it out to have a free one found") from None
         raise UserError(f"--hosts: {host.address} is not an address of this machine, {host.written} "
                         f"({error.strerror}); write what the others reach it by after address=") from None
     return kept.getsockname()[1], kept

@@ -113,3 +113,30 @@ def test_a_wheel_that_is_not_there_is_reported_before_anything_is_fetched(make, 
     assert done.returncode == 2 and said in done.stderr
     assert len([line for line in done.stderr.splitlines() if not line.startswith("make: ***")]) == 1
     assert not installed(tmp_path) and not (tmp_path / ".venv").exists()
+
+
+def test_an_environment_whose_python_is_gone_is_made_again(make, tmp_path):
+    assert make().returncode == 0 and installed(tmp_path)
+    assert make().returncode == 0 and not installed(tmp_path)
+    (tmp_path / ".venv/bin/python").unlink()
+    (tmp_path / ".venv/bin/python").symlink_to("/nowhere/python3.11")
+    assert make().returncode == 0 and installed(tmp_path)
+
+
+def test_a_python_that_was_named_and_does_not_suit_is_no_other_one(make, tmp_path):
+    done = make(PYTHON=str(tmp_path / "no python"))
+    assert done.returncode == 2 and "no python: is no Python 3.8 to 3.11" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_the_demo_removes_only_what_it_made(tmp_path):
+    (tmp_path / "thesis.txt").write_text("one")
+    demo = ["sh", str(REPO / "scripts/demo.sh")]
+    surroundings = {"PATH": "/usr/bin:/bin", "DEMO": str(tmp_path), "PYTHON": "false"}
+    done = subprocess.run(demo, text=True, capture_output=True, env=surroundings)
+    assert done.returncode == 2 and "files that the demo did not make" in done.stderr
+    assert (tmp_path / "thesis.txt").read_text() == "one"
+    surroundings["DEMO"] = str(tmp_path / "new")
+    for _ in range(2):  # PYTHON fails at once, and what the demo left may be made again
+        assert subprocess.run(demo, text=True, capture_output=True, env=surroundings).returncode == 1
+        assert (tmp_path / "new/.demo").exists()

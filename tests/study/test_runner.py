@@ -95,3 +95,63 @@ def test_both_trainings_are_made_once(places, monkeypatch):
     counts = sorted(places.work.rglob("count"))
     assert [str(path.parent.relative_to(places.work)) for path in counts] == ["two-b-1", "two-b-1/first"]
     assert [path.read_text() for path in counts] == ["x", "x"]
+
+
+def test_a_training_of_an_older_plan_is_made_again(places, monkeypatch):
+    from dataclasses import replace
+    for name in ("first_command", "train_command"):
+        monkeypatch.setattr(runner, name, training("open(r'{folder}/count', 'a').write('x')"))
+    assert Runner(places).go_through(TWO.runs()) == []
+    longer = replace(TWO, flags=("--margin-m", "0.3", "--max-steps", "9"))
+    places.scores(longer.runs()[0]).unlink()
+    assert Runner(places).go_through(longer.runs()) == []
+    counts = {str(path.parent.relative_to(places.work)): path.read_text() for path in places.work.rglob("count")}
+    assert counts == {"two-b-1": "xx", "two-b-1/first": "x"}  # that before it had the same flags
+    first = replace(longer, first=("--loss-type", "0", "--max-steps", "5"))
+    places.scores(first.runs()[0]).unlink()
+    assert Runner(places).go_through(first.runs()) == []
+    counts = {str(path.parent.relative_to(places.work)): path.read_text() for path in places.work.rglob("count")}
+    assert counts == {"two-b-1": "xxx", "two-b-1/first": "xx"}
+
+
+def test_an_unfinished_training_of_an_older_plan_is_not_resumed(tmp_path, monkeypatch):
+    places = Places(tmp_path, tmp_path, tmp_path, tmp_path)
+    (run,) = (run for run in PLAN.runs() if run.system.name == "b")
+    called = []
+    monkeypatch.setattr(Runner, "_call", lambda self, command, output: called.append(command[-1]) or 1)
+    (tmp_path / run.name / "state" / "000000001").mkdir(parents=True)
+    Runner(places)._finish(run)
+    (tmp_path / run.name / "flags.txt").write_text("--other")
+    Runner(places)._finish(run)
+    Runner(places)._finish(run)
+    assert called == ["--resume", "--overwrite", "--resume"]
+
+
+def test_a_folder_that_cannot_be_written_is_a_run_that_failed(places, monkeypatch, caplog):
+    monkeypatch.setattr(runner, "train_command", training("pass"))
+    places.work.mkdir()
+    (places.work / "tiny-a-2").write_text("a file")
+    failed = Runner(places, 1).go_through(PLAN.runs())
+    assert [run.name for run in failed] == ["tiny-a-2"] and "tiny-a-2: " in caplog.text
+    assert len(list(places.results.iterdir())) == 2
+
+
+def test_a_training_ends_with_the_study_that_started_it(tmp_path):
+    import subprocess
+
+    from repository import REPO
+    code = ("import subprocess, sys, time; from study.training_set import lower_priority; "
+            "child = subprocess.Popen(['sleep', '1000'], start_new_session=True, preexec_fn=lower_priority); "
+            "print(child.pid, flush=True); time.sleep(1000)")
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=REPO)
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+
+    def gone():
+        try:
+            with open(f"/proc/{child}/stat") as stat:
+                return stat.read().rpartition(")")[2].split()[0] == "Z"
+        except FileNotFoundError:
+            return True
+    assert wait_until(gone)

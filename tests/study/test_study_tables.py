@@ -151,3 +151,11 @@ def test_a_reference_without_a_finished_run_is_reported(tmp_path):
     write(tmp_path, "gnap-fasterfc", 1, 0.4, 0.3, [0.4, 0.4, 0.4, 0.4])
     with pytest.raises(UserError, match="--reference gap-fasterfc: has no finished run in .*; python -m study run"):
         main(["table", "fast", "--results", str(tmp_path), "--reference", "gap-fasterfc"])
+
+
+def test_a_copy_of_a_file_is_not_one_more_seed(tmp_path):
+    write(tmp_path, "gnap-fasterfc", 1, 0.4, 0.3, [0.4] * 4)
+    content = (tmp_path / "fast-gnap-fasterfc-1.json").read_text()
+    (tmp_path / "fast-gnap-fasterfc-1-before.json").write_text(content)
+    with pytest.raises(UserError, match="fast-gnap-fasterfc-1.json: is of the system and seed of .*-1-before.json too"):
+        main(["table", "fast", "--results", str(tmp_path)])

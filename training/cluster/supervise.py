@@ -17,6 +17,7 @@ from training.cluster.variables import TAKEN, PortTaken
 
 log = logging.getLogger(__name__)
 STOPPED = 130  # exit status of a worker after a signal, its state saved
+BY_SIGNAL = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # of one that the signal ended
 LOOK_EVERY = 0.05
 FAREWELL = 3.0  # seconds from SIGTERM to SIGKILL for those that are ended
 LINGER = 15.0  # seconds in which scheduler and servers end by themselves after the workers
@@ -101,7 +102,9 @@ def _watch(processes: list[Process], signals: _Signals, grace: float) -> int:
     deadline = early = None
     while True:
         now = [(process, process.status()) for process in processes]
-        ended = {process: status for process, status in now if status is not None}
+        # The signal may have reached a worker before it could handle it, or while it waits for others.
+        ended = {process: STOPPED if signals.names and status in BY_SIGNAL else status
+                 for process, status in now if status is not None}
         failed = [process for process, status in ended.items() if status not in (0, STOPPED)]
         if any(process.role.kind == "scheduler" and ended[process] == TAKEN for process in failed):
             raise PortTaken("the scheduler's port is taken; `port` names another")
