@@ -8,6 +8,7 @@ from typing import Any, Iterator, Sequence
 import numpy as np
 
 from align.cutting import ALL
+from common.errors import UserError
 from deploy.cropping import alignment, crop_size, open_cutter, open_embedder
 from deploy.embedding import embed_images
 from deploy.image_sets import image_files
@@ -54,6 +55,9 @@ class FaceFinder:
     def __init__(self, args: argparse.Namespace, model: ServedModel, paths: Sequence[str],
                  size: tuple[int, int] | None = None) -> None:
         self.images = image_files(paths)
+        if size and args.image_size and tuple(args.image_size) != tuple(size):
+            raise UserError(f"`image_size` {args.image_size[0]},{args.image_size[1]}: the crops of the gallery are "
+                            f"{size[0]}x{size[1]}; leave it out")
         self.size = size or crop_size(args, model, self.images)
         cutter = open_cutter(args, self.size, ALL)
         self.alignment = alignment(cutter, self.size)

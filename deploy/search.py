@@ -55,9 +55,9 @@ def run(args: argparse.Namespace) -> int:
     if gallery.embeddings.shape[1] != finder.dimension:
         raise UserError(f"{args.gallery}: its embeddings are {gallery.embeddings.shape[1]}-d, the model's "
                         f"{finder.dimension}-d")
-    if differently_aligned(gallery.meta.get("alignment"), finder.alignment):
-        log.warning("%s: its images were aligned differently, which changes scores: %s", args.gallery,
-                    "it was made of aligned crops" if args.detector else "it was made with --detector")
+    difference = difference_of(gallery.meta.get("alignment"), finder.alignment)
+    if difference:
+        log.warning("%s: its images were aligned differently, which changes scores: %s", args.gallery, difference)
     told, found, faces, failed = [], False, 0, False
     watched = progress(finder.photographs(), len(args.photographs), "search", "photographs")
     for photograph in watched:
@@ -128,11 +128,19 @@ def nearest(unit: np.ndarray, gallery: Embeddings, top: int, threshold: Threshol
     return found
 
 
-def differently_aligned(gallery: Any, ours: dict[str, Any]) -> bool:
-    """Whether the gallery's crops were made differently from the photographs'; False where not known."""
+def difference_of(gallery: Any, ours: dict[str, Any]) -> str:
+    """In what the gallery's crops were made differently from the photographs'; "" where in nothing, or not known."""
     if not isinstance(gallery, dict):
-        return False
-    return any(gallery.get(name) != ours.get(name) for name in ALIGNING)
+        return ""
+    differing = [name for name in ALIGNING if gallery.get(name) != ours.get(name)]
+    if not differing:
+        return ""
+    with_detector = [not str(made.get("detector", "none")).startswith("none") for made in (gallery, ours)]
+    if with_detector[0] != with_detector[1]:
+        return f"it was made {'with a detector' if with_detector[0] else 'of aligned crops'}"
+    name = differing[0]
+    there, here = (shown(str(made.get(name)))[:40] for made in (gallery, ours))
+    return f"{name.replace('_', ' ')} {there} there, {here} here"
 
 
 def gallery_size(gallery: Embeddings) -> tuple[int, int] | None:

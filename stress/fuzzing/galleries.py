@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy.search import check_gallery, differently_aligned, gallery_size, nearest
+from deploy.search import check_gallery, difference_of, gallery_size, nearest
 from deploy.thresholds import choose_threshold
 from eval.embedding_file import load_embeddings
 from eval.score_file import COLUMNS
@@ -67,7 +67,7 @@ def read_gallery(folder: Path) -> None:
     found = load_embeddings(path)
     model: Any = SimpleNamespace(name="a,1", sha256=SHA256, layer="fc1", flip=True)
     check_gallery(str(path), found, model)
-    differently_aligned(found.meta.get("alignment"), ALIGNMENT)
+    difference_of(found.meta.get("alignment"), ALIGNMENT)
     gallery_size(found)
     for match in nearest(found.embeddings[0], found, 3, None):
         json.dumps(match)

@@ -162,6 +162,12 @@ def test_search_with_every_face_and_what_is_not_an_image(place, tmp_path, monkey
     faces = answer["photographs"][0]["faces"]
     assert [face["matches"][0]["person"] for face in faces] == ["p8", "p5"]
     assert "aligned differently" in caplog.text
+    from deploy.search import difference_of
+    made = {"detector": "MTCNN", "min_face": 50, "image_size": [112, 112]}
+    assert difference_of(made, {**made, "min_face": 20}) == "min face 50 there, 20 here"
+    assert difference_of(made, {**made, "detector": "none, aligned crops"}) == "it was made with a detector"
+    assert difference_of({**made, "detector": "none, aligned crops"}, made) == "it was made of aligned crops"
+    assert difference_of(made, dict(made)) == difference_of(None, made) == ""
     run(place, "search", place / "gallery.npz", tmp_path / "none.png", *flags, status=4)
     answer = run(place, "search", place / "gallery.npz", tmp_path / "broken.jpg", tmp_path / "group.png", *flags,
                  status=1)
