@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
 
 
 def _processor_seconds() -> float:
-    """The largest of all child processes that were waited for."""
+    """The sum over all child processes that were waited for."""
     times = os.times()
     return times.children_user + times.children_system
 

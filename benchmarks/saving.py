@@ -85,11 +85,12 @@ def main(argv: list[str]) -> None:
     for number, what in enumerate(("held up", "in all")):
         plain, waiting, meanwhile = ([seconds[number] for seconds in times[side]] for side in times)
         base = statistics.median(plain) if number else 0.0
-        ratio = statistics.median((one - (first if number else 0)) / max((two - (first if number else 0)), 1e-9)
-                                  for first, one, two in zip(plain, waiting, meanwhile))
         held = [statistics.median(side) - base for side in (waiting, meanwhile)]
-        print(f"{what}: {held[0]:.2f} s {WAITING}, {held[1]:.2f} s {MEANWHILE}; that is "
-              f"{ratio:.1f} times as long", flush=True)
+        apart = [(one - (first if number else 0), two - (first if number else 0))
+                 for first, one, two in zip(plain, waiting, meanwhile)]
+        ratio = "; the second is no longer than without" if min(two for _, two in apart) <= 0 else (
+            f"; that is {statistics.median(one / two for one, two in apart):.1f} times as long")
+        print(f"{what}: {held[0]:.2f} s {WAITING}, {held[1]:.2f} s {MEANWHILE}{ratio}", flush=True)
 
 
 if __name__ == "__main__":
