@@ -189,11 +189,12 @@ def _remove_gone(journal: Journal, crop_list: CropList, jobs: Sequence[_Job], li
     """
     names, crops = {job.name for job in jobs}, {job.crop for job in jobs}
     gone = [name for name in journal.rows if name not in names]
-    if gone and len(gone) == len(journal.rows):
-        raise UserError(f"{out}: holds crops of {len(gone)} other photographs (e.g. {shown(gone[0])}), none of which "
-                        "is in SRC; name another OUT")
     of_rows = {crop for name, row in journal.rows.items() for crop in _crops_of(name, row)}
     alone = sorted(crop_list.known - of_rows - crops)
+    others = [*gone, *alone]
+    if others and len(gone) == len(journal.rows) and not crop_list.known & crops:
+        raise UserError(f"{out}: holds crops of {len(others)} other photographs (e.g. {shown(others[0])}), none of "
+                        "which is in SRC; name another OUT")
     if listing.unreadable_folders:
         return [], alone
     for crop in [*(of_rows - crops), *alone]:

@@ -80,7 +80,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     if unknown:
         parser.error(f"there is no row {unknown[0]}; there are {', '.join([*ROWS, *TABLES, PEER])}")
     if (arguments.json or arguments.against) and arguments.rows and set(arguments.rows) <= set(TABLES):
-        parser.error(f"--json and --against are of rows with a ratio, and {', '.join(arguments.rows)} has none")
+        parser.error(f"--json and --against are of rows with a ratio; these have none: {', '.join(arguments.rows)}")
     return arguments
 
 

@@ -89,8 +89,10 @@ def new_folder(out: PathLike, overwrite: bool = False, mark: str = "", begins: s
     RunError, in one line, where writing fails. What stood at `out` is untouched then, and after any other exception.
     `check_free` before and after the work: UserError where anything was created or changed there meanwhile.
     """
-    check_free(out, overwrite, mark, begins)
     place = Path(os.path.realpath(out))
+    if place.is_dir():
+        _remove_leftovers(place, place.name)  # of a run that was killed while it filled the folder
+    check_free(out, overwrite, mark, begins)
     before = _fingerprint(place)
     inside = place.is_dir() and not any(place.iterdir()) and (
         os.path.ismount(place) or not os.access(place.parent, os.W_OK | os.X_OK))
@@ -124,8 +126,15 @@ def new_folder(out: PathLike, overwrite: bool = False, mark: str = "", begins: s
 def _fill(place: Path, temporary: Path, mark: str, out: PathLike) -> None:
     if os.listdir(place) != [temporary.name]:
         raise UserError(f"{out}: something else was written there meanwhile; name another OUT")
-    for name in sorted(os.listdir(temporary), key=lambda name: name == mark):
-        os.rename(temporary / name, place / name)
+    moved = []
+    try:
+        for name in sorted(os.listdir(temporary), key=lambda name: name == mark):
+            os.rename(temporary / name, place / name)
+            moved.append(name)
+    except OSError:
+        for name in moved:
+            os.rename(place / name, temporary / name)
+        raise
     fsync(place)
 
 

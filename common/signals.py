@@ -47,8 +47,9 @@ def stoppable() -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Inside the block signals that stop a process are deferred until its end. By their handlers: what the main thread
-    alone blocks another one takes, as that of a progress bar, and Python then acts in the main thread all the same."""
+    """Inside the block signals that stop a process are deferred until its end. Their handlers are replaced: a signal
+    that only the main thread blocked would reach another one, as that of a progress bar, and Python's handler would
+    run in the main thread all the same."""
     came: list[int] = []
     try:
         with handled(lambda number, frame: came.append(number)):

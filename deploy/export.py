@@ -19,7 +19,15 @@ from deploy.agreement import LARGEST, Difference, SetScores, compare, plain_mxne
 from deploy.calibration import read_calibration
 from deploy.checkpoint import Checkpoint, open_checkpoint
 from deploy.eight_bit import quantise
-from deploy.export_card import BEGINS, MANIFEST, as_json, check_model_name, make_card, write_insightface
+from deploy.export_card import (
+    BEGINS,
+    MANIFEST,
+    as_json,
+    check_model_name,
+    check_names_in,
+    make_card,
+    write_insightface,
+)
 from deploy.foreign_onnx import adopt
 from deploy.run_folder import size_of_run
 from deploy.slim import measure, slim, slim_paths, write_slim
@@ -179,6 +187,7 @@ def _check_outputs(args: argparse.Namespace, epoch: int) -> Path:
             raise UserError(f"--out {args.out}: lies in --insightface {args.insightface}, which gets a file of its "
                             "own; name another place")
         check_free(Path(args.insightface), args.overwrite, MANIFEST, BEGINS)
+        check_names_in(Path(args.insightface), out.stem)
     return out
 
 

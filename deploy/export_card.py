@@ -101,6 +101,16 @@ def _tasks(manifest: Path) -> dict[str, Any]:
     return tasks if isinstance(tasks, dict) else {}
 
 
+def check_names_in(folder: Path, name: str) -> None:
+    """UserError where a file that `write_insightface` is to write under `name` is another task's or somebody else's."""
+    own = _tasks(folder / MANIFEST).get("recognition")
+    before = Path(str(own.get("file"))).stem if isinstance(own, dict) else ""
+    for ending in (".onnx", ".json"):
+        if name != before and (folder / f"{name}{ending}").exists():
+            raise UserError(f"`insightface` {folder}: holds {name}{ending}, which is not its recognition model; give "
+                            "`out` another name")
+
+
 def check_model_name(folder: Path, image_size: tuple[int, int]) -> None:
     """UserError where InsightFace's loaders would not take the folder's name or images of this size."""
     name = Path(folder).absolute().name

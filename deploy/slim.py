@@ -1,7 +1,7 @@
 """A checkpoint of plain operators: BatchNorms and slopes folded into the weights of convolutions and products."""
 from __future__ import annotations
 
-import glob
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,8 +48,9 @@ def write_slim(made: Checkpoint, prefix: str, epoch: int, overwrite: bool) -> No
     """Write what `mx.model.load_checkpoint(prefix, epoch)` reads."""
     graph, parameters = slim_paths(prefix, epoch)
     text = to_json(made.symbol)
-    others = sorted(path.name for path in graph.parent.glob(f"{glob.escape(Path(prefix).name)}-*.params")
-                    if path != parameters)
+    own = re.compile(re.escape(Path(prefix).name) + r"-\d{4,}\.params")
+    others = sorted(path.name for path in graph.parent.glob("*.params")
+                    if own.fullmatch(path.name) and path != parameters)
     if others and graph.exists() and graph.read_text(encoding="utf-8", errors="replace") != text:
         raise UserError(f"{graph}: is the graph of {others[0]} too, and would change under it; slim this one to "
                         "another PREFIX")

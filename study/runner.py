@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -108,9 +109,9 @@ class Runner:
             same = is_made_by(place, flags)
             if command and not (same and _is_trained(place)):
                 place.mkdir(exist_ok=True)
-                (place / "trained").unlink(missing_ok=True)
-                if not same and command[-1] == "--resume":  # what is there is of another plan
-                    command = [*command[:-1], "--overwrite"]
+                if not same:  # what is there is of another plan: a new run that failed early would bring it back
+                    _discard(place)
+                    command = [*command[:-1], "--overwrite"] if command[-1] == "--resume" else command
                 write_atomic(place / FLAGS, shlex.join(flags))
                 status = self._call(command, place / "train.out")
                 if status:
@@ -142,6 +143,17 @@ class Runner:
             finally:
                 with self._lock:
                     self._processes.discard(process)
+
+
+def _discard(folder: Path) -> None:
+    """Remove a training, but not that before it nor what commands have printed."""
+    for path in folder.iterdir():
+        if path.name == FIRST or path.suffix == ".out":
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def all_flags(run: Run) -> list[str]:

@@ -69,7 +69,7 @@ def _check(config: Config) -> None:
             raise UserError(f"{flag_name(name)} {getattr(config, name)}: {fault}")
         if len(str(getattr(config, name))) > MOST_TEXT:
             raise UserError(f"{flag_name(name)} {str(getattr(config, name))[:60]}...: is longer than the {MOST_TEXT} "
-                            "characters that a state holds; shorter paths take fewer")
+                            "characters that a state holds")
     if config.per_batch_size * config.accumulate > LARGEST_STEP:
         raise UserError(f"--per-batch-size {config.per_batch_size} --accumulate {config.accumulate}: is more than the "
                         f"{LARGEST_STEP} images per device and step that are possible; reduce one of them")

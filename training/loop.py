@@ -200,6 +200,8 @@ class Loop:
             self.failure = str(error)
         except mx.MXNetError as error:
             self.failure = engine_failure(error)
+        except MemoryError:
+            self.failure = "out of memory"
         return None
 
     def _log_result(self, result: VerificationResult, runlog: RunLog) -> None:

@@ -74,14 +74,14 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
     data = _open_data(config, first)
     total_batch = config.total_batch(len(devices), communicator.size)
     planned = schedule_spec(config)
-    # Only the state, which the first worker reads, has the step that a resumed run is at.
-    resuming = config.resume and (not first or bool(generations(Path(config.prefix).parent / STATE)))
-    schedule = resolve_schedule(planned, len(data.chosen), Clock(total_batch), check=not resuming)
     model = _build_model(model_spec(config), data, devices, communicator)
     states = States(Path(config.prefix).parent / STATE, _identity(config, model, data), model.state_contents())
     check_alike(communicator, states.identity)
     if first and not config.dry_run:
         bring_back(config.prefix)
+    # The first worker reads the state, which alone has the step that a resumed run is at, and not all see its folder.
+    resuming, = communicator.any(first and config.resume and bool(generations(states.folder)))
+    schedule = resolve_schedule(planned, len(data.chosen), Clock(total_batch), check=not resuming)
     loaded = None
     if config.pretrained and not resuming:
         loaded = open_pretrained(config.part(PretrainedSpec), model.shapes, states.identity, model.head.shape, first)

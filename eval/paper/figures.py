@@ -65,8 +65,8 @@ def table_of(system: str) -> PaperTable | None:
 def system_of(config: Mapping[str, Any]) -> str:
     """The paper's name of the system in a `config.json`, or "" where it is none of them.
 
-    Decided by network, head and the factor on fc7's learning rate, not by `preset`, which flags may have changed; a
-    network that was changed is none of the paper's.
+    Decided by the network and its settings, the head and the factor on fc7's learning rate, not by `preset`, which
+    flags may have changed.
     """
     factor = config.get("fc7_lr_mult", 1.0)
     faster = isinstance(factor, (int, float)) and factor == FASTER

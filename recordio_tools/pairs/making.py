@@ -15,7 +15,7 @@ from common.progress import progress
 from common.workers import ordered_map
 from images.formats import kind_of
 from images.pair_drawing import Drawn, draw_pairs
-from images.prepare import Wanted, treat
+from images.prepare import Unusable, Wanted, treat
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.check.scan import examine_image
 from recordio_tools.faces import Faces, open_faces
@@ -95,7 +95,10 @@ def _load(faces: Faces, sides: list[tuple[int, int]], workers: int) -> dict[tupl
         if found.kind or not found.size or faces.folders:
             return content, None if found.kind else found.size, found.message
         # files of a folder may be of kinds, or turned, as not every reader of a .bin decodes them
-        return treat(content, Wanted(*found.size, any_kind=True)).image, found.size, ""
+        try:
+            return treat(content, Wanted(*found.size, any_kind=True)).image, found.size, ""
+        except Unusable as error:
+            return content, None, str(error)
 
     loaded, first = {}, None
     for side, (content, size, message) in zip(sides, progress(ordered_map(work, sides, workers), len(sides), "pairs")):

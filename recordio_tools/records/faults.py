@@ -9,7 +9,7 @@ KINDS = {
     "bad-parts": "a record in parts that lacks some",
     "truncated": "the file ends inside a record",
     "index-file": "the .idx cannot be read",
-    "index-entry": "the index points to a byte where no record begins",
+    "index-entry": "the index points to a byte where no record begins, or twice to one record",
     "not-in-index": "a record that is not in the index",
     "duplicate-key": "a key that the index has twice",
     "record-header": "a record too short for its own header",

@@ -227,3 +227,15 @@ def test_a_table_of_a_former_version_is_continued(mixed):
     table.write_text(table.read_text().splitlines()[0] + "\n" + "\n".join(lines) + "\n")
     assert command(*argv) == (0, "") and report(out)["done_before"] == 2  # of p/a.png the name is not known
     assert crops(out) == afresh(argv, out) and report(out)["skipped_by_reason"] == {}
+
+
+def test_centre_crops_of_another_source_are_not_touched(tmp_path):
+    for folder, number in (("src", 1), ("other", 2)):
+        write_image(tmp_path / folder / f"p/{number}.jpg", picture(number, 400, 500))
+    (tmp_path / "l.csv").write_text("path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\nq/none.jpg," + ",".join(
+        f"{value:.3f}" for value in FACE.ravel()) + "\n")
+    flags = tmp_path / "out", "--landmarks", tmp_path / "l.csv", "--keep-missed"
+    assert command("align", tmp_path / "src", *flags) == (0, "")
+    status, line = command("align", tmp_path / "other", *flags)
+    assert status == 2 and "holds crops of 1 other photographs" in line
+    assert sorted(crops(tmp_path / "out")) == ["p/1.jpg"]

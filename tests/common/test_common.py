@@ -187,3 +187,14 @@ def test_a_mounted_folder_is_filled(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="something else was written there meanwhile"), folders.new_folder(out):
         (out / "mine").write_text("x")
     assert [path.name for path in out.iterdir()] == ["mine"]
+
+
+def test_a_mounted_folder_that_a_kill_left_half_filled_is_filled(tmp_path, monkeypatch):
+    from common import folders
+    out = tmp_path / "out"
+    left = out / f".out.{folders.HOST}-1-abcdef12.tmp"
+    left.mkdir(parents=True)
+    monkeypatch.setattr(folders.os.path, "ismount", lambda path: str(path) == str(out))
+    with folders.new_folder(out, mark="z.json") as folder:
+        (folder / "z.json").write_text("{}")
+    assert [path.name for path in out.iterdir()] == ["z.json"]

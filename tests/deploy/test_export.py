@@ -214,6 +214,8 @@ def test_insightfaces_folder(tmp_path):
     again = json.loads((folder / "manifest.json").read_text())["tasks"]
     assert again["detection"] == {"file": "det.onnx"} and again["recognition"]["file"] == "b.onnx"
     exported(tmp_path, "--insightface", folder, "--overwrite", size="112,112")
+    with pytest.raises(UserError, match="holds det.onnx, which is not its recognition model"):
+        exported(tmp_path, "--insightface", folder, "--overwrite", out="det.onnx", size="112,112")
     with pytest.raises(UserError, match="lies in --insightface"):
         exported(tmp_path, "--insightface", tmp_path / "models", out="models/c.onnx", size="112,112")
     other = tmp_path / "thesis"

@@ -106,12 +106,14 @@ def test_a_training_of_an_older_plan_is_made_again(places, monkeypatch):
     places.scores(longer.runs()[0]).unlink()
     assert Runner(places).go_through(longer.runs()) == []
     counts = {str(path.parent.relative_to(places.work)): path.read_text() for path in places.work.rglob("count")}
-    assert counts == {"two-b-1": "xx", "two-b-1/first": "x"}  # that before it had the same flags
+    assert counts == {"two-b-1": "x", "two-b-1/first": "x"}  # that before it had the same flags
+    assert "9" in (places.work / "two-b-1" / "flags.txt").read_text()
     first = replace(longer, first=("--loss-type", "0", "--max-steps", "5"))
     places.scores(first.runs()[0]).unlink()
     assert Runner(places).go_through(first.runs()) == []
     counts = {str(path.parent.relative_to(places.work)): path.read_text() for path in places.work.rglob("count")}
-    assert counts == {"two-b-1": "xxx", "two-b-1/first": "xx"}
+    assert counts == {"two-b-1": "x", "two-b-1/first": "x"}
+    assert all("5" in (places.work / name / "flags.txt").read_text() for name in ("two-b-1", "two-b-1/first"))
 
 
 def test_an_unfinished_training_of_an_older_plan_is_not_resumed(tmp_path, monkeypatch):
@@ -124,7 +126,8 @@ def test_an_unfinished_training_of_an_older_plan_is_not_resumed(tmp_path, monkey
     (tmp_path / run.name / "flags.txt").write_text("--other")
     Runner(places)._finish(run)
     Runner(places)._finish(run)
-    assert called == ["--resume", "--overwrite", "--resume"]
+    assert called == ["--resume", "--overwrite", "--overwrite"]
+    assert not (tmp_path / run.name / "state").exists()  # a new run that fails early must not bring it back
 
 
 def test_a_folder_that_cannot_be_written_is_a_run_that_failed(places, monkeypatch, caplog):

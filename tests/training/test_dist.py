@@ -66,7 +66,10 @@ def test_two_workers_stopped_and_resumed_end_as_one_process_on_two_devices(data,
 
 
 def test_devices_shards_and_samples_within_workers_do_what_micro_batches_do(data, tmp_path):
-    more = ["--devices", "cpu:0,cpu:1", "--fc7-parallel", "--partial-fc", 0.5, "--lr", 1e-3, "--target", "none"]
+    assert run(parse_config(flags(data, tmp_path / "zero", "--max-steps", 1, "--target", "none"))) == 0
+    # With --resume there is no state yet, which only the first worker can see.
+    more = ["--devices", "cpu:0,cpu:1", "--fc7-parallel", "--partial-fc", 0.5, "--lr", 1e-3, "--target", "none",
+            "--pretrained", f"{tmp_path / 'zero' / 'model'},1", "--resume"]
     assert run(parse_config(flags(data, tmp_path / "one", *more, "--max-steps", 1, "--accumulate", 2))) == 0
     launched = Launched(flags(data, tmp_path / "two", *more, "--max-steps", 1, "--kvstore", "dist_sync"))
     status, said = launched.finish()

@@ -42,7 +42,7 @@ def head_beside(prefix: str, number: int, identity: Mapping[str, Any], shape: tu
         try:
             header = headers[path] or read_generation_header(path)  # which says what is wrong
             head = read_generation_part(path, header, "head", _most_bytes(shape[0] * (shape[1] + 1)))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, MemoryError) as error:
             why = f"the state {path} cannot be read ({shown(error)})"
             continue
         theirs = header.identity
@@ -65,7 +65,7 @@ def _header(path: Path) -> Header | None:
     """The header of a state; None where it cannot be used."""
     try:
         return read_generation_header(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, MemoryError):
         return None
 
 
@@ -78,7 +78,7 @@ def _relation(path: Path, header: Header | None, number: int, network: Arrays) -
         return LATER if saves > number else EARLIER
     try:
         there = read_generation_part(path, header, "net", _most_bytes(sum(value.size for value in network.values())))
-    except (OSError, ValueError):
+    except (OSError, ValueError, MemoryError):
         return OTHER
     return SAME if all(_is_close(there[name], value) for name, value in network.items() if name in there) else OTHER
 

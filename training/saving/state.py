@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Mapping
 
 import mxnet as mx
 
@@ -19,7 +19,7 @@ from common.errors import RunError, UserError
 from common.files import fsync, write_atomic
 from inference.param_writer import write_arrays
 from training.saving.arrays import read_arrays
-from training.saving.changes import check_same_run
+from training.saving.changes import check_same_run, differences
 from training.saving.contents import Contents
 from training.saving.header import Header, read_header
 from training.saving.names import ARRAYS, GENERATION, GENERATION_FILES, HALF_GENERATION, HEADER
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 Arrays = Dict[str, Dict[str, mx.nd.NDArray]]
 OF_DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, None)  # of a file that is not what was written
 LATER = "it stays as it is, and when that is fixed the same command continues from it"
-OF_CHECKPOINTS = ("target", "ckpt", "best_metric")  # flags by which a step is verified, and what is kept of it
 
 
 class States:
@@ -97,17 +96,16 @@ class States:
                                          header.progress.saves)
                 arrays = read_generation_arrays(path, header, self.contents)
             except MemoryError as error:
-                raise RunError(f"`resume`: {path} cannot be read now: {error or 'out of memory'}; {LATER}") from None
+                raise self._unreadable(path, error or "out of memory", found) from None
             except (OSError, ValueError, mx.MXNetError) as error:
                 if isinstance(error, OSError) and error.errno not in OF_DAMAGE:
-                    raise RunError(f"`resume`: {path} cannot be read now: {error.strerror or error}; {LATER}") from None
+                    raise self._unreadable(path, error.strerror or error, found) from None
                 damage.append(f"state {path} cannot be used ({shown(error)})")
                 continue
             for told in damage:
                 log.warning("%s; trying the one before it", told)
             self.newest, self.before, self.changes = path, header.identity, changes
-            if any(header.identity.get(name) != self.identity.get(name) for name in OF_CHECKPOINTS) and (
-                    header.progress.saves < header.progress.step):  # of no step there are two checkpoints of a run
+            if self._keeps_otherwise(header.identity) and header.progress.saves < header.progress.step:  # at most equal
                 header.progress.verified_step = -1  # so that the step is verified, and kept, by these flags as well
             return header.progress, arrays
         if damage:
@@ -117,6 +115,17 @@ class States:
             raise UserError(f"`resume`: every state in {self.folder} is damaged: it is {kind(self.folder)}, not a "
                             "folder of its own; another `prefix` leaves it alone")
         return None
+
+    def _unreadable(self, path: Path, why: object, found: list[Path]) -> RunError:
+        before = "" if path == found[0] else "; if it never is, move that folder away to continue from the one before"
+        return RunError(f"`resume`: {path} cannot be read now: {why}; {LATER}{before}")
+
+    def _keeps_otherwise(self, before: Mapping[str, Any]) -> bool:
+        """Whether no checkpoint was kept where one is to be now, or the best is chosen by something else."""
+        changed = {change.name for change in differences(before, self.identity)}
+        ckpt, target = self.identity.get("ckpt"), self.identity.get("target")
+        return ckpt != 0 and ("ckpt" in changed and before.get("ckpt") == 0 or target != "none" and ckpt in (1, 3)
+                              and bool(changed & {"target", "best_metric"}))
 
     def _free_name(self, step: int) -> Path:
         # A second one of the same step must not replace the first before it is complete.
