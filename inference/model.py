@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Dict
 
 import mxnet as mx
+import numpy as np
 
 from common.errors import UserError
 from common.files import open_regular, read_regular
@@ -50,6 +51,10 @@ def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symb
 
 def in_float32(symbol: mx.sym.Symbol, arguments: Arrays, auxiliary: Arrays) -> tuple[mx.sym.Symbol, Arrays, Arrays]:
     """The network without casts between float types, its parameters in float32, in which CPUs compute."""
+    text, arrays = symbol.tojson(), (*arguments.values(), *auxiliary.values())
+    if all(array.dtype == np.float32 for array in arrays) and not any(word in text for word in (*CASTS, "__dtype__")):
+        return symbol, arguments, auxiliary
+
     def replace(graph: Graph, node: Node) -> Entry | None:
         if node["op"] == "null":
             node.get("attrs", {}).pop("__dtype__", None)
