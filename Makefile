@@ -5,8 +5,8 @@ STAMP := $(VENV)/.installed
 
 .PHONY: help venv demo test pytest test-slow study fuzz torture soak lint ruff mypy clean
 help:
-	@echo "make demo   draw posed faces, pack, train MobileFaceNet++, verify: the whole pipeline, 9 to 12 minutes"
-	@echo "make test   ruff, mypy and the tests, 7 to 12 minutes"
+	@echo "make demo   draw posed faces, pack, train MobileFaceNet++, verify: the whole pipeline, up to 10 minutes"
+	@echo "make test   ruff, mypy and the tests, 7 to 13 minutes"
 	@echo "make test-slow  what make test leaves out: whole runs of several processes, some 3 minutes"
 	@echo "make study  the paper's systems on real faces: hours, resumable; FAST=1 on synthetic faces, in minutes"
 	@echo "make fuzz   10,000 mutated files for every reader, a few minutes"
