@@ -31,7 +31,7 @@ run -m recordio_tools pairs cfp --images "$demo/faces/cfp" --protocol "$demo/fac
 run -m recordio_tools check "$demo/data" "$demo/data/cfp_fp.bin"
 
 # The paper trains for days with ArcFace at s 64, m 0.5; what begins from nothing and ends in minutes needs it milder.
-say "4/6 train MobileFaceNet++: ArcFace with a small margin and scale, for some four passes over the images"
+say "4/6 train MobileFaceNet++: ArcFace with a small margin and scale, for three to four passes over the images"
 run train_softmax.py --preset mobilefacenet++ --data-dir "$demo/data" --prefix "$demo/run/model" \
     --per-batch-size 32 --margin-s 16 --margin-m 0.1 --lr 0.05 --warmup 16 \
     --lr-steps 240,324 --max-steps 360 --verbose 0 --frequent 40 --target lfw,cfp_fp
