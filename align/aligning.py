@@ -122,8 +122,8 @@ def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read
                 for name, crop in zip(listing.images, crop_names(listing.images))]
         made_of = MadeOf(settings, given)
         try:
-            report.notes["crops_of_photographs_that_are_gone"], centre = _remove_gone(journal, crop_list, jobs, listing,
-                                                                                      out)
+            report.notes["crops_of_photographs_that_are_gone"], centre = _remove_gone(journal, ours, crop_list, jobs,
+                                                                                      listing, out)
             begin = ordered_map(functools.partial(_begin, journal.rows, crops, read, made_of), jobs, workers, AHEAD)
             write = functools.partial(_write, crops, dict(journal.rows), crop_list)
             written = ordered_map(write, search(begin), workers, AHEAD)
@@ -178,18 +178,17 @@ def _crops_of(name: str, row: Row) -> list[str]:
     return [crop or _plain_crop(name)] if told else [_plain_crop(name), f"{name}.jpg"]
 
 
-def _remove_gone(journal: Journal, crop_list: CropList, jobs: Sequence[_Job], listing: Listing,
+def _remove_gone(journal: Journal, of_rows: set[str], crop_list: CropList, jobs: Sequence[_Job], listing: Listing,
                  out: Path) -> tuple[list[str], list[str]]:
     """Remove the crops of an earlier run's photographs that no longer exist, and those under a name that is no
-    longer their photograph's. Returns the names of the former, by the crop where no landmarks say of which, and the
-    crops without landmarks that stay all the same.
+    longer their photograph's. of_rows: the crops of the journal's rows. Returns the names of the former, by the crop
+    where no landmarks say of which, and the crops without landmarks that stay all the same.
 
     UserError where none of its photographs exists: they are of another SRC. Nothing is removed while folders of SRC
     cannot be listed.
     """
     names, crops = {job.name for job in jobs}, {job.crop for job in jobs}
     gone = [name for name in journal.rows if name not in names]
-    of_rows = {crop for name, row in journal.rows.items() for crop in _crops_of(name, row)}
     alone = sorted(crop_list.known - of_rows - crops)
     others = [*gone, *alone]
     if others and len(gone) == len(journal.rows) and not crop_list.known & crops:

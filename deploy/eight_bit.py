@@ -15,12 +15,13 @@ from typing import Any, Iterator
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper, version_converter
+from onnx import numpy_helper, version_converter
 
 from common.errors import UserError
 from common.progress import meter
 from deploy.agreement import Difference, Run, difference, plain_onnx
 from deploy.equalise import equalise
+from deploy.foreign_onnx import normalise_first
 from inference.onnx_file import feeds_raw_pixels
 
 OPSET = 13  # the first with a scale for each filter
@@ -119,25 +120,11 @@ def _normalising_first(made: onnx.ModelProto, model: onnx.ModelProto) -> onnx.Mo
         first.append(node.output[0])
     nodes = sorted(made.graph.node,
                    key=lambda node: first.index(node.output[0]) if node.output[0] in first else len(first))
-    if not feeds_raw_pixels([node.name for node in nodes]):
-        nodes = [*_unchanged(made.graph, nodes), *nodes]
     del made.graph.node[:]
     made.graph.node.extend(nodes)
+    if not feeds_raw_pixels([node.name for node in nodes]):
+        normalise_first(made.graph, 0, 1)  # changes nothing, but its names say that the input is raw pixels
     return made
-
-
-def _unchanged(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """A subtraction of 0 and a multiplication by 1, whose names say that the network takes raw pixels; `nodes` take
-    their result as the input."""
-    name = graph.input[0].name
-    for label, value in (("nothing", 0), ("once", 1)):
-        graph.initializer.append(numpy_helper.from_array(np.array([value], np.float32), f"{name}_{label}"))
-    for node in nodes:
-        for place, given in enumerate(node.input):
-            if given == name:
-                node.input[place] = f"{name}_raw"
-    return [helper.make_node("Sub", [name, f"{name}_nothing"], [f"{name}_less"], "Sub_nothing"),
-            helper.make_node("Mul", [f"{name}_less", f"{name}_once"], [f"{name}_raw"], "Mul_once")]
 
 
 def _first_and_last(model: onnx.ModelProto) -> list[str]:

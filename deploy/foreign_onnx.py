@@ -32,7 +32,7 @@ def adopt(model: OnnxModel, image_size: tuple[int, int]) -> tuple[bytes, Differe
         graph.input.remove(listed)
     _rename(graph, {model.input: INPUT, model.output: OUTPUT})
     if (model.mean, model.scale) != (0.0, 1.0):
-        _normalise(graph, model.mean, model.scale)
+        normalise_first(graph, model.mean, model.scale)
     del graph.value_info[:]  # recorded shapes are those of the old batch size
     batch, out = (value.type.tensor_type.shape for value in (graph.input[0], graph.output[0]))
     batch.dim[0].dim_param = "N"
@@ -73,8 +73,8 @@ def _flat(run: Run) -> Run:
     return lambda images: run(images).reshape(len(images), -1)
 
 
-def _normalise(graph: Any, mean: float, scale: float) -> None:
-    """Put (x - mean) * scale in front, under names by which InsightFace's loader recognises it."""
+def normalise_first(graph: Any, mean: float, scale: float) -> None:
+    """Put (x - mean) * scale of the input `data` in front, under names by which InsightFace's loader recognises it."""
     for name, value in (("normalise_mean", mean), ("normalise_scale", scale)):
         graph.initializer.append(numpy_helper.from_array(np.array([value], np.float32), name))
     _rename(graph, {INPUT: "normalised"}, nodes_only=True)

@@ -104,14 +104,14 @@ def _match(path: Path, known: tuple[np.ndarray, np.ndarray], size: int, records:
         entry = int(repeated.min())
         report.add("duplicate-key", f"the index has the key {keys[entry]} twice", int(offsets[entry]), int(keys[entry]),
                    len(repeated), entry=place_of_entry(path, entry))
-    order = np.lexsort((np.arange(len(keys)), offsets))
-    again = order[1:][(offsets[order][1:] == offsets[order][:-1]) & (keys[order][1:] != keys[order][:-1])]
+    by_offset = np.argsort(offsets, kind="stable")
+    before, after = by_offset[:-1], by_offset[1:]
+    again = after[(offsets[after] == offsets[before]) & (keys[after] != keys[before])]
     if len(again):
         entry = int(again.min())
         report.add("index-entry", f"the index has two entries for the record at byte {offsets[entry]}",
                    int(offsets[entry]), int(keys[entry]), len(again), entry=place_of_entry(path, entry))
     if len(offsets):
-        by_offset = np.argsort(offsets, kind="stable")
         candidate = by_offset[np.minimum(np.searchsorted(offsets[by_offset], records.offset), len(offsets) - 1)]
         records.key[:] = np.where(offsets[candidate] == records.offset, keys[candidate], -1)
     add_all(report, "not-in-index", records, np.flatnonzero(records.key < 0),

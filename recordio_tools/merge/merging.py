@@ -50,8 +50,7 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
         sources = [dict.fromkeys(plan.sets[plan.identities[number].source].path for number in group)
                    for group in groups]
         # A made-up name would be taken for a real one by the next merge.
-        names = [next((plan.identities[number].name for number in group if plan.identities[number].name), "")
-                 for group in groups]
+        names = [next(filter(None, (plan.identities[number].name for number in group)), "") for group in groups]
         rows = [(name, count, "; ".join(paths))
                 for name, count, paths in zip(names, counts, sources)]
         images = sum(counts)

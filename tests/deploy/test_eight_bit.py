@@ -127,3 +127,21 @@ def test_refusals(place):
         with pytest.raises(UserError, match=text):
             eight(place, "--int8", place / data / "train.rec")
     assert not (place / "a.onnx").exists()
+
+
+def test_a_graph_whose_first_nodes_no_longer_show_it_takes_raw_pixels_all_the_same():
+    from onnx import helper
+
+    from deploy.eight_bit import _normalising_first
+    data, fc1 = (helper.make_tensor_value_info(name, 1, ["N", 4]) for name in ("data", "fc1"))
+    relu = helper.make_node("Relu", ["data"], ["fc1"], "Relu_0")
+    unpacking = [helper.make_node("Identity", ["w"], [f"w{number}"], f"w{number}_unpacked") for number in range(9)]
+    weight = numpy_helper.from_array(np.ones(1, np.float32), "w")
+    made, model = (helper.make_model(helper.make_graph(nodes, "g", [data], [fc1], [weight]), ir_version=7,
+                                     opset_imports=[helper.make_opsetid("", 13)])
+                   for nodes in ([*unpacking, relu], [relu]))
+    found = _normalising_first(made, model)
+    assert feeds_raw_pixels([node.name for node in found.graph.node])
+    given = np.float32([[-3, 0, 7, 255]])
+    session = onnxruntime.InferenceSession(found.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_array_equal(session.run(None, {"data": given})[0], np.maximum(given, 0))
