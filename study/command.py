@@ -10,6 +10,7 @@ from common.arguments import at_least
 from common.environment import check_environment
 from common.errors import RunError, UserError
 from common.files import write_atomic
+from common.foreign import listed
 from study.plan import PLANS, Run
 
 log = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ def _find(runs: list[Run], name: str) -> Run:
 
 def print_tables(args: argparse.Namespace) -> int:
     """Print the tables of a plan's finished runs."""
-    from study.tables import INVALID, all_tables, read_results, references
+    from study.tables import INVALID, all_tables, read_results, references, runs_of_other_flags
     plan = PLANS[args.plan]
     try:
         results = read_results(Path(args.results), plan)
@@ -154,5 +155,10 @@ def print_tables(args: argparse.Namespace) -> int:
         raise UserError(f"{args.results}: its score files cannot be compared, as after a change of the plan; move those"
                         f" away that it did not make, and python -m study run {plan.name}{_results(args)} makes them "
                         "again") from None
+    other = runs_of_other_flags(results, plan)
+    if other:
+        log.warning("%s: %s had other flags than the plan has now, and the tables average over all; move their files "
+                    "away, and python -m study run %s%s makes them again", args.results, listed(other), plan.name,
+                    _results(args))
     print("\n\n".join(told))
     return 0

@@ -12,7 +12,7 @@ from common.files import read_regular
 from common.foreign import shown
 from eval.bootstrap import interval, share_of_other_sign
 from eval.operating_points import allowed
-from study.plan import Plan
+from study.plan import Plan, Run
 
 Scores = Mapping[str, Any]
 DREAM = "-dream"  # after the name of the system whose embeddings DREAM was trained on
@@ -46,6 +46,17 @@ def read_results(folder: Path, plan: Plan) -> dict[str, list[Scores]]:
                 name = result["system"] + DREAM
                 found[name].append({**result, "system": name, "scores": result["scores"]["dream"]})
     return {name: sorted(found[name], key=lambda result: result["seed"]) for name in references(plan) if found[name]}
+
+
+def runs_of_other_flags(results: Mapping[str, Sequence[Scores]], plan: Plan) -> list[str]:
+    """The names of runs trained with other flags than the plan has now: the tables average them with those of it."""
+    systems = {system.name: system for system in plan.systems}
+    other = []
+    for result in (result for name, runs in results.items() if name in systems for result in runs):
+        now = Run(plan, systems[result["system"]], result["seed"])
+        if (result.get("flags"), result.get("first_flags")) != (now.flags(), now.first_flags()):
+            other.append(now.name)
+    return other
 
 
 def all_tables(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: str = "") -> list[str]:

@@ -153,6 +153,18 @@ def test_a_reference_without_a_finished_run_is_reported(tmp_path):
         main(["table", "fast", "--results", str(tmp_path), "--reference", "gap-fasterfc"])
 
 
+def test_a_run_of_other_flags_is_named_beside_the_tables(tmp_path, caplog):
+    for name, change in (("gap-fasterfc", []), ("gnap-fasterfc", ["--max-steps", "9"])):
+        write(tmp_path, name, 1, 0.4, 0.3, [0.4] * 4)
+        run = next(run for run in PLAN.runs() if run.name == f"fast-{name}-1")
+        path = tmp_path / f"fast-{name}-1.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "flags": run.flags() + change,
+                                    "first_flags": run.first_flags()}))
+    main(["table", "fast", "--results", str(tmp_path)])
+    (warning,) = caplog.messages
+    assert "fast-gnap-fasterfc-1 had other flags than the plan has now" in warning and "fast-gap" not in warning
+
+
 def test_a_copy_of_a_file_is_not_one_more_seed(tmp_path):
     write(tmp_path, "gnap-fasterfc", 1, 0.4, 0.3, [0.4] * 4)
     content = (tmp_path / "fast-gnap-fasterfc-1.json").read_text()
