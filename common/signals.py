@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ from types import FrameType, TracebackType
 from typing import Any, Callable, Collection, Iterator, NoReturn, Union
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LIBC, PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 Handler = Union[Callable[[int, Any], Any], int, None]
 
 
@@ -37,6 +39,13 @@ def left_to_system(numbers: Collection[signal.Signals]) -> None:
     """From now on the system ends this process at these signals: a handler of Python's waits for C++ code to return."""
     for number in numbers:
         signal.signal(number, signal.SIG_DFL)
+
+
+def ended_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """From now on this process is sent the signal when the thread that started it ends, however that was killed; on
+    Linux, which knows this."""
+    with contextlib.suppress(AttributeError):  # prctl
+        LIBC.prctl(ctypes.c_int(PR_SET_PDEATHSIG), ctypes.c_ulong(number))
 
 
 def stoppable() -> contextlib.AbstractContextManager[None]:

@@ -28,7 +28,7 @@ from eval.arguments import (
 from eval.curve_rates import equal_error_rate
 from eval.embedding_file import Embeddings
 from eval.error_sources import review
-from eval.face_sets import FaceSet, group_table, open_face_set, read_groups
+from eval.face_sets import FaceSet, group_table, groups_of, open_face_set
 from eval.failures import read_failures
 from eval.models import parse_models
 from eval.other_set import from_elsewhere
@@ -86,12 +86,12 @@ def run(args: argparse.Namespace) -> int:
     scores = score_files(args, models, [Path(args.set).absolute().name], ("json", "audit"))
     failures = read_failures(args.failures) if args.failures else None
     with open_face_set(Path(args.set)) as faces:
-        folders = read_groups(Path(args.groups), faces.names) if args.groups else faces.folders
+        given = group_table(Path(args.groups)) if args.groups else None
+        folders = faces.folders if given is None else groups_of(given, Path(args.groups), faces.names)
         sides = choose_sides(args, faces.labels, folders)
         groups = yaw_groups(read_yaw(Path(args.landmarks), faces.names)) if args.landmarks else (
             None if args.between else folders)
-        lost = leave_out(failures, faces.names, faces.labels, faces.people,
-                         group_table(Path(args.groups)) if args.groups else None, sides,
+        lost = leave_out(failures, faces.names, faces.labels, faces.people, given, sides,
                          args.between or "") if failures else None
         others = [from_elsewhere(model, args) for model in models]
         plain = [embeddings_of(model, faces, args, failures.images if failures else ()) for model in models]

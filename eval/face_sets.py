@@ -7,7 +7,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -106,12 +106,16 @@ def group_table(path: Path) -> dict[str, str]:
 
 
 def read_groups(path: Path, names: list[str]) -> np.ndarray:
-    """(N,) the group of each image by the table of `group_table`, "" where it has none.
+    """`groups_of` the table at `path`; UserError where it is invalid."""
+    return groups_of(group_table(path), path, names)
 
-    UserError where the table is invalid or names no image of the set. Rows of other images, and images without a row,
-    are logged in a line each.
+
+def groups_of(given: Mapping[str, str], path: Path, names: list[str]) -> np.ndarray:
+    """(N,) the group of each image by the table `given`, which is that at `path`; "" where it has none.
+
+    UserError where it names no image of the set. Rows of other images, and images without a row, are logged in a line
+    each.
     """
-    given = group_table(path)
     groups = np.array([given.get(name, "") for name in names])
     if not (groups != "").any():
         raise UserError(f"{path}: names none of the set's images; its first is {names[0]}")

@@ -22,6 +22,7 @@ from eval.failures import read_failures
 from eval.fixed_threshold import Chosen
 from eval.models import ModelName, parse_models
 from eval.opening import EmbeddingSettings
+from eval.operating_points import allowed
 from eval.other_set import from_elsewhere
 from eval.pair_scoring import ScoredSet, ScoringSettings, score_models
 from eval.score_file import write_scores
@@ -139,6 +140,6 @@ def _told(by_set: Mapping[str, ScoredSet]) -> list[str]:
 def _warn_of_few_pairs(target: VerificationSet, rates: list[float]) -> None:
     different = int((~target.same).sum())
     for rate in rates:
-        if rate * different < 1 - 1e-9:
+        if not allowed(rate, different):
             log.warning("%s: has %d different pairs, so TPR at FPR %g is not given: no false accept is allowed",
                         target.name, different, rate)

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import ctypes
 import io
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,10 +17,10 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_atomic
+from common.signals import ended_with_parent
 from common.tables import read_table
 from recordio_tools.records.dataset import open_dataset
 
-LIBC, PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 LOWEST = 19  # niceness: other work on the machine has priority
 MOST = 110
 MODEL = "weights/mobilefacenet-y1-ms1m,0"
@@ -63,8 +61,7 @@ def lower_priority() -> None:
     nice value counts within one; the session's own is in /proc/self/autogroup, where the kernel has it. It is ended
     with the thread that starts it, which waits for it, so that none goes on unwatched when the study is killed."""
     os.nice(LOWEST)
-    with contextlib.suppress(AttributeError):  # Linux has it
-        LIBC.prctl(ctypes.c_int(PR_SET_PDEATHSIG), ctypes.c_ulong(signal.SIGTERM))
+    ended_with_parent()
     with contextlib.suppress(OSError):
         Path("/proc/self/autogroup").write_text(f"{LOWEST}")
 

@@ -18,6 +18,7 @@ from typing import Callable, Generator, Iterable, Iterator, Tuple
 import cv2
 
 from common.own_memory import own_peak_memory
+from common.signals import ended_with_parent
 from stress.fuzzing.cases import Case, Corpus, make_case, write_sound
 from stress.fuzzing.pickles import CANARY
 from stress.fuzzing.readers import READERS, quiet, run
@@ -142,6 +143,7 @@ class _Worker:
 def _work(connection: multiprocessing.connection.Connection, folder: Path,
           make: Callable[[Ticket], Case], limits: Limits) -> None:
     """Run cases until the other end closes; more memory than allowed is a MemoryError, or is seen in the peak."""
+    ended_with_parent(signal.SIGKILL)
     quiet()
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):  # decoders write there

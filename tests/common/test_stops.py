@@ -195,3 +195,21 @@ def test_a_signal_waits_for_the_end_of_undisturbed_work_whichever_thread_takes_i
     finally:
         end.set()
     assert done
+
+
+def test_a_process_ends_with_the_one_that_started_it():
+    code = """
+import os, signal, time
+from common.signals import ended_with_parent
+os.setpgid(0, 0)
+if os.fork() == 0:
+    ended_with_parent(signal.SIGKILL)
+    print("ready", flush=True)
+    time.sleep(20)
+    print("outlived it")
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=REPO) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.kill()
+        assert process.stdout.read() == b""  # which returns when both are gone
