@@ -42,18 +42,19 @@ def estimate(symbol: mx.sym.Symbol, spec: ModelSpec, samples: int, image_size: t
 
     Memory of the network: weights, gradients and momentum, and what MXNet's planner allocates for the maps. With
     recomputation, those are the largest segment's and three times what passes between segments (kept, put out, and its
-    gradient), times UNSHARED. float16 is assumed to halve the maps, and has a float16 copy of the weights.
+    gradient), times UNSHARED, and no more than without. float16 is assumed to halve the maps, and has a float16 copy of
+    the weights.
     """
     shape = (1, 3, *image_size)
     macs, parameters = flops_and_params(symbol, shape)
     maps = _planned(symbol, shape)
     if spec.recompute:
         cuts = choose_cuts(symbol, shape)
-        maps, inner = 3 * FLOAT * cuts.kept, 0
+        inner = 0
         for segment in split(symbol, cuts.places):
             inner = max(inner, _planned(segment, shape))
             shape = tuple(segment.infer_shape(data=shape)[1][0])
-        maps = int(UNSHARED * (maps + inner))
+        maps = min(maps, int(UNSHARED * (3 * FLOAT * cuts.kept + inner)))
     network = 3 * FLOAT * parameters + maps * samples
     if spec.float16:
         network = 3 * FLOAT * parameters + HALF * parameters + maps * samples // 2
