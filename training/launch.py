@@ -88,7 +88,7 @@ def launch(options: argparse.Namespace) -> int:
     if not all(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*=.*", item, re.DOTALL) for item in options.env):
         raise UserError(f"--env {' '.join(options.env)}: expected NAME=VALUE")
     check_numbers({**os.environ, **extra})
-    hosts = reachable(read_hosts(options.hosts) if options.hosts else [Host()])
+    hosts = reachable(read_hosts(options.hosts) if options.hosts else [Host(slots=options.num_workers)])
     ssh = parse_ssh(options.ssh) if any(host.name for host in hosts) else []
     ssh += ["-p", str(options.ssh_port)] if options.ssh_port else []
     setup_logging()

@@ -182,6 +182,8 @@ def test_a_bad_hosts_file_is_named(tmp_path, text, words):
 def test_more_workers_than_slots():
     with pytest.raises(UserError, match="-n 3: the hosts have 2 slots"):
         plan(["true"], [Host("alpha"), Host("beta")], 3, 1, 9000, ["ssh"], {})
+    with pytest.raises(UserError, match="-n 3: the hosts have 1 slot;"):  # this machine, named in a file
+        plan(["true"], [Host()], 3, 1, 9000, [], {})
 
 
 @pytest.mark.parametrize("flags, words", [
