@@ -52,8 +52,8 @@ def plan(command: list[str], hosts: list[Host], workers: int, servers: int, port
     """
     places = [host for host in hosts for _ in range(host.slots)]
     if workers > len(places):
-        raise UserError(f"-n {workers}: the hosts have {len(places)} slot{'s' * (len(places) != 1)}; name more hosts, or more slots as in "
-                        "`node1 slots=2`")
+        raise UserError(f"-n {workers}: the hosts have {len(places)} slot{'s' * (len(places) != 1)}; name more hosts, "
+                        "or more slots as in `node1 slots=2`")
     common = {"DMLC_PS_ROOT_URI": hosts[0].address, "DMLC_PS_ROOT_PORT": str(port),
               "DMLC_NUM_WORKER": str(workers), "DMLC_NUM_SERVER": str(servers), "PYTHONUNBUFFERED": "1"}
     wanted = [("scheduler", 0, hosts[0])]
