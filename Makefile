@@ -56,4 +56,6 @@ fuzz: $(STAMP)
 	@$(PY) -m stress.fuzzing
 
 clean:
-	rm -rf $(VENV) demo
+	@if [ -e $(VENV)/pyvenv.cfg ] || [ -e $(STAMP) ]; then rm -rf $(VENV); fi
+	@if [ -e demo/.demo ]; then rm -rf demo/.demo demo/faces demo/data demo/run demo/report; \
+		rmdir demo 2>/dev/null || echo "demo: holds other files, which stay"; fi

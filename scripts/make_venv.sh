@@ -25,6 +25,9 @@ if [ -n "$gpu" ] && [ "$told" != "command line" ]; then
     case $gpu in none|cu11[0-9]) ;; *) gpu= ;; esac
 fi
 present=$(kind_of "$venv")
+if [ -d "$venv" ] && [ -z "$present" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ ! -e "$stamp" ] && [ -n "$(ls -A "$venv")" ]; then
+    fail "$venv is no environment, and what it holds would be removed; name another folder: make venv VENV=..."
+fi
 case $gpu in
     "") wanted=${present:-cpu} ;;
     none|cpu) wanted=cpu ;;

@@ -140,3 +140,20 @@ def test_the_demo_removes_only_what_it_made(tmp_path):
     for _ in range(2):  # PYTHON fails at once, and what the demo left may be made again
         assert subprocess.run(demo, text=True, capture_output=True, env=surroundings).returncode == 1
         assert (tmp_path / "new/.demo").exists()
+        (tmp_path / "new/notes.txt").touch()
+    assert (tmp_path / "new/notes.txt").exists()
+
+
+def test_a_folder_that_is_no_environment_is_not_replaced_nor_removed(make, tmp_path):
+    for name in ("envs", "demo"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").touch()
+    done = make("VENV=envs")
+    assert done.returncode == 2 and "envs is no environment" in done.stderr
+    assert make("VENV=envs", target="clean").returncode == 0
+    assert (tmp_path / "envs/thesis.txt").exists() and (tmp_path / "demo/thesis.txt").exists()
+    (tmp_path / "demo/.demo").touch()
+    (tmp_path / "demo/faces").mkdir()
+    assert make().returncode == 0 and make(target="clean").returncode == 0
+    assert not (tmp_path / ".venv").exists() and not (tmp_path / "demo/faces").exists()
+    assert (tmp_path / "demo/thesis.txt").exists()
