@@ -20,8 +20,8 @@ def decode(data: bytes, reduced: int = 1) -> np.ndarray:
 
     Grayscale and CMYK become RGB, 16-bit values keep their upper eight bits, an alpha channel is dropped: the same
     pixels as `mx.image.imdecode` and `ImageRecordIter` see, but that an EXIF orientation is applied here (of JPEG, PNG,
-    TIFF and WebP), and is not there. reduced: 2, 4 or 8 for a
-    JPEG decoded at that fraction of its size, rounded up, in a half to a quarter of the time.
+    TIFF and WebP), and is not there. reduced: 2, 4 or 8 for a JPEG decoded at that fraction of its size, rounded up, in
+    a half to a quarter of the time.
     """
     return cv2.cvtColor(decode_bgr(data, reduced), cv2.COLOR_BGR2RGB)
 
@@ -32,9 +32,10 @@ def decode_bgr(data: bytes, reduced: int = 1) -> np.ndarray:
         raise ImageError("is empty")
     if data.startswith(b"\xff\xd8") and has_many_scans(data):
         raise ImageError(f"has more than {MOST_SCANS} scans, each of which takes as long as an image")
-    # OpenCV turns a JPEG or TIFF by its EXIF, a PNG if the chunk comes early, a WebP not at all.
-    turned = orientation_of(data) if data[:4] in (b"RIFF", b"\x89PNG") else 1
-    flags = REDUCED[reduced] if turned == 1 else REDUCED[reduced] | cv2.IMREAD_IGNORE_ORIENTATION
+    # OpenCV turns a TIFF, a JPEG whose first APP1 segment is its EXIF, a PNG if the chunk comes early, a WebP not at all.
+    ours = data[:4] in (b"RIFF", b"\x89PNG") or data[:2] == b"\xff\xd8"
+    turned = orientation_of(data) if ours else 1
+    flags = REDUCED[reduced] | cv2.IMREAD_IGNORE_ORIENTATION if ours else REDUCED[reduced]
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:

@@ -13,6 +13,7 @@ AVIF = frozenset([b"avif", b"avis"])
 HEIF = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"miaf"])
 ANIMATED = "animated WebP"
 UNREADABLE = frozenset(["GIF", "HEIC", "AVIF", "JPEG XL", ANIMATED])  # formats that are recognised but not read
+ORIENTATION = 0x0112  # the tag of EXIF and TIFF
 MOST_CHUNKS = 1000  # of a PNG or WebP that are searched for its EXIF
 NO_CONTENT = frozenset([0x01, *range(0xd0, 0xd8)])
 FRAMES = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
@@ -91,7 +92,7 @@ def unlike_in_mxnet(data: bytes) -> str:
     kind = kind_of(data)
     if kind not in ("JPEG", "PNG", "BMP", "TIFF", None):
         return f"{kind}, which MXNet's own readers do not decode"
-    if orientation_of(data) != 1:
+    if orientation_of(data) != 1 or kind == "TIFF" and _tags(data).get(ORIENTATION, 1) > 4:  # it does mirror a TIFF
         return "MXNet's own readers ignore its EXIF orientation"
     return ""
 
@@ -103,8 +104,8 @@ def has_many_scans(data: bytes, begin: int = 0, end: int | None = None) -> bool:
 
 def read_header(data: bytes) -> JpegHeader:
     """The header of a JPEG; what its segments do not contain is 0, -1 or orientation 1."""
-    height = width = components = frame = 0
-    orientation, at = 1, 2
+    height = width = components = frame = orientation = 0
+    at = 2
     while at + 4 <= len(data):
         if data[at] != 0xff:
             break
@@ -119,14 +120,14 @@ def read_header(data: bytes) -> JpegHeader:
         if marker in FRAMES and at + 10 <= len(data):
             height, width, components = struct.unpack_from(">HHB", data, at + 5)
             frame = marker
-        elif marker == 0xe1 and data[at + 4:at + 10] == b"Exif\0\0":
+        elif marker == 0xe1 and not orientation and data[at + 4:at + 10] == b"Exif\0\0":  # of several the first counts
             orientation = _orientation(data[at + 10:at + 2 + length])
         elif marker == 0xda:
-            return JpegHeader(height, width, components, orientation, at + 2 + length, frame)
+            return JpegHeader(height, width, components, orientation or 1, at + 2 + length, frame)
         elif marker == 0xd9:
             break
         at += 2 + max(length, 2)
-    return JpegHeader(height, width, components, orientation, -1, frame)
+    return JpegHeader(height, width, components, orientation or 1, -1, frame)
 
 
 def orientation_of(data: bytes) -> int:
@@ -155,7 +156,7 @@ def _chunk(data: bytes, at: int, name: bytes, form: str, frame: int, even: int) 
 
 
 def _orientation(tiff: bytes) -> int:
-    value = _tags(tiff).get(0x0112, 1)
+    value = _tags(tiff).get(ORIENTATION, 1)
     return value if 1 <= value <= 8 else 1
 
 
@@ -228,7 +229,7 @@ def _webp(data: bytes) -> Description:
 def _tiff(data: bytes) -> Description:
     tags = _tags(data)
     odd = _odd(gray=tags.get(262, 2) < 2, cmyk=tags.get(262) == 5, alpha=338 in tags, deep=tags.get(258, 8) > 8,
-               turned=tags.get(274, 1) != 1)
+               turned=tags.get(ORIENTATION, 1) != 1)
     return Description("TIFF", tags.get(257, 0), tags.get(256, 0), odd)
 
 

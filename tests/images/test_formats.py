@@ -1,11 +1,16 @@
 """What headers say against what decoders see: OpenCV for sizes, Pillow for the kinds that OpenCV does not write."""
+import io
+import struct
+
 import cv2
+import mxnet as mx
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 from recordio_cases import picture
 
 from images.codec import decode
-from images.formats import describe, read_header
+from images.formats import describe, orientation_of, read_header, unlike_in_mxnet
 from images.plain_jpeg import KnownHeaders
 
 
@@ -100,3 +105,36 @@ def test_what_a_known_header_lets_through_decodes(flags, channels):
     assert passed > 100 or cv2.IMWRITE_JPEG_PROGRESSIVE in flags
     assert known.recognise(data[:header.scan] + b"\xff\xd9") is None
     assert known.recognise(data[:-2]) is None and known.recognise(data[:header.scan]) is None
+
+
+XMP = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'></x:xmpmeta>"
+
+
+def exif(orientation, form=3, order="<"):
+    value = {3: "HH", 4: "I", 1: "Bxxx"}[form]
+    return (b"Exif\0\0" + (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IHHHI", 8, 1, 0x112, form, 1)
+            + struct.pack(order + value, *[orientation, 0][:value.count("H") or 1]) + bytes(4))
+
+
+@pytest.mark.parametrize("segments", [
+    [exif(6)], [XMP, exif(6)], [exif(6), XMP], [XMP, exif(8), exif(3)], [exif(6), exif(1)], [exif(1), exif(6)],
+    [exif(6, 4)], [exif(6, 4, ">")], [exif(6, 1)], [exif(6, 1, ">")], [exif(6, 3, ">")], [exif(9)]])
+def test_a_jpeg_is_turned_as_pillow_turns_it(segments):
+    plain = encoded(".jpg", cv2.resize(picture(4, 5, 10), (80, 40)))
+    data = plain[:2] + b"".join(b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body for body in segments) + plain[2:]
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    image = decode(data)
+    assert image.shape == upright.shape and np.abs(image.astype(int) - upright).mean() < 3
+    turned = upright.shape[0] == 80
+    assert (orientation_of(data) != 1) == turned == ("rotated by EXIF" in describe(data).odd)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_what_mxnet_reads_otherwise_is_known(orientation):
+    whole = cv2.resize(picture(4, 5, 10), (80, 40))
+    for kind, more in (("TIFF", {"tiffinfo": {0x112: orientation}}), ("JPEG", {"exif": exif(orientation)})):
+        file = io.BytesIO()
+        Image.fromarray(whole).save(file, kind, **more)
+        ours, theirs = decode(file.getvalue()), mx.image.imdecode(file.getvalue()).asnumpy()
+        same = ours.shape == theirs.shape and np.abs(ours.astype(int) - theirs).mean() < 3
+        assert bool(unlike_in_mxnet(file.getvalue())) == (not same)
