@@ -32,7 +32,7 @@ def decode_bgr(data: bytes, reduced: int = 1) -> np.ndarray:
         raise ImageError("is empty")
     if data.startswith(b"\xff\xd8") and has_many_scans(data):
         raise ImageError(f"has more than {MOST_SCANS} scans, each of which takes as long as an image")
-    # OpenCV turns a TIFF, a JPEG whose first APP1 segment is its EXIF, a PNG if the chunk comes early, a WebP not at all.
+    # OpenCV turns a TIFF, a JPEG whose first APP1 segment is its EXIF, a PNG if the chunk comes early, no WebP.
     ours = data[:4] in (b"RIFF", b"\x89PNG") or data[:2] == b"\xff\xd8"
     turned = orientation_of(data) if ours else 1
     flags = REDUCED[reduced] | cv2.IMREAD_IGNORE_ORIENTATION if ours else REDUCED[reduced]

@@ -171,6 +171,7 @@ class Loop:
         self._flush_meter(tqdm(disable=True))
         arguments, auxiliary = self.model.network_arrays()
         results = self._verify(arguments, auxiliary) if self.runlog else []
+        self.meter.start()  # its time is that of no step, in the state neither
         stopped = any(self.communicator.any(results is None))  # the other workers have waited for it
         if stopped or results is None:
             return  # by a signal: a resumed run verifies this step first

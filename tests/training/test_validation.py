@@ -1,4 +1,7 @@
 """Verification while training: of the weights of its own step, and without memory that stays behind."""
+import json
+import types
+
 import matplotlib.text
 import mxnet as mx
 import numpy as np
@@ -22,6 +25,23 @@ def test_each_verification_is_of_the_checkpoint_beside_it(tmp_path):
         embedder = Embedder(*load_model(str(tmp_path / "model"), number), [mx.cpu(0)], 8, (SIZE, SIZE))
         result = verify_set(embedder, target)
         assert [row["xnorm"], row["auc"]] == pytest.approx([result.xnorm, result.auc], rel=1e-5)
+
+
+def test_a_state_does_not_count_the_time_of_its_verification(tmp_path, monkeypatch):
+    import training.loop
+    from training.reporting import meter
+    data = write_training_set(tmp_path / "data", size=SIZE)
+    write_verification_set(data / "lfw.bin", size=SIZE)
+    clock, verify = types.SimpleNamespace(now=0.0), training.loop.verify
+
+    def slow(*arguments):
+        clock.now += 1000
+        return verify(*arguments)
+    monkeypatch.setattr(training.loop, "verify", slow)
+    monkeypatch.setattr(meter, "time", types.SimpleNamespace(perf_counter=lambda: clock.now))
+    assert train(data, tmp_path, "--max-steps", 2, "--verbose", 2) == 0
+    state = max((tmp_path / "state").glob("*/state.json"))  # of the last step
+    assert clock.now == 1000 and json.loads(state.read_text())["progress"]["window"]["seconds"] == 0
 
 
 def test_pictures_leave_nothing_behind():
