@@ -82,9 +82,12 @@ def _reduction(op: str) -> Callable[[Context], Value]:
             chosen = set(range(count)) - chosen
         keep = bool(node.get("keepdims", False))
         if data.constant is not None and not data.name:
-            if data.batch in chosen and op in ("ReduceSum", "ReduceProd"):
+            if data.batch in chosen and op == "ReduceSum":
                 raise ValueError("depends on the batch size")
-            reduce: Any = {"ReduceSum": np.sum, "ReduceMean": np.mean, "ReduceMax": np.max, "ReduceMin": np.min}[op]
+            known = {"ReduceSum": np.sum, "ReduceMean": np.mean, "ReduceMax": np.max, "ReduceMin": np.min}
+            reduce: Any = known.get(op)
+            if reduce is None:
+                raise ValueError("is the norm of a constant")
             result = np.asarray(reduce(data.constant, axis=tuple(sorted(chosen)), keepdims=keep), np.float32)
             return Value("", result.shape, node.outputs[0][1], result)
         return node.value(node.add(op, node.names(), axes=sorted(chosen), keepdims=int(keep)))
@@ -126,6 +129,8 @@ def _split(node: Context) -> list[Value]:
 
 def _slice(node: Context) -> Value:
     begin, end = list(node.get("begin")), list(node.get("end"))
+    if any(step not in (None, 1) for step in node.get("step") or ()):
+        raise ValueError("slices with steps")
     return _sliced(node, list(range(len(begin))), begin, end)
 
 

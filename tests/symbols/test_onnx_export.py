@@ -115,6 +115,10 @@ def _variants():
         dict(kernel=(3, 3), stride=(1, 1), pad=(1, 1), pool_type="avg"),
         dict(kernel=(3, 3), stride=(1, 1), pad=(1, 1), pool_type="avg", count_include_pad=False),
         dict(kernel=(3, 3), stride=(2, 2), pool_type="max", pooling_convention="full"),
+        dict(kernel=(3, 3), stride=(2, 2), pool_type="avg", pooling_convention="full"),
+        dict(kernel=(2, 2), stride=(2, 2), pad=(1, 1), pool_type="avg", pooling_convention="full"),
+        dict(kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="avg", pooling_convention="full",
+             count_include_pad=False),
         dict(global_pool=True, kernel=(1, 1), pool_type="max"))), dim=1)
     yield "reductions", lambda x: s.concat(
         s.sum(x, axis=(2, 3)), s.mean(x, axis=(0, 1), exclude=True), s.max(x, axis=(-2, -1)), s.min(x, axis=(2, 3)),
@@ -177,6 +181,12 @@ def test_what_has_no_form_in_onnx_is_named():
     for symbol, text in ((mx.sym.softmax(mx.sym.Flatten(data), name="odd"), "odd is of the operator softmax"),
                          (mx.sym.sum(mx.sym.ones_like(data), axis=(0, 1, 2, 3), name="all"), "batch size"),
                          (mx.sym.Pooling(data, kernel=(2, 2), pool_type="sum", name="pool"), "pool .*pool_type sum"),
+                         (mx.sym.Pooling(data, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="avg", name="pool",
+                                         pooling_convention="full"), "pool .*averages over padding"),
+                         (mx.sym.slice(data, begin=(None, None), end=(None, None), step=(None, 2), name="part"),
+                          "part .*slices with steps"),
+                         (mx.sym.broadcast_mul(data, mx.sym.norm(mx.sym.ones((1, 4, 6, 6)), axis=1, keepdims=True)),
+                          "is the norm of a constant"),
                          (mx.sym.ones_like(mx.sym.Flatten(data)), "does not depend on the image")):
         with pytest.raises(ValueError, match=text):
             to_onnx(symbol, {}, (1, 4, 6, 6))
