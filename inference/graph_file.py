@@ -5,7 +5,6 @@ or write out of bounds. Here each node is one of `operators.OPERATORS`, each ind
 """
 from __future__ import annotations
 
-import collections
 import json
 import re
 from typing import Any
@@ -24,7 +23,7 @@ BEFORE_STATES = 900  # MXNet 0.9 is the first whose graphs name the states of Ba
 STATES = 2
 NEWEST = 20_000
 WITH_PARAMETERS = ("LeakyReLU", "Convolution", "FullyConnected", "Deconvolution")  # after their first input
-FORMS = ("Cast", "cast", "Reshape", "reshape", "identity", "_copy", "L2Normalization")
+FORMS = ("Cast", "cast", "amp_cast", "Reshape", "reshape", "identity", "_copy", "L2Normalization")
 
 
 def checked_graph(text: str) -> str:
@@ -47,10 +46,7 @@ def checked_graph(text: str) -> str:
         written.append(checked)
         outputs.append(count)
     variables = [number for number, node in enumerate(written) if node["op"] == VARIABLE]
-    names = collections.Counter(node["name"] for node in written)
-    twice = [name for name, count in names.items() if count > 1]
-    if twice:  # parameters, layers and their shapes are known by their names
-        raise ValueError(f"two nodes are named {twice[0]}")
+    _name_apart(written)
     heads = source.get("heads")
     if not isinstance(heads, list) or not 1 <= len(heads) <= MOST_HEADS:
         raise ValueError("no heads")
@@ -58,6 +54,22 @@ def checked_graph(text: str) -> str:
     if version is not None:
         graph["attrs"] = {"mxnet_version": ["int", version]}
     return json.dumps(graph)
+
+
+def _name_apart(nodes: list[dict[str, Any]]) -> None:
+    """Give nodes of one name other names, all but the first: MXNet numbers those without a name anew in each program,
+    so a loaded graph that was continued has some twice. ValueError for a variable's name, by which parameters are
+    known."""
+    names = {node["name"] for node in nodes}
+    known: set[str] = set()
+    variables = {node["name"] for node in nodes if node["op"] == VARIABLE}
+    for number, node in enumerate(nodes):
+        name = node["name"]
+        if name in known and name in variables:
+            raise ValueError(f"two nodes are named {name}")
+        while node["name"] in known or node["name"] != name and node["name"] in names:
+            node["name"] = f"{node['name']}_{number}"
+        known.add(node["name"])
 
 
 def _version(source: dict[str, Any]) -> int | None:

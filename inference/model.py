@@ -20,7 +20,7 @@ from inference.param_file import ParameterFile
 from symbols.graph import Entry, Graph, Node, fixed_gammas, rewrite
 
 FLOATS = ("float16", "float32", "float64")
-CASTS = ("Cast", "cast")
+CASTS = ("Cast", "cast", "amp_cast")
 Arrays = Dict[str, mx.nd.NDArray]
 MODEL = "`model`"  # the checkpoint's name in messages unless the caller gives one
 

@@ -143,8 +143,12 @@ OPERATORS: dict[str, Operator] = {
     "SoftmaxActivation": Operator(_takes(1), {"mode": among("instance", "channel")}),
     "SoftmaxOutput": SOFTMAX_OUTPUT, "Softmax": SOFTMAX_OUTPUT, "softmax": SOFTMAX, "log_softmax": SOFTMAX,
     "clip": Operator(_takes(1), {"a_min": number(), "a_max": number()}, ("a_min", "a_max")),
-    "Cast": CAST, "cast": CAST, "Reshape": RESHAPE, "reshape": RESHAPE, "SliceChannel": SPLIT, "split": SPLIT,
-    "Concat": CONCAT, "concat": CONCAT, "pick": PICK, "one_hot": ONE_HOT,
+    "where": Operator(_takes(3)),  # InsightFace's ArcFace
+    "amp_multicast": Operator(lambda attributes: (int(attributes["num_outputs"]),), {
+        "num_outputs": integer(1, 256), "cast_narrow": flag}, ("num_outputs",),
+        outputs=lambda attributes: int(attributes["num_outputs"])),
+    "Cast": CAST, "cast": CAST, "amp_cast": CAST, "Reshape": RESHAPE, "reshape": RESHAPE, "SliceChannel": SPLIT,
+    "split": SPLIT, "Concat": CONCAT, "concat": CONCAT, "pick": PICK, "one_hot": ONE_HOT,
     "transpose": Operator(_takes(1), {"axes": permutation}),
     "tile": Operator(_takes(1), {"reps": integers(None, 1, LARGEST)}, ("reps",)),  # InsightFace's GNAP
     "expand_dims": Operator(_takes(1), {"axis": integer(-6, 6)}, ("axis",)),

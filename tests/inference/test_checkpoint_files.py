@@ -277,11 +277,3 @@ def test_the_images_are_not_a_parameter(operator):
     node["inputs"][1] = node["inputs"][0]  # MXNet computes with whatever stands there, and does not come to an end
     with pytest.raises(ValueError, match="that are not variables"):
         checked_graph(json.dumps(graph))
-
-
-def test_two_nodes_of_one_name_are_refused():
-    graph = json.loads(small_symbol(16).tojson())
-    operators = [node for node in graph["nodes"] if node["op"] != "null"]
-    operators[1]["name"] = operators[0]["name"]
-    with pytest.raises(ValueError, match="two nodes are named"):
-        checked_graph(json.dumps(graph))
