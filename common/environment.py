@@ -92,9 +92,9 @@ def usable_cores() -> int:
 
 
 def _core_limit() -> float:
-    """The cores' worth of time of the control group, version 2 or 1; infinite without a limit."""
-    found = [math.inf]
-    for folder in (CGROUPS, CGROUPS / _own_group()):
+    """The cores' worth of time of the control group and those around it, version 2 or 1; infinite without a limit."""
+    found, own = [math.inf], CGROUPS / _own_group()
+    for folder in (own, *(outer for outer in own.parents if outer == CGROUPS or CGROUPS in outer.parents)):
         for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
             with contextlib.suppress(OSError, ValueError):  # ValueError: "max", or not these files
                 quota, period = map(int, " ".join((folder / name).read_text() for name in names).split())
@@ -112,7 +112,7 @@ def _own_group() -> str:
 
 def threads() -> int:
     """OpenMP's threads: OMP_NUM_THREADS, or the number of cores where it is not set."""
-    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return int(told) if re.fullmatch("[0-9]{1,9}", told) and int(told) else usable_cores()
 
 

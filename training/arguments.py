@@ -13,6 +13,7 @@ from training.presets import PRESETS, preset
 from training.saving.progress import MOST_TEXT
 
 LARGEST_STEP = 1 << 20  # images on a device
+MOST_DROPS = 100  # of the learning rate
 DESCRIPTION = """Train a face embedding on packed records, with verification and checkpoints during training.
 
   python train_softmax.py --preset mobilefacenet++ --data-dir data/faces_webface --prefix runs/mfpp/model
@@ -79,6 +80,9 @@ def _check(config: Config) -> None:
         raise UserError(f"--lr-steps {config.lr_steps}: not a list of whole numbers; for example 20000,28000") from None
     if any(step <= 0 for step in steps) or sorted(set(steps)) != steps:
         raise UserError(f"--lr-steps {config.lr_steps}: the steps must be above 0 and rise")
+    if len(steps) > MOST_DROPS:
+        raise UserError(f"--lr-steps {config.lr_steps[:60]}...: has {len(steps)} steps; {MOST_DROPS} are possible, each a "
+                        "tenth of the learning rate before; --lr-mode cosine lowers it smoothly")
     if config.network[:1] not in ("r", "y"):
         raise UserError(f"--network {config.network}: no such network; r18, r34, r50, r100 ... or y1, y2")
     if config.resume and config.overwrite:

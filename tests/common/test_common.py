@@ -67,7 +67,8 @@ def test_as_many_temporary_arrays_as_lanes_that_compute_at_a_time(monkeypatch, c
 
 @pytest.mark.parametrize("files, cores", [
     ({}, 8), ({"cpu.max": "max 100000\n"}, 8), ({"cpu.max": "250000 100000\n"}, 3), ({"cpu.max": "5000 100000"}, 1),
-    ({"cpu.max": "max 100000", "pod/own/cpu.max": "200000 100000"}, 2), ({"cpu.max": "nonsense"}, 8),
+    ({"cpu.max": "max 100000", "pod/own/cpu.max": "200000 100000"}, 2),
+    ({"pod/cpu.max": "200000 100000", "pod/own/cpu.max": "max 100000"}, 2), ({"cpu.max": "nonsense"}, 8),
     ({"cpu/cpu.cfs_quota_us": "400000", "cpu/cpu.cfs_period_us": "100000"}, 4),
     ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8)])
 def test_cores_are_those_that_a_container_has_time_for(tmp_path, monkeypatch, files, cores):

@@ -61,6 +61,7 @@ def test_an_unknown_preset_suggests_the_nearest():
     ([*DATA, "--wd", "-1"], "--wd -1.0: must be 0 or more"),
     ([*DATA, "--lr-steps", "3,x"], "--lr-steps 3,x: not a list"),
     ([*DATA, "--lr-steps", "300,200"], "rise"),
+    ([*DATA, "--lr-steps", ",".join(map(str, range(1, 102)))], "has 101 steps; 100 are possible"),
     ([*DATA, "--network", "z9"], "--network z9"),
     ([*DATA, "--image-size", "112"], "--image-size 112"),
     ([*DATA, "--pretrained", "model"], "PREFIX,EPOCH"),
