@@ -81,8 +81,8 @@ def _check(config: Config) -> None:
     if any(step <= 0 for step in steps) or sorted(set(steps)) != steps:
         raise UserError(f"--lr-steps {config.lr_steps}: the steps must be above 0 and rise")
     if len(steps) > MOST_DROPS:
-        raise UserError(f"--lr-steps {config.lr_steps[:60]}...: has {len(steps)} steps; {MOST_DROPS} are possible, each a "
-                        "tenth of the learning rate before; --lr-mode cosine lowers it smoothly")
+        raise UserError(f"--lr-steps {config.lr_steps[:60]}...: has {len(steps)} steps; {MOST_DROPS} are possible, "
+                        "each a tenth of the learning rate before; --lr-mode cosine lowers it smoothly")
     if config.network[:1] not in ("r", "y"):
         raise UserError(f"--network {config.network}: no such network; r18, r34, r50, r100 ... or y1, y2")
     if config.resume and config.overwrite:

@@ -136,11 +136,13 @@ class TrainingModel:
         Weights are the same on every device; BatchNorm's running statistics are averaged over the devices of all
         workers, which all must call this together.
         """
-        arguments = {name: self.net_parameters[name].list_data()[0].copyto(mx.cpu())
-                     for name in self.symbol.list_arguments() if name != "data"}
-        auxiliary = {name: mx.nd.array(copies.sum(0) / np.float32(len(copies)), ctx=mx.cpu())
-                     for name, copies in self._all_statistics().items()}
-        return arguments, auxiliary
+        statistics = self._all_statistics()
+        return self._weights(), {name: mx.nd.array(copies.sum(0) / np.float32(len(copies)), ctx=mx.cpu())
+                                 for name, copies in statistics.items()}
+
+    def _weights(self) -> dict[str, mx.nd.NDArray]:
+        return {name: self.net_parameters[name].list_data()[0].copyto(mx.cpu())
+                for name in self.symbol.list_arguments() if name != "data"}
 
     def _all_statistics(self) -> dict[str, np.ndarray]:
         """Running statistics by name, (workers x devices, *shape) float32, worker by worker."""
@@ -201,10 +203,10 @@ class TrainingModel:
         """All of the network that a resumed run needs: running statistics of each device separately; the scale of a
         float16 loss and its counters. All workers must call this together.
         """
-        arrays, _ = self.network_arrays()
+        arrays, statistics = self._weights(), self._all_statistics()
         if self.scale:
             arrays[LOSS_SCALE] = mx.nd.array(self.scale.state(), ctx=mx.cpu())
-        for name, copies in self._all_statistics().items():
+        for name, copies in statistics.items():
             for number, value in enumerate(copies):
                 arrays[f"{name}@{number}"] = mx.nd.array(value, ctx=mx.cpu())
         return arrays

@@ -161,8 +161,8 @@ class DescriptionSpec:
 
 @dataclass(frozen=True)
 class LoopSpec:
-    """verify_every, log_every: steps, 0 for never before the end; skip_non_finite: continue where a step was not
-    finite.
+    """verify_every: steps, 0 for never before the end; log_every: steps, from 1; skip_non_finite: continue where a step
+    was not finite.
 
     verification_batch: images on a device at a time; seed: of the dropout; margin_loss, linear_lr: for the warnings,
     whether the loss has a margin, and the linear rule's learning rate for the batch.

@@ -18,7 +18,7 @@ class Disk:
     """Makes the disk of a run full, and frees it again.
 
     With root it is a small memory disk, filled by a file; else the system refuses the process any longer file
-    (`setrlimit`), which ends in the same error of the same calls.
+    (`setrlimit`), which ends in an error (EFBIG, not ENOSPC) of the same calls.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -13,7 +13,7 @@ from stress.endurance import small_run
 
 DESCRIPTION = """Train for --steps steps, verifying and saving as often as in days of a long run, and watch the memory.
 
-  python -m stress.endurance.soak                  some 5 minutes
+  python -m stress.endurance.soak                  some 10 minutes
   python -m stress.endurance.soak --steps 20000    longer
 
 The memory is read at every row of metrics.jsonl. The samples after the warm-up, the first --warm-up steps, are split

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable, Sequence
 
 from common.cli import Parser, at_least, run
-from common.errors import RunError
+from common.errors import RunError, UserError
 from stress.endurance import fault_injection, small_run
 
 DESCRIPTION = """Kill a real run fifty times, resume it each time, and compare it with an uninterrupted run.
@@ -174,6 +174,8 @@ def main(argv: list[str]) -> int:
     def say(line: str) -> None:
         print(f"[{time.monotonic() - began:4.0f} s] {line}", flush=True)
 
+    if options.at_rows and options.steps <= ROW:
+        raise UserError(f"--steps {options.steps}: with --at-rows a run of more than {ROW} steps is needed")
     shares = [len(range(number, options.kills, len(options.devices))) for number in range(len(options.devices))]
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         for devices, kills in zip(options.devices, shares):

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-STREAM = 2  # distinct from the streams that training.data.loader derives from the same seed
+STREAM = 2  # distinct from those that training.data derives from the same seed with other generators
 
 
 def choose_rows(labels: np.ndarray, low: int, high: int, rate: float, seed: int, step: int) -> np.ndarray:
