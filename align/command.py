@@ -99,7 +99,7 @@ def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, s
     rows = read_table(args.landmarks, source)
     check_faces(rows, args.landmarks)
     listing = list_photographs(source, out)
-    rows = match_names(rows, listing.images, args.landmarks)
+    rows = match_names(rows, listing.images, source, args.landmarks)
     unknown = len(set(rows) - set(listing.images))
     if unknown:
         log.warning("%s: %d of its %d rows name no photograph below %s", args.landmarks, unknown, len(rows), source)

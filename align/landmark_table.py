@@ -21,6 +21,7 @@ from common.errors import UserError
 from common.files import PathLike, open_regular, write_atomic
 from common.foreign import shown
 from common.name_lookup import canonical_path
+from common.windows_paths import WindowsPaths, is_windows_path
 from images.sources import natural
 
 POINTS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
@@ -71,21 +72,23 @@ def read_table(path: PathLike, root: PathLike) -> dict[str, Row]:
     return rows
 
 
-def match_names(rows: Mapping[str, Row], names: Sequence[str], path: PathLike = "landmarks") -> dict[str, Row]:
-    """The rows by the matching names of `names`: Unicode forms, the extension's case and backslashes aside. A row of
-    exactly that name goes before others; UserError, which names the table `path`, for two others of one name."""
+def match_names(rows: Mapping[str, Row], names: Sequence[str], root: PathLike = "", path: PathLike = "landmarks"
+                ) -> dict[str, Row]:
+    """The rows by the matching names of `names`, photographs below `root`: Unicode forms, the extension's case and a
+    Windows path's beginning (see `WindowsPaths`) aside. A row of exactly that name goes before others; UserError, which
+    names the table `path`, for two others of one name."""
     known = set(names)
     alike: dict[str, list[str]] = {}
     for name in names:
         alike.setdefault(canonical_path(name), []).append(name)
     matched = {name: row for name, row in rows.items() if name in known}
     by_row: dict[str, str] = {}
+    windows = WindowsPaths(root, path)
     for given, row in rows.items():
         if given in known:
             continue
-        parts = canonical_path(given).split("/")
-        ends = ["/".join(parts[first:]) for first in range(len(parts) if "\\" in given else 1)]
-        found = next((alike[end] for end in ends if end in alike), [])
+        below = windows.below(given, lambda end: canonical_path(end) in alike) if is_windows_path(given) else given
+        found = alike.get(canonical_path(below), []) if below is not None else []
         name = given if len(found) != 1 else found[0]
         other = by_row.setdefault(name, given)
         if other != given and rows[other] != row:

@@ -3,12 +3,10 @@ as Windows writes paths."""
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 
 from common.files import PathLike
-
-DRIVE = re.compile(r"^(?:[A-Za-z]:|\\\\[^\\]+\\[^\\]+)?[\\/]*")
+from common.windows_paths import FRONT, WindowsPaths, is_windows_path
 
 
 def as_text(name: str) -> str:
@@ -27,36 +25,51 @@ def canonical(name: str) -> str:
 
 def canonical_path(path: str) -> str:
     """The same of every part of a path, its separators as here; a drive in front goes."""
-    if "\\" in path:
-        path = DRIVE.sub("", path, count=1).replace("\\", "/")
+    if "\\" in path or is_windows_path(path):
+        path = FRONT.sub("", path, count=1).replace("\\", "/")
     return "/".join(canonical(part) for part in path.split("/") if part not in ("", "."))
 
 
 class NameLookup:
-    """Finds the one file or folder that differs from a name in these ways only; listings are read once."""
+    """Finds the one file or folder that differs from a name in these ways only; listings are read once.
 
-    def __init__(self) -> None:
+    listed_in: the list that the names are of, for messages.
+    """
+
+    def __init__(self, listed_in: PathLike = "") -> None:
+        self._list = listed_in
         self._listed: dict[str, dict[str, list[str]]] = {}
+        self._windows: dict[str, WindowsPaths] = {}
 
-    def find(self, path: PathLike) -> str | None:
-        """The path on the disk that `path` means; None where there is none, or more than one.
+    def find(self, path: PathLike, root: PathLike = "") -> str | None:
+        """The path on the disk that `path`, relative to `root`, means; None where there is none, or more than one.
 
-        Backslashes are taken for separators. Of a Windows path behind a folder, as FOLDER/C:\\data\\faces\\0001\\1.jpg,
-        the longest end counts that is in that folder.
+        Of a Windows path (C:\\data\\faces\\0001\\1.jpg) the end counts that is below `root`: see `WindowsPaths`.
         """
-        path = os.fspath(path)
-        if os.path.lexists(path):
+        path, root = os.fspath(path), os.fspath(root)
+        whole = os.path.join(root, path)
+        if os.path.lexists(whole):
+            return whole
+        found = self._walk("", whole)
+        if found is not None or "\\" not in path and not is_windows_path(path):
+            return found
+        below = self._below(path, root)
+        return None if below is None else self._walk(root, below)
+
+    def place(self, path: str, root: str) -> str:
+        """A list's path relative to `root`, as paths are here, whether there is such a file or not; as it is where it
+        is no Windows path, or none that fits."""
+        if "\\" not in path and not is_windows_path(path) or os.path.lexists(os.path.join(root, path)):
             return path
-        if "\\" not in path:
-            return self._walk("", path)
-        root, _, listed = path[:path.index("\\")].rpartition("/")
-        listed += path[path.index("\\"):]
-        parts = [part for part in DRIVE.sub("", listed, count=1).replace("\\", "/").split("/") if part not in ("", ".")]
-        for first in range(len(parts)):
-            found = self._walk(root, "/".join(parts[first:]))
-            if found is not None:
-                return found
-        return None
+        below = self._below(path, root)
+        return path if below is None else below
+
+    def _below(self, path: str, root: str) -> str | None:
+        if not is_windows_path(path):
+            return path.replace("\\", "/")  # absolute here
+        if root not in self._windows:
+            self._windows[root] = WindowsPaths(root, self._list)
+        return self._windows[root].below(path, lambda below: self._walk(root, below) is not None)
 
     def _walk(self, root: str, path: str) -> str | None:
         place = "/" if path.startswith("/") else root or "."

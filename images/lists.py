@@ -5,12 +5,13 @@ import collections
 import os
 import re
 from pathlib import Path
-from typing import Sequence
+from typing import Callable, Sequence
 
 import numpy as np
 
 from common.errors import UserError
 from common.files import PathLike
+from common.name_lookup import NameLookup
 from common.tables import read_table
 from common.text_files import read_lines
 from images.alignment import HELP, misfit
@@ -31,6 +32,7 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
     UserError names an invalid line.
     """
     source, groups, im2rec = Source(str(path), _root(root)), _Groups(), False
+    place = _places(path, source.root)
     faults: collections.Counter = collections.Counter()  # of landmarks
     for number, text in read_lines(path, "list of images"):
         line = text.encode("utf-8", "surrogateescape")
@@ -44,14 +46,14 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
                             "the lines before it are not; a list has one form")
         if of_im2rec:
             im2rec = True
-            source.add(groups[_label(fields[1], f"{path}: line {number}")], fields[-1])
+            source.add(groups[_label(fields[1], f"{path}: line {number}")], place(fields[-1]))
             continue
         if fields[0] not in (b"0", b"1"):
             raise UserError(f"{path}: line {number} begins with {fields[0][:20].decode('utf-8', 'replace')!r}, not "
                             f"with 1 (aligned) or 0; the form is {LST_FORM}")
         label = _label(fields[2], f"{path}: line {number}")
         if fields[0] == b"1":
-            source.add(groups[label], fields[1])
+            source.add(groups[label], place(fields[1]))
             continue
         if len(fields) not in (3, 7, 17):
             raise UserError(f"{path}: line {number} has {len(fields)} columns, not 3, 7 or 17: {LST_FORM}")
@@ -61,7 +63,7 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
             raise UserError(f"{path}: line {number} has a box or landmarks that are not numbers: {LST_FORM}") from None
         if len(numbers) == 14:
             faults[misfit(np.array(numbers[4:]).reshape(2, 5).T)] += 1
-        source.add(groups[label], fields[1] + b"\0" + b"\t".join(fields[3:]))
+        source.add(groups[label], place(fields[1]) + b"\0" + b"\t".join(fields[3:]))
     marked = sum(faults.values())
     wrong = marked - faults.pop("", 0)
     if wrong >= ENOUGH and 2 * wrong > marked:
@@ -79,12 +81,13 @@ def from_csv(path: PathLike, root: PathLike) -> Source:
     A relative image path is taken from `root`. UserError names the line that is unusable.
     """
     source, groups = Source(str(path), _root(root)), _Groups()
+    place = _places(path, source.root)
     columns = {"path": PATHS, "identity": IDENTITIES}
     for row in read_table(path, columns, CSV_FORM, _unnamed, tuple(columns)):
         entry = row["path"].encode("utf-8", "surrogateescape")
         if not entry or not row["identity"] or b"\0" in entry:
             raise UserError(f"{row.where} lacks the {'path' if not entry else 'identity'}")
-        source.add(groups[_label(row["identity"].encode("utf-8", "surrogateescape"), row.where)], entry)
+        source.add(groups[_label(row["identity"].encode("utf-8", "surrogateescape"), row.where)], place(entry))
     if not source.images:
         raise UserError(f"{path}: holds no rows; it begins with {CSV_FORM}")
     return source.finish(groups.names)
@@ -102,6 +105,18 @@ def geometry(entry: bytes) -> tuple[bytes, list[float] | None]:
     of landmarks."""
     path, zero, rest = entry.partition(b"\0")
     return path, [float(part) for part in rest.split(b"\t") if part] if zero else None
+
+
+def _places(path: PathLike, root: bytes) -> Callable[[bytes], bytes]:
+    """What makes a Windows path of the list a path here."""
+    lookup, folder = NameLookup(path), os.fsdecode(root)
+
+    def place(entry: bytes) -> bytes:
+        if b"\\" not in entry and entry[1:2] != b":":
+            return entry
+        return os.fsencode(lookup.place(os.fsdecode(entry), folder))
+
+    return place
 
 
 class _Groups:

@@ -143,14 +143,14 @@ def read_csv(path: Path, images: Path | None) -> list[Pair]:
     Relative paths are taken from `images`, or from the table's own folder. same: 1/0, true/false, yes/no.
     """
     root = path.parent if images is None else images
-    found, lookup = [], NameLookup()
+    found, lookup = [], NameLookup(path)
     for row in read_table(path, CSV, CSV_FORM, _unnamed, ("left", "right", "same")):
         same = TRUTH.get(row["same"].lower())
         if not row["left"] or not row["right"] or same is None:
             why = (f"same is '{shown(row['same'][:30])}', not 1 or 0, true or false, yes or no" if same is None else
                    "a path is missing")
             raise UserError(f"{row.where} is not left,right,same[,fold]: {why}")
-        left, right = (Path(lookup.find(root / row[side]) or root / row[side]) for side in ("left", "right"))
+        left, right = (Path(lookup.find(row[side], root) or root / row[side]) for side in ("left", "right"))
         found.append(Pair(left, right, same, row.where, row["fold"]))
     return sorted(found, key=lambda pair: natural(pair.fold))
 

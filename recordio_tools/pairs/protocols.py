@@ -31,14 +31,14 @@ def read_flagged(images: Path, pairs: Path, folds: int) -> list[Pair]:
     if len(sides) % 2:
         raise UserError(f"{pairs}: has {len(sides)} images; two lines make a pair, is it truncated?")
     root = _root(images, ("aligned images", "images"), [name for name, _ in sides[:1]])
-    lookup = NameLookup()
+    lookup = NameLookup(pairs)
     found = []
     for place in range(0, len(sides), 2):
         (left, same), (right, also) = sides[place:place + 2]
         where = lines[place][0]
         if same != also:
             raise UserError(f"{where} and the next one are one pair, but their flags say same and different")
-        found.append(Pair(_find(lookup, root / left), _find(lookup, root / right), same, where))
+        found.append(Pair(_find(lookup, root, left), _find(lookup, root, right), same, where))
     parts = [[part.tolist() for part in np.array_split(np.array([pair for pair in found if pair.same == same], object),
                                                        folds)] for same in (True, False)]
     return [pair for fold in range(folds) for pair in _in_turn(parts[0][fold], parts[1][fold], str(fold + 1))]
@@ -55,9 +55,9 @@ def read_agedb(images: Path, protocol: Path) -> list[Pair]:
     names = [(number, *_split(protocol, number, value)) for number, value in enumerate(
         splits if isinstance(splits, list) else [splits], 1)]
     first = next((pairs[0][0] for _, pairs, _ in names if pairs), "")
-    root, lookup = _root(images, (PROTOCOL_IMAGES,), [f"{first}.jpg"]), NameLookup()
+    root, lookup = _root(images, (PROTOCOL_IMAGES,), [f"{first}.jpg"]), NameLookup(protocol)
     for number, pairs, same in names:
-        made = [Pair(_find(lookup, root / _with_ending(left)), _find(lookup, root / _with_ending(right)), kind,
+        made = [Pair(_find(lookup, root, _with_ending(left)), _find(lookup, root, _with_ending(right)), kind,
                      f"{protocol}: split {number}, pair {place}", str(number))
                 for place, ((left, right), kind) in enumerate(zip(pairs, same), 1)]
         found += _in_turn([pair for pair in made if pair.same], [pair for pair in made if not pair.same], str(number))
@@ -70,7 +70,7 @@ def read_plain(images: Path | None, pairs: Path) -> list[Pair]:
     Columns may also be separated by tabs or commas, and must be where a path has blanks. Relative paths are taken from
     `images`, or from the list's own folder.
     """
-    root, lookup = pairs.parent if images is None else images, NameLookup()
+    root, lookup = pairs.parent if images is None else images, NameLookup(pairs)
     found = []
     for number, line in read_lines(pairs, LIST):
         separator = next((one for one in ("\t", ",", ";") if line.count(one) >= 2), None)
@@ -79,7 +79,7 @@ def read_plain(images: Path | None, pairs: Path) -> list[Pair]:
         if same is None or not all(fields):
             raise UserError(f"{pairs}: line {number} is not `path1 path2 1` or `path1 path2 0`; with blanks in a path, "
                             "put tabs between the columns")
-        found.append(Pair(_find(lookup, root / fields[0]), _find(lookup, root / fields[1]), same,
+        found.append(Pair(_find(lookup, root, fields[0]), _find(lookup, root, fields[1]), same,
                           f"{pairs}: line {number}"))
     return found
 
@@ -91,8 +91,8 @@ def _in_turn(same: Sequence[Pair], different: Sequence[Pair], fold: str) -> list
             for pair in (*same[place:place + 1], *different[place:place + 1])]
 
 
-def _find(lookup: NameLookup, path: Path) -> Path:
-    return Path(lookup.find(path) or path)
+def _find(lookup: NameLookup, root: Path, name: str) -> Path:
+    return Path(lookup.find(name, root) or root / name)
 
 
 def _root(images: Path, inside: Sequence[str], names: Sequence[str]) -> Path:

@@ -86,6 +86,18 @@ def test_a_photograph_that_two_rows_could_be_of():
     one, other = Row(("1",) * 10), Row(("2",) * 10)
     assert match_names({"p/a.jpg": one, "p/a.JPG": other}, ["p/a.jpg"]) == {"p/a.jpg": one}
     assert match_names({"p/a.JPG": other, "p/a.jpg": one}, ["p/a.jpg"]) == {"p/a.jpg": one}
-    with pytest.raises(UserError, match=r"l.csv: train\\p\\a.jpg and test\\p\\a.jpg could both be p/a.jpg"):
-        match_names({"train\\p\\a.jpg": one, "test\\p\\a.jpg": other}, ["p/a.jpg"], "l.csv")
-    assert match_names({"train\\p\\a.jpg": one, "test\\p\\a.jpg": one}, ["p/a.jpg"]) == {"p/a.jpg": one}
+    with pytest.raises(UserError, match=r"l.csv: p\\a.jpg and p/a.JPG could both be p/a.jpg"):
+        match_names({"p\\a.jpg": one, "p/a.JPG": other}, ["p/a.jpg"], "src", "l.csv")
+    assert match_names({"p\\a.jpg": one, "src\\p\\b.jpg": one}, ["p/a.jpg", "p/b.jpg"], "src") == {
+        "p/a.jpg": one, "src\\p\\b.jpg": one}  # all lose the same
+    assert match_names({"src\\p\\a.jpg": one}, ["p/a.jpg"], "src") == {"p/a.jpg": one}
+
+
+@pytest.mark.parametrize("front, expected", [
+    ("other\\", "no landmarks"), ("src\\", ""), ("D:\\x\\src\\", ""), ("D:/x/src/", ""), ("", "")])
+def test_rows_of_another_albums_photographs(photographs, tmp_path, front, expected, caplog):
+    points = {front + name.replace("/", "\\"): values for name, values in photographs.items()}
+    status, line = align(tmp_path, points)
+    assert (status, line == "") == ((1, False) if expected else (0, True))
+    assert not expected or "12 of its 12 rows name no photograph" in caplog.text
+    assert len(list((tmp_path / "out").glob("*/*.jpg"))) == (0 if expected else 12)
