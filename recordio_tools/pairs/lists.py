@@ -103,15 +103,17 @@ def read_cfp(protocol: Path, kind: str, splits: list[int] | None, images: Path |
         for pair in itertools.chain.from_iterable(itertools.zip_longest(*sides)):
             if pair is not None:
                 found.append(pair)
-    root = _cfp_root(protocol, images, found)
-    return [Pair(root / pair.left, root / pair.right, pair.same, pair.where, pair.fold) for pair in found]
+    lookup = NameLookup(protocol)
+    root = _cfp_root(protocol, images, found, lookup)
+    paths = {path: Path(lookup.find(path, root) or root / path) for pair in found for path in (pair.left, pair.right)}
+    return [Pair(paths[pair.left], paths[pair.right], pair.same, pair.where, pair.fold) for pair in found]
 
 
 def _cfp_list(path: Path) -> dict[int, Path]:
     found = {}
     rows = read_rows(path, LIST, "`number path`", lambda line: line.split(None, 1), whole_number, str)
     for _, (number, name) in rows:
-        parts = Path(name).parts
+        parts = Path(name.replace("\\", "/")).parts
         if "Images" in parts:  # ../Data/Images/001/frontal/01.jpg
             parts = parts[parts.index("Images") + 1:]
         found[number] = Path(*(part for part in parts if part not in ("..", "/")))
@@ -129,11 +131,11 @@ def _cfp_pairs(path: Path, same: bool, fold: str, lists: list[dict[int, Path]]) 
     return found
 
 
-def _cfp_root(protocol: Path, images: Path | None, pairs: list[Pair]) -> Path:
+def _cfp_root(protocol: Path, images: Path | None, pairs: list[Pair], lookup: NameLookup) -> Path:
     top = protocol.parent if images is None else images
     candidates = [top, top / "Images", top / "Data" / "Images"]
     first = pairs[0].left if pairs else Path()
-    return next((folder for folder in candidates if os.path.isfile(folder / first)),
+    return next((folder for folder in candidates if os.path.isfile(lookup.find(first, folder) or "")),
                 candidates[2 if images is None else 0])
 
 

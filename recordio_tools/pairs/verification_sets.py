@@ -130,7 +130,7 @@ def _some(numbers: list[int]) -> str:
 def _load(item: tuple[Path, str], wanted: Wanted) -> Prepared:
     path, where = item
     if not os.path.isfile(path):
-        raise UserError(f"{where}: there is no image {path}; see `images`")
+        raise UserError(f"{where}: there is no image {path}; `images` names the folder that it is looked for in")
     try:
         return prepare(path, wanted)
     except UserError as error:

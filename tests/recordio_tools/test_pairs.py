@@ -62,6 +62,28 @@ def test_cfp_takes_all_the_splits_there_are(shared_data, tmp_path):
     assert len(read_bin(tmp_path / "x.bin")[1]) == 1400
 
 
+@pytest.mark.parametrize("flags", [[], ["--images", "cfp"], ["--images", "cfp/Data/Images"]])
+@pytest.mark.parametrize("form, ending", [("../Data/Images/{}/{}.jpg", "JPG"), ("..\\Data\\Images\\{}\\{}.jpg", "jpg"),
+                                          ("C:\\cfp\\Data\\Images\\{}\\{}.JPG", "jpg")])
+def test_cfp_with_names_as_elsewhere(tmp_path, monkeypatch, form, ending, flags):
+    files = [write_image(tmp_path / f"cfp/Data/Images/{person}/{kind}.jpg", picture(2 * person + place))
+             for person in (1, 2) for place, kind in enumerate(("frontal", "profile"))]
+    for file in files:
+        file.rename(file.with_suffix(f".{ending}"))
+    split = tmp_path / "cfp/Protocol/Split/FP/01"
+    split.mkdir(parents=True)
+    (split / "same.txt").write_text("1,1\n2,2\n")
+    (split / "diff.txt").write_text("1,2\n2,1\n")
+    for kind in ("frontal", "profile"):
+        (tmp_path / f"cfp/Protocol/Pair_list_{kind[0].upper()}.txt").write_text(
+            "".join(f"{person} {form.format(person, kind)}\n" for person in (1, 2)))
+    monkeypatch.chdir(tmp_path)
+    assert command("pairs", "cfp", *flags, "--protocol", "cfp/Protocol", "--kind", "FP", "--folds", 2, "--out",
+                   "x.bin") == (0, "")
+    contents = [file.with_suffix(f".{ending}").read_bytes() for file in files]
+    assert read_bin(tmp_path / "x.bin")[0] == [contents[place] for place in (0, 1, 0, 3, 2, 3, 2, 1)]
+
+
 @pytest.fixture
 def faces(tmp_path):
     return drawn_faces(tmp_path / "faces", 4, 6)
@@ -127,7 +149,7 @@ def test_other_kinds_of_images_are_stored_as_they_are_and_resized_when_asked(fac
     (sorted(rows_of(60), key=lambda row: row[2]), "fold 1 of 10 holds 6 different pairs"),
     ([*rows_of(20), ["a", "b", "perhaps"]], "line 22 is not left,right"),
     ([*rows_of(20), ["a", "b"]], "line 22 has 2 columns"),
-    ([*rows_of(20), ["person0/0.jpg", "nobody/1.jpg", 1]], "line 22: there is no image .*nobody/1.jpg; see --images")])
+    ([*rows_of(20), ["person0/0.jpg", "nobody/1.jpg", 1]], "line 22: there is no image .*nobody/1.jpg; --images")])
 def test_a_table_that_cannot_be_scored(faces, tmp_path, rows, message):
     path = table(tmp_path / "p.csv", rows)
     status, line = command("pairs", "csv", "--pairs", path, "--images", faces, "--out", tmp_path / "x.bin")
@@ -192,7 +214,7 @@ def test_a_pairs_file_without_a_first_line_and_with_spaces(shared_data, tmp_path
       "Pair_list_P.txt": "1 b\n"}, "Pair_list_F.txt: line 1 is not `number path`"),
     ({"Split/FP/01/same.txt": "1,1\n" * 9, "Split/FP/01/diff.txt": "1,1\n" * 9,
       "Pair_list_F.txt": "1 ../Data/Images/a\n", "Pair_list_P.txt": "1 ../Data/Images/b\n"},
-     r"same.txt: line 1: there is no image .*/a; see --images")])
+     r"same.txt: line 1: there is no image .*/a; --images names")])
 def test_a_protocol_that_is_none(tmp_path, files, message):
     (tmp_path / "Protocol").mkdir()
     for name, text in files.items():
