@@ -97,17 +97,24 @@ def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: in
 def count_unlike_folders(pairs: list[Pair]) -> tuple[int, int]:
     """How many same pairs are of two identities' folders, and different ones of one, where images lie in such folders.
 
-    (0, 0) where they do not: images in one folder, or more such pairs than others.
+    An identity's folder may lie below others (train/0001) or hold some (0001/frontal), or be in several (train/0001 and
+    val/0001): that reading counts by which the fewest pairs contradict. (0, 0) where images lie in one folder, or half
+    of the pairs contradict by any reading.
     """
     sides = [(os.path.abspath(pair.left), os.path.abspath(pair.right)) for pair in pairs]
     top = os.path.commonpath([path for both in sides for path in both])
-    parts = [tuple(os.path.relpath(path, top).split(os.sep) for path in both) for both in sides]
-    if any(len(part) < 2 for both in parts for part in both):
+    parts = [tuple(os.path.relpath(path, top).split(os.sep)[:-1] for path in both) for both in sides]
+    if not all(folders for both in parts for folders in both):
         return 0, 0
-    alike = np.array([left[0] == right[0] for left, right in parts])
     same = np.array([pair.same for pair in pairs])
-    across, within = int((same & ~alike).sum()), int((~same & alike).sum())
-    return (across, within) if 2 * (across + within) < len(pairs) else (0, 0)
+    depth = max(len(folders) for both in parts for folders in both)
+    readings = [slice(0, level) for level in range(1, depth + 1)] + [slice(-1, None)]
+    counts = []
+    for reading in readings:
+        alike = np.array([left[reading] == right[reading] for left, right in parts])
+        counts.append((int((same & ~alike).sum()), int((~same & alike).sum())))
+    fewest = min(counts, key=sum)
+    return fewest if 2 * sum(fewest) < len(pairs) else (0, 0)
 
 
 def warn_of_unequal_folds(pairs: list[Pair], what: str, folds: int) -> None:

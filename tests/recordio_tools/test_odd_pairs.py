@@ -5,6 +5,7 @@ import gzip
 import io
 import pickle
 import zipfile
+from pathlib import Path
 
 import cv2
 import mxnet as mx
@@ -151,3 +152,19 @@ def test_pairs_that_the_folders_contradict(tmp_path, caplog):
     assert command("pairs", "csv", "--pairs", tmp_path / "p.csv", "--images", faces, "--out", tmp_path / "x.bin",
                    "--folds", 2) == (0, "")
     assert "1 pairs marked same are of two identities' folders, 1 marked different of one" in caplog.text
+
+
+@pytest.mark.parametrize("forms", [
+    ("train/{}/{}.jpg", "val/{}/{}.jpg", "val/{}/{}.jpg"), ("{}/front/{}.jpg", "{}/side/{}.jpg", "{}/front/{}.jpg"),
+    ("train/{}/{}.jpg", "train/{}/{}.jpg", "val/1{}/{}.jpg"), ("a/b{}/{}.jpg", "a/b{}/{}.jpg", "c/d/b{}/{}.jpg")])
+def test_labels_that_are_right_below_other_folders(forms):
+    from recordio_tools.pairs.lists import Pair
+    from recordio_tools.pairs.verification_sets import count_unlike_folders
+    pairs = []
+    for number in range(30):
+        one = forms[number % 3]
+        pairs.append(Pair(Path(one.format(number % 5, 0)), Path(one.format(number % 5, 1)), True, ""))
+        pairs.append(Pair(Path(one.format(number % 5, 0)), Path(forms[0].format(number % 5 + 1, 1)), False, ""))
+    assert count_unlike_folders(pairs) == (0, 0)
+    wrong = Pair(Path(forms[0].format(1, 1)), Path(forms[0].format(2, 1)), True, "")
+    assert count_unlike_folders([*pairs, wrong]) == (1, 0)
