@@ -17,7 +17,7 @@ class CropList:
     """OUT/align-crops.txt: a line for each crop without a row in the table of landmarks, written before the crop is.
 
     At the end of a run it keeps the crops without a row in the table, which are of photographs without a face; a run
-    that is killed leaves what it started. UserError where the list is a link or not a file.
+    that is killed leaves what it started; an empty list is removed. UserError where the list is a link or not a file.
     """
 
     def __init__(self, out: Path) -> None:
@@ -53,9 +53,11 @@ class CropList:
             os.write(self._handle, b"\n" + json.dumps(name).encode() + b"\n")
 
     def close(self) -> None:
-        """Close; the list stays unchanged."""
+        """Close; the list stays unchanged, an empty one is removed."""
         handle, self._handle = self._handle, -1
         if handle >= 0:
+            if not os.fstat(handle).st_size:
+                self._path.unlink(missing_ok=True)
             os.close(handle)
 
     def __del__(self) -> None:  # where the table of landmarks cannot be opened
@@ -67,7 +69,7 @@ class CropList:
         if rest:
             write_atomic(self._path, "".join(json.dumps(name) + "\n" for name in rest), named=False)
         else:
-            os.unlink(self._path)
+            self._path.unlink(missing_ok=True)
 
 
 def _centre_crops(report: Path) -> int:

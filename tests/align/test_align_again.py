@@ -92,9 +92,10 @@ def test_the_crops_of_another_source_are_not_touched(work, tmp_path):
     write_image(source / "q/9.png", picture(9, 400, 500))
     (tmp_path / "l.csv").write_text("path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\nq/9.png," + ",".join(
         f"{value:.3f}" for value in FACE.ravel()) + "\n")
-    before = crops(out)
+    before, listed = crops(out), sorted(out.rglob("*"))
     status, line = command(*argv)
     assert status == 2 and "holds crops of 6 other photographs" in line and crops(out) == before
+    assert sorted(out.rglob("*")) == listed  # no empty list of crops
 
 
 def test_what_a_killed_run_left_is_cleared_away(work):
