@@ -18,7 +18,7 @@ import numpy as np
 
 from common import tables
 from common.errors import UserError
-from common.files import PathLike, open_regular, write_atomic
+from common.files import PathLike, write_atomic
 from common.foreign import shown
 from common.name_lookup import canonical_path
 from common.windows_paths import WindowsPaths, is_windows_path
@@ -124,13 +124,13 @@ def _row(row: tables.Row) -> Row | str:
 
 
 def is_journal(path: Path) -> bool:
-    """Whether a file begins as the table of an align does, of this version or an older one."""
+    """Whether a file has the columns of the table of an align, of this version or an older one, also as a spreadsheet
+    saves it: with a byte order mark, or another separator."""
     try:
-        with open_regular(path) as stream:
-            first = stream.readline(1000).decode("utf-8", "replace").strip()
-    except (OSError, ValueError):
+        named = tables.header(path, dict.fromkeys(JOURNAL_COLUMNS, ()), FORM)
+    except (UserError, ValueError):
         return False
-    return first.split(",")[:len(JOURNAL_COLUMNS)] == JOURNAL_COLUMNS
+    return named == set(JOURNAL_COLUMNS)
 
 
 class Journal:
@@ -143,7 +143,12 @@ class Journal:
         self.path = path
         self.rows: dict[str, Row] = {}
         if path.exists():
-            self.rows = {name: row for _, name, row in _rows(path, ragged=True) if isinstance(row, Row)}
+            found = list(_rows(path, ragged=True))
+            self.rows = {name: row for _, name, row in found if isinstance(row, Row)}
+            if found and not self.rows:  # its crops would count as files of another origin
+                where, _, why = found[0]
+                raise UserError(f"{where}: {why}, and so in every row; was the table saved with decimal commas? "
+                                "Save it with points, or name another OUT")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._write_all()  # a truncated last line must not stay before what is appended
         self._stream = open(path, "a", newline="", encoding="utf-8", errors="surrogateescape")

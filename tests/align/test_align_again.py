@@ -230,6 +230,28 @@ def test_a_table_of_a_former_version_is_continued(mixed):
     assert crops(out) == afresh(argv, out) and report(out)["skipped_by_reason"] == {}
 
 
+@pytest.mark.parametrize("saved", [
+    lambda text: "\ufeff".encode() + text.replace("\n", "\r\n").encode(), lambda text: text.replace(",", ";").encode(),
+    lambda text: b"sep=;\r\n" + text.replace(",", ";").encode(), lambda text: text.replace(",", "\t").encode("utf-16")],
+    ids=["byte order mark", "semicolons", "line that names the separator", "UTF-16"])
+def test_the_table_as_a_spreadsheet_saves_it_is_continued(work, saved):
+    argv, _, out = work
+    before = (out / "landmarks.csv").read_bytes()
+    (out / "landmarks.csv").write_bytes(saved(before.decode()))
+    assert command(*argv) == (0, "") and report(out)["done_before"] == 6
+    assert (out / "landmarks.csv").read_bytes() == before
+
+
+def test_a_table_saved_with_decimal_commas_is_told_and_kept(work):
+    argv, _, out = work
+    text = (out / "landmarks.csv").read_text().replace(",", ";").replace(".", ",").replace(",png", ".png")
+    (out / "landmarks.csv").write_text(text)
+    status, line = command(*argv)
+    assert status == 2 and "line 2: x1 is '" in line and "decimal commas" in line
+    assert (out / "landmarks.csv").read_text() == text and len(crops(out)) == 6
+    assert not (out / "align-crops.txt").exists()
+
+
 def test_centre_crops_of_another_source_are_not_touched(tmp_path):
     for folder, number in (("src", 1), ("other", 2)):
         write_image(tmp_path / folder / f"p/{number}.jpg", picture(number, 400, 500))
