@@ -22,6 +22,7 @@ from common.files import PathLike, write_atomic
 from common.foreign import shown
 from common.name_lookup import canonical_path
 from common.windows_paths import WindowsPaths, is_windows_path
+from images.alignment import FARTHEST
 from images.sources import natural
 
 POINTS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
@@ -33,7 +34,6 @@ NAMES = {**dict.fromkeys(COLUMNS, ()), "path": ("image", "file", "filename", "na
          **{f"{axis}{number}": [f"{name}_{axis}" for name in names] for number, names in enumerate(PARTS, 1)
             for axis in "xy"}}
 FORM = "a first line that names the columns " + ",".join(COLUMNS[:11])
-FARTHEST = 1e6  # pixels; farther coordinates are invalid
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,12 @@ SMALLEST = 12.0  # smallest side of a crop, in pixels of the photograph
 NO_FACE = "landmarks that fit no face"
 TOO_SMALL = "landmarks of a face of less than 12 pixels"
 COINCIDE = "landmarks that coincide"
+NO_NUMBERS = "landmarks that are no numbers of pixels"
 HELP = {NO_FACE: "are left and right as the image shows them, x before y, and the columns in the order that is "
         "expected (x1,y1,...,x5,y5 in a table, x1..x5 y1..y5 in a .lst)?",
-        TOO_SMALL: "are they in fractions of the image instead of pixels?", COINCIDE: "is a face missing there?"}
+        TOO_SMALL: "are they in fractions of the image instead of pixels?", COINCIDE: "is a face missing there?",
+        NO_NUMBERS: "nan, inf or too large: leave lines without a face out"}
+FARTHEST = 1e6  # pixels; farther coordinates are invalid
 LONGEST_SIDE = (1 << 15) - 2  # of an image that OpenCV warps
 
 
@@ -30,16 +33,18 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     source, target: (N, 2) pixels, N >= 2. Least squares without reflection: S. Umeyama, "Least-squares estimation of
     transformation parameters between two point patterns", PAMI 1991, in closed form for the plane.
-    Raises ValueError where the source points coincide or are not finite, so that no scale exists.
+    Raises ValueError where the source points coincide or a point is not finite, so that no scale exists.
     """
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     if source.shape != target.shape or source.ndim != 2 or source.shape[1] != 2 or len(source) < 2:
         raise ValueError(f"similarity: points of shapes {source.shape} and {target.shape}, not two of (N, 2), N >= 2")
+    if not (np.isfinite(source).all() and np.isfinite(target).all()):
+        raise ValueError("similarity: the points are not finite")
     middle, goal = source.mean(0), target.mean(0)
     a, b = source - middle, target - goal
     spread = float((a * a).sum())
-    if not (np.isfinite(spread) and np.isfinite(b).all()) or spread < 1e-12:
-        raise ValueError("similarity: the points coincide, or are not finite")
+    if not np.isfinite(spread) or spread < 1e-12:
+        raise ValueError("similarity: the points coincide, or are too far apart")
     cosine = float((a * b).sum()) / spread  # scale * cos, scale * sin of the rotation
     sine = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / spread
     if not cosine * cosine + sine * sine > 0:
@@ -57,6 +62,8 @@ def misfit(points: np.ndarray) -> str:
     swapped, and about as much for x and y swapped or y counted from the bottom. Landmarks of a face below SMALLEST
     pixels count as fractions of the image size.
     """
+    if not (np.abs(points) < FARTHEST).all():
+        return NO_NUMBERS
     try:
         matrix = similarity(points, TEMPLATE)
     except ValueError:

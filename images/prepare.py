@@ -162,9 +162,9 @@ def _cut_face(image: np.ndarray, face: list[float], wanted: Wanted) -> tuple[np.
     height, width = image.shape[:2]
     if len(face) == 14:
         points = np.array(face[4:]).reshape(2, 5).T
-        if not ((points.max(0) > 0) & (points.min(0) < (width, height))).all():
-            raise Unusable("landmarks outside the image")
         fault = misfit(points)
+        if not fault and not ((points.max(0) > 0) & (points.min(0) < (width, height))).all():
+            fault = "landmarks outside the image"
         if fault:
             raise Unusable(fault)
         try:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from recordio_cases import command, picture, write_image
 
-from images.alignment import COINCIDE, NO_FACE, TEMPLATE, TOO_SMALL, misfit, similarity
+from images.alignment import COINCIDE, NO_FACE, NO_NUMBERS, TEMPLATE, TOO_SMALL, misfit, similarity
 
 FACE = TEMPLATE * 2.3 + (80, 40)
 PROFILE = np.array([(60.0, 80), (78, 80), (46, 108), (62, 136), (76, 137)])
@@ -47,7 +47,16 @@ def test_points_that_fit_nearly_and_are_out_of_order(points):
 
 def test_parts_of_the_picture_and_points_that_coincide():
     assert misfit(FACE / 500) == TOO_SMALL and misfit(np.full((5, 2), 7.0)) == COINCIDE
-    assert misfit(np.full((5, 2), np.nan)) == COINCIDE
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_points_that_are_no_numbers_of_pixels(tmp_path, value):
+    points = FACE.copy()
+    points[2, 1] = value
+    assert misfit(points) == misfit(np.full((5, 2), value)) == NO_NUMBERS
+    status, line = write_list(tmp_path, points)
+    assert status == 2 and "a.lst: 6 of its 6 faces have landmarks that are no numbers" in line
 
 
 def write(folder, rows):
@@ -74,9 +83,14 @@ def test_a_table_of_them_is_refused(tmp_path, points, words):
     assert status == 2 and "l.csv: 6 of its 7 rows" in line and words in line and not (tmp_path / "out").exists()
 
 
+def write_list(folder, points):
+    """What pack says to a list of six faces of these points."""
+    write_image(folder / "a.png", picture(1, 400, 500))
+    numbers = "\t".join(f"{value:.2f}" for value in points.T.ravel())
+    (folder / "a.lst").write_text("".join(f"0\ta.png\t{label}\t0\t0\t9\t9\t{numbers}\n" for label in range(6)))
+    return command("pack", folder / "a.lst", folder / "out")
+
+
 def test_a_list_of_them_is_refused(tmp_path):
-    write_image(tmp_path / "a.png", picture(1, 400, 500))
-    numbers = "\t".join(f"{value:.2f}" for value in (FACE / 500).T.ravel())
-    (tmp_path / "a.lst").write_text("".join(f"0\ta.png\t{label}\t0\t0\t9\t9\t{numbers}\n" for label in range(6)))
-    status, line = command("pack", tmp_path / "a.lst", tmp_path / "out")
+    status, line = write_list(tmp_path, FACE / 500)
     assert status == 2 and "a.lst: 6 of its 6 faces" in line and "instead of pixels" in line
