@@ -1,7 +1,6 @@
 """Detects tables of landmarks in other units or orders: before any work, and only where it is unmistakable."""
 from __future__ import annotations
 
-import collections
 import logging
 import os
 from typing import Mapping, Sequence
@@ -11,8 +10,8 @@ import numpy as np
 from align.landmark_table import Row
 from common.errors import UserError
 from common.files import PathLike
-from images.alignment import HELP, misfit
 from images.formats import describe, orientation_of
+from images.landmark_faults import LandmarkFaults
 from images.prepare import Unusable, read_file
 
 log = logging.getLogger(__name__)
@@ -23,12 +22,11 @@ CORNER = "the upper left quarter of their photographs"
 
 
 def check_faces(rows: Mapping[str, Row], path: PathLike) -> None:
-    """UserError where most rows' points cannot be a face's."""
-    faults = collections.Counter(misfit(row.array()) for row in rows.values())
-    wrong = len(rows) - faults.pop("", 0)
-    if wrong >= ENOUGH and 2 * wrong > len(rows):
-        fault, count = faults.most_common(1)[0]
-        raise UserError(f"{path}: {count} of its {len(rows)} rows have {fault}; {HELP[fault]}")
+    """UserError where most rows' points cannot be a face's, or are in another order."""
+    faults = LandmarkFaults()
+    for row in rows.values():
+        faults.add(row.array())
+    faults.refuse(path, "rows", ENOUGH)
 
 
 def check_places(rows: Mapping[str, Row], path: PathLike, source: PathLike, names: Sequence[str]) -> None:

@@ -13,11 +13,14 @@ SMALLEST = 12.0  # smallest side of a crop, in pixels of the photograph
 NO_FACE = "landmarks that fit no face"
 TOO_SMALL = "landmarks of a face of less than 12 pixels"
 COINCIDE = "landmarks that coincide"
+NOT_MARKED = "landmarks at 0,0 or -1,-1"
 NO_NUMBERS = "landmarks that are no numbers of pixels"
 HELP = {NO_FACE: "are left and right as the image shows them, x before y, and the columns in the order that is "
         "expected (x1,y1,...,x5,y5 in a table, x1..x5 y1..y5 in a .lst)?",
         TOO_SMALL: "are they in fractions of the image instead of pixels?", COINCIDE: "is a face missing there?",
-        NO_NUMBERS: "nan, inf or too large: leave lines without a face out"}
+        NOT_MARKED: "that stands for points that are not marked: leave such lines out, or let `align --detector` find "
+        "all five", NO_NUMBERS: "nan, inf or too large: leave lines without a face out"}
+APART = [0, 0, 0, 1, 1, 1, 2, 2], [2, 3, 4, 2, 3, 4, 3, 4]  # pairs of points; a profile's two eyes may coincide
 FARTHEST = 1e6  # pixels; farther coordinates are invalid
 LONGEST_SIDE = (1 << 15) - 2  # of an image that OpenCV warps
 
@@ -62,18 +65,23 @@ def misfit(points: np.ndarray) -> str:
     swapped, and about as much for x and y swapped or y counted from the bottom. Landmarks of a face below SMALLEST
     pixels count as fractions of the image size.
     """
+    points = np.asarray(points, np.float64)
     if not (np.abs(points) < FARTHEST).all():
         return NO_NUMBERS
+    if (points == 0).all(axis=1).any() or (points == -1).all(axis=1).any():  # as COCO and AFLW write them
+        return NOT_MARKED
+    if (points[APART[0]] == points[APART[1]]).all(axis=1).any():
+        return COINCIDE
     try:
         matrix = similarity(points, TEMPLATE)
     except ValueError:
         return COINCIDE
     if np.hypot(*matrix[0, :2]) > 112 / SMALLEST:
         return TOO_SMALL
-    rest = np.asarray(points) @ matrix[:, :2].T + matrix[:, 2] - TEMPLATE
+    rest = points @ matrix[:, :2].T + matrix[:, 2] - TEMPLATE
     if np.sqrt((rest ** 2).sum(axis=1).mean()) > WORST_FIT:
         return NO_FACE
-    return "" if _is_in_order(np.asarray(points, np.float64) * np.hypot(*matrix[0, :2])) else NO_FACE
+    return "" if _is_in_order(points * np.hypot(*matrix[0, :2])) else NO_FACE
 
 
 def _is_in_order(points: np.ndarray) -> bool:

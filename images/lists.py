@@ -1,7 +1,6 @@
 """Lists of images to pack: InsightFace's `.lst`, and tables in CSV. Read line by line; errors name the line."""
 from __future__ import annotations
 
-import collections
 import os
 import re
 from pathlib import Path
@@ -14,7 +13,7 @@ from common.files import PathLike
 from common.name_lookup import NameLookup
 from common.tables import read_table
 from common.text_files import read_lines
-from images.alignment import HELP, misfit
+from images.landmark_faults import LandmarkFaults
 from images.sources import Source, is_image_name
 
 LST_FORM = "aligned TAB path TAB label [TAB box, 4 numbers [TAB landmarks, 10 numbers: x1..x5 y1..y5]]"
@@ -33,7 +32,7 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
     """
     source, groups, im2rec = Source(str(path), _root(root)), _Groups(), False
     place = _places(path, source.root)
-    faults: collections.Counter = collections.Counter()  # of landmarks
+    faults = LandmarkFaults()
     for number, text in read_lines(path, "list of images"):
         line = text.encode("utf-8", "surrogateescape")
         fields = line.strip().split(b"\t")
@@ -62,13 +61,9 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
         except ValueError:
             raise UserError(f"{path}: line {number} has a box or landmarks that are not numbers: {LST_FORM}") from None
         if len(numbers) == 14:
-            faults[misfit(np.array(numbers[4:]).reshape(2, 5).T)] += 1
+            faults.add(np.array(numbers[4:]).reshape(2, 5).T)
         source.add(groups[label], place(fields[1]) + b"\0" + b"\t".join(fields[3:]))
-    marked = sum(faults.values())
-    wrong = marked - faults.pop("", 0)
-    if wrong >= ENOUGH and 2 * wrong > marked:
-        fault, count = faults.most_common(1)[0]
-        raise UserError(f"{path}: {count} of its {marked} faces have {fault}; {HELP[fault]}")
+    faults.refuse(path, "faces", ENOUGH)
     if not source.images:
         raise UserError(f"{path}: is empty; each line is {LST_FORM}")
     return source.finish(groups.names)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from recordio_cases import command, picture, write_image
 
-from images.alignment import COINCIDE, NO_FACE, NO_NUMBERS, TEMPLATE, TOO_SMALL, misfit, similarity
+from eval.pose import HEAD
+from images.alignment import COINCIDE, NO_FACE, NO_NUMBERS, NOT_MARKED, TEMPLATE, TOO_SMALL, misfit, similarity
+from images.landmark_faults import ORDERS, LandmarkFaults, residuals
 
 FACE = TEMPLATE * 2.3 + (80, 40)
 PROFILE = np.array([(60.0, 80), (78, 80), (46, 108), (62, 136), (76, 137)])
@@ -18,11 +20,11 @@ ODD = {"mouth corners swapped": FACE[[0, 1, 2, 4, 3]], "eyes swapped": FACE[[1, 
        "on one line": FACE[:, :1] * [1, 0.5] + [0, 20]}
 
 
-def residual(points):
+def residual(points, target=TEMPLATE):
     """By numpy's own least squares."""
     rows = np.concatenate([np.array([[x, -y, 1, 0], [y, x, 0, 1]]) for x, y in points])
-    fitted, *_ = np.linalg.lstsq(rows, TEMPLATE.ravel(), rcond=None)
-    return np.sqrt(((rows @ fitted - TEMPLATE.ravel()).reshape(5, 2) ** 2).sum(1).mean())
+    fitted, *_ = np.linalg.lstsq(rows, target.ravel(), rcond=None)
+    return np.sqrt(((rows @ fitted - target.ravel()).reshape(5, 2) ** 2).sum(1).mean())
 
 
 @pytest.mark.parametrize("angle", [0, 30, 90, 180])
@@ -83,11 +85,77 @@ def test_a_table_of_them_is_refused(tmp_path, points, words):
     assert status == 2 and "l.csv: 6 of its 7 rows" in line and words in line and not (tmp_path / "out").exists()
 
 
-def write_list(folder, points):
-    """What pack says to a list of six faces of these points."""
+@pytest.mark.parametrize("mark", [0, -1])
+@pytest.mark.parametrize("places", [[3, 4], [2, 3, 4], [1], [0, 1, 2, 3, 4]])
+def test_points_that_are_not_marked(places, mark):
+    points = FACE.copy()
+    points[places] = mark
+    assert misfit(points) == NOT_MARKED
+
+
+def test_unmarked_points_are_counted_and_a_table_or_list_of_them_is_refused(tmp_path):
+    points = FACE * [[1], [1], [1], [0], [0]]
+    status, line = command(*write(tmp_path, [points] * 6 + [FACE]))
+    assert status == 2 and "l.csv: 6 of its 7 rows" in line and "not marked" in line
+    assert write_list(tmp_path, points)[0] == 2
+    assert command(*write(tmp_path, [points] * 3 + [FACE] * 4)) == (0, "")
+    report = json.loads((tmp_path / "out/align-report.json").read_text())
+    assert report["skipped_by_reason"] == {NOT_MARKED: 3}
+
+
+def test_a_profiles_eyes_may_coincide_and_no_eye_the_nose():
+    points = PROFILE.copy()
+    points[1] = points[0]
+    assert misfit(points) == ""
+    points = PROFILE.copy()
+    points[2] = points[0]
+    assert misfit(points) == COINCIDE
+
+
+def heads(yaw, pitch, count=12):
+    """(N, 5, 2) points of heads that differ a little, by a distant camera, in pixels with y down."""
+    yaw, pitch = np.radians([yaw, pitch])
+    turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+    nod = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
+    shapes = HEAD + np.random.RandomState(0).normal(0, 0.04, (count, 5, 3))
+    return (shapes @ (nod @ turn).T)[..., :2] * [80, -80] + (250, 150)
+
+
+@pytest.mark.parametrize("order, yaw, words", [([0, 2, 1, 3, 4], 0, "as left eye, nose, right eye, left corner"),
+                                               ([2, 0, 1, 3, 4], -50, "as nose, left eye, right eye, left corner")])
+def test_an_order_that_fits_far_better_is_told(tmp_path, order, yaw, words):
+    points = heads(yaw, 0)[:, order]
+    assert sum(misfit(one) == "" for one in points) > 6  # each alone may pass for a face
+    status, line = command(*write(tmp_path, points))
+    assert status == 2 and "of its 12 rows fit a face far better" in line and words in line
+    assert not (tmp_path / "out").exists()
+    status, line = write_list(tmp_path, points)
+    assert status == 2 and words in line
+
+
+@pytest.mark.parametrize("yaw", [0, 45, 70, -80, 90])
+@pytest.mark.parametrize("pitch", [-20, 0, 30])
+def test_faces_in_the_right_order_are_not_taken_for_another(yaw, pitch):
+    faults = LandmarkFaults()
+    for points in heads(yaw, pitch, 100):
+        faults.add(points)
+    faults.refuse("a.lst", "faces", 5)
+
+
+def test_residuals_are_those_of_least_squares():
+    points = heads(40, 10, 3)
+    found = residuals(points)
+    for number in range(5):
+        assert found[1, number] == pytest.approx(residual(points[1], TEMPLATE[ORDERS[number]]))
+
+
+def write_list(folder, faces):
+    """What pack says to a list of faces, or of six faces of the same points."""
     write_image(folder / "a.png", picture(1, 400, 500))
-    numbers = "\t".join(f"{value:.2f}" for value in points.T.ravel())
-    (folder / "a.lst").write_text("".join(f"0\ta.png\t{label}\t0\t0\t9\t9\t{numbers}\n" for label in range(6)))
+    faces = faces if np.ndim(faces) == 3 else [faces] * 6
+    (folder / "a.lst").write_text("".join(
+        f"0\ta.png\t{label}\t0\t0\t9\t9\t" + "\t".join(f"{value:.2f}" for value in points.T.ravel()) + "\n"
+        for label, points in enumerate(faces)))
     return command("pack", folder / "a.lst", folder / "out")
 
 
