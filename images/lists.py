@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Callable, Sequence, Tuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from common.name_lookup import NameLookup
 from common.tables import read_table
 from common.text_files import read_lines
 from images.landmark_faults import LandmarkFaults
+from images.landmark_places import EvenSample, check_boxes, check_places
 from images.sources import Source, is_image_name
 
 LST_FORM = "aligned TAB path TAB label [TAB box, 4 numbers [TAB landmarks, 10 numbers: x1..x5 y1..y5]]"
@@ -32,7 +33,7 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
     """
     source, groups, im2rec = Source(str(path), _root(root)), _Groups(), False
     place = _places(path, source.root)
-    faults = LandmarkFaults()
+    faults, sample = LandmarkFaults(), EvenSample[Tuple[bytes, np.ndarray]]()
     for number, text in read_lines(path, "list of images"):
         line = text.encode("utf-8", "surrogateescape")
         fields = line.strip().split(b"\t")
@@ -60,10 +61,17 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
             numbers = list(map(float, fields[3:]))
         except ValueError:
             raise UserError(f"{path}: line {number} has a box or landmarks that are not numbers: {LST_FORM}") from None
+        placed = place(fields[1])
         if len(numbers) == 14:
             faults.add(np.array(numbers[4:]).reshape(2, 5).T)
-        source.add(groups[label], place(fields[1]) + b"\0" + b"\t".join(fields[3:]))
+            sample.add((os.path.join(source.root, placed), np.array(numbers)))
+        source.add(groups[label], placed + b"\0" + b"\t".join(fields[3:]))
     faults.refuse(path, "faces", ENOUGH)
+    if sample.items:
+        numbers = np.array([row for _, row in sample.items])
+        points = numbers[:, 4:].reshape(-1, 2, 5).transpose(0, 2, 1)
+        check_places(path, [(file, one) for (file, _), one in zip(sample.items, points)])
+        check_boxes(path, numbers[:, :4], points)
     if not source.images:
         raise UserError(f"{path}: is empty; each line is {LST_FORM}")
     return source.finish(groups.names)

@@ -163,7 +163,8 @@ def _cut_face(image: np.ndarray, face: list[float], wanted: Wanted) -> tuple[np.
     if len(face) == 14:
         points = np.array(face[4:]).reshape(2, 5).T
         fault = misfit(points)
-        if not fault and not ((points.max(0) > 0) & (points.min(0) < (width, height))).all():
+        middle = points.mean(axis=0)
+        if not fault and not ((middle >= 0) & (middle < (width, height))).all():
             fault = "landmarks outside the image"
         if fault:
             raise Unusable(fault)

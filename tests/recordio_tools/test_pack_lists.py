@@ -61,6 +61,51 @@ def test_flags_boxes_and_landmarks(tmp_path):
     assert told["duplicates"]["count"] == 2  # flags do not matter for a picture that is taken as it is
 
 
+def list_of(folder, faces, boxes=((0, 0, 9, 9),) * 12):
+    """pack's arguments for a list of a face in each of twelve photographs, 300 wide and 240 high."""
+    lines = []
+    for number, (points, box) in enumerate(zip(faces, boxes)):
+        write_image(folder / f"{number}.jpg", picture(number, 240, 300))
+        fields = (0, f"{number}.JPG", number % 3, *box, *np.round(np.transpose(points), 2).ravel())
+        lines.append("\t".join(map(str, fields)))
+    (folder / "a.lst").write_text("\n".join(lines) + "\n")
+    return "pack", folder / "a.lst", folder / "out"
+
+
+FACES = TEMPLATE * 1.1 + [[[80 + 5 * number, 40 + 3 * number]] for number in range(12)]
+
+
+@pytest.mark.parametrize("faces, words", [
+    (FACES / 2, "of copies of half the size"), (FACES / (300, 240) * 100, "in percent of the image"),
+    (FACES * 3, "lie outside their photographs, e.g. at"), (FACES - 500, "lie outside their photographs, e.g. at"),
+    ([TEMPLATE] * 12, "in the upper left quarter")], ids=["half", "percent", "of larger copies", "outside", "template"])
+def test_landmarks_in_other_units_are_refused(tmp_path, faces, words):
+    status, line = command(*list_of(tmp_path, faces))
+    assert status == 2 and "a.lst: " in line and words in line and not (tmp_path / "out").exists()
+
+
+def test_landmarks_from_the_corner_of_their_boxes_are_refused(tmp_path):
+    faces = TEMPLATE * 2.4 + [[[40 + number, number - 40]] for number in range(12)]
+    boxes = np.hstack([faces.min(axis=1) - 30, faces.max(axis=1) + 30])
+    argv = list_of(tmp_path, faces - boxes[:, None, :2], boxes)
+    status, line = command(*argv)
+    assert status == 2 and "add each box's left and top" in line and not (tmp_path / "out").exists()
+    assert command(*list_of(tmp_path, faces, boxes)) == (0, "")
+
+
+def test_crops_with_the_landmarks_of_the_template_are_taken(tmp_path):
+    argv = list_of(tmp_path, [TEMPLATE] * 12)
+    for number in range(12):
+        write_image(tmp_path / f"{number}.jpg", picture(number))
+    assert command(*argv) == (0, "") and report(tmp_path / "out")["images_by_treatment"] == {"warped by landmarks": 12}
+
+
+def test_a_face_whose_middle_is_outside_is_left_out_as_align_does(tmp_path):
+    at_the_edge = FACES[:1] - FACES[0].mean(axis=0) + (-1, 100)
+    assert command(*list_of(tmp_path, [*FACES[:4], *at_the_edge, *FACES[5:]])) == (0, "")
+    assert report(tmp_path / "out")["images_skipped"] == {"landmarks outside the image": 1}
+
+
 def test_two_faces_of_one_photograph_are_not_duplicates(tmp_path):
     write_image(tmp_path / "p.png", picture(1, 300, 300))
     (tmp_path / "a.lst").write_text("0\tp.png\t0\t10\t10\t90\t90\n0\tp.png\t1\t150\t150\t250\t250\n"
