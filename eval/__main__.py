@@ -4,6 +4,7 @@ from __future__ import annotations
 from common import cli
 from common.environment import check_environment
 from common.huge_pages import start_with_huge_pages
+from common.quiet import silence_libraries
 
 PROG = "python -m eval"
 COMMANDS = ("eval.verify", "eval.allpairs", "eval.robustness", "eval.templates.ijb", "eval.templates.identify",
@@ -27,4 +28,5 @@ def main(argv: list[str]) -> int | None:
 
 if __name__ == "__main__":
     start_with_huge_pages()
+    silence_libraries()
     cli.run(main, PROG)

@@ -175,6 +175,16 @@ def test_work_continues_where_stderr_takes_nothing(tmp_path, sink):
     assert (done.returncode, done.stdout) == (0, "done\n")
 
 
+@pytest.mark.parametrize("package", ["recordio_tools", "eval", "deploy"])
+def test_what_a_library_writes_to_stderr_is_not_shown(package):
+    code = ("import os, runpy\nfrom common import cli\n"
+            "cli.run = lambda main, prog: os.write(2, b'Corrupt JPEG data: premature end of data segment')\n"
+            f"runpy.run_module({package!r}, run_name='__main__')")
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPO, stderr=subprocess.PIPE, text=True,
+                          env={**os.environ, "FACES_STARTED_AGAIN": "1"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_waits_for_the_end_of_undisturbed_work_whichever_thread_takes_it(number):
     import threading
