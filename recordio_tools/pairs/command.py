@@ -164,10 +164,11 @@ def _make(args: argparse.Namespace) -> int:
     for target in [out, table] if table else [out]:
         check_apart(target, [source, *(source / name for name in SET_FILES), *([out] if target is table else [])])
     with stoppable():
-        identities, images = make_pairs(source, out, table, args.pairs, args.folds, args.seed,
-                                        args.min_images, args.workers, args.overwrite)
-    print(f"{args.pairs} pairs ({args.pairs // 2} same, {args.pairs // 2} different), {args.folds} folds, of {images} "
-          f"images of {identities} identities in {out}")
+        made = make_pairs(source, out, table, args.pairs, args.folds, args.seed, args.min_images, args.workers,
+                          args.overwrite)
+    print(f"{args.pairs} pairs ({args.pairs // 2} same, {args.pairs // 2} different), {args.folds} folds, of "
+          f"{made.images} images of {made.identities} identities in {out}")
+    _print_changes(made.changes)
     return 0
 
 
@@ -188,12 +189,16 @@ def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
     same = sum(pair.same for pair in pairs)
     print(f"{written.pairs} pairs ({same} same, {written.pairs - same} different) of {written.images} images in "
           f"{args.out}")
-    for change, count in written.changes.items() if set(written.changes) != {"copied"} else ():
-        print(f"  {change:<52}{count:>10}")
+    _print_changes(written.changes)
     for kind, numbers in written.odd.kinds:
         log.warning("%s: %d times %s, first in %s; such pairs do not measure a model: correct the list", what,
                     len(numbers), kind, pairs[numbers[0]].where.rpartition(": ")[2])
     return 0
+
+
+def _print_changes(changes: dict[str, int]) -> None:
+    for change, count in changes.items() if set(changes) != {"copied"} else ():
+        print(f"  {change:<52}{count:>10}")
 
 
 def _folder(name: str) -> Path:

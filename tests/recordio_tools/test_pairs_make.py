@@ -4,9 +4,14 @@ import csv
 import filecmp
 import itertools
 import pickle
+import re
+import struct
 
+import cv2
+import mxnet as mx
 import numpy as np
 import pytest
+from real_data_cases import exif
 from recordio_cases import command, picture, write_image
 from small_sets import write_training_set
 
@@ -14,6 +19,9 @@ from common.errors import UserError
 from images.pair_drawing import draw_pairs
 from recordio_tools.bins.binfile import read_bin
 from recordio_tools.bins.odd_pairs import find_odd_pairs
+from recordio_tools.check.check_bin import check_bin
+from recordio_tools.records import framing
+from recordio_tools.records.writer import RecordWriter
 
 
 def sound(drawn, counts, pairs, folds):
@@ -141,16 +149,28 @@ def test_copies_of_an_image_are_not_sampled(tmp_path, caplog):
     assert (tmp_path / "faces/a/shared.jpg").read_bytes() not in images
 
 
-def test_files_that_not_every_reader_decodes_are_converted(tmp_path):
-    for person in range(4):
-        for number in range(2):
-            path = tmp_path / f"faces/{person}/{number}.webp"
+def test_images_that_not_every_reader_decodes_or_turns_are_converted_from_folders_and_packed_sets(tmp_path, capsys):
+    with RecordWriter(tmp_path / "set/train.rec") as writer:
+        for person, number in itertools.product(range(4), range(2)):
+            content = cv2.imencode(".webp" if number else ".jpg", picture(10 * person + number))[1].tobytes()
+            if not number:
+                tags = b"Exif\0\0" + exif(6)
+                content = content[:2] + b"\xff\xe1" + struct.pack(">H", len(tags) + 2) + tags + content[2:]
+            path = tmp_path / f"faces/{person}/{number}{'.webp' if number else '.jpg'}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            import cv2
-            path.write_bytes(cv2.imencode(".webp", picture(10 * person + number))[1].tobytes())
-    assert command("pairs", "make", tmp_path / "faces", "--out", tmp_path / "m.bin", "--pairs", 4, "--folds",
-                   2) == (0, "")
-    assert all(image[:2] == b"\xff\xd8" for image in read_bin(tmp_path / "m.bin")[0])
+            path.write_bytes(content)
+            writer.write(2 * person + number, framing.pack(float(person), 2 * person + number, content))
+    for source in ("faces", "set"):
+        capsys.readouterr()
+        assert command("pairs", "make", tmp_path / source, "--out", tmp_path / f"{source}.bin", "--pairs", 4, "--folds",
+                       2, "--csv", tmp_path / f"{source}.csv") == (0, "")
+        assert re.findall(r"\n  (.*?)  +\d", capsys.readouterr().out) == ["converted", "converted, rotated by EXIF"]
+        images, _ = read_bin(tmp_path / f"{source}.bin")
+        assert all(mx.image.imdecode(image).shape == (112, 112, 3) for image in images)
+        assert "other-readers" not in check_bin(tmp_path / f"{source}.bin", 1, 2).notes
+    assert command("unpack", tmp_path / "set", tmp_path / "again") == (0, "")
+    for row in csv.DictReader(open(tmp_path / "set.csv")):
+        assert (tmp_path / "again" / row["left"]).is_file()
 
 
 def test_the_way_out_of_too_few_pairs_is_fewer_folds(tmp_path):
