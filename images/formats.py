@@ -13,7 +13,9 @@ AVIF = frozenset([b"avif", b"avis"])
 HEIF = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"miaf"])
 ANIMATED = "animated WebP"
 UNREADABLE = frozenset(["GIF", "HEIC", "AVIF", "JPEG XL", ANIMATED])  # formats that are recognised but not read
-ORIENTATION = 0x0112  # the tag of EXIF and TIFF
+ORIENTATION, COMPRESSION = 0x0112, 0x0103  # tags of EXIF and TIFF
+PLAIN_TIFF = frozenset([1, 2, 3, 4, 5, 32773])  # compressions that MXNet decodes: none, fax, LZW, PackBits
+COMPRESSIONS = {6: "JPEG", 7: "JPEG", 8: "deflate", 32946: "deflate"}
 MOST_CHUNKS = 1000  # of a PNG or WebP that are searched for its EXIF
 NO_CONTENT = frozenset([0x01, *range(0xd0, 0xd8)])
 FRAMES = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
@@ -92,7 +94,11 @@ def unlike_in_mxnet(data: bytes) -> str:
     kind = kind_of(data)
     if kind not in ("JPEG", "PNG", "BMP", "TIFF", None):
         return f"{kind}, which MXNet's own readers do not decode"
-    if orientation_of(data) != 1 or kind == "TIFF" and _tags(data).get(ORIENTATION, 1) > 4:  # it does mirror a TIFF
+    tags = _tags(data) if kind == "TIFF" else {}
+    packed = tags.get(COMPRESSION, 1)
+    if packed not in PLAIN_TIFF:
+        return f"TIFF with {COMPRESSIONS.get(packed, packed)} compression, which MXNet's own readers do not decode"
+    if orientation_of(data) != 1 or tags.get(ORIENTATION, 1) > 4:  # it does mirror a TIFF
         return "MXNet's own readers ignore its EXIF orientation"
     return ""
 

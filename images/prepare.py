@@ -15,7 +15,7 @@ from common.files import PathLike
 from common.name_lookup import NameLookup
 from images.alignment import align, misfit
 from images.codec import ImageError, decode_bgr, encode_bgr
-from images.formats import UNREADABLE, Description, describe, has_many_scans, is_cut_off
+from images.formats import UNREADABLE, Description, describe, has_many_scans, is_cut_off, unlike_in_mxnet
 
 BLOCK = 1 << 16
 MOST_BYTES = 1 << 28  # of an image file
@@ -152,8 +152,8 @@ def examine(data: bytes) -> Description:
 
 
 def _can_be_copied(data: bytes, told: Description, wanted: Wanted) -> bool:
-    if wanted.any_kind and told.kind in ("PNG", "BMP", "TIFF"):  # what mx.image.imdecode decodes without rotating it
-        return "rotated by EXIF" not in told.odd
+    if wanted.any_kind and told.kind in ("PNG", "BMP", "TIFF"):  # mx.image.imdecode decodes them without rotating them
+        return "rotated by EXIF" not in told.odd and not unlike_in_mxnet(data)
     return (told.kind == "JPEG" and not set(told.odd) - {"grayscale"}
             and len(data) <= 4 * (1 << 16) + 6 * wanted.height * wanted.width)
 

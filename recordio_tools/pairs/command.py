@@ -20,7 +20,7 @@ from recordio_tools.records.writer import SET_FILES
 
 log = logging.getLogger(__name__)
 DESCRIPTION = """\
-Make a verification set (.bin) of a protocol's pairs. Upright JPEG, PNG, BMP and TIFF files are stored
+Make a verification set (.bin) of a protocol's pairs. Upright JPEG, PNG, BMP and simple TIFF files are stored
 unchanged, others as upright JPEGs, since not every reader of a .bin decodes or rotates them.
 
   python -m recordio_tools pairs lfw --images lfw/ --pairs pairs.txt --out data/lfw.bin

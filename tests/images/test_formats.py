@@ -12,6 +12,7 @@ from recordio_cases import picture
 from images.codec import decode
 from images.formats import describe, orientation_of, read_header, unlike_in_mxnet
 from images.plain_jpeg import KnownHeaders
+from images.prepare import Wanted, treat
 
 
 def encoded(suffix, image, *flags):
@@ -138,3 +139,21 @@ def test_what_mxnet_reads_otherwise_is_known(orientation):
         ours, theirs = decode(file.getvalue()), mx.image.imdecode(file.getvalue()).asnumpy()
         same = ours.shape == theirs.shape and np.abs(ours.astype(int) - theirs).mean() < 3
         assert bool(unlike_in_mxnet(file.getvalue())) == (not same)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1"])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "packbits", "tiff_adobe_deflate", "tiff_deflate", "jpeg",
+                                         "group4"])
+def test_tiffs_that_mxnet_does_not_decode_are_known_and_converted(mode, compression):
+    if compression == "group4" and mode != "1" or compression == "jpeg" and mode == "1":
+        pytest.skip("no such TIFF")
+    file = io.BytesIO()
+    Image.fromarray(picture(4, 40, 56)).convert(mode).save(file, "TIFF", compression=compression)
+    data = file.getvalue()
+    try:
+        decodes = mx.image.imdecode(data).shape == (40, 56, 3)
+    except mx.MXNetError:
+        decodes = False
+    assert (unlike_in_mxnet(data) == "") == decodes
+    assert mx.image.imdecode(treat(data, Wanted(40, 56, any_kind=True)).image).shape == (40, 56, 3)
+    assert (treat(data, Wanted(40, 56, any_kind=True)).change == "copied") == decodes
