@@ -97,7 +97,7 @@ def unlike_in_mxnet(data: bytes) -> str:
     tags = _tags(data) if kind == "TIFF" else {}
     packed = tags.get(COMPRESSION, 1)
     if packed not in PLAIN_TIFF:
-        return f"TIFF with {COMPRESSIONS.get(packed, packed)} compression, which MXNet's own readers do not decode"
+        return f"TIFF with {COMPRESSIONS.get(packed, 'unusual')} compression, which MXNet's own readers do not decode"
     if orientation_of(data) != 1 or tags.get(ORIENTATION, 1) > 4:  # it does mirror a TIFF
         return "MXNet's own readers ignore its EXIF orientation"
     return ""

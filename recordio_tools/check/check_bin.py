@@ -111,14 +111,15 @@ def _note_odd_pairs(images: list[bytes | None], same: np.ndarray, places: _Place
     found = find_odd_pairs([numbers.setdefault(image, len(numbers)) for image in whole], same)
     for what, pairs in found.kinds:
         for pair in pairs:
-            report.add("odd-pair", f"pair {pair} (from 0): {what}", places.of(2 * pair), 2 * pair, file="bin")
+            report.add("odd-pair", f"pair {pair} (from 0): {what}", places.of(2 * pair), 2 * pair, file="bin",
+                       reason=what)
 
 
 def _note_kinds(images: list[bytes | None], report: FileReport) -> None:
     for number, image in enumerate(images):
         told = image and unlike_in_mxnet(image)
         if told:
-            report.add("other-readers", f"image {number} (from 0): {told}", None, number, file="bin")
+            report.add("other-readers", f"image {number} (from 0): {told}", None, number, file="bin", reason=told)
 
 
 def _check_pairs(same: np.ndarray, images: int, places: _Places, report: FileReport, folds: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from common.errors import DataError
 from recordio_tools.check.layout import Part, add_all, check_labels, check_records, find_headers
 from recordio_tools.check.same_images import note_same_images
-from recordio_tools.check.scan import IMAGE_KINDS, UNLIKE, ScannedRecords, scan
+from recordio_tools.check.scan import IMAGE_KINDS, ScannedRecords, scan
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.identities import read_identities
 from recordio_tools.records.index import IndexFault, index_beside, keys_of, place_of_entry, read_index
@@ -77,10 +77,9 @@ def _check_part(path: Path, workers: int) -> Part:
             offset, message = records.first[kind]
             key = records.key[np.searchsorted(records.offset, offset)]
             report.add(kind, message, offset, int(key), int((records.kind == number).sum()))
-    if UNLIKE in records.first:
-        offset, message = records.first[UNLIKE]
+    for reason, (offset, count) in records.unlike.items():
         key = records.key[np.searchsorted(records.offset, offset)]
-        report.add(UNLIKE, message, offset, int(key), int(records.unlike.sum()))
+        report.add("other-readers", reason, offset, int(key), count, reason=reason)
     return Part(records, find_headers(records), report)
 
 

@@ -85,7 +85,7 @@ def _tell(report: FileReport) -> None:
     for fault in report.ordered():
         hint = FOLDS_HINT if fault.kind in ("few-pairs", "one-class-fold") else ""
         print(f"  {fault.kind:<15}{fault.count:>10}  {_first(fault)}{fault.message}{hint}")
-    for note in report.notes.values():
+    for note in report.notes_by_reason():
         print(f"  note: {note.kind:<15}{note.count:>4}  {_first(note)}{note.message}")
 
 

@@ -1,7 +1,7 @@
 """The findings of `check` in one file: for each kind of fault the number, and the first by its place."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 KINDS = {
     "bad-magic": "no record begins where one should",
@@ -64,12 +64,16 @@ class Fault:
 
 @dataclass
 class FileReport:
-    """The faults of one file, and what it holds. Notes are kinds of NOTES: unusual, but not faults."""
+    """The faults of one file, and what it holds. Notes are kinds of NOTES: unusual, but not faults.
+
+    reasons: of a kind of notes that has several, each reason's own number and first place.
+    """
 
     path: str
     holds: dict = field(default_factory=dict)
     faults: dict[str, Fault] = field(default_factory=dict)
     notes: dict[str, Fault] = field(default_factory=dict)
+    reasons: dict[str, dict[str, Fault]] = field(default_factory=dict)
 
     @property
     def sound(self) -> bool:
@@ -77,25 +81,43 @@ class FileReport:
         return not self.faults
 
     def add(self, kind: str, message: str, byte: int | None = None, record: int | None = None, count: int = 1,
-            file: str = "rec", entry: tuple[int, int] | None = None) -> None:
-        """Count `count` faults or notes; the one nearest to the beginning of the file is named."""
-        found = self.notes if kind in NOTES else self.faults
+            file: str = "rec", entry: tuple[int, int] | None = None, reason: str = "") -> None:
+        """Count `count` faults or notes; the one nearest to the beginning of the file is named.
+
+        reason: of a note of a kind that has several; each is counted by itself too.
+        """
         if kind not in NOTES and kind not in KINDS:
             raise KeyError(kind)
-        known = found.get(kind)
-        if known is None:
-            found[kind] = Fault(kind, count, byte, record, message, file, entry)
-            return
-        known.count += count
-        if byte is not None and (known.byte is None or known.file == file and byte < known.byte):
-            found[kind] = Fault(kind, known.count, byte, record, message, file, entry)
+        one = Fault(kind, count, byte, record, message, file, entry)
+        _count(self.notes if kind in NOTES else self.faults, kind, one)
+        if reason:
+            _count(self.reasons.setdefault(kind, {}), reason, one)
+
+    def notes_by_reason(self) -> list[Fault]:
+        """The notes, those of a kind that has reasons one by one."""
+        return [one for kind, note in self.notes.items() for one in self.reasons.get(kind, {"": note}).values()]
 
     def as_dict(self) -> dict:
         """For --json."""
         return {"path": self.path, "sound": self.sound, **self.holds,
                 "faults": [fault.as_dict() for fault in self.ordered()],
-                "notes": [note.as_dict() for note in self.notes.values()]}
+                "notes": [{**note.as_dict(), **self._reasons_as_dict(kind)} for kind, note in self.notes.items()]}
+
+    def _reasons_as_dict(self, kind: str) -> dict:
+        return {"reasons": [{"reason": reason, "count": one.count, "first_byte": one.byte, "first_record": one.record}
+                            for reason, one in self.reasons[kind].items()]} if kind in self.reasons else {}
 
     def ordered(self) -> list[Fault]:
         """The faults in the order of KINDS."""
         return [self.faults[kind] for kind in KINDS if kind in self.faults]
+
+
+def _count(found: dict[str, Fault], name: str, one: Fault) -> None:
+    """Add to the count of a name; the fault nearest to the beginning of the file stays."""
+    known = found.get(name)
+    if known is None:
+        found[name] = one
+    elif one.byte is not None and (known.byte is None or known.file == one.file and one.byte < known.byte):
+        found[name] = replace(one, count=known.count + one.count)
+    else:
+        found[name] = replace(known, count=known.count + one.count)

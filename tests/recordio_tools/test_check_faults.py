@@ -5,7 +5,8 @@ import cv2
 import numpy as np
 import pytest
 from check_cases import Set
-from recordio_cases import picture
+from real_data_cases import exif
+from recordio_cases import command, picture
 from small_sets import jpeg
 
 from recordio_tools.records.faults import KINDS, NOTES
@@ -213,3 +214,19 @@ def test_two_entries_of_one_record(small, capsys):
 def test_identities_csv_that_cannot_be_read(small, capsys):
     (small.folder / "identities.csv").write_text("label,identity,images\n0,a,3\n0,b,3\n")
     assert list(small.faults(capsys)) == ["identities-csv"]
+
+
+def test_images_that_other_readers_misread_are_counted_by_reason(small, capsys):
+    turned, other = jpeg(picture()), {key: cv2.imencode(".webp", picture(key))[1].tobytes() for key in (2, 7, 9)}
+    tags = b"Exif\0\0" + exif(6)
+    turned = turned[:2] + b"\xff\xe1" + struct.pack(">H", len(tags) + 2) + tags + turned[2:]
+    other[4] = turned
+    small.rebuild(lambda key, content: content[:24] + other.get(key, content[24:]))
+    assert small.faults(capsys) == {}
+    note, = small.report["notes"]
+    assert (note["kind"], note["count"], note["first_record"]) == ("other-readers", 4, 2)
+    assert [(one["count"], one["first_byte"], one["first_record"]) for one in note["reasons"]] == [
+        (3, small.at[2], 2), (1, small.at[4], 4)]
+    assert command("check", small.folder) == (0, "")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "note: other-readers" in line]
+    assert len(lines) == 2 and "WebP" in lines[0] and "EXIF" in lines[1]

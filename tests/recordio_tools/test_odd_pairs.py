@@ -4,6 +4,7 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from recordio_cases import command, drawn_faces, picture, write_image
 from common.errors import DataError
 from eval.verification import VerificationSet
 from recordio_tools.bins.binfile import read_bin, write_bin
-from recordio_tools.bins.odd_pairs import find_odd_pairs
+from recordio_tools.bins.odd_pairs import BOTH, ITSELF, TWICE, find_odd_pairs
 from recordio_tools.check.check_bin import check_bin
 
 
@@ -29,7 +30,7 @@ def test_pairs_that_are_odd():
     assert not str(find_odd_pairs([0, 1, 2, 3], [True, False]))
 
 
-def test_they_are_reported_by_pairs_check_and_verify(tmp_path, caplog):
+def test_they_are_reported_by_pairs_check_and_verify(tmp_path, caplog, capsys):
     drawn_faces(tmp_path / "faces", 4, 3)
     rows = ["person0/0.jpg,person0/0.jpg,1", "person0/0.jpg,person1/0.jpg,0", "person1/0.jpg,person0/0.jpg,1",
             "person2/0.jpg,person2/1.jpg,1", "person2/1.jpg,person2/0.jpg,1", "person3/0.jpg,person1/1.jpg,0"]
@@ -41,6 +42,11 @@ def test_they_are_reported_by_pairs_check_and_verify(tmp_path, caplog):
         assert words in caplog.text
     report = check_bin(tmp_path / "x.bin", 1, 2)
     assert report.sound and report.notes["odd-pair"].count == 4
+    assert {what: one.count for what, one in report.reasons["odd-pair"].items()} == {ITSELF: 1, TWICE: 1, BOTH: 2}
+    capsys.readouterr()
+    assert command("check", tmp_path / "x.bin", "--folds", 2) == (0, "")
+    assert re.findall(r"note: odd-pair +(\d+)  .*from 0\): (.*)", capsys.readouterr().out) == [
+        ("1", ITSELF), ("1", TWICE), ("2", BOTH)]
     caplog.clear()
     VerificationSet(tmp_path / "x.bin", 2)
     assert "1 pair of an image with itself" in caplog.text
