@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
-ENCODE, BYTES, RECONSTRUCT, FROMBUFFER, SCALAR, NDARRAY, DTYPE = range(7)
+ENCODE, BYTES, BYTEARRAY, RECONSTRUCT, FROMBUFFER, SCALAR, NDARRAY, DTYPE = range(8)
 GLOBALS = {"_codecs.encode": ENCODE, "builtins.bytes": BYTES, "__builtin__.bytes": BYTES, "__builtin__.str": BYTES,
+           "builtins.bytearray": BYTEARRAY, "__builtin__.bytearray": BYTEARRAY,
            "numpy.ndarray": NDARRAY, "numpy.dtype": DTYPE}
 for _core in ("numpy.core", "numpy._core"):  # numpy 1, numpy 2
     GLOBALS.update({f"{_core}.multiarray._reconstruct": RECONSTRUCT, f"{_core}.multiarray.scalar": SCALAR,

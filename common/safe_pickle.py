@@ -12,6 +12,7 @@ import struct
 from typing import Any, Callable, NoReturn
 
 from common.pickled_arrays import (
+    BYTEARRAY,
     CONSTRUCTORS,
     ENCODE,
     GLOBALS,
@@ -154,6 +155,8 @@ class _Reader:
             raise Refused("asks to call something that is not a known constructor; nothing was run")
         if function.kind == ENCODE:
             self.push(self.encode(*arguments))
+        elif function.kind == BYTEARRAY:
+            self.push(self.byte_array(*arguments))
         else:
             self.push(CONSTRUCTORS[function.kind](*arguments))
 
@@ -164,6 +167,14 @@ class _Reader:
         if self.copies < 0:
             raise Refused("is refused: its pickle unpacks to more bytes than the file holds")
         return text.encode("latin-1")
+
+    def byte_array(self, content: Any = b"", encoding: Any = None) -> bytes:
+        """bytearray(), of bytes, or, of Python 2, of a text and its encoding; a number would be a length."""
+        if encoding is not None:
+            return self.encode(content, encoding)
+        if type(content) is not bytes:
+            raise Refused("asks for a bytearray of something else than bytes; nothing was run")
+        return content
 
     def build(self) -> None:
         target, state = self.count(2)

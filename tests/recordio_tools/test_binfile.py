@@ -58,11 +58,11 @@ def test_what_is_written_reads_back_here_and_with_plain_pickle(tmp_path):
 
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("core", [b"numpy.core", b"numpy._core"], ids=["numpy1", "numpy2"])
-@pytest.mark.parametrize("kind", ["bytes", "array", "view", "column", "all arrays", "numpy bool"])
+@pytest.mark.parametrize("kind", ["bytes", "bytearray", "array", "view", "column", "all arrays", "numpy bool"])
 def test_every_protocol_and_kind_of_image(tmp_path, protocol, core, kind):
     arrays = [np.frombuffer(image, np.uint8) for image in IMAGES]
-    images = {"bytes": IMAGES, "numpy bool": IMAGES, "view": arrays, "column": [a[:, None] for a in arrays]}.get(
-        kind, [a.copy() for a in arrays])
+    images = {"bytes": IMAGES, "bytearray": list(map(bytearray, IMAGES)), "numpy bool": IMAGES, "view": arrays,
+              "column": [a[:, None] for a in arrays]}.get(kind, [a.copy() for a in arrays])
     same = {"all arrays": np.array(SAME), "numpy bool": [np.bool_(value) for value in SAME]}.get(kind, SAME)
     content = pickle.dumps((images, same), protocol=protocol)
     if protocol >= 4 and core == b"numpy._core":  # a name's length stands before it
@@ -147,6 +147,8 @@ BOMBS = {
     "nested lists": b"](" + b"](" * 400_000,
     "nested tuples": b")" + b"\x85" * 90_000 + b".",
     "deep pair": b"](" + b")" + b"\x85" * 90_000 + b"e]\x88a\x86.",
+    "bytearray of a length": b"\x80\x02]c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85Ra\x88a\x86.",
+    "bytearray copies": ENCODED.replace(b"_codecs\nencode", b"__builtin__\nbytearray") + b"h\0h\1R" * 3000 + b".",
     "many memos": b"\x80\x04]" + b"\x94" * 3_000_000,
     "long number": b"I" + b"9" * 1_000_000 + b"\n.",
     "shape": b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nI0\ntS'b'\ntR(I1\n(I99999\nI99999\nt"
@@ -199,3 +201,10 @@ def test_what_is_not_a_set_of_pairs_is_reported_in_one_line(tmp_path):
         read_bin(tmp_path / "none.bin")
     with pytest.raises(DataError, match="cannot be read"):
         read_bin(tmp_path)
+
+
+def test_bytearrays_of_python_2_are_read(tmp_path):
+    one = b"c__builtin__\nbytearray\n(X\x07\x00\x00\x00\xc3\xbf\xc3\x98abcU\x07latin-1tR"
+    assert load(tmp_path, b"\x80\x02](" + one + one + b"e]\x88a\x86.") == ([b"\xff\xd8abc"] * 2, [True])
+    for arguments in (b"X\x01\x00\x00\x00aU\x05utf-8", b"]K\x01a", b"c__builtin__\nbytearray\n", b"U\x01aU\x01a"):
+        refusal(tmp_path, b"\x80\x02](c__builtin__\nbytearray\n(" + arguments + b"tRe]\x88a\x86.")
