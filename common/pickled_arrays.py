@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
@@ -14,7 +15,8 @@ for _core in ("numpy.core", "numpy._core"):  # numpy 1, numpy 2
                     f"{_core}.numeric._frombuffer": FROMBUFFER})
 LONGEST_CODE = 20  # characters of a dtype's code or an encoding's name
 MOST_AXES = 32  # numpy's own limit
-WHOLE = re.compile(r"[|<>=]?(b1|[iu][1248])")  # dtypes of booleans and integers
+NUMBERS = re.compile(r"[|<>=]?(b1|[iu][1248]|f[248])")  # dtypes of booleans, integers and floats
+FLOATS = {"f2": "e", "f4": "f", "f8": "d"}
 
 
 class Refused(ValueError):
@@ -84,25 +86,31 @@ def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
 
 
 def _dtype(code: Any, align: Any, copy: Any) -> Dtype:
-    found = WHOLE.fullmatch(text_of(code))
+    found = NUMBERS.fullmatch(text_of(code))
     if not found:
         raise Refused(f"holds a numpy array of type {text_of(code)!r}; an encoded image is one of uint8 ('u1'), and "
-                      "same is of bool or whole numbers")
+                      "same is of bool or numbers")
     return Dtype(found.group(1))
 
 
-def whole_numbers(array: Array) -> list[int | None]:
-    """The values of an array: 0, 1, or None for any other. Either byte order, which is recognised by the 0 and 1."""
+def numbers(array: Array) -> list[int | float]:
+    """The values of an array, in whichever byte order makes each one 0 or 1, or else an integer smaller."""
     size = int(array.dtype[1:])
-    ones = (b"\1" + bytes(size - 1), bytes(size - 1) + b"\1")
-    parts = (array.data[at:at + size] for at in range(0, len(array.data), size))
-    return [0 if not any(part) else 1 if part in ones else None for part in parts]
+    return [_number(array.dtype, array.data[at:at + size]) for at in range(0, len(array.data), size)]
 
 
-def _scalar(dtype: Any, data: Any) -> int | None:
+def _number(code: str, data: bytes) -> int | float:
+    if code in FLOATS:
+        little, big = (struct.unpack(order + FLOATS[code], data)[0] for order in "<>")
+        return big if big in (0, 1) else little
+    both = [int.from_bytes(data, "little", signed=code[0] == "i"), int.from_bytes(data, "big", signed=code[0] == "i")]
+    return min(both, key=abs)
+
+
+def _scalar(dtype: Any, data: Any) -> int | float:
     if type(dtype) is not Dtype or type(data) is not bytes or len(data) != int(dtype.code[1:]):
         raise TypeError
-    value = whole_numbers(Array(dtype.code, (), data))[0]
+    value = _number(dtype.code, data)
     return bool(value) if dtype.code == "b1" and data in (b"\0", b"\1") else value
 
 

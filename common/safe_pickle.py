@@ -126,6 +126,9 @@ class _Reader:
         if type(module) is not str or type(name) is not str:
             raise TypeError
         full = f"{module}.{name}"
+        if module.endswith("\r"):
+            raise Refused("is damaged: its line ends were converted, as a transfer in text mode does; copy it again as "
+                          "a binary file")
         if full not in GLOBALS:
             shown = "".join(char if char.isprintable() else "?" for char in full[:LONGEST_NAME])
             raise Refused(f"asks to load {shown}, which is not part of a verification set; nothing was run")

@@ -12,15 +12,19 @@ from common import safe_pickle
 from common.errors import DataError
 from common.files import PathLike, atomic_path, read_regular
 from common.foreign import shown
-from common.pickled_arrays import Array, Refused, whole_numbers
+from common.pickled_arrays import Array, Refused, numbers
 from images.formats import kind_of
 from recordio_tools.records.framing import MAGIC_BYTES
 
+TAR, TAR_AT = b"ustar", 257
+MSGPACK = re.compile(rb"\x92[\x80-\x9f\xdc-\xdf]")  # a list of two whose first is a list or a map
 PICKLE_STARTS = (b"\x80", b"(", b"]", b"c")  # of a tuple or list in every protocol, and of what asks to be run
 TEXT = re.compile(rb"[\t\r\n -~]+")
 OTHERS = ((b"PK\x03\x04", "a zip archive"), (b"\x1f\x8b", "gzip-compressed; unpack it first"),
           (b"BZh", "bzip2-compressed; unpack it first"), (b"\xfd7zXZ\0", "xz-compressed; unpack it first"),
-          (MAGIC_BYTES, "a .rec file"), (b"\x93NUMPY", "a numpy array"), (b"\x89HDF", "an HDF5 file"),
+          (b"(\xb5/\xfd", "zstd-compressed; unpack it first"), (b"Rar!\x1a\x07", "a RAR archive"),
+          (b"7z\xbc\xaf'\x1c", "a 7z archive"), (MAGIC_BYTES, "a .rec file"),
+          (b"\x93NUMPY", "a numpy array"), (b"\x89HDF", "an HDF5 file"),
           (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself"))
 
 
@@ -97,6 +101,10 @@ def _other_kind(content: bytes) -> str:
     for start, what in OTHERS:
         if content.startswith(start):
             return what
+    if content[TAR_AT:TAR_AT + len(TAR)] == TAR:
+        return "a tar archive"
+    if MSGPACK.match(content):
+        return "msgpack data"
     head = content[:512].lstrip().lower()
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page, perhaps from a download that needs a login"
@@ -107,8 +115,10 @@ def _other_kind(content: bytes) -> str:
 
 def count_fault(images: int, pairs: int) -> str:
     """The message for numbers of images and pairs that do not match."""
+    if images == pairs:
+        return f"{images} images and as many values of same, which has one for each pair of images"
     odd = "an odd number of images, " if images % 2 else ""
-    return f"{odd}{images} for {pairs} pairs; a pair has two"
+    return f"{odd}{images}{'' if odd else ' images'} for {pairs} pairs; a pair has two"
 
 
 def image_bytes(value: Any) -> bytes | str:
@@ -116,7 +126,7 @@ def image_bytes(value: Any) -> bytes | str:
     if type(value) is Array:
         # cv2.imencode returned (n, 1) for years; (H, W, 3) is a decoded image.
         if value.dtype != "u1" or max(value.shape, default=0) != len(value.data):
-            return f"is a numpy array of shape {value.shape}; expected the bytes of an encoded image"
+            return f"is a numpy array of {value.dtype!r}, shape {value.shape}; expected the bytes of an encoded image"
         value = bytes(value.data)
     if type(value) is not bytes:
         return f"is of type {type(value).__name__}; expected the bytes of an encoded image"
@@ -125,13 +135,13 @@ def image_bytes(value: Any) -> bytes | str:
 
 def _same(path: Path, values: Any) -> np.ndarray:
     if type(values) is Array:  # (n,), or the (n, 1) of a column
-        values = whole_numbers(values) if len(values.data) and max(values.shape, default=0) * int(
+        values = numbers(values) if len(values.data) and max(values.shape, default=0) * int(
             values.dtype[1:]) == len(values.data) else None
     if type(values) not in (tuple, list):
         raise BinFault(f"{path}: is not a verification set; expected a list of bool after the images", 0)
     values = list(map(_truth, values))
     for number, value in enumerate(values):
-        if type(value) not in (bool, int) or value not in (0, 1):
+        if type(value) not in (bool, int, float) or value not in (0, 1):
             raise BinFault(f"{path}: pair {number} (from 0) is marked {_found(value)}, neither same nor different; "
                            "expected a bool, or 0 or 1", 0)
     return np.array(values, dtype=bool)
@@ -142,7 +152,7 @@ def _truth(value: Any) -> Any:
     if type(value) in (tuple, list) and len(value) == 1:
         value = value[0]
     if type(value) is Array and len(value.data) == int(value.dtype[1:]):  # numpy.array(True)
-        return whole_numbers(value)[0]
+        return numbers(value)[0]
     return value
 
 

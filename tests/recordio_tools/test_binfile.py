@@ -186,7 +186,7 @@ def test_what_is_not_a_set_of_pairs_is_reported_in_one_line(tmp_path):
     def told(images, same):
         return refusal(tmp_path, pickle.dumps((images, same), protocol=2))
     assert "odd number of images, 3 for 1 pairs" in told(IMAGES[:3], [True])
-    assert "4 for 3 pairs" in told(IMAGES, [True, False, True])
+    assert "4 images for 3 pairs" in told(IMAGES, [True, False, True])
     assert "no pairs" in told([], [])
     assert "image 1" in told([b"a", b""], [True])
     assert "image 1" in told([b"a", "text"], [True])

@@ -3,6 +3,7 @@ import json
 import logging
 import pickle
 
+import numpy as np
 import pytest
 from recordio_cases import command, drawn_faces
 from small_sets import write_training_set
@@ -69,7 +70,8 @@ def test_truth_values_one_by_one_in_lists(tmp_path, same, truth, protocol):
 
 
 @pytest.mark.parametrize("same, found", [
-    ([1.0, 0.0], "pair 0 (from 0) is marked 1.0,"), ([True, 0.5], "pair 1 (from 0) is marked 0.5,"),
+    (np.array([-1, 1]), "pair 0 (from 0) is marked -1,"), ([np.int64(-1), 1], "marked -1,"),
+    (np.array([1, 0.5], np.float32), "pair 1 (from 0) is marked 0.5,"), ([True, 0.5], "pair 1 (from 0) is marked 0.5,"),
     (["True", "False"], "marked 'True' (text)"), ([b"\x1b[2J", 1], "marked '\\x1b[2J' (text)"), ([None], "marked None"),
     ([[1, 0], [0]], "marked by a list"), ([2, 0], "marked 2,")])
 @pytest.mark.parametrize("protocol", [0, 2, 4])

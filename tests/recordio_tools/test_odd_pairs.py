@@ -82,14 +82,15 @@ def test_a_bin_holds_what_others_decode_upright(tmp_path, capsys):
 @pytest.mark.parametrize("same", [
     np.array([1, 0, 1]), np.array([1, 0, 1], ">i4"), np.array([1, 0, 1], np.uint8), np.array([True, False, True]),
     [np.int64(1), np.uint16(0), np.int8(1)], [np.bool_(True), np.bool_(False), np.bool_(True)],
-    [np.array(True), np.array(0), np.array(1)], np.array([[1], [0], [1]]), (1, 0, 1)])
+    [np.array(True), np.array(0), np.array(1)], np.array([[1], [0], [1]]), (1, 0, 1), [1.0, 0.0, 1.0],
+    np.array([1.0, 0.0, 1.0]), np.array([1, 0, 1], ">f4"), [np.float32(1), np.float64(0), np.float16(1)]])
 def test_truth_values_of_any_kind(tmp_path, same, protocol):
     images = [cv2.imencode(".jpg", picture(number))[1].tobytes() for number in range(6)]
     (tmp_path / "x.bin").write_bytes(pickle.dumps((images, same), protocol))
     assert read_bin(tmp_path / "x.bin")[1].tolist() == [True, False, True]
 
 
-@pytest.mark.parametrize("same", [np.array([2, 0, 1]), [np.int64(-1), 0, 1], np.array([1.0, 0.0, 1.0])])
+@pytest.mark.parametrize("same", [np.array([2, 0, 1]), [np.int64(-1), 0, 1], np.array([1.5, 0.0, 1.0])])
 def test_truth_values_that_are_none(tmp_path, same):
     (tmp_path / "x.bin").write_bytes(pickle.dumps(([b"x"] * 6, same), 2))
     with pytest.raises(DataError):
@@ -106,10 +107,17 @@ def zipped():
 @pytest.mark.parametrize("content, what", [
     (zipped(), "a zip archive"), (gzip.compress(b"x", mtime=0), "gzip-compressed; unpack it first"),
     (b"<!DOCTYPE html><html>", "a web page"), (b"\x0a\x23\xd7\xce\0\0\0\0", "a .rec file"),
+    (b"(\xb5/\xfd\4\0", "zstd-compressed"), (b"Rar!\x1a\x07\0\xcf", "a RAR archive"),
+    (b"7z\xbc\xaf'\x1c", "a 7z archive"),
+    (b"lfw/1.jpg".ljust(257, b"\0") + b"ustar\x0000", "a tar archive"), (b"\x92\xdc\0\x28\xc4", "msgpack data"),
+    (pickle.dumps(([b"a", b"b"], [True]), 2).replace(b"\n", b"\r\n"), "its line ends were converted"),
+    (pickle.dumps(([b"a", b"b"], [True, True]), 2), "2 images and as many values of same"),
     (cv2.imencode(".jpg", picture(1))[1].tobytes(), "an image (JPEG)"), (b"\x93NUMPY\1\0", "a numpy array"),
     (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"), (b"\0" * 64, "no pickle"),
     (b"left,right,same\na,b,1\n", "a text file"), (b"0 a/b.jpg\n", "a text file"), (b'{"a": 1}', "a text file"),
-    (b"", "is empty")], ids=["zip", "gzip", "html", "rec", "jpeg", "npy", "lfs", "zeros", "csv", "lst", "json",
+    (b"", "is empty")], ids=["zip", "gzip", "html", "rec", "zstd", "rar", "7z", "tar",
+                                "msgpack", "crlf", "one for each image", "jpeg", "npy", "lfs", "zeros", "csv",
+                                "lst", "json",
                                 "empty"])
 def test_files_that_are_not_pickles_are_named(tmp_path, content, what):
     (tmp_path / "x.bin").write_bytes(content)
