@@ -25,7 +25,7 @@ def open_text(path: PathLike) -> Iterator[IO[str]]:
         with open(path, "rb", 1 << 20, opener=_regular) as raw:
             head = raw.read(4)
             raw.seek(0)
-            encoding = _encoding(head)
+            encoding = encoding_of(head)
             errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
             with io.TextIOWrapper(raw, encoding, errors) as stream:
                 yield stream
@@ -33,7 +33,7 @@ def open_text(path: PathLike) -> Iterator[IO[str]]:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _encoding(head: bytes) -> str:
+def encoding_of(head: bytes) -> str:
     """The encoding, by the first four bytes of a file."""
     encoding = next((name for mark, name in MARKS if head.startswith(mark)), "utf-8")
     if encoding == "utf-8" and len(head) == 4 and head.count(b"\0") == 2:
@@ -43,7 +43,7 @@ def _encoding(head: bytes) -> str:
 
 def decode_text(content: bytes) -> str:
     """The text of a whole file, in the encodings of `open_text`; ValueError for any other bytes."""
-    return content.decode(_encoding(content[:4]))
+    return content.decode(encoding_of(content[:4]))
 
 
 def read_lines(path: PathLike, what: str = "list", blank: bool = False) -> Iterator[tuple[int, str]]:

@@ -62,9 +62,9 @@ def open_dataset(path: PathLike, fewest: int = 2) -> FaceDataset:
 
 def _checked(record_file: Records, property_path: Path, fewest: int) -> FaceDataset:
     heads = record_file.heads()
+    check_index(record_file)  # first: what else an incomplete index looks like does not name the way out
     _check_frames(record_file, heads)
     has_header = _check_headers(record_file, heads)
-    check_index(record_file)
     for warning in index_warnings(record_file, heads):
         log.warning("%s", warning)
     images = np.flatnonzero(heads.has_image)

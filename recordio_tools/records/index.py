@@ -1,7 +1,9 @@
 """The `.idx` of a `.rec`: read from its file, or built by scanning the records."""
 from __future__ import annotations
 
+import codecs
 import logging
+import re
 from pathlib import Path
 from typing import BinaryIO, Iterator
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from common.errors import DataError
 from common.files import PathLike, open_regular
+from common.text_files import encoding_of
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.raw import RawFile
 from recordio_tools.records.scanning import blocks
@@ -17,6 +20,9 @@ log = logging.getLogger(__name__)
 LARGEST = 1 << 62  # of a key or an offset: sums with lengths stay inside int64
 CHUNK = 1 << 22  # bytes of text at a time: its words are Python objects
 LONGEST_LINE = 1000
+WAY_OUT = "remove it, and the file is scanned instead"
+CUT = re.compile(rb"\d{1,19}\t?")  # the beginning of a last line
+ZEROS = re.compile(rb"(\d{1,19}(\t\d{0,19})?)?\0+\s*")
 
 
 class IndexFault(DataError):
@@ -33,11 +39,17 @@ def index_beside(rec_path: Path) -> Path:
 
 
 def read_index(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
-    """(keys, offsets), int64 (N,) each, of an `.idx` (`key TAB offset` a line); DataError, IndexFault for a line."""
-    pieces, byte, line = [np.empty(0, np.int64)], 0, 1
+    """(keys, offsets), int64 (N,) each, of an `.idx` (`key TAB offset` a line); DataError, IndexFault for a line.
+
+    A byte order mark and UTF-16 are read too.
+    """
+    pieces, line = [np.empty(0, np.int64)], 1
     try:
         with open_regular(path) as file:
-            for text in _chunks(file):
+            encoding = encoding_of(file.read(4))
+            byte = len(codecs.BOM_UTF8) if encoding == "utf-8-sig" else 0
+            file.seek(byte)
+            for text in _chunks(codecs.EncodedFile(file, "ascii", encoding, "replace") if "16" in encoding else file):
                 numbers = _numbers(text)
                 if numbers is None:
                     raise _fault(path, text, byte, line)
@@ -90,6 +102,10 @@ def _fault(path: PathLike, text: bytes, byte: int, line: int) -> IndexFault:
         fields = [field.strip() for field in row.split(b"\t")]
         if row.strip() and not (len(fields) == 2 and all(
                 field.isdigit() and len(field) < 20 and int(field) < LARGEST for field in fields)):
+            cut = CUT.fullmatch(row) and line > 1  # without an end of line: the last one
+            if cut or ZEROS.fullmatch(row):
+                what = "is cut off" if cut else "holds zeros"
+                return IndexFault(f"{path}: line {line} {what}; the index is truncated: {WAY_OUT}", byte, line)
             return IndexFault(f"{path}: line {line} is not `key TAB offset`; is this the .idx of a .rec?", byte, line)
         byte, line = byte + len(row), line + 1
     return IndexFault(f"{path}: is not made of lines `key TAB offset`; is this the .idx of a .rec?", byte, line)

@@ -5,11 +5,10 @@ import numpy as np
 
 from common.errors import DataError
 from recordio_tools.records import framing
+from recordio_tools.records.index import WAY_OUT
 from recordio_tools.records.parts import RecordParts, Records
 from recordio_tools.records.raw import Heads
 from recordio_tools.records.recordio import RecordFile
-
-WAY_OUT = "remove it, and the file is scanned instead"
 
 
 def check_index(record_file: Records) -> None:

@@ -11,6 +11,7 @@ from small_sets import write_training_set
 from common.errors import UserError
 from recordio_tools.bins.binfile import read_bin
 from recordio_tools.records.dataset import open_dataset
+from recordio_tools.records.index import read_index
 from recordio_tools.records.recordio import RecordFile
 
 IMAGE = b"\xff\xd8\xff\xe0image"
@@ -46,10 +47,45 @@ def test_info_says_what_an_index_lacks(tmp_path, caplog, how, words, plain):
             assert len(open_dataset(folder)) == (8 if plain or how == "middle" else 9)
         assert words in caplog.text
     else:
-        with pytest.raises(UserError, match=words if how != "beyond" and plain else "index|idx"):
+        with pytest.raises(UserError, match=words if how != "beyond" else "index|idx"):
             open_dataset(folder)
     (folder / "train.idx").unlink()
     assert len(open_dataset(folder)) == 9
+
+
+@pytest.mark.parametrize("left", [-2, -5, -6, 1, 3, "zeros", "zero lines"])
+@pytest.mark.parametrize("plain", [True, False])
+def test_an_index_that_is_cut_anywhere_names_the_way_out_and_it_helps(tmp_path, left, plain):
+    folder = write_training_set(tmp_path / "set", 3, 3, 32)
+    if plain:
+        assert command("merge", tmp_path / "plain", folder, "--plain")[0] == 0
+        folder = tmp_path / "plain"
+    whole = (folder / "train.idx").read_bytes()
+    half = whole.index(b"\n", len(whole) // 2) + 1
+    cut = {"zeros": whole[:half - 2] + bytes(len(whole) - half), "zero lines": whole[:half] + bytes(9) + b"\n",
+           **{at: whole[:at if at < 0 else half + at] for at in (-2, -5, -6, 1, 3)}}[left]
+    (folder / "train.idx").write_bytes(cut)
+    for words in (("info",), ("unpack",)):
+        status, line = command(*words, folder, *([tmp_path / "out"] if words == ("unpack",) else []))
+        assert status == 0 if words == ("info",) and not line else (
+            status == 2 and "train.idx: " in line and "truncated" in line
+            and line.endswith("remove it, and the file is scanned instead")), line
+    (folder / "train.idx").unlink()
+    assert len(open_dataset(folder)) == 9
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_an_index_with_a_byte_order_mark_or_in_utf_16_is_read(tmp_path, encoding):
+    folder = write_training_set(tmp_path / "set", 3, 3, 32)
+    keys, offsets = read_index(folder / "train.idx")
+    text = (folder / "train.idx").read_text()
+    (folder / "train.idx").write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    again = read_index(folder / "train.idx")
+    assert again[0].tolist() == keys.tolist() and again[1].tolist() == offsets.tolist()
+    assert command("check", folder) == (0, "") and len(open_dataset(folder)) == 9
+    (folder / "train.idx").write_bytes((text + "x\n").encode(encoding))
+    with pytest.raises(UserError, match="line 14 is not `key TAB offset`"):
+        read_index(folder / "train.idx")
 
 
 def test_a_whole_index_in_another_order_is_not_complained_of(tmp_path, caplog):
