@@ -27,6 +27,11 @@ def fpr_list(text: str) -> list[float]:
         rates = [0.0]
     if not all(0 < rate < 1 for rate in rates):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of rates between 0 and 1, e.g. 1e-3,1e-4")
+    named: dict[str, float] = {}
+    for rate in rates:
+        if named.setdefault(f"{rate:g}", rate) != rate:
+            raise argparse.ArgumentTypeError(f"{named[f'{rate:g}']!r} and {rate!r} are both {rate:g} to the six digits "
+                                             "that results are named by; leave one out")
     return rates
 
 

@@ -78,4 +78,6 @@ def accuracy_draws(result: VerificationResult, drawn: np.ndarray) -> np.ndarray:
 
 
 def _rate(result: VerificationResult, name: str) -> float:
-    return getattr(result, name) if name in ("eer", "auc", "accuracy") else result.tprs[float(name)]
+    if name in ("eer", "auc", "accuracy"):
+        return getattr(result, name)
+    return next(value for rate, value in result.tprs.items() if f"{rate:g}" == name)

@@ -237,3 +237,14 @@ def test_false_accepts_thresholds_intervals_and_differences(place, capsys):
     assert 0 <= change["other_sign"] <= 1 and change["interval"][0] <= change["interval"][1]
     table = capsys.readouterr().out
     assert f"~{100 * first['tpr_at_fpr']['0.2']:.2f} (5)" in table and f"{two}:" in table
+
+
+def test_an_fpr_of_many_digits_and_two_of_one_name(place, capsys):
+    command = ["verify", "--model", f"{place}/net,0|5", "--bins", f"{place}/faces.bin", "--json", f"{place}/two.json",
+               "--devices", "cpu:0", "--bootstrap", "5", "--fpr"]
+    assert main([*command, "0.1234567"]) == 0
+    row = json.loads((place / "two.json").read_text())[f"{place}/net,5"]["faces"]
+    assert set(row["difference"]) >= {"0.123457"} and set(row["tpr_at_fpr"]) == {"0.123457"}
+    with pytest.raises(SystemExit):
+        main([*command, "0.1234567,0.1234568"])
+    assert "0.1234567 and 0.1234568 are both 0.123457 to the six digits" in capsys.readouterr().err
