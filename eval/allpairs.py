@@ -87,14 +87,13 @@ def run(args: argparse.Namespace) -> int:
     failures = read_failures(args.failures) if args.failures else None
     with open_face_set(Path(args.set)) as faces:
         given = group_table(Path(args.groups)) if args.groups else None
-        folders = faces.folders if given is None else groups_of(given, Path(args.groups), faces.names)
+        folders = faces.folders if given is None else groups_of(given, Path(args.groups), faces.names, faces.path)
         sides = choose_sides(args, faces.labels, folders)
         groups = yaw_groups(read_yaw(Path(args.landmarks), faces.names)) if args.landmarks else (
             None if args.between else folders)
-        lost = leave_out(failures, faces.names, faces.labels, faces.people, given, sides,
-                         args.between or "") if failures else None
+        lost = leave_out(failures, faces, given, sides, args.between or "") if failures else None
         others = [from_elsewhere(model, args) for model in models]
-        plain = [embeddings_of(model, faces, args, failures.images if failures else ()) for model in models]
+        plain = [embeddings_of(model, faces, args, lost.images if lost else ()) for model in models]
     projections = [other.projection or (fit_projection(one.embeddings, args.pca, args.set) if args.pca else None)
                    for other, one in zip(others, plain)]
     made = [replace(one, embeddings=projection.apply(one.embeddings)) if projection else one

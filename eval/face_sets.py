@@ -17,6 +17,7 @@ from common.foreign import shown
 from common.tables import header, read_table
 from common.workers import ordered_map
 from eval.batches import stacked
+from eval.listed_images import ListedImages
 from images.codec import ImageError, decode
 from recordio_tools.faces import PackedFaces, open_faces
 
@@ -105,22 +106,23 @@ def group_table(path: Path) -> dict[str, str]:
     return given
 
 
-def read_groups(path: Path, names: list[str]) -> np.ndarray:
+def read_groups(path: Path, names: list[str], root: str = "") -> np.ndarray:
     """`groups_of` the table at `path`; UserError where it is invalid."""
-    return groups_of(group_table(path), path, names)
+    return groups_of(group_table(path), path, names, root)
 
 
-def groups_of(given: Mapping[str, str], path: Path, names: list[str]) -> np.ndarray:
-    """(N,) the group of each image by the table `given`, which is that at `path`; "" where it has none.
+def groups_of(given: Mapping[str, str], path: Path, names: list[str], root: str = "") -> np.ndarray:
+    """(N,) the group of each image by the table `given`, which is that at `path`; "" where it has none. root: the set's
+    folder, which the table's paths may begin with.
 
     UserError where it names no image of the set. Rows of other images, and images without a row, are logged in a line
     each.
     """
-    groups = np.array([given.get(name, "") for name in names])
+    matched = ListedImages(names, root, str(path)).match(given)
+    groups = match_groups(given, matched, path, names)
     if not (groups != "").any():
         raise UserError(f"{path}: names none of the set's images; its first is {names[0]}")
-    known = set(names)
-    others, without = [name for name in given if name not in known], int((groups == "").sum())
+    others, without = [name for name in given if name not in matched], int((groups == "").sum())
     if others:
         log.warning("%s: %d of its %d images are not in the set, %s the first; they are ignored", path, len(others),
                     len(given), others[0])
@@ -128,3 +130,15 @@ def groups_of(given: Mapping[str, str], path: Path, names: list[str]) -> np.ndar
         log.warning("%s: %d of the set's %d images have no group, %s the first", path, without, len(names),
                     names[int(np.argmax(groups == ""))])
     return groups
+
+
+def match_groups(given: Mapping[str, str], matched: Mapping[str, str], path: Path, names: list[str]) -> np.ndarray:
+    """(N,) the group of each image; matched: by the table's names the set's. A row of exactly an image's name goes
+    before others; UserError where others give it two groups."""
+    rows: dict[str, str] = {name: name for name in matched.values() if name in given}
+    for listed, name in matched.items():
+        other = rows.setdefault(name, listed)
+        if other != name and given[listed] != given[other]:
+            raise UserError(f"{path}: {shown(other)} and {shown(listed)} are the same image, of the groups "
+                            f"{shown(given[other])} and {shown(given[listed])}; leave one out")
+    return np.array([given[rows[name]] if name in rows else "" for name in names])

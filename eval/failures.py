@@ -11,8 +11,11 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import PathLike, read_regular
+from common.foreign import shown
+from common.name_lookup import canonical, canonical_path
 from common.tables import header, read_table
 from common.text_files import read_lines
+from eval.listed_images import ListedImages
 from eval.metrics import accuracy_10fold, check_pairs, tpr_at_fpr
 
 PAIR_COLUMNS = {"left": (), "right": (), "same": ("issame", "is_same")}
@@ -98,7 +101,7 @@ def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr
 @dataclass(frozen=True)
 class LostFaces:
     """failed: (N,) whether each image of a set is on the list. absent: (identity, group) of images on it that are not
-    in the set; identities from `people` on are not in it either."""
+    in the set; identities from `people` on are not in it either; a group that is a folder is in canonical form."""
 
     failed: np.ndarray
     absent_labels: np.ndarray
@@ -106,28 +109,52 @@ class LostFaces:
 
 
 def lost_faces(failures: Failures, names: Sequence[str], labels: np.ndarray, people: Sequence[str],
-               groups: Mapping[str, str] | None = None) -> LostFaces:
-    """The images and identities of a list, by the images' paths below the set's folder or their keys. groups: of images
-    by their names, None where they are the folders. UserError for a list of pairs, or an image whose identity is not
-    known: neither in the set, nor in a folder, nor with a label."""
+               groups: Mapping[str, str] | None = None, root: str = "") -> LostFaces:
+    """The images and identities of a list, by the images' paths below the set's folder `root` or their keys. groups: of
+    images by their names, None where they are the folders. UserError for a list of pairs, or an image whose identity is
+    not known: neither in the set, nor in a folder, nor with a label."""
     if failures.pairs:
         raise UserError(f"`failures` {failures.path}: lists pairs; a labelled set needs images, a line each or in a "
                         "column path")
+    source = f"`failures` {failures.path}"
+    listed = ListedImages(names, root, source)
     places = {name: number for number, name in enumerate(names)}
-    numbers = {name: number for number, name in enumerate(people)}
-    failed, found, absent = np.zeros(len(names), bool), [], []
+    numbers = Identities(people, source)
+    table = {canonical_path(listed.below(name) or name): group for name, group in (groups or {}).items()}
+    failed, absent = np.zeros(len(names), bool), {}
     for name, label in zip(failures.images, failures.labels):
-        parts = name.replace("\\", "/").split("/")
-        if name in places:
-            failed[places[name]] = True
+        known = listed.find(name)
+        if known is not None:
+            failed[places[known]] = True
             continue
-        person = label or (parts[0] if len(parts) > 1 else "")
+        path = listed.below(name) or ""
+        folders = path.split("/")[:-1]
+        person = label or (folders[0] if folders else "")
         if not person:
-            raise UserError(f"`failures` {failures.path}: {name[:60]!r} is not in the set, and its identity is not "
-                            "known; give its path below the set's folder, IDENTITY/..., or a column label")
-        found.append(numbers.setdefault(person, len(numbers)))
-        absent.append("/".join(parts[1:-1]) if groups is None else groups.get(name, ""))
-    return LostFaces(failed, np.array(found, np.int64), np.array(absent, dtype=str))
+            raise UserError(f"{source}: {name[:60]!r} is not in the set, and its identity is not known; give its path "
+                            "below the set's folder, IDENTITY/..., or a column label")
+        form = canonical_path(path or name)
+        absent[numbers.of(person), form] = canonical_path("/".join(folders[1:])) if groups is None else table.get(
+            form, "")
+    return LostFaces(failed, np.array([number for number, _ in absent], np.int64), np.array([*absent.values()], str))
+
+
+class Identities:
+    """Numbers of identities by name: those of a set, and from there on others; names that look equal are of one."""
+
+    def __init__(self, people: Sequence[str], source: str) -> None:
+        self._numbers, self._source = {name: number for number, name in enumerate(people)}, source
+        self._forms: dict[str, str] = {}
+        self._several = {canonical(name) for name in people if self._forms.setdefault(canonical(name), name) != name}
+
+    def of(self, person: str) -> int:
+        """UserError where two of the set's identities could be meant."""
+        form = canonical(person)
+        if person not in self._numbers and form in self._several:
+            raise UserError(f"{self._source}: {shown(person)} could be several identities of the set, as "
+                            f"{shown(self._forms[form])}; name it as the set does")
+        name = person if person in self._numbers else self._forms.setdefault(form, person)
+        return self._numbers.setdefault(name, len(self._numbers))
 
 
 def counted(rate: float | None, pairs: int, lost: int) -> float | None:

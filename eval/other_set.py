@@ -5,10 +5,9 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from eval.face_sets import group_table, open_face_set
+from eval.face_sets import group_table, match_groups, open_face_set
 from eval.fixed_threshold import Chosen, thresholds_on, warn_of_few
+from eval.listed_images import ListedImages
 from eval.models import ModelName
 from eval.opening import EmbeddingSettings, OpenModel
 from eval.pair_embeddings import embed_pairs, read_pair_embeddings
@@ -49,7 +48,8 @@ def from_elsewhere(model: ModelName, args: argparse.Namespace) -> FromElsewhere:
         return FromElsewhere(thresholds_on(target.name, scores, target.same, args.fpr), projection)
     with open_face_set(Path(path)) as faces:
         table = group_table(Path(args.groups)) if args.groups else None
-        groups = faces.folders if table is None else np.array([table.get(name, "") for name in faces.names])
+        groups = faces.folders if table is None else match_groups(
+            table, ListedImages(faces.names, path, args.groups).match(table), Path(args.groups), faces.names)
         there = set(groups.tolist())
         wanted = [part.strip() for part in (args.between or "").split(",")]
         between = args.between if args.between and all(name in there for name in wanted) else None

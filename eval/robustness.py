@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
                             "ONNX file that the embeddings are of")
     settings = misalignments({"shift": args.shift, "rotate": args.rotate, "scale": args.scale})
     with open_face_set(Path(args.set)) as faces:
-        groups = read_groups(Path(args.groups), faces.names) if args.groups else faces.folders
+        groups = read_groups(Path(args.groups), faces.names, faces.path) if args.groups else faces.folders
         left, right = choose_sides(args, faces.labels, groups)
         if right is None and args.side == "second":
             right = left

@@ -8,7 +8,9 @@ from typing import Mapping, Sequence
 import numpy as np
 
 from common.errors import UserError
+from common.name_lookup import canonical_path
 from eval.all_pairs import Side, count_pairs, make_sides
+from eval.face_sets import FaceSet
 from eval.failures import Failures, Readings, counted, lost_faces
 from eval.operating_points import OperatingPoint
 
@@ -17,8 +19,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WithoutFailures:
-    """sides: the indices of the remaining images on each side; genuine, impostors: pairs that are lost."""
+    """images: the names of those that failed; sides: the indices of the remaining images on each side; genuine,
+    impostors: pairs that are lost."""
 
+    images: list[str]
     sides: tuple[np.ndarray, np.ndarray | None]
     genuine: int
     impostors: int
@@ -30,18 +34,23 @@ class WithoutFailures:
             name: counted(rate, genuine, self.genuine) for name, rate in without.items()})
 
 
-def leave_out(failures: Failures, names: Sequence[str], labels: np.ndarray, people: Sequence[str],
-              groups: Mapping[str, str] | None, sides: tuple[np.ndarray, np.ndarray | None],
-              between: str) -> WithoutFailures:
+def leave_out(failures: Failures, faces: FaceSet, groups: Mapping[str, str] | None,
+              sides: tuple[np.ndarray, np.ndarray | None], between: str) -> WithoutFailures:
     """The pairs of the sides without the images that failed. groups: by the images' names, None where they are the
     folders of the names; between: the two groups of the sides, "" for all against all. UserError where no pairs are
     left."""
-    lost = lost_faces(failures, names, labels, people, groups)
+    labels = faces.labels
+    lost = lost_faces(failures, faces.names, labels, faces.people, groups, faces.path)
     unknown = int((lost.absent_groups == "").sum())
     if between and unknown:
         log.warning("%s: %d images that are not in the set have no group; pairs that they would have are not counted",
                     failures.path, unknown)
     wanted = [part.strip() for part in between.split(",")] if between else ["", ""]
+    wanted = [canonical_path(group) for group in wanted] if groups is None else wanted
+    others = int((np.unique(lost.absent_labels) >= len(faces.people)).sum())
+    if others:
+        log.warning("%s: %d images are of %d identities that are not in the set", failures.path,
+                    int((lost.absent_labels >= len(faces.people)).sum()), others)
 
     def with_absent(side: np.ndarray, group: str) -> Side:
         absent = lost.absent_labels[lost.absent_groups == group] if between else lost.absent_labels
@@ -53,4 +62,5 @@ def leave_out(failures: Failures, names: Sequence[str], labels: np.ndarray, peop
     if not all(now):
         raise UserError(f"`failures` {failures.path}: without these, {now[0]} genuine and {now[1]} impostor pairs are "
                         "left; both are needed")
-    return WithoutFailures(kept, was[0] - now[0], was[1] - now[1])
+    failed = [name for name, one in zip(faces.names, lost.failed) if one]
+    return WithoutFailures(failed, kept, was[0] - now[0], was[1] - now[1])

@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
                         "the checkpoint or ONNX file that they are of")
     if args.set:
         with open_face_set(Path(args.set)) as faces:
-            folders = read_groups(Path(args.groups), faces.names) if args.groups else faces.folders
+            folders = read_groups(Path(args.groups), faces.names, faces.path) if args.groups else faces.folders
             sides = choose_sides(args, faces.labels, folders)
             groups = yaw_groups(read_yaw(Path(args.landmarks), faces.names)) if args.landmarks else folders
             known = labelled_set.LabelledSet(set_name(args.set), faces.labels, faces.people, groups, sides,

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from common.errors import UserError
 from eval.__main__ import main
 from eval.embedding_file import load_embeddings
 from eval.face_sets import open_face_set, read_groups
+from eval.failures import Failures, lost_faces
 
 UNIT = np.eye(6, 8, dtype=np.float32)
 
@@ -82,6 +84,49 @@ def test_groups_that_do_not_fit_the_set(place, tmp_path, caplog):  # noqa: F811
         table.write_text(text)
         with pytest.raises(UserError, match=says):
             read_groups(table, names)
+
+
+NAMES = [f"{person}/{group}/{index}.jpg" for person in ("José", "C") for group in ("frontal", "profile")
+         for index in range(2)]
+FORMS = {"NFD": lambda name: unicodedata.normalize("NFD", name), "./": "./{}".format,
+         "absolute": "/sets/faces/{}".format, "folder": "faces/{}".format,
+         "suffix": lambda name: name.replace("jpg", "JPG"),
+         "Windows": lambda name: name.replace("/", "\\"), "drive": lambda name: "D:\\x\\" + name.replace("/", "\\")}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_listed_images_are_found_in_every_form_of_their_names(tmp_path, form):
+    written, root = FORMS[form], "faces" if form == "folder" else "/sets/faces"
+    table = tmp_path / "groups.csv"
+    table.write_text("path,group\n" + "".join(f"{written(name)},{name.split('/')[1]}\n" for name in NAMES))
+    assert read_groups(table, NAMES, root).tolist() == ["frontal"] * 2 + ["profile"] * 2 + ["frontal"] * 2 + [
+        "profile"] * 2
+    absent = [] if form == "drive" else [written("José/profile/7.jpg"), "./José/profile/7.JPG", "Ann/frontal/1.jpg"]
+    failures = Failures("f", [written(NAMES[0]), written(NAMES[5]), *absent], [], [""] * (2 + len(absent)))
+    lost = lost_faces(failures, NAMES, np.repeat([0, 1], 4), ["José", "C"], None, root)
+    assert np.flatnonzero(lost.failed).tolist() == [0, 5]
+    assert lost.absent_labels.tolist() == [0, 2][:len(absent)]  # one image in two forms, and a new person
+    assert lost.absent_groups.tolist() == ["profile", "frontal"][:len(absent)]
+    by_table = lost_faces(failures, NAMES, np.repeat([0, 1], 4), ["José", "C"], {written("Ann/frontal/1.jpg"): "x"},
+                          root)
+    assert by_table.absent_groups.tolist() == ["", "x"][:len(absent)]
+
+
+def test_listed_images_whose_name_says_no_identity_or_could_be_two(tmp_path):
+    for name in ("/elsewhere/D/1.jpg", "../D/1.jpg", "D:\\elsewhere\\D\\1.jpg", "./1.jpg"):
+        with pytest.raises(UserError, match="its identity is not known; give its path"):
+            lost_faces(Failures("f", [name], [], [""]), NAMES, np.repeat([0, 1], 4), ["José", "C"], None, "/sets/faces")
+    names = ["C/1.jpg", "C/1.JPG", "D/1.jpg"]
+    table = tmp_path / "groups.csv"
+    table.write_text("path,group\n./C/1.JPG,b\nC/1.jpg,a\n")
+    assert read_groups(table, names).tolist() == ["a", "b", ""]
+    for text, says in (("C/1.Jpg,a\n", "C/1.Jpg could be C/1.jpg or C/1.JPG"),
+                       ("D/1.JPG,a\nD/1.Jpg,b\n", "D/1.JPG and D/1.Jpg are the same image, of the groups a and b")):
+        table.write_text("path,group\n" + text)
+        with pytest.raises(UserError, match=says):
+            read_groups(table, names)
+    with pytest.raises(UserError, match="could be several identities"):
+        lost_faces(Failures("f", ["x.jpg"], [], ["a.Xy"]), names, np.arange(3), ["a.xy", "a.XY", "D"])
 
 
 def test_pairs_at_the_thresholds_of_a_labelled_set(place, tmp_path):  # noqa: F811
