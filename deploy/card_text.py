@@ -99,8 +99,8 @@ def _tprs(row: dict[str, Any]) -> str:
         accepts = accepts.get(rate) if isinstance(accepts, dict) else accepts
         points = row.get("thresholds")
         point = points.get(rate) if isinstance(points, dict) else None
-        if point.get("tpr", value) is None if isinstance(point, dict) else type(accepts) is int and accepts == 0:
-            parts.append(f"not given at FPR {escaped(rate)} (no false accept is allowed)")
+        if type(accepts) is int and accepts == 0 or isinstance(point, dict) and point.get("tpr", value) is None:
+            parts.append(f"not given at FPR {escaped(rate)} (no false accept behind it)")
             continue
         few = type(accepts) is int and accepts < 10
         behind = f" (false accepts: {accepts})" if type(accepts) is int else ""

@@ -6,6 +6,7 @@ from typing import Sequence
 import numpy as np
 
 from eval.bootstrap import interval, share_of_other_sign
+from eval.operating_points import marked
 from eval.quality import Kept
 from eval.set_scoring import ScoredModel
 from eval.slices import Slice
@@ -43,7 +44,7 @@ def _rows(result: ScoredModel, first: ScoredModel) -> list[str]:
     lines = []
     for number, point in enumerate(result.points):
         draws = result.draws.get(f"{point.fpr_target:g}") if point.tpr is not None else None
-        rate = "-" if point.tpr is None else f"{'~' if point.few else ''}{100 * point.tpr:.2f}"
+        rate = marked(point.tpr, point.false_accepts, number=False)
         line = (f"  {point.fpr_target:>7g}  {rate:>7}  {'' if draws is None else _limits(draws):>16}  "
                 f"{point.false_accepts:>13}  {point.threshold:>8.4f}  {point.cosine:>7.4f}")
         theirs = first.points[number].tpr

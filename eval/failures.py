@@ -16,7 +16,8 @@ from common.name_lookup import canonical, canonical_path
 from common.tables import header, read_table
 from common.text_files import read_lines
 from eval.listed_images import ListedImages
-from eval.metrics import accuracy_10fold, check_pairs, tpr_at_fpr
+from eval.metrics import accuracy_10fold, check_pairs, point_at_fpr
+from eval.operating_points import given
 
 PAIR_COLUMNS = {"left": (), "right": (), "same": ("issame", "is_same")}
 IMAGE_COLUMNS = {"path": ("key", "image", "file", "name", "filename"), "label": ("person", "identity")}
@@ -85,14 +86,14 @@ def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr
         check_pairs(kind[kept], folds)
     except UserError as error:
         raise UserError(f"`failures` {failures.path}: without these, {error}") from None
-    given = np.array(failures.pairs, bool)
-    lost_genuine, lost_impostors = int((lost & kind).sum() + given.sum()), int((lost & ~kind).sum() + (~given).sum())
+    listed = np.array(failures.pairs, bool)
+    lost_genuine, lost_impostors = (int((lost & one).sum() + those.sum()) for one, those in (
+        (kind, listed), (~kind, ~listed)))
     genuine, pairs = int((kept & kind).sum()), int(kept.sum())
-    impostors = pairs - genuine
     without: dict[str, float | None] = {"accuracy": accuracy_10fold(scores[kept], kind[kept], folds)[0]}
     for target in fpr:
-        enough = target * impostors * (1 + 1e-9) >= 1
-        without[f"{target:g}"] = tpr_at_fpr(scores[kept], kind[kept], target) if enough else None
+        tpr, _, _, accepts = point_at_fpr(scores[kept], kind[kept], target)
+        without[f"{target:g}"] = given(tpr, accepts)
     over = {"accuracy": (pairs, lost_genuine + lost_impostors)}
     return Readings(lost_genuine, lost_impostors, without, {
         name: counted(value, *over.get(name, (genuine, lost_genuine))) for name, value in without.items()})
@@ -191,8 +192,8 @@ def _of_text(path: Path) -> Failures:
             pairs.append(TRUTH[row["same"].lower()])
         return Failures(str(path), [], pairs)
     if plain & {name for names in ({"path"}, IMAGE_COLUMNS["path"]) for name in names}:
-        given = {row["path"]: row["label"] for row in read_table(path, IMAGE_COLUMNS, FORM) if row["path"]}
-        return Failures(str(path), list(given), [], list(given.values()))
+        labels = {row["path"]: row["label"] for row in read_table(path, IMAGE_COLUMNS, FORM) if row["path"]}
+        return Failures(str(path), list(labels), [], list(labels.values()))
     names = list(dict.fromkeys(line for line in lines if line))
     return Failures(str(path), names, [], [""] * len(names))
 

@@ -18,7 +18,7 @@ SLACK = 1 + 1e-9  # a target of 0.001 allows 3 of 3,000 whatever 0.001 * 3000 ro
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """tpr: None where the target allows less than one false accept. cosine: pairs above it are accepted; midway between
+    """tpr: None where it is not `given`. cosine: pairs above it are accepted; midway between
     the last that is and the first that is not. fpr: as observed. impostors: number of impostor pairs."""
 
     fpr_target: float
@@ -49,6 +49,22 @@ def allowed(target: float, impostors: int) -> int:
     return int(np.floor(target * impostors * SLACK))
 
 
+def given(rate: float, false_accepts: int) -> float | None:
+    """A TPR as it is shown: None without a false accept behind it, for then the scores do not tell what FPR it is at.
+    None is there where the target allows none, or the hardest impostor pairs that it allows tie with one more."""
+    return rate if false_accepts else None
+
+
+def marked(rate: float | None, false_accepts: int, number: bool = True) -> str:
+    """A rate in percent, with ~ where it is based on few false accepts, and their number unless a column has it; a dash
+    where it is not given."""
+    if rate is None:
+        return "-"
+    if false_accepts >= FEW:
+        return f"{100 * rate:.2f}"
+    return f"~{100 * rate:.2f}" + (f" ({false_accepts})" if number else "")
+
+
 def operating_point(genuine: np.ndarray, tail: np.ndarray, impostors: int, target: float) -> OperatingPoint:
     """At the FPR `target`.
 
@@ -66,7 +82,7 @@ def operating_point(genuine: np.ndarray, tail: np.ndarray, impostors: int, targe
                float(tail[false_accepts - 1]) if false_accepts else np.inf)
     edge = refused if np.isfinite(refused) else -1.0
     cosine = (min(last, 1.0) + edge) / 2 if np.isfinite(last) else edge
-    tpr = (len(genuine) - first) / len(genuine) if count else None
+    tpr = given((len(genuine) - first) / len(genuine) if len(genuine) else np.nan, false_accepts)
     return OperatingPoint(target, tpr, cosine, false_accepts / impostors, false_accepts, impostors)
 
 
@@ -78,8 +94,8 @@ def histogram_point(scored: AllPairs, target: float) -> OperatingPoint:
     false_accepts = int(passed[steps - 1]) if steps else 0
     cosine = cosine_below(len(passed) - steps)
     tpr = 1 - float(np.searchsorted(scored.genuine, cosine, "right")) / len(scored.genuine)
-    return OperatingPoint(target, tpr if allowed(target, scored.impostors) else None, cosine,
-                          false_accepts / scored.impostors, false_accepts, scored.impostors)
+    return OperatingPoint(target, given(tpr, false_accepts), cosine, false_accepts / scored.impostors, false_accepts,
+                          scored.impostors)
 
 
 def rates_above(scored: AllPairs, cosine: float) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from eval import metrics
 from eval.bootstrap import draw_resamples, interval, pairs_curve_rates, pairs_tpr, share_of_other_sign
-from eval.operating_points import OperatingPoint
+from eval.operating_points import OperatingPoint, given
 from eval.verification import VerificationResult, fold_numbers
 
 
@@ -20,7 +20,7 @@ class Statistics:
     draws: dict[str, np.ndarray]
 
     def given(self, name: str) -> bool:
-        """Whether a rate is: a TPR on less than one false accept is not."""
+        """Whether a rate is: a TPR without a false accept behind it is not."""
         return all(point.tpr is not None for point in self.points if f"{point.fpr_target:g}" == name)
 
     def as_row(self, first: Statistics | None = None, first_name: str = "", ours: VerificationResult | None = None,
@@ -53,8 +53,7 @@ def statistics(result: VerificationResult, fpr: Sequence[float], resamples: int,
     impostors = int((~result.same).sum())
     for target in fpr:
         tpr, threshold, achieved, accepts = metrics.point_at_fpr(result.scores, result.same, target)
-        points.append(OperatingPoint(target, tpr if accepts or target * impostors >= 1 else None, 1 - threshold / 2,
-                                     achieved, accepts, impostors))
+        points.append(OperatingPoint(target, given(tpr, accepts), 1 - threshold / 2, achieved, accepts, impostors))
     if not resamples:
         return Statistics(points, {})
     drawn = draw_resamples(len(result.same), resamples, seed)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Mapping, Sequence
 
+from eval.operating_points import marked
 from eval.robustness_curve import Setting
 from eval.verify_table import aligned, fixed_table
 
@@ -24,7 +25,7 @@ def table(curves: Mapping[str, Sequence[Setting]]) -> str:
 
 def _row(setting: Setting, place: int) -> list[str]:
     point, limits = setting.points[place], setting.all_limits[place]
-    rate = "-" if point.tpr is None else f"{'~' if point.few else ''}{100 * point.tpr:.2f}"
+    rate = marked(point.tpr, point.false_accepts, number=False)
     there = [f"{100 * setting.fixed_tpr:.2f}", f"{100 * setting.fixed_fpr:.4f}"] if place == 0 else []
     return [str(setting.how), rate, f"{100 * limits[0]:.2f} to {100 * limits[1]:.2f}" if limits else "",
             str(point.false_accepts), *there]

@@ -7,7 +7,7 @@ import numpy as np
 
 from eval.bootstrap import interval
 from eval.fixed_threshold import FixedPoint
-from eval.operating_points import FEW, OperatingPoint
+from eval.operating_points import FEW, marked
 from eval.pair_scoring import ScoredSet
 
 
@@ -19,7 +19,8 @@ def table(found: Mapping[str, ScoredSet]) -> str:
     for name, scored in found.items():
         result = scored.result
         rows.append([name, str(result.pairs), f"{100 * result.accuracy:.2f}", f"{100 * result.accuracy_std:.2f}",
-                     *map(marked, scored.statistics.points), f"{100 * result.eer:.2f}", f"{100 * result.auc:.3f}",
+                     *(marked(point.tpr, point.false_accepts) for point in scored.statistics.points),
+                     f"{100 * result.eer:.2f}", f"{100 * result.auc:.3f}",
                      f"{result.xnorm:.2f}" if np.isfinite(result.xnorm) else "-", f"{result.threshold:.3f}",
                      f"{result.seconds:.1f}"])
     return aligned(rows)
@@ -62,13 +63,6 @@ def fixed_rows(found: Mapping[str, Sequence[FixedPoint]]) -> list[list[str]]:
                          _limits(point.fpr_limits, 4), f"{point.false_accepts} of {point.impostors}",
                          f"{100 * point.accuracy:.2f}"])
     return rows
-
-
-def marked(point: OperatingPoint) -> str:
-    """A TPR in percent, with ~ and their number where it is based on few false accepts."""
-    if point.tpr is None:
-        return "-"
-    return f"~{100 * point.tpr:.2f} ({point.false_accepts})" if point.few else f"{100 * point.tpr:.2f}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from common.errors import UserError
 from eval.bootstrap import interval
-from eval.operating_points import FEW
+from eval.operating_points import FEW, given
 from eval.pair_statistics import statistics
 from eval.verification import VerificationResult, VerificationSet, numbers, verify_set
 from inference.embedder import Embedder
@@ -101,8 +101,8 @@ def verify(symbol: mx.sym.Symbol, arguments: dict[str, mx.nd.NDArray], auxiliary
 
 def result_row(result: VerificationResult, step: int) -> dict[str, object]:
     """The `verification` row of metrics.jsonl: the metrics, the number of false accepts behind the TPR, and 95%
-    intervals by bootstrap over pairs, by the names of the rates: a TPR where no false accept is allowed has none. Every
-    row of a set uses the same resamples."""
+    intervals by bootstrap over pairs, by the names of the rates: a TPR without a false accept behind it has none.
+    Every row of a set uses the same resamples."""
     row: dict[str, object] = {"kind": "verification", "step": step, **numbers(result)}
     if getattr(result, "scores", None) is None:
         return row
@@ -115,11 +115,11 @@ def result_row(result: VerificationResult, step: int) -> dict[str, object]:
 
 def result_text(row: dict[str, Any]) -> str:
     """A `verification` row for the log: a TPR based on few false accepts is marked ~ with their number, and not given
-    where none is allowed."""
+    where there is none."""
     limits, count = row.get("interval", {}).get("tpr"), row.get("false_accepts")
     rate = f"{row['tpr']:.4f}"
-    if count == 0 and not limits:
-        rate = "not given (no false accept allowed)"
+    if count is not None and given(row["tpr"], count) is None:
+        rate = "not given (no false accept behind it)"
     elif limits and count is not None:
         few = count < FEW
         rate = (f"{'~' if few else ''}{rate} ({limits[0]:.4f} to {limits[1]:.4f}"

@@ -118,7 +118,7 @@ def _notes(table: Table) -> list[str]:
     if any(rate.few and rate.value is not None for rate in cells):
         notes.append(NOTE_FEW)
     if any(rate.value is None for rate in cells):
-        notes.append("-: no false accept is allowed at that FPR, so there is no such rate.")
+        notes.append("-: no false accept is behind it at that FPR, so there is no such rate.")
     for chosen in sorted({row.chosen for row in table.rows if row.chosen}):
         notes.append(f"*: the step was chosen by its accuracy on {chosen}, so its scores there are optimistic.")
     for kind, shared in table.conventions.items():

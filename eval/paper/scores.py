@@ -165,12 +165,10 @@ def _tpr(row: Mapping[str, Any], fpr: float, pairs: int, limits: Mapping[str, An
     points = _part(row, "thresholds")
     point = next((points[one] for one in points if _same(one, fpr)), None)
     if isinstance(point, dict) and "tpr" in point:
-        value = point["tpr"]  # null where no false accept is allowed
-    elif counts == 0:
-        value = None
+        value = point["tpr"]  # null without a false accept
     known = next((limits[one] for one in limits if _same(one, fpr)), limits.get("tpr"))
     if isinstance(count, int):
-        return _rate(value, known, None, count)
+        return _rate(value if count else None, known, None, count)
     most = math.floor(fpr * pairs * (1 + 1e-9))  # at most all pairs are different ones
     return _rate(value if most else None, known, None, most, True)
 

@@ -74,7 +74,7 @@ def _curve(scored: AllPairs, most: int = 200) -> tuple[np.ndarray, np.ndarray]:
     fpr = np.geomspace(1 / scored.impostors, max(reach, 1.1 / scored.impostors), most)
     kept = [operating_point(scored.genuine, scored.tail, scored.impostors, one) for one in fpr
             if len(scored.tail) >= min(allowed(one, scored.impostors) + 1, scored.impostors)]
-    return fpr[:len(kept)], np.array([point.tpr or 0.0 for point in kept])
+    return fpr[:len(kept)], np.array([np.nan if point.tpr is None else point.tpr for point in kept])
 
 
 def pose_section(models: Sequence[str], found: Sequence[ScoredModel]) -> Html:

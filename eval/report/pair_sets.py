@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from eval.bootstrap import interval, share_of_other_sign
-from eval.operating_points import OperatingPoint
+from eval.operating_points import OperatingPoint, given, marked
 from eval.pair_statistics import Statistics
 from eval.report.charts import chart, draw_histogram, draw_roc
 from eval.report.html import Html, Text, figure, join, key, paragraph, picture, section, table, tag
@@ -38,10 +38,8 @@ class PairSet:
 
 
 def rate(point: OperatingPoint) -> str:
-    """A TPR in percent, marked where it is based on few false accepts; a dash where none is allowed."""
-    if point.tpr is None:
-        return "-"
-    return f"~{100 * point.tpr:.2f} ({point.false_accepts})" if point.few else f"{100 * point.tpr:.2f}"
+    """A TPR in percent, marked where it is based on few false accepts; a dash where on none."""
+    return marked(point.tpr, point.false_accepts)
 
 
 def limits_text(draws: np.ndarray | None) -> str:
@@ -74,7 +72,7 @@ def table_section(sets: Sequence[PairSet], models: Sequence[str]) -> Html:
     parts: list[Text] = [
         paragraph("Accuracy: over folds, each at the threshold that is best on the others. TPR: over all pairs, at the "
                   "largest observed FPR that does not exceed the one named. A ~ marks a rate based on fewer than ten "
-                  "false accepts, with their number: it is unreliable. A dash: none is allowed at that FPR. "
+                  "false accepts, with their number: it is unreliable. A dash: a rate with none behind it. "
                   "Intervals are 95% bootstrap over pairs."), table(head, rows)]
     if apart:
         parts += [tag("h3", f"Differences to {models[0]}"),
@@ -129,9 +127,7 @@ def _thinned(fpr: np.ndarray, tpr: np.ndarray, least: float, most: int = 400) ->
 def _rate_at(fpr: np.ndarray, tpr: np.ndarray, target: float, impostors: int) -> str:
     place = int(np.searchsorted(fpr, target * (1 + 1e-9), "right")) - 1
     accepts = round(fpr[place] * impostors)
-    if target * impostors * (1 + 1e-9) < 1:
-        return "-"
-    return f"~{100 * tpr[place]:.2f} ({accepts})" if accepts < 10 else f"{100 * tpr[place]:.2f}"
+    return marked(given(tpr[place], accepts), accepts)
 
 
 def histogram_section(sets: Sequence[PairSet], models: Sequence[str]) -> Html:

@@ -10,6 +10,7 @@ import numpy as np
 from common.errors import UserError
 from common.progress import meter
 from eval.bootstrap import interval
+from eval.operating_points import marked
 from eval.templates.ijb_files import read_pairs
 from eval.templates.pair_bootstrap import tpr_draws
 from eval.templates.verification import PairScores, nearest_curve, nearest_rate, rates, score_pairs
@@ -51,7 +52,7 @@ def verify(unit: np.ndarray, pairs: Path, templates: np.ndarray, fprs: Sequence[
     for point in points:
         name = f"{point.fpr_target:g}"
         nearest = nearest_rate(curve, point.fpr_target)
-        text = "-" if point.tpr is None else f"{'~' if point.few else ''}{100 * point.tpr:.2f}"
+        text = marked(point.tpr, point.false_accepts, number=False)
         low, high = row.get("interval", {}).get(name, (None, None))
         between = "" if low is None else f"[{100 * low:.2f}, {100 * high:.2f}]"
         print(f"    {name:>7}  {text:>8}  {between:>16}  {point.false_accepts:>13}  {point.threshold:>8.4f}  "

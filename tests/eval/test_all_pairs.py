@@ -18,7 +18,12 @@ from eval.bootstrap import (
     weighted_tpr,
 )
 from eval.error_sources import false_accepts, review
+from eval.failures import Failures, pairs_readings
 from eval.operating_points import operating_point
+from eval.pair_statistics import statistics
+from eval.report.pair_sets import _rate_at
+from eval.verification import score_set
+from training.validation import result_row, result_text
 
 
 def draw(seed, images, people, size=8, noise=1.0):
@@ -223,3 +228,22 @@ def test_the_order_of_images_changes_nothing():
         other = score_all_pairs(Side(side.unit[order], side.person[order]))
         np.testing.assert_allclose(other.genuine, found.genuine, atol=1e-6)
         np.testing.assert_allclose(other.tail, found.tail, atol=1e-6)
+
+
+def test_a_rate_without_a_false_accept_is_not_given_where_the_hardest_impostors_tie():
+    """100 genuine and 1,000 impostor pairs: an FPR of 0.1% allows one, but the two hardest are equal."""
+    scores = np.concatenate([np.linspace(0.1, 1.1, 100), [0.6, 0.6], np.linspace(0.7, 3, 998)])
+    same = np.arange(1100) < 100
+    cosines = 1 - scores / 2
+    right = np.stack([cosines, np.sqrt(1 - cosines ** 2)], 1)
+    result = score_set("ties", np.stack([np.tile([1.0, 0.0], (1100, 1)), right], 1).reshape(2200, 2), same, 1,
+                       (1e-3, 1e-2))
+    found = statistics(result, (1e-3, 1e-2), 20, 0)
+    assert [(point.tpr is None, point.false_accepts) for point in found.points] == [(True, 0), (False, 10)]
+    assert result.tprs[1e-3] == 0.5 and "TPR at FPR 0.1% not given" in result_text(result_row(result, 1))
+    assert set(found.as_row()["interval"]) == {"0.01", "eer", "auc"}
+    assert _rate_at(*metrics.roc_curve(scores, same)[:2], 1e-3, 1000) == "-"
+    point = operating_point(np.sort(cosines[same]), np.sort(cosines[~same])[::-1], 1000, 1e-3)
+    assert point.tpr is None and point.as_row()["tpr"] is None and point.false_accepts == 0
+    without = pairs_readings(Failures("f", ["2199"], []), scores, same, [3e-3, 2e-3], 10).without
+    assert without["0.002"] is None and without["0.003"] is not None

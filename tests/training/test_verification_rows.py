@@ -38,5 +38,5 @@ def test_the_log_marks_a_rate_that_rests_on_few():
     few = result_text(result_row(result(600), 1))
     assert "TPR at FPR 1% ~0." in few and "; 3 false accepts)" in few and "\n" not in few
     none = result_row(result(100, 0.001), 1)
-    assert "TPR at FPR 0.1% not given (no false accept allowed), EER" in result_text(none)
+    assert "TPR at FPR 0.1% not given (no false accept behind it), EER" in result_text(none)
     assert set(none["interval"]) == {"eer", "auc", "accuracy"}
