@@ -8,7 +8,8 @@ from deploy.agreement import Difference, SetScores
 from deploy.checkpoint import Checkpoint
 from deploy.eight_bit import EightBit, has_vnni
 from deploy.slim import size_of
-from eval.operating_points import allowed
+from eval.metrics import point_at_fpr
+from eval.operating_points import FEW
 
 MIB = 1 << 20
 FAR = 0.9  # cosine below which an 8-bit network is no longer the same
@@ -62,8 +63,10 @@ def sets(scores: Sequence[SetScores], fpr: Sequence[float]) -> None:
         print(one.table(fpr))
         first, *_, last = one.results.values()
         for rate in fpr:
-            if not allowed(rate, int((~first.same).sum())):
-                print(f"{one.name}: TPR at FPR {100 * rate:g}% is not given: it has too few pairs for a false accept")
+            accepts = [point_at_fpr(result.scores, result.same, rate)[3] for result in (first, last)]
+            if not all(accepts):
+                print(f"{one.name}: TPR at FPR {100 * rate:g}% is not given: there is no false accept behind it")
                 continue
             change = 100 * (last.tprs[rate] - first.tprs[rate])
-            print(f"{one.name}: TPR at FPR {100 * rate:g}% changes by {change:+.2f} points")
+            few = f" (false accepts: {accepts[0]}, {accepts[1]})" if min(accepts) < FEW else ""
+            print(f"{one.name}: TPR at FPR {100 * rate:g}% changes by {'~' if few else ''}{change:+.2f} points{few}")

@@ -45,7 +45,7 @@ class Threshold:
             return f"{told}, whose FPR is not known without --scores"
         mark = "~" if self.rates.false_accepts < FEW else ""
         return (f"{told}, FPR {mark}{100 * self.rates.fpr:.3g}% on {self.scores}: {self.rates.false_accepts} false "
-                f"accepts of {self.rates.impostors} impostor pairs; TPR there {100 * self.rates.tpr:.2f}%")
+                f"accepts of {self.rates.impostors} impostor pairs; TPR there {mark}{100 * self.rates.tpr:.2f}%")
 
     def as_json(self) -> dict[str, Any]:
         """By the names of eval's JSON."""

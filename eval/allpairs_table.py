@@ -74,7 +74,7 @@ def _blamed_at(result: ScoredModel) -> float:
 
 
 def _slice(one: Slice) -> list[str]:
-    return [_name(one), str(one.genuine), "-" if one.tpr is None else f"{100 * one.tpr:.2f}", _pair(one.tpr_limits, 2),
+    return [_name(one), str(one.genuine), marked(one.tpr, one.false_accepts, number=False), _pair(one.tpr_limits, 2),
             str(one.impostors), "-" if one.fpr is None else f"{'~' if one.few else ''}{100 * one.fpr:.4f}",
             _pair(one.fpr_limits, 4), str(one.false_accepts)]
 

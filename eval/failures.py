@@ -17,7 +17,7 @@ from common.tables import header, read_table
 from common.text_files import read_lines
 from eval.listed_images import ListedImages
 from eval.metrics import accuracy_10fold, check_pairs, point_at_fpr
-from eval.operating_points import given
+from eval.operating_points import FEW, given, marked
 
 PAIR_COLUMNS = {"left": (), "right": (), "same": ("issame", "is_same")}
 IMAGE_COLUMNS = {"path": ("key", "image", "file", "name", "filename"), "label": ("person", "identity")}
@@ -40,23 +40,29 @@ class Failures:
 @dataclass(frozen=True)
 class Readings:
     """Rates without the lost pairs, and with them as errors: a lost genuine pair counts as rejected, and no lost pair
-    is classified correctly. FPR is that of the pairs that could be compared."""
+    is classified correctly. FPR is that of the pairs that could be compared; false_accepts: behind each TPR."""
 
     lost_genuine: int
     lost_impostors: int
     without: dict[str, float | None]
     counted: dict[str, float | None]
+    false_accepts: dict[str, int] = field(default_factory=dict)
 
     def as_row(self) -> dict[str, object]:
         """For JSON."""
         return {"lost_genuine": self.lost_genuine, "lost_impostors": self.lost_impostors, "without": self.without,
-                "counted": self.counted}
+                "counted": self.counted, "false_accepts": self.false_accepts}
 
     def __str__(self) -> str:
-        rates = "; ".join(f"{name} {_percent(self.without[name])} without, {_percent(self.counted[name])} counted"
-                          for name in self.without)
+        rates = "; ".join(f"{name} {self._percent(self.without, name)} without, {self._percent(self.counted, name)} "
+                          "counted" for name in self.without)
         return (f"{self.lost_genuine} genuine and {self.lost_impostors} impostor pairs could not be compared; as "
                 f"errors: {rates}")
+
+    def _percent(self, rates: Mapping[str, float | None], name: str) -> str:
+        """A TPR on few false accepts is marked."""
+        rate, _, behind = marked(rates[name], self.false_accepts.get(name, FEW)).partition(" ")
+        return rate if rate == "-" else f"{rate}% {behind}".rstrip()
 
 
 def read_failures(path: PathLike) -> Failures:
@@ -90,13 +96,15 @@ def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr
     lost_genuine, lost_impostors = (int((lost & one).sum() + those.sum()) for one, those in (
         (kind, listed), (~kind, ~listed)))
     genuine, pairs = int((kept & kind).sum()), int(kept.sum())
+    behind: dict[str, int] = {}
     without: dict[str, float | None] = {"accuracy": accuracy_10fold(scores[kept], kind[kept], folds)[0]}
     for target in fpr:
         tpr, _, _, accepts = point_at_fpr(scores[kept], kind[kept], target)
-        without[f"{target:g}"] = given(tpr, accepts)
+        without[f"{target:g}"], behind[f"{target:g}"] = given(tpr, accepts), accepts
     over = {"accuracy": (pairs, lost_genuine + lost_impostors)}
     return Readings(lost_genuine, lost_impostors, without, {
-        name: counted(value, *over.get(name, (genuine, lost_genuine))) for name, value in without.items()})
+        name: counted(value, *over.get(name, (genuine, lost_genuine))) for name, value in without.items()},
+        behind)
 
 
 @dataclass(frozen=True)
@@ -196,7 +204,3 @@ def _of_text(path: Path) -> Failures:
         return Failures(str(path), list(labels), [], list(labels.values()))
     names = list(dict.fromkeys(line for line in lines if line))
     return Failures(str(path), names, [], [""] * len(names))
-
-
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{100 * rate:.2f}%"

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -29,12 +30,11 @@ def draw(curves: dict[str, list[Setting]], fpr: float, path: str) -> None:
                 rows = sorted((setting for setting in curve if setting.how.none
                                or getattr(setting.how, kind) != nothing), key=lambda row: getattr(row.how, kind))
                 values = [getattr(row.how, kind) for row in rows]
-                line, = panel.plot(values, [100 * (row.point.tpr or 0) for row in rows], marker="o", markersize=3,
-                                   label=plotted(name))
-                limits = [row.limits for row in rows if row.limits]
-                if len(limits) == len(rows):
-                    panel.fill_between(values, [100 * low for low, _ in limits], [100 * high for _, high in limits],
-                                       color=line.get_color(), alpha=0.15)
+                rates = [np.nan if row.point.tpr is None else 100 * row.point.tpr for row in rows]  # a gap
+                line, = panel.plot(values, rates, marker="o", markersize=3, label=plotted(name))
+                limits = 100 * np.array([row.limits or (np.nan, np.nan) for row in rows])
+                if np.isfinite(limits).any():
+                    panel.fill_between(values, limits[:, 0], limits[:, 1], color=line.get_color(), alpha=0.15)
             panel.set_xlabel(label)
             panel.grid(alpha=0.3)
         panels[0].set_ylabel(f"TPR at FPR {fpr:g}, %")

@@ -26,7 +26,8 @@ def table(curves: Mapping[str, Sequence[Setting]]) -> str:
 def _row(setting: Setting, place: int) -> list[str]:
     point, limits = setting.points[place], setting.all_limits[place]
     rate = marked(point.tpr, point.false_accepts, number=False)
-    there = [f"{100 * setting.fixed_tpr:.2f}", f"{100 * setting.fixed_fpr:.4f}"] if place == 0 else []
+    accepts = round(setting.fixed_fpr * point.impostors)
+    there = [marked(setting.fixed_tpr, accepts), f"{100 * setting.fixed_fpr:.4f}"] if place == 0 else []
     return [str(setting.how), rate, f"{100 * limits[0]:.2f} to {100 * limits[1]:.2f}" if limits else "",
             str(point.false_accepts), *there]
 

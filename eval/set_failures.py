@@ -31,7 +31,8 @@ class WithoutFailures:
         """TPR without the lost pairs and with them; genuine: how many were compared."""
         without = {f"{point.fpr_target:g}": point.tpr for point in points}
         return Readings(self.genuine, self.impostors, without, {
-            name: counted(rate, genuine, self.genuine) for name, rate in without.items()})
+            name: counted(rate, genuine, self.genuine) for name, rate in without.items()},
+            {f"{point.fpr_target:g}": point.false_accepts for point in points})
 
 
 def leave_out(failures: Failures, faces: FaceSet, groups: Mapping[str, str] | None,

@@ -57,8 +57,8 @@ def fixed_rows(found: Mapping[str, Sequence[FixedPoint]]) -> list[list[str]]:
     for name, points in found.items():
         for point in points:
             origin = f"{point.chosen_on} at {100 * point.fpr_target:g}%" if point.fpr_target is not None else "given"
-            rows.append([name, origin, f"{point.threshold:.4f}", f"{point.cosine:.4f}", f"{100 * point.tpr:.2f}",
-                         _limits(point.tpr_limits, 2),
+            rows.append([name, origin, f"{point.threshold:.4f}", f"{point.cosine:.4f}",
+                         marked(point.tpr, point.false_accepts, number=False), _limits(point.tpr_limits, 2),
                          f"{'~' if point.false_accepts < FEW else ''}{100 * point.fpr:.4f}",
                          _limits(point.fpr_limits, 4), f"{point.false_accepts} of {point.impostors}",
                          f"{100 * point.accuracy:.2f}"])

@@ -70,15 +70,16 @@ def draw_histogram(genuine: np.ndarray, impostor: np.ndarray, edges: np.ndarray,
 
 def draw_curves(curves: Sequence[Sequence[tuple[float, float, tuple[float, float] | None]]], x: str,
                 y: str) -> Callable[[Axes], None]:
-    """Lines with bands: of each model its points (x, value, interval), values from 0 to 1."""
+    """Lines with bands: of each model its points (x, value, interval), values from 0 to 1; NaN and None leave a
+    gap."""
     def draw(axes: Axes) -> None:
         for number, points in enumerate(curves):
             values = [point[0] for point in points]
             axes.plot(values, [100 * point[1] for point in points], marker="o", markersize=3, **line_style(number))
-            if all(point[2] for point in points):
-                low, high = zip(*(point[2] for point in points if point[2]))
-                axes.fill_between(values, 100 * np.array(low), 100 * np.array(high), color=COLOURS[number % SERIES],
-                                  alpha=0.15, linewidth=0)
+            limits = 100 * np.array([point[2] or (np.nan, np.nan) for point in points])
+            if np.isfinite(limits).any():
+                axes.fill_between(values, limits[:, 0], limits[:, 1], color=COLOURS[number % SERIES], alpha=0.15,
+                                  linewidth=0)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.set_ylim(bottom=0)

@@ -118,8 +118,7 @@ def misaligned_section(sample: Sample, settings: Sequence[Misalignment], models:
         if len(used) < 2:
             continue
         used.sort(key=lambda number: getattr(settings[number], kind))
-        curves = [[(getattr(settings[number], kind), made[number][0].tpr or 0.0, made[number][1]) for number in used]
-                  for made in found]
+        curves = [[(getattr(settings[number], kind), *_drawn(made[number])) for number in used] for made in found]
         svg = chart(f"misaligned {kind}", f"TPR against {label}",
                     draw_curves(curves, label, f"TPR at FPR {100 * fpr:g}%, %"), height=2.8)
         rows = [[f"{getattr(settings[number], kind):g}", *(text for made in found for text in _texts(made[number]))]
@@ -128,6 +127,12 @@ def misaligned_section(sample: Sample, settings: Sequence[Misalignment], models:
         parts += [tag("h3", label[0].upper() + label[1:]), figure(svg, f"TPR at FPR {100 * fpr:g}% against {label}, "
                                                                   "with 95% intervals.", table(head, rows))]
     return section("Misaligned crops", *parts)
+
+
+def _drawn(measured: Measured) -> tuple[float, tuple[float, float] | None]:
+    """The rate and its interval; NaN and none, a gap, where it is not given."""
+    point, limits = measured
+    return (np.nan, None) if point.tpr is None else (point.tpr, limits)
 
 
 def _texts(measured: Measured) -> tuple[str, str]:

@@ -10,10 +10,10 @@ import numpy as np
 from common.errors import UserError
 from common.progress import meter
 from eval.bootstrap import interval
-from eval.operating_points import marked
+from eval.operating_points import given, marked
 from eval.templates.ijb_files import read_pairs
 from eval.templates.pair_bootstrap import tpr_draws
-from eval.templates.verification import PairScores, nearest_curve, nearest_rate, rates, score_pairs
+from eval.templates.verification import PairScores, nearest_curve, nearest_point, rates, score_pairs
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,13 @@ def verify(unit: np.ndarray, pairs: Path, templates: np.ndarray, fprs: Sequence[
           f"{'TPR % at the nearest FPR':>24}")
     for point in points:
         name = f"{point.fpr_target:g}"
-        nearest = nearest_rate(curve, point.fpr_target)
+        there, nearest = nearest_point(curve, point.fpr_target)
+        accepts = round(there * len(scores.impostor))
         text = marked(point.tpr, point.false_accepts, number=False)
         low, high = row.get("interval", {}).get(name, (None, None))
         between = "" if low is None else f"[{100 * low:.2f}, {100 * high:.2f}]"
         print(f"    {name:>7}  {text:>8}  {between:>16}  {point.false_accepts:>13}  {point.threshold:>8.4f}  "
-              f"{point.cosine:>7.4f}  {100 * nearest:>24.2f}")
+              f"{point.cosine:>7.4f}  {marked(given(nearest, accepts), accepts):>24}")
         row["thresholds"][name] = point.as_row()
         row["tpr_at_nearest_fpr"][name] = nearest
     return row

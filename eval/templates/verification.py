@@ -112,8 +112,14 @@ def nearest_curve(scores: PairScores) -> tuple[np.ndarray, np.ndarray]:
             np.concatenate([[0.0], positives / len(scores.genuine)]))
 
 
-def nearest_rate(curve: tuple[np.ndarray, np.ndarray], fpr: float) -> float:
-    """TPR at the point whose FPR is nearest to `fpr`, on either side; of several equally near, the one of the
+def nearest_point(curve: tuple[np.ndarray, np.ndarray], fpr: float) -> tuple[float, float]:
+    """FPR and TPR of the point whose FPR is nearest to `fpr`, on either side; of several equally near, the one of the
     largest."""
     distance = np.abs(curve[0] - fpr)
-    return float(curve[1][len(distance) - 1 - int(np.argmin(distance[::-1]))])
+    place = len(distance) - 1 - int(np.argmin(distance[::-1]))
+    return float(curve[0][place]), float(curve[1][place])
+
+
+def nearest_rate(curve: tuple[np.ndarray, np.ndarray], fpr: float) -> float:
+    """The TPR of `nearest_point`."""
+    return nearest_point(curve, fpr)[1]

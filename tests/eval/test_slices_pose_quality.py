@@ -3,17 +3,30 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from sklearn import metrics as sk
 
 from common.errors import UserError
+from deploy.thresholds import Threshold
 from eval.all_pairs import Side, score_all_pairs
+from eval.allpairs_table import _slice
 from eval.bootstrap import PeopleBootstrap, draw_resamples
 from eval.curve_rates import MOST_EXACT, area_under_curve, curve_draws, equal_error_rate
+from eval.failures import Readings
+from eval.fixed_threshold import FixedPoint
+from eval.misalignment import Misalignment
+from eval.operating_points import OperatingPoint
 from eval.pose import head_pose, read_yaw, yaw_groups, yaw_of
 from eval.quality import discard_curve
+from eval.report.charts import draw_curves
+from eval.report.labelled_set import _cells
+from eval.report.misaligned import _drawn
+from eval.robustness_curve import Setting
+from eval.robustness_table import _row
 from eval.scores import normalise
 from eval.set_scoring import labelled_pairs, score_labelled
-from eval.slices import _named, combinations, group_slices
+from eval.slices import Slice, _named, combinations, group_slices
+from eval.verify_table import fixed_rows
 from synth import landmarks, render, seeds, shot
 from synth.identity import draw_person
 from synth.model import model_of
@@ -207,3 +220,26 @@ def test_the_largest_scores_are_kept_whatever_was_guessed_beforehand(bound, monk
 def test_names_of_groups_that_look_like_numbers():
     assert _named(np.array(["b", "\u00b2", "10", "", "9", "9" * 5000, "yaw 15-30", "yaw 0-15"])) == [
         "9", "10", "9" * 5000, "b", "yaw 0-15", "yaw 15-30", "\u00b2"]
+
+
+@pytest.mark.parametrize("accepts, mark", [(12, ""), (9, "~")])
+def test_a_rate_on_few_false_accepts_is_marked_wherever_it_stands(accepts, mark):
+    one = Slice("a", "b", 100, 1000, 0.5, accepts / 1000, accepts)
+    assert _slice(one)[2] == _cells(one)[0] == f"{mark}50.00"
+    fixed = FixedPoint(1.0, 0.5, accepts / 1000, accepts, 100, 1000)
+    assert fixed_rows({"set": [fixed]})[1][4] == f"{mark}50.00"
+    assert str(Threshold(1.0, fixed, "a.csv")).endswith(f"TPR there {mark}50.00%")
+    behind = f" ({accepts})" if mark else ""
+    point = OperatingPoint(0.012, 0.5, 0.4, accepts / 1000, accepts, 1000)
+    assert _row(Setting(Misalignment(), [point], [None], 0.5, accepts / 1000), 0)[4] == f"{mark}50.00{behind}"
+    told = str(Readings(1, 2, {"accuracy": 0.9, "0.01": 0.5}, {"accuracy": 0.8, "0.01": 0.4}, {"0.01": accepts}))
+    assert told.endswith(f"accuracy 90.00% without, 80.00% counted; 0.01 {mark}50.00%{behind} without, "
+                         f"{mark}40.00%{behind} counted")
+
+
+def test_a_rate_that_is_not_given_is_a_gap_in_the_curve():
+    points = [(0.0, *_drawn((OperatingPoint(0.1, 0.5, 0.4, 0.1, 10, 100), (0.4, 0.6)))),
+              (2.0, *_drawn((OperatingPoint(0.1, None, 0.4, 0.0, 0, 100), (0.0, 0.3))))]
+    axes = Figure().subplots()
+    draw_curves([points], "shift", "TPR")(axes)
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [50, np.nan])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from eval.verification import score_set
+from training.reporting.roc_picture import _rate
 from training.validation import result_row, result_text
 
 
@@ -40,3 +41,8 @@ def test_the_log_marks_a_rate_that_rests_on_few():
     none = result_row(result(100, 0.001), 1)
     assert "TPR at FPR 0.1% not given (no false accept behind it), EER" in result_text(none)
     assert set(none["interval"]) == {"eer", "auc", "accuracy"}
+
+
+def test_the_picture_marks_it_as_well():
+    assert _rate(result(4000)).startswith("TPR 0.") and _rate(result(600)).startswith("TPR ~0.")
+    assert _rate(result(600)).endswith(" (3) at FPR 1%") and _rate(result(100, 0.001)) == "TPR at FPR 0.1% not given"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.foreign import plotted
+from eval.metrics import point_at_fpr
+from eval.operating_points import FEW, given
 from eval.verification import VerificationResult
 
 if TYPE_CHECKING:
@@ -22,11 +24,22 @@ def roc_picture(result: VerificationResult) -> np.ndarray:
     fpr, tpr = result.roc
     least = 0.5 / result.pairs
     curve.set_data(np.maximum(fpr, least), tpr)
-    axes.set(xlim=(min(least, 1e-3), 1), title=f"{plotted(result.name)}: TPR {result.tpr:.3f} at FPR 0.1%")
+    axes.set(xlim=(min(least, 1e-3), 1), title=f"{plotted(result.name)}: {_rate(result)}")
     with warnings.catch_warnings():  # missing glyphs
         warnings.simplefilter("ignore")
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].transpose(2, 0, 1).copy()
+
+
+def _rate(result: VerificationResult) -> str:
+    """The TPR as the log has it: with ~ and their number on few false accepts, not given on none."""
+    at = f"at FPR {100 * result.fpr_target:g}%"
+    if result.scores is None:
+        return f"TPR {result.tpr:.3f} {at}"
+    accepts = point_at_fpr(result.scores, result.same, result.fpr_target)[3]
+    if given(result.tpr, accepts) is None:
+        return f"TPR {at} not given"
+    return f"TPR {'~' if accepts < FEW else ''}{result.tpr:.3f}{f' ({accepts})' if accepts < FEW else ''} {at}"
 
 
 @functools.lru_cache(maxsize=1)
