@@ -11,6 +11,7 @@ from common.errors import UserError
 from deploy.image_sets import ImageSet
 from deploy.models import ServedModel
 from deploy.reading import common_size
+from eval.embedding_store import alignment_of_crops
 from inference.engine import AnyEmbedder
 
 log = logging.getLogger(__name__)
@@ -51,4 +52,4 @@ def open_cutter(args: argparse.Namespace, size: tuple[int, int], select: str) ->
 
 def alignment(cutter: FaceCutter | None, size: tuple[int, int]) -> dict[str, Any]:
     """How crops were made, for `meta`."""
-    return {"image_size": list(size), **(cutter.describe() if cutter else {"detector": "none, aligned crops"})}
+    return {"image_size": list(size), **cutter.describe()} if cutter else alignment_of_crops(size)

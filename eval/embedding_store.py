@@ -4,7 +4,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from pathlib import Path
-from typing import Any, Collection
+from typing import Any, Collection, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
 from eval.opening import LAYER, EmbeddingSettings, OpenModel
 
 log = logging.getLogger(__name__)
+CROPS = "none, aligned crops"
 PACKAGES = ("mxnet", "numpy", "opencv-python-headless", "onnxruntime")
 
 
@@ -38,10 +39,17 @@ def warn_of_zeros(text: str, unit: np.ndarray, names: np.ndarray, failed: Collec
                     "--failures counts images that could not be had", text, len(zeros), len(names), zeros[0])
 
 
-def meta_of(model: OpenModel, path: str, set_digest: str, settings: EmbeddingSettings) -> dict[str, Any]:
-    """The metadata of an embeddings file."""
+def meta_of(model: OpenModel, path: str, set_digest: str, settings: EmbeddingSettings, size: Sequence[int],
+            detector: str = CROPS) -> dict[str, Any]:
+    """The metadata of an embeddings file; size: (H, W) of the crops; detector: how they were made."""
     return {"model": {"name": model.name.text, "sha256": model.digest}, "set": {"path": path, "sha256": set_digest},
-            "layer": settings.layer, "flip": settings.flip, "versions": versions(PACKAGES)}
+            "layer": settings.layer, "flip": settings.flip, "alignment": alignment_of_crops(size, detector),
+            "versions": versions(PACKAGES)}
+
+
+def alignment_of_crops(size: Sequence[int], detector: str = CROPS) -> dict[str, Any]:
+    """How images that no detector cropped here were aligned."""
+    return {"image_size": [int(side) for side in size], "detector": detector}
 
 
 def place_of(model: OpenModel, set_digest: str, settings: EmbeddingSettings) -> Path:

@@ -48,7 +48,7 @@ def embed_pairs(model: OpenModel, target: VerificationSet, settings: EmbeddingSe
     made = [array[target.order] for array in
             embed_views(embedder, target.batches(embedder.batch_size, True), settings.flip)]
     embeddings = Embeddings(made[0], made[1], places(target), None,
-                            meta_of(model, str(target.path), target.digest, settings), made[2])
+                            meta_of(model, str(target.path), target.digest, settings, target.image_size), made[2])
     if settings.keep:
         write_stored(model, embeddings, settings)
     return embeddings

@@ -13,7 +13,7 @@ from common.progress import meter
 from eval.all_pairs import AllPairs, Side, score_all_pairs
 from eval.bootstrap import PeopleBootstrap, interval
 from eval.embedding_file import Embeddings
-from eval.embedding_store import meta_of, stored, write_stored
+from eval.embedding_store import CROPS, meta_of, stored, write_stored
 from eval.face_sets import FaceSet
 from eval.fixed_threshold import FixedPoint
 from eval.misalignment import Misalignment, misaligned_batches
@@ -111,7 +111,8 @@ class Curve:
                                      args.seed, args.border)
         unit, norms, views = embed_views(embedder, batches, not args.no_flip, step)
         made = Embeddings(unit, norms, np.array(faces.names), faces.labels,
-                          meta_of(self._model, faces.path + told, named, self._how), views)
+                          meta_of(self._model, faces.path + told, named, self._how, embedder.image_size,
+                                  CROPS + told), views)
         if self._how.keep:
             write_stored(self._model, made, self._how)
         return made

@@ -67,7 +67,7 @@ def embeddings_of(model: ModelName, faces: FaceSet, args: argparse.Namespace,
         unit, norms, views = embed_views(embedder, faces.batches(embedder.batch_size, embedder.image_size, seen),
                                          settings.flip, bar.update)
     made = Embeddings(unit, norms, np.array(faces.names), faces.labels,
-                      meta_of(opened, faces.path, seen.hexdigest(), settings), views)
+                      meta_of(opened, faces.path, seen.hexdigest(), settings, embedder.image_size), views)
     if settings.keep:
         write_stored(opened, made, settings)
     return made

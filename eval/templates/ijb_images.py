@@ -88,7 +88,7 @@ def embed_images(model: ModelName, images: Images, folder: Path, size: tuple[int
     if found is not None and list(found.names) == images.names:
         yield from _parts(found, images.names, lost)
         return
-    meta = meta_of(opened, str(folder), digest, settings)
+    meta = meta_of(opened, str(folder), digest, settings, size, "none, five landmarks of the lists")
     meta["set"].update({"lists": lists_digest(images), "image_size": list(size)})
     parts = EmbeddingParts(place_of(opened, digest, settings), images.names, meta)
     kept: list[tuple[np.ndarray, np.ndarray]] = []

@@ -26,6 +26,7 @@ def test_groups_models_embeddings_and_the_review_list(place, tmp_path, capsys):
     files = sorted(map(str, tmp_path.glob("*.npz")))
     stored = load_embeddings(files[0])
     assert stored.embeddings.shape == (30, 16) and stored.meta["flip"] and stored.names[0] == "p0/frontal/0.jpg"
+    assert stored.meta["alignment"] == {"image_size": [SIZE, SIZE], "detector": "none, aligned crops"}
     unit, profile = stored.embeddings, np.char.find(stored.names, "profile") >= 0
     cosines = unit[~profile] @ unit[profile].T
     same = stored.labels[~profile][:, None] == stored.labels[profile][None]
