@@ -57,7 +57,7 @@ def score_set(faces: labelled_set.LabelledSet, inputs: Inputs, embedded: list[Em
     pairs = labelled_pairs(faces.labels, faces.people, faces.sides, None, args.bootstrap, args.seed)
     by_pose = labelled_pairs(faces.labels, faces.people, (inputs.grouped, None), faces.groups, args.bootstrap,
                              args.seed)
-    fpr = list(dict.fromkeys([*labelled_set.FPRS, args.fpr[0]]))
+    fpr = [*{f"{rate:g}": rate for rate in (*labelled_set.FPRS, *args.fpr)}.values()]
     found, posed = [], []
     for one, name, other in zip(embedded, names, elsewhere):
         unit, norms = one.unit[inputs.face_places], one.norms[inputs.face_places]

@@ -136,6 +136,8 @@ def test_its_numbers_are_those_of_verify(place, made):
     found = json.loads((made / "report.json").read_text())[f"{place}/gnap,1"]["more"]
     for name in ("accuracy", "eer", "auc", "threshold", "xnorm", "tpr_at_fpr", "false_accepts", "interval"):
         assert found[name] == pytest.approx(expected[name], abs=1e-5), name
+    faces = json.loads((made / "report.json").read_text())[f"{place}/gnap,1"][f"{place}/faces"]
+    assert list(faces["tpr_at_fpr"]) == ["0.01", "0.001", "0.0001", "1e-05", "0.05", "0.1"]
     assert (made / "other.json").read_text() == (made / "report.json").read_text()
     text = re.sub("<[^>]*>", " ", (made / "index.html").read_text())
     assert f"{100 * expected['accuracy']:.2f}" in text and f"{100 * expected['eer']:.2f}" in text
