@@ -158,5 +158,5 @@ def _inputs(value: Any) -> list[str]:
         return [path for one in value for path in _inputs(one)]
     if not isinstance(value, str):
         return []
-    prefix = value.rpartition(",")[0] or value
-    return [value, f"{prefix}-symbol.json", *glob.glob(f"{glob.escape(prefix)}-*.params")]
+    return [value, *(path for prefix in {value.rpartition(",")[0] or value, value}
+                     for path in (f"{prefix}-symbol.json", *glob.glob(f"{glob.escape(prefix)}-*.params")))]

@@ -53,11 +53,18 @@ def parse_models(texts: Sequence[str], flag: str = "`model`") -> list[ModelName]
 def _checkpoints(text: str, flag: str) -> list[ModelName]:
     prefix, comma, epochs = text.rpartition(",")
     if comma and not re.fullmatch(r"\s*[0-9]{1,9}(\|[0-9]{1,9})*\s*", epochs):
+        if "/" in epochs or _epochs(text):  # of a prefix, whose own name or folder's has a comma
+            return _checkpoints_of(text, _epochs(text), flag)
         raise UserError(f"{flag} {text}: expected {FORMS}")
-    numbers = [int(part) for part in epochs.split("|")] if comma else _epochs(text)
-    if not numbers:
-        raise UserError(f"{flag} {text}: there is no {text}-NNNN.params; expected PREFIX,EPOCH as in runs/a/model,3")
-    return [ModelName(f"{prefix or text},{number}", prefix or text, number) for number in numbers]
+    return _checkpoints_of(*((prefix, [int(part) for part in epochs.split("|")]) if comma else (text, _epochs(text))),
+                           flag)
+
+
+def _checkpoints_of(prefix: str, epochs: Sequence[int], flag: str) -> list[ModelName]:
+    if not epochs:
+        raise UserError(f"{flag} {prefix}: there is no {prefix}-NNNN.params; expected PREFIX,EPOCH as in "
+                        "runs/a/model,3")
+    return [ModelName(f"{prefix},{number}", prefix, number) for number in epochs]
 
 
 def file_digest(*paths: PathLike) -> str:

@@ -67,6 +67,19 @@ def test_an_onnx_file_is_fed_as_its_names_ask(place, caplog, name, mean, scale):
     assert ("0 to 255" if mean == 0 else "(x - 127.5) / 127.5") in caplog.text
 
 
+def test_a_comma_in_the_name_of_a_folder_or_prefix(tmp_path):
+    for name in ("a,b/model", "a/c,d"):
+        for epoch in (1, 12):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / f"{name}-{epoch:04d}.params").touch()
+        found = parse_models([f"{tmp_path}/{name}"])
+        assert [model.prefix for model in found] == [f"{tmp_path}/{name}"] * 2
+        assert [model.epoch for model in found] == [1, 12]
+        assert parse_models([f"{tmp_path}/{name},1|12"]) == found
+    with pytest.raises(UserError, match="a,b/none: there is no .*a,b/none-NNNN.params; expected PREFIX,EPOCH"):
+        parse_models([f"{tmp_path}/a,b/none"])
+
+
 def test_what_is_not_a_model_is_reported_in_a_line(place, tmp_path):
     (tmp_path / "text.onnx").write_text("no model")
     small_onnx(tmp_path / "small.onnx")
