@@ -4,7 +4,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from eval.embedding_file import Embeddings
 from eval.error_sources import review
 from eval.face_sets import FaceSet, group_table, groups_of, open_face_set
 from eval.failures import read_failures
+from eval.json_file import write_json
 from eval.models import parse_models
 from eval.other_set import from_elsewhere
 from eval.pair_list import write_all_scores
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         rows = {result.model: {args.set: _row(result, results[0], one, lost, projection, args)}
                 for result, one, projection in zip(results, made, projections)}
-        write_atomic(args.json, json.dumps(rows, indent=1) + "\n")
+        write_json(args.json, rows)
     if args.audit:
         _write_review(args.audit, made[0].embeddings, faces, plain[0].embeddings.any(axis=1))
     for model, one in zip(models, made) if scores else ():

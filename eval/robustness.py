@@ -2,13 +2,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import Callable
 
 from common.errors import UserError
-from common.files import write_atomic
 from common.progress import meter
 from eval.arguments import (
     add_bootstrap_flags,
@@ -21,6 +19,7 @@ from eval.arguments import (
     refuse_folds,
 )
 from eval.face_sets import open_face_set, read_groups
+from eval.json_file import write_json
 from eval.misalignment import BORDERS, misalignments
 from eval.models import parse_models
 from eval.other_set import from_elsewhere
@@ -97,8 +96,7 @@ def run(args: argparse.Namespace) -> int:
         if curve.projection:
             print(f"{curve.name.text}: {told(curve.projection, args.set)}")
     if args.json:
-        write_atomic(args.json, json.dumps({name: [setting.as_row() for setting in curve] for name, curve
-                                            in found.items()}, indent=1) + "\n")
+        write_json(args.json, {name: [setting.as_row() for setting in curve] for name, curve in found.items()})
     if args.plot:
         from eval.robustness_plot import draw
         draw(found, args.fpr[0], args.plot)

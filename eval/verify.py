@@ -2,12 +2,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from typing import Any, Mapping, Sequence
 
 from common.errors import UserError
-from common.files import write_atomic
 from eval.arguments import (
     add_bootstrap_flags,
     add_embedding_flags,
@@ -20,6 +18,7 @@ from eval.arguments import (
 from eval.best_epoch import best_epochs
 from eval.failures import read_failures
 from eval.fixed_threshold import Chosen
+from eval.json_file import write_json
 from eval.models import ModelName, parse_models
 from eval.opening import EmbeddingSettings
 from eval.operating_points import allowed
@@ -94,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         print(best)
         rows[best.model][best.chosen_on]["best"] = best.as_row()
     if args.json:
-        write_atomic(args.json, json.dumps(rows, indent=1) + "\n")
+        write_json(args.json, rows)
     return 0
 
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import time
 from dataclasses import replace
@@ -28,6 +27,7 @@ from eval.arguments import (
 from eval.embedding_file import Embeddings
 from eval.face_sets import open_face_set, read_groups
 from eval.fixed_threshold import FixedPoint
+from eval.json_file import write_json
 from eval.misalignment import misalignments
 from eval.models import ModelName, parse_models
 from eval.opening import EmbeddingSettings
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     place = Path(args.out) / PAGE
     write_atomic(place, text.encode("utf-8", "backslashreplace"))
     for path in filter(None, (Path(args.out) / NUMBERS, args.json)):
-        write_atomic(path, json.dumps(rows, indent=1) + "\n")
+        write_json(path, rows)
     print(f"{place} ({len(text) / 1e6:.1f} MB, {time.perf_counter() - began:.0f} s); the numbers: "
           f"{Path(args.out) / NUMBERS}")
     return 0

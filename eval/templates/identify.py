@@ -5,7 +5,6 @@ import argparse
 import csv
 import hashlib
 import io
-import json
 import logging
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +17,7 @@ from common.files import write_atomic
 from common.progress import meter
 from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_model_flag, check_outputs, fpr_list
 from eval.face_sets import FaceSet, open_face_set
+from eval.json_file import write_json
 from eval.models import ModelName, embed_batches, network_digest, parse_models
 from eval.score_folders import refuse_these, score_folders
 from eval.scores import normalise
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
             if scores:
                 _write(scores[model.text], found, names, sorted(set(gallery.people)))
     if args.json:
-        write_atomic(args.json, json.dumps(rows, indent=1) + "\n")
+        write_json(args.json, rows)
     return 0
 
 

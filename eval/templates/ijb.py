@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ import numpy as np
 
 from common.arguments import image_size
 from common.errors import UserError
-from common.files import write_atomic
 from common.progress import meter
 from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_model_flag, check_outputs, fpr_list
 from eval.embedding_file import digest_of_network
+from eval.json_file import write_json
 from eval.models import ModelName, network_digest, parse_models
 from eval.opening import EmbeddingSettings
 from eval.templates import ijb_files
@@ -106,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
             row["1:N"] = _identify(unit, searches, args)
         rows[model.text] = row
     if args.json:
-        write_atomic(args.json, json.dumps(rows, indent=1) + "\n")
+        write_json(args.json, rows)
     return 0
 
 

@@ -20,6 +20,8 @@ from small_sets import draw, jpeg, write_verification_set
 from common import cli
 from common.errors import RunError, UserError
 from eval.__main__ import main
+from eval.bootstrap import draw_resamples
+from eval.json_file import finite
 from eval.verification import VerificationSet, verify_set
 from inference.embedder import Embedder
 
@@ -248,3 +250,15 @@ def test_an_fpr_of_many_digits_and_two_of_one_name(place, capsys):
     with pytest.raises(SystemExit):
         main([*command, "0.1234567,0.1234568"])
     assert "0.1234567 and 0.1234568 are both 0.123457 to the six digits" in capsys.readouterr().err
+
+
+def test_an_interval_without_a_resample_that_has_the_rate_is_null(tmp_path, place):
+    """A single resample of 12 pairs, which lacks the only impostor pair."""
+    images = [jpeg(draw(person, number, SIZE)) for person in range(12) for number in range(2)]
+    lacking = int(draw_resamples(12, 1, 5)[0].argmin())
+    images[2 * lacking + 1] = jpeg(draw(20, 0, SIZE))
+    write(tmp_path / "one.bin", images, [number != lacking for number in range(12)])
+    row = run(place, "--bins", f"{tmp_path}/one.bin", "--bootstrap", "1", "--seed", "5")["one"]
+    assert row["interval"]["eer"] is None and row["interval"]["auc"] is None
+    assert "NaN" not in (place / "out.json").read_text()
+    assert finite({"a": [1.0, (np.inf, 2)]}) == {"a": [1.0, [None, 2]]}
