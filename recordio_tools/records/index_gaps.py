@@ -29,7 +29,7 @@ def check_index(record_file: Records) -> None:
 
 
 def index_warnings(record_file: Records, heads: Heads) -> list[str]:
-    """Gaps in the middle of an index, and entries beyond its file; a line for each file."""
+    """Gaps in the middle of an index, entries beyond its file, and several for one record; a line for each."""
     told, first = [], 0
     for part in _parts(record_file):
         own = slice(first, first + len(part.offsets))
@@ -43,6 +43,11 @@ def index_warnings(record_file: Records, heads: Heads) -> list[str]:
                         f"of another rec, or the rec is truncated")
         order = np.argsort(part.offsets, kind="stable")
         begin = part.offsets[order]
+        again = begin[1:][begin[1:] == begin[:-1]]
+        if len(again):
+            told.append(f"{part.idx_path}: {len(again)} of its {len(begin)} entries are second ones of a record, the "
+                        f"first of that at byte {again[0]}; its image is used twice: python -m recordio_tools check "
+                        f"{part.rec_path} --repair OUT makes a set without them")
         end = np.where(heads.readable & (heads.part_flag == framing.WHOLE), heads.end, 1 << 62)[own][order]
         gaps = [0] if begin[0] > 0 else []
         gaps += end[:-1][(end[:-1] < begin[1:]) & (begin[1:] <= part.size)].tolist()

@@ -88,6 +88,20 @@ def test_an_index_with_a_byte_order_mark_or_in_utf_16_is_read(tmp_path, encoding
         read_index(folder / "train.idx")
 
 
+def test_two_entries_for_one_record_are_told_and_repair_helps(tmp_path, caplog):
+    folder = write_training_set(tmp_path / "set", 3, 3, 32)
+    lines = (folder / "train.idx").read_text().splitlines(True)
+    (folder / "train.idx").write_text("".join([*lines, f"500\t{lines[2].split()[1]}\n"]))
+    with caplog.at_level(logging.WARNING):
+        assert command("unpack", folder, tmp_path / "out") == (0, "")
+    line, = [record.getMessage() for record in caplog.records]
+    assert f"1 of its 14 entries are second ones of a record, the first of that at byte {lines[2].split()[1]}" in line
+    assert command("check", folder / "train.rec", "--repair", tmp_path / "sound")[0] == 1
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert len(open_dataset(tmp_path / "sound")) == 9 and not caplog.text
+
+
 def test_a_whole_index_in_another_order_is_not_complained_of(tmp_path, caplog):
     folder = write_training_set(tmp_path / "set", 3, 3)
     lines = (folder / "train.idx").read_text().splitlines(True)
