@@ -100,8 +100,11 @@ def check_enough(plan: Plan, groups: list[list[int]]) -> None:
     """UserError where fewer than two identities would be left."""
     if len(groups) < 2:
         why = ", ".join(f"{count} {reason}" for reason, count in _removed(plan)[0].most_common(3))
+        joined = sum(len(group) - 1 for group in groups)
         raise UserError(f"{len(groups)} of {len(plan.identities)} identities would be left, a training set needs two"
-                        + (f"; removed: {why}" if why else ""))
+                        + (f"; removed: {why}" if why else "")
+                        + (f"; joined with others: {joined} (`same_name` and `duplicates`, whose default, keep, leaves "
+                           "them apart)" if joined else ""))
 
 
 def count_taken(plan: Plan, groups: list[list[int]]) -> dict:

@@ -77,3 +77,11 @@ def test_what_is_cut_short_leaves_the_old_set(two, tmp_path, monkeypatch, failur
                 command("merge", tmp_path / target, *two, "--overwrite")
     assert {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
     assert not (tmp_path / "new").exists()
+
+
+def test_a_merge_that_joins_everything_says_so(tmp_path):
+    sets = [named_set(tmp_path / "a", {"Ann": [1, 2], "ann": [3]}), named_set(tmp_path / "b", {"ANN": [4], "Ann": [5]})]
+    status, line = command("merge", tmp_path / "out", *sets, "--same-name", "join")
+    assert status == 2 and "1 of 4 identities would be left" in line
+    assert "joined with others: 3 (--same-name and --duplicates, whose default, keep, leaves them apart)" in line
+    assert command("merge", tmp_path / "out", *sets) == (0, "")
