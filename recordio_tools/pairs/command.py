@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import re
 from pathlib import Path
@@ -15,7 +16,7 @@ from images.prepare import Wanted
 from recordio_tools.pairs.lists import Pair, read_cfp, read_csv, read_lfw
 from recordio_tools.pairs.making import make_pairs
 from recordio_tools.pairs.protocols import read_agedb, read_flagged, read_plain
-from recordio_tools.pairs.verification_sets import UnfitFolds, write_set
+from recordio_tools.pairs.verification_sets import UnfitFolds, folds_that_fit, is_fit, write_set
 from recordio_tools.records.writer import SET_FILES
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,9 @@ each as many same as different pairs, alternating; no pair twice, images reused 
 Sample from identities that are not in the training set: merge --exclude and --overlap-with remove them from it.
 The table of --csv names the images as unpack does, so that pairs csv makes the same .bin from the unpacked set."""
 LFW = """\
-LFW's pairs file, in its order: `name n m` for a same pair, `name n other m` for a different one. Image 1
-of NAME is DIR/NAME/NAME_0001.jpg.
+LFW's pairs file, in its order: `name n m` for a same pair, `name n other m` for a different one; in a list without
+folds, all same pairs before all different ones (pairsDevTest.txt), the two alternate. Image 1 of NAME is
+DIR/NAME/NAME_0001.jpg.
 
   python -m recordio_tools pairs lfw --images lfw/ --pairs pairs.txt --out data/lfw.bin"""
 CFP = """\
@@ -183,9 +185,7 @@ def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
         try:
             written = write_set(pairs, what, out, wanted, args.folds, args.workers, args.overwrite)
         except UnfitFolds as error:
-            column = args.run is _csv and not error.few and any(pair.fold for pair in pairs)
-            raise UserError(f"{error}, or leave the column fold out" if column else
-                            f"{error}, or give verification's number of folds, --folds (now {args.folds})") from None
+            raise UserError(f"{error}{_way_out(args, pairs, error.few)}") from None
     same = sum(pair.same for pair in pairs)
     print(f"{written.pairs} pairs ({same} same, {written.pairs - same} different) of {written.images} images in "
           f"{args.out}")
@@ -199,6 +199,20 @@ def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
 def _print_changes(changes: dict[str, int]) -> None:
     for change, count in changes.items() if set(changes) != {"copied"} else ():
         print(f"  {change:<52}{count:>10}")
+
+
+def _way_out(args: argparse.Namespace, pairs: list[Pair], few: bool) -> str:
+    """What else helps where the folds do not fit, if anything does."""
+    if args.run is _csv and not few and any(pair.fold for pair in pairs):
+        rows = [dataclasses.replace(pair, fold="") for pair in
+                sorted(pairs, key=lambda pair: int(pair.where.rpartition(" ")[2]))]
+        return ", or leave the column fold out" if is_fit(rows, args.folds) else ""
+    if args.run is _flagged:  # its folds are made here
+        same = sum(pair.same for pair in pairs)
+        number = min(same, len(pairs) - same, args.folds - 1)
+    else:
+        number = folds_that_fit(pairs, args.folds)
+    return f", or give verification's number of folds: --folds {number} fits (now {args.folds})" if number > 1 else ""
 
 
 def _folder(name: str) -> Path:

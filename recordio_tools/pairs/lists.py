@@ -38,7 +38,8 @@ class Pair:
 def read_lfw(images: Path, pairs: Path) -> list[Pair]:
     """LFW's protocol, in the file's order: `name n m` is a same pair, `name n other m` a different one.
 
-    The image is images/NAME/NAME_0001.jpg (or .png, ...). A first line `folds pairs` or `pairs` must hold.
+    The image is images/NAME/NAME_0001.jpg (or .png, ...). A first line `folds pairs` or `pairs` must hold. Where all
+    same pairs come before all different ones, as in LFW's lists without folds, the two alternate.
     """
     lines = list(read_lines(pairs, LIST))
     found, lookup = [], _LfwImages(images)
@@ -57,7 +58,16 @@ def read_lfw(images: Path, pairs: Path) -> list[Pair]:
         found.append(Pair(left, right, len(fields) == 3, f"{pairs}: line {number}"))
     if promised is not None and len(found) != promised:
         raise UserError(f"{pairs}: line 1 declares {promised} pairs, the file has {len(found)}; is it truncated?")
-    return found
+    same, different = ([pair for pair in found if pair.same == kind] for kind in (True, False))
+    return in_turn(same, different) if found == same + different else found
+
+
+def in_turn(same: Sequence[Pair], different: Sequence[Pair]) -> list[Pair]:
+    """Same and different pairs evenly mixed (alternating, where they are as many), so that any number of folds holds
+    both."""
+    places = [(place + 0.5) / len(kind) for kind in (same, different) for place in range(len(kind))]
+    mixed = sorted(zip(places, [*same, *different]), key=lambda item: item[0])
+    return [pair for _, pair in mixed]
 
 
 def _lfw_promise(line: str) -> int | None:

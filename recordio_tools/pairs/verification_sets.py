@@ -21,6 +21,7 @@ from recordio_tools.bins.odd_pairs import OddPairs, find_odd_pairs
 from recordio_tools.pairs.lists import Pair
 
 log = logging.getLogger(__name__)
+MOST_FOLDS = 1000  # that are tried as a way out
 
 
 class UnfitFolds(UserError):
@@ -51,6 +52,23 @@ def check_folds(pairs: list[Pair], what: str, folds: int) -> None:
         if len(part) > 1 and part.all() == part.any():
             raise UnfitFolds(f"{what}: {name} holds {len(part)} {'same' if part.all() else 'different'} pairs and no "
                              "others; mix the two, or balance the folds")
+
+
+def folds_that_fit(pairs: list[Pair], folds: int) -> int:
+    """The number of folds nearest below `folds`, else above it, in which these pairs can be scored, two to a fold at
+    least; 0 where there is none."""
+    most = min(len(pairs) // 2, MOST_FOLDS)
+    numbers = itertools.chain(range(min(folds - 1, most), 1, -1), range(folds + 1, most + 1))
+    return next((number for number in numbers if is_fit(pairs, number)), 0)
+
+
+def is_fit(pairs: list[Pair], folds: int) -> bool:
+    """Whether the pairs can be scored in so many folds."""
+    try:
+        check_folds(pairs, "", folds)
+    except UserError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

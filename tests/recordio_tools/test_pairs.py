@@ -164,6 +164,36 @@ def test_a_named_fold_of_one_class(faces, tmp_path):
     assert status == 2 and "fold a holds 20 same pairs" in line
 
 
+@pytest.mark.parametrize("rows, number", [
+    (sorted(rows_of(60), key=lambda row: -row[2]), 0),  # no number helps
+    (sorted(rows_of(60), key=lambda row: -row[2])[:31], 0), (rows_of(24)[:9], 4),
+    (rows_of(60)[:1] * 7 + rows_of(60), 8)])
+def test_the_advice_on_folds_works(faces, tmp_path, rows, number):
+    path = table(tmp_path / "p.csv", rows)
+    argv = ("pairs", "csv", "--pairs", path, "--images", faces, "--out", tmp_path / "x.bin")
+    status, line = command(*argv)
+    assert status == 2 and (f"--folds {number} fits" in line if number else "--folds" not in line), line
+    assert not number or command(*argv, "--folds", number) == (0, "")
+    table(path, [[*row, "a" if row[2] else "b"] for row in rows], ("left", "right", "same", "fold"))
+    if "leave the column fold out" in command(*argv, "--folds", number or 10, "--overwrite")[1]:
+        table(path, rows)
+        assert command(*argv, "--folds", number or 10, "--overwrite") == (0, "")
+    else:
+        assert not number
+
+
+@pytest.mark.parametrize("same, different", [(30, 30), (40, 20), (20, 31)])
+def test_lfws_lists_without_folds(faces, tmp_path, same, different):
+    for file in faces.glob("*/*.jpg"):
+        file.rename(file.with_name(f"{file.parent.name}_{int(file.stem) + 1:04d}.jpg"))
+    lines = [f"person{number % 4}\t{number % 5 + 1}\t{number % 5 + 2}" for number in range(same)]
+    lines += [f"person{number % 4}\t1\tperson{(number + 1) % 4}\t{number % 6 + 1}" for number in range(different)]
+    (tmp_path / "dev.txt").write_text("\n".join(lines))
+    assert command("pairs", "lfw", "--images", faces, "--pairs", tmp_path / "dev.txt", "--out", tmp_path / "x.bin") == (
+        0, "")
+    assert sum(read_bin(tmp_path / "x.bin")[1]) == same
+
+
 @pytest.mark.parametrize("content, message", [
     (b"left;right;same\n", "0 pairs"), (b"", "line 1 is '', not a first line left,right,same"),
     (b"left,right\na,b\n", "column same"),

@@ -183,5 +183,5 @@ def test_the_way_out_of_too_few_pairs_is_fewer_folds(tmp_path):
     (tmp_path / "p.csv").write_text("left,right,same,fold\n" + "\n".join([*rows, "1/0.jpg,1/2.jpg,1,2"]) + "\n")
     argv = "pairs", "csv", "--pairs", tmp_path / "p.csv", "--images", faces, "--out", tmp_path / "x.bin"
     status, line = command(*argv)
-    assert status == 2 and line.endswith("or give verification's number of folds, --folds (now 10)")
+    assert status == 2 and line.endswith("or give verification's number of folds: --folds 2 fits (now 10)")
     assert command(*argv, "--folds", 2) == (0, "")
