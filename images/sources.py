@@ -4,7 +4,6 @@ from __future__ import annotations
 import array
 import collections
 import itertools
-import logging
 import os
 import re
 import stat
@@ -18,15 +17,12 @@ from common.errors import UserError
 from common.files import PathLike
 from common.foreign import shown
 from common.progress import progress
+from images.folder_depth import Inside, check_depth
 from images.formats import kind_of
 
-log = logging.getLogger(__name__)
 EXTENSIONS = frozenset([".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".jp2", ".ppm",
                         ".pgm", ".pbm"])
 UNREADABLE = frozenset([".gif", ".heic", ".heif", ".avif"])  # images all the same, so they are counted as such
-
-SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "gallery",
-                    "probe", "images", "faces", "data"])  # names of folders of identities, not of an identity
 SLASH = ord("/")
 DIGITS = re.compile(r"\d+", re.ASCII)
 ENDINGS = frozenset(map(str.encode, EXTENSIONS | UNREADABLE))
@@ -145,7 +141,8 @@ def from_folder(folder: PathLike) -> Source:
         raise UserError(f"{folder}: there is no such folder")
     source, loose = Source(folder, os.fsencode(folder) + b"/"), []
     names: list[str] = []  # of the identities
-    below: list[set[bytes]] = []  # of each identity, the folders its images are in
+    inside: list[Inside] = []
+    first: list[bytes] = []  # images of the first identity
     listed = [entry for entry in _scan(os.fsencode(folder), folder, source) if not entry.name.startswith(b".")]
     top = _identity(os.fsencode(folder))
     for entry in progress(listed, len(listed), "list", "folders"):
@@ -154,7 +151,8 @@ def from_folder(folder: PathLike) -> Source:
             if found:
                 source.extend(len(names), [entry.name + path for path in found])
                 names.append(os.fsdecode(entry.name))
-                below.append({path.split(b"/")[1] if path.count(b"/") > 1 else b"" for path in found})
+                inside.append(Inside.of(found))
+                first = first or found
             else:
                 source.notes["folders_without_images"].append(shown(os.fsdecode(entry.name)))
         elif _is_image(entry.name) or holds_image(entry.path):
@@ -168,23 +166,8 @@ def from_folder(folder: PathLike) -> Source:
                 f"{len(blocked)} folders cannot be listed (e.g. {blocked[0]})" if blocked else
                 "it holds no images in a folder for each identity")
         raise UserError(f"{folder}: {hint}; expected {os.path.basename(folder)}/<identity>/*.jpg")
-    _check_depth(folder, names, below)
+    check_depth(folder, names, inside, first)
     return source.finish(names)
-
-
-def _check_depth(folder: str, names: list[str], below: list[set[bytes]]) -> None:
-    """UserError, or a warning where it is less certain, for a parent of the folder with the identities: every identity
-    there holds only folders of images. CFP's identities do too, but the same folders each."""
-    if any(b"" in parts for parts in below):
-        return
-    inside = set().union(*below)
-    inner = os.path.join(folder, min(names, key=natural))
-    hint = (f"{folder}: every identity there holds only folders of images ({shown(names[0])}/"
-            f"{shown(os.fsdecode(min(below[0])))}/...); if those are the identities, give {shown(inner)} instead")
-    if {name.lower() for name in names} <= SPLITS or len(names) == 1 and len(inside) > 2:
-        raise UserError(hint)
-    if len(inside) > max(len(parts) for parts in below) and len(inside) > len(names):
-        log.warning("%s", hint)
 
 
 def is_image_name(name: str) -> bool:

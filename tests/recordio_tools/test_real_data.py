@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from real_data_cases import TIFF, exif, stored  # noqa: F401
-from recordio_cases import command, drawn_faces, picture, write_image
+from recordio_cases import command, drawn_faces, packed_images, picture, write_image
 from repository import REPO
 from small_sets import write_training_set
 
@@ -107,6 +107,28 @@ def test_a_folder_too_high_is_said_with_the_one_meant(tmp_path):
     drawn_faces(tmp_path / "once/faces", 4, 2)
     status, line = command("pack", tmp_path / "once", tmp_path / "other")
     assert status == 2 and f"give {tmp_path}/once/faces instead" in line
+
+
+def test_a_parent_folder_is_said_whatever_else_lies_there(tmp_path, caplog):
+    for group, kind in (("NIR", 1), ("VIS", 2)):  # the same people in each
+        drawn_faces(tmp_path / "casia" / group, 4, kind)
+    assert command("pack", tmp_path / "casia", tmp_path / "out") == (0, "")
+    told = f"give {tmp_path}/casia/NIR instead, or pack NIR, VIS each and merge the sets, with merge's --same-name join"
+    assert told in caplog.text
+    for group in ("NIR", "VIS"):
+        assert command("pack", tmp_path / "casia" / group, tmp_path / f"set{group}") == (0, "")
+    sets = tmp_path / "setNIR", tmp_path / "setVIS"
+    assert command("merge", tmp_path / "all", *sets, "--same-name", "join") == (0, "")
+    assert len(packed_images(tmp_path / "all")) == 8  # four are in both
+    drawn_faces(tmp_path / "split/train", 5, 4)
+    write_image(tmp_path / "split/train/preview.jpg", picture(9))  # one stray file
+    drawn_faces(tmp_path / "split/val", 3, 4)
+    status, line = command("pack", tmp_path / "split", tmp_path / "no")
+    assert status == 2 and f"give {tmp_path}/split/train instead" in line
+    drawn_faces(tmp_path / "up/x/faces", 8, 2)
+    status, line = command("pack", tmp_path / "up", tmp_path / "no")
+    assert status == 2 and f"give {tmp_path}/up/x/faces instead" in line
+    assert command("pack", tmp_path / "up/x/faces", tmp_path / "eight") == (0, "")
 
 
 def test_folders_inside_an_identity_are_its_own(tmp_path, caplog):
@@ -219,67 +241,6 @@ def test_lists_from_a_mac_and_from_windows(tmp_path):
         (tmp_path / "a.lst").write_bytes(lst.encode("utf-8-sig"))
         assert command("pack", faces, tmp_path / f"out{number}", "--lst", tmp_path / "a.lst") == (0, "")
         assert json.loads((tmp_path / f"out{number}/pack-report.json").read_text())["images"] == 4
-
-
-@pytest.mark.parametrize("name", ["C:/data/{}/1.jpg", "C:/data\\{}\\1.jpg", "c:\\DATA\\{}/1.jpg", "{}/1.jpg"])
-def test_a_drive_in_front_of_slashes(tmp_path, name, monkeypatch):
-    write_image(tmp_path / "a/1.jpg", picture(1))
-    assert NameLookup().find(name.format("a"), tmp_path) == f"{tmp_path}/a/1.jpg"
-    assert NameLookup().find(name.format("a"), "/") is None
-    monkeypatch.chdir(tmp_path)
-    assert NameLookup().find("/a\\1.jpg") is None  # of the root, not of the current folder
-    assert NameLookup().find(f"{tmp_path}/a\\1.jpg"[1:], "/") == f"{tmp_path}/a/1.jpg"
-
-
-def split_by_windows(folder, front):
-    """train/ of six people and val/ of three, of the same names, and a list of val's as Windows writes it."""
-    drawn_faces(folder / "train", 6, 2)
-    drawn_faces(folder / "val", 3, 2, height=90)
-    (folder / "val.lst").write_text("".join(f"1\t{front}person{person}\\{image}.jpg\t{person}\n"
-                                            for person in range(3) for image in range(2)))
-    return folder / "val.lst"
-
-
-@pytest.mark.parametrize("front, message", [
-    ("val\\", "6 missing (e.g. {0}/train/val"), ("other\\val\\", "6 missing"), ("val/", "6 missing"),
-    ("D:\\tree\\val\\", "its paths begin with D:\\tree\\val, and {0}/train is given, but there is {0}/val too"),
-    ("\\\\nas\\val\\", "its paths begin with \\\\nas\\val, and {0}/train is given, but there is {0}/val"),
-    ("D:/tree\\val/", "but there is {0}/val too; give that folder")])
-def test_a_list_of_other_peoples_images_takes_none_of_the_same_names(tmp_path, front, message):
-    lst = split_by_windows(tmp_path, front)
-    status, line = command("pack", tmp_path / "train", tmp_path / "out", "--lst", lst)
-    assert status == 2 and message.format(tmp_path) in line and not (tmp_path / "out").exists()
-    if "give that folder" in message:  # advice that works
-        assert command("pack", tmp_path / "val", tmp_path / "out", "--lst", lst, "--image-size", "90,112")[0] == 0
-        lst.write_text(lst.read_text().replace(front, ""))
-        assert command("pack", tmp_path / "train", tmp_path / "other", "--lst", lst)[0] == 0
-
-
-@pytest.mark.parametrize("front", ["", "train\\", "D:\\tree\\train\\", "\\\\nas\\faces\\train\\"])
-def test_all_paths_of_a_list_lose_the_same_folders(tmp_path, front):
-    lst = split_by_windows(tmp_path, front)
-    other = front.replace("train", "val") or "val\\"
-    lst.write_text(lst.read_text() + "".join(f"1\t{other}person{person}\\0.jpg\t{9 + person}\n" for person in range(3)))
-    assert command("pack", tmp_path / "train", tmp_path / "out", "--lst", lst) == (0, "")
-    report = json.loads((tmp_path / "out/pack-report.json").read_text())
-    assert report["images"] == 6 and report["images_skipped"] == {"missing": 3}
-
-
-def test_a_drives_folder_of_another_name_is_told(tmp_path, caplog):
-    lst = split_by_windows(tmp_path, "D:\\tree\\pictures\\")
-    assert command("pack", tmp_path / "train", tmp_path / "out", "--lst", lst) == (0, "")
-    told = f"its paths begin with D:\\tree\\pictures; what follows is taken below {tmp_path}/train"
-    assert told in caplog.text
-
-
-def test_pairs_of_another_folders_images_are_not_taken(tmp_path):
-    split_by_windows(tmp_path, "")
-    rows = ["person0\\0.jpg,{0}person0\\1.jpg,1", "person0\\0.jpg,{0}person1\\1.jpg,0"] * 2
-    for front, expected in (("val\\", "there is no image"), ("D:\\x\\val\\", "there is no image"), ("", "")):  # mixed
-        (tmp_path / "p.csv").write_text("left,right,same\n" + "\n".join(rows).format(front) + "\n")
-        status, line = command("pairs", "csv", "--images", tmp_path / "train", "--pairs", tmp_path / "p.csv", "--folds",
-                               2, "--out", tmp_path / "x.bin")
-        assert status == (2 if expected else 0) and expected in line
 
 
 def test_an_empty_argument_is_not_a_folder(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,69 @@
+"""Whether a folder of identities' folders is rather a parent of one."""
+from __future__ import annotations
+
+import logging
+import os
+from typing import NamedTuple, Sequence
+
+from common.errors import UserError
+from common.foreign import listed, shown
+
+log = logging.getLogger(__name__)
+SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "gallery",
+                    "probe", "images", "faces", "data"])  # names of folders of identities, not of an identity
+NEARLY_ALL = 0.95  # of the images in folders inside the identities': a few stray files do not make these identities
+
+
+class Inside(NamedTuple):
+    """images: of an identity; direct: those that lie in its own folder; folders: that hold the others."""
+
+    images: int
+    direct: int
+    folders: set[bytes]
+
+    @staticmethod
+    def of(paths: Sequence[bytes]) -> Inside:
+        """Of an identity's images, whose paths begin with a slash behind its name."""
+        below = [path.split(b"/", 2)[1] for path in paths if path.count(b"/") > 1]
+        return Inside(len(paths), len(paths) - len(below), set(below))
+
+
+def check_depth(folder: str, names: Sequence[str], inside: Sequence[Inside], first: Sequence[bytes]) -> None:
+    """UserError, or a warning where it is less certain, for a parent of the folder with the identities: nearly all
+    images are in folders inside its folders. CFP's are too, but few such folders, the same of every identity.
+
+    names, inside: of the identities; first: the paths of the first one's images.
+    """
+    if sum(one.direct for one in inside) > (1 - NEARLY_ALL) * sum(one.images for one in inside):
+        return
+    if len(names) == 1:
+        way, folders = _below_one(first)
+        below = "/".join(shown(os.fsdecode(name)) for name in [os.fsencode(names[0]), *way])
+        if len(folders) > 2:
+            raise UserError(f"{folder}: every identity there holds only folders of images "
+                            f"({below}/{shown(os.fsdecode(min(folders)))}/...); if those are the identities, give "
+                            f"{shown(os.path.join(folder, below))} instead")
+        return
+    inner = set().union(*(one.folders for one in inside))
+    number, name = next((number, name) for number, name in enumerate(names) if inside[number].folders)
+    hint = (f"{folder}: every identity there holds only folders of images ({shown(name)}/"
+            f"{shown(os.fsdecode(min(inside[number].folders)))}/...); if those are the identities, give "
+            f"{shown(os.path.join(folder, name))} instead, or pack {listed(names, 3)} each and merge the sets, with "
+            "merge's --same-name join where they have people in common")
+    if {name.lower() for name in names} <= SPLITS:
+        raise UserError(hint)
+    if len(inner) > len(names):
+        log.warning("%s", hint)
+
+
+def _below_one(paths: Sequence[bytes]) -> tuple[list[bytes], set[bytes]]:
+    """The names of the single folders on the way down, and those of the folders at its end."""
+    folders = [path.split(b"/")[1:-1] for path in paths]
+    way: list[bytes] = []
+    while True:
+        inner = [names[len(way)] for names in folders if len(names) > len(way)]
+        if len(inner) < NEARLY_ALL * len(folders):
+            return way, set()
+        if len(set(inner)) != 1:
+            return way, set(inner)
+        way.append(inner[0])
