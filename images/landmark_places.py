@@ -9,7 +9,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import PathLike
 from common.name_lookup import NameLookup
-from images.alignment import misfit
+from images.alignment import TEMPLATE, misfit, similarity
 from images.formats import describe, orientation_of
 from images.prepare import Unusable, read_file
 
@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 ENOUGH = 2  # faces in a corner from which on another unit is suspected
 MANY = 10  # so many faces are not all in one quarter of their photographs by chance
 SAMPLE = 100  # photographs whose sizes are read
+TURNED = 3  # photographs turned by EXIF whose points are of the pixels as stored
+LYING = 45.0  # degrees; a face rolled by more lies on its side, or upside down
 CORNER = "the upper left quarter of their photographs"
 UPRIGHT = "the points must be in pixels of the upright photograph itself"
 Item = TypeVar("Item")
@@ -46,28 +48,70 @@ class EvenSample(Generic[Item]):
 
 def check_places(path: PathLike, faces: Sequence[tuple[str | bytes, np.ndarray]]) -> None:
     """UserError where most faces are outside their photographs, or so many in one quarter of them that the points can
-    only be percentages, or of copies of half the size; where there are few, that is logged.
+    only be percentages, or of copies of half the size, or where most lie on their sides; where there are few, that is
+    logged; the same for points of the pixels as stored where EXIF turns the photographs.
 
     path: the table or list, which the error names; faces: of a sample, the photograph and the (5, 2) points.
     """
     lookup = NameLookup()
-    sized = ((points, _size(file, lookup)) for file, points in faces if not misfit(points))
-    found = [(points, size) for points, size in sized if size is not None]
+    seen = ((points, _size(file, lookup)) for file, points in faces if not misfit(points))
+    found = [(points, size[:2], size[2]) for points, size in seen if size is not None]
     if not found:
         return
-    points, sizes = (np.array(part, np.float64) for part in zip(*found))  # (N, 5, 2), (N, 2)
+    _check_turned(path, found)
+    points, sizes = (np.array(part, np.float64) for part in list(zip(*found))[:2])  # (N, 5, 2), (N, 2)
     middles = points.mean(axis=1)
     outside = np.flatnonzero(~((middles >= 0) & (middles < sizes)).all(axis=1))
     if 2 * len(outside) > len(found):
         (x, y), (width, height) = middles[outside[0]], sizes[outside[0]]
         raise UserError(f"{path}: {len(outside)} of {len(found)} faces sampled lie outside their photographs, e.g. at "
                         f"{x:.0f},{y:.0f} in {width:.0f}x{height:.0f} pixels (width x height); {UPRIGHT}")
+    lying = sum(abs(roll(one)) > LYING for one in points)
+    if lying >= ENOUGH and 2 * lying > len(found):
+        _refuse_many(lying, f"{path}: {lying} of {len(found)} faces sampled lie on their sides or upside down; are the "
+                            f"points of turned copies? If the photographs lie so, turn both upright: {UPRIGHT}")
     if len(found) < ENOUGH or not (points < sizes[:, None] / 2).all():
         return
     percent = points.max() <= 100 and (points >= 0).all() and sizes.min() > 100
     meant = "in percent of the image, or " if percent else ""
     _refuse_many(len(found), f"{path}: all {len(found)} faces sampled lie in {CORNER}; are the points {meant}of copies "
                              "of half the size? They must be in pixels of the upright photograph itself")
+
+
+def roll(points: np.ndarray) -> float:
+    """Degrees from -180 to 180 by which the similarity turns a face's (5, 2) points to the template."""
+    matrix = similarity(points, TEMPLATE)
+    return float(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
+
+
+def upright_points(points: np.ndarray, orientation: int, size: tuple[int, int]) -> np.ndarray:
+    """(N, 2) points of the pixels as stored with an EXIF orientation, in those of the upright photograph.
+
+    size: (width, height), upright.
+    """
+    points = points[:, ::-1].copy() if orientation >= 5 else points.copy()
+    for axis, mirrored in enumerate(((2, 3, 6, 7), (3, 4, 7, 8))):
+        if orientation in mirrored:
+            points[:, axis] = size[axis] - 1 - points[:, axis]
+    return points
+
+
+def _check_turned(path: PathLike, found: Sequence[tuple[np.ndarray, tuple[int, int], int]]) -> None:
+    """UserError where most faces in photographs turned by EXIF lie, and would stand if their points were turned too:
+    somebody may lie, but not most, and not just so. found: points, upright size and EXIF orientation."""
+    turned = [one for one in found if one[2] != 1]
+    stored = 0
+    for points, size, orientation in turned:
+        as_seen = upright_points(points, orientation, size)
+        stored += abs(roll(points)) > LYING and not misfit(as_seen) and abs(roll(as_seen)) < LYING
+    if not stored:
+        return
+    text = (f"{path}: {stored} of {len(turned)} photographs sampled that are turned by EXIF have faces that lie, and "
+            "would stand if their points were turned as well")
+    if stored >= TURNED and 2 * stored > len(turned):
+        raise UserError(f"{text}: they are of the pixels as stored; {UPRIGHT}, so turn the points as EXIF says, or "
+                        "find them in the photographs turned")
+    log.warning("%s; are they of the pixels as stored, or is somebody lying there?", text)
 
 
 def check_boxes(path: PathLike, boxes: np.ndarray, points: np.ndarray) -> None:
@@ -91,8 +135,8 @@ def _refuse_many(count: int, text: str) -> None:
     log.warning("%s", text)
 
 
-def _size(path: str | bytes, lookup: NameLookup) -> tuple[int, int] | None:
-    """(width, height) of an image file, upright, by its header."""
+def _size(path: str | bytes, lookup: NameLookup) -> tuple[int, int, int] | None:
+    """(width, height, EXIF orientation) of an image file by its header, the sides upright."""
     try:
         data = read_file(path, lookup)
     except Unusable:
@@ -100,5 +144,5 @@ def _size(path: str | bytes, lookup: NameLookup) -> tuple[int, int] | None:
     told = describe(data)
     if told is None or not told.height * told.width:
         return None
-    turned = orientation_of(data) >= 5
-    return (told.height, told.width) if turned else (told.width, told.height)
+    orientation = orientation_of(data)
+    return (told.height, told.width, orientation) if orientation >= 5 else (told.width, told.height, orientation)

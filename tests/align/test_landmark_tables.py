@@ -59,12 +59,59 @@ def test_one_face_outside_its_photograph(photographs, tmp_path):
     assert status == 2 and "1 of 1 faces" in line and not (tmp_path / "out").exists()
 
 
+def turn_by_exif(path, orientation):
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHHI", 0x112, 3, 1, orientation, 0, 0)
+    data = path.read_bytes()
+    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
+
+
+def as_stored(points, orientation):
+    """Points of an upright photograph in the pixels stored, 300 wide and 240 high."""
+    x, y = points.T
+    return np.stack({1: (x, y), 3: (299 - x, 239 - y), 6: (y, 239 - x), 8: (299 - y, x)}[orientation], axis=1)
+
+
+@pytest.mark.parametrize("orientations, words", [
+    ([6] * 12, "12 of 12"), ([8] * 12, "12 of 12"), ([3] * 12, "12 of 12"), ([6, 1, 8, 3] * 3, "9 of 9"),
+    ([1] * 8 + [6] * 4, "4 of 4")])
+def test_points_of_the_pixels_as_stored_are_refused(photographs, tmp_path, orientations, words):
+    for name, orientation in zip(photographs, orientations):
+        turn_by_exif(tmp_path / "src" / name, orientation)
+        photographs[name] = TEMPLATE * 1.1 + (70, 60)
+    assert align(tmp_path, photographs) == (0, "")
+    stored = {name: as_stored(points, orientation)
+              for (name, points), orientation in zip(photographs.items(), orientations)}
+    status, line = align(tmp_path, stored, "none")
+    assert status == 2 and f"t.csv: {words} photographs sampled" in line and "pixels as stored" in line
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_few_who_lie_are_taken(photographs, tmp_path, caplog):
+    """Three of twelve lie, of which two as if their points were of the pixels as stored."""
+    for name in list(photographs)[:6]:
+        turn_by_exif(tmp_path / "src" / name, 6)
+        photographs[name] = TEMPLATE * 1.1 + (70, 60)
+    for name in list(photographs)[4:7]:
+        photographs[name] = as_stored(TEMPLATE * 1.1 + (70, 60), 6)
+    with caplog.at_level(logging.WARNING):
+        assert align(tmp_path, photographs) == (0, "")
+    assert "2 of 6 photographs sampled that are turned by EXIF" in caplog.text and "somebody lying" in caplog.text
+    assert len(list((tmp_path / "out").glob("*/*.jpg"))) == 12
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_faces_that_lie_without_exif_are_refused(photographs, tmp_path, orientation):
+    lying = {name: as_stored(TEMPLATE * 1.1 + (70, 60), orientation) for name in photographs}
+    status, line = align(tmp_path, lying)
+    assert status == 2 and "12 of 12 faces sampled lie on their sides or upside down" in line
+    assert align(tmp_path, dict(list(lying.items())[:4])) == (0, "")
+
+
 def test_a_turned_photograph_is_as_large_as_it_is_seen(tmp_path):
     """Stored 300 wide and 240 high, seen 240 wide and 300 high: a face at the bottom is inside."""
     path = write_image(tmp_path / "src/a/1.jpg", picture(1, *SIZE))
-    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHHI", 0x112, 3, 1, 6, 0, 0)
     data = path.read_bytes()
-    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
+    turn_by_exif(path, 6)
     low = {"a/1.jpg": TEMPLATE + (60, 182)}
     assert align(tmp_path, low) == (0, "")
     path.write_bytes(data)
