@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ BLOCK = 1 << 16
 MOST_BYTES = 1 << 28  # of an image file
 STRIP = 8  # an image of an extreme aspect ratio is cropped to its middle before it is scaled
 MOST_GROWN = 8  # largest factor by which --resize enlarges an image: 112 pixels from 14 show nothing recognisable
+BOX_FORM = "(expected: left, top, right, bottom in pixels)"
 MARGIN = 44  # pixels that InsightFace adds to a box, half of them on each side
 NAMES = {errno.ENOENT: "missing", errno.EISDIR: "a folder", errno.ELOOP: "broken link", errno.ENXIO: "no regular file"}
 WAYS_OUT = "align the faces first, or give `resize` or `image_size`"
@@ -175,9 +177,25 @@ def _cut_face(image: np.ndarray, face: list[float], wanted: Wanted) -> tuple[np.
     left, top, right, bottom = (int(value) if abs(value) < 1 << 30 else -1 for value in face)  # as cv2 counts pixels
     half = MARGIN // 2
     box = image[max(top - half, 0):max(bottom + half, 0), max(left - half, 0):max(right + half, 0)]
-    if right <= left or bottom <= top or not box.size:
-        raise Unusable("box outside the image")
+    fault = _box_form(face, height, width)
+    if not fault and (right <= left or bottom <= top or not box.size):
+        fault = "box outside the image"
+    if fault:
+        raise Unusable(f"{fault} {BOX_FORM}")
     return cv2.resize(box, (wanted.width, wanted.height), interpolation=cv2.INTER_LINEAR), "cut out by its box"
+
+
+def _box_form(face: list[float], height: int, width: int) -> str:
+    """What a box is that cannot be left, top, right, bottom in pixels, where its numbers show it; else ""."""
+    if not all(map(math.isfinite, face)):
+        return "box that is no numbers"
+    first, second, third, fourth = face
+    if min(face) >= 0 and 0 < max(face) <= 1:
+        return "box in fractions of the image"
+    inside = 0 <= first <= first + third <= width + 1 and 0 <= second <= second + fourth <= height + 1
+    if inside and min(third, fourth) > 0 and (third <= first or fourth <= second):
+        return "box like x, y, width, height"
+    return ""
 
 
 def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
