@@ -27,7 +27,7 @@ from eval.pair_scoring import ScoredSet, ScoringSettings, score_models
 from eval.score_file import write_scores
 from eval.score_folders import score_files
 from eval.verification import VerificationSet
-from eval.verify_table import fixed_table, interval_table, table
+from eval.verify_table import difference_table, fixed_table, interval_table, table
 
 log = logging.getLogger(__name__)
 DESCRIPTION = """\
@@ -43,7 +43,8 @@ The embeddings of an image and its mirror image are added and normalised; a pair
   XNorm     mean norm of the embeddings before normalisation
 
 A TPR based on fewer than 10 false accepts is marked ~, with their number: it is unreliable, use allpairs.
---json has, by model and set, false accepts, thresholds, 95% intervals over pairs, differences to the first model.
+--json has, by model and set, false accepts, thresholds, 95% intervals over pairs, differences to the first model;
+the log has intervals and false accepts, and each further model's differences are below its table.
 --threshold X, or --threshold-from of another set, gives the rates at a threshold fixed beforehand."""
 
 
@@ -75,11 +76,13 @@ def run(args: argparse.Namespace) -> int:
     for target in sets:
         _warn_of_few_pairs(target, args.fpr)
     found: dict[str, dict[str, ScoredSet]] = {}
+    first: dict[str, tuple[str, ScoredSet]] = {}
     scores = score_files(args, models, [target.name for target in sets])
     for model, by_set in score_models(models, sets, embedding, scoring):
         if len(models) > 1:
             print(f"{model.text}:")
-        print("\n".join(_told(by_set)), flush=True)
+        print("\n".join([*_told(by_set), *filter(None, [difference_table(_differences(model.text, by_set, first))])]),
+              flush=True)
         for line in interval_table(by_set).splitlines():
             log.info("%s", line)
         found[model.text] = by_set
@@ -123,11 +126,23 @@ def json_rows(found: Mapping[str, Mapping[str, ScoredSet]], settings: Mapping[st
     for model, by_set in found.items():
         rows[model] = {}
         for name, scored in by_set.items():
-            origin, theirs = first.setdefault(name, (model, scored))
-            behind = scored.statistics.as_row() if theirs is scored else (
-                scored.statistics.as_row(theirs.statistics, origin, scored.result, theirs.result))
+            behind = _behind(scored, *first.setdefault(name, (model, scored)))
             rows[model][name] = {**scored.as_row(), **behind, "model": model, **settings}
     return rows
+
+
+def _behind(scored: ScoredSet, origin: str, theirs: ScoredSet) -> dict[str, Any]:
+    """The statistics of a row; theirs: of the first model, named `origin`, that was scored on the set."""
+    if theirs is scored:
+        return scored.statistics.as_row()
+    return scored.statistics.as_row(theirs.statistics, origin, scored.result, theirs.result)
+
+
+def _differences(model: str, by_set: Mapping[str, ScoredSet],
+                 first: dict[str, tuple[str, ScoredSet]]) -> dict[str, dict[str, Any]]:
+    """By set those to the first model, which `first` has, or is given."""
+    return {name: _behind(scored, *first.setdefault(name, (model, scored))).get("difference", {})
+            for name, scored in by_set.items()}
 
 
 def _told(by_set: Mapping[str, ScoredSet]) -> list[str]:

@@ -1,7 +1,7 @@
 """The text output of `verify`: aligned columns, rates in percent, with false accepts."""
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -27,22 +27,42 @@ def table(found: Mapping[str, ScoredSet]) -> str:
 
 
 def interval_table(found: Mapping[str, ScoredSet]) -> str:
-    """The 95% intervals of every rate, a row for each set; "" without resamples."""
-    names = [*dict.fromkeys(name for scored in found.values() for name in scored.statistics.draws)]
-    if not names:
-        return ""
-    order = ["accuracy", *(name for name in names if name not in ("accuracy", "eer", "auc")), "eer", "auc"]
-    titles = {"accuracy": "accuracy %", "eer": "EER %", "auc": "AUC %"}
-    rows = [["95% interval", *(titles.get(name) or f"TPR@FPR={100 * float(name):g}%" for name in order)]]
+    """What the rates rest on, a row for each set: the 95% interval of every rate where there are resamples, and the
+    false accepts behind each TPR."""
+    names = _in_order(dict.fromkeys(name for scored in found.values() for name in scored.statistics.draws))
+    rows = [["95% interval" if names else "set", *map(_title, names), "false accepts"]]
     for title, scored in found.items():
         cells = []
         refused = {f"{point.fpr_target:g}" for point in scored.statistics.points if point.tpr is None}
-        for name in order:
+        for name in names:
             limits = interval(scored.statistics.draws[name])
             cells.append("-" if name in refused or not np.isfinite(limits.low)
                          else f"{100 * limits.low:.2f} to {100 * limits.high:.2f}")
-        rows.append([title, *cells])
+        rows.append([title, *cells, ", ".join(str(point.false_accepts) for point in scored.statistics.points)])
     return aligned(rows)
+
+
+def difference_table(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """By set and rate the differences of a model to the first, as `Statistics.as_row` has them, in percentage points;
+    "" where there are none."""
+    rows = [["difference", "to", "rate", "points", "95% interval", "other sign"]]
+    for title, rates in found.items():
+        for name in _in_order(rates):
+            value, (low, high), other = (rates[name][key] for key in ("value", "interval", "other_sign"))
+            rows.append([title, rates[name]["to"], _title(name).replace(" %", ""), f"{100 * value:+.2f}", *(
+                (f"{100 * low:+.2f} to {100 * high:+.2f}", f"{100 * other:.1f}%") if np.isfinite(low) else ("-", "-"))])
+    return aligned(rows) if len(rows) > 1 else ""
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    """Rates as the first table has them: the accuracy, TPR by FPR, EER, AUC."""
+    last = {"accuracy": 0, "eer": 2, "auc": 3}
+    return sorted(names, key=lambda name: last.get(name, 1))
+
+
+def _title(name: str) -> str:
+    titles = {"accuracy": "accuracy %", "eer": "EER %", "auc": "AUC %"}
+    return titles.get(name) or f"TPR@FPR={100 * float(name):g}%"
 
 
 def fixed_table(found: Mapping[str, Sequence[FixedPoint]]) -> str:

@@ -210,7 +210,8 @@ def test_pretrained_model_on_lfw(shared_data, tmp_path):
     assert result.accuracy >= 0.9 and result.auc > 0.98 and 0 < result.threshold < 3
 
 
-def test_false_accepts_thresholds_intervals_and_differences(place, capsys):
+def test_false_accepts_thresholds_intervals_and_differences(place, capsys, caplog):
+    caplog.set_level("INFO")
     symbol = small_symbol(16)
     arguments, auxiliary = draw_parameters(symbol, (SIZE, SIZE), seed=2)
     mx.model.save_checkpoint(str(place / "net"), 5, symbol, arguments, auxiliary)
@@ -239,6 +240,13 @@ def test_false_accepts_thresholds_intervals_and_differences(place, capsys):
     assert 0 <= change["other_sign"] <= 1 and change["interval"][0] <= change["interval"][1]
     table = capsys.readouterr().out
     assert f"~{100 * first['tpr_at_fpr']['0.2']:.2f} (5)" in table and f"{two}:" in table
+    head, *lines = [line.split() for line in table.splitlines()[table.splitlines().index(f"{two}:") + 3:]]
+    assert head == ["difference", "to", "rate", "points", "95%", "interval", "other", "sign"]
+    assert [line[2] for line in lines if line[0] == "faces"] == ["accuracy", "TPR@FPR=20%", "EER", "AUC"]
+    low, high = change["interval"]
+    assert lines[1] == ["faces", one, "TPR@FPR=20%", f"{100 * change['value']:+.2f}", f"{100 * low:+.2f}", "to",
+                        f"{100 * high:+.2f}", f"{100 * change['other_sign']:.1f}%"]
+    assert [line.split()[-2:] for line in caplog.messages if line.startswith("faces  ")] == [["5,", "0"]] * 2
 
 
 def test_an_fpr_of_many_digits_and_two_of_one_name(place, capsys):
