@@ -5,7 +5,7 @@ import argparse
 import glob
 import math
 import os
-from typing import Any
+from typing import Any, Mapping
 
 from common.cli import at_least
 from common.errors import UserError
@@ -107,6 +107,21 @@ def refuse_folds(args: argparse.Namespace) -> None:
     """UserError where --folds is given to a command whose pairs have none."""
     if args.folds != FOLDS:
         raise UserError(f"--folds {args.folds}: all pairs of a set have no folds; leave --folds out (verify has them)")
+
+
+class _Refused(argparse.Action):
+    """Ends the command with the reason why it lacks a flag that others have."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        parser.error(f"{option_string}: {self.metavar}")
+
+
+def add_refused_flags(parser: argparse.ArgumentParser, reasons: Mapping[str, str]) -> None:
+    """Flags that other commands have and this one lacks; reasons: by flag, with what to do instead."""
+    for flag, why in reasons.items():
+        parser.add_argument(flag, action=_Refused, nargs="?", metavar=why, default=argparse.SUPPRESS,
+                            help=argparse.SUPPRESS)
 
 
 def add_scores_flag(parser: argparse.ArgumentParser, name: str = "SET") -> None:

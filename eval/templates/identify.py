@@ -15,7 +15,14 @@ import numpy as np
 from common.errors import UserError
 from common.files import write_atomic
 from common.progress import meter
-from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_model_flag, check_outputs, fpr_list
+from eval.arguments import (
+    add_bootstrap_flags,
+    add_embedding_flags,
+    add_model_flag,
+    add_refused_flags,
+    check_outputs,
+    fpr_list,
+)
 from eval.face_sets import FaceSet, open_face_set
 from eval.json_file import write_json
 from eval.models import ModelName, embed_batches, network_digest, parse_models
@@ -37,6 +44,11 @@ probes of identities that are not in the gallery, and all of --unknown, are non-
 FPIR: the fraction of mated probes that are missed at the threshold at which the fraction of non-mated probes with a
 match is FPIR."""
 
+FIXED = "each --fpir has its own threshold, which --json tells; allpairs --threshold gives rates at a fixed one"
+REFUSED = {"--pca": "a search uses whole embeddings; leave it out (verify and allpairs have it)",
+           "--folds": "a search has no folds; leave it out (verify has them)",
+           "--threshold": FIXED, "--threshold-from": FIXED}
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
@@ -46,13 +58,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--probe", required=True, metavar="P", help="other images, mated and non-mated")
     parser.add_argument("--unknown", metavar="U", help="non-mated probes: identities that are not in the gallery")
     parser.add_argument("--by-person", action="store_true", help="a probe is all images of an identity together")
-    parser.add_argument("--fpir", type=fpr_list, default="0.01,0.1", metavar="RATE[,RATE...]",
-                        help="false positive identification rates (FPIR)")
+    parser.add_argument("--fpir", "--fpr", type=fpr_list, default="0.01,0.1", metavar="RATE[,RATE...]",
+                        help="false positive identification rates (FPIR), which are the FPR of a search")
     parser.add_argument("--json", metavar="FILE", help="write the results as JSON, by model")
     parser.add_argument("--scores", metavar="DIR", help="write each probe's result to DIR/identify.csv (with several "
                         "models, to DIR/MODEL-identify.csv)")
     add_embedding_flags(parser)
     add_bootstrap_flags(parser)
+    add_refused_flags(parser, REFUSED)
     parser.set_defaults(run=run)
 
 

@@ -11,7 +11,14 @@ import numpy as np
 from common.arguments import image_size
 from common.errors import UserError
 from common.progress import meter
-from eval.arguments import add_bootstrap_flags, add_embedding_flags, add_model_flag, check_outputs, fpr_list
+from eval.arguments import (
+    add_bootstrap_flags,
+    add_embedding_flags,
+    add_model_flag,
+    add_refused_flags,
+    check_outputs,
+    fpr_list,
+)
 from eval.embedding_file import digest_of_network
 from eval.json_file import write_json
 from eval.models import ModelName, network_digest, parse_models
@@ -43,6 +50,13 @@ probes name every template of the pairs, else over templates. 1:N gives rank acc
 FPIR is the fraction of non-mated probes whose highest score is above the threshold.
 Embedding takes hours: with --embeddings DIR finished parts are kept there, and an interrupted run continues."""
 
+FIXED = ("each --fpr and --fpir has its own threshold, which --json tells; allpairs --threshold gives rates at a fixed "
+         "one")
+REFUSED = {"--pca": "templates are of whole embeddings; leave it out (verify and allpairs have it)",
+           "--folds": "pairs of templates have no folds; leave it out (verify has them)",
+           "--scores": "the scores of millions of pairs are not written; --json has the rates and thresholds",
+           "--threshold": FIXED, "--threshold-from": FIXED}
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
@@ -67,6 +81,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the results as JSON, by model")
     add_embedding_flags(parser, keep=True)
     add_bootstrap_flags(parser)
+    add_refused_flags(parser, REFUSED)
     parser.set_defaults(run=run)
 
 

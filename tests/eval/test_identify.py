@@ -51,7 +51,7 @@ def together(pairs):
 def run(place, *more):
     out = place / "out.json"
     assert main(["identify", "--model", f"{place}/net,0", "--gallery", f"{place}/gallery", "--probe", f"{place}/probe",
-                 "--json", str(out), "--devices", "cpu:0", "--fpir", "0.1,0.3", "--bootstrap", "30", *more]) == 0
+                 "--json", str(out), "--devices", "cpu:0", "--fpr", "0.1,0.3", "--bootstrap", "30", *more]) == 0
     return json.loads(out.read_text())[f"{place}/net,0"]
 
 
@@ -108,6 +108,17 @@ def test_sets_that_do_not_fit_are_reported_before_work(place, words, says):
     words = [word if word.startswith("-") else str(place / word) for word in words]
     with pytest.raises(UserError, match=says):
         main(["identify", "--model", f"{place}/net,0", "--gallery", f"{place}/gallery", *words])
+
+
+@pytest.mark.parametrize("command, flag, says", [
+    ("identify", "--pca", "--pca: a search uses whole embeddings"), ("identify", "--folds", "verify has them"),
+    ("identify", "--threshold-from", "allpairs --threshold gives"), ("ijb", "--scores", "--json has the rates"),
+    ("ijb", "--threshold", "--threshold: each --fpr and --fpir has its own"), ("ijb", "--pca", "whole embeddings")])
+def test_flags_that_other_commands_have_are_refused_with_the_reason(capsys, command, flag, says):
+    sets = {"identify": ["--gallery", "a", "--probe", "b"], "ijb": ["--images", "a", "--meta", "b"]}[command]
+    with pytest.raises(SystemExit):
+        main([command, "--model", "net,0", *sets, flag, "2"])
+    assert says in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_intervals_are_over_identities():
