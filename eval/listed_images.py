@@ -1,5 +1,5 @@
 """Finds the images of a labelled set that a list means: their paths may differ in Unicode form, the extension's case,
-separators, a `./` or the set's folder in front."""
+separators, a `./` or the set's folder, or the end of its path, in front."""
 from __future__ import annotations
 
 import os
@@ -23,7 +23,8 @@ class ListedImages:
             self._alike.setdefault(canonical_path(name), []).append(name)
         self._people = {path.partition("/")[0] for path in self._alike}
         self._absolute = [_canonical(os.path.abspath(root)), _canonical(os.path.realpath(root))] if root else []
-        self._relative = [] if os.path.isabs(root) else [_canonical(root)]
+        whole = _canonical(os.path.abspath(root)) if root else []
+        self._relative = [_canonical(root), *(whole[first:] for first in range(len(whole)))]
 
     def find(self, listed: str) -> str | None:
         """The name of the image; None where the set has none. An image of exactly this name goes before others;

@@ -89,14 +89,14 @@ def test_groups_that_do_not_fit_the_set(place, tmp_path, caplog):  # noqa: F811
 NAMES = [f"{person}/{group}/{index}.jpg" for person in ("José", "C") for group in ("frontal", "profile")
          for index in range(2)]
 FORMS = {"NFD": lambda name: unicodedata.normalize("NFD", name), "./": "./{}".format,
-         "absolute": "/sets/faces/{}".format, "folder": "faces/{}".format,
+         "absolute": "/sets/faces/{}".format, "folder": "../faces/{}".format, "end": "faces/{}".format,
          "suffix": lambda name: name.replace("jpg", "JPG"),
          "Windows": lambda name: name.replace("/", "\\"), "drive": lambda name: "D:\\x\\" + name.replace("/", "\\")}
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_listed_images_are_found_in_every_form_of_their_names(tmp_path, form):
-    written, root = FORMS[form], "faces" if form == "folder" else "/sets/faces"
+    written, root = FORMS[form], "../faces" if form == "folder" else "/sets/faces"
     table = tmp_path / "groups.csv"
     table.write_text("path,group\n" + "".join(f"{written(name)},{name.split('/')[1]}\n" for name in NAMES))
     assert read_groups(table, NAMES, root).tolist() == ["frontal"] * 2 + ["profile"] * 2 + ["frontal"] * 2 + [
