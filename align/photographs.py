@@ -13,7 +13,7 @@ from common.files import PathLike
 from common.foreign import shown
 from images.codec import REDUCED, ImageError, decode
 from images.prepare import Unusable, examine, read_file
-from images.sources import holds_image, is_image_name, natural
+from images.sources import THUMBNAILS, holds_image, is_image_name, natural
 
 
 @dataclass
@@ -36,7 +36,8 @@ class Picture:
 def list_photographs(folder: PathLike, leave_out: PathLike) -> Listing:
     """All below `folder` except what lies in the folder `leave_out`; UserError where there are no images.
 
-    Names that begin with a dot are ignored. Links are followed, each folder is visited once.
+    Names that begin with a dot are ignored, and so are folders of thumbnails. Links are followed, each folder is
+    visited once.
     """
     folder = os.path.normpath(os.fspath(folder))
     if not os.path.isdir(folder):
@@ -51,7 +52,8 @@ def list_photographs(folder: PathLike, leave_out: PathLike) -> Listing:
         visited.add(_identity(base))
         new: dict[str, tuple[int, int]] = {}
         for name in sorted(folders):
-            identity = _identity(os.path.join(base, name)) if not name.startswith(".") else None
+            hidden = name.startswith(".") or name == THUMBNAILS
+            identity = None if hidden else _identity(os.path.join(base, name))
             if identity is not None and identity not in visited and identity not in new.values():
                 new[name] = identity
         folders[:] = new

@@ -23,6 +23,7 @@ from images.formats import kind_of
 EXTENSIONS = frozenset([".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".jp2", ".ppm",
                         ".pgm", ".pbm"])
 UNREADABLE = frozenset([".gif", ".heic", ".heif", ".avif"])  # images all the same, so they are counted as such
+THUMBNAILS = "@eaDir"  # folders of small copies, which a Synology puts beside images
 SLASH = ord("/")
 DIGITS = re.compile(r"\d+", re.ASCII)
 ENDINGS = frozenset(map(str.encode, EXTENSIONS | UNREADABLE))
@@ -134,7 +135,7 @@ def from_folder(folder: PathLike) -> Source:
 
     A file is an image by its extension or by its first bytes. Names that begin with a dot are ignored. Links are
     followed, except a link to a parent folder; a broken one is listed and fails when it is read. Folders that cannot be
-    listed or hold no image are noted, and so are images that lie beside the folders.
+    listed or hold no image are noted, and so are folders of thumbnails and images that lie beside the folders.
     """
     folder = os.path.normpath(os.fspath(folder))
     if not os.path.isdir(folder):
@@ -143,7 +144,7 @@ def from_folder(folder: PathLike) -> Source:
     names: list[str] = []  # of the identities
     inside: list[Inside] = []
     first: list[bytes] = []  # images of the first identity
-    listed = [entry for entry in _scan(os.fsencode(folder), folder, source) if not entry.name.startswith(b".")]
+    listed = _scan(os.fsencode(folder), folder, source)
     top = _identity(os.fsencode(folder))
     for entry in progress(listed, len(listed), "list", "folders"):
         if _is_folder(entry):
@@ -211,12 +212,17 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _scan(folder: bytes, shown_as: str, source: Source) -> list[os.DirEntry]:
+    """What is in a folder, in the same order everywhere, but for hidden names and thumbnails."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)  # what is noted comes in the same order everywhere
+            found = [entry for entry in entries if not entry.name.startswith(b".")]
     except OSError as error:
         source.notes["unreadable_folders"].append(f"{shown(shown_as)} ({error.strerror})")
         return []
+    kept = [entry for entry in sorted(found, key=lambda entry: entry.name) if entry.name != os.fsencode(THUMBNAILS)]
+    if len(kept) < len(found):
+        source.notes["folders_of_thumbnails_skipped"].append(shown(os.path.join(shown_as, THUMBNAILS)))
+    return kept
 
 
 def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[tuple[int, int], ...]) -> list[bytes]:
@@ -224,8 +230,6 @@ def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[t
     found, others = [], 0
     for entry in _scan(folder, os.fsdecode(folder), source):
         name = entry.name
-        if name.startswith(b"."):
-            continue
         if _is_folder(entry):
             here = (*above, _identity(folder))
             if entry.is_symlink() and _identity(entry.path) in here:

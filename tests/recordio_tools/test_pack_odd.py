@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from recordio_cases import command, drawn_faces, picture, write_image
 
+from align.photographs import list_photographs
 from common.environment import MAX_PIXELS
 from images import prepare
 from recordio_tools.pack import batches
@@ -256,3 +257,16 @@ def test_a_list_below_a_folder_that_is_not_there(tmp_path):
     (tmp_path / "a.lst").write_text("0\t0\tperson0/0.jpg\n1\t1\tperson1/0.jpg\n")
     status, line = command("pack", faces / "typo", tmp_path / "out", "--lst", tmp_path / "a.lst")
     assert status == 2 and "typo: there is no such folder" in line
+
+
+def test_thumbnails_of_a_synology_are_no_faces(tmp_path, caplog):
+    faces = drawn_faces(tmp_path / "faces", 3, 2)
+    for folder in ("@eaDir/0.jpg", "person0/@eaDir/0.jpg", "person2/@eaDir/1.jpg"):
+        write_image(faces / folder / "SYNOPHOTO_THUMB_M.jpg", picture(7))
+    assert command("pack", faces, tmp_path / "out") == (0, "")
+    report = adds_up(report_of(tmp_path / "out"))
+    assert report["images"] == report["images_found"] == 6 and report["identities"] == 3
+    assert report["notes"]["folders_of_thumbnails_skipped"] == {"count": 3, "first": [
+        f"{faces}/{name}@eaDir" for name in ("", "person0/", "person2/")]}
+    assert "folders of thumbnails skipped" in caplog.text
+    assert len(list_photographs(faces, tmp_path / "none").images) == 6
