@@ -15,7 +15,7 @@ from common.errors import DataError, UserError
 from common.foreign import shown
 from images.prepare import Unusable, read_file
 from images.sources import Source, from_folder, holds_image, is_image_name
-from recordio_tools.bins.binfile import read_bin
+from recordio_tools.bins.binfile import is_bin, read_bin
 from recordio_tools.faces import packed_faces
 from recordio_tools.records.dataset import FaceDataset, open_dataset
 from recordio_tools.records.parts import list_sets
@@ -58,7 +58,7 @@ def open_images(paths: Sequence[str], labelled: bool = True) -> Iterator[ImageSe
         raise UserError(f"{paths[1]}: give one folder or set, or several image files")
     if path.is_dir() and not list_sets(path):
         yield _folder(path, labelled)
-    elif path.suffix == ".bin" and path.is_file():
+    elif is_bin(path):
         yield _pairs(path)
     elif path.is_file() and path.suffix != ".rec" and (is_image_name(path.name) or holds_image(os.fsencode(path))):
         yield image_files(paths)

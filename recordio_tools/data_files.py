@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple, Sequence
 
 from common.errors import UserError
+from recordio_tools.bins.binfile import is_bin
 from recordio_tools.records.parts import CHUNK, PART, find_set, list_sets
 
 
@@ -18,19 +19,20 @@ class RecordSet(NamedTuple):
 def data_files(path: Path) -> list[Path]:
     """The `.rec` and `.bin` files that a path means, and the names of sets in parts; UserError where there are none."""
     if path.is_dir():
-        found = list_sets(path) + sorted(bin for bin in path.glob("*.bin") if bin.is_file() and bin.name[0] != ".")
+        bins = (file for file in path.iterdir() if file.suffix.lower() == ".bin" and file.name[0] != ".")
+        found = list_sets(path) + sorted(filter(is_bin, bins))
         if not found:
             raise UserError(f"{path}: holds neither a .rec nor a .bin")
         return found
     name, files = find_set(path)
-    if len(files) == 1 and not (path.suffix in (".rec", ".bin") or ".rec.part" in path.name):
+    if len(files) == 1 and not (path.suffix == ".rec" or ".rec.part" in path.name or is_bin(path)):
         raise UserError(f"{path}: is neither a folder nor a .rec nor a .bin")
     return [name]
 
 
 def one_data_file(path: Path) -> Path:
     """The one set of a path: itself where it is a `.bin`, else the name that `find_set` gives."""
-    return path if path.suffix == ".bin" and path.is_file() else find_set(path)[0]
+    return path if is_bin(path) else find_set(path)[0]
 
 
 def record_sets(names: Sequence[Path]) -> list[RecordSet]:

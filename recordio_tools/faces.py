@@ -16,7 +16,7 @@ from common.files import read_regular
 from common.union_find import UnionFind
 from images.folder_names import folder_names
 from images.sources import from_folder
-from recordio_tools.bins.binfile import read_bin
+from recordio_tools.bins.binfile import is_bin, read_bin
 from recordio_tools.records.copying import Copied, copy_images
 from recordio_tools.records.dataset import FaceDataset, open_dataset
 from recordio_tools.records.identities import names_beside
@@ -56,7 +56,7 @@ class PackedFaces(Faces):
 def open_faces(path: Path) -> Iterator[Faces]:
     """The faces of a data folder, a `.rec`, a set in parts, a folder of image folders or a `.bin`; UserError for
     anything else, and for sets that are not sound enough to train on."""
-    if path.suffix == ".bin" and path.is_file():
+    if is_bin(path):
         yield faces_of_pairs(path)
     elif path.is_dir() and not list_sets(path):
         yield faces_in_folders(path)

@@ -10,22 +10,17 @@ import numpy as np
 
 from common import safe_pickle
 from common.errors import DataError
-from common.files import PathLike, atomic_path, read_regular
+from common.files import PathLike, atomic_path, open_regular, read_regular
 from common.foreign import shown
+from common.foreign_files import HEAD, foreign_kind
 from common.pickled_arrays import Array, Refused, numbers
 from images.formats import kind_of
 from recordio_tools.records.framing import MAGIC_BYTES
 
-TAR, TAR_AT = b"ustar", 257
 MSGPACK = re.compile(rb"\x92[\x80-\x9f\xdc-\xdf]")  # a list of two whose first is a list or a map
 PICKLE_STARTS = (b"\x80", b"(", b"]", b"c")  # of a tuple or list in every protocol, and of what asks to be run
 TEXT = re.compile(rb"[\t\r\n -~]+")
-OTHERS = ((b"PK\x03\x04", "a zip archive"), (b"\x1f\x8b", "gzip-compressed; unpack it first"),
-          (b"BZh", "bzip2-compressed; unpack it first"), (b"\xfd7zXZ\0", "xz-compressed; unpack it first"),
-          (b"(\xb5/\xfd", "zstd-compressed; unpack it first"), (b"Rar!\x1a\x07", "a RAR archive"),
-          (b"7z\xbc\xaf'\x1c", "a 7z archive"), (MAGIC_BYTES, "a .rec file"),
-          (b"\x93NUMPY", "a numpy array"), (b"\x89HDF", "an HDF5 file"),
-          (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself"))
+PICKLE_HEAD = re.compile(rb"\x80[\0-\5]|\(\(?[l\]]")  # of a pickled tuple of lists, in every protocol
 
 
 def write_bin(path: PathLike, images: Sequence[bytes], same: Sequence[bool], replace: bool = True) -> None:
@@ -39,6 +34,18 @@ def write_bin(path: PathLike, images: Sequence[bytes], same: Sequence[bool], rep
         raise ValueError(f"{len(images)} images are not two for each of {len(same)} pairs")
     with atomic_path(path, replace) as temporary, open(temporary, "wb") as file:
         pickle.dump(([bytes(image) for image in images], [bool(value) for value in same]), file, protocol=2)
+
+
+def is_bin(path: Path) -> bool:
+    """Whether a file is to be read as a verification set: by its name, or where that is no `.rec`'s by its first
+    bytes."""
+    if path.suffix.lower() in (".bin", ".rec") or ".rec.part" in path.name:
+        return path.suffix.lower() == ".bin" and path.is_file()
+    try:
+        with open_regular(path) as file:
+            return bool(PICKLE_HEAD.match(file.read(4)))
+    except (OSError, ValueError):
+        return False
 
 
 class BinFault(DataError):
@@ -98,16 +105,13 @@ def _other_kind(content: bytes) -> str:
     kind = kind_of(content)
     if kind and not content.startswith(b"BM"):  # which may be a pickle's opcodes too
         return f"an image ({kind})"
-    for start, what in OTHERS:
-        if content.startswith(start):
-            return what
-    if content[TAR_AT:TAR_AT + len(TAR)] == TAR:
-        return "a tar archive"
+    if content.startswith(MAGIC_BYTES):
+        return "a .rec file"
+    other = foreign_kind(content[:HEAD])
+    if other:
+        return other
     if MSGPACK.match(content):
         return "msgpack data"
-    head = content[:512].lstrip().lower()
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "a web page, perhaps from a download that needs a login"
     if content[:1] not in PICKLE_STARTS and TEXT.fullmatch(content[:64]):  # letters are opcodes, too
         return "a text file"
     return "" if content[0] in safe_pickle.OPCODE_NAMES else "no pickle"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.arguments import add_workers, at_least
 from common.signals import stoppable
+from recordio_tools.bins.binfile import is_bin
 from recordio_tools.check.check_bin import examine_bin
 from recordio_tools.check.check_rec import check_set
 from recordio_tools.check.repair import check_out, lines, repair
@@ -52,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     names = list(dict.fromkeys(file for name in args.paths for file in data_files(Path(name))))
-    sets = record_sets([name for name in names if name.suffix != ".bin"])
-    bins = [name for name in names if name.suffix == ".bin"]
+    sets = record_sets([name for name in names if not is_bin(name)])
+    bins = [name for name in names if is_bin(name)]
     if args.repair:
         check_out(args.repair, sets, bins, args.overwrite)
     checked = [check_set(paths, args.workers, complete) for paths, complete in sets]

@@ -13,7 +13,7 @@ from common import histogram
 from common.errors import DataError
 from images.codec import ImageError, decode
 from images.formats import kind_of, read_header
-from recordio_tools.bins.binfile import read_bin
+from recordio_tools.bins.binfile import is_bin, read_bin
 from recordio_tools.records.identities import read_identities
 from recordio_tools.records.index_gaps import check_index, index_warnings
 from recordio_tools.records.parts import RecordParts, open_records
@@ -35,7 +35,7 @@ class Summary:
 
 def summarise(path: Path) -> Summary:
     """Summarise a `.rec`, a set in parts or a `.bin`; DataError where it cannot be read at all."""
-    return _bin(path) if path.suffix == ".bin" else _rec(path)
+    return _bin(path) if is_bin(path) else _rec(path)
 
 
 def _rec(path: Path) -> Summary:

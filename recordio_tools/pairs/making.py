@@ -18,7 +18,7 @@ from common.workers import ordered_map
 from images.formats import kind_of
 from images.pair_drawing import Drawn, draw_pairs
 from images.prepare import Prepared, Unusable, Wanted, treat
-from recordio_tools.bins.binfile import write_bin
+from recordio_tools.bins.binfile import is_bin, write_bin
 from recordio_tools.check.scan import examine_image
 from recordio_tools.faces import Faces, open_faces
 from recordio_tools.records.identities import csv_bytes
@@ -58,7 +58,7 @@ def make_pairs(path: Path, out: Path, table: Path | None, pairs: int, folds: int
         check_new_file(path_to_write, overwrite)
     if pairs < folds:
         raise UserError(f"`pairs` {pairs}: are fewer than the {folds} folds")
-    if path.suffix == ".bin":
+    if is_bin(path):
         raise UserError(f"{path}: is a verification set already; pairs are sampled from a packed set or image folders")
     with open_faces(path) as faces:
         faces = _without_copies(faces, workers)

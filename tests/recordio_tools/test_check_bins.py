@@ -1,10 +1,11 @@
 """check of verification sets: every kind of fault of a `.bin` is found, counted, and its place named."""
+import gzip
 import json
 import pickle
 
 import pytest
 from recordio_cases import command, picture
-from small_sets import jpeg
+from small_sets import jpeg, write_training_set
 
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.check.check_bin import check_bin
@@ -75,3 +76,26 @@ def test_bins(tmp_path, capsys):
     assert (count, file) == (1, "bin") and 0 < byte < 5000  # the operation whose bytes go on past the end
     path.write_bytes(b"")
     assert bin_faults(path, capsys) == {"bin-file": (1, "bin", 0, None)}
+
+
+@pytest.mark.parametrize("name", ["x.BIN", "x.pkl", "x"])
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_bin_of_another_name_is_one(tmp_path, capsys, name, protocol):
+    images = [jpeg(picture(number)) for number in range(48)]
+    (tmp_path / name).write_bytes(pickle.dumps((images, [number % 2 == 0 for number in range(24)]), protocol))
+    assert command("check", tmp_path / name) == (0, "") and command("info", tmp_path / name) == (0, "")
+    assert command("unpack", tmp_path / name, tmp_path / "out") == (0, "")
+    assert "24 pairs of 48 different images" in capsys.readouterr().out
+    if name == "x.BIN":
+        assert command("check", tmp_path) == (0, "")
+    (tmp_path / name).write_bytes(b"a\tb\n")
+    assert command("check", tmp_path / name)[0] == (1 if name == "x.BIN" else 2)
+
+
+def test_a_compressed_rec_is_told_as_one(tmp_path):
+    folder = write_training_set(tmp_path / "set", 3, 3, 32)
+    (folder / "train.rec").write_bytes(gzip.compress((folder / "train.rec").read_bytes()))
+    for _ in range(2):
+        assert command("unpack", folder, tmp_path / "out") == (
+            2, f"{folder / 'train.rec'}: is gzip-compressed; unpack it first, not a .rec")
+        (folder / "train.idx").unlink(missing_ok=True)
