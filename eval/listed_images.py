@@ -8,7 +8,8 @@ from typing import Iterable, Sequence
 
 from common.errors import UserError
 from common.foreign import shown
-from common.name_lookup import DRIVE, canonical, canonical_path
+from common.name_lookup import canonical, canonical_path
+from common.windows_paths import FRONT, parts_of
 
 ABSOLUTE = re.compile(r"[\\/]|[A-Za-z]:[\\/]")
 
@@ -72,9 +73,8 @@ def _inside(parts: Sequence[str], roots: Sequence[Sequence[str]]) -> str | None:
 
 
 def _parts(path: str) -> list[str]:
-    if "\\" in path:
-        path = DRIVE.sub("", path, count=1).replace("\\", "/")
-    return [part for part in path.split("/") if part not in ("", ".")]
+    return parts_of(FRONT.sub("", path, count=1)) if "\\" in path else [
+        part for part in path.split("/") if part not in ("", ".")]
 
 
 def _canonical(path: str) -> list[str]:
