@@ -68,10 +68,10 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
         source.add(groups[label], placed + b"\0" + b"\t".join(fields[3:]))
     faults.refuse(path, "faces", ENOUGH)
     if sample.items:
-        numbers = np.array([row for _, row in sample.items])
-        points = numbers[:, 4:].reshape(-1, 2, 5).transpose(0, 2, 1)
+        table = np.array([row for _, row in sample.items])
+        points = table[:, 4:].reshape(-1, 2, 5).transpose(0, 2, 1)
         check_places(path, [(file, one) for (file, _), one in zip(sample.items, points)])
-        check_boxes(path, numbers[:, :4], points)
+        check_boxes(path, table[:, :4], points)
     if not source.images:
         raise UserError(f"{path}: is empty; each line is {LST_FORM}")
     return source.finish(groups.names)
