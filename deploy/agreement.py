@@ -8,9 +8,10 @@ import mxnet as mx
 import numpy as np
 
 from common.errors import RunError
+from eval.operating_points import marked
 from eval.pair_statistics import statistics
 from eval.verification import VerificationResult, VerificationSet, numbers, verify_set
-from eval.verify_table import aligned, marked
+from eval.verify_table import aligned
 from inference.engine import AnyEmbedder
 
 BATCHES = (1, 3, 8)  # a model that is right only for single images is a known fault of exporters
@@ -124,8 +125,8 @@ class SetScores:
                  "seconds"]]
         for name, result in self.results.items():
             rows.append([name, str(result.pairs), f"{100 * result.accuracy:.2f}",
-                         *map(marked, statistics(result, fpr, 0, 0).points), f"{100 * result.eer:.2f}",
-                         f"{100 * result.auc:.3f}", f"{result.seconds:.1f}"])
+                         *(marked(point.tpr, point.false_accepts) for point in statistics(result, fpr, 0, 0).points),
+                         f"{100 * result.eer:.2f}", f"{100 * result.auc:.3f}", f"{result.seconds:.1f}"])
         return aligned(rows)
 
     def as_row(self, fpr: Sequence[float]) -> dict[str, object]:

@@ -48,8 +48,8 @@ class EvenSample(Generic[Item]):
 
 def check_places(path: PathLike, faces: Sequence[tuple[str | bytes, np.ndarray]]) -> None:
     """UserError where most faces are outside their photographs, or so many in one quarter of them that the points can
-    only be percentages, or of copies of half the size, or where most lie on their sides; where there are few, that is
-    logged; the same for points of the pixels as stored where EXIF turns the photographs.
+    only be percentages, or of copies of half the size; where there are few, that is logged; the same for points of the
+    pixels as stored where EXIF turns the photographs. Faces that lie without EXIF are logged: the photographs may.
 
     path: the table or list, which the error names; faces: of a sample, the photograph and the (5, 2) points.
     """
@@ -68,8 +68,8 @@ def check_places(path: PathLike, faces: Sequence[tuple[str | bytes, np.ndarray]]
                         f"{x:.0f},{y:.0f} in {width:.0f}x{height:.0f} pixels (width x height); {UPRIGHT}")
     lying = sum(abs(roll(one)) > LYING for one in points)
     if lying >= ENOUGH and 2 * lying > len(found):
-        _refuse_many(lying, f"{path}: {lying} of {len(found)} faces sampled lie on their sides or upside down; are the "
-                            f"points of turned copies? If the photographs lie so, turn both upright: {UPRIGHT}")
+        log.warning("%s: %d of %d faces sampled lie on their sides or upside down, and are turned upright; where the "
+                    "photographs show them upright, the points are of turned copies", path, lying, len(found))
     if len(found) < ENOUGH or not (points < sizes[:, None] / 2).all():
         return
     percent = points.max() <= 100 and (points >= 0).all() and sizes.min() > 100

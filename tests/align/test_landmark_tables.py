@@ -100,11 +100,10 @@ def test_a_few_who_lie_are_taken(photographs, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
-def test_faces_that_lie_without_exif_are_refused(photographs, tmp_path, orientation):
+def test_faces_that_lie_without_exif_are_told_and_turned_upright(photographs, tmp_path, orientation, caplog):
     lying = {name: as_stored(TEMPLATE * 1.1 + (70, 60), orientation) for name in photographs}
-    status, line = align(tmp_path, lying)
-    assert status == 2 and "12 of 12 faces sampled lie on their sides or upside down" in line
-    assert align(tmp_path, dict(list(lying.items())[:4])) == (0, "")
+    assert align(tmp_path, lying)[0] == 0  # so the photographs may be
+    assert "12 of 12 faces sampled lie on their sides or upside down" in caplog.text
 
 
 def test_a_turned_photograph_is_as_large_as_it_is_seen(tmp_path):
