@@ -22,7 +22,7 @@ class Property(NamedTuple):
 def read_property(path: PathLike) -> Property:
     """Read the first line; DataError where it is not three positive numbers.
 
-    InsightFace's RecBuilder writes the number of images in a second line; everything after the first is ignored.
+    Everything after it is ignored here; see `told_images`.
     """
     try:
         lines = [line for _, line in itertools.islice(read_lines(path, "property"), 1)]
@@ -34,6 +34,15 @@ def read_property(path: PathLike) -> Property:
     if len(words) != 3 or len(numbers) != 3 or min(numbers) < 1:
         raise DataError(f"{path}: is {shown(text[:40])!r}, not `num_classes,height,width`, e.g. 10575,112,112")
     return Property(*numbers)
+
+
+def told_images(path: PathLike) -> int | None:
+    """The number of images in a second line, which InsightFace's RecBuilder writes; None where there is none."""
+    try:
+        lines = [line.strip() for _, line in itertools.islice(read_lines(path, "property"), 2)]
+    except UserError:
+        return None
+    return int(lines[1]) if len(lines) == 2 and re.fullmatch(r"[0-9]{1,12}", lines[1]) else None
 
 
 def write_property(path: PathLike, value: Property) -> None:

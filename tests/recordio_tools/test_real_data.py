@@ -159,6 +159,16 @@ def test_a_property_of_two_lines_and_others(tmp_path):
     assert read_property(tmp_path / "property") == (8, 112, 112)
 
 
+@pytest.mark.parametrize("second, wrong", [("10", False), ("", False), ("# by hand", False), ("4711", True)])
+def test_the_number_of_images_in_a_property_is_compared(tmp_path, caplog, capsys, second, wrong):
+    folder = write_training_set(tmp_path / "set", 5, 2)
+    (folder / "property").write_text((folder / "property").read_text().strip() + f"\n{second}\n")
+    with open_dataset(folder).record_file:
+        assert ("its second line says 4711 images, the records have 10" in caplog.text) == wrong
+    assert command("check", folder)[0] == wrong
+    assert ("property: its second line says 4711 images, there are 10" in capsys.readouterr().out) == wrong
+
+
 def test_identities_are_the_labels_of_the_images_whatever_headers_say(tmp_path):
     folder = write_training_set(tmp_path / "set", 5, 2)
     index = (folder / "train.idx").read_text().splitlines()
