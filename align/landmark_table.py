@@ -1,8 +1,9 @@
 """Tables of five landmarks for each photograph, in CSV: read, checked line by line, and written incrementally.
 
 The columns are path, then x1,y1 to x5,y5: left eye, right eye, nose, left and right corner of the mouth as the image
-shows them, in pixels of the upright photograph. A first line may name them, in any order; image, file, filename or name
-stand for path too, left_eye_x and so on for x1. Columns score, found and made_of are optional; others are ignored.
+shows them, in pixels of the upright photograph; with decimal commas where another mark separates the columns. A first
+line may name them, in any order; image, file, filename or name stand for path too, left_eye_x and so on for x1. Columns
+score, found and made_of are optional; others are ignored.
 """
 from __future__ import annotations
 
@@ -106,7 +107,8 @@ def _rows(path: PathLike, ragged: bool = False) -> Iterator[tuple[str, str, Row 
 
 def _unnamed(fields: Sequence[str]) -> Sequence[str] | None:
     """The columns of a table whose first line is a row already, its points numbers."""
-    is_row = 11 <= len(fields) <= len(COLUMNS) and all(map(tables.NUMBER.fullmatch, fields[1:11]))
+    is_row = 11 <= len(fields) <= len(COLUMNS) and all(
+        map(tables.NUMBER.fullmatch, map(tables.with_point, fields[1:11])))
     return COLUMNS[:len(fields)] if is_row else None
 
 
@@ -115,12 +117,13 @@ def _row(row: tables.Row) -> Row | str:
         return "names no file"
     for column in POINTS:
         try:
-            value = tables.number(row[column])
+            value = tables.number(row.decimal(column))
         except ValueError:
             value = math.nan
         if not abs(value) < FARTHEST:
             return f"{column} is '{shown(row[column])[:20]}', not a number of pixels"
-    return Row(tuple(row[column] for column in POINTS), row["score"], row["found"] or "given", row["made_of"])
+    points = tuple(row.decimal(column) for column in POINTS)
+    return Row(points, row.decimal("score"), row["found"] or "given", row["made_of"])
 
 
 def is_journal(path: Path) -> bool:

@@ -21,13 +21,20 @@ Unnamed = Callable[[Sequence[str]], Optional[Sequence[str]]]
 
 @dataclass(frozen=True)
 class Row:
-    """where: `FILE: line N`; values: by the names that were asked for, stripped, "" where the row has none."""
+    """where: `FILE: line N`; values: by the names that were asked for, stripped, "" where the row has none; separator:
+    of the table."""
 
     where: str
     values: dict[str, str]
+    separator: str = ","
 
     def __getitem__(self, name: str) -> str:
         return self.values[name]
+
+    def decimal(self, name: str) -> str:
+        """A value with a point for a decimal comma, which tables have whose separator is none: German ones."""
+        value = self.values[name]
+        return with_point(value) if self.separator != "," else value
 
 
 class _Layout(NamedTuple):
@@ -59,7 +66,7 @@ def read_table(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | N
         raise UserError(f"{path}: line {layout.line} is '{shown(layout.text)}', not {form}; it has no column "
                         + ", ".join(missing[:3]))
     if not layout.has_names:
-        yield _row(f"{path}: line {layout.line}", layout.fields, layout.places, columns)
+        yield _row(f"{path}: line {layout.line}", layout.fields, layout, columns)
     number, width = layout.line, len(layout.fields)
     table = csv.reader((line + "\n" for _, line in lines), delimiter=layout.separator, skipinitialspace=not exact)
     while True:
@@ -77,7 +84,7 @@ def read_table(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | N
             if ragged:
                 continue
             raise UserError(f"{where} has {len(fields)} columns, line {number} has {width}")
-        yield _row(where, fields, layout.places, columns)
+        yield _row(where, fields, layout, columns)
 
 
 def read_rows(path: PathLike, what: str, form: str, split: Callable[[str], Sequence[str]],
@@ -111,6 +118,11 @@ def number(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:20]!r} is not finite, or not a number")
     return value
+
+
+def with_point(text: str) -> str:
+    """A number with a decimal comma as one with a point; all else as it is."""
+    return text.replace(",", ".") if text.count(",") == 1 and "." not in text else text
 
 
 def header(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | None = None) -> set[str]:
@@ -148,9 +160,10 @@ def _layout(path: PathLike, lines: Iterator[tuple[int, str]], columns: Columns, 
     raise UserError(f"{path}: line {number} is '{shown(text)}', not {form}")
 
 
-def _row(where: str, fields: list[str], places: dict[str, int], columns: Columns) -> Row:
+def _row(where: str, fields: list[str], layout: _Layout, columns: Columns) -> Row:
+    places = layout.places
     return Row(where, {name: fields[places[name]] if name in places and places[name] < len(fields) else ""
-                       for name in columns})
+                       for name in columns}, layout.separator)
 
 
 def _places(names: list[str], columns: Columns) -> dict[str, int]:

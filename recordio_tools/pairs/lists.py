@@ -17,7 +17,7 @@ from images.sources import EXTENSIONS, is_image_name, natural
 
 NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 LIST = "list of pairs"
-KAGGLE = re.compile(r"name\s*,\s*imagenum1\s*,\s*(imagenum2|name)")  # the first line of the table on Kaggle
+KAGGLE = re.compile(r"name\s*[,;]\s*imagenum1\s*[,;]\s*(imagenum2|name)")  # the first line of the table on Kaggle
 CSV = {"left": ("image1", "first", "path1", "a"), "right": ("image2", "second", "path2", "b"),
        "same": ("issame", "is_same", "label", "match"), "fold": ("split",)}
 CSV_FORM = "a first line left,right,same[,fold]"
@@ -46,7 +46,8 @@ def read_lfw(images: Path, pairs: Path) -> list[Pair]:
     promised = _lfw_promise(lines[0][1]) if lines else None
     named = bool(lines) and KAGGLE.match(lines[0][1].lower()) is not None
     for number, line in lines if promised is None and not named else lines[1:]:
-        fields = line.split("," if named else "\t") if named or "\t" in line else line.split()
+        marks = [mark for mark in (("," if named else ""), "\t", ";") if mark and mark in line]
+        fields = line.split(marks[0] if marks else None)
         fields = [field.strip() for field in fields]
         fields = fields[:-1] if named and len(fields) == 4 and not fields[-1] else fields
         names = fields[:1] * 2 if len(fields) == 3 else fields[0::2]

@@ -147,3 +147,19 @@ def test_rows_of_another_albums_photographs(photographs, tmp_path, front, expect
     assert (status, line == "") == ((1, False) if expected else (0, True))
     assert not expected or "12 of its 12 rows name no photograph" in caplog.text
     assert len(list((tmp_path / "out").glob("*/*.jpg"))) == (0 if expected else 12)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_german_table(photographs, tmp_path, first):
+    assert align(tmp_path, photographs) == (0, "")
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    names = ["path", *(f"{axis}{number}" for number in range(1, 6) for axis in "xy")]
+    rows = [[line.split(",")[0], *(text.replace(".", ",") for text in line.split(",")[1:])] for line in lines]
+    (tmp_path / "g.csv").write_text("\n".join(";".join(row) for row in ([names] if first else []) + rows))
+    assert command("align", tmp_path / "src", tmp_path / "g", "--landmarks", tmp_path / "g.csv") == (0, "")
+    for crop in (tmp_path / "out").glob("*/*.jpg"):
+        assert (tmp_path / "g" / crop.relative_to(tmp_path / "out")).read_bytes() == crop.read_bytes()
+    with open(tmp_path / "q.csv", "w") as stream:  # thousands, for all one knows
+        csv.writer(stream).writerows([names, *rows])
+    status, line = command("align", tmp_path / "src", tmp_path / "q", "--landmarks", tmp_path / "q.csv")
+    assert status == 2 and "not a number of pixels" in line

@@ -194,6 +194,16 @@ def test_lfws_lists_without_folds(faces, tmp_path, same, different):
     assert sum(read_bin(tmp_path / "x.bin")[1]) == same
 
 
+@pytest.mark.parametrize("first", ["name;imagenum1;imagenum2;\n", ""])
+def test_lfws_pairs_with_semicolons(faces, tmp_path, first):
+    for file in faces.glob("*/*.jpg"):
+        file.rename(file.with_name(f"{file.parent.name}_{int(file.stem) + 1:04d}.jpg"))
+    end = ";" if first else ""
+    (tmp_path / "p.csv").write_text(first + f"person0;1;2{end}\nperson0;1;person1;2\n" * 2)
+    assert command("pairs", "lfw", "--images", faces, "--pairs", tmp_path / "p.csv", "--folds", 2, "--out",
+                   tmp_path / "x.bin") == (0, "")
+
+
 @pytest.mark.parametrize("content, message", [
     (b"left;right;same\n", "0 pairs"), (b"", "line 1 is '', not a first line left,right,same"),
     (b"left,right\na,b\n", "column same"),
