@@ -24,6 +24,7 @@ from eval.arguments import (
     check_outputs,
     refuse_folds,
 )
+from eval.copies import warn_of_copies
 from eval.curve_rates import equal_error_rate
 from eval.embedding_file import Embeddings
 from eval.error_sources import review
@@ -94,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         lost = leave_out(failures, faces, given, sides, args.between or "") if failures else None
         others = [from_elsewhere(model, args) for model in models]
         plain = [embeddings_of(model, faces, args, lost.images if lost else ()) for model in models]
+        warn_of_copies(faces)
     projections = [other.projection or (fit_projection(one.embeddings, args.pca, args.set) if args.pca else None)
                    for other, one in zip(others, plain)]
     made = [replace(one, embeddings=projection.apply(one.embeddings)) if projection else one

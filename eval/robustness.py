@@ -18,6 +18,7 @@ from eval.arguments import (
     check_outputs,
     refuse_folds,
 )
+from eval.copies import warn_of_copies
 from eval.face_sets import open_face_set, read_groups
 from eval.json_file import write_json
 from eval.misalignment import BORDERS, misalignments
@@ -85,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         pairs = labelled_pairs(faces.labels, faces.people, (left, right), None, args.bootstrap, args.seed)
         with meter(len(faces.names), f"{faces.path}: sha256", "images") as bar:
             digest = faces.digest(bar.update)
+        warn_of_copies(faces)
         scores = score_files(args, models, [f"{Path(args.set).absolute().name}-{str(how).replace(' ', '-')}"
                                             for how in settings], ("json", "plot"))
         curves = [Curve(model, faces, pairs, args, from_elsewhere(model, args)) for model in models]

@@ -24,6 +24,7 @@ from eval.arguments import (
     check_outputs,
     refuse_folds,
 )
+from eval.copies import warn_of_copies
 from eval.embedding_file import Embeddings
 from eval.face_sets import open_face_set, read_groups
 from eval.fixed_threshold import FixedPoint
@@ -123,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
             known = labelled_set.LabelledSet(set_name(args.set), faces.labels, faces.people, groups, sides,
                                              args.between.replace(",", " against ") if args.between else "",
                                              faces.digest())
+            warn_of_copies(faces)
             given = {model.text: embeddings_of(model, faces, args) for model in files}
             text, rows = _report(models, _gather(args, known, faces.read, faces.names), given, faces.names, args)
     else:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from allpairs_command_cases import SIZE, place, run  # noqa: F401
 
 from common.errors import UserError
 from eval.__main__ import main
+from eval.copies import find_copies
 from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
 from eval.score_file import read_scores
 
@@ -152,3 +154,21 @@ def test_the_pretrained_model_on_frontal_against_profile(shared_data, tmp_path):
     ((row,),) = (rows.values() for rows in json.loads((tmp_path / "out.json").read_text()).values())
     assert (row["genuine"], row["impostors"]) == (8 * 10 * 4, 8 * 10 * 4 * 7)
     assert 0.4 < row["tpr_at_fpr"]["0.01"] <= 1 and row["false_accepts"]["0.01"] == 22
+
+
+def test_copies_of_images_are_told_in_one_line(place, tmp_path, caplog):
+    shutil.copytree(place / "faces", tmp_path / "faces")
+    run(place, "--set", tmp_path / "faces")
+    assert "do not measure" not in caplog.text
+    for copy, source in (("p0/frontal/9.jpg", "p0/frontal/0.jpg"), ("p2/profile/8.jpg", "p1/frontal/1.jpg")):
+        shutil.copy(tmp_path / "faces" / source, tmp_path / "faces" / copy)
+    run(place, "--set", tmp_path / "faces", "--embeddings", tmp_path)
+    run(place, "--set", tmp_path / "faces", models=map(str, tmp_path.glob("*.npz")))
+    lines = [record.getMessage() for record in caplog.records if "do not measure" in record.getMessage()]
+    assert lines == [f"{tmp_path / 'faces'}: 1 image is in an identity again (the first is p0/frontal/9.jpg); 2 images "
+                     "are under several identities (the first is p1/frontal/1.jpg); their pairs do not measure a "
+                     "model"] * 2
+    hashes = np.array([5, 7, 5, 5, 9, 7], np.uint64)
+    twice, several = find_copies(hashes, np.array([0, 1, 0, 2, 2, 1]))
+    assert twice.tolist() == [2, 5] and several.tolist() == [0, 2, 3]
+    assert [found.tolist() for found in find_copies(hashes[:0], np.zeros(0, int))] == [[], []]
