@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Callable
 
 SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"BM", "BMP"), (b"II*\0", "TIFF"),
-              (b"MM\0*", "TIFF"), (b"\0\0\0\x0cjP  ", "JPEG 2000"), (b"\xff\x4f\xff\x51", "JPEG 2000"),
+              (b"MM\0*", "TIFF"), (b"II+\0", "TIFF"), (b"MM\0+", "TIFF"), (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+              (b"\xff\x4f\xff\x51", "JPEG 2000"),
               (b"GIF8", "GIF"), (b"\xff\x0a", "JPEG XL"), (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"))
 AVIF = frozenset([b"avif", b"avis"])
 HEIF = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"miaf"])
@@ -94,6 +95,8 @@ def unlike_in_mxnet(data: bytes) -> str:
     kind = kind_of(data)
     if kind not in ("JPEG", "PNG", "BMP", "TIFF", None):
         return f"{kind}, which MXNet's own readers do not decode"
+    if kind == "TIFF" and b"+" in data[2:4]:
+        return "BigTIFF, which MXNet's own readers do not decode"
     tags = _tags(data) if kind == "TIFF" else {}
     packed = tags.get(COMPRESSION, 1)
     if packed not in PLAIN_TIFF:
@@ -167,22 +170,25 @@ def _orientation(tiff: bytes) -> int:
 
 
 def _tags(tiff: bytes) -> dict[int, int]:
-    """The first value of each numerical tag in the first directory of a TIFF, of a thousand tags at most."""
+    """The first value of each numerical tag in the first directory of a TIFF or BigTIFF, of a thousand tags at most."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None or len(tiff) < 8:
         return {}
-    at = struct.unpack_from(order + "I", tiff, 4)[0]
-    if at + 2 > len(tiff):
+    # BigTIFF: offsets and the counts of values have 8 bytes, the count of tags too
+    offset, few, many, head = ("Q", "Q", 20, 12) if b"+" in tiff[2:4] else ("I", "H", 12, 8)
+    at = struct.unpack_from(order + offset, tiff, struct.calcsize(offset))[0]
+    first = at + struct.calcsize(few)
+    if first > len(tiff):
         return {}
     found = {}
-    for entry in range(at + 2, at + 2 + 12 * min(struct.unpack_from(order + "H", tiff, at)[0], 1000), 12):
-        if entry + 12 > len(tiff):
+    for entry in range(first, first + many * min(struct.unpack_from(order + few, tiff, at)[0], 1000), many):
+        if entry + many > len(tiff):
             break
-        tag, form, count = struct.unpack_from(order + "HHI", tiff, entry)
+        tag, form, count = struct.unpack_from(f"{order}HH{offset}", tiff, entry)
         short = form == 3
-        place = entry + 8
-        if count > (2 if short else 1):  # the values stand elsewhere
-            place = struct.unpack_from(order + "I", tiff, place)[0]
+        place = entry + head
+        if count > (many - head) // (2 if short else 4):  # the values stand elsewhere
+            place = struct.unpack_from(order + offset, tiff, place)[0]
         if form in (3, 4) and place + 4 <= len(tiff):
             found[tag] = struct.unpack_from(order + ("H" if short else "I"), tiff, place)[0]
     return found

@@ -120,7 +120,7 @@ def treat(data: bytes, wanted: Wanted, face: list[float] | None = None) -> Prepa
     try:
         image = decode_bgr(data)
     except ImageError:
-        raise Unusable("no image") from None
+        raise Unusable("damaged") from None  # the header could be read
     odd = told.odd if face is None else (*told.odd, "not aligned")
     if face:
         image, change = _cut_face(image, face, wanted)

@@ -12,7 +12,7 @@ from recordio_cases import picture
 from images.codec import decode
 from images.formats import describe, orientation_of, read_header, unlike_in_mxnet
 from images.plain_jpeg import KnownHeaders
-from images.prepare import Wanted, treat
+from images.prepare import Unusable, Wanted, treat
 
 
 def encoded(suffix, image, *flags):
@@ -157,3 +157,42 @@ def test_tiffs_that_mxnet_does_not_decode_are_known_and_converted(mode, compress
     assert (unlike_in_mxnet(data) == "") == decodes
     assert mx.image.imdecode(treat(data, Wanted(40, 56, any_kind=True)).image).shape == (40, 56, 3)
     assert (treat(data, Wanted(40, 56, any_kind=True)).change == "copied") == decodes
+
+
+def big_tiff(image, order):
+    """(H, W, 3) uint8 RGB as an uncompressed BigTIFF."""
+    height, width = image.shape[:2]
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, 0x0008_0008_0008), (259, 3, 1, 1), (262, 3, 1, 2),
+            (273, 16, 1, 0), (277, 3, 1, 3), (278, 4, 1, height), (279, 16, 1, image.size), (284, 3, 1, 1)]
+    form = {3: "H6x", 4: "I4x", 16: "Q"}
+    pixels = 16 + 8 + 20 * len(tags) + 8
+    entries = b"".join(struct.pack(f"{order}HHQ", tag, kind, count) + (
+        struct.pack(order + "HHHxx", 8, 8, 8) if count == 3 else
+        struct.pack(order + form[kind], pixels if tag == 273 else value)) for tag, kind, count, value in tags)
+    head = (b"II+\0" if order == "<" else b"MM\0+") + struct.pack(order + "HHQQ", 8, 0, 16, len(tags))
+    return head + entries + bytes(8) + image.tobytes()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_big_tiff_is_a_tiff(order):
+    image = picture(5, 40, 56)
+    data = big_tiff(image, order)
+    told = describe(data)
+    assert (told.kind, told.height, told.width, told.odd) == ("TIFF", 40, 56, ())
+    np.testing.assert_array_equal(decode(data), image)
+    made = treat(data, Wanted(40, 56, any_kind=True))
+    with pytest.raises(mx.MXNetError):
+        mx.image.imdecode(data)
+    assert made.change == "converted" and "BigTIFF" in unlike_in_mxnet(data)
+    for end in range(4, 300, 7):
+        describe(data[:end])
+
+
+@pytest.mark.parametrize("suffix, first", [(".png", 60), (".webp", 40)])
+def test_an_image_of_which_only_the_header_can_be_read_is_damaged(suffix, first):
+    data = bytearray(encoded(suffix, picture(6)))
+    data[first:-400] = b"\x55" * (len(data) - 400 - first)
+    with pytest.raises(Unusable, match="^damaged$"):
+        treat(bytes(data), Wanted(112, 112))
+    with pytest.raises(Unusable, match="^no image$"):
+        treat(b"text", Wanted(112, 112))
