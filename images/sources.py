@@ -13,6 +13,7 @@ from typing import Iterator, Sequence
 
 import numpy as np
 
+from common.counts import MOST_NAMES
 from common.errors import UserError
 from common.files import PathLike
 from common.foreign import shown
@@ -35,13 +36,15 @@ class Source:
 
     An entry is the path of an image as bytes (file names need not be valid text), for a list perhaps with a zero byte
     and the rest of its line. All entries lie in one buffer, so that millions cost little more than their characters.
-    other_files: files that are not images by name; notes: names of what else was found, by kind.
+    other_files: files that are not images by name, and other_names the first of them; notes: names of what else was
+    found, by kind.
     """
 
     path: str
     root: bytes = b""
     names: list[str] = field(default_factory=list)
     other_files: int = 0
+    other_names: list[str] = field(default_factory=list)
     notes: dict[str, list[str]] = field(default_factory=lambda: collections.defaultdict(list))
     _bytes: bytearray = field(default_factory=bytearray)
     _ends: array.array = field(default_factory=lambda: array.array("Q", [0]))
@@ -59,6 +62,12 @@ class Source:
         self._bytes += entry
         self._ends.append(len(self._bytes))
         self._groups.append(group)
+
+    def add_other(self, path: str | bytes) -> None:
+        """Count a file that is no image."""
+        self.other_files += 1
+        if self.other_files <= MOST_NAMES:
+            self.other_names.append(shown(os.fsdecode(path)))
 
     def extend(self, group: int, entries: Sequence[bytes]) -> None:
         """Append some entries to identity number `group`."""
@@ -159,7 +168,7 @@ def from_folder(folder: PathLike) -> Source:
         elif _is_image(entry.name) or holds_image(entry.path):
             loose.append(shown(os.fsdecode(entry.name)))
         else:
-            source.other_files += 1
+            source.add_other(entry.path)
     source.notes["images_beside_the_folders"] += loose
     if not names:
         blocked = source.notes["unreadable_folders"]
@@ -227,7 +236,7 @@ def _scan(folder: bytes, shown_as: str, source: Source) -> list[os.DirEntry]:
 
 def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[tuple[int, int], ...]) -> list[bytes]:
     """The images in a folder and in those below it, each as `relative` + its path there; the rest is noted."""
-    found, others = [], 0
+    found = []
     for entry in _scan(folder, os.fsdecode(folder), source):
         name = entry.name
         if _is_folder(entry):
@@ -239,6 +248,5 @@ def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[t
         elif _is_image(name) or holds_image(entry.path):
             found.append(relative + name)
         else:
-            others += 1
-    source.other_files += others
+            source.add_other(entry.path)
     return found

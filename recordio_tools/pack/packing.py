@@ -41,7 +41,8 @@ def pack(source: Source, out: Path, wanted: Wanted, selection: Selection, worker
     """
     size = typical_size(source)
     warn_of_little_space(source, out, min(size, wanted.height * wanted.width) if wanted.resize else size)
-    report = PackReport(found=source.images, other_files=source.other_files, notes=dict(source.notes))
+    report = PackReport(found=source.images, other_files=source.other_files,
+                        other_names=source.other_names, notes=dict(source.notes))
     with staged_files(out, SET_FILES, overwrite) as folder:
         with RecordWriter(folder / "train.rec") as writer:
             task = max(1, min(MOST_FILES, TASK_BYTES // max(size, 1)))

@@ -21,6 +21,7 @@ class PackReport:
 
     found: int = 0
     other_files: int = 0
+    other_names: list[str] = field(default_factory=list)
     images: int = 0
     identities: list[tuple[str, int]] = field(default_factory=list)
     counts: collections.Counter = field(default_factory=collections.Counter)
@@ -55,7 +56,8 @@ class PackReport:
             "identities_left_out": [{"identity": readable(name), "images": count}
                                     for name, count in self.small[:MOST_NAMES]],
             "duplicates": self.duplicates.as_dict(), "images_of_several_identities": self.shared.as_dict(),
-            "notes": notes_as_dict(self.notes), "other_files": self.other_files}
+            "notes": notes_as_dict(self.notes), "other_files": self.other_files,
+            "other_files_first": self.other_names}
 
     def as_json(self) -> str:
         """The text of pack-report.json."""

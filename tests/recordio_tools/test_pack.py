@@ -147,6 +147,7 @@ def test_files_that_are_not_images_are_left_out_counted_and_named(shared_data, t
     assert command("pack", faces, tmp_path / "out")[0] == 0
     report = report_of(tmp_path / "out")
     assert report["images"] == 9 and report["identities"] == 3 and report["other_files"] == 1
+    assert report["other_files_first"] == [str(second / "notes.txt")]
     assert report["images_skipped"] == {"broken link": 1, "empty": 1, "no image": 1, "truncated": 1}
     assert report["files_skipped"]["truncated"] == [str(first / "c.jpg")]
     assert f"left out, no image: {first / 'a.jpg'}" in caplog.text
