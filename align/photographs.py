@@ -133,4 +133,4 @@ def _decoded(data: bytes, reduced: int) -> np.ndarray:
     try:
         return decode(data, reduced)
     except ImageError:
-        raise Unusable("no image") from None
+        raise Unusable("damaged") from None  # the header could be read

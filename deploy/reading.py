@@ -60,7 +60,7 @@ def crop_reader(images: ImageSet, size: tuple[int, int]) -> Reader:
         except Unusable as error:
             return ReadImage(number, sha256, reason=str(error))
         except ImageError:
-            return ReadImage(number, sha256, reason="no image")
+            return ReadImage(number, sha256, reason="damaged")  # the header could be read
         if crop.shape[:2] != size:
             return ReadImage(number, sha256, reason="is {}x{}, not {}x{}".format(*crop.shape[:2], *size))
         return ReadImage(number, sha256, [CutFace(crop)])
