@@ -3,15 +3,16 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test pytest test-slow study fuzz torture soak lint ruff mypy clean
+.PHONY: help venv demo test test-slow study fuzz torture soak lint types clean
 help:
 	@echo "make demo   draw posed faces, pack, train MobileFaceNet++, verify: the whole pipeline, up to 10 minutes"
-	@echo "make test   ruff, mypy and the tests, 7 to 13 minutes"
+	@echo "make test   ruff and the tests, 6 to 10 minutes on two cores"
 	@echo "make test-slow  what make test leaves out: whole runs of several processes, some 3 minutes"
 	@echo "make study  the paper's systems on real faces: hours, resumable; FAST=1 on synthetic faces, in minutes"
 	@echo "make fuzz   10,000 mutated files for every reader, a few minutes"
 	@echo "make venv   the environment alone, in $(VENV); for GPUs: make venv GPU=cu117, and back: GPU=none"
-	@echo "make lint   ruff and mypy alone"
+	@echo "make lint   ruff alone"
+	@echo "make types  mypy on all folders, a minute the first time"
 	@echo "make torture kill a real run 50 times, resume it each time, compare its end: some 9 minutes"
 	@echo "make soak   train thousands of steps and watch the memory: some 10 minutes"
 	@echo "make clean  remove the environment and what the demo made"
@@ -30,17 +31,14 @@ study: $(STAMP)
 	@$(PY) -m study run $(if $(FAST),fast --results study-work/fast,real)
 	@$(PY) -m study table $(if $(FAST),fast --results study-work/fast,real)
 
-lint: ruff mypy
-ruff: $(STAMP)
+lint: $(STAMP)
 	@$(PY) -m ruff check .
-mypy: $(STAMP)
+
+types: $(STAMP)
 	@$(PY) -m mypy
 
-# mypy, which has one thread, beside the tests. Three processes of them on two cores: tests of several workers wait for
-# each other half of the time.
-test: ruff
-	@$(MAKE) --no-print-directory -j 2 mypy pytest
-pytest: $(STAMP)
+# Three processes on two cores: tests of several workers wait for each other half of the time.
+test: lint
 	@$(PY) -m pytest -n 3 --dist loadfile
 
 test-slow: $(STAMP)

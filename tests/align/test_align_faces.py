@@ -27,9 +27,14 @@ SIDEWAYS = {2: lambda image: image[:, ::-1], 3: lambda image: image[::-1, ::-1],
 
 @pytest.fixture(scope="module")
 def aligned(shared_data, tmp_path_factory):
-    """The crops of all photographs of Celebrities in Frontal-Profile that are here."""
-    out = tmp_path_factory.mktemp("align") / "faces"
-    assert command("align", shared_data / "cfp_raw/Images", out, "--detector", shared_data / "weights/mtcnn") == (0, "")
+    """The crops of the photographs of every second identity of Celebrities in Frontal-Profile that is here; of all:
+    python -m benchmarks.align."""
+    folder = tmp_path_factory.mktemp("align")
+    (folder / "photographs").mkdir()
+    for person in sorted((shared_data / "cfp_raw/Images").iterdir())[1::2]:
+        (folder / "photographs" / person.name).symlink_to(person)
+    out = folder / "faces"
+    assert command("align", folder / "photographs", out, "--detector", shared_data / "weights/mtcnn") == (0, "")
     return out
 
 
@@ -41,7 +46,7 @@ def test_the_networks_load_without_a_word(tmp_path, shared_data):
 
 def test_nearly_all_faces_are_found(aligned):
     report = json.loads((aligned / "align-report.json").read_text())
-    assert report["photographs"] == 280 and report["found"] + report["found_relaxed"] >= 0.97 * 280
+    assert report["photographs"] == 140 and report["found"] + report["found_relaxed"] >= 0.97 * 140
     assert report["skipped"] == 0
 
 
@@ -59,10 +64,10 @@ def test_crops_verify_as_well_as_those_of_the_aligned_set(aligned, shared_data):
             right.append(judged(scores, pairs.same))
             accuracy.append(accuracy_10fold(scores, pairs.same)[0])
             assert right[-1].mean() == pytest.approx(accuracy[-1])
-        assert pairs.same.sum() >= 776 and pairs.same.mean() == 0.5  # of 97% of the images there
-        assert accuracy[1] >= accuracy[0] - 0.01, pairs.name
+        assert pairs.same.sum() >= 388 and pairs.same.mean() == 0.5  # of 97% of the images there
         low, high = interval(pairs, right[1].astype(float) - right[0])
-        assert low < right[1].mean() - right[0].mean() < high
+        assert accuracy[1] >= accuracy[0] - 0.01, pairs.name
+        assert high > 0 and low > -0.04  # by chance alone, and not far below in any case
 
 
 def test_several_devices_make_the_same_crops(tmp_path, aligned, shared_data):

@@ -16,10 +16,10 @@ from repository import REPO
 
 from align.landmark_table import COLUMNS, read_table
 
-POINTS = np.array([(160, 170), (310, 168), (236, 250), (164, 330), (304, 328)], float)
+POINTS = np.array([(160, 170), (310, 168), (236, 250), (164, 330), (304, 328)], float) / 2
 
 
-COUNT = 400
+COUNT = 160
 # The command sends itself a signal with the crop of this number: some are there then, and more are still to be made.
 STOPPED = """
 import itertools, os
@@ -38,10 +38,10 @@ cli.run(__main__.main, "python -m recordio_tools")
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    """COUNT names of four large pictures, and the command that aligns them by a table of landmarks."""
+    """COUNT names of four pictures, and the command that aligns them by a table of landmarks."""
     folder = tmp_path_factory.mktemp("align")
     for number in range(4):
-        write_image(folder / f"src/{number}.png", picture(number, 600, 500))
+        write_image(folder / f"src/{number}.png", picture(number, 300, 250))
     for number in range(4, COUNT):
         (folder / "src" / str(number // 100)).mkdir(exist_ok=True)
         os.link(folder / f"src/{number % 4}.png", folder / f"src/{number // 100}/{number}.png")
@@ -98,7 +98,7 @@ def test_an_align_that_is_stopped_continues(tmp_path, work, whole, number, worke
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
 def test_a_full_disk_is_reported_and_the_crops_there_are_whole(tmp_path, work, whole):
-    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(tmp_path)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=240k", "none", str(tmp_path)]
     if subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("no file system can be mounted here")
     out = tmp_path / "out"

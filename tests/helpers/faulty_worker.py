@@ -48,7 +48,10 @@ def prepare(argv):
     """Put the fault, and a float16 that CPUs have, into the modules of training."""
     from common.environment import check_environment
     check_environment()
+    from short_network import shorten
+
     import training.step
+    shorten()
     for fault in filter(None, os.environ.get("FAULT", "").split(",")):
         worker, step, what = fault.split("/")
         training.step.compute = spoil(training.step.compute, int(worker), int(step), what)

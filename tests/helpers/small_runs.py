@@ -27,10 +27,11 @@ def train(data, folder, *more):
 
 
 @contextlib.contextmanager
-def start(data, folder, *more):
+def start(data, folder, *more, program="tests/helpers/short_run.py"):
     """A run in a process of its own, which does not outlive the block."""
-    process = subprocess.Popen([sys.executable, str(REPO / "train_softmax.py"), *flags(data, folder, *more)],
-                               stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
+    process = subprocess.Popen([sys.executable, str(REPO / program), *flags(data, folder, *more)],
+                               stderr=subprocess.PIPE, text=True, env=environment)
     try:
         yield process
     finally:

@@ -1,13 +1,11 @@
 """Every command over the files of others: InsightFace's layout with wide labels, im2rec.py's, pickles of all kinds."""
 import csv
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 import pytest
+from im2rec import im2rec
 from recordio_cases import command, drawn_faces, picture
 from small_sets import jpeg
 
@@ -15,7 +13,6 @@ from recordio_tools.bins.binfile import read_bin
 from recordio_tools.records.dataset import open_dataset
 from stress.fuzzing import pickles
 
-IM2REC = Path(mx.__file__).parent / "tools" / "im2rec.py"
 PEOPLE, IMAGES = 3, 4
 
 
@@ -42,16 +39,14 @@ def insightface(folder):
     return expected
 
 
-def im2rec(folder, *flags):
+def by_im2rec(folder, *flags):
     """A set of MXNet's own im2rec.py, shuffled by it, in one file."""
     faces = drawn_faces(folder / "faces", PEOPLE, IMAGES)
     expected = {label: [path.read_bytes() for path in sorted((faces / f"person{label}").iterdir())]
                 for label in range(PEOPLE)}
     (folder / "set").mkdir()
     for argv in (("--list", "--recursive"), ("--pass-through", "--num-thread", "1", *flags)):
-        done = subprocess.run([sys.executable, str(IM2REC), *argv, str(folder / "set/train"), str(faces)],
-                              capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        im2rec(*argv, folder / "set/train", faces)
     return expected
 
 
@@ -62,7 +57,7 @@ def foreign(request, tmp_path_factory):
     if request.param == "insightface":
         expected = insightface(folder / "set")
     else:
-        expected = im2rec(folder, *(["--pack-label"] if "labels" in request.param else []))
+        expected = by_im2rec(folder, *(["--pack-label"] if "labels" in request.param else []))
     return folder / "set", {label: sorted(images) for label, images in expected.items()}
 
 

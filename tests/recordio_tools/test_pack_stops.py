@@ -21,7 +21,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def slow_list(folder, lines=200_000):
+def slow_list(folder, lines=20_000):
     """A list that takes minutes, of large pictures, again and again: no pack of it ends before it is stopped."""
     for number in range(4):
         write_image(folder / f"{number}.png", picture(number, 500, 500))

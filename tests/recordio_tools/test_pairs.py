@@ -29,12 +29,12 @@ def test_lfw_in_the_files_order(shared_data, tmp_path):
 def test_cfp_split_by_split_same_and_different_in_turn(shared_data, tmp_path, kind):
     cfp = shared_data / "cfp"
     results = []
-    for images in (cfp, cfp / "Data", cfp / "Data/Images"):
+    for images in (cfp, cfp / "Data", cfp / "Data/Images") if kind == "FP" else (cfp,):
         out = tmp_path / f"{len(results)}.bin"
         assert command("pairs", "cfp", "--images", images, "--protocol", cfp / "Protocol", "--kind", kind,
                        "--splits", "2,4-5", "--out", out)[0] == 0
         results.append(out.read_bytes())
-    assert results[0] == results[1] == results[2]
+    assert len(set(results)) == 1
     stored, same = read_bin(out)
     assert list(same) == [True, False] * 1050
     paths = {letter: {int(line.split()[0]): cfp / "Protocol" / line.split()[1] for line in

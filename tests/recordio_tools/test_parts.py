@@ -1,27 +1,17 @@
 """Sets in several .rec files: those that MXNet's own im2rec.py writes, and the C++ one's names."""
 import pickle
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 import pytest
+from im2rec import im2rec
 from recordio_cases import command, drawn_faces, picture
 from small_sets import jpeg, write_training_set
 
 from common.errors import UserError
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.parts import RecordParts, find_set, open_records
-
-IM2REC = Path(mx.__file__).parent / "tools" / "im2rec.py"
-
-
-def im2rec(*argv):
-    done = subprocess.run([sys.executable, str(IM2REC), *map(str, argv)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

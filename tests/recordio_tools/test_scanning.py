@@ -111,21 +111,21 @@ def test_damage_is_the_same_whatever_the_block(tmp_path):
 
 
 HOSTILE = {
-    "magic words": MAGIC * 50_000,
-    "empty records": (MAGIC + bytes(4)) * 25_000,
-    "first parts": (MAGIC + struct.pack("<I", 1 << 29)) * 25_000,
-    "middle parts": MAGIC + struct.pack("<I", 1 << 29) + (MAGIC + struct.pack("<I", 2 << 29)) * 25_000,
-    "lengths to the end": b"".join(MAGIC + struct.pack("<I", 200_000 - at - 8) for at in range(0, 200_000, 8)),
-    "lengths beyond the end": (MAGIC + struct.pack("<I", 1 << 28)) * 25_000,
-    "lengths to nowhere": (MAGIC + struct.pack("<I", 60_000)) * 12_500 + bytes(100_000),
+    "magic words": MAGIC * 12_500,
+    "empty records": (MAGIC + bytes(4)) * 6_250,
+    "first parts": (MAGIC + struct.pack("<I", 1 << 29)) * 6_250,
+    "middle parts": MAGIC + struct.pack("<I", 1 << 29) + (MAGIC + struct.pack("<I", 2 << 29)) * 6_250,
+    "lengths to the end": b"".join(MAGIC + struct.pack("<I", 50_000 - at - 8) for at in range(0, 50_000, 8)),
+    "lengths beyond the end": (MAGIC + struct.pack("<I", 1 << 28)) * 6_250,
+    "lengths to nowhere": (MAGIC + struct.pack("<I", 15_000)) * 3_125 + bytes(25_000),
     "many first parts of one chain": b"".join(
-        MAGIC + struct.pack("<I", 1 << 29 | 100_000 - at - 8) for at in range(0, 100_000, 8))
-    + (MAGIC + struct.pack("<I", 2 << 29)) * 12_500,
-    "wholes over one chain": b"".join(MAGIC + struct.pack("<I", (at % 16 == 0) << 29 | 100_000 - at - 8)
-                                      for at in range(0, 100_000, 8)) + (MAGIC + struct.pack("<I", 2 << 29)) * 12_500,
-    "zeros": bytes(200_000),
+        MAGIC + struct.pack("<I", 1 << 29 | 25_000 - at - 8) for at in range(0, 25_000, 8))
+    + (MAGIC + struct.pack("<I", 2 << 29)) * 3_125,
+    "wholes over one chain": b"".join(MAGIC + struct.pack("<I", (at % 16 == 0) << 29 | 25_000 - at - 8)
+                                      for at in range(0, 25_000, 8)) + (MAGIC + struct.pack("<I", 2 << 29)) * 3_125,
+    "zeros": bytes(50_000),
     "splits without an end": (MAGIC + struct.pack("<I", 1 << 29 | 4) + b"abcd" + MAGIC + struct.pack("<I", 2 << 29)
-                              ) * 10_000,
+                              ) * 2_500,
 }
 
 

@@ -6,10 +6,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from repository import REPO
 from small_sets import jpeg
 
 from common.errors import UserError
-from study import scoring, training_set
+from study import runner, scoring, training_set
 from study.__main__ import main
 from study.plan import PLANS
 from study.yaw import faces_with_yaw
@@ -46,7 +47,15 @@ def check_dream(work, plain, monkeypatch):
     assert scores["dream"]["frontal-profile"]["draws"] != plain
 
 
-def test_the_whole_way_to_the_tables(work, tmp_path, capsys, monkeypatch):
+@pytest.fixture
+def short_network(monkeypatch):
+    """The commands of a study, by a program that trains few layers."""
+    command, program = runner._command, runner.REPO / "train_softmax.py"
+    monkeypatch.setattr(runner, "_command", lambda *given: [
+        REPO / "tests/helpers/short_run.py" if word == program else word for word in command(*given)])
+
+
+def test_the_whole_way_to_the_tables(work, tmp_path, capsys, monkeypatch, short_network):
     flags = ["--work", str(work), "--results", str(tmp_path / "results")]
     assert main(["run", "fast", "--only", "gap-fasterfc", *flags]) == 0
     results = sorted((tmp_path / "results").iterdir())

@@ -37,7 +37,7 @@ def close(found, expected, tolerance=1e-5):
 @pytest.mark.parametrize("network, head, emb_size", NETWORKS)
 def test_the_networks_of_all_presets_embed_as_the_plain_graph(network, head, emb_size):
     shape = (2, 3, 112, 112)
-    plain = symbols.build(network, emb_size, head)
+    plain = symbols.build(network, emb_size // 4, head, net_multiplier=0.25)  # a quarter of the channels
     values = drawn(plain, shape, seed=8)  # with slopes above 1 and below 0
     values["data"] = np.random.RandomState(9).uniform(0, 255, shape)
     made, given = folded(plain, values, shape)

@@ -48,14 +48,19 @@ def images(count, seed=0):
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch):
-    """LResNet with few channels: the exporter writes millions of numbers one by one."""
+    """Networks of few channels and blocks: the exporters write millions of numbers one by one."""
+    monkeypatch.setitem(symbols.MOBILEFACENETS, "y1", (1, 1, 1, 1))
     monkeypatch.setattr(fresnet, "STEM", 8)
     monkeypatch.setattr(fresnet, "FILTERS", (8, 16, 16, 32))
 
 
+def built(network, emb_size, head):
+    return symbols.build(network, emb_size, head, net_multiplier=0.25 if network == "y1" else 1.0)
+
+
 @pytest.mark.parametrize("network, head, emb_size", CASES)
 def test_onnxruntime_gives_the_same(network, head, emb_size):
-    symbol = symbols.build(network, emb_size, head)
+    symbol = built(network, emb_size, head)
     values = drawn(symbol)
     run = by_onnxruntime(symbol, values)
     for count in (1, 3):
@@ -67,7 +72,7 @@ def test_onnxruntime_gives_the_same(network, head, emb_size):
 @pytest.mark.parametrize("network, head, emb_size", [*(("r18", head, 16) for head in HEADS), ("y1", "GDC", 16),
                                                      ("y1", "GNAP", 16), ("r18", "GNAP", 32), ("r18", "GNAP", 40)])
 def test_mxnets_exporter_takes_it_too(network, head, emb_size):
-    symbol = symbols.build(network, emb_size, head)
+    symbol = built(network, emb_size, head)
     values = drawn(symbol)
     run = by_onnxruntime(symbol, values, convert=traced_onnx)
     for count in (1, 3):

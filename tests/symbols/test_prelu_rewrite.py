@@ -89,10 +89,11 @@ def test_slopes_against_numpy():
     assert np.allclose(found["gradient of data"], outside * np.where(data > 0, 1, column), atol=1e-5)
 
 
-@pytest.mark.parametrize("network, head, emb_size, data", [
-    ("y1", "GDC", 128, (4, 3, 112, 112)), ("y1", "GNAP", 128, (6, 3, 64, 64)), ("r18", "GNAP", 640, (6, 3, 48, 48))])
-def test_a_network_trains_as_one_of_basic_operators(network, head, emb_size, data):
-    plain = symbols.build(network, emb_size, head)
+@pytest.mark.parametrize("network, head, emb_size, width, data", [
+    ("y1", "GDC", 128, 1, (4, 3, 112, 112)), ("y1", "GNAP", 32, 0.25, (6, 3, 64, 64)),
+    ("r18", "GNAP", 160, 0.25, (6, 3, 48, 48))])
+def test_a_network_trains_as_one_of_basic_operators(network, head, emb_size, width, data):
+    plain = symbols.build(network, emb_size, head, net_multiplier=width)
     fast = accelerate(plain, data)
     values = drawn(plain, data, seed=4)
     values["data"] = np.random.RandomState(5).uniform(0, 255, data)

@@ -115,7 +115,7 @@ def test_the_depths_are_those_of_the_ecosystem():
         (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 14, 3), (3, 13, 30, 3), (3, 8, 36, 3)]
 
 
-@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("depth", [18, 50])  # every depth has its units by the test above
 def test_versions_of_lresnet(depth):
     units = sum(fresnet.UNITS[depth])
     for version_se, version_input, version_unit in itertools.product((0, 1), (0, 1), (1, 2, 3)):

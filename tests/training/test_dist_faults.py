@@ -51,16 +51,6 @@ def test_a_skipped_step_a_bad_record_and_a_kill_leave_what_one_process_leaves(da
     assert [row["step"] for row in rows(tmp_path / "two", "train")] == [2, 4, 6, 8, 10, 12]
 
 
-def test_a_nan_at_one_worker_stops_all(data, tmp_path):
-    launched = Launched(flags(data, tmp_path, "--kvstore", "dist_sync", "--max-steps", 1000, "--target", "none",
-                              "--verbose", 0), program=FAULTY, FAULT="1/3/nan-loss")
-    status, said = launched.finish()
-    assert status == 1 and launched.all_gone()
-    assert "[worker 1] train_softmax.py: the loss is nan at step 4, learning rate 0.02" in said
-    assert "the last good state is kept" in said
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["000000000"]
-
-
 @pytest.mark.slow
 @pytest.mark.whole_network
 def test_float16_in_micro_batches_over_workers_does_what_two_devices_do(data, tmp_path):

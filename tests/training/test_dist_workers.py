@@ -10,7 +10,9 @@ import pytest
 from repository import REPO
 from waiting import HANG
 
+from common.errors import UserError
 from training.cluster.addresses import reserve
+from training.cluster.create import create_communicator
 
 CASES = [sys.executable, str(REPO / "tests" / "helpers" / "worker_cases.py")]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
@@ -24,19 +26,16 @@ def run(command, **variables):
                           timeout=HANG)
 
 
-def test_everything_that_two_workers_exchange():
-    done = run([sys.executable, "-m", "training.launch", "-n", "2", "-s", "2", "--", *CASES, "exchange", "dist_sync"])
-    assert done.returncode == 0, done.stderr
-    assert {line.partition("] ")[2] for line in done.stdout.splitlines()} == SAID
-
-
-def test_a_command_that_no_worker_sends_is_refused_and_the_run_continues(tmp_path):
-    done = run([sys.executable, "-m", "training.launch", "-n", "2", "-s", "1", "--", *CASES, "strange", "dist_sync"],
+def test_everything_that_two_workers_exchange_after_a_command_that_none_of_them_sends(tmp_path):
+    """The command is refused by each server, once, and the sums go on."""
+    done = run([sys.executable, "-m", "training.launch", "-n", "2", "-s", "2", "--", *CASES, "strange", "dist_sync"],
                HARM=str(tmp_path / "harm"))
     assert done.returncode == 0, done.stderr
+    assert {line.partition("] ")[2] for line in done.stdout.splitlines()} == SAID
     assert not (tmp_path / "harm").exists()
-    assert [line for line in done.stderr.splitlines() if "[server 0]" in line] == [
-        "[server 0] server: a command (0) that no worker sends was refused; is this port open to others?"]
+    assert sorted(line for line in done.stderr.splitlines() if "[server" in line) == [
+        f"[server {number}] server: a command (0) that no worker sends was refused; is this port open to others?"
+        for number in range(2)]
 
 
 def test_everything_that_two_workers_exchange_by_horovod():
@@ -70,17 +69,26 @@ def test_without_the_launcher_all_end_when_a_worker_fails():
                                 f"(no heartbeat for {SILENCE} s)"}
 
 
-@pytest.mark.parametrize("kvstore, variables, words", [
-    ("dist_sync", {}, "start this command with python -m training.launch"),
-    ("dist_sync", {"DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": "9", "DMLC_NUM_SERVER": "1",
-                   "DMLC_NUM_WORKER": "2", "DMLC_WORKER_ID": "2"}, "DMLC_WORKER_ID=2: must be 0 to 1"),
-    ("dist_sync", {"DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": "9", "DMLC_NUM_SERVER": "1",
-                   "DMLC_NUM_WORKER": "2", "DMLC_ROLE": "server", "PS_HEARTBEAT_INTERVAL": "0.5"},
+ROOT = {"DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": "9", "DMLC_NUM_SERVER": "1", "DMLC_NUM_WORKER": "2"}
+
+
+@pytest.mark.parametrize("variables, words", [
+    ({**ROOT, "DMLC_ROLE": "server", "PS_HEARTBEAT_INTERVAL": "0.5"},
      "PS_HEARTBEAT_INTERVAL=0.5: must be a whole number"),
-    ("dist_sync", {"DMLC_ROLE": "master"}, "DMLC_ROLE=master: must be scheduler, server or worker")])
-def test_a_start_that_cannot_be_is_one_line_and_2(kvstore, variables, words):
-    done = run([*CASES, "exchange", kvstore], **variables)
+    ({"DMLC_ROLE": "master"}, "DMLC_ROLE=master: must be scheduler, server or worker")])
+def test_a_start_that_cannot_be_is_one_line_and_2(variables, words):
+    done = run([*CASES, "exchange", "dist_sync"], **variables)
     assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("variables, words", [
+    ({}, "start this command with python -m training.launch"),
+    ({**ROOT, "DMLC_WORKER_ID": "2"}, "DMLC_WORKER_ID=2: must be 0 to 1")])
+def test_a_worker_that_cannot_be_is_refused(monkeypatch, variables, words):
+    monkeypatch.setattr(os, "environ", {**os.environ, "DMLC_ROLE": "worker", **variables})
+    with pytest.raises(UserError, match=words) as caught, create_communicator("dist_sync"):
+        pass
+    assert "\n" not in str(caught.value)
 
 
 def test_a_worker_that_waits_for_the_others_can_be_interrupted():
@@ -94,7 +102,10 @@ def test_a_worker_that_waits_for_the_others_can_be_interrupted():
     assert process.returncode == -signal.SIGINT
 
 
-def test_horovod_that_is_not_installed_names_the_way_to_get_it(tmp_path):
+def test_horovod_that_is_not_installed_names_the_way_to_get_it(tmp_path, monkeypatch):
     (tmp_path / "horovod.py").write_text("raise ImportError('no module')")
-    done = run([*CASES, "exchange", "horovod"], PYTHONPATH=f"{tmp_path}:{REPO}")
-    assert done.returncode == 2 and "requirements-horovod.txt" in done.stderr and len(done.stderr.splitlines()) == 1
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "horovod", raising=False)
+    with pytest.raises(UserError, match="requirements-horovod.txt") as caught, create_communicator("horovod"):
+        pass
+    assert "\n" not in str(caught.value)

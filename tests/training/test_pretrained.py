@@ -145,6 +145,7 @@ def test_another_network_is_refused_naming_the_one_it_looks_like(data, done, tmp
     assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
 
 
+@pytest.mark.whole_network
 @pytest.mark.parametrize("network", ["r18", "y1"])
 @pytest.mark.parametrize("multiplier", [0.25, 0.5, 0.8, 1.5])
 def test_the_width_of_a_network_is_recognised(network, multiplier):

@@ -229,7 +229,7 @@ def test_bad_input_is_one_line_and_2(data, tmp_path, monkeypatch, capfd, name):
 
 
 def test_bad_input_to_a_process_is_one_line_and_2(data, tmp_path):
-    with start(data, tmp_path / "run", *BAD["another size"][0]) as process:
+    with start(data, tmp_path / "run", *BAD["another size"][0], program="train_softmax.py") as process:
         told = process.communicate()[1]
     assert process.returncode == 2 and len(told.strip().splitlines()) == 1 and "96,96" in told, told
     assert not (tmp_path / "run").exists()

@@ -144,9 +144,8 @@ def fill(path):
             stream.write(b"\0" * 4096)
 
 
-@pytest.mark.whole_network
 def test_a_disk_that_fills_up_is_one_line_and_the_run_continues_when_there_is_room(data, tmp_path):
-    with small_disk(tmp_path / "disk", "40m") as disk:
+    with small_disk(tmp_path / "disk", "12m") as disk:
         flags = ["--frequent", 1, "--target", "none", "--save-every", 0.05]
         with start(data, disk / "run", *flags, "--max-steps", 100000) as process:
             wait_until(lambda: generations(disk / "run/state"), process)

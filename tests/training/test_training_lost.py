@@ -13,8 +13,6 @@ from small_sets import write_training_set, write_verification_set
 
 from common.errors import RunError
 
-pytestmark = pytest.mark.whole_network
-
 SHORT = ["--frequent", 1, "--target", "none", "--save-every", 0]
 BYTES = os.fsdecode(b"d\xe9t$\xe9$")  # a name that is no UTF-8
 
@@ -69,9 +67,9 @@ def test_lines_that_somebody_adds_stay(data, tmp_path, monkeypatch):
     assert kinds == ["train", "train", "note", "train"]
 
 
-def command(data, folder, *more, **settings):
-    return subprocess.run([sys.executable, str(REPO / "train_softmax.py"), *flags(data, folder, *more)],
-                          env={**os.environ, "OMP_NUM_THREADS": "1", **settings.pop("env", {})}, **settings)
+def command(data, folder, *more, program="tests/helpers/short_run.py", env=(), **settings):
+    return subprocess.run([sys.executable, str(REPO / program), *flags(data, folder, *more)], env={
+        **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO), **dict(env)}, **settings)
 
 
 def test_paths_may_have_any_bytes(data, tmp_path, capfd):
@@ -87,7 +85,7 @@ def test_paths_may_have_any_bytes(data, tmp_path, capfd):
 
 
 def test_a_dry_run_shows_any_bytes_whatever_the_terminal_can(data, tmp_path):
-    done = command(data, tmp_path, "--dry-run", capture_output=True, text=True,
+    done = command(data, tmp_path, "--dry-run", capture_output=True, text=True, program="train_softmax.py",
                    env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
     assert done.returncode == 0 and "--data-dir" in done.stdout and not done.stderr.count("Traceback")
 

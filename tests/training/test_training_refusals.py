@@ -9,8 +9,6 @@ from training_resume_cases import data, wait_for_step  # noqa: F401
 from common.errors import RunError, UserError
 from training.saving.state import generations
 
-pytestmark = pytest.mark.whole_network
-
 
 def test_other_data_is_refused(data, tmp_path):
     assert train(data, tmp_path / "run", "--max-steps", 1, "--target", "none") == 0

@@ -165,20 +165,32 @@ def test_the_best_checkpoint_is_the_same_whatever_was_killed(data, tmp_path, mon
     same(tmp_path / "whole", tmp_path / "killed")
 
 
-@pytest.mark.whole_network
+def check_stopped(data, folder, number, said):
+    """A run that the signal stopped saved its last step, said so, and continues."""
+    assert signal.Signals(number).name in said
+    assert "step 1/100000" in (folder / "log.txt").read_text()
+    last = rows(folder, "train")[-1]["step"]
+    assert int(generations(folder / "state")[-1].name) == last
+    assert train(data, folder, "--max-steps", last + 2, "--resume", "--frequent", 1) == 0
+    assert [row["step"] for row in rows(folder, "train")] == list(range(1, last + 3))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_saves_and_leaves_with_130(data, tmp_path, number):
+def test_a_signal_saves_and_leaves_with_130(data, tmp_path, number, monkeypatch, capfd, caplog):
+    caplog.set_level("INFO")
+    with monkeypatch.context() as patched:
+        stop_at(patched, 2, lambda: os.kill(os.getpid(), number))
+        assert train(data, tmp_path, "--max-steps", 100000, "--frequent", 1) == 130
+    check_stopped(data, tmp_path, number, capfd.readouterr().err)
+
+
+def test_a_signal_to_a_process(data, tmp_path):
     with start(data, tmp_path, "--max-steps", 100000, "--frequent", 1) as process:
         wait_for_step(process, tmp_path, 1)
-        process.send_signal(number)
+        process.send_signal(signal.SIGHUP)
         _, stderr = process.communicate(timeout=600)
-    assert process.returncode == 130, stderr
-    assert signal.Signals(number).name in stderr and "--resume" in stderr and "step 1/100000" in stderr
-    assert "step 1/100000" in (tmp_path / "log.txt").read_text()
-    last = rows(tmp_path, "train")[-1]["step"]
-    assert int(generations(tmp_path / "state")[-1].name) == last
-    assert train(data, tmp_path, "--max-steps", last + 2, "--resume", "--frequent", 1) == 0
-    assert [row["step"] for row in rows(tmp_path, "train")] == list(range(1, last + 3))
+    assert process.returncode == 130 and "--resume" in stderr and "step 1/100000" in stderr, stderr
+    check_stopped(data, tmp_path, signal.SIGHUP, stderr)
 
 
 def test_a_signal_while_starting_ends_at_once_with_one_line(data, tmp_path):
