@@ -35,6 +35,7 @@ class CropList:
         except ValueError as error:
             raise UserError(f"{path}: {error}; remove it, or name another OUT") from None
         out.mkdir(parents=True, exist_ok=True)
+        self._made = not os.path.lexists(path)  # of another run that goes on it is not removed
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
     @property
@@ -56,7 +57,7 @@ class CropList:
         """Close; the list stays unchanged, an empty one is removed."""
         handle, self._handle = self._handle, -1
         if handle >= 0:
-            if not os.fstat(handle).st_size:
+            if self._made and not os.fstat(handle).st_size:
                 self._path.unlink(missing_ok=True)
             os.close(handle)
 

@@ -40,6 +40,7 @@ class NameLookup:
         self._list = listed_in
         self._listed: dict[str, dict[str, list[str]]] = {}
         self._windows: dict[str, WindowsPaths] = {}
+        self._absent: set[tuple[str, str]] = set()  # folders that are not there
 
     def find(self, path: PathLike, root: PathLike = "") -> str | None:
         """The path on the disk that `path`, relative to `root`, means; None where there is none, or more than one.
@@ -69,7 +70,17 @@ class NameLookup:
             return path.replace("\\", "/")  # absolute here
         if root not in self._windows:
             self._windows[root] = WindowsPaths(root, self._list)
-        return self._windows[root].below(path, lambda below: self._walk(root, below) is not None)
+        return self._windows[root].below(path, lambda below: self._fits(root, below))
+
+    def _fits(self, root: str, below: str) -> bool:
+        top = below.partition("/")[0]
+        if (root, top) in self._absent:
+            return False
+        if self._walk(root, below) is not None:
+            return True
+        if top != below and self._walk(root, top) is None:  # names of files would be too many to keep
+            self._absent.add((root, top))
+        return False
 
     def _walk(self, root: str, path: str) -> str | None:
         place = "/" if path.startswith("/") else root or "."

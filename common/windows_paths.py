@@ -37,6 +37,7 @@ class WindowsPaths:
         self._root, self._list = os.path.abspath(root), listed_in
         self._names = list(map(_folded, parts_of(self._root)))
         self._lost: tuple[str, list[str]] | None = None
+        self._beginning, self._told = "", False
 
     def below(self, path: str, fits: Callable[[str], bool]) -> str | None:
         """The path below `root`, with slashes; None for one that begins otherwise, or where none has fitted so far.
@@ -46,24 +47,41 @@ class WindowsPaths:
         front = FRONT.match(path)[0]  # type: ignore[index]
         parts = parts_of(path[len(front):])
         drive = front.replace("\\", "/").rstrip("/").lower() or front[:1] and "/"
-        for count in range(len(parts)) if self._lost is None else [len(self._lost[1])]:
-            lost = list(map(_folded, parts[:count]))
-            rest = "/".join(parts[count:])
-            if self._lost is not None:
-                return rest if self._lost == (drive, lost) and rest else None
-            if (drive or lost == self._names[len(self._names) - count:]) and fits(rest):
-                self._check(path[:len(front)], parts[:count])
-                self._lost = drive, lost
+        if self._lost is not None:
+            lost, rest = list(map(_folded, parts[:len(self._lost[1])])), "/".join(parts[len(self._lost[1]):])
+            if self._lost == (drive, lost) and rest:
                 return rest
+            self._tell("%s begin with %s, but %s does not: it counts as missing, as do all that begin otherwise, since "
+                       "they may be other images of the same names; make the paths begin alike, or relative to %s",
+                       self._whose(), self._beginning, shown(path), self._root)
+            return None
+        for count in range(len(parts)):
+            lost, rest = list(map(_folded, parts[:count])), "/".join(parts[count:])
+            if not fits(rest):
+                continue
+            beginning = shown(path[:len(front)] + "\\".join(parts[:count]))
+            if drive or lost == self._names[len(self._names) - count:]:
+                self._check(beginning, parts[:count])
+                self._lost, self._beginning = (drive, lost), beginning
+                return rest
+            self._tell("%s: there is no %s below %s, but there is %s; take %s off the paths if these are the images",
+                       self._list or "paths", shown(path), self._root, shown(rest), beginning + "\\")
         return None
 
-    def _check(self, front: str, lost: list[str]) -> None:
+    def _whose(self) -> str:
+        return f"{self._list}: its paths" if self._list else "paths"
+
+    def _tell(self, text: str, *words: object) -> None:
+        """Warn, once."""
+        if not self._told:
+            self._told = True
+            log.warning(text, *words)
+
+    def _check(self, beginning: str, lost: list[str]) -> None:
         """UserError where a folder here fits better what the paths lose; a warning where `root` has another name."""
         same = 0
         while same < min(len(lost), len(self._names)) and _folded(lost[-1 - same]) == self._names[-1 - same]:
             same += 1
-        beginning = shown(front + "\\".join(lost))
-        prefix = f"{self._list}: its paths" if self._list else "paths"
         if same == len(lost):
             return
         above = self._root
@@ -71,10 +89,10 @@ class WindowsPaths:
             above = os.path.dirname(above)
         other = os.path.join(above, *lost[len(lost) - same - 1:])
         if os.path.isdir(other) and not os.path.samefile(other, self._root):
-            raise UserError(f"{prefix} begin with {beginning}, and {self._root} is given, but there is {other} too; "
-                            f"give that folder, or for images of {self._root} take {beginning} off the paths")
+            raise UserError(f"{self._whose()} begin with {beginning}, and {self._root} is given, but there is {other} "
+                            f"too; give that folder, or for images of {self._root} take {beginning} off the paths")
         if not same:
-            log.warning("%s begin with %s; what follows is taken below %s", prefix, beginning, self._root)
+            log.warning("%s begin with %s; what follows is taken below %s", self._whose(), beginning, self._root)
 
 
 def _folded(name: str) -> str:

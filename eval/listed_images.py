@@ -9,7 +9,7 @@ from typing import Iterable, Sequence
 from common.errors import UserError
 from common.foreign import shown
 from common.name_lookup import canonical, canonical_path
-from common.windows_paths import FRONT, parts_of
+from common.windows_paths import FRONT, WindowsPaths, is_windows_path, parts_of
 
 ABSOLUTE = re.compile(r"[\\/]|[A-Za-z]:[\\/]")
 
@@ -23,6 +23,7 @@ class ListedImages:
         for name in names:
             self._alike.setdefault(canonical_path(name), []).append(name)
         self._people = {path.partition("/")[0] for path in self._alike}
+        self._windows = WindowsPaths(root, source)
         self._absolute = [_canonical(os.path.abspath(root)), _canonical(os.path.realpath(root))] if root else []
         whole = _canonical(os.path.abspath(root)) if root else []
         self._relative = [_canonical(root), *(whole[first:] for first in range(len(whole)))]
@@ -45,6 +46,11 @@ class ListedImages:
 
     def below(self, listed: str) -> str | None:
         """The path below the set's folder of an image that is not in the set; None where it is elsewhere."""
+        if is_windows_path(listed):
+            found = self._windows.below(listed, lambda path: "/" in path
+                                        and canonical(path.partition("/")[0]) in self._people)
+            if found:
+                return found
         parts = _parts(listed)
         absolute = bool(ABSOLUTE.match(listed))
         if absolute or parts and canonical(parts[0]) not in self._people:
@@ -59,10 +65,11 @@ class ListedImages:
         return {name: known for name, known in found if known is not None}
 
     def _candidates(self, listed: str, parts: Sequence[str]) -> list[str]:
-        """The paths that may be meant; of a Windows path every end, the longest first."""
+        """The paths that may be meant."""
         inside = _inside(parts, [*self._absolute, *self._relative])
-        ends = ["/".join(parts[first:]) for first in range(1, len(parts))] if "\\" in listed else []
-        return ["/".join(parts), *([inside] if inside else []), *ends]
+        lower = self._windows.below(listed, lambda path: canonical_path(path) in self._alike) if is_windows_path(
+            listed) else None
+        return ["/".join(parts), *filter(None, (inside, lower))]
 
 
 def _inside(parts: Sequence[str], roots: Sequence[Sequence[str]]) -> str | None:
@@ -73,7 +80,7 @@ def _inside(parts: Sequence[str], roots: Sequence[Sequence[str]]) -> str | None:
 
 
 def _parts(path: str) -> list[str]:
-    return parts_of(FRONT.sub("", path, count=1)) if "\\" in path else [
+    return parts_of(FRONT.sub("", path, count=1)) if is_windows_path(path) else [
         part for part in path.split("/") if part not in ("", ".")]
 
 

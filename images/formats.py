@@ -172,10 +172,11 @@ def _orientation(tiff: bytes) -> int:
 def _tags(tiff: bytes) -> dict[int, int]:
     """The first value of each numerical tag in the first directory of a TIFF or BigTIFF, of a thousand tags at most."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None or len(tiff) < 8:
+    big = b"+" in tiff[2:4]
+    if order is None or len(tiff) < (16 if big else 8):
         return {}
     # BigTIFF: offsets and the counts of values have 8 bytes, the count of tags too
-    offset, few, many, head = ("Q", "Q", 20, 12) if b"+" in tiff[2:4] else ("I", "H", 12, 8)
+    offset, few, many, head = ("Q", "Q", 20, 12) if big else ("I", "H", 12, 8)
     at = struct.unpack_from(order + offset, tiff, struct.calcsize(offset))[0]
     first = at + struct.calcsize(few)
     if first > len(tiff):

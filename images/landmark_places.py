@@ -9,7 +9,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import PathLike
 from common.name_lookup import NameLookup
-from images.alignment import TEMPLATE, misfit, similarity
+from images.alignment import FARTHEST, TEMPLATE, misfit, similarity
 from images.formats import describe, orientation_of
 from images.prepare import Unusable, read_file
 
@@ -62,7 +62,8 @@ def check_places(path: PathLike, faces: Sequence[tuple[str | bytes, np.ndarray]]
     points, sizes = (np.array(part, np.float64) for part in list(zip(*found))[:2])  # (N, 5, 2), (N, 2)
     middles = points.mean(axis=1)
     outside = np.flatnonzero(~((middles >= 0) & (middles < sizes)).all(axis=1))
-    if 2 * len(outside) > len(found):
+    known = len(outside) >= ENOUGH or len(found) == len(faces)  # not one face, of the only image that is there
+    if known and 2 * len(outside) > len(found):
         (x, y), (width, height) = middles[outside[0]], sizes[outside[0]]
         raise UserError(f"{path}: {len(outside)} of {len(found)} faces sampled lie outside their photographs, e.g. at "
                         f"{x:.0f},{y:.0f} in {width:.0f}x{height:.0f} pixels (width x height); {UPRIGHT}")
@@ -74,8 +75,11 @@ def check_places(path: PathLike, faces: Sequence[tuple[str | bytes, np.ndarray]]
         return
     percent = points.max() <= 100 and (points >= 0).all() and sizes.min() > 100
     meant = "in percent of the image, or " if percent else ""
-    _refuse_many(len(found), f"{path}: all {len(found)} faces sampled lie in {CORNER}; are the points {meant}of copies "
-                             "of half the size? They must be in pixels of the upright photograph itself")
+    text = (f"{path}: all {len(found)} faces sampled lie in {CORNER}; are the points {meant}of copies of half the "
+            "size? They must be in pixels of the upright photograph itself")
+    if len(found) >= MANY:
+        raise UserError(text)
+    log.warning("%s", text)
 
 
 def roll(points: np.ndarray) -> float:
@@ -117,6 +121,8 @@ def _check_turned(path: PathLike, found: Sequence[tuple[np.ndarray, tuple[int, i
 def check_boxes(path: PathLike, boxes: np.ndarray, points: np.ndarray) -> None:
     """UserError where most points, (N, 5, 2), lie outside their boxes, (N, 4) left, top, right, bottom, and would lie
     inside if they began at the boxes' corners."""
+    usable = (np.abs(boxes) < FARTHEST).all(axis=1) & (np.abs(points) < FARTHEST).all(axis=(1, 2))
+    boxes, points = boxes[usable], points[usable]
     middles = points.mean(axis=1)
     relative = ~_inside(middles, boxes) & _inside(middles + boxes[:, :2], boxes)
     count = int(relative.sum())
@@ -127,12 +133,6 @@ def check_boxes(path: PathLike, boxes: np.ndarray, points: np.ndarray) -> None:
 
 def _inside(middles: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return ((middles >= boxes[:, :2]) & (middles < boxes[:, 2:])).all(axis=1)
-
-
-def _refuse_many(count: int, text: str) -> None:
-    if count >= MANY:
-        raise UserError(text)
-    log.warning("%s", text)
 
 
 def _size(path: str | bytes, lookup: NameLookup) -> tuple[int, int, int] | None:

@@ -5,6 +5,7 @@ or write out of bounds. Here each node is one of `operators.OPERATORS`, each ind
 """
 from __future__ import annotations
 
+import collections
 import json
 import re
 from typing import Any
@@ -57,19 +58,21 @@ def checked_graph(text: str) -> str:
 
 
 def _name_apart(nodes: list[dict[str, Any]]) -> None:
-    """Give nodes of one name other names, all but the first: MXNet numbers those without a name anew in each program,
-    so a loaded graph that was continued has some twice. ValueError for a variable's name, by which parameters are
-    known."""
-    names = {node["name"] for node in nodes}
-    known: set[str] = set()
+    """Give operators of one name other names: MXNet numbers those without a name anew in each program, so a loaded
+    graph that was continued has some twice. No layer can be asked for by such a name. ValueError for a variable's, by
+    which parameters are known."""
+    counts = collections.Counter(node["name"] for node in nodes)
+    taken = set(counts)
     variables = {node["name"] for node in nodes if node["op"] == VARIABLE}
     for number, node in enumerate(nodes):
         name = node["name"]
-        if name in known and name in variables:
+        if counts[name] == 1:
+            continue
+        if name in variables:
             raise ValueError(f"two nodes are named {name}")
-        while node["name"] in known or node["name"] != name and node["name"] in names:
+        while node["name"] in taken:
             node["name"] = f"{node['name']}_{number}"
-        known.add(node["name"])
+        taken.add(node["name"])
 
 
 def _version(source: dict[str, Any]) -> int | None:

@@ -51,7 +51,7 @@ def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symb
 
 def in_float32(symbol: mx.sym.Symbol, arguments: Arrays, auxiliary: Arrays) -> tuple[mx.sym.Symbol, Arrays, Arrays]:
     """The network without casts between float types, its parameters in float32, in which CPUs compute."""
-    text, arrays = symbol.tojson(), (*arguments.values(), *auxiliary.values())
+    text, arrays = symbol.tojson(remove_amp_cast=False), (*arguments.values(), *auxiliary.values())
     if all(array.dtype == np.float32 for array in arrays) and not any(word in text for word in (*CASTS, "__dtype__")):
         return symbol, arguments, auxiliary
 

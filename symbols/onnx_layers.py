@@ -78,10 +78,13 @@ def pooling(node: Context) -> Value:
     if convention == "full":
         own["ceil_mode"] = 1
     if kind == "avg":
+        sides = list(zip(node.inputs[0].shape[2:], pad, own["kernel_shape"], own["strides"]))
+        if convention == "full" and any(-(-(length + 2 * more - size) // stride) * stride - more >= length
+                                        for length, more, size, stride in sides):
+            raise ValueError("averages over windows beyond the image")
         padding = node.get("count_include_pad") not in (False, 0) and any(pad)
-        if padding and convention == "full" and any((length + 2 * more - size) % stride for length, more, size, stride
-                                                    in zip(node.inputs[0].shape[2:], pad, own["kernel_shape"],
-                                                           own["strides"])):
+        if padding and convention == "full" and any((length + 2 * more - size) % stride
+                                                    for length, more, size, stride in sides):
             raise ValueError("averages over padding in windows beyond it")  # which runtimes count differently
         own["count_include_pad"] = int(padding)
     return node.value(node.add({"avg": "AveragePool", "max": "MaxPool"}[kind], node.names(), **own))

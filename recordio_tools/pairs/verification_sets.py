@@ -59,7 +59,17 @@ def folds_that_fit(pairs: list[Pair], folds: int) -> int:
     least; 0 where there is none."""
     most = min(len(pairs) // 2, MOST_FOLDS)
     numbers = itertools.chain(range(min(folds - 1, most), 1, -1), range(folds + 1, most + 1))
-    return next((number for number in numbers if is_fit(pairs, number)), 0)
+    if any(pair.fold for pair in pairs):  # named folds are the same for every number
+        return next(numbers, 0) if is_fit(pairs, 1) else 0
+    before = np.concatenate([[0], np.cumsum([pair.same for pair in pairs])])
+
+    def fits(number: int) -> bool:
+        size, more = divmod(len(pairs), number)
+        ends = np.arange(number + 1) * size + np.minimum(np.arange(number + 1), more)  # as np.array_split
+        same, count = np.diff(before[ends]), np.diff(ends)
+        return bool(((same > 0) & (same < count)).all())
+
+    return next((number for number in numbers if fits(number)), 0)
 
 
 def is_fit(pairs: list[Pair], folds: int) -> bool:

@@ -196,3 +196,11 @@ def test_an_image_of_which_only_the_header_can_be_read_is_damaged(suffix, first)
         treat(bytes(data), Wanted(112, 112))
     with pytest.raises(Unusable, match="^no image$"):
         treat(b"text", Wanted(112, 112))
+
+
+def test_a_short_exif_in_a_jpeg_is_none():
+    data = encoded(".jpg", picture(0, 24, 24))
+    for head in (b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0", b"II*\0", b"II*\0\x08\0\0\0"):
+        body = b"Exif\0\0" + head
+        odd = data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
+        assert orientation_of(odd) == 1 and decode(odd).shape == (24, 24, 3)

@@ -75,7 +75,8 @@ def test_mixed_precision_of_mxnet_is_computed_in_float32(tmp_path, network, opti
     arguments = {name: value for name, value in values.items() if name not in states}
     mixed = amp.convert_model(symbol, arguments, {name: values[name] for name in states}, target_dtype="float16",
                               cast_optional_params=optional)
-    mx.model.save_checkpoint(str(tmp_path / "mixed"), 1, *mixed)
+    mx.model.save_checkpoint(str(tmp_path / "mixed"), 1, *mixed, remove_amp_cast=False)
+    assert "amp_" not in in_float32(*load_model(str(tmp_path / "mixed"), 1))[0].tojson(remove_amp_cast=False)
     assert "amp_cast" in (tmp_path / "mixed-symbol.json").read_text()
     np.testing.assert_allclose(embedded(tmp_path / "mixed"), embedded(tmp_path / "plain"), rtol=0.02, atol=0.02)
 
@@ -88,6 +89,9 @@ def test_operators_of_one_name_are_told_apart_and_variables_are_not():
     symbol = mx.sym.load_json(checked_graph(json.dumps(graph)))
     assert len(set(symbol.get_internals().list_outputs())) == 4
     assert symbol.bind(mx.cpu(), {"data": mx.nd.ones(1)}).forward()[0].asscalar() == 5
+    products[0]["name"] = products[1]["name"] = "fc1"  # which of the two would be meant?
+    assert not any(name.startswith("fc1_output") for name in mx.sym.load_json(
+        checked_graph(json.dumps(graph))).get_internals().list_outputs())
     products[1]["name"] = "data"
     with pytest.raises(ValueError, match="two nodes are named data"):
         checked_graph(json.dumps(graph))

@@ -183,6 +183,8 @@ def test_what_has_no_form_in_onnx_is_named():
                          (mx.sym.Pooling(data, kernel=(2, 2), pool_type="sum", name="pool"), "pool .*pool_type sum"),
                          (mx.sym.Pooling(data, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="avg", name="pool",
                                          pooling_convention="full"), "pool .*averages over padding"),
+                         (mx.sym.Pooling(data, kernel=(1, 1), stride=(4, 4), pool_type="avg", name="pool",
+                                         pooling_convention="full"), "pool .*averages over windows beyond the image"),
                          (mx.sym.slice(data, begin=(None, None), end=(None, None), step=(None, 2), name="part"),
                           "part .*slices with steps"),
                          (mx.sym.broadcast_mul(data, mx.sym.norm(mx.sym.ones((1, 4, 6, 6)), axis=1, keepdims=True)),
