@@ -159,8 +159,9 @@ def test_folds_of_one_class_name_the_flag_and_it_helps(tmp_path, capsys):
     (tmp_path / "p.csv").write_text("left,right,same\n" + "".join("{},{},{}\n".format(*row) for row in rows))
     argv = ("pairs", "csv", "--pairs", tmp_path / "p.csv", "--out", tmp_path / "x.bin")
     status, line = command(*argv, "--folds", 4)
-    assert status == 2 and "holds 6 same pairs" in line and "--folds (now 4)" in line
-    assert command(*argv, "--folds", 2)[0] == 0
+    assert status == 2 and "holds 6 same pairs" in line and "--folds 3 fits (now 4)" in line
+    assert command(*argv, "--folds", 3, "--overwrite")[0] == 0
+    assert command(*argv, "--folds", 2, "--overwrite")[0] == 0
     assert command("check", tmp_path / "x.bin", "--folds", 4)[0] == 1
     assert "--folds" in capsys.readouterr().out
     assert command("check", tmp_path / "x.bin", "--folds", 2)[0] == 0
