@@ -15,6 +15,8 @@ from symbols.shapes import infer_shapes, parameter_names
 from symbols.symbol_utils import get_fc1
 from training.step import update
 
+pytestmark = pytest.mark.whole_network  # the maps of many layers
+
 
 @pytest.fixture
 def cut_everywhere(monkeypatch):
