@@ -52,10 +52,10 @@ class MeanEmbedder:
         check_environment()
         from common.devices import parse_devices
         from inference.embedder import Embedder
-        from inference.model import load_model
+        from inference.model import in_float32, load_model
 
         self.model, self.image_size = model, image_size
-        parameters = load_model(model.prefix, model.epoch, model.layer)
+        parameters = in_float32(*load_model(model.prefix, model.epoch, model.layer))
         self._embedder = Embedder(*parameters, parse_devices(model.devices), model.batch_size, image_size)
 
     @property

@@ -19,7 +19,7 @@ from eval.report.map_section import map_section
 from eval.set_scoring import ScoredModel, labelled_pairs, score_labelled
 from eval.verification import VerificationSet
 from eval.verification import score_set as score_embeddings
-from inference.model import load_model
+from inference.model import in_float32, load_model
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def maps_of(models: list[ModelName], names: list[str], inputs: Inputs, args: arg
             found.append("only checkpoints have accessible feature maps")
             continue
         try:
-            parts = load_model(model.prefix, model.epoch, args.layer)
+            parts = in_float32(*load_model(model.prefix, model.epoch, args.layer))
             found.append([feature_maps(*parts, group.images) for group in groups])
         except ValueError as error:
             found.append(str(error))

@@ -1,7 +1,9 @@
 """Graphs that other programs save: InsightFace's training graphs with their losses, and MXNet's mixed precision."""
 import json
 import math
+import types
 
+import cv2
 import mxnet as mx
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from small_nets import draw_trained, small_symbol
 
 from inference.embedder import Embedder
 from inference.graph_file import checked_graph
+from inference.identity_means import CheckpointSpec, MeanEmbedder
 from inference.model import in_float32, load_model
 
 SIZE, CLASSES, SCALE = 32, 10, 64.0
@@ -79,6 +82,11 @@ def test_mixed_precision_of_mxnet_is_computed_in_float32(tmp_path, network, opti
     assert "amp_" not in in_float32(*load_model(str(tmp_path / "mixed"), 1))[0].tojson(remove_amp_cast=False)
     assert "amp_cast" in (tmp_path / "mixed-symbol.json").read_text()
     np.testing.assert_allclose(embedded(tmp_path / "mixed"), embedded(tmp_path / "plain"), rtol=0.02, atol=0.02)
+    done, png = cv2.imencode(".png", np.random.RandomState(1).randint(0, 256, (SIZE, SIZE, 3)).astype(np.uint8))
+    faces = types.SimpleNamespace(path="faces", read=lambda number: png.tobytes(), where=str)
+    means = [MeanEmbedder(CheckpointSpec(str(tmp_path / name), 1, "cpu:0"), (SIZE, SIZE)).means(faces, [np.array([0])])
+             for name in ("mixed", "plain")]
+    np.testing.assert_allclose(*means, rtol=0.02, atol=0.02)
 
 
 def test_operators_of_one_name_are_told_apart_and_variables_are_not():
