@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     names = list(dict.fromkeys(file for name in args.paths for file in data_files(Path(name))))
-    sets = record_sets([name for name in names if not is_bin(name)])
     bins = [name for name in names if is_bin(name)]
+    sets = record_sets([name for name in names if name not in bins])
     if args.repair:
         check_out(args.repair, sets, bins, args.overwrite)
     checked = [check_set(paths, args.workers, complete) for paths, complete in sets]
