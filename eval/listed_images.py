@@ -24,8 +24,8 @@ class ListedImages:
             self._alike.setdefault(canonical_path(name), []).append(name)
         self._people = {path.partition("/")[0] for path in self._alike}
         self._windows = WindowsPaths(root, source)
-        self._absolute = [_canonical(os.path.abspath(root)), _canonical(os.path.realpath(root))] if root else []
         whole = _canonical(os.path.abspath(root)) if root else []
+        self._absolute = [whole, _canonical(os.path.realpath(root))] if root else []
         self._relative = [_canonical(root), *(whole[first:] for first in range(len(whole)))]
 
     def find(self, listed: str) -> str | None:
