@@ -1,6 +1,7 @@
 """Five landmarks to a crop: the similarity transform, the template, the pixels."""
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -37,6 +38,35 @@ def test_align_is_black_beyond_the_photograph():
     image = np.full((112, 112, 3), 200, np.uint8)
     crop = alignment.align(image, alignment.TEMPLATE + [30, 0])
     assert (crop[:, :81] == 200).all() and (crop[:, 83:] == 0).all()
+
+
+def test_a_crop_of_a_photograph_beyond_opencvs_limit_has_the_same_pixels(monkeypatch):
+    image = cv2.resize(np.random.RandomState(2).randint(0, 256, (30, 40, 3)).astype(np.uint8), (400, 300))
+    turn = np.array([[0.9, -0.3], [0.3, 0.9]])  # a face in the middle, one at a border, one beyond the corner
+    faces = [alignment.TEMPLATE @ turn.T + shift for shift in ([150, 70], [-40, 10], [330, 230])]
+    whole = [alignment.align(image, points) for points in faces]
+    monkeypatch.setattr(alignment, "LONGEST_SIDE", 250)
+    for points, expected in zip(faces, whole):
+        assert expected.any()
+        assert np.abs(alignment.align(image, points).astype(int) - expected).max() <= 2  # the warp's fixed point
+    with pytest.raises(ValueError, match="more than 250 pixels"):
+        alignment.align(image, 3 * alignment.TEMPLATE)
+
+
+def test_pixels_are_those_of_bilinear_interpolation():
+    """Half a pixel to the right and a quarter down: the weighted mean of four neighbours."""
+    image = np.random.RandomState(3).randint(0, 256, (112, 112, 3)).astype(np.uint8)
+    crop = alignment.align(image, alignment.TEMPLATE + [0.5, 0.25])
+    between = (image[:, :-1].astype(float) + image[:, 1:]) / 2
+    between = 0.75 * between[:-1] + 0.25 * between[1:]
+    assert np.abs(crop[:-1, :-1] - between).max() <= 1
+
+
+def test_the_template_is_the_ecosystems():
+    """ArcFace's five points, as its scripts write them: for a crop of 112x96, moved to the middle of 112x112."""
+    published = [[30.2946, 51.6963], [65.5318, 51.5014], [48.0252, 71.7366], [33.5493, 92.3655], [62.7299, 92.2041]]
+    np.testing.assert_allclose(alignment.template(112, 96), published, atol=1e-9)
+    np.testing.assert_allclose(alignment.template(), np.add(published, [8, 0]), atol=1e-9)
 
 
 def test_template_of_other_sizes():

@@ -105,17 +105,51 @@ def test_half_of_the_images_are_mirrored(dataset):
     assert 0.4 < mirrored / total < 0.6
 
 
-@pytest.mark.parametrize("augmentation", [Augmentation(False, cutoff=40), Augmentation(False, color=1),
-                                          Augmentation(False, color=2)])
-def test_the_other_augmentations_change_the_picture_within_reason(augmentation):
-    image = draw(3, 0)
-    before, changed = image.copy(), 0
+def test_colours_are_jittered_by_an_eighth_as_insightface_does():
+    """Brightness, contrast around the mean luma, saturation around each pixel's luma."""
+    image = draw(3, 0, 40)
+    before, factors = image.copy(), []
     for seed in range(20):
-        out = augmentation.apply(image, np.random.RandomState(seed))
-        assert out.shape == image.shape and out.dtype == np.uint8
-        changed += not np.array_equal(out, image)
-        assert np.abs(out.astype(int) - image.astype(int)).mean() < 60
-    assert changed >= 5
+        brightness, contrast, saturation = 1 + np.random.RandomState(seed).uniform(-0.125, 0.125, 3)
+        expected = image * brightness
+        expected = expected * contrast + (1 - contrast) * _luma(expected).mean()
+        expected = expected * saturation + (1 - saturation) * _luma(expected)[..., None]
+        out = Augmentation(False, color=1).apply(image, np.random.RandomState(seed))
+        assert out.dtype == np.uint8
+        assert np.abs(out - np.floor(np.clip(expected, 0, 255))).max() <= 1
+        factors.append(brightness)
+    assert min(factors) < 0.9 and max(factors) > 1.1
+    np.testing.assert_array_equal(image, before)
+
+
+def _luma(image):
+    red, green, blue = np.moveaxis(image, -1, 0)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def test_cutoff_greys_a_square_around_a_pixel_of_half_of_the_images():
+    image, cut, edges = np.full((30, 50, 3), 7, np.uint8), 0, set()
+    for seed in range(400):
+        out = Augmentation(False, cutoff=9).apply(image, np.random.RandomState(seed))
+        grey = (out == 128).all(-1)
+        assert (out[~grey] == 7).all()
+        if grey.any():
+            rows, columns = np.flatnonzero(grey.any(1)), np.flatnonzero(grey.any(0))
+            assert grey[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1].all()
+            cut += 1
+            for side, part, last in ((0, rows, 29), (2, columns, 49)):  # 8, or what the border leaves of them
+                assert len(part) == 8 or (part[0] == 0 or part[-1] == last) and 4 <= len(part) < 8
+                edges |= {side + (part[0] > 0)} if len(part) < 8 else set()
+    assert 160 < cut < 240 and edges == {0, 1, 2, 3}
+    assert (image == 7).all()
+
+
+def test_strong_colours_change_the_picture_within_reason():
+    image = draw(3, 0)
+    before = image.copy()
+    outs = [Augmentation(False, color=2).apply(image, np.random.RandomState(seed)) for seed in range(20)]
+    assert all(out.shape == image.shape and out.dtype == np.uint8 for out in outs)
+    assert max(np.abs(out.astype(int) - image).mean() for out in outs) < 60
     np.testing.assert_array_equal(image, before)
 
 
@@ -165,6 +199,18 @@ def test_too_many_bad_records_stop_the_run_even_when_it_was_resumed_in_between(t
     spoil(folder, [(identity, index) for identity in range(3) for index in range(20)], size=32)
     with pytest.raises(RunError, match="5[1-9] records of .*recordio_tools check"):
         batches(open_dataset(folder), 100, bad=known, batch=1)
+
+
+@pytest.mark.parametrize("read, most", [(100, 50), (5200, 52), (10_000, 100), (10 ** 9, 100)])
+def test_too_many_are_one_percent_of_the_images_that_were_read_each_counted_once(dataset, read, most):
+    loader = BatchLoader(dataset, np.tile(np.arange(20), 500), LoaderSpec(4))  # 10,000 images
+    try:
+        assert len(loader._count_bad(dict.fromkeys(range(1000, 1000 + most), "fault"), read)) == most
+        assert loader._count_bad({1000: "fault"}, read) == ()
+        with pytest.raises(RunError, match=f"{most + 1} records of .* more than 1% of those read"):
+            loader._count_bad({999: "fault"}, read)
+    finally:
+        loader.close()
 
 
 def test_nothing_that_decodes_ends_the_run_with_one_line(tmp_path):
