@@ -125,6 +125,21 @@ def test_the_whole_head_in_inference(emb_size, variant):
     assert np.allclose(compute(symbol, values, maps), expected, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("emb_size", [4, 6, 9])
+def test_the_head_of_plain_average_pooling(emb_size):
+    """GAP, which GNAP is compared with: a BN with a learned gamma, the mean of all positions, the last BN."""
+    random, maps = np.random.RandomState(2), draw_map()
+    symbol = get_fc1(mx.sym.Variable("data"), emb_size, "GAP", input_channel=CHANNELS)
+    first, last = draw_state(random, CHANNELS), draw_state(random, emb_size)
+    values = {**named("bn1", first), **named("fc1", last)}
+    pooled = norm_by_numpy(maps, first, False).mean(axis=(2, 3))
+    if emb_size != CHANNELS:
+        values.update(pre_fc1_weight=random.normal(0, 0.5, (emb_size, CHANNELS)),
+                      pre_fc1_bias=random.normal(0, 0.1, emb_size))
+        pooled = pooled @ values["pre_fc1_weight"].T + values["pre_fc1_bias"]
+    assert np.allclose(compute(symbol, values, maps), norm_by_numpy(pooled, last, True), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_a_network_takes_the_variants_by_keyword(variant):
     for network in ("r18", "y1"):
