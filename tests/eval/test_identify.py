@@ -14,7 +14,9 @@ from small_sets import draw, jpeg
 
 from common.errors import UserError
 from eval.__main__ import main
-from eval.templates.identification import Search, resampled
+from eval.bootstrap import draw_resamples
+from eval.templates import identification
+from eval.templates.identification import Search, resampled, search
 
 SIZE = 48
 SETS = {"gallery": (range(0, 8), (1, 2)), "probe": (range(0, 10), (3, 4, 5)), "strangers": (range(20, 30), (1,))}
@@ -130,3 +132,28 @@ def test_intervals_are_over_identities():
     draws = resampled(found, (1,), (0.1,), 2000, 1)["rank 1"]
     assert draws.mean() == pytest.approx(0.5, abs=0.01)
     assert draws.std() == pytest.approx(np.sqrt(0.25 / 60), rel=0.1)  # not over probes, a quarter of that
+
+
+def test_resampled_rates_are_those_of_the_probes_sampled(monkeypatch):
+    """Against loops: each probe as often as its identity is drawn; and a search in blocks is one in whole."""
+    random = np.random.RandomState(4)
+    gallery, probes = normalize(random.normal(size=(9, 4))), normalize(random.normal(size=(50, 4)))
+    people = random.randint(0, 14, 50)  # 9 and more are in no gallery
+    found = search(gallery, np.arange(9), probes, people)
+    monkeypatch.setattr(identification, "BLOCK", 7)
+    in_blocks = search(gallery, np.arange(9), probes, people)
+    for name, value in vars(found).items():
+        np.testing.assert_allclose(getattr(in_blocks, name), value, rtol=1e-6)
+    draws = resampled(found, (1, 3), (0.1, 0.4), 12, 5)
+    cosines = probes @ gallery.T
+    for number, drawn in enumerate(draw_resamples(int(np.unique(people).size), 12, 5)):
+        times = drawn[np.unique(people, return_inverse=True)[1]]
+        mates = np.repeat(np.flatnonzero(people < 9), times[people < 9])
+        own = cosines[mates, people[mates]]
+        ranks = (cosines[mates] >= own[:, None] - 1e-9).sum(axis=1)
+        others = np.sort(np.repeat(cosines.max(axis=1)[people >= 9], times[people >= 9]))[::-1]
+        for rank in (1, 3):
+            assert draws[f"rank {rank}"][number] == pytest.approx((ranks <= rank).mean())
+        for rate in (0.1, 0.4):
+            edges = [edge for edge in np.append(others, -9) if (others > edge).mean() <= rate]
+            assert draws[f"fnir {rate:g}"][number] == pytest.approx((own <= min(edges) + 1e-9).mean())

@@ -9,7 +9,7 @@ from ijb_cases import PEOPLE, expected_templates, place, run  # noqa: F401
 from sklearn.metrics import roc_curve
 
 from common.errors import UserError
-from eval.templates import pair_bootstrap
+from eval.templates import pair_bootstrap, verification
 from eval.templates.ijb_files import read_pairs
 from eval.templates.pair_bootstrap import tpr_draws
 from eval.templates.verification import PairScores, nearest_curve, nearest_rate, score_pairs
@@ -56,6 +56,7 @@ def test_intervals_over_identities_or_templates(place, tmp_path, capsys, named):
 @pytest.mark.parametrize("units", [1, 6, 40])
 def test_draws_of_pairs_with_ties_and_of_one_unit(monkeypatch, units):
     """Impostor pairs inside a unit, equal scores, a tail that must be lengthened, resamples without a pair."""
+    monkeypatch.setattr(verification, "BLOCK", 50)
     monkeypatch.setattr(pair_bootstrap, "PART", 37)
     random = np.random.RandomState(units)
     unit = random.randint(0, units, 40)
@@ -73,7 +74,8 @@ def test_draws_of_pairs_with_ties_and_of_one_unit(monkeypatch, units):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_nearest_point_is_scikit_learns(seed):
+def test_the_nearest_point_is_scikit_learns(seed, monkeypatch):
+    monkeypatch.setattr(verification, "BLOCK", 500)
     random = np.random.RandomState(seed)
     genuine = random.normal(0.5, 0.3, 300).round(2 + seed).astype(np.float32)
     impostor = random.normal(0, 0.3, 4000).round(2 + seed).astype(np.float32)  # with ties

@@ -12,7 +12,8 @@ from sklearn.preprocessing import normalize
 
 from common.errors import RunError, UserError
 from eval import metrics
-from eval.bootstrap import draw_resamples, pairs_curve_rates
+from eval.bootstrap import draw_resamples, pairs_curve_rates, pairs_tpr
+from eval.operating_points import allowed
 from eval.scores import held_out, mean_norm, normalise, pair_scores, projected_scores
 
 
@@ -170,6 +171,17 @@ def test_the_point_behind_a_tpr(scores, same):
         tpr, threshold, fpr, accepts = metrics.point_at_fpr(scores, same, target)
         assert tpr == metrics.tpr_at_fpr(scores, same, target) == (scores[same] < threshold).mean()
         assert accepts == (scores[~same] < threshold).sum() and fpr == accepts / (~same).sum() <= target
+
+
+def test_a_target_allows_the_false_accepts_it_says_whatever_its_product_rounds_to():
+    """0.29 of 100 impostor pairs are 28.999999999999996 in binary, and 29 pairs."""
+    scores, same = np.concatenate([np.arange(100), [28.5, 28.6, 29.5, 90]]) / 50, np.arange(104) >= 100
+    assert 0.29 * 100 < 29
+    assert metrics.tpr_at_fpr(scores, same, 0.29) == 0.5
+    assert metrics.point_at_fpr(scores, same, 0.29)[2:] == (0.29, 29)
+    assert allowed(0.29, 100) == 29
+    once = np.ones((1, 104), int)
+    assert pairs_tpr(-scores, same, 0.29, once).tolist() == [0.5]
 
 
 def test_resampled_curves_are_those_of_the_pairs_sampled():
