@@ -203,6 +203,37 @@ def test_what_is_not_a_set_of_pairs_is_reported_in_one_line(tmp_path):
         read_bin(tmp_path)
 
 
+DTYPE = b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR"
+SCALAR, EMPTY = b"cnumpy.core.multiarray\nscalar\n", b"cnumpy.core.multiarray\n_reconstruct\n"
+NUMPY_PARTS = {
+    "dtype with fields": b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NU\x01aU\x01aK\x00K\x00K\x00tb",
+    "dtype of a subarray": b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|U\x01aNNK\x00K\x00K\x00tb",
+    "scalar of two bytes": SCALAR + b"(" + DTYPE + b"U\x02\x01\x01tR",
+    "scalar of none": SCALAR + b"(" + DTYPE + b"U\x00tR",
+    "scalar of a list": SCALAR + b"(" + DTYPE + b"]tR",
+    "array of a subclass": EMPTY + b"(cnumpy\ndtype\nK\x00\x85U\x01btR",
+    "array of too many axes": EMPTY + b"(cnumpy\nndarray\nK\x00\x85U\x01btR(K\x01(" + b"K\x01" * 33 + b"t" + DTYPE
+                              + b"\x89U\x01\x01tb",
+    "array of less than its bytes": EMPTY + b"(cnumpy\nndarray\nK\x00\x85U\x01btR(K\x01K\x01\x85" + DTYPE
+                                    + b"\x89U\x02\x01\x01tb",
+    "array of negative lengths": EMPTY + b"(cnumpy\nndarray\nK\x00\x85U\x01btR(K\x01" + b"J\xff\xff\xff\xff" * 2
+                                 + b"\x86" + DTYPE + b"\x89U\x01\x01tb",
+    "state of a list": b"](K\x01t" + b"b", "state of bytes": b"U\x01\x01(K\x01tb",
+    "items of a tuple": b")K\x01a", "call of a text": b"U\x01a)R", "arguments in a list": DTYPE.replace(b"tR", b"lR"),
+    "bytes of another encoding": b"c_codecs\nencode\n(X\x01\x00\x00\x00aU\x05utf-8tR",
+}
+
+
+@pytest.mark.parametrize("name", NUMPY_PARTS)
+def test_numpy_parts_that_are_not_those_of_a_plain_array_are_refused(tmp_path, name):
+    """Each in the place of a value of same, where the plain scalar 1 is read."""
+    def whole(part):
+        return b"\x80\x02](U\x05\xff\xd8abcU\x05\xff\xd8abce](" + part + b"e\x86."
+    assert load(tmp_path, whole(SCALAR + b"(" + DTYPE + b"U\x01\x01tR"))[1].tolist() == [True]
+    told = refusal(tmp_path, whole(NUMPY_PARTS[name]))
+    assert "pickle is invalid at byte" in told or "nothing was run" in told
+
+
 def test_bytearrays_of_python_2_are_read(tmp_path):
     one = b"c__builtin__\nbytearray\n(X\x07\x00\x00\x00\xc3\xbf\xc3\x98abcU\x07latin-1tR"
     assert load(tmp_path, b"\x80\x02](" + one + one + b"e]\x88a\x86.") == ([b"\xff\xd8abc"] * 2, [True])
