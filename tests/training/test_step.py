@@ -1,7 +1,7 @@
 """One step over devices and micro-batches is the step of one device on the whole batch, and plain numpy's."""
 import numpy as np
 import pytest
-from small_models import assert_same, make_batch, make_model, tiny_symbol, values
+from small_models import SIZE, assert_same, make_batch, make_model, tiny_symbol, values
 
 from training.data.loader import Batch
 from training.step import update
@@ -91,3 +91,21 @@ def test_labels_are_never_rounded(monkeypatch):
     update(model, trainer, Batch(batch.images, labels, batch.keys), 0)
     rise = values(model)["fc7_bias"] - weight
     assert set(np.flatnonzero(rise > 0)) == set(labels)
+
+
+def test_training_begins_from_the_seed_as_insightface_begins(monkeypatch):
+    """Weights by a normal distribution of variance 2 / fan out, the ecosystem's Xavier; slopes 0.25, gammas 1."""
+    begun = values(make_model(monkeypatch)[1])
+    for name, fan_out in (("conv_weight", 4 * 9), ("pre_fc1_weight", SIZE)):
+        weight = begun[name]
+        assert weight.std() == pytest.approx((2 / fan_out) ** 0.5, rel=3 / weight.size ** 0.5)
+        assert abs(weight.mean()) < 4 * weight.std() / weight.size ** 0.5
+    assert (begun["relu_gamma"] == 0.25).all()
+    for name, value in begun.items():
+        if name.endswith(("bias", "beta", "mean")):
+            assert not value.any(), name
+        elif name.endswith(("bn_gamma", "fc1_gamma", "var")):
+            assert (value == 1).all(), name
+    for seed, same in ((0, True), (1, False)):
+        again = values(make_model(monkeypatch, seed=seed)[1])
+        assert all(np.array_equal(again[name], begun[name]) == same for name in ("conv_weight", "fc7_weight"))

@@ -1,0 +1,38 @@
+"""Which result is the best so far: by every metric, of the last set, also after the set or the metric has changed."""
+from types import SimpleNamespace
+
+import pytest
+
+from training.saving.kept_checkpoints import KeptCheckpoints
+from training.saving.progress import Progress
+from training.specs import SavingSpec
+
+
+def results(value, metric, name, before):
+    """Of two sets; the first, which does not count, is better each time."""
+    sides = {"accuracy": 0.5, "tpr": 0.5, "eer": 0.5, "auc": 0.5}
+    better = 0.1 - before / 1000 if metric == "eer" else 0.9 + before / 1000
+    return [SimpleNamespace(name="lfw", **{**sides, metric: better}),
+            SimpleNamespace(name=name, **{**sides, metric: value})]
+
+
+def judged(progress, metric, values, ckpt=2, name="cfp_fp"):
+    kept = KeptCheckpoints(SavingSpec("run/model", ckpt=ckpt, best_metric=metric), progress, None)
+    return [kept.is_best(results(value, metric, name, before)) for before, value in enumerate(values)]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "tpr", "auc", "eer"])
+def test_only_what_is_better_than_all_before_is_the_best(metric):
+    values = [0.6, 0.7, 0.65, 0.7, 0.7001, 0.69]
+    values = [1 - value for value in values] if metric == "eer" else values  # of errors the least
+    assert judged(Progress(), metric, values) == [True, True, False, False, True, False]
+
+
+def test_a_best_of_another_set_or_metric_or_that_no_checkpoint_has_is_none_to_beat():
+    progress = Progress(best=0.9, best_of="accuracy of cfp_fp", best_number=1, saves=1)
+    assert judged(progress, "accuracy", [0.8, 0.9], ckpt=1) == [False, False]
+    assert judged(progress, "accuracy", [0.8, 0.7], ckpt=1, name="agedb_30") == [True, False]
+    assert judged(progress, "eer", [0.3, 0.4], ckpt=3) == [True, False]
+    lost = Progress(best=0.9, best_of="accuracy of cfp_fp")
+    assert judged(lost, "accuracy", [0.8, 0.7], ckpt=1) == [True, True]  # until one is saved
+    assert KeptCheckpoints(SavingSpec("run/model"), progress, None).is_best([]) is False
