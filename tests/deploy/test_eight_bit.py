@@ -15,6 +15,7 @@ from small_sets import write_training_set, write_verification_set
 
 import symbols
 from common.errors import UserError
+from deploy import eight_bit
 from deploy.__main__ import main
 from deploy.equalise import equalise
 from inference.onnx_file import feeds_raw_pixels
@@ -145,3 +146,18 @@ def test_a_graph_whose_first_nodes_no_longer_show_it_takes_raw_pixels_all_the_sa
     given = np.float32([[-3, 0, 7, 255]])
     session = onnxruntime.InferenceSession(found.SerializeToString(), providers=["CPUExecutionProvider"])
     np.testing.assert_array_equal(session.run(None, {"data": given})[0], np.maximum(given, 0))
+
+
+def test_first_and_last_layer_stay_float_where_that_takes_a_quarter_off_the_error(narrow, monkeypatch):
+    """Of 1 - 0.9, with all layers in 8 bits: 1 - 0.925 is three quarters."""
+    content = built()[2].SerializeToString()
+    layers = [node.name for node in onnx.load_model_from_string(content).graph.node if node.op_type in ("Conv", "Gemm")]
+    sums = [name for name in layers if name.endswith("_sums")]
+    for cosine, kept in ((0.924, False), (0.926, True), (0.5, False)):
+        cosines, asked = iter([0.9, cosine]), []
+        monkeypatch.setattr(eight_bit, "_cosine", lambda expected, found, cosines=cosines: next(cosines))
+        monkeypatch.setattr(eight_bit, "_quantised", lambda model, images, left, what, asked=asked: asked.append(
+            left) or content)
+        found = eight_bit.quantise(content, images(8), images(4))
+        assert found.kept == ([layers[0]] if kept else []) and found.cosine == (cosine if kept else 0.9)
+        assert len(sums) == 1 and asked == [sums, [layers[0], *sums]]
