@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from align.mtcnn.boxes import apply_regression, nms, squared
-from align.mtcnn.detector import Face
-from align.mtcnn.finding import choose
+from align.mtcnn.detector import Face, Search
+from align.mtcnn.finding import choose, find
 from align.mtcnn.patches import cut_patches, without_mirrors
 from align.mtcnn.pyramid import STRIDE, WINDOW, pack, read, render, scales
 
@@ -80,6 +80,44 @@ def test_choice_of_the_face():
     for rule, expected in (("largest", big), ("central", middle), ("score", sure), ("balanced", middle)):
         assert choose([sure, big, middle], (200, 200), rule) is expected
     assert choose([], (200, 200), "largest") is None
+
+
+class BrightSpots:
+    """A detector of the bright rectangle of a photograph, and only with the thresholds of a second search."""
+
+    def __init__(self):
+        self.asked = []
+
+    def detect(self, photographs, search):
+        self.asked.append(search)
+        return [self._look(photograph) if search.thresholds[0] < 0.6 else [] for photograph in photographs]
+
+    def _look(self, photograph):
+        y, x = np.nonzero(photograph.min(axis=2) > 200)
+        return [Face(np.array([x.min(), y.min(), x.max() + 1, y.max() + 1], float), 0.7,
+                     np.array([[x.min(), y.max() + 1]] * 5, float))] if len(x) else []
+
+    def place_points(self, photographs, faces):
+        return [face.points for face in faces]
+
+
+@pytest.mark.parametrize("height, width", [(40, 90), (150, 60), (300, 420), (12, 14)])
+def test_the_second_search_enlarges_and_frames_and_gives_pixels_of_the_photograph(height, width):
+    """A face at the border of a small photograph; no other is searched again."""
+    photograph = np.zeros((height, width, 3), np.uint8)
+    top, bottom, left, right = height // 3, height // 3 + height // 2, 0, width // 4
+    photograph[top:bottom, left:right] = 255
+    detector, blank = BrightSpots(), np.zeros((50, 50, 3), np.uint8)
+    nothing, found = find(detector, [blank, photograph], Search(), "largest")
+    assert nothing is None and found.relaxed and found.face.score == 0.7
+    np.testing.assert_allclose(found.face.box, [left, top, right, bottom], atol=1)
+    np.testing.assert_allclose(found.face.points, [[left, bottom]] * 5, atol=1)
+    assert [search.thresholds for search in detector.asked] == [(0.6, 0.7, 0.8), (0.5, 0.6, 0.6)]
+    assert [search.factor for search in detector.asked] == [0.709, 0.8]
+    assert find(detector, [photograph], Search(), "largest", relax=False) == [None] and len(detector.asked) == 3
+    at_once = find(detector, [photograph, blank], Search(thresholds=(0.4, 0.9, 0.5)), "largest")
+    assert not at_once[0].relaxed and at_once[0].face.box.tolist() == [left, top, right, bottom]
+    assert detector.asked[-1].thresholds == (0.4, 0.6, 0.5)  # never above those that were asked for
 
 
 def test_cutting_is_exact_and_black_outside():

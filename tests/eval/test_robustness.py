@@ -43,6 +43,9 @@ def test_how_crops_are_moved():
     assert misalign(images, Misalignment(scale=0.5), 0, border="reflect")[:, 0, 0].any()
     turned = misalign(images, Misalignment(rotate=180), 0)
     assert abs(turned[3].astype(int) - images[3][::-1, ::-1]).mean() < 1
+    quarter = misalign(images, Misalignment(rotate=90), 0, 5).astype(int)
+    ways = [[abs(one - np.rot90(image, way)).mean() < 1 for way in (1, -1)] for one, image in zip(quarter, images)]
+    assert np.sum(ways, axis=1).tolist() == [1] * 6 and np.any(ways, axis=0).all()  # either way, by the image
 
 
 def test_the_rates_at_a_threshold():
