@@ -136,8 +136,10 @@ def test_the_equal_error_rate_of_all_scores_and_of_the_histogram():
     assert equal_error_rate(score_all_pairs(side, None, 10)) == pytest.approx(exact, abs=2e-4)
 
 
-def test_a_resample_is_the_set_of_its_identities():
+@pytest.mark.parametrize("spare", [4, 0.02], ids=["enough scores at once", "lengthened"])
+def test_a_resample_is_the_set_of_its_identities(monkeypatch, spare):
     """Against images written out as often as their people are drawn, copies of a person not being his impostors."""
+    monkeypatch.setattr("eval.bootstrap.SPARE", spare)
     left, right, target = draw(5, 60, 9), draw(6, 50, 9), 0.05
     found = score_all_pairs(left, right)
     bootstrap = PeopleBootstrap(9, left.person, right.person, 20, seed=7)

@@ -6,10 +6,11 @@ independent draws around 95%, three standard deviations wide.
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy.stats import norm
 
 from eval.bootstrap import draw_resamples, interval, pairs_curve_rates, pairs_tpr
-from eval.fixed_threshold import rates_below
+from eval.fixed_threshold import limits_of, rates_below
 
 GENUINE, IMPOSTOR, SPREAD = 0.55, 0.0, 0.2  # normal cosines
 PAIRS, RESAMPLES, TRIALS = 1000, 100, 100
@@ -57,3 +58,13 @@ def test_intervals_at_a_fixed_threshold_hold_the_truth():
                      point.fpr_limits[0] <= truth[1] <= point.fpr_limits[1]))
     for found in zip(*hits):
         share(found)
+
+
+@pytest.mark.parametrize("total", [1, 10, 3000])
+def test_where_none_or_all_passed_the_far_end_is_the_rate_that_chance_allows(total):
+    """Of a rate p all `total` pairs fail with a probability of (1 - p) ** total, which is 2.5% there."""
+    far = 1 - 0.025 ** (1 / total)
+    assert limits_of(np.zeros(50), 0, total) == (0, pytest.approx(far))
+    assert limits_of(np.ones(50), total, total) == (pytest.approx(1 - far), 1)
+    draws = np.linspace(0.2, 0.4, 201)
+    assert limits_of(draws, 1, total + 1) == pytest.approx((0.205, 0.395))

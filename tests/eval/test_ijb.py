@@ -84,6 +84,16 @@ def test_sums_do_not_depend_on_how_images_come():
             np.testing.assert_allclose(one[number], total / np.linalg.norm(total), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("keep_norms", [True, False])
+def test_an_image_that_could_not_be_had_counts_only_in_the_number_of_its_medium(keep_norms):
+    unit = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
+    sums = TemplateSums(2, np.array([0, 1, 2, 1]), np.array([0, 0, 0, 1]), np.array([5, 5, 6, 7]), np.ones(3),
+                        Switches(keep_norms, detector_score=False))
+    sums.add(0, unit, np.array([3, 0, 3], np.float32))  # the second of the medium 5
+    total = np.array([0.5 + 0.6, 0.8])
+    np.testing.assert_allclose(sums.templates(), [total / np.linalg.norm(total), [0, 0]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("template", ["\u00b2", "1_0", "9" * 5000, "-7", ""])
 def test_template_numbers_that_are_none(tmp_path, template):
     (tmp_path / "gallery.csv").write_text(f"TEMPLATE_ID,SUBJECT_ID\n{template},x\n", encoding="utf-8")

@@ -14,6 +14,7 @@ from common.errors import RunError, UserError
 from eval import metrics
 from eval.bootstrap import draw_resamples, pairs_curve_rates, pairs_tpr
 from eval.operating_points import allowed
+from eval.projection import fit_projection
 from eval.scores import held_out, mean_norm, normalise, pair_scores, projected_scores
 
 
@@ -146,6 +147,19 @@ def test_pca_is_fitted_on_the_other_folds_only():
     for components in (0, 13):
         with pytest.raises(UserError, match=f"`pca` {components}: 1 to 12"):
             projected_scores(unit, components, 5)
+
+
+def test_a_projection_of_a_set_leaves_unavailable_images_out():
+    random = np.random.RandomState(2)
+    unit = normalise(random.normal(size=(40, 6)) * np.arange(1, 7) + 1).astype(np.float32)
+    there = unit.copy()
+    there[::4] = 0
+    fitted, model = fit_projection(there, 3, "set"), PCA(3).fit(unit[there.any(axis=1)])
+    expected = normalize(model.transform(unit))
+    assert np.allclose(np.abs(fitted.apply(unit)), np.abs(expected), atol=1e-5)  # directions have no sign
+    assert fitted.apply(unit).dtype == np.float32
+    with pytest.raises(UserError, match="`pca` 7: 1 to 6 components are possible with 30 embeddings of 6 numbers"):
+        fit_projection(there, 7, "set")
 
 
 def test_the_reference_scores_give_the_reference_rates(reference):

@@ -61,6 +61,30 @@ def test_every_record_comes_back(ours, with_index):
         np.testing.assert_array_equal(heads.has_image, [len(content) > 0 for *_, content in cases()])
 
 
+def test_an_index_in_any_order_gives_the_same_records(ours):
+    lines = ours.with_suffix(".idx").read_bytes().splitlines(True)
+    order = np.random.RandomState(6).permutation(len(lines))
+    ours.with_suffix(".idx").write_bytes(b"".join(lines[place] for place in order))
+    with RecordFile(ours) as file:
+        assert file.keys.tolist() == order.tolist()
+        asked = np.array([7, 3, 50, 0, 3])
+        for key, offset, (where, begin) in zip(asked.tolist(), file.offsets_of(asked), file.places(asked)):
+            _, label, content = cases()[key]
+            assert where is file and begin == offset == int(lines[key].split(b"\t")[1])
+            assert file.read(key).content == framing.unpack(file.content_at(begin)[0]).image == content
+            np.testing.assert_array_equal(file.read_header(key).label, np.atleast_1d(np.float32(label)))
+        np.testing.assert_array_equal(file.heads().id, file.keys)
+        with pytest.raises(DataError, match="has no record 5000"):
+            file.offsets_of(np.array([3, 5000]))
+
+
+def test_a_record_that_no_length_can_say_is_refused(monkeypatch):
+    monkeypatch.setattr(framing, "MAX_LENGTH", 40)
+    assert len(framing.frame(b"x" * 40)) == 48
+    with pytest.raises(ValueError, match="at most 40 bytes, not 41"):
+        framing.frame(b"x" * 41)
+
+
 def test_a_set_of_insightfaces_packer_reads_as_mxnet_reads_it(shared_data):
     rec, idx = shared_data / "train/train.rec", shared_data / "train/train.idx"
     theirs = mx.recordio.MXIndexedRecordIO(str(idx), str(rec), "r")

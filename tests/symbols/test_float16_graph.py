@@ -13,7 +13,7 @@ from symbols.gluon_net import embedding_block
 from symbols.gnap import gnap_symbol
 from symbols.prelu_rewrite import accelerate
 from symbols.shapes import infer_shapes, parameter_names
-from training.precision import FIRST, GOOD_STEPS, LEAST, LossScale, check_precision
+from training.precision import FIRST, GOOD_STEPS, LEAST, MOST, LossScale, check_precision
 
 NETWORKS = [("y1", "GNAP", 0), ("y1", "GDC", 0), ("r18", "E", 0), ("r18", "GNAP", 1), ("r18", "GAP", 0)]
 
@@ -130,6 +130,10 @@ def test_the_scale_halves_on_overflow_and_doubles_after_many_good_steps():
     assert scale.value == FIRST / 2
     scale.after(True)
     assert (scale.value, scale.good, scale.skipped) == (FIRST, 0, 1)
+    scale = LossScale(MOST / 2, GOOD_STEPS - 1)
+    for _ in range(GOOD_STEPS + 1):
+        scale.after(True)
+    assert scale.value == MOST  # and no more
     while scale.value > LEAST:
         scale.after(False)
     with pytest.raises(RunError, match="overflow at a loss scale of 1"):

@@ -36,6 +36,8 @@ def test_a_preset_is_the_papers_system(name, network, output, emb, wd, emb_wd, f
     assert (config.network, config.version_output, config.emb_size) == (network, output, emb)
     assert (config.wd, config.emb_wd_mult, config.fc7_wd_mult, config.fc7_lr_mult) == (wd, emb_wd, fc7_wd, fc7_lr)
     assert (config.loss_type, config.margin_m, config.margin_s, config.lr, config.mom) == (4, 0.5, 64, 0.1, 0.9)
+    steps = ([20000, 28000], 32000) if network == "r18" else ([36000, 52000, 58000], 60000)
+    assert (config.lr_step_list(), config.total_steps) == steps
 
 
 @pytest.mark.parametrize("argv", [["--wd", "0.001", "--preset", "mobilefacenet"],
@@ -105,6 +107,20 @@ lr-mode margin-warmup dry-run pretrained-partial"""
 def test_help_names_every_flag_of_the_contract():
     text = build_parser().format_help()
     assert not [flag for flag in CONTRACT.split() if f"--{flag} " not in text.replace("\n", " ").replace("]", " ")]
+
+
+INSIGHTFACE = dict(ckpt=1, verbose=2000, max_steps=0, end_epoch=100000, network="r50", version_se=0, version_input=1,
+                   version_output="E", version_unit=3, version_act="prelu", emb_size=512, loss_type=4, margin_m=0.5,
+                   margin_s=64.0, margin_a=1.0, margin_b=0.0, easy_margin=0, lr=0.1, wd=5e-4, mom=0.9, bn_mom=0.9,
+                   fc7_wd_mult=1.0, fc7_lr_mult=1.0, fc7_no_bias=False, per_batch_size=128, rand_mirror=1, cutoff=0,
+                   color=0, images_filter=0, ce_loss=False)
+
+
+def test_flags_that_are_not_given_are_what_they_are_in_insightface():
+    config = parse_config(DATA)
+    assert {name: getattr(config, name) for name in INSIGHTFACE} == INSIGHTFACE
+    assert config.lr_step_list() == [100000, 140000, 160000]
+    assert parse_config([*DATA, "--loss-type", "0"]).lr_step_list() == [40000, 60000, 80000]
 
 
 def test_the_parts_have_the_defaults_of_the_command():

@@ -92,6 +92,17 @@ def test_the_number_of_threads_changes_nothing(dataset):
         np.testing.assert_array_equal(one.images, four.images)
 
 
+def test_workers_share_out_the_batches_of_one(dataset):
+    """Each has a part of every batch: mirrored and augmented as the whole batch is."""
+    augmentation = Augmentation(mirror=True, cutoff=30, color=1)
+    whole = batches(dataset, 4, batch=9, augmentation=augmentation)
+    parts = [batches(dataset, 4, batch=3, stride=9, position=3 * rank, augmentation=augmentation) for rank in range(3)]
+    for expected, *shared in zip(whole, *parts):
+        for field in ("images", "labels", "keys"):
+            np.testing.assert_array_equal(np.concatenate([getattr(part, field) for part in shared]),
+                                          getattr(expected, field))
+
+
 def test_half_of_the_images_are_mirrored(dataset):
     plain = {key: image for batch in batches(dataset, 5) for key, image in zip(batch.keys, batch.images)}
     mirrored = total = 0
@@ -173,6 +184,18 @@ def test_a_record_that_does_not_decode_is_named_once_and_replaced(tmp_path, capl
     for batch in got:
         positions = [int(np.flatnonzero(dataset.keys == key)[0]) for key in batch.keys]
         np.testing.assert_array_equal(batch.labels, dataset.labels[positions])
+
+
+def test_a_replacement_is_one_of_the_chosen_images(tmp_path):
+    folder = write_training_set(tmp_path, identities=3, images=4, size=32)
+    spoil(folder, [(1, 2), (2, 1)], size=32)
+    dataset, chosen = open_dataset(folder), np.arange(4, 12)  # identity 0 is left out, as by images_filter
+    loader = BatchLoader(dataset, chosen, LoaderSpec(8, seed=1, augmentation=PLAIN))
+    try:
+        seen = np.concatenate([loader.next().keys for _ in range(12)])
+    finally:
+        loader.close()
+    assert set(seen) == set(dataset.keys[chosen]) - {7, 10}
 
 
 def test_bad_records_are_counted_where_they_are_met_and_a_resumed_loader_continues_the_same(tmp_path, caplog):
