@@ -33,5 +33,5 @@ def read_calibration(path: Path, count: int, held_out: int, size: tuple[int, int
                                 f"takes {size[0]}x{size[1]}")
             pixels.append(image)
     images = np.ascontiguousarray(np.stack(pixels).transpose(0, 3, 1, 2), dtype=np.float32)
-    apart = min(held_out, len(images) // 3)  # of a small set a third is held out
+    apart = min(held_out, there // 3)  # of a small set a third is held out
     return images[apart:apart + count], images[:apart]

@@ -17,8 +17,11 @@ import symbols
 from common.errors import UserError
 from deploy import eight_bit
 from deploy.__main__ import main
+from deploy.calibration import read_calibration
 from deploy.equalise import equalise
+from images.codec import decode
 from inference.onnx_file import feeds_raw_pixels
+from recordio_tools.records.dataset import open_dataset
 from symbols import fresnet
 from symbols.onnx_export import to_onnx
 
@@ -119,6 +122,18 @@ def test_the_command(place, capsys):
         assert stored[weights.input[1]].shape == stored[weights.input[0]].shape[:1]
     sums = [node for node in convolutions if node.name.endswith("_sums")]
     assert len(sums) == 1 and makers[sums[0].input[0]].op_type == "Mul" and sums[0].input[1] in stored
+
+
+@pytest.mark.parametrize("count, held_out, expected", [(24, 16, (24, 16)), (40, 20, (32, 16)), (10, 5, (10, 5))])
+def test_no_image_is_both_calibrated_on_and_held_out(tmp_path, count, held_out, expected):
+    """Of 48 images, a third at most is held out."""
+    dataset = open_dataset(write_training_set(tmp_path / "data", identities=6, images=8, size=SIZE))
+    every = {decode(dataset.record_file.read(key).content).tobytes() for key in dataset.keys.tolist()}
+    assert len(every) == 48
+    calibrating, held = read_calibration(tmp_path / "data/train.rec", count, held_out, (SIZE, SIZE))
+    assert (len(calibrating), len(held)) == expected and calibrating.dtype == np.float32
+    pixels = [{one.transpose(1, 2, 0).astype(np.uint8).tobytes() for one in some} for some in (calibrating, held)]
+    assert tuple(map(len, pixels)) == expected and not pixels[0] & pixels[1] and pixels[0] | pixels[1] <= every
 
 
 def test_refusals(place):

@@ -49,6 +49,7 @@ def test_points_that_fit_nearly_and_are_out_of_order(points):
 
 def test_parts_of_the_picture_and_points_that_coincide():
     assert misfit(FACE / 500) == TOO_SMALL and misfit(np.full((5, 2), 7.0)) == COINCIDE
+    assert misfit(TEMPLATE * 11.9 / 112) == TOO_SMALL and misfit(TEMPLATE * 12.1 / 112) == ""
 
 
 @pytest.mark.filterwarnings("error")

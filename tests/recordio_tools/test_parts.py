@@ -11,6 +11,7 @@ from small_sets import jpeg, write_training_set
 
 from common.errors import UserError
 from recordio_tools.records.dataset import open_dataset
+from recordio_tools.records.framing import unpack
 from recordio_tools.records.parts import RecordParts, find_set, open_records
 
 
@@ -44,6 +45,11 @@ def test_the_chunks_of_im2rec_are_one_set(chunked, name):
         record = dataset.record_file.read(key)
         assert (record.content, label) == expected[key] and record.key == key
         assert dataset.record_file.read_header(key).label[0] == label
+    asked = np.random.RandomState(0).permutation(dataset.keys)  # as training reads them, and copying
+    for key, (part, offset) in zip(asked.tolist(), dataset.record_file.places(asked)):
+        assert unpack(part.content_at(offset)[0]).image == expected[key][0]
+    copied = [part.read(key).content for part, keys in dataset.record_file.split(asked) for key in keys.tolist()]
+    assert copied == [expected[key][0] for key in asked.tolist()]
 
 
 def test_one_chunk_can_be_named(chunked):

@@ -1,8 +1,10 @@
 """One step over devices and micro-batches is the step of one device on the whole batch, and plain numpy's."""
+import mxnet as mx
 import numpy as np
 import pytest
 from small_models import SIZE, assert_same, make_batch, make_model, tiny_symbol, values
 
+from symbols.symbol_utils import get_fc1
 from training.data.loader import Batch
 from training.step import update
 
@@ -109,3 +111,13 @@ def test_training_begins_from_the_seed_as_insightface_begins(monkeypatch):
     for seed, same in ((0, True), (1, False)):
         again = values(make_model(monkeypatch, seed=seed)[1])
         assert all(np.array_equal(again[name], begun[name]) == same for name in ("conv_weight", "fc7_weight"))
+
+
+def test_a_fixed_gamma_of_another_checkpoint_is_not_taken(monkeypatch):
+    """It counts as 1 whatever it holds, and so it is saved, for readers that do not know that it is fixed."""
+    body = mx.sym.Convolution(mx.sym.Variable("data"), name="conv", num_filter=4, kernel=(3, 3), no_bias=True)
+    _, model, _ = make_model(monkeypatch, symbol=get_fc1(body, SIZE, "GAP", input_channel=4))
+    model.take({"fc1_gamma": mx.nd.full((SIZE,), 0.3), "bn1_gamma": mx.nd.full((4,), 0.3)}, {})
+    arguments, _ = model.network_arrays()
+    assert (arguments["fc1_gamma"].asnumpy() == 1).all()
+    assert (arguments["bn1_gamma"].asnumpy() == np.float32(0.3)).all()
