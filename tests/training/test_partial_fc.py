@@ -86,8 +86,9 @@ def test_the_choice_of_classes():
     assert 20 in choose_rows(labels, 100, 200, 0.01, seed=1, step=7)
     np.testing.assert_array_equal(choose_rows(labels, 100, 150, 1e-9, seed=1, step=7), [20])  # positives alone
     np.testing.assert_array_equal(choose_rows(labels, 0, 100, 1.0, seed=1, step=7), np.arange(100))
-    shards = [choose_rows(labels[:0], low, low + 100, 0.2, seed=1, step=7) for low in (0, 100, 200)]
-    assert len({tuple(rows) for rows in shards}) == 3  # each shard samples on its own
+    for rate in (0.2, 0.8):
+        shards = [choose_rows(labels[:0], low, low + 100, rate, seed=1, step=7) for low in (0, 100, 200)]
+        assert len({tuple(rows) for rows in shards}) == 3  # each shard samples on its own
 
 
 @pytest.mark.parametrize("rate, drawn", [(0.2, 9), (0.8, 39)])
