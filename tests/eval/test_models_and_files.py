@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import pickle
 
@@ -15,7 +16,7 @@ from small_sets import draw, jpeg, write_verification_set
 from common.errors import UserError
 from deploy.__main__ import main as deploy
 from eval.__main__ import main
-from eval.embedding_file import load_embeddings
+from eval.embedding_file import load_embeddings, save_embeddings
 from eval.models import parse_models
 from eval.score_file import read_scores
 from images.codec import decode
@@ -116,6 +117,14 @@ def test_embeddings_are_made_once_and_read_again(place, tmp_path, caplog):
     path.write_bytes(b"broken")
     verify(place, "--embeddings", tmp_path)
     assert "recomputed" in caplog.text and np.array_equal(load_embeddings(path).embeddings, made.embeddings)
+    other = {what: {**made.meta[what], "sha256": "0" * 64} for what in ("model", "set")}
+    for change in ({"model": other["model"]}, {"set": other["set"]}, {"layer": "flat"}, {"flip": False}):
+        # under the name of these, as a renamed file is
+        save_embeddings(path, dataclasses.replace(made, embeddings=made.embeddings[::-1], meta={**made.meta, **change}))
+        caplog.clear()
+        verify(place, "--embeddings", tmp_path)
+        assert "is of another model, set, layer or flip" in caplog.text
+        assert np.array_equal(load_embeddings(path).embeddings, made.embeddings)
 
 
 def read_rows(place, path):
