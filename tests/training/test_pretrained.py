@@ -166,6 +166,18 @@ def test_pretrained_partial_goes_ahead(data, done, tmp_path, caplog):
     assert "fc7 initialised: that in the state" in caplog.text and "(6, 128), not (6, 64)" in caplog.text
 
 
+def test_a_checkpoint_with_more_layers_than_the_network_is_warned_of(data, done, tmp_path, caplog):
+    """Without its slopes a checkpoint's network is another: all that is here is loaded, and embeds otherwise."""
+    flags = ["--target", "none", "--max-steps", 1, "--pretrained", f"{done / 'model'},2"]
+    assert train(data, tmp_path / "relu", *flags, "--version-act", "relu") == 0
+    slopes = [name for name in mx.nd.load(str(done / "model-0002.params")) if name.endswith("relu_gamma")]
+    assert re.search(f"warning: {len(slopes)} of the [0-9]+ parameters of the trunk in .*model-0002.params, which "
+                     "looks like --network y1 --version-act prelu have no place", caplog.text)
+    caplog.clear()
+    assert train(data, tmp_path / "same", *flags) == 0
+    assert "warning: " not in caplog.text
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("key", ["arg:conv_1_conv2d_weight", "aux:fc1_moving_var"])
 def test_numbers_that_are_not_finite_blame_the_file_before_training(data, done, tmp_path, value, key):

@@ -59,7 +59,7 @@ def open_pretrained(spec: PretrainedSpec, shapes: Shapes, identity: Mapping[str,
     unused = [f"{title} {value.shape}" for title, value in given.items() if title not in {**taken, **fc7}]
     lines = [f"pretrained: {len(taken)} of {len(shapes)} parameters loaded from {path}",
              f"pretrained: fc7 {source}"]
-    return Pretrained(taken, fc7, _missing_trunk(taken, given, shapes, path) + lines + [
+    return Pretrained(taken, fc7, _other_trunk(taken, given, shapes, path) + lines + [
         f"pretrained: {len(names)} {title}: {', '.join(names)}"
         for title, names in (("left at their initial values", missing), ("in the checkpoint but not loaded", unused))
         if names])
@@ -105,14 +105,18 @@ def _check_fit(taken: Arrays, given: Arrays, shapes: Shapes, emb_size: int, path
                         "`pretrained_partial` to load the layers before the embedding")
 
 
-def _missing_trunk(taken: Arrays, given: Arrays, shapes: Shapes, path: Path) -> list[str]:
-    """A warning, where a part of the network's trunk is not in the checkpoint."""
-    missing = trunk(shapes) - trunk(taken)
-    if not missing:
+def _other_trunk(taken: Arrays, given: Arrays, shapes: Shapes, path: Path) -> list[str]:
+    """A warning, where a part of one trunk, the network's or the checkpoint's, is not in the other."""
+    here, there, fits = trunk(shapes), trunk(given), trunk(taken)
+    if here <= fits and there <= fits:
         return []
     likely = _likely(given, shapes)
-    return [f"warning: {len(missing)} of the {len(trunk(shapes))} parameters of this network's trunk are not in "
-            f"{path}{likely and f', which looks like {likely}'}: they are left at their initial values"]
+    likely = likely and f", which looks like {likely}"
+    if here <= fits:
+        return [f"warning: {len(there - fits)} of the {len(there)} parameters of the trunk in {path}{likely} have no "
+                "place in this network: without them its other layers compute something else than they did there"]
+    return [f"warning: {len(here - fits)} of the {len(here)} parameters of this network's trunk are not in {path}"
+            f"{likely}: they are left at their initial values"]
 
 
 def _likely(given: Arrays, here: Shapes) -> str:
