@@ -97,8 +97,8 @@ class Config:
     emb_wd_mult: float = option(1.0, "factor on --wd for the layer after the global operator (pre_fc1)",
                                 group="optimizer", least=0)
     fc7_wd_mult: float = option(1.0, "factor on --wd for the classification layer", group="optimizer", least=0)
-    fc7_lr_mult: float = option(1.0, "factor on --lr for the classification layer (FasterFC: 10)",
-                                group="optimizer", least=0)
+    fc7_lr_mult: float = option(1.0, "factor on --lr for the classification layer's weight (FasterFC: 10); its bias, "
+                                "with softmax, has 2", group="optimizer", least=0)
     fc7_no_bias: bool = option(False, "softmax: a classification layer without bias", group="optimizer")
     per_batch_size: int = option(128, "batch size on each device", group="optimizer", above=0, most=2 ** 16)
     accumulate: int = option(1, "gradient accumulation: micro-batches whose gradients are summed before an update: a "

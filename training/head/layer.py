@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from common.errors import UserError
 from training.head.margins import SOFTMAX, make_margin
 
-BIAS_LR_MULT = 2.0  # InsightFace's: a bias has twice the learning rate of its weight
+BIAS_LR_MULT = 2.0  # InsightFace's, whatever `fc7_lr_mult` of the weight is
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class Layer:
     Loss types 2 CosFace, 4 ArcFace and 5 combined compare directions: logits are margin_s times the cosines of the
     embedding to every class's weight, the target's with the margin. 0 is plain softmax: a fully connected layer, with a
     bias unless no_bias. `arrays`, by the ecosystem's names: fc7_weight (num_classes, emb_size), and fc7_bias
-    (num_classes,), which does not decay. margin_warmup: the steps over which margin and scale become what they are to
-    be; `start_step` sets them. UserError for an invalid loss type, margin or scale.
+    (num_classes,), whose learning rate is twice the optimizer's and which does not decay: fc7_lr_mult and fc7_wd_mult
+    are the weight's. margin_warmup: the steps over which margin and scale become what they are to be; `start_step` sets
+    them. UserError for an invalid loss type, margin or scale.
     """
 
     def __init__(self, num_classes: int, emb_size: int, loss_type: int = 4, margin_s: float = 64.0,
@@ -43,7 +44,7 @@ class Layer:
         self._share = 1.0  # of the full margin, which scale and margin have now
         self.arrays = {"fc7_weight": ArraySpec(self.shape, fc7_lr_mult, fc7_wd_mult)}
         if not self.normal and not no_bias:
-            self.arrays["fc7_bias"] = ArraySpec((num_classes,), BIAS_LR_MULT * fc7_lr_mult, 0.0)
+            self.arrays["fc7_bias"] = ArraySpec((num_classes,), BIAS_LR_MULT, 0.0)
 
     def start_step(self, step: int) -> None:
         """Set margin and scale for `step`, counted from 0: pure functions of it.
