@@ -35,13 +35,15 @@ class Limits:
     def fault(self, value: float) -> str | None:
         """The error message for `value`, after the name of its flag; None where it is in range."""
         low = f"above {self.above}" if self.above is not None else f"{self.least} or more"
-        if not math.isfinite(value) or (self.above is not None and value <= self.above) or (
+        if isinstance(value, float) and math.isnan(value) or (self.above is not None and value <= self.above) or (
                 self.least is not None and value < self.least):
             return f"must be {low}" if self.most is None else f"must be {self._range()}"
         if self.below is not None and value >= self.below:
             return f"must be below {self.below}"
         if self.most is not None and value > self.most:
             return f"must be {self._range()}"
+        if isinstance(value, int) and value > MOST:  # without float(), which takes none of 400 digits
+            return f"must be at most {MOST:g}"
         if abs(value) > MOST or 0 < abs(value) < LEAST:
             return f"must be {'0, or ' if self.least == 0 else ''}from {LEAST:g} to {MOST:g}, for MXNet to compute with"
         return None
