@@ -1,17 +1,23 @@
 """Whole runs of train_softmax.py on small sets: files, rows, checkpoints, several devices, refusals."""
 import json
+import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import mxnet as mx
 import numpy as np
 import pytest
+from repository import REPO
 from small_runs import SIZE, flags, rows, start, train
 from small_sets import write_training_set, write_verification_set
 
 import train_softmax
 from common import cli
 from common.errors import UserError
-from training.specs import VerificationSpec
+from training.saving.kept_checkpoints import KeptCheckpoints
+from training.saving.progress import Progress
+from training.specs import SavingSpec, VerificationSpec
 from training.validation import open_targets
 
 
@@ -64,6 +70,9 @@ def test_the_files_of_a_run(finished):
     config = json.loads((finished / "config.json").read_text())
     assert config["preset"] == "mobilefacenet++" and config["network"] == "y1" and config["lr"] == 0.02
     assert config["versions"]["mxnet"] == mx.__version__ and config["resolved"]["num_classes"] == 6
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPO, capture_output=True, text=True)
+    commit = head.stdout.strip()
+    assert config["git_commit"] in ((commit, f"{commit}+") if head.returncode == 0 else (None,))
     assert not list(finished.rglob("*.tmp"))
 
 
@@ -108,6 +117,26 @@ def test_which_checkpoints_are_kept(data, tmp_path, ckpt, numbers, monkeypatch):
     assert saved == numbers
     progress = json.loads((tmp_path / "state" / "000000003" / "state.json").read_text())["progress"]
     assert progress["saves"] == len(numbers) and progress["best_number"] == (1 if ckpt else 0)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "eer"])
+def test_the_best_is_that_of_the_last_target_alone(metric):
+    def results(*goodness):
+        return [SimpleNamespace(name=name, **{metric: 1 - value if metric == "eer" else value})
+                for name, value in zip(("lfw", "cfp_fp"), goodness)]
+    progress = Progress(best_number=1)
+    kept = KeptCheckpoints(SavingSpec("model", ckpt=1, best_metric=metric), progress, None)
+    better = [kept.is_best(results(*goodness)) for goodness in ((0.9, 0.5), (1.0, 0.4), (0.6, 0.5), (0.1, 0.6))]
+    assert better == [True, False, False, True]
+
+
+@pytest.mark.parametrize("seconds, states", [(100, {"000000000", "000000002"}), (400, {"000000001", "000000002"})])
+def test_a_state_is_saved_every_ten_minutes(data, tmp_path, monkeypatch, seconds, states):
+    clock = iter(range(0, 10 ** 6, seconds))  # as it is looked at: at the start, at a saved state, and at each step
+    monkeypatch.setattr("training.loop.time", SimpleNamespace(monotonic=lambda: next(clock),
+                                                              perf_counter=time.perf_counter))
+    assert train(data, tmp_path, "--max-steps", 2, "--target", "none") == 0
+    assert {path.name for path in (tmp_path / "state").iterdir()} == states  # the newest two
 
 
 def test_only_the_best_is_kept_as_number_1(data, tmp_path):
