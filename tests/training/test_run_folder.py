@@ -107,6 +107,22 @@ def test_links_and_pipes_in_the_place_of_a_runs_files_are_refused_and_not_follow
     assert not (tmp_path / "nothing").exists()
 
 
+@pytest.mark.parametrize("more, names", [
+    (["--resume"], ["state", "log.txt", "metrics.jsonl", "events"]), (["--overwrite"], ["state"])], ids=str)
+def test_what_this_user_may_not_write_is_told_before_training(data, whole, tmp_path, monkeypatch, more, names):
+    """As of another user's run in a shared folder: it could save no state, which it finds when the first one is due."""
+    folder, may = shutil.copytree(whole, tmp_path / "run"), os.access
+    before = everything(folder)
+    for name in ("state", "log.txt", "metrics.jsonl", "events", "config.json", "model-0001.params"):
+        monkeypatch.setattr("os.access", lambda path, *how, name=name, **more: may(path, *how, **more) and not (
+            os.path.basename(path).startswith(name)))
+        told = pytest.raises(UserError, match=f"run/{name}.* is not writable; change its") if name in names else (
+            contextlib.nullcontext())
+        with told:
+            prepare(data, folder, *more)
+    assert {**everything(folder), ".lock": before[".lock"]} == before
+
+
 def test_events_of_others_are_never_touched(data, tmp_path):
     names = ["events.out.tfevents.1.other", "events.out.tfevents.9999999998.host", "events.out.tfevents.x",
              "events.out.tfevents.²3.host"]

@@ -9,9 +9,10 @@ from pathlib import Path
 from common.errors import UserError
 from common.foreign import listed
 from training.saving.lock import RunLock
+from training.saving.names import LOG, METRICS, STATE, is_own_event_file
 from training.saving.overwrite import Replaced, is_replacing, recover
 from training.saving.ownership import FolderScan, scan_folder
-from training.saving.plain_files import is_folder
+from training.saving.plain_files import is_folder, kind
 from training.saving.progress import Progress
 from training.saving.state import Arrays, States
 from training.specs import SavingSpec
@@ -46,6 +47,8 @@ def prepare_folder(spec: SavingSpec, states: States, closing: contextlib.ExitSta
     going_on = spec.resume and found.states
     if not (spec.resume and not is_folder(states.folder) and os.path.lexists(states.folder)):  # which loading reports
         _check_nothing_is_in_the_way(spec.prefix, found, going_on)
+    if going_on or spec.overwrite:
+        _check_permissions(spec, found)
     if spec.resume:
         state = states.load()
         if state is not None:
@@ -74,6 +77,16 @@ def _check_nothing_is_in_the_way(prefix: str, found: FolderScan, going_on: bool)
     if rest:
         raise UserError(f"`prefix` {prefix}: {folder} holds {listed(rest)} and no state of the run that saved it; "
                         "move it away, or give another `prefix`: `pretrained` starts from a checkpoint")
+
+
+def _check_permissions(spec: SavingSpec, found: FolderScan) -> None:
+    """UserError where this user may not write what the run continues, or move what it replaces: else it would train
+    until its first state is due."""
+    folder, continued = Path(spec.prefix).parent, [LOG, METRICS, *filter(is_own_event_file, found.own)]
+    for path in (folder / name for name in [STATE, *([] if spec.overwrite else continued)]):
+        if kind(path) and not os.access(path, os.W_OK | (os.X_OK if is_folder(path) else 0)):
+            raise UserError(f"`prefix` {spec.prefix}: {path} is not writable; change its permissions, or give another "
+                            "`prefix`")
 
 
 def _what(found: FolderScan) -> str:
