@@ -133,7 +133,8 @@ class Loop:
     def _verification_is_due(self) -> bool:
         step, every = self.progress.step, self.spec.verify_every
         if self.progress.verified_step == step:
-            return False
+            due = self.first and step >= self.schedule.end and self.checkpoints.lacks_end(bool(self.targets))
+            return any(self.communicator.any(due))
         return step >= self.schedule.end or bool(every and step and step % every == 0)
 
     def _step(self, bar: tqdm) -> None:

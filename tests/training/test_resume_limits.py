@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from small_runs import SIZE, rows, train
 from small_sets import write_training_set, write_verification_set
@@ -121,6 +123,24 @@ def test_the_end_is_kept_by_the_flags_of_the_resumed_run(data, tmp_path):
     assert train(data, tmp_path, *flags, "--ckpt", 0) == 0 and not list(tmp_path.glob("*.params"))
     assert train(data, tmp_path, *flags, "--ckpt", 2, "--resume") == 0
     assert [path.name for path in tmp_path.glob("*.params")] == ["model-0001.params"]
+
+
+@pytest.mark.parametrize("then", [1, 2, 3])
+def test_a_run_that_is_resumed_to_end_where_it_was_verified_keeps_its_end(data, tmp_path, monkeypatch, then):
+    """As after a kill: the newest state is then of a verification, whose step `ckpt` 1 kept only if it was the best."""
+    def score(*_):
+        return [SimpleNamespace(name="lfw", pairs=40, accuracy=next(accuracies), accuracy_std=0, tpr=0, eer=0, auc=0,
+                                threshold=0, xnorm=1, fpr_target=0.001, seconds=1, scores=None,
+                                roc=(np.array([0.0, 1.0]), np.array([0.0, 1.0])), embeddings=np.ones((4, 8)))]
+    accuracies = iter([0.8, 0.7, 0.6, 0.7])
+    monkeypatch.setattr("training.loop.verify", score)
+    flags, saved = ["--target", "lfw", "--verbose", 1], lambda: sorted(path.name for path in tmp_path.glob("*.params"))
+    assert train(data, tmp_path, *flags, "--max-steps", 3, "--ckpt", 1) == 0
+    shutil.rmtree(tmp_path / "state" / "000000003")
+    (tmp_path / "model-0002.params").unlink()
+    for _ in range(2):  # and the second time there is nothing left to do
+        assert train(data, tmp_path, *flags, "--max-steps", 2, "--ckpt", then, "--resume") == 0
+        assert saved() == ["model-0001.params", *(["model-0002.params"] if then < 3 else [])]
 
 
 def test_a_best_that_was_not_kept_is_none(data, tmp_path):

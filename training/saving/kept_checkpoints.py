@@ -40,12 +40,19 @@ class KeptCheckpoints:
         at_the_end = last and (ckpt in (1, 2) or (ckpt == 3 and not verified))
         return at_the_end or ckpt == 2 or (ckpt in (1, 3) and better)
 
+    def lacks_end(self, verified: bool) -> bool:
+        """Whether `ckpt` keeps the end of the training, and no checkpoint is of this step: a run that was stopped after
+        a verification which kept nothing may be resumed to end there. False for a state that does not say."""
+        progress = self._progress
+        known = progress.saved_step >= 0 or not progress.saves
+        return self.keeps(False, True, verified) and known and max(progress.saved_step, progress.saves) < progress.step
+
     def save(self, arguments: dict[str, Any], auxiliary: dict[str, Any], better: bool) -> None:
         """Write one."""
         progress = self._progress
         number = 1 if self._spec.ckpt == 3 else progress.saves + 1
         path = save_checkpoint(self._spec.prefix, number, self._symbol, arguments, auxiliary)
-        progress.saves, progress.replaced = max(progress.saves, number), 0
+        progress.saves, progress.replaced, progress.saved_step = max(progress.saves, number), 0, progress.step
         if better:
             progress.best_number = number
         log.info("saved %s%s", path, ", the best so far" if better else "")

@@ -19,10 +19,10 @@ class Progress:
 
     step: updates made or skipped; position: images consumed from the endless order; bad: keys of the records that do
     not decode; skipped: steps whose update was not finite, skipped_in_row: those since the last good one. saves:
-    checkpoints written (NNNN of the newest); replaced: of older runs, no longer used; best: the best value so far of
-    best_of, a metric of a target; best_number: the checkpoint it is in; verified_step: the newest verification's.
-    lengths: of the files with rows, by name; window: the sums since the last row; warned: warnings already given;
-    symptoms: for how many rows each has lasted.
+    checkpoints written (NNNN of the newest); saved_step: that of the newest, -1 where older versions did not say;
+    replaced: of older runs, no longer used; best: the best value so far of best_of, a metric of a target; best_number:
+    the checkpoint it is in; verified_step: the newest verification's. lengths: of the files with rows, by name; window:
+    the sums since the last row; warned: warnings already given; symptoms: for how many rows each has lasted.
     """
 
     step: int = 0
@@ -31,6 +31,7 @@ class Progress:
     skipped: int = 0
     skipped_in_row: int = 0
     saves: int = 0
+    saved_step: int = -1
     replaced: int = 0
     best: float | None = None
     best_of: str = ""
@@ -54,7 +55,7 @@ def read_progress(content: Any) -> Progress:
             raise ValueError(f"progress holds no usable {name}")
     found = Progress(**content)
     for lower, upper in (("skipped", "step"), ("skipped_in_row", "skipped"), ("verified_step", "step"),
-                         ("best_number", "saves"), ("saves", "step")):
+                         ("saved_step", "step"), ("best_number", "saves"), ("saves", "step")):
         if getattr(found, lower) > getattr(found, upper):
             raise ValueError(f"progress has more {lower} than {upper}")
     if found.replaced not in (0, found.saves - 1):
@@ -68,8 +69,8 @@ def is_whole(value: Any, least: int = 0, most: int = MOST) -> bool:
 
 
 def _fits(name: str, value: Any) -> bool:
-    if name in ("step", "verified_step"):
-        return is_whole(value, -1 if name == "verified_step" else 0, MOST_STEPS)
+    if name in ("step", "verified_step", "saved_step"):
+        return is_whole(value, 0 if name == "step" else -1, MOST_STEPS)
     if name == "best":
         return value is None or _is_number(value) and math.isfinite(value)
     if name == "best_of":
