@@ -14,6 +14,7 @@ from training.saving.state import ARRAYS, generations
 
 TIMES = frozenset(("samples_per_s", "data_wait", "time", "seconds"))
 APART = frozenset(("lengths", "window"))  # of the progress: bytes of rows with times in them; seconds
+TIMED = "input-bound"  # of its warnings: where images came late
 
 
 def differences(first: Path, second: Path) -> list[str]:
@@ -58,9 +59,11 @@ def arrays(folder: Path) -> dict[str, bytes]:
 
 
 def progress(folder: Path) -> dict[str, Any]:
-    """The newest state without its arrays."""
+    """The newest state without its arrays and what depends on times."""
     header = json.loads((generations(folder / "state")[-1] / "state.json").read_text(encoding="utf-8"))
-    return {name: value for name, value in header["progress"].items() if name not in APART}
+    found = {name: value for name, value in header["progress"].items() if name not in APART}
+    return {**found, "warned": [name for name in found["warned"] if name != TIMED],
+            "symptoms": {name: rows for name, rows in found["symptoms"].items() if name != TIMED}}
 
 
 def _events_of(path: Path) -> Iterator[event_pb2.Event]:
