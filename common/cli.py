@@ -181,7 +181,7 @@ def engine_failure(error: Exception) -> str:
     """An MXNet error's message, without its C++ stack frames."""
     lines = [line.strip() for line in str(error).split("Stack trace")[0].splitlines() if line.strip()]
     reason = next((line for line in reversed(lines) if "rror" in line or "ailed" in line), lines[-1] if lines else "")
-    hint = "; a smaller batch needs less" if "memory" in reason else ""
+    hint = "; a smaller batch needs less" if "memory" in reason.lower() else ""
     if any(word in str(error) for word in ("NVRTC", "nvrtc", "MXNET_USE_FUSION", "unsupported toolchain")):
         hint = "; fused operators could not be compiled for this GPU: set MXNET_USE_FUSION=0 in the environment"
     if "no kernel image" in str(error):

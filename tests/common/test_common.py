@@ -103,6 +103,8 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
     ("RunError('the disk is full')", 1, "demo: the disk is full"), ("KeyboardInterrupt()", 130, "demo:"),
     ("type('MXNetError', (RuntimeError,), {})('Traceback:\\n  File x\\nMXNetError: malloc failed: out of memory')", 1,
      "demo: MXNet: MXNetError: malloc failed: out of memory; a smaller batch needs less"),
+    ("type('MXNetError', (RuntimeError,), {})('MXNetError: Failed to allocate CPU Memory')", 1,
+     "demo: MXNet: MXNetError: Failed to allocate CPU Memory; a smaller batch needs less"),
     ("type('MXNetError', (RuntimeError,), {})('Check failed: compileResult == NVRTC_SUCCESS (5 vs. 0) : NVRTC "
      "Compilation failed.\\nPlease set environment variable MXNET_USE_FUSION to 0.')", 1,
      "demo: MXNet: Check failed: compileResult == NVRTC_SUCCESS (5 vs. 0) : NVRTC Compilation failed.; fused operators "
