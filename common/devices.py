@@ -148,7 +148,9 @@ def _with_cuda() -> bool:
 
 def _gpus_there(count: int) -> str:
     if count:
-        return f"MXNet sees gpu:0 to gpu:{count - 1}" if count > 1 else "MXNet sees gpu:0"
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        return (f"MXNet sees gpu:0 to gpu:{count - 1}" if count > 1 else "MXNet sees gpu:0") + (
+            f"; it numbers those of CUDA_VISIBLE_DEVICES={hidden} from 0" if hidden else "")
     if _with_cuda():
         return f"MXNet sees no GPU: {_why_no_gpu()}"
     return "MXNet sees no GPU; this is its CPU wheel, make venv GPU=cu117 installs the GPU's"

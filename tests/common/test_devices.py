@@ -149,3 +149,11 @@ def test_a_device_that_is_not_there_is_named(gpus, text, count, said):
     with pytest.raises(UserError) as caught:
         parse_devices(text)
     assert said in str(caught.value) and str(caught.value).startswith(f"`devices` {text}: ")
+
+
+def test_a_gpu_by_its_number_outside_of_cuda_visible_devices_is_explained(gpus, monkeypatch):
+    gpus(2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    with pytest.raises(UserError, match="MXNet sees gpu:0 to gpu:1; .* CUDA_VISIBLE_DEVICES=2,3 from 0"):
+        parse_devices("gpu:2,gpu:3")
+    assert parse_devices("gpu:0,gpu:1") == [mx.gpu(0), mx.gpu(1)]
