@@ -61,7 +61,7 @@ class Config:
                                    "16", group="network", above=0, most=16, on_resume=TRUNK)
     version_input: int = option(1, "LResNet: 0 7x7 stride 2 and pooling, 1 3x3 stride 1", choices=(0, 1),
                                 group="network", on_resume=TRUNK)
-    version_unit: int = option(3, "LResNet: the residual unit", group="network", on_resume=TRUNK)
+    version_unit: int = option(3, "LResNet: the residual unit", choices=(1, 2, 3), group="network", on_resume=TRUNK)
     version_se: int = option(0, "LResNet: 1 adds squeeze-and-excitation", choices=(0, 1), group="network",
                              on_resume=TRUNK)
     version_act: str = option("prelu", "activation", choices=("prelu", "relu"), group="network", on_resume=TRUNK)

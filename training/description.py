@@ -72,6 +72,9 @@ def _notes(spec: DescriptionSpec, schedule: ScheduleSpec, model: TrainingModel) 
         lines.append(f"note: `lr` is used as given: {schedule.lr:g} is {schedule.lr / linear:.3g} times the "
                      f"{linear:.3g} that the linear rule gives for a total batch of {spec.total_batch} "
                      f"({LINEAR_RATE:g} for {SCHEDULE_BATCH})")
+    if spec.per_batch_size == 1:
+        lines.append("warning: with a `per_batch_size` of 1 the last BatchNorm makes every embedding its beta, so "
+                     "nothing before it is trained; give at least 2")
     if schedule.lr_mode != "step" and not (schedule.end_given or schedule.total_steps):
         lines.append(f"warning: `lr_mode` {schedule.lr_mode} decays over the whole training, and its length was not "
                      f"given ({schedule.end_epoch} epochs); give `max_steps` or `end_epoch`")

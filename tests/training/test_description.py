@@ -89,6 +89,12 @@ def test_a_decay_over_a_length_that_was_not_given_is_warned_of(data, capsys, fla
     assert any("its length was not given" in line for line in told(data, capsys, *flags)) == warned
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_batch_of_one_image_is_warned_of(data, capsys, batch):
+    lines = told(data, capsys, "--per-batch-size", batch)
+    assert any(line.startswith("warning: with a --per-batch-size of 1 ") for line in lines) == (batch == 1)
+
+
 def test_ce_loss_is_said_to_be_always_on(data, capsys):
     assert any("--ce-loss is always on" in line for line in told(data, capsys, "--ce-loss"))
 
