@@ -6,7 +6,9 @@ import csv
 import hashlib
 import io
 import logging
+import unicodedata
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_atomic
+from common.name_lookup import as_text
 from common.progress import meter
 from eval.arguments import (
     add_bootstrap_flags,
@@ -81,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
     refuse_these(args, ("json",), scores.values(), f"--scores {args.scores}")
     rows: dict[str, Any] = {}
     with ExitStack() as stack:
-        gallery, probe = (stack.enter_context(open_face_set(Path(path))) for path in (args.gallery, args.probe))
-        unknown = stack.enter_context(open_face_set(Path(args.unknown))) if args.unknown else None
+        gallery, probe = (_open(path, stack) for path in (args.gallery, args.probe))
+        unknown = _open(args.unknown, stack) if args.unknown else None
         _check(args, gallery, probe, unknown)
         for model in models:
             found, names = _search(model, gallery, [probe, *([unknown] if unknown else [])], args)
@@ -100,6 +103,12 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, rows)
     return 0
+
+
+def _open(path: str, stack: ExitStack) -> FaceSet:
+    """The set, its identities' names in one Unicode form: of folders that look equal, macOS writes another one."""
+    faces = stack.enter_context(open_face_set(Path(path)))
+    return replace(faces, people=[unicodedata.normalize("NFC", as_text(name)) for name in faces.people])
 
 
 def _check(args: argparse.Namespace, gallery: FaceSet, probe: FaceSet, unknown: FaceSet | None) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import unicodedata
 
 import cv2
 import mxnet as mx
@@ -94,6 +96,21 @@ def test_every_answer_is_written(place):
         assert row["person"] == person and row["best"] == max(answers, key=answers.get)
         assert float(row["best_cosine"]) == pytest.approx(max(answers.values()), abs=1e-4)
         assert row["in_gallery"] == str(int(person in gallery)) and (row["rank"] == "") == (person not in gallery)
+
+
+def test_identities_are_of_one_name_in_every_unicode_form(place, tmp_path):
+    """As from macOS, which writes é as two letters."""
+    for form, name in (("NFC", "gallery"), ("NFD", "probe")):
+        shutil.copytree(place / name, tmp_path / name)
+        for person in range(3):
+            (tmp_path / name / f"p{person:02d}").rename(tmp_path / name / unicodedata.normalize(form, f"José {person}"))
+    found = run(place, "--gallery", f"{tmp_path}/gallery", "--probe", f"{tmp_path}/probe")
+    plain = run(place)
+    assert {name: found[name] for name in ("mated", "non_mated", "rank", "fnir_at_fpir")} == {
+        name: plain[name] for name in ("mated", "non_mated", "rank", "fnir_at_fpir")}
+    with pytest.raises(UserError, match="is in the gallery"):
+        run(place, "--gallery", f"{tmp_path}/gallery", "--probe", f"{tmp_path}/gallery", "--unknown",
+            f"{tmp_path}/probe")
 
 
 def test_without_non_mated_probes_there_is_not_a_fnir(place, capsys):
