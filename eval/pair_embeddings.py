@@ -15,10 +15,12 @@ def read_pair_embeddings(model: ModelName, target: VerificationSet, settings: Em
                          given: Embeddings | None = None) -> Embeddings:
     """Read them from an embeddings file, a row for each position of the set, left, right, left, ...
 
-    given: the file's contents, where they are read already. UserError where it is of another set (by sha256, where
-    the file has one) or has other settings, or lacks an image.
+    given: the file's contents, where they are read already, and embeddings of zeros are warned of. UserError where it
+    is of another set (by sha256, where the file has one) or has other settings, or lacks an image.
     """
     made = load_embeddings(model.embeddings) if given is None else given
+    if given is None:
+        warn_of_zeros(model.text, made.embeddings, made.names)
     digest = made.digest_of("set")
     if digest is not None and digest != target.digest:
         raise UserError(f"`model` {model.text}: is of another set than {target.path}: its embeddings are of "
@@ -28,7 +30,6 @@ def read_pair_embeddings(model: ModelName, target: VerificationSet, settings: Em
     if rows is None:
         raise UserError(f"`model` {model.text}: holds {len(made.names)} embeddings, and not one for each of the "
                         f"{len(target.order)} images of {target.path}")
-    warn_of_zeros(model.text, made.embeddings, made.names)
     views = None if made.view_norms is None else made.view_norms[rows]
     return Embeddings(made.embeddings[rows], made.norms[rows], places(target), None, made.meta, views)
 
@@ -60,10 +61,11 @@ def places(target: VerificationSet) -> np.ndarray:
 
 
 def _rows(made: Embeddings, target: VerificationSet) -> np.ndarray | None:
-    """For each place of the set the row of the file; None where a place has none."""
-    if np.array_equal(made.names, places(target)) or len(made.names) == len(target.order):
-        return np.arange(len(target.order))
+    """For each place of the set the row of the file: by name, in order where the names are not places; None where a
+    place has none."""
     by_name = {name: row for row, name in enumerate(made.names.tolist())}
+    if len(made.names) == len(target.order) and not by_name.keys() >= set(places(target).tolist()):
+        return np.arange(len(target.order))
     first = np.unique(target.order, return_index=True)[1]  # an image may be in the file once for all its positions
     rows = [by_name.get(str(place), by_name.get(str(first[image])))
             for place, image in enumerate(target.order.tolist())]

@@ -11,6 +11,7 @@ import numpy as np
 from common.errors import UserError
 from eval.bootstrap import draw_resamples
 from eval.embedding_file import Embeddings, load_embeddings
+from eval.embedding_store import warn_of_zeros
 from eval.failures import Failures, Readings, pairs_readings
 from eval.fixed_threshold import Chosen, FixedPoint, rates_below, thresholds_on
 from eval.models import ModelName
@@ -81,10 +82,11 @@ def score_models(models: Sequence[ModelName], sets: Sequence[VerificationSet], e
               for model in models]
     for model, source in zip(models, opened):
         if isinstance(source, Embeddings):
-            for target in _sets_of(model, source, sets, embedding) if source.digest_of("set") is None else ():
-                log.warning("%s: has no sha256 of its set; its %d embeddings are assumed to be of the images of %s, in "
-                            "order", model.text, len(source.names), target.path)
-            _sets_of(model, source, sets, embedding)
+            own = _sets_of(model, source, sets, embedding)
+            for target in own if source.digest_of("set") is None else ():
+                log.warning("%s: has no sha256 of its set; its %d embeddings are assumed to be of the images of %s, "
+                            "by place", model.text, len(source.names), target.path)
+            warn_of_zeros(model.text, source.embeddings, source.names)
             if scoring.threshold_from is not None:
                 read_pair_embeddings(model, scoring.threshold_from, embedding, source)
     for model, source in zip(models, opened):

@@ -7,6 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 from allpairs_command_cases import SIZE, place, run  # noqa: F401
+from sklearn.metrics import roc_auc_score
 from small_sets import write_verification_set
 
 from common.errors import UserError
@@ -57,6 +58,29 @@ def test_rows_in_another_order_and_zeros(place, tmp_path, caplog):  # noqa: F811
     np.savez(tmp_path / "zero.npz", **arrays)
     run(place, "--set", place / "faces", models=(f"{tmp_path}/zero.npz",))
     assert f"1 of 30 embeddings are zeros, {made.names[3]} the first" in caplog.text
+
+
+def test_rows_of_a_set_of_pairs_are_found_by_their_places(tmp_path, caplog):
+    write_verification_set(tmp_path / "faces.bin", pairs=40, size=SIZE)
+    random = np.random.RandomState(0)
+    unit = np.repeat(random.normal(size=(40, 8)), 2, axis=0) + 0.6 * random.normal(size=(80, 8))
+    unit[1::4] = random.normal(size=(20, 8))  # pairs are genuine and impostor in turn
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    unit[7] = 0
+    order = random.permutation(80)
+    rows = {}
+    for name, kept, names in (("straight", np.arange(80), np.arange(80)), ("mixed", order, order),
+                              ("foreign", np.arange(80), [f"{number}.png" for number in range(80)])):
+        np.savez(tmp_path / f"{name}.npz", embeddings=unit[kept], names=np.array(names).astype(str))
+        caplog.clear()
+        assert main(["verify", "--model", f"{tmp_path}/{name}.npz", "--bins", f"{tmp_path}/faces.bin", "--fpr", "0.1",
+                     "--bootstrap", "0", "--json", f"{tmp_path}/out.json"]) == 0
+        assert caplog.text.count("1 of 80 embeddings are zeros") == 1
+        rows[name] = json.loads((tmp_path / "out.json").read_text())[f"{tmp_path}/{name}.npz"]["faces"]
+    scores = np.where(np.arange(40) == 3, 2, ((unit[0::2] - unit[1::2]) ** 2).sum(axis=1))
+    for row in rows.values():
+        assert row["auc"] == pytest.approx(roc_auc_score(np.arange(40) % 2 == 0, -scores))
+        assert row["thresholds"] == rows["straight"]["thresholds"]
 
 
 def test_a_rate_that_is_not_given_has_no_interval(place, capsys):  # noqa: F811
