@@ -64,7 +64,8 @@ def _slices(result: ScoredModel) -> list[str]:
     point = result.at
     rows = [["groups", "genuine", "TPR %", "95% interval", "impostors", "FPR %", "95% interval", "false accepts"]]
     rows += [_slice(one) for one in result.slices]
-    return [f"  groups at one threshold, distance {point.threshold:.4f}, where all have FPR {point.fpr_target:g}:",
+    where = f"all have FPR {point.fpr_target:g}" if point.tpr is not None else "no impostor pair is accepted"
+    return [f"  groups at one threshold, distance {point.threshold:.4f}, where {where}:",
             _indented(aligned(rows))]
 
 
