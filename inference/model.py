@@ -5,7 +5,9 @@ Checkpoints are untrusted. All code that reads their files uses this module (`lo
 """
 from __future__ import annotations
 
+import ast
 import difflib
+import json
 from pathlib import Path
 from typing import Dict
 
@@ -17,7 +19,7 @@ from common.files import open_regular, read_regular
 from common.quiet import quiet
 from inference.graph_file import LARGEST_FILE, checked_graph
 from inference.param_file import ParameterFile
-from symbols.graph import Entry, Graph, Node, fixed_gammas, rewrite
+from symbols.graph import Entry, Graph, Node, fixed_gammas, rewrite, to_json
 
 FLOATS = ("float16", "float32", "float64")
 CASTS = ("Cast", "cast", "amp_cast")
@@ -31,7 +33,7 @@ def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symb
 
     Gammas that the network holds fixed are set to 1: foreign checkpoints hold other values there, which MXNet itself
     ignores. UserError where a file is missing or is not a checkpoint, the layer does not exist, or a parameter is not
-    in the file.
+    in the file or is another layer's.
     """
     symbol = cut_at_layer(read_symbol(prefix), layer, f"{prefix}-symbol.json")
     path = _params_path(prefix, epoch)
@@ -43,10 +45,29 @@ def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symb
         if missing:
             raise UserError(f"{path}: lacks {len(missing)} of {len(names)} {kind}s of {prefix}-symbol.json, the first "
                             f"is {missing[0]}; is it of another network?")
+    unlike = _unlike_its_layer(symbol, arguments)
+    if unlike:
+        raise UserError(f"{path}: {unlike} of {prefix}-symbol.json; is it of another network?")
     for name in fixed_gammas(symbol):
         arguments[name][:] = 1
     return (symbol, {name: arguments[name] for name in needed},
             {name: auxiliary[name] for name in symbol.list_auxiliary_states()})
+
+
+def _unlike_its_layer(symbol: mx.sym.Symbol, arguments: Arrays) -> str:
+    """The first weight that has not its layer's outputs or kernel, which no image size changes; "" where there is
+    none."""
+    nodes = json.loads(to_json(symbol))["nodes"]
+    for node in nodes:
+        settings = node.get("attrs", {})
+        outputs = settings.get("num_filter", settings.get("num_hidden"))
+        weight = nodes[node["inputs"][1][0]]["name"] if outputs else ""
+        if weight not in arguments:
+            continue
+        shape = arguments[weight].shape
+        if shape[0] != int(outputs) or shape[2:] != ast.literal_eval(settings.get("kernel", "()")):
+            return f"its {weight} is of shape {shape}, which is not that of the layer {node['name']}"
+    return ""
 
 
 def in_float32(symbol: mx.sym.Symbol, arguments: Arrays, auxiliary: Arrays) -> tuple[mx.sym.Symbol, Arrays, Arrays]:

@@ -137,7 +137,7 @@ OPERATORS: dict[str, Operator] = {
         {"act_type": among("leaky", "prelu", "elu", "selu", "gelu"), "slope": number(-1e6, 1e6),
          "lower_bound": number(-1e6, 1e6), "upper_bound": number(-1e6, 1e6)}),
     "Pooling": POOLING, "Pooling_v1": POOLING,
-    "Dropout": Operator(_takes(1), {"p": number(0, 0.999), "mode": among("training", "always"), "axes": exactly("()"),
+    "Dropout": Operator(_takes(1), {"p": number(0, 0.999), "mode": exactly("training"), "axes": exactly("()"),
                                     "cudnn_off": dropped}),
     "L2Normalization": Operator(_takes(1), {"eps": number(0, 1), "mode": among("instance", "channel", "spatial")}),
     "SoftmaxActivation": Operator(_takes(1), {"mode": among("instance", "channel")}),

@@ -183,6 +183,7 @@ BAD_GRAPHS = {
     "no text": with_attribute("Convolution", "num_filter", 4),
     "variable shape": with_attribute("null", "__shape__", "(-5, 3)"),
     "slices 0": with_operator("SliceChannel", num_outputs="0"), "ones": with_operator("_ones", shape="(99999,99999)"),
+    "random at inference": with_operator("Dropout", p="0.5", mode="always"),
     "reshape": with_operator("Reshape", shape="(-4, -1, 0)"), "reshape to nothing": with_operator("Reshape"),
     "no inputs": put("inputs", [], "Convolution"), "too few": put("inputs", [[0, 0, 0]], "Convolution"),
     "itself": put("inputs", [[6, 0, 0]] * 2, "Convolution"),
@@ -243,12 +244,18 @@ def test_a_network_that_no_machine_can_compute_is_refused_before_it_is_bound():
 
 
 def test_shapes_of_another_network_are_refused_before_it_is_bound(tmp_path):
+    """Those that no image size changes as the checkpoint is read, the others for the size that is asked for."""
     symbol = small_symbol()
     arguments, auxiliary = draw_parameters(symbol, SIZE)
-    arguments["conv_weight"] = mx.nd.zeros((4, 3, 5, 5))
+    for name, shape in (("conv_weight", (4, 3, 5, 5)), ("conv_weight", (7, 3, 3, 3)),
+                        ("pre_fc1_weight", (9, arguments["pre_fc1_weight"].shape[1]))):
+        mx.model.save_checkpoint(str(tmp_path / "x"), 1, symbol, {**arguments, name: mx.nd.zeros(shape)}, auxiliary)
+        with pytest.raises(UserError, match=rf"x-0001.params: its {name} is of shape .* of another network\?"):
+            load_model(str(tmp_path / "x"), 1)
+    arguments["conv_bn_beta"] = mx.nd.zeros(5)
     mx.model.save_checkpoint(str(tmp_path / "x"), 1, symbol, arguments, auxiliary)
     loaded = load_model(str(tmp_path / "x"), 1)
-    with pytest.raises(UserError, match="conv_weight is of shape"):
+    with pytest.raises(UserError, match="conv_bn_beta is of shape"):
         check_parameters(*loaded, (1, 3, *SIZE))
 
 
