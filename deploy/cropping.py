@@ -35,7 +35,7 @@ def open_embedder(args: argparse.Namespace, model: ServedModel, size: tuple[int,
     try:
         return model.embedder(size)
     except UserError as error:
-        if args.image_size or size == model.image_size or str(error).startswith("`devices`"):
+        if args.image_size or size == model.image_size or str(error).startswith(("`devices`", "`engine`")):
             raise
         if args.detector:
             raise UserError(f"{error}; set `image_size` H,W to its input size") from None

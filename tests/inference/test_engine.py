@@ -11,6 +11,7 @@ from small_nets import draw_parameters, forward, small_symbol
 from small_sets import write_verification_set
 
 from common.errors import UserError
+from deploy.__main__ import main as deploy
 from eval.__main__ import main
 from inference import engine
 from inference.embedder import Embedder
@@ -70,6 +71,15 @@ def test_a_network_without_a_form_in_onnx(parts, caplog):
     assert "cannot be converted to ONNX" in caplog.text
     with pytest.raises(UserError, match="`engine` onnx: odd is of the operator softmax.*`engine` mxnet computes it"):
         opened("onnx", given)
+
+
+def test_embed_names_no_detector_where_the_engine_is_the_reason(tmp_path):
+    symbol = mx.sym.LeakyReLU(small_symbol(16), act_type="gelu", name="odd")
+    mx.model.save_checkpoint(str(tmp_path / "net"), 0, symbol, *draw_parameters(symbol, (48, 48), seed=1))
+    write_verification_set(tmp_path / "faces.bin", pairs=2, size=48)
+    with pytest.raises(UserError, match="--engine mxnet computes it$"):
+        deploy(["embed", "--model", f"{tmp_path}/net,0", f"{tmp_path}/faces.bin", "--out", f"{tmp_path}/x.npz",
+                "--layer", "odd", "--engine", "onnx"])
 
 
 def test_verify_takes_the_flag(tmp_path, capsys):
