@@ -59,6 +59,28 @@ def test_other_names_of_input_and_output_make_place(tmp_path):
     np.testing.assert_allclose(found, by_numpy(weight, images(3)), rtol=1e-4, atol=1e-4)
 
 
+def test_an_embedding_that_is_a_map_is_flattened(tmp_path):
+    model, weight = small_onnx(size=SIZE)
+    model.graph.node[3].output[0] = "flat_embedding"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0, -1, 1, 1]), "shape"))
+    model.graph.node.append(onnx.helper.make_node("Reshape", ["flat_embedding", "shape"], ["fc1"], "map"))
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("fc1", 1, ["N", 5, 1, 1]))
+    (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
+    exported(tmp_path)
+    found = run(tmp_path / "ours.onnx", images(3))
+    assert found.shape == (3, 5)
+    np.testing.assert_allclose(found, by_numpy(weight, images(3)), rtol=1e-4, atol=1e-4)
+    assert json.loads((tmp_path / "ours.json").read_text())["output"]["shape"] == ["N", 5]
+
+
+def test_a_file_that_cannot_be_run_at_all_is_called_that(tmp_path):
+    model, _ = small_onnx(size=SIZE)
+    model.graph.node[2].op_type = "Unheard"
+    (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match="theirs.onnx: onnxruntime does not load it"):
+        exported(tmp_path)
+
+
 def test_scores_and_eight_bits(tmp_path):
     model, _ = small_onnx(size=SIZE)
     product = model.graph.node[3]
