@@ -95,8 +95,6 @@ def _check(path: str, found: PairScores, sha256: str, layer: str, flip: bool) ->
     """UserError where a threshold on these scores would not apply to this model."""
     if found.same.all() or not found.same.any():
         raise UserError(f"{path}: has no {'impostor' if found.same.all() else 'genuine'} pairs; both kinds are needed")
-    if found.score.min() < -1e-6 or found.score.max() > 4 + 1e-6:
-        raise UserError(f"{path}: its scores are not all from 0 to 4, as squared distances of unit vectors are")
     told = found.meta.get("model")
     model = told if isinstance(told, dict) else {}
     theirs = model.get("sha256")
