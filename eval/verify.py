@@ -75,22 +75,27 @@ def run(args: argparse.Namespace) -> int:
                               failures, chosen)
     for target in sets:
         _warn_of_few_pairs(target, args.fpr)
+    settings = {"layer": args.layer, "flip": not args.no_flip, "pca": args.pca, "folds": args.folds,
+                "bootstrap": args.bootstrap, "seed": args.seed}
     found: dict[str, dict[str, ScoredSet]] = {}
-    first: dict[str, tuple[str, ScoredSet]] = {}
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    first: dict[str, tuple[str, ScoredSet]] = {}  # by set the first model that is scored on it
     scores = score_files(args, models, [target.name for target in sets])
     for model, by_set in score_models(models, sets, embedding, scoring):
         if len(models) > 1:
             print(f"{model.text}:")
-        print("\n".join([*_told(by_set), *filter(None, [difference_table(_differences(model.text, by_set, first))])]),
-              flush=True)
+        behind = {name: _behind(scored, *first.setdefault(name, (model.text, scored)))
+                  for name, scored in by_set.items()}
+        differences = difference_table({name: row.get("difference", {}) for name, row in behind.items()})
+        print("\n".join([*_told(by_set), *filter(None, [differences])]), flush=True)
         for line in interval_table(by_set).splitlines():
             log.info("%s", line)
         found[model.text] = by_set
+        rows[model.text] = {name: {**scored.as_row(), **behind[name], "model": model.text, **settings}
+                            for name, scored in by_set.items()}
         for target, path in zip(sets, scores.get(model.text, ())):
             if target.name in by_set:  # an embeddings file is of some sets
                 write_scores(path, by_set[target.name].scores(embedding, scoring))
-    rows = json_rows(found, {"layer": args.layer, "flip": not args.no_flip, "pca": args.pca, "folds": args.folds,
-                             "bootstrap": args.bootstrap, "seed": args.seed})
     for best in best_epochs(models, {text: {name: scored.result.accuracy for name, scored in by_set.items()}
                                      for text, by_set in found.items()}):
         print(best)
@@ -119,30 +124,11 @@ def open_sets(paths: Sequence[str], folds: int) -> list[VerificationSet]:
     return sets
 
 
-def json_rows(found: Mapping[str, Mapping[str, ScoredSet]], settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """By model and set the row, its statistics, and the difference to the first model that was scored on the set."""
-    rows: dict[str, dict[str, Any]] = {}
-    first: dict[str, tuple[str, ScoredSet]] = {}
-    for model, by_set in found.items():
-        rows[model] = {}
-        for name, scored in by_set.items():
-            behind = _behind(scored, *first.setdefault(name, (model, scored)))
-            rows[model][name] = {**scored.as_row(), **behind, "model": model, **settings}
-    return rows
-
-
 def _behind(scored: ScoredSet, origin: str, theirs: ScoredSet) -> dict[str, Any]:
     """The statistics of a row; theirs: of the first model, named `origin`, that was scored on the set."""
     if theirs is scored:
         return scored.statistics.as_row()
     return scored.statistics.as_row(theirs.statistics, origin, scored.result, theirs.result)
-
-
-def _differences(model: str, by_set: Mapping[str, ScoredSet],
-                 first: dict[str, tuple[str, ScoredSet]]) -> dict[str, dict[str, Any]]:
-    """By set those to the first model, which `first` has, or is given."""
-    return {name: _behind(scored, *first.setdefault(name, (model, scored))).get("difference", {})
-            for name, scored in by_set.items()}
 
 
 def _told(by_set: Mapping[str, ScoredSet]) -> list[str]:
