@@ -186,11 +186,13 @@ def _report(models: list[ModelName], inputs: Inputs, given: dict[str, Embeddings
         if args.hardest:
             add("Hardest pairs", pair_sets.hardest_section(sets, names, args.hardest))
     for target in sets:
-        at = pairs_at_threshold(target, elsewhere, args)
+        at, first = pairs_at_threshold(target, elsewhere, args), target.scored[0]
         for model, origin, name, scored, points in zip(models, origins, names, target.scored, at):
             fixed[f"{target.name}, {name}"] = points
+            behind = scored.statistics.as_row() if scored is first else scored.statistics.as_row(
+                first.statistics, models[0].text, scored.result, first.result)
             rows[model.text][target.name] = {
-                **numbers(scored.result), **scored.statistics.as_row(),
+                **numbers(scored.result), **behind,
                 "tpr_at_fpr": {f"{rate:g}": value for rate, value in scored.result.tprs.items()},
                 **described(origin, target.target.digest, args), "folds": args.folds,
                 **({"at_threshold": [point.as_row() for point in points]} if points else {})}
@@ -200,7 +202,7 @@ def _report(models: list[ModelName], inputs: Inputs, given: dict[str, Embeddings
         add("Rates by pose", labelled_set.pose_section(names, posed or found))
         add("Quality", labelled_set.quality_section(names, found))
         for number, (model, made) in enumerate(zip(models, found)):
-            row = made.as_row(found[0] if number else None)
+            row = made.as_row(replace(found[0], model=models[0].text) if number else None)
             fixed[f"{inputs.faces.name}, {names[number]}"] = made.fixed
             rows[model.text][args.set] = {
                 **row, **described(origins[number], inputs.faces.digest, args), "between": args.between or "",

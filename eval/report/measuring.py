@@ -41,8 +41,9 @@ def score_pairs(target: VerificationSet, places: np.ndarray, pool: ImagePool, em
     scored = []
     for one in embedded:
         order = places[target.order]
-        result = score_embeddings(target.name, one.unit[order], target.same, float(one.view_norms[order].mean()),
-                                  args.fpr, target.folds, args.pca or 0)
+        xnorm = float(one.view_norms[order].mean(dtype=np.float64))
+        result = score_embeddings(target.name, one.unit[order], target.same, xnorm, args.fpr, target.folds,
+                                  args.pca or 0)
         scored.append(pair_sets.Scored(result, statistics(result, args.fpr, args.bootstrap, args.seed, accuracy=True)))
     return pair_sets.PairSet(target.name, target, scored, lambda number: pool.image(int(places[number])))
 

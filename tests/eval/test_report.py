@@ -11,26 +11,18 @@ import mxnet as mx
 import numpy as np
 import pytest
 from browser import browse, find_browser
-from small_nets import draw_parameters, forward, small_symbol
+from small_nets import draw_parameters, gnap_symbol, small_symbol
 from small_onnx import small_onnx
 from small_sets import draw, jpeg, write_training_set, write_verification_set
 
 from common.errors import UserError
 from eval.__main__ import main
-from eval.report.feature_maps import FeatureMaps, feature_maps, find_layer
 from eval.report.html import escape, table, tag
 from eval.score_file import read_scores
 from images.alignment import TEMPLATE
-from symbols.gnap import norm_aware_pooling
-from symbols.symbol_utils import get_fc1, normalise_input
 
 SIZE = 48
 EVIL = "<b>&\"'x"
-
-
-def gnap_symbol(dimension=6):
-    body = mx.sym.Convolution(normalise_input(), name="conv", num_filter=8, kernel=(5, 5), stride=(8, 8))
-    return get_fc1(body, dimension, "GNAP", input_channel=8)
 
 
 def save(folder, name, symbol, seed):
@@ -130,12 +122,21 @@ def test_every_picture_decodes(made):
 
 
 def test_its_numbers_are_those_of_verify(place, made):
-    main(["verify", "--model", f"{place}/gnap,1", "--bins", f"{place}/more.bin", "--fpr", "0.05,0.1", "--json",
+    one, other = f"{place}/gnap,1", f"{place}/plain{EVIL},1"
+    main(["verify", "--model", one, other, "--bins", f"{place}/more.bin", "--fpr", "0.05,0.1", "--json",
           f"{place}/verify.json", "--bootstrap", "20", "--devices", "cpu:0"])
-    expected = json.loads((place / "verify.json").read_text())[f"{place}/gnap,1"]["more"]
-    found = json.loads((made / "report.json").read_text())[f"{place}/gnap,1"]["more"]
-    for name in ("accuracy", "eer", "auc", "threshold", "xnorm", "tpr_at_fpr", "false_accepts", "interval"):
-        assert found[name] == pytest.approx(expected[name], abs=1e-5), name
+    theirs, ours = (json.loads(path.read_text()) for path in (place / "verify.json", made / "report.json"))
+    for model in (one, other):
+        expected, found = theirs[model]["more"], ours[model]["more"]
+        for name in ("accuracy", "eer", "auc", "threshold", "xnorm", "tpr_at_fpr", "false_accepts", "interval"):
+            assert found[name] == pytest.approx(expected[name], abs=1e-5), name
+        assert set(found.get("difference", ())) == set(expected.get("difference", ()))
+    for name, change in theirs[other]["more"]["difference"].items():
+        found = ours[other]["more"]["difference"][name]
+        assert found["to"] == one and found["value"] == pytest.approx(change["value"], abs=1e-5)
+        assert found["interval"] == pytest.approx(change["interval"], abs=1e-5)
+    assert {change["to"] for change in ours[other][f"{place}/faces"]["difference"].values()} == {one}
+    expected = theirs[one]["more"]
     faces = json.loads((made / "report.json").read_text())[f"{place}/gnap,1"][f"{place}/faces"]
     assert list(faces["tpr_at_fpr"]) == ["0.01", "0.001", "0.0001", "1e-05", "0.05", "0.1"]
     assert (made / "other.json").read_text() == (made / "report.json").read_text()
@@ -259,40 +260,6 @@ def test_what_cannot_be_reported_is_reported_before_work(place, tmp_path, words,
     named = {"M": f"{place}/gnap,1", "B": f"{place}/more.bin"}
     with pytest.raises(UserError, match=says):
         main(["report", "--out", str(tmp_path / "o"), *(named.get(word, word) for word in words)])
-
-
-def test_maps_are_equations_one_to_three(tmp_path):
-    symbol = gnap_symbol()
-    arguments, auxiliary = draw_parameters(symbol, (SIZE, SIZE), 4)
-    arguments["bn6f_gamma"][:] = 1
-    images = np.random.RandomState(1).randint(0, 256, (19, SIZE, SIZE, 3)).astype(np.uint8)
-    maps = feature_maps(symbol, arguments, auxiliary, list(images))
-    features = forward(symbol.get_internals()["bn6f_output"], arguments, auxiliary, images).astype(np.float64)
-    assert maps.gnap and maps.layer == "bn6f" and maps.norms.shape == (19, *features.shape[2:])
-    for image in range(len(images)):
-        norms = [[np.linalg.norm(features[image, :, row, column]) for column in range(features.shape[3])]
-                 for row in range(features.shape[2])]
-        np.testing.assert_allclose(maps.norms[image], norms, rtol=1e-4)
-    pooled = norm_aware_pooling(mx.nd, mx.nd.array(features), features.shape[1]).asnumpy()
-    np.testing.assert_allclose((features * maps.weights[:, None]).mean(axis=(2, 3)), pooled, rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(maps.shares.sum(axis=(1, 2)), 1)
-    np.testing.assert_allclose(maps.norms * maps.weights, maps.norms.mean(axis=(1, 2), keepdims=True)
-                               * np.ones_like(maps.norms))  # behind GNAP all lengths are equal
-
-
-def test_a_feature_without_norm_has_no_weight():
-    maps = FeatureMaps(np.array([[[0.0, 2.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]]), "x", True)
-    np.testing.assert_allclose(maps.weights[0], [[0, 0.5], [1, 1]])
-    assert not maps.weights[1].any() and not maps.shares[1].any()
-
-
-def test_the_layer_is_the_last_map_before_the_head():
-    assert find_layer(small_symbol(), (SIZE, SIZE)) == "conv2_output"
-    body = mx.sym.Convolution(normalise_input(), name="conv", num_filter=4, kernel=(7, 7), stride=(7, 7))
-    assert find_layer(get_fc1(body, 4, "GAP", input_channel=4), (SIZE, SIZE)) == "bn1_output"
-    flat = mx.sym.FullyConnected(mx.sym.Flatten(mx.sym.Variable("data")), num_hidden=3, name="fc1")
-    with pytest.raises(ValueError, match="no feature map"):
-        find_layer(flat, (SIZE, SIZE))
 
 
 def test_html_escapes_all_but_html():

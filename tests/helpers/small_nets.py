@@ -4,6 +4,8 @@ from __future__ import annotations
 import mxnet as mx
 import numpy as np
 
+from symbols.symbol_utils import get_fc1, normalise_input
+
 
 def small_symbol(dimension=6):
     """Convolution, PReLU, BatchNorm, then FullyConnected on a map, as in the ecosystem's MobileFaceNet."""
@@ -13,6 +15,12 @@ def small_symbol(dimension=6):
     body = mx.sym.Convolution(body, name="conv2", num_filter=5, kernel=(3, 3), stride=(4, 4))
     body = mx.sym.FullyConnected(body, name="pre_fc1", num_hidden=dimension)
     return mx.sym.BatchNorm(body, name="fc1", fix_gamma=True, eps=2e-5)
+
+
+def gnap_symbol(dimension=6):
+    """Convolution, then the head GNAP."""
+    body = mx.sym.Convolution(normalise_input(), name="conv", num_filter=8, kernel=(5, 5), stride=(8, 8))
+    return get_fc1(body, dimension, "GNAP", input_channel=8)
 
 
 def draw_parameters(symbol, size, seed=0):
