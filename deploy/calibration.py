@@ -16,7 +16,7 @@ FEWEST = 16
 def read_calibration(path: Path, count: int, held_out: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """`count` images of the set at `path`, and `held_out` others, (n, 3, H, W) float32 from 0 to 255, sampled by a
     fixed seed. UserError where there are fewer, or they are not of `size`."""
-    with open_face_set(path) as faces:
+    with open_face_set(path, of_pairs=True) as faces:
         there = len(faces.names)
         if there < FEWEST:
             raise UserError(f"`int8` {path}: holds {there} images; {FEWEST} are needed at least, and hundreds are "

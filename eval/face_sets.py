@@ -20,6 +20,7 @@ from common.workers import ordered_map
 from eval.batches import stacked
 from eval.listed_images import ListedImages
 from images.codec import ImageError, decode
+from recordio_tools.bins.binfile import is_bin
 from recordio_tools.faces import PackedFaces, open_faces
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,12 @@ class FaceSet:
 
 
 @contextlib.contextmanager
-def open_face_set(path: Path) -> Iterator[FaceSet]:
-    """The set at `path`; UserError where it is not one."""
+def open_face_set(path: Path, of_pairs: bool = False) -> Iterator[FaceSet]:
+    """The set at `path`; UserError where it is not one. of_pairs: a `.bin` may be one, in which images of a person that
+    are in no same pair together are of several identities."""
+    if not of_pairs and is_bin(path):
+        raise UserError(f"{path}: is a set of pairs, which does not say whose its images are; `eval verify --bins` "
+                        "scores it, here a packed set or a folder by identity is needed")
     with open_faces(path) as faces:
         numbers = np.concatenate([np.asarray(images) for images in faces.images])
         labels = np.repeat(np.arange(len(faces.images)), [len(images) for images in faces.images])

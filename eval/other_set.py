@@ -16,6 +16,7 @@ from eval.scores import pair_scores
 from eval.set_embeddings import choose_sides, embeddings_of
 from eval.set_scoring import labelled_pairs, score_labelled
 from eval.verification import VerificationSet
+from recordio_tools.bins.binfile import is_bin
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def from_elsewhere(model: ModelName, args: argparse.Namespace) -> FromElsewhere:
     if not args.threshold_from:
         return FromElsewhere([])
     path = args.threshold_from
-    if path.endswith(".bin"):
+    if is_bin(Path(path)):
         target, settings = VerificationSet(path, 2), EmbeddingSettings.of(args)
         unit = (read_pair_embeddings(model, target, settings) if model.embeddings else embed_pairs(
             OpenModel(model, settings), target, settings)).embeddings

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from common.errors import UserError
@@ -28,6 +29,7 @@ from eval.score_file import write_scores
 from eval.score_folders import score_files
 from eval.verification import VerificationSet
 from eval.verify_table import difference_table, fixed_table, interval_table, table
+from recordio_tools.bins.binfile import is_bin
 
 log = logging.getLogger(__name__)
 DESCRIPTION = """\
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     embedding = EmbeddingSettings.of(args)
     failures = read_failures(args.failures) if args.failures else None
     sets = open_sets(args.bins, args.folds)
-    pairs = args.threshold_from and args.threshold_from.endswith(".bin")
+    pairs = args.threshold_from and is_bin(Path(args.threshold_from))
     source = VerificationSet(args.threshold_from, args.folds) if pairs else None
     chosen = {} if pairs or not args.threshold_from else _of_labelled_set(models, args)
     scoring = ScoringSettings(args.fpr, args.pca or 0, args.folds, args.bootstrap, args.seed, args.threshold, source,

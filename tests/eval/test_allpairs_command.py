@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from allpairs_command_cases import SIZE, place, run  # noqa: F401
+from small_sets import write_verification_set
 
 from common.errors import UserError
 from eval.__main__ import main
@@ -69,6 +70,30 @@ def test_unusable_arguments_end_in_one_line(place, flags, said):
     with pytest.raises(UserError) as caught:
         main(["allpairs", *(part for pair in given.items() for part in pair)])
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_set_of_pairs_is_not_scored_as_identities(place, tmp_path):
+    """Images of a person that are in no same pair together would be impostors."""
+    write_verification_set(tmp_path / "faces.bin", pairs=20, size=SIZE)
+    for argv in (["allpairs", "--set"], ["robustness", "--set"], ["identify", "--gallery", f"{place}/faces", "--probe"],
+                 ["report", "--out", f"{tmp_path}/out", "--set"]):
+        with pytest.raises(UserError, match="faces.bin: is a set of pairs"):
+            main([argv[0], "--model", f"{place}/net,1", *argv[1:], f"{tmp_path}/faces.bin"])
+    (tmp_path / "faces.bin").rename(tmp_path / "faces.BIN")  # a set of pairs has thresholds, whatever it is called
+    (row,) = run(place, "--set", place / "faces", "--fpr", "0.2", "--threshold-from", tmp_path / "faces.BIN").values()
+    argv = ["--model", f"{place}/net,1", "--bins", f"{tmp_path}/faces.BIN", "--fpr", "0.2", "--json",
+            f"{tmp_path}/out.json", "--threshold-from", f"{tmp_path}/faces.BIN", "--devices", "cpu:0"]
+    assert main(["verify", *argv]) == 0
+    (found,) = json.loads((tmp_path / "out.json").read_text())[f"{place}/net,1"].values()
+    assert row["at_threshold"][0]["threshold"] == pytest.approx(found["thresholds"]["0.2"]["threshold"], abs=1e-6)
+    assert found["at_threshold"][0]["false_accepts"] == found["false_accepts"]["0.2"] == 2
+
+
+def test_the_heading_of_groups_names_no_fpr_that_is_not_given(place, capsys):
+    run(place, "--set", place / "faces", "--fpr", "1e-3")
+    assert "where no impostor pair is accepted:" in capsys.readouterr().out
+    run(place, "--set", place / "faces", "--fpr", "1e-1")
+    assert "where all have FPR 0.1:" in capsys.readouterr().out
 
 
 def test_groups_yaw_quality_thresholds_scores_and_pca(place, tmp_path, capsys):
