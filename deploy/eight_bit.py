@@ -26,6 +26,8 @@ from inference.onnx_file import feeds_raw_pixels
 
 OPSET = 13  # the first with a scale for each filter
 KINDS = ["Conv", "Gemm", "Add"]
+QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
+             "ConvInteger", "MatMulInteger")
 BATCH = 8
 SMALL = 0.1  # largest fraction of the weights with which the last product may stay float
 PAYS = 0.75  # factor by which first and last layer in float must reduce the error
@@ -47,9 +49,15 @@ class EightBit:
 def quantise(content: bytes, images: np.ndarray, held_out: np.ndarray) -> EightBit:
     """The float network `content`, an ONNX file as `symbols.onnx_export` writes it, in 8 bits.
 
-    images: (n, 3, H, W) float32, 0 to 255, to calibrate on; held_out: others, for evaluation.
+    images: (n, 3, H, W) float32, 0 to 255, to calibrate on; held_out: others, for evaluation. UserError where it is in
+    8 bits already.
     """
-    model = _of_opset(onnx.load_model_from_string(content))
+    model = onnx.load_model_from_string(content)
+    there = [node.name for node in model.graph.node if node.op_type in QUANTISED]
+    if there:
+        raise UserError(f"`int8`: the network is in 8 bits already ({there[0]}); give the float network that it was "
+                        "made of, or leave `int8` out")
+    model = _of_opset(model)
     maps = equalise(model, images)
     float_run = plain_onnx(content)
     expected = _embed(float_run, held_out)

@@ -148,3 +148,6 @@ def test_eight_bits_of_graphs_with_constants_stay_normalised_inside(tmp_path):
     found = run(tmp_path / "ours.onnx", images(5))
     cosines = (expected * found).sum(1) / np.linalg.norm(expected, axis=1) / np.linalg.norm(found, axis=1)
     assert cosines.min() > 0.8
+    (tmp_path / "ours.onnx").rename(tmp_path / "theirs.onnx")
+    with pytest.raises(UserError, match="--int8: the network is in 8 bits already"):
+        exported(tmp_path, "--int8", tmp_path / "data/train.rec", "--overwrite")
