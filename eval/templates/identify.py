@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open(path: str, stack: ExitStack) -> FaceSet:
-    """The set, its identities' names in one Unicode form: of folders that look equal, macOS writes another one."""
+    """The set, its identities' names in one Unicode form: folders from macOS have another one than those from Linux."""
     faces = stack.enter_context(open_face_set(Path(path)))
     return replace(faces, people=[unicodedata.normalize("NFC", as_text(name)) for name in faces.people])
 
