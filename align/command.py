@@ -101,6 +101,11 @@ def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, s
     listing = list_photographs(source, out)
     rows = match_names(rows, listing.images, source, args.landmarks)
     unknown = len(set(rows) - set(listing.images))
+    if unknown == len(rows):  # every crop of an earlier run would be removed
+        raise UserError(f"{args.landmarks}: " + (
+            f"names no photograph below {source}, e.g. {shown(next(iter(rows)))} (there is "
+            f"{shown(listing.images[0])}); paths are relative to SRC, with the photographs' endings" if rows else
+            "holds no rows"))
     if unknown:
         log.warning("%s: %d of its %d rows name no photograph below %s", args.landmarks, unknown, len(rows), source)
     check_places(rows, args.landmarks, source, listing.images)

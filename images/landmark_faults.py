@@ -1,4 +1,5 @@
-"""What is wrong with the landmarks of many faces: most cannot be a face's, or fit far better in another order."""
+"""What is wrong with the landmarks of many faces: most cannot be a face's, or fit far better in another order or in the
+other layout of ten numbers (x1,y1 to x5,y5; x1 to x5, then y1 to y5)."""
 from __future__ import annotations
 
 import collections
@@ -14,6 +15,7 @@ PARTS = ("left eye", "right eye", "nose", "left corner of the mouth", "right cor
 ORDERS = np.array([(*(0, 1, 3, 4)[:place], 2, *(0, 1, 3, 4)[place:]) for place in (2, 0, 1, 3, 4)])
 FAR_BETTER = 0.7  # of the residual in the expected order
 ENOUGH = 5  # faces that another order must fit far better
+LAYOUTS = "x1,y1,...,x5,y5", "x1..x5 y1..y5"  # of ten numbers that were read as the other one
 CHUNK = 1000  # faces whose orders are compared at once
 
 
@@ -28,7 +30,8 @@ class LandmarkFaults:
     def __init__(self) -> None:
         self._faults: collections.Counter[str] = collections.Counter()
         self._waiting: list[np.ndarray] = []
-        self._better, self._residuals, self._compared = np.zeros(len(ORDERS), int), np.zeros(len(ORDERS)), 0
+        readings = len(ORDERS) + len(LAYOUTS)
+        self._better, self._residuals, self._compared = np.zeros(readings, int), np.zeros(readings), 0
 
     def add(self, points: np.ndarray) -> None:
         """Count a face's (5, 2) points."""
@@ -51,6 +54,11 @@ class LandmarkFaults:
         usual = (self._better >= ENOUGH) & (4 * self._better > 3 * self._compared)
         if usual.any():
             best = int(np.where(usual, self._residuals, np.inf).argmin())
+            if best >= len(ORDERS):
+                raise UserError(f"{path}: the landmarks of {self._better[best]} of its {total} {what} fit a face far "
+                                f"better as {LAYOUTS[best - len(ORDERS)]} than in the layout that is expected "
+                                "(x1,y1,...,x5,y5 in a table, x1..x5 y1..y5 in a .lst); put the numbers into that, or "
+                                "name a table's columns in its first line")
             named = ", ".join(PARTS[place] for place in ORDERS[best])
             raise UserError(f"{path}: the landmarks of {self._better[best]} of its {total} {what} fit a face far "
                             f"better as {named} than in the order that is expected; put the columns into the order "
@@ -66,12 +74,20 @@ class LandmarkFaults:
 
 
 def residuals(points: np.ndarray) -> np.ndarray:
-    """(N, 5) root mean square, in pixels of 112, that the similarity leaves of (N, 5, 2) points in each of ORDERS.
+    """(N, 7) root mean square, in pixels of 112, that the similarity leaves of (N, 5, 2) points in each of ORDERS, then
+    of their ten numbers in each of LAYOUTS."""
+    paired, apart = points.transpose(0, 2, 1).reshape(-1, 5, 2), points.reshape(-1, 2, 5).transpose(0, 2, 1)
+    return np.hstack([_residuals(points, ORDERS), _residuals(paired, ORDERS[:1]), _residuals(apart, ORDERS[:1])])
+
+
+def _residuals(points: np.ndarray, orders: np.ndarray) -> np.ndarray:
+    """(N, M), of (N, 5, 2) points in each of some orders, (M, 5).
 
     In the complex plane a similarity is a factor, so the rest is that of a regression on one variable.
     """
     middled = points - points.mean(axis=1, keepdims=True)
     source = middled[..., 0] + 1j * middled[..., 1]
     target = (TEMPLATE - TEMPLATE.mean(axis=0)) @ [1, 1j]
-    explained = np.abs(source @ target[ORDERS].conj().T) ** 2 / (np.abs(source) ** 2).sum(axis=1)[:, None]
+    spread = np.maximum((np.abs(source) ** 2).sum(axis=1), 1e-12)  # ten numbers may coincide in one layout alone
+    explained = np.abs(source @ target[orders].conj().T) ** 2 / spread[:, None]
     return np.sqrt(np.maximum((np.abs(target) ** 2).sum() - explained, 0) / len(target))

@@ -249,9 +249,22 @@ def test_a_table_saved_with_decimal_commas_is_continued(work):
     assert command(*argv) == (0, "") and report(out)["done_before"] == 6 and len(crops(out)) == 6
 
 
+def test_a_table_of_other_photographs_or_without_rows_removes_nothing(work, tmp_path):
+    argv, _, out = work
+    before = crops(out)
+    names = "path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\n"
+    for text, words in ((names + "p/1" + ",9" * 4 + ",50" * 6 + "\n", "names no photograph below"),
+                        (names, "holds no rows")):
+        (tmp_path / "wrong.csv").write_text(text)
+        status, line = command(*argv[:-1], tmp_path / "wrong.csv")
+        assert status == 2 and f"wrong.csv: {words}" in line and crops(out) == before
+
+
 def test_centre_crops_of_another_source_are_not_touched(tmp_path):
     for folder, number in (("src", 1), ("other", 2)):
         write_image(tmp_path / folder / f"p/{number}.jpg", picture(number, 400, 500))
+        (tmp_path / folder / "q").mkdir()
+        (tmp_path / folder / "q/none.jpg").write_bytes(b"")
     (tmp_path / "l.csv").write_text("path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\nq/none.jpg," + ",".join(
         f"{value:.3f}" for value in FACE.ravel()) + "\n")
     flags = tmp_path / "out", "--landmarks", tmp_path / "l.csv", "--keep-missed"

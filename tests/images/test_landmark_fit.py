@@ -143,11 +143,33 @@ def test_faces_in_the_right_order_are_not_taken_for_another(yaw, pitch):
     faults.refuse("a.lst", "faces", 5)
 
 
+def test_the_other_layout_of_ten_numbers_is_told(tmp_path):
+    read = (heads(10, 0) - [200, 50]).transpose(0, 2, 1).reshape(-1, 5, 2)  # x1 to x5, then y1 to y5, read as pairs
+    assert sum(misfit(one) == "" for one in read) > 6  # each alone may pass for a face
+    status, line = command(*write(tmp_path, read))
+    assert status == 2 and "of its 12 rows fit a face far better as x1..x5 y1..y5" in line
+    assert not (tmp_path / "out").exists()
+    read = heads(10, 0).reshape(-1, 2, 5).transpose(0, 2, 1)  # pairs, in a list
+    status, line = write_list(tmp_path, read)
+    assert status == 2 and "x1..x5 y1..y5 in a .lst" in line
+
+
+@pytest.mark.parametrize("shift", [(-200, -50), (1500, 1000)])
+@pytest.mark.parametrize("yaw", [0, 45, -80])
+def test_the_right_layout_is_not_taken_for_the_other(shift, yaw):
+    faults = LandmarkFaults()
+    for points in heads(yaw, 0, 100) + shift:
+        faults.add(points)
+    faults.refuse("a.csv", "rows", 5)
+
+
 def test_residuals_are_those_of_least_squares():
     points = heads(40, 10, 3)
     found = residuals(points)
     for number in range(5):
         assert found[1, number] == pytest.approx(residual(points[1], TEMPLATE[ORDERS[number]]))
+    assert found[1, 5] == pytest.approx(residual(points[1].T.reshape(5, 2)))
+    assert found[1, 6] == pytest.approx(residual(points[1].reshape(2, 5).T))
 
 
 def write_list(folder, faces):
