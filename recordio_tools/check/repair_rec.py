@@ -91,9 +91,15 @@ def _size(checked: Checked) -> tuple[int, int]:
 
 
 def _classes(checked: Checked) -> int:
-    """Labels from this number on are ignored: by `property` and the headers, where they agree."""
+    """Labels from this number on are ignored: by `property` and the headers, where they agree, or by one of them alone;
+    not by a `property` alone where images have the labels that follow, without a gap."""
     headers = header_classes(checked.parts)
     told = checked.told.num_classes if checked.told else 0
+    if told and not headers:
+        labels = np.concatenate([part.records.label[part.records.image, 0] for part in checked.parts])
+        with np.errstate(invalid="ignore"):
+            more = np.unique(labels[labels >= told])
+        told = 0 if len(more) and np.array_equal(more, told + np.arange(len(more))) else told
     return (told or headers or MOST_LABELS) if not (told and headers) or told == headers else MOST_LABELS
 
 

@@ -87,8 +87,8 @@ class Stepper:
             return True
         if self._begins(end):
             return False
-        if told:  # the next one is damaged where the index has it, or there is no index
-            return not self._is_known(end) and offset < self.known[-1]
+        if told:  # the next one is damaged where the index has it, unless bytes are missing and another follows before
+            return not self._is_known(end) and offset < self.known[-1] or inside < end and self._leads_on(inside)
         return inside < end
 
     def _is_known(self, offset: int) -> bool:

@@ -42,6 +42,28 @@ def repaired(folder, out, status=1):
     return json.loads((out / "repair-report.json").read_text())
 
 
+@pytest.mark.parametrize("gone", [4, 8, 400])
+def test_bytes_missing_in_one_record_do_not_lose_the_next(folder, tmp_path, gone):
+    before = records(folder)
+    with RecordFile(folder / "train.rec") as file:
+        at = int(file.offsets[3])
+    data = (folder / "train.rec").read_bytes()
+    (folder / "train.rec").write_bytes(data[:at + 200] + data[at + 200 + gone:])
+    report = repaired(folder, tmp_path / "out")["training_sets"][0]
+    assert report["images"] == 19 and records(tmp_path / "out") == before[:2] + before[3:]
+
+
+def test_a_property_of_too_few_identities_loses_none(folder, tmp_path):
+    images = [(float(label), image) for label, image in records(folder)]
+    with RecordWriter(tmp_path / "plain/train.rec") as writer:
+        for key, (label, image) in enumerate(images):
+            writer.write(key, framing.pack(label, key, image))
+    (tmp_path / "plain/property").write_text("4,112,112\n")
+    report = repaired(tmp_path / "plain", tmp_path / "out")["training_sets"][0]
+    assert report["images"] == 20 and report["identities"] == 5 and report["images_lost"] == {}
+    assert records(tmp_path / "out") == images
+
+
 def test_damage_of_every_kind_in_one_set(folder, tmp_path):
     before = records(folder)
     (folder / "identities.csv").write_text("label,identity,images\n" + "".join(f"{n},person {n},4\n" for n in range(5)))
