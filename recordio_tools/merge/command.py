@@ -138,7 +138,8 @@ def run(args: argparse.Namespace) -> int:
             report = {**count_taken(plan, plan.output()), **details}
         else:
             with writing(out):
-                report = merge(plan, out, image_size, args.plain, args.workers, details, args.overwrite)
+                report = merge(plan, out, image_size, args.plain, args.workers, details, args.overwrite,
+                               args.min_images)
     _tell(plan, report, args, matches)
     return 0
 

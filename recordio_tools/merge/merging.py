@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import json
 import logging
 from pathlib import Path
@@ -14,6 +15,7 @@ from common.counts import NamedCounts
 from common.errors import UserError
 from common.files import open_regular, write_atomic
 from common.folders import staged_files
+from common.foreign import shown
 from common.progress import meter
 from common.workers import ordered_map
 from recordio_tools.faces import PackedFaces
@@ -34,18 +36,16 @@ MATCH_COLUMNS = ("set", "label", "identity", "images", "other_set", "other_label
 
 
 def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, workers: int, details: dict,
-          overwrite: bool = False) -> dict:
+          overwrite: bool = False, least: int = 1) -> dict:
     """Write the set and return the report, `details` among it.
 
-    Images of an identity joined from several are written once where they are equal byte for byte. UserError, and
-    nothing written, where fewer than two identities are left.
+    Images of an identity joined from several are written once where they are equal byte for byte. least: identities
+    with fewer usable images are left out, where it is above 1. UserError, and nothing written, where fewer than two
+    identities are left.
     """
-    groups = plan.output()
-    check_enough(plan, groups)
-    report = count_taken(plan, groups)
     with staged_files(out, SET_FILES, overwrite) as folder:
-        with RecordWriter(folder / MAIN) as writer:
-            counts, contents = _write_records(writer, plan, groups, workers, plain, image_size)
+        groups, counts, contents = _write_set(folder, plan, workers, plain, image_size, least)
+        report = count_taken(plan, groups)
         shared = contents.shared(lambda label: plan.title(groups[label][0]))
         sources = [dict.fromkeys(plan.sets[plan.identities[number].source].path for number in group)
                    for group in groups]
@@ -63,11 +63,32 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
     return report
 
 
+def _write_set(folder: Path, plan: Plan, workers: int, plain: bool, image_size: tuple[int, int], least: int
+               ) -> tuple[list[list[int]], list[int], Contents]:
+    """The identities' groups, the number of images of each, and the statistics of their contents.
+
+    Which images are usable is known after the first pass: where identities fall below `least`, there is another.
+    """
+    while True:
+        groups = plan.output()
+        check_enough(plan, groups)
+        with RecordWriter(folder / MAIN) as writer:
+            counts, contents = _write_records(writer, plan, groups, workers, plain, image_size, least)
+        small = [group for group, count in zip(groups, counts) if count < least]
+        if not small:
+            return groups, counts, contents
+        log.warning("%d identities have fewer than %d usable images, e.g. %s; the set is written again without them",
+                    len(small), least, shown(plan.title(small[0][0])))
+        for number in itertools.chain.from_iterable(small):
+            plan.remove(number, f"fewer than {least} images")
+        (folder / MAIN).unlink()  # there may be no space for two
+
+
 def _write_records(writer: RecordWriter, plan: Plan, groups: list[list[int]], workers: int, plain: bool,
-                   image_size: tuple[int, int]) -> tuple[list[int], Contents]:
+                   image_size: tuple[int, int], least: int) -> tuple[list[int], Contents]:
     """All records of the set; returns the number of images of each identity, and the statistics of their contents.
 
-    UserError where no image of an identity can be used.
+    UserError where no image of an identity can be used, and `least` does not leave it out.
     """
     placeholder = framing.pack([0, 0], 0)
     if not plain:
@@ -79,7 +100,7 @@ def _write_records(writer: RecordWriter, plan: Plan, groups: list[list[int]], wo
             copied.stamp(labels, writer.count)
             writer.extend(copied.framed, copied.lengths.tolist())
             np.add.at(counts, labels, 1)
-    if not counts.all():
+    if least == 1 and not counts.all():
         number = groups[int(np.argmin(counts))][0]
         raise UserError(f"{plan.sets[plan.identities[number].source].path}: no image of {plan.title(number)} decodes "
                         "and is of the set's size; python -m recordio_tools check IN --repair OUT makes a sound set of "

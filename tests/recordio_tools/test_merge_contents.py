@@ -69,6 +69,20 @@ def test_an_identity_without_a_usable_image_is_named(tmp_path):
     assert command("check", tmp_path / "out") == (0, "")
 
 
+@pytest.mark.parametrize("plain", [(), ("--plain",)])
+def test_unusable_images_do_not_count_for_the_least_images(tmp_path, plain):
+    images = [(label, jpeg(10 * label + number)) for label in range(4) for number in range(2)]
+    images[2], images[6], images[7] = (1, jpeg(1, 100)), (3, b"no image"), (3, jpeg(2, 100))
+    write_set(tmp_path / "a", images)
+    assert command("merge", tmp_path / "out", tmp_path / "a", "--min-images", "2", *plain) == (0, "")
+    packed = [images[place] for place in (0, 1, 4, 5)]
+    assert packed_images(tmp_path / "out") == [image for _, image in packed]
+    assert command("check", tmp_path / "out") == (0, "")
+    told = report(tmp_path / "out")
+    assert told["removed"] == {"fewer than 2 images": {"identities": 2, "images": 4}}
+    assert told["images"] == 4 and told["unusable_images_left_out"] == 0
+
+
 @pytest.mark.parametrize("action", ["join", "drop"])
 def test_identities_of_the_same_images_are_made_one_without_a_model(tmp_path, action):
     """Ann's images are in b whole, Bob's to a half, Cid's to a third; one image is everybody's."""
