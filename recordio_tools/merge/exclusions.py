@@ -1,6 +1,7 @@
 """The table of `merge --exclude`: identities and images to leave out."""
 from __future__ import annotations
 
+import bisect
 import re
 from pathlib import Path, PurePosixPath
 from typing import Collection, Sequence
@@ -8,6 +9,7 @@ from typing import Collection, Sequence
 import numpy as np
 
 from common.errors import UserError
+from common.name_lookup import canonical, canonical_path
 from common.tables import header, read_table
 from recordio_tools.merge.plan import Plan, find_source, name_key
 
@@ -19,8 +21,8 @@ def exclude(plan: Plan, path: Path) -> list[str]:
     """Remove what the table's rows name, and return a line for every row that matches nothing.
 
     Columns (others are ignored): `identity`, a name; `label`, a number, with `set` where there are several sets (as on
-    the command line, or its folder's name); `image`, a record key (or a file that unpack named by it, 12.jpg): then
-    only that image is left out. UserError names an invalid row.
+    the command line, or its folder's name); `image`, a record key (or a file that unpack named by it, 12.jpg, perhaps
+    with its folder): then only that image is left out. UserError names an invalid row.
     """
     by_name: dict[str, list[int]] = {}
     by_label: dict[tuple[int, int], int] = {}
@@ -55,7 +57,8 @@ def exclude(plan: Plan, path: Path) -> list[str]:
             for number in numbers:
                 plan.remove(number, f"excluded by {path.name}")
         else:
-            numbers = [number for number in numbers if key in plan.identities[number].images]
+            numbers = [number for number in numbers if key in plan.identities[number].images
+                       and _is_folder_of(plan, number, row["image"])]
             for number in numbers:
                 plan.remove_image(number, key)
         if not numbers:
@@ -68,6 +71,16 @@ def _fits(plan: Plan, number: int, source: int | None, label: str) -> bool:
     return (source is None or identity.source == source) and (not label or identity.label == int(label))
 
 
+def _is_folder_of(plan: Plan, number: int, image: str) -> bool:
+    """Whether a file's folder, where it is named, is the identity's: files of another folder were not made by unpack,
+    and their numbers are not record keys."""
+    identity = plan.identities[number]
+    faces = plan.sets[identity.source]
+    known = (faces.folders[bisect.bisect_left(faces.labels, identity.label)], identity.name)
+    folder = canonical_path(image).rpartition("/")[0].rpartition("/")[2]
+    return not folder or folder in map(canonical, known)
+
+
 def _owners(plan: Plan, source: int) -> tuple[np.ndarray, np.ndarray]:
     """(record keys, sorted; number of the identity of each) of one set."""
     own = [(number, identity.images) for number, identity in enumerate(plan.identities) if identity.source == source]
@@ -78,6 +91,7 @@ def _owners(plan: Plan, source: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _source(plan: Plan, row: dict[str, str], where: str) -> int | None:
+    row["label"] = re.sub(r"(?<=\d)\.0*$", "", row["label"])  # 3.0, as pandas writes it beside empty fields
     if row["label"] and not re.fullmatch(r"\d{1,12}", row["label"], re.ASCII):
         raise UserError(f"{where}: label {row['label'][:20]!r} is not a whole number")
     if row["set"]:
@@ -88,9 +102,10 @@ def _source(plan: Plan, row: dict[str, str], where: str) -> int | None:
 def _key(text: str, where: str) -> int | None:
     if not text:
         return None
-    stem = PurePosixPath(text).stem
-    if not re.fullmatch(r"\d{1,18}", stem, re.ASCII):
-        raise UserError(f"{where}: image {text[:40]!r} is not a record key, e.g. 12 or 12.jpg")
+    stem = PurePosixPath(canonical_path(text)).stem
+    if not re.fullmatch(r"\d{1,18}", stem, re.ASCII) or stem != text and stem != str(int(stem)):
+        raise UserError(f"{where}: image {text[:40]!r} is not a record key, nor a file as unpack names it, e.g. 12 or "
+                        "12.jpg")
     return int(stem)
 
 

@@ -118,6 +118,9 @@ def test_names_of_a_packed_set_and_of_a_folder(two, tmp_path):
      ["line 2: there is no identity Nobody"]),
     ("set,label\na,7\nz,0\n", [[1, 2, 3], [4, 5], [6], [9, 10], [2, 7], [8]],
      ["line 2: there is no set a, label 7", "line 3: there is no set z"]),
+    ("set,image\na,Ann/2.jpg\na,faces\\Cy\\6.JPG\na,Cy/1.jpg\n", [[1, 3], [4, 5], [9, 10], [2, 7], [8]],
+     ["line 4: there is no set a, image Cy/1.jpg"]),
+    ("set,label,image\na,,1.0\nb,1.0,\n", [[2, 3], [4, 5], [6], [9, 10], [8]], []),
     ("set,image\na,77\n", [[1, 2, 3], [4, 5], [6], [9, 10], [2, 7], [8]], ["line 2: there is no set a, image 77"]),
     ("identity,action\nAnn,joined\nCy,removed\n", [[1, 2, 3], [4, 5], [9, 10], [2, 7], [8]], [])])
 def test_exclusion_tables(tmp_path, caplog, rows, expected, unknown):

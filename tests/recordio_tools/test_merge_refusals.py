@@ -13,7 +13,9 @@ from recordio_tools.merge import merging
 @pytest.mark.parametrize("rows, message", [
     ("label\n0\n", "line 2: gives a label without its set"), ("image\n5\n", "line 2: gives an image without its set"),
     ("set,label\na,x\n", "line 2: label 'x' is not a whole number"),
+    ("set,label\na,.0\n", "line 2: label '.0' is not a whole number"),
     ("set,image\na,face\n", "line 2: image 'face' is not"),
+    ("set,image\na,p/001.jpg\n", "line 2: image 'p/001.jpg' is not a record key, nor a file as unpack names it"),
     ("name\nAnn\n", "not a first line that names the columns"), ("", "line 1 is"),
     ("set,identity\na,\n", "line 2: names neither"),
     (None, "there is no such file|cannot be read")])
