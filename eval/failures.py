@@ -18,11 +18,11 @@ from common.text_files import read_lines
 from eval.listed_images import ListedImages
 from eval.metrics import accuracy_10fold, check_pairs, point_at_fpr
 from eval.operating_points import FEW, given, marked
+from recordio_tools.pairs.lists import TRUTH
 
 PAIR_COLUMNS = {"left": (), "right": (), "same": ("issame", "is_same")}
 IMAGE_COLUMNS = {"path": ("key", "image", "file", "name", "filename"), "label": ("person", "identity")}
 FORM = "a list of images, a table with path or left,right,same, or align-report.json"
-TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "-1": False}
 
 
 @dataclass(frozen=True)

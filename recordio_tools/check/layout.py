@@ -146,7 +146,7 @@ def _whole(part: Part, labels: np.ndarray, classes: int | None) -> np.ndarray:
         sound = (labels >= 0) & (labels < (MOST_LABELS if classes is None else classes)) & (labels == np.floor(labels))
     wrong = np.flatnonzero(~sound)
     if len(wrong):
-        limit = "a whole number from 0" if classes is None else f"one of 0 to {classes - 1}"
+        limit = f"a whole number from 0 to {MOST_LABELS - 1}" if classes is None else f"one of 0 to {classes - 1}"
         add_all(part.report, "label", part.records, np.flatnonzero(part.records.image)[wrong],
                 f"the label is {labels[wrong[0]]:g}, not {limit}")
     return np.where(sound, labels, -1).astype(np.int64)

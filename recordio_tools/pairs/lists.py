@@ -21,7 +21,8 @@ KAGGLE = re.compile(r"name\s*[,;]\s*imagenum1\s*[,;]\s*(imagenum2|name)")  # the
 CSV = {"left": ("image1", "first", "path1", "a"), "right": ("image2", "second", "path2", "b"),
        "same": ("issame", "is_same", "label", "match"), "fold": ("split",)}
 CSV_FORM = "a first line left,right,same[,fold]"
-TRUTH = {**dict.fromkeys(["1", "true", "yes", "same"], True), **dict.fromkeys(["0", "false", "no", "different"], False)}
+TRUTH = {**dict.fromkeys(["1", "1.0", "true", "yes", "same"], True),
+         **dict.fromkeys(["0", "0.0", "-1", "-1.0", "false", "no", "different"], False)}
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def read_lfw(images: Path, pairs: Path) -> list[Pair]:
     promised = _lfw_promise(lines[0][1]) if lines else None
     named = bool(lines) and KAGGLE.match(lines[0][1].lower()) is not None
     for number, line in lines if promised is None and not named else lines[1:]:
-        marks = [mark for mark in (("," if named else ""), "\t", ";") if mark and mark in line]
+        marks = [mark for mark in ("," if named else "\t", "\t", ";") if mark in line]
+        marks += [","] if line.count(",") > 1 else []  # a name may have one: A_B,_Jr
         fields = line.split(marks[0] if marks else None)
         fields = [field.strip() for field in fields]
         fields = fields[:-1] if named and len(fields) == 4 and not fields[-1] else fields

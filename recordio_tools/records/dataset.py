@@ -137,7 +137,7 @@ def _check_labels(record_file: Records, keys: np.ndarray, labels: np.ndarray, cl
         odd = np.flatnonzero(~((labels >= 0) & (labels < min(bound, EXACT)) & (labels == np.floor(labels))))
     if len(odd):
         key = int(keys[odd[0]])
-        limit = "a whole number from 0" if classes is None else f"one of 0 to {classes - 1}"
+        limit = f"a whole number from 0 to {EXACT - 1}" if classes is None else f"one of 0 to {classes - 1}"
         raise DataError(f"{record_file.rec_path}: record {key}: its label is {labels[odd[0]]:g}, not {limit} "
                         f"(num_classes in `property`); {CHECK}")
     return labels.astype(np.int64)

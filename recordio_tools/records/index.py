@@ -106,9 +106,11 @@ def _fault(path: PathLike, text: bytes, byte: int, line: int) -> IndexFault:
             if cut or ZEROS.fullmatch(row):
                 what = "is cut off" if cut else "holds zeros"
                 return IndexFault(f"{path}: line {line} {what}; the index is truncated: {WAY_OUT}", byte, line)
-            return IndexFault(f"{path}: line {line} is not `key TAB offset`; is this the .idx of a .rec?", byte, line)
+            return IndexFault(f"{path}: line {line} is not `key TAB offset`; is this the .idx of a .rec? "
+                              f"If not, {WAY_OUT}", byte, line)
         byte, line = byte + len(row), line + 1
-    return IndexFault(f"{path}: is not made of lines `key TAB offset`; is this the .idx of a .rec?", byte, line)
+    return IndexFault(f"{path}: is not made of lines `key TAB offset`; is this the .idx of a .rec? If not, {WAY_OUT}",
+                      byte, line)
 
 
 def build_index(raw: RawFile) -> tuple[np.ndarray, np.ndarray]:

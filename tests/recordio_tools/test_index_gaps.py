@@ -132,7 +132,16 @@ def test_what_is_not_a_boolean_is_reported(tmp_path, same, found, protocol):
     assert found in str(caught.value) and "neither same nor different" in str(caught.value)
 
 
-@pytest.mark.parametrize("word", ["1.0", "perhaps", ""])
+@pytest.mark.parametrize("different", ["-1", "0.0"])
+def test_values_of_same_as_protocols_and_pandas_write_them(tmp_path, different):
+    drawn_faces(tmp_path, 2, 2)
+    (tmp_path / "p.csv").write_text("left,right,same\n" + 2 * (
+        f"person0/0.jpg,person0/1.jpg,1.0\nperson0/0.jpg,person1/1.jpg,{different}\n"))
+    assert command("pairs", "csv", "--pairs", tmp_path / "p.csv", "--folds", 2, "--out", tmp_path / "x.bin") == (0, "")
+    assert read_bin(tmp_path / "x.bin")[1].tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize("word", ["2", "perhaps", ""])
 def test_invalid_values_of_same_in_a_table_are_reported(tmp_path, word):
     drawn_faces(tmp_path, 2, 2)
     (tmp_path / "p.csv").write_text(f"left,right,same\nperson0/0.jpg,person0/1.jpg,{word}\n")

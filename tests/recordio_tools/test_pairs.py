@@ -195,11 +195,13 @@ def test_lfws_lists_without_folds(faces, tmp_path, same, different):
 
 
 @pytest.mark.parametrize("first", ["name;imagenum1;imagenum2;\n", ""])
-def test_lfws_pairs_with_semicolons(faces, tmp_path, first):
+@pytest.mark.parametrize("mark", [";", ","])
+def test_lfws_pairs_with_separators(faces, tmp_path, first, mark):
     for file in faces.glob("*/*.jpg"):
         file.rename(file.with_name(f"{file.parent.name}_{int(file.stem) + 1:04d}.jpg"))
     end = ";" if first else ""
-    (tmp_path / "p.csv").write_text(first + f"person0;1;2{end}\nperson0;1;person1;2\n" * 2)
+    text = first + f"person0;1;2{end}\nperson0;1;person1;2\n" * 2
+    (tmp_path / "p.csv").write_text(text.replace(";", mark))
     assert command("pairs", "lfw", "--images", faces, "--pairs", tmp_path / "p.csv", "--folds", 2, "--out",
                    tmp_path / "x.bin") == (0, "")
 

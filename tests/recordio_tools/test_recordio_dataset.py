@@ -95,7 +95,7 @@ def test_a_label_that_is_not_a_class_is_named_with_its_record(tmp_path, label, s
 
 
 def test_a_label_of_a_plain_set_must_be_a_number_from_0(tmp_path):
-    refused(plain_set(tmp_path, [0, 1, -2]), "record 2", "label is -2, not a whole number from 0")
+    refused(plain_set(tmp_path, [0, 1, -2]), "record 2", "label is -2, not a whole number from 0 to 16777215")
 
 
 @pytest.mark.parametrize("text, words", [
