@@ -11,6 +11,7 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
+from align.landmark_fit import check_faces
 from align.landmark_table import read_table
 from common.errors import UserError
 
@@ -51,9 +52,11 @@ def read_yaw(path: Path, names: Sequence[str]) -> np.ndarray:
     """(N,) yaw of each image of a set by a table of landmarks, as `align` and `synth` write; NaN where it has none.
 
     names: paths below the set's folder. The table's paths may begin at a parent folder, and have another extension
-    (.png for .jpg). UserError where the table is invalid, or has no image of the set.
+    (.png for .jpg). UserError where the table is invalid, or has no image of the set, or where its landmarks cannot be
+    faces'.
     """
     rows = read_table(path, path.parent)
+    check_faces(rows, path)
     known = _by_end(rows)
     found = [known.get(_stem(name)) for name in names]
     places = [number for number, row in enumerate(found) if row]

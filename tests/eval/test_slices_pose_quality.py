@@ -188,6 +188,15 @@ def test_yaw_by_a_table_of_landmarks(drawn_heads, tmp_path):
         "yaw 0-15", "yaw 15-30", "yaw 75-90", "yaw 75-90", "yaw 75-90", ""]
 
 
+def test_a_table_in_the_other_layout_gives_no_yaw(drawn_heads, tmp_path):
+    points, _ = drawn_heads
+    lines = [f"p/{number}.jpg," + ",".join(f"{value:.3f}" for value in marks.T.ravel())  # x1 to x5, then y1 to y5
+             for number, marks in enumerate(points[:20])]
+    (tmp_path / "landmarks.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=r"landmarks.csv: (the landmarks of )?\d+ of its 20 rows"):
+        read_yaw(tmp_path / "landmarks.csv", ["p/0.jpg"])
+
+
 def test_rates_whose_false_accepts_are_too_many_to_keep():
     unit, labels = draw_set(40, 6)
     pairs = labelled_pairs(labels, [str(person) for person in range(40)], (np.arange(240), None), None, 60)
