@@ -15,7 +15,7 @@ for _core in ("numpy.core", "numpy._core"):  # numpy 1, numpy 2
                     f"{_core}.numeric._frombuffer": FROMBUFFER})
 LONGEST_CODE = 20  # characters of a dtype's code or an encoding's name
 MOST_AXES = 32  # numpy's own limit
-NUMBERS = re.compile(r"[|<>=]?(b1|[iu][1248]|f[248])")  # dtypes of booleans, integers and floats
+TYPES = re.compile(r"[|<>=]?(b1|[iu][1248]|f[248]|O[48])")  # dtypes of booleans, integers, floats and objects
 FLOATS = {"f2": "e", "f4": "f", "f8": "d"}
 
 
@@ -36,11 +36,12 @@ class Global(NamedTuple):
 
 @dataclass
 class Array:
-    """What a pickled numpy array holds: dtype ('u1', 'b1', 'i8', ...), shape, and its bytes, of either order."""
+    """What a pickled numpy array holds: dtype ('u1', 'b1', 'i8', ...), shape, and its bytes, of either order, or the
+    list of what an array of objects ('O8') holds."""
 
     dtype: str = ""
     shape: tuple[int, ...] = ()
-    data: bytes = b""
+    data: bytes | list[Any] = b""
 
 
 class Dtype(NamedTuple):
@@ -58,14 +59,17 @@ def text_of(value: Any) -> str:
 
 def fill(array: Array, data: Any, dtype: Any, shape: Any) -> Array:
     """Set the state that a pickle gives the array; ValueError or TypeError where the parts do not agree."""
-    if type(dtype) is not Dtype or type(data) is not bytes or type(shape) is not tuple or len(shape) > MOST_AXES:
+    if type(dtype) is not Dtype or type(shape) is not tuple or len(shape) > MOST_AXES:
+        raise TypeError
+    objects = dtype.code[0] == "O"
+    if type(data) is not (list if objects else bytes):
         raise TypeError
     size = 1
     for length in shape:
         if type(length) is not int or not 0 <= length <= len(data):
             raise ValueError
         size = min(size * length, len(data) + 1)
-    if size * int(dtype.code[1:]) != len(data):
+    if size * (1 if objects else int(dtype.code[1:])) != len(data):
         raise ValueError
     array.dtype, array.shape, array.data = dtype.code, shape, data
     return array
@@ -86,15 +90,22 @@ def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
 
 
 def _dtype(code: Any, align: Any, copy: Any) -> Dtype:
-    found = NUMBERS.fullmatch(text_of(code))
+    found = TYPES.fullmatch(text_of(code))
     if not found:
         raise Refused(f"holds a numpy array of type {text_of(code)!r}; an encoded image is one of uint8 ('u1'), and "
                       "same is of bool or numbers")
     return Dtype(found.group(1))
 
 
+def listed(value: Any) -> Any:
+    """The list of an array of objects, (n,) or (n, 1); any other value as it is."""
+    if type(value) is Array and type(value.data) is list and max(value.shape, default=0) == len(value.data):
+        return value.data
+    return value
+
+
 def numbers(array: Array) -> list[int | float]:
-    """The values of an array, in whichever byte order makes each one 0 or 1, or else an integer smaller."""
+    """The values of an array of bytes, in whichever byte order makes each one 0 or 1, or else an integer smaller."""
     size = int(array.dtype[1:])
     return [_number(array.dtype, array.data[at:at + size]) for at in range(0, len(array.data), size)]
 

@@ -13,7 +13,7 @@ from common.errors import DataError
 from common.files import PathLike, atomic_path, open_regular, read_regular
 from common.foreign import shown
 from common.foreign_files import HEAD, foreign_kind
-from common.pickled_arrays import Array, Refused, numbers
+from common.pickled_arrays import Array, Refused, listed, numbers
 from images.formats import kind_of
 from recordio_tools.records.framing import MAGIC_BYTES
 
@@ -92,12 +92,13 @@ def read_values(path: Path) -> tuple[list[Any], np.ndarray]:
         raise BinFault(f"{path}: is {other}, not a verification set (a pickle of list of images, list of bool)",
                        0)
     try:
-        found = safe_pickle.load(content)
+        found = listed(safe_pickle.load(content))
     except Refused as error:
         raise BinFault(f"{path}: {error}", error.at) from None
-    if type(found) not in (tuple, list) or len(found) != 2 or type(found[0]) not in (tuple, list):
+    images, same = map(listed, found) if type(found) in (tuple, list) and len(found) == 2 else (None, None)
+    if type(images) not in (tuple, list):
         raise BinFault(f"{path}: is not a verification set; expected a pickle of (list of images, list of bool)", 0)
-    return list(found[0]), _same(path, found[1])
+    return list(images), _same(path, same)
 
 
 def _other_kind(content: bytes) -> str:
@@ -139,7 +140,7 @@ def image_bytes(value: Any) -> bytes | str:
 
 def _same(path: Path, values: Any) -> np.ndarray:
     if type(values) is Array:  # (n,), or the (n, 1) of a column
-        values = numbers(values) if len(values.data) and max(values.shape, default=0) * int(
+        values = numbers(values) if type(values.data) is bytes and values.data and max(values.shape, default=0) * int(
             values.dtype[1:]) == len(values.data) else None
     if type(values) not in (tuple, list):
         raise BinFault(f"{path}: is not a verification set; expected a list of bool after the images", 0)
@@ -153,9 +154,10 @@ def _same(path: Path, values: Any) -> np.ndarray:
 
 def _truth(value: Any) -> Any:
     """The boolean of a value: itself, or the only element of a list or of an array."""
+    value = listed(value)
     if type(value) in (tuple, list) and len(value) == 1:
         value = value[0]
-    if type(value) is Array and len(value.data) == int(value.dtype[1:]):  # numpy.array(True)
+    if type(value) is Array and type(value.data) is bytes and len(value.data) == int(value.dtype[1:]):  # np.array(True)
         return numbers(value)[0]
     return value
 

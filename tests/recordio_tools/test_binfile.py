@@ -58,12 +58,15 @@ def test_what_is_written_reads_back_here_and_with_plain_pickle(tmp_path):
 
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("core", [b"numpy.core", b"numpy._core"], ids=["numpy1", "numpy2"])
-@pytest.mark.parametrize("kind", ["bytes", "bytearray", "array", "view", "column", "all arrays", "numpy bool"])
+@pytest.mark.parametrize("kind", ["bytes", "bytearray", "array", "view", "column", "all arrays", "numpy bool",
+                                  "objects", "objects of arrays"])
 def test_every_protocol_and_kind_of_image(tmp_path, protocol, core, kind):
     arrays = [np.frombuffer(image, np.uint8) for image in IMAGES]
     images = {"bytes": IMAGES, "bytearray": list(map(bytearray, IMAGES)), "numpy bool": IMAGES, "view": arrays,
-              "column": [a[:, None] for a in arrays]}.get(kind, [a.copy() for a in arrays])
-    same = {"all arrays": np.array(SAME), "numpy bool": [np.bool_(value) for value in SAME]}.get(kind, SAME)
+              "column": [a[:, None] for a in arrays], "objects": np.array(IMAGES, object),
+              "objects of arrays": np.array(arrays, object)}.get(kind, [a.copy() for a in arrays])
+    same = {"all arrays": np.array(SAME), "numpy bool": [np.bool_(value) for value in SAME],
+            "objects": np.array(SAME, object)}.get(kind, SAME)
     content = pickle.dumps((images, same), protocol=protocol)
     if protocol >= 4 and core == b"numpy._core":  # a name's length stands before it
         for module in (b"numpy.core.multiarray", b"numpy.core.numeric"):
@@ -192,7 +195,10 @@ def test_what_is_not_a_set_of_pairs_is_reported_in_one_line(tmp_path):
     assert "image 1" in told([b"a", "text"], [True])
     assert "shape (4, 4, 3)" in told([b"a", np.zeros((4, 4, 3), np.uint8)], [True])
     assert "'f4'" in told([b"a", np.zeros(4, np.float32)], [True])
-    assert "'O8'" in told([b"a", np.array([os.mkdir], object)], [True])
+    assert "posix.mkdir" in told([b"a", np.array([os.mkdir], object)], [True])
+    assert "'O8', shape (2, 2)" in told([b"a", np.array([[b"a", b"b"], [1, None]])], [True])
+    assert "list of bool" in told(IMAGES, np.full((8, 8), True, object))
+    assert "by an array" in told(IMAGES, [np.full((1, 8, 8), True, object), True])
     assert "pair 1" in told(IMAGES, [True, 2])
     assert "list of bool" in told(IMAGES, 1)
     assert "not a verification set" in refusal(tmp_path, pickle.dumps({"images": 1}.keys().__len__()))
