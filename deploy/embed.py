@@ -98,9 +98,12 @@ def run(args: argparse.Namespace) -> int:
                 missed = [row for row in journal.rows if row.reason]
             journals.remove(folder)
         _tell(missed, failures)
+    if not count and not begun:
+        raise RunError(f"{args.source[0]}: holds no images")
     if not count:
+        sizes = cutter is None and any(row.reason.endswith("not {}x{}".format(*size)) for row in missed)
         raise RunError(f"{args.source[0]}: none of its {len(images)} images gave an embedding; see {failures}"
-                       if begun else f"{args.source[0]}: holds no images")
+                       + "; `detector` MODELDIR crops faces from photographs" * sizes)
     print(f"{count} embeddings of {len(images)} images in {out}, {embedder.dimension}-d, by {model.name}")
     return 0
 

@@ -26,8 +26,10 @@ class Drawn:
     fold: int
 
 
-def draw_pairs(counts: Sequence[int], pairs: int, folds: int, seed: int, what: str) -> list[Drawn]:
-    """`pairs` pairs in `folds` folds, same and different in turn; counts: images of each identity.
+def draw_pairs(counts: Sequence[int], pairs: int, folds: int, seed: int, what: str,
+               selected: bool = False) -> list[Drawn]:
+    """`pairs` pairs in `folds` folds, same and different in turn; counts: images of each identity; selected: those
+    with fewer than `min_images` images are left out.
 
     Depends on the arguments alone. UserError, naming `what`, where pairs are no multiple of 2 * folds, or the
     identities cannot give so many.
@@ -45,13 +47,21 @@ def draw_pairs(counts: Sequence[int], pairs: int, folds: int, seed: int, what: s
         other_room = (total * total - sum(counts[one] ** 2 for one in members)) // 2
         if min(same_room, other_room) < half:
             raise UserError(f"{what}: fold {fold + 1} of {folds} has {len(members)} identities with {total} images, "
-                            f"which give {same_room} same and {other_room} different pairs, not {half} of each; ask "
-                            "for fewer `pairs` or `folds`, or lower `min_images`")
+                            f"which give {same_room} same and {other_room} different pairs, not {half} of each; "
+                            f"{_way_out(counts, folds, min(same_room, other_room), selected)}")
         uses: dict[tuple[int, int], int] = {}
         same = list(itertools.islice(_same_pairs(counts, members, uses, rng), half))
         for pair in zip(same, _different_pairs(counts, members, half, uses, rng)):
             drawn += [Drawn(*sides, same=kind, fold=fold) for sides, kind in zip(pair, (True, False))]
     return drawn
+
+
+def _way_out(counts: Sequence[int], folds: int, room: int, selected: bool) -> str:
+    """What may help where a fold has room for `room` pairs of a kind."""
+    several = sum(count > 1 for count in counts)
+    fewer = ["`pairs`"] * (room > 0) + ["`folds`"] * (folds > 2 and len(counts) >= 4 and several >= 2)
+    ways = [f"ask for fewer {' or '.join(fewer)}"] * bool(fewer) + ["lower `min_images`"] * selected
+    return ", or ".join(ways) or "give a set with more identities of several images"
 
 
 def _deal(counts: Sequence[int], folds: int, half: int, rng: random.Random) -> list[list[int]]:

@@ -162,6 +162,13 @@ def test_none_at_all_is_a_failure(place, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["src", "x.failures.csv"]
 
 
+def test_photographs_without_a_detector_are_told_of_it(place, tmp_path):
+    (tmp_path / "src").mkdir()
+    cv2.imwrite(str(tmp_path / "src/a.jpg"), np.zeros((64, 60, 3), np.uint8))
+    with pytest.raises(RunError, match=r"none of its 1 images .*; --detector MODELDIR crops faces from photographs"):
+        embed(place, tmp_path / "x.npz", "--image-size", "48,48", source=str(tmp_path / "src"))
+
+
 @pytest.mark.parametrize("flags, source, said", [
     (["--model", "{}/net,9"], "faces", "net-0009.params"), (["--model", "{}/x.npz"], "faces", "precomputed"),
     (["--model", "{}/net"], "faces", "2 checkpoints; give one"), ([], "nothing", "there is no such file"),

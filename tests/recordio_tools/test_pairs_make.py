@@ -80,6 +80,22 @@ def test_too_much_is_refused_in_one_line(counts, pairs, folds, message):
         draw_pairs(counts, pairs, folds, 0, "x")
 
 
+@pytest.mark.parametrize("counts, pairs, folds, selected, told", [
+    ([5] * 9, 20, 10, False, "ask for fewer `folds`"), ([5] * 9, 20, 10, True, "fewer `folds`, or lower `min_images`"),
+    ([3] * 12, 180, 3, False, "ask for fewer `pairs` or `folds`"), ([3, 3, 3, 3], 28, 2, False, "fewer `pairs`"),
+    ([5] * 3, 12, 3, False, "a set with more identities of several images"),
+    ([1] * 40, 20, 10, False, "a set with more identities of several images")])
+def test_a_refusal_advises_what_helps(counts, pairs, folds, selected, told):
+    with pytest.raises(UserError, match="[^;]*; (.*)") as caught:
+        draw_pairs(counts, pairs, folds, 0, "x", selected)
+    advice = str(caught.value).split("; ")[-1]
+    assert advice.endswith(told), advice
+    if "`folds`" in advice:
+        draw_pairs(counts, 4, 2, 0, "x")
+    if "`pairs`" in advice:
+        draw_pairs(counts, 2 * folds, folds, 0, "x")
+
+
 @pytest.fixture
 def people(tmp_path):
     return write_training_set(tmp_path / "set", identities=12, images=4, size=48)
