@@ -33,8 +33,8 @@ def choose_sides(args: argparse.Namespace, labels: np.ndarray,
         for name in named:
             if name not in set(groups.tolist()):
                 there = sorted(set(groups.tolist()) - {""})
-                raise UserError(f"`between` {args.between}: no image is of the group {name}; there "
-                                f"{'are ' + ', '.join(there[:8]) if there else 'has no groups: give `groups`'}")
+                others = f"there are {', '.join(there[:8])}" if there else "the set has no groups, give `groups`"
+                raise UserError(f"`between` {args.between}: no image is of the group {name}; {others}")
         one, other = (np.flatnonzero(groups == name) for name in named)
         sides = (one, None) if named[0] == named[1] else (one, other)
     left, right = sides

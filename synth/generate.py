@@ -54,7 +54,7 @@ def _draw(work: list[Album], settings: Settings, workers: int) -> Iterator[list[
                process_map(functools.partial(draw_album, settings=settings), work, min(workers, len(work))))
     with contextlib.closing(results):
         rows = ([row] for rows in results for row in rows)
-        yield from progress(rows, sum(len(album.images) for album in work), "drawing")
+        yield from progress(rows, sum(len(album.images) for album in work), "render")
 
 
 def _alone(work: list[Album], settings: Settings) -> Generator[list[list[str]], None, None]:

@@ -96,6 +96,11 @@ def test_the_heading_of_groups_names_no_fpr_that_is_not_given(place, capsys):
     assert "where all have FPR 0.1:" in capsys.readouterr().out
 
 
+def test_groups_of_a_set_that_has_none_are_refused(place):
+    with pytest.raises(UserError, match="no image is of the group a; the set has no groups, give --groups"):
+        main(["allpairs", "--model", f"{place}/net,1", "--set", f"{place}/packed", "--between", "a,b"])
+
+
 def test_groups_yaw_quality_thresholds_scores_and_pca(place, tmp_path, capsys):
     row = run(place, "--set", place / "faces", "--quality", "--threshold-from", place / "packed", "--scores",
               tmp_path)[f"{place}/net,1"]

@@ -35,7 +35,7 @@ def build_parser() -> Parser:
     parser.add_argument("--quick", action="store_true",
                         help="smaller images, fewer networks, one preset: the same checks in half a minute; the speeds "
                              "then mean nothing")
-    parser.add_argument("--part", default="", choices=("", *PARTS),
+    parser.add_argument("--part", default="", choices=("", *PARTS), metavar="NAME",
                         help="one part alone: networks, updates, runs (stop and resume) or speed")
     parser.add_argument("--rows", action="store_true", help="only the rows, as JSON, without a process for each part")
     return parser
