@@ -75,7 +75,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
     """Defaults are shown, and a description keeps its line breaks."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, "", []) or "default" in (action.help or ""):
+        unset = action.default is None or action.default is False or action.default in ("", [])  # 0 is shown
+        if unset or "default" in (action.help or ""):
             return action.help
         return super()._get_help_string(action)
 

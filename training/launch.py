@@ -53,7 +53,8 @@ def build_parser() -> Parser:
                              "one")
     parser.add_argument("--port", type=int, default=0, help="the scheduler's port; default: a free one")
     parser.add_argument("--ssh", default=SSH, metavar="COMMAND", help="remote shell command")
-    parser.add_argument("--ssh-port", type=int, default=0, metavar="PORT", help="the port of the hosts' ssh servers")
+    parser.add_argument("--ssh-port", type=int, default=0, metavar="PORT",
+                        help="the port of the hosts' ssh servers; default: ssh's")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE",
                         help="a variable for every role (may be repeated); those of MXNet, OpenMP, CUDA and Python are "
                              "passed on anyway")

@@ -201,3 +201,13 @@ def test_a_mounted_folder_that_a_kill_left_half_filled_is_filled(tmp_path, monke
     with folders.new_folder(out, mark="z.json") as folder:
         (folder / "z.json").write_text("{}")
     assert [path.name for path in out.iterdir()] == ["z.json"]
+
+
+def test_help_shows_every_default_that_is_a_value():
+    parser = Parser(prog="x")
+    for name, default in (("seed", 0), ("rate", 0.0), ("many", 3), ("text", ""), ("none", None), ("list", [])):
+        parser.add_argument(f"--{name}", default=default, help=f"the {name}")
+    parser.add_argument("--on", action="store_true", help="the switch")
+    lines = [line.strip() for line in parser.format_help().splitlines() if "the " in line]
+    assert [line for line in lines if "(default: " in line] == [line for line in lines if line.startswith(
+        ("--seed", "--rate", "--many"))] and "the seed (default: 0)" in lines[0]
