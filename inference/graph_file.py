@@ -101,7 +101,7 @@ def _node(node: Any, number: int, before: list[dict[str, Any]], outputs: list[in
         return _written(VARIABLE, name, [], _hints(attributes, name)), 1
     operator = OPERATORS.get(op) if isinstance(op, str) else None
     if operator is None:
-        raise ValueError(f"{name} is of the operator {str(op)[:60]}, which no face network needs")
+        raise ValueError(f"{name} is of the operator {str(op)[:60]}, which is not one of those that are read")
     try:
         checked = _of_operator(operator, attributes)
         counts = operator.inputs(checked)

@@ -153,7 +153,8 @@ def _read_params(path: Path) -> tuple[Arrays, Arrays]:
         if colon and bare and kind in ("arg", "aux"):
             named[kind == "aux"][bare] = value
     if not named[0]:
-        raise UserError(f"{path}: holds no parameters named arg:..., so it is not a checkpoint")
+        raise UserError(f"{path}: holds no parameters named arg:..., so it is not a checkpoint; a hybridized Gluon "
+                        "block writes one by its method export")
     return named
 
 
