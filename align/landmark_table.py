@@ -3,7 +3,7 @@
 The columns are path, then x1,y1 to x5,y5: left eye, right eye, nose, left and right corner of the mouth as the image
 shows them, in pixels of the upright photograph; with decimal commas where another mark separates the columns. A first
 line may name them, in any order; image, file, filename or name stand for path too, left_eye_x and so on for x1. Columns
-score, found and made_of are optional; others are ignored.
+score, found and made_of are optional; others are ignored. CelebA's lists are read as they are.
 """
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def match_names(rows: Mapping[str, Row], names: Sequence[str], root: PathLike = 
 
 def _rows(path: PathLike, ragged: bool = False) -> Iterator[tuple[str, str, Row | str]]:
     """`FILE: line N`, path and row, or its error; ragged: ignore rows of another length."""
-    for row in tables.read_table(path, NAMES, FORM, _unnamed, COLUMNS[:11], ragged):
+    for row in tables.read_table(path, NAMES, FORM, _unnamed, COLUMNS[:11], ragged, counted=True):
         yield row.where, row["path"], _row(row)
 
 

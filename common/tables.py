@@ -14,6 +14,7 @@ from common.text_files import read_lines
 
 SEPARATORS = ",;\t"  # and blanks, where the first line has none of these
 NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})(e[+-]?\d{1,4})?", re.ASCII | re.IGNORECASE)
+COUNT_LINE = re.compile(r"\ufeff?\s*[0-9]{1,9}\s*")  # the number of rows, with which CelebA's lists begin
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line
 Columns = Mapping[str, Sequence[str]]
 Unnamed = Callable[[Sequence[str]], Optional[Sequence[str]]]
@@ -50,17 +51,20 @@ class _Layout(NamedTuple):
 
 
 def read_table(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | None = None,
-               required: Sequence[str] = (), ragged: bool = False, exact: bool = False) -> Iterator[Row]:
+               required: Sequence[str] = (), ragged: bool = False, exact: bool = False,
+               counted: bool = False) -> Iterator[Row]:
     """The rows of a table whose first line names its columns.
 
     columns: what is asked for, and the other names it goes by; names are compared in small letters, a blank or a dash
     like an underscore. Other columns are ignored, and so are empty rows. unnamed: given the fields of a first line that
     names nothing, it returns the columns in their order where that line can only be a row, else None. UserError with
     `form` for a first line that is neither, or that lacks one of the columns `required`; for a row of another length
-    than the first line, which is ignored where `ragged`. exact: fields keep blanks around them.
+    than the first line, which is ignored where `ragged`. exact: fields keep blanks around them. counted: the table
+    may begin with a line of the number of its rows, and then name the columns behind the first of `required` alone, as
+    CelebA's lists do.
     """
     lines = read_lines(path, "table", blank=True)
-    layout = _layout(path, lines, columns, form, unnamed)
+    layout = _layout(path, lines, columns, form, unnamed, required[0] if counted else "")
     missing = [name for name in required if name not in layout.places]
     if missing:
         raise UserError(f"{path}: line {layout.line} is '{shown(layout.text)}', not {form}; it has no column "
@@ -130,10 +134,14 @@ def header(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | None 
     return set(_layout(path, read_lines(path, "table", blank=True), columns, form, unnamed).places)
 
 
-def _layout(path: PathLike, lines: Iterator[tuple[int, str]], columns: Columns, form: str, unnamed: Unnamed | None
-            ) -> _Layout:
+def _layout(path: PathLike, lines: Iterator[tuple[int, str]], columns: Columns, form: str, unnamed: Unnamed | None,
+            leading: str = "") -> _Layout:
     lines = ((number, line) for number, line in lines if line.strip())
     number, first = next(lines, (1, ""))
+    if leading and not COUNT_LINE.fullmatch(first):
+        leading = ""
+    if leading:
+        number, first = next(lines, (number, first))
     told = SEPARATOR_LINE.fullmatch(first)
     if told:
         number, first = next(lines, (number + 1, ""))
@@ -152,7 +160,8 @@ def _layout(path: PathLike, lines: Iterator[tuple[int, str]], columns: Columns, 
     places = {separator: _places(list(map(_plain, fields)), columns) for separator, fields in split.items()}
     best = max(places, key=lambda separator: len(places[separator]), default="")
     if places and places[best]:
-        return _Layout(number, text, best, split[best], places[best], True)
+        fields = [leading, *split[best]] if leading and leading not in places[best] else split[best]
+        return _Layout(number, text, best, fields, _places(list(map(_plain, fields)), columns), True)
     for separator, fields in split.items() if first.strip() else ():
         names = unnamed(fields) if unnamed else None
         if names is not None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from recordio_cases import command, picture, write_image
 
+from align.landmark_table import Row, match_names, read_table
 from common.errors import UserError
 from images.alignment import TEMPLATE
 
@@ -125,10 +126,16 @@ def test_celebas_words_for_the_points(photographs, tmp_path):
     (tmp_path / "t.txt").write_text("image_id " + " ".join(names) + "\n" + text)
     assert command("align", tmp_path / "src", tmp_path / "out", "--landmarks", tmp_path / "t.txt") == (0, "")
     assert len(list((tmp_path / "out").glob("*/*.jpg"))) == 12
+    (tmp_path / "list.txt").write_text("12\n" + " ".join(names) + " \n" + text)  # as CelebA has it
+    assert read_table(tmp_path / "list.txt", tmp_path) == read_table(tmp_path / "t.txt", tmp_path)
+    (tmp_path / "list.txt").write_text("12\n" + text)
+    assert read_table(tmp_path / "list.txt", tmp_path) == read_table(tmp_path / "t.txt", tmp_path)
+    (tmp_path / "list.txt").write_text("12\n")
+    with pytest.raises(UserError, match="line 1 is '12', not a first line"):
+        read_table(tmp_path / "list.txt", tmp_path)
 
 
 def test_a_photograph_that_two_rows_could_be_of():
-    from align.landmark_table import Row, match_names
     one, other = Row(("1",) * 10), Row(("2",) * 10)
     assert match_names({"p/a.jpg": one, "p/a.JPG": other}, ["p/a.jpg"]) == {"p/a.jpg": one}
     assert match_names({"p/a.JPG": other, "p/a.jpg": one}, ["p/a.jpg"]) == {"p/a.jpg": one}
