@@ -37,10 +37,10 @@ class Global(NamedTuple):
 @dataclass
 class Array:
     """What a pickled numpy array holds: dtype ('u1', 'b1', 'i8', ...), shape, and its bytes, of either order, or the
-    list of what an array of objects ('O8') holds."""
+    list of what an array of objects ('O8') holds. One that is given no state is empty, as numpy makes it."""
 
-    dtype: str = ""
-    shape: tuple[int, ...] = ()
+    dtype: str = "i1"
+    shape: tuple[int, ...] = (0,)
     data: bytes | list[Any] = b""
 
 
@@ -119,7 +119,7 @@ def _number(code: str, data: bytes) -> int | float:
 
 
 def _scalar(dtype: Any, data: Any) -> int | float:
-    if type(dtype) is not Dtype or type(data) is not bytes or len(data) != int(dtype.code[1:]):
+    if type(dtype) is not Dtype or type(data) is not bytes or len(data) != int(dtype.code[1:]) or dtype.code[0] == "O":
         raise TypeError
     value = _number(dtype.code, data)
     return bool(value) if dtype.code == "b1" and data in (b"\0", b"\1") else value

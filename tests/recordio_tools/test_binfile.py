@@ -215,6 +215,7 @@ NUMPY_PARTS = {
     "dtype with fields": b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NU\x01aU\x01aK\x00K\x00K\x00tb",
     "dtype of a subarray": b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|U\x01aNNK\x00K\x00K\x00tb",
     "scalar of two bytes": SCALAR + b"(" + DTYPE + b"U\x02\x01\x01tR",
+    "scalar of objects": SCALAR + b"(" + DTYPE.replace(b"u1", b"O8") + b"U\x08\x01" + 7 * b"\0" + b"tR",
     "scalar of none": SCALAR + b"(" + DTYPE + b"U\x00tR",
     "scalar of a list": SCALAR + b"(" + DTYPE + b"]tR",
     "array of a subclass": EMPTY + b"(cnumpy\ndtype\nK\x00\x85U\x01btR",
@@ -238,6 +239,16 @@ def test_numpy_parts_that_are_not_those_of_a_plain_array_are_refused(tmp_path, n
     assert load(tmp_path, whole(SCALAR + b"(" + DTYPE + b"U\x01\x01tR"))[1].tolist() == [True]
     told = refusal(tmp_path, whole(NUMPY_PARTS[name]))
     assert "pickle is invalid at byte" in told or "nothing was run" in told
+
+
+def test_an_array_without_a_state_is_empty(tmp_path):
+    array = EMPTY + b"(cnumpy\nndarray\nK\x00\x85U\x01btR"
+    assert pickle.loads(b"\x80\x02" + array + b".").shape == (0,)
+    image = b"U\x05\xff\xd8abc"
+    for images, same, words in ((image + image, b"](" + array + b"e", "pair 0 (from 0) is marked by an array"),
+                                (image + image, array, "expected a list of bool"),
+                                (array + image, b"]\x88a", "image 0 (from 0) is a numpy array of 'i1', shape (0,)")):
+        assert words in refusal(tmp_path, b"\x80\x02](" + images + b"e" + same + b"\x86.")
 
 
 def test_bytearrays_of_python_2_are_read(tmp_path):
