@@ -160,7 +160,8 @@ def _layout(path: PathLike, lines: Iterator[tuple[int, str]], columns: Columns, 
     places = {separator: _places(list(map(_plain, fields)), columns) for separator, fields in split.items()}
     best = max(places, key=lambda separator: len(places[separator]), default="")
     if places and places[best]:
-        fields = [leading, *split[best]] if leading and leading not in places[best] else split[best]
+        behind = leading and leading not in places[best] and 0 in places[best].values()
+        fields = [leading, *split[best]] if behind else split[best]
         return _Layout(number, text, best, fields, _places(list(map(_plain, fields)), columns), True)
     for separator, fields in split.items() if first.strip() else ():
         names = unnamed(fields) if unnamed else None

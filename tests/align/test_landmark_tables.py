@@ -130,6 +130,10 @@ def test_celebas_words_for_the_points(photographs, tmp_path):
     assert read_table(tmp_path / "list.txt", tmp_path) == read_table(tmp_path / "t.txt", tmp_path)
     (tmp_path / "list.txt").write_text("12\n" + text)
     assert read_table(tmp_path / "list.txt", tmp_path) == read_table(tmp_path / "t.txt", tmp_path)
+    rows = text.replace("\n", " 1 \n")  # as wide as a table that names one column more
+    (tmp_path / "list.txt").write_text("12\nphoto " + " ".join(names) + " score\n" + rows)
+    with pytest.raises(UserError, match="line 2 is 'photo .* has no column path"):
+        read_table(tmp_path / "list.txt", tmp_path)
     (tmp_path / "list.txt").write_text("12\n")
     with pytest.raises(UserError, match="line 1 is '12', not a first line"):
         read_table(tmp_path / "list.txt", tmp_path)
