@@ -20,14 +20,14 @@ OUTPUT = "fc1"
 def adopt(model: OnnxModel, image_size: tuple[int, int]) -> tuple[bytes, Difference]:
     """The bytes of the converted file, and its agreement with the original, with the original's normalisation.
 
-    Normalisation is added inside where it was not, and an output with more than two axes is flattened. UserError
+    Normalisation is added inside where it was not, and an output that is not of two axes is flattened. UserError
     where onnxruntime does not run it, it has a fixed batch size, or does not take image_size; RunError where the
     embeddings are not the same.
     """
     if model.image_size is not None and model.image_size != tuple(image_size):
         raise UserError(f"`model` {model.path}: takes images of {model.image_size[0]}x{model.image_size[1]}, not of "
                         f"{image_size[0]}x{image_size[1]}")
-    OnnxEmbedder(model, 1, image_size)  # that it can be run at all
+    dimension = OnnxEmbedder(model, 1, image_size).dimension  # it can be run at all
     made = onnx.load_model_from_string(model.content)
     graph = made.graph
     stored = {tensor.name for tensor in graph.initializer}
@@ -37,14 +37,13 @@ def adopt(model: OnnxModel, image_size: tuple[int, int]) -> tuple[bytes, Differe
     if (model.mean, model.scale) != (0.0, 1.0):
         normalise_first(graph, model.mean, model.scale)
     del graph.value_info[:]  # recorded shapes are those of the old batch size
-    if len(graph.output[0].type.tensor_type.shape.dim) > 2:
-        _flatten_last(graph, model.dimension)
+    if len(graph.output[0].type.tensor_type.shape.dim) != 2:  # more, or not declared
+        _flatten_last(graph, dimension)
     batch, out = (value.type.tensor_type.shape for value in (graph.input[0], graph.output[0]))
     batch.dim[0].dim_param = "N"
     for axis, length in zip((2, 3), image_size):
         batch.dim[axis].dim_value = length
-    if len(out.dim):
-        out.dim[0].dim_param = "N"
+    out.dim[0].dim_param = "N"
     content = made.SerializeToString()
     try:
         check = compare(_as_it_was(model), _flat(plain_onnx(content)), image_size)
@@ -90,12 +89,13 @@ def normalise_first(graph: Any, mean: float, scale: float) -> None:
                        *nodes])
 
 
-def _flatten_last(graph: Any, dimension: int | None) -> None:
+def _flatten_last(graph: Any, dimension: int) -> None:
     """Make the output, (N, D, 1, 1) for example, (N, D)."""
     inner = f"{OUTPUT}_map"
     _rename(graph, {OUTPUT: inner}, nodes_only=True)
     graph.node.append(helper.make_node("Flatten", [inner], [OUTPUT], f"{OUTPUT}_flat", axis=1))
-    graph.output[0].CopyFrom(helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, ["N", dimension]))
+    kind = graph.output[0].type.tensor_type.elem_type
+    graph.output[0].CopyFrom(helper.make_tensor_value_info(OUTPUT, kind, ["N", dimension]))
 
 
 def _rename(graph: Any, names: dict[str, str], nodes_only: bool = False) -> None:
