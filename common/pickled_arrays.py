@@ -106,8 +106,8 @@ def listed(value: Any) -> Any:
 
 def numbers(array: Array) -> list[int | float]:
     """The values of an array of bytes, in whichever byte order makes each one 0 or 1, or else an integer smaller."""
-    size = int(array.dtype[1:])
-    return [_number(array.dtype, array.data[at:at + size]) for at in range(0, len(array.data), size)]
+    size, data = int(array.dtype[1:]), bytes(array.data)
+    return [_number(array.dtype, data[at:at + size]) for at in range(0, len(data), size)]
 
 
 def _number(code: str, data: bytes) -> int | float:
