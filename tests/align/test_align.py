@@ -14,7 +14,7 @@ from PIL import Image
 
 from align.landmark_table import COLUMNS, read_table
 from align.photographs import crop_names, read_picture
-from common.errors import RunError, UserError
+from common.errors import UserError
 from images.alignment import TEMPLATE, align, similarity
 from images.codec import REDUCED
 from recordio_tools.__main__ import main
@@ -155,7 +155,7 @@ def test_unusable_arguments(folder):
         with pytest.raises(UserError):
             run(folder, *flags)
     write_table(folder / "empty.csv", [])
-    with pytest.raises(RunError, match="none of the photographs gave a crop"):
+    with pytest.raises(UserError, match="empty.csv: holds no rows"):
         run(folder, "--landmarks", folder / "empty.csv")
 
 
