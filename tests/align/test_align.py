@@ -14,7 +14,7 @@ from PIL import Image
 
 from align.landmark_table import COLUMNS, read_table
 from align.photographs import crop_names, read_picture
-from common.errors import UserError
+from common.errors import RunError, UserError
 from images.alignment import TEMPLATE, align, similarity
 from images.codec import REDUCED
 from recordio_tools.__main__ import main
@@ -157,6 +157,10 @@ def test_unusable_arguments(folder):
     write_table(folder / "empty.csv", [])
     with pytest.raises(UserError, match="empty.csv: holds no rows"):
         run(folder, "--landmarks", folder / "empty.csv")
+    for path in (folder / "src").rglob("?.*"):
+        path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(RunError, match="none of the photographs gave a crop"):
+        run(folder, "--landmarks", folder / "points.csv")
 
 
 def test_real_photographs_are_found_and_odd_files_named(tmp_path, shared_data):
