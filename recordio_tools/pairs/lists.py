@@ -51,7 +51,7 @@ def read_lfw(images: Path, pairs: Path) -> list[Pair]:
         marks += [","] if line.count(",") > 1 else []  # a name may have one: A_B,_Jr
         fields = line.split(marks[0] if marks else None)
         fields = [field.strip() for field in fields]
-        fields = fields[:-1] if named and len(fields) == 4 and not fields[-1] else fields
+        fields = fields[:-1] if len(fields) == 4 and not fields[-1] else fields
         names = fields[:1] * 2 if len(fields) == 3 else fields[0::2]
         numbers = fields[1:] if len(fields) == 3 else fields[1::2]
         if len(fields) not in (3, 4) or not all(map(NUMBER.fullmatch, numbers)):
