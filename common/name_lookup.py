@@ -17,9 +17,14 @@ def as_text(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
 
 
+def composed(name: str) -> str:
+    """A name in one Unicode form (NFC): files from macOS have another one than those from Linux."""
+    return unicodedata.normalize("NFC", as_text(name))
+
+
 def canonical(name: str) -> str:
-    """A file's name in one Unicode form (NFC), its ending in small letters; equal for names that look equal."""
-    stem, dot, ending = unicodedata.normalize("NFC", as_text(name)).rpartition(".")
+    """A file's name as `composed`, its ending in small letters; equal for names that look equal."""
+    stem, dot, ending = composed(name).rpartition(".")
     return f"{stem}.{ending.lower()}" if dot else ending
 
 

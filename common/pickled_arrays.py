@@ -36,12 +36,13 @@ class Global(NamedTuple):
 
 @dataclass
 class Array:
-    """What a pickled numpy array holds: dtype ('u1', 'b1', 'i8', ...), shape, and its bytes, of either order, or the
-    list of what an array of objects ('O8') holds. One that is given no state is empty, as numpy makes it."""
+    """What a pickled numpy array holds: dtype ('u1', 'b1', 'i8', ...), shape, and its bytes, of either order; objects:
+    what an array of objects ('O8') holds instead. One that is given no state is empty, as numpy makes it."""
 
     dtype: str = "i1"
     shape: tuple[int, ...] = (0,)
-    data: bytes | list[Any] = b""
+    data: bytes = b""
+    objects: list[Any] | None = None
 
 
 class Dtype(NamedTuple):
@@ -71,7 +72,8 @@ def fill(array: Array, data: Any, dtype: Any, shape: Any) -> Array:
         size = min(size * length, len(data) + 1)
     if size * (1 if objects else int(dtype.code[1:])) != len(data):
         raise ValueError
-    array.dtype, array.shape, array.data = dtype.code, shape, data
+    array.dtype, array.shape = dtype.code, shape
+    array.data, array.objects = (b"", data) if objects else (data, None)
     return array
 
 
@@ -99,15 +101,15 @@ def _dtype(code: Any, align: Any, copy: Any) -> Dtype:
 
 def listed(value: Any) -> Any:
     """The list of an array of objects, (n,) or (n, 1); any other value as it is."""
-    if type(value) is Array and type(value.data) is list and max(value.shape, default=0) == len(value.data):
-        return value.data
+    if type(value) is Array and value.objects is not None and max(value.shape, default=0) == len(value.objects):
+        return value.objects
     return value
 
 
 def numbers(array: Array) -> list[int | float]:
     """The values of an array of bytes, in whichever byte order makes each one 0 or 1, or else an integer smaller."""
-    size, data = int(array.dtype[1:]), bytes(array.data)
-    return [_number(array.dtype, data[at:at + size]) for at in range(0, len(data), size)]
+    size = int(array.dtype[1:])
+    return [_number(array.dtype, array.data[at:at + size]) for at in range(0, len(array.data), size)]
 
 
 def _number(code: str, data: bytes) -> int | float:

@@ -138,10 +138,10 @@ def _layout(path: PathLike, lines: Iterator[tuple[int, str]], columns: Columns, 
             leading: str = "") -> _Layout:
     lines = ((number, line) for number, line in lines if line.strip())
     number, first = next(lines, (1, ""))
-    if leading and not COUNT_LINE.fullmatch(first):
-        leading = ""
-    if leading:
+    if COUNT_LINE.fullmatch(first) and leading:
         number, first = next(lines, (number, first))
+    else:
+        leading = ""
     told = SEPARATOR_LINE.fullmatch(first)
     if told:
         number, first = next(lines, (number + 1, ""))
@@ -160,9 +160,10 @@ def _layout(path: PathLike, lines: Iterator[tuple[int, str]], columns: Columns, 
     places = {separator: _places(list(map(_plain, fields)), columns) for separator, fields in split.items()}
     best = max(places, key=lambda separator: len(places[separator]), default="")
     if places and places[best]:
-        behind = leading and leading not in places[best] and 0 in places[best].values()
-        fields = [leading, *split[best]] if behind else split[best]
-        return _Layout(number, text, best, fields, _places(list(map(_plain, fields)), columns), True)
+        fields, found = split[best], places[best]
+        if leading and leading not in found and 0 in found.values():
+            fields, found = [leading, *fields], {leading: 0, **{name: place + 1 for name, place in found.items()}}
+        return _Layout(number, text, best, fields, found, True)
     for separator, fields in split.items() if first.strip() else ():
         names = unnamed(fields) if unnamed else None
         if names is not None:

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import logging
-import unicodedata
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_atomic
-from common.name_lookup import as_text
+from common.name_lookup import composed
 from common.progress import meter
 from eval.arguments import (
     add_bootstrap_flags,
@@ -106,9 +105,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open(path: str, stack: ExitStack) -> FaceSet:
-    """The set, its identities' names in one Unicode form: folders from macOS have another one than those from Linux."""
+    """The set, its identities' names in one Unicode form."""
     faces = stack.enter_context(open_face_set(Path(path)))
-    return replace(faces, people=[unicodedata.normalize("NFC", as_text(name)) for name in faces.people])
+    return replace(faces, people=list(map(composed, faces.people)))
 
 
 def _check(args: argparse.Namespace, gallery: FaceSet, probe: FaceSet, unknown: FaceSet | None) -> None:

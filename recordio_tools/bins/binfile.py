@@ -140,7 +140,7 @@ def image_bytes(value: Any) -> bytes | str:
 
 def _same(path: Path, values: Any) -> np.ndarray:
     if type(values) is Array:  # (n,), or the (n, 1) of a column
-        values = numbers(values) if type(values.data) is bytes and values.data and max(values.shape, default=0) * int(
+        values = numbers(values) if values.data and max(values.shape, default=0) * int(
             values.dtype[1:]) == len(values.data) else None
     if type(values) not in (tuple, list):
         raise BinFault(f"{path}: is not a verification set; expected a list of bool after the images", 0)
@@ -157,7 +157,7 @@ def _truth(value: Any) -> Any:
     value = listed(value)
     if type(value) in (tuple, list) and len(value) == 1:
         value = value[0]
-    if type(value) is Array and type(value.data) is bytes and len(value.data) == int(value.dtype[1:]):  # np.array(True)
+    if type(value) is Array and len(value.data) == int(value.dtype[1:]):  # numpy.array(True)
         return numbers(value)[0]
     return value
 
