@@ -6,7 +6,7 @@ from typing import Sequence
 import numpy as np
 
 from eval.bootstrap import interval, share_of_other_sign
-from eval.operating_points import FEW, marked
+from eval.operating_points import marked
 from eval.quality import Kept
 from eval.set_scoring import ScoredModel
 from eval.slices import Slice
@@ -75,9 +75,7 @@ def _blamed_at(result: ScoredModel) -> float:
 
 
 def _slice(one: Slice) -> list[str]:
-    return [_name(one), str(one.genuine),
-            marked(one.tpr, one.false_accepts if one.impostors else FEW, number=False),
-            _pair(one.tpr_limits, 2),
+    return [_name(one), str(one.genuine), one.marked_tpr, _pair(one.tpr_limits, 2),
             str(one.impostors), "-" if one.fpr is None else f"{'~' if one.few else ''}{100 * one.fpr:.4f}",
             _pair(one.fpr_limits, 4), str(one.false_accepts)]
 

@@ -25,14 +25,14 @@ class Statistics:
 
     def as_row(self, first: Statistics | None = None, first_name: str = "", ours: VerificationResult | None = None,
                theirs: VerificationResult | None = None) -> dict[str, object]:
-        """For JSON; first: of the model that differences are to, with both results."""
+        """For JSON; first: of the model that differences are to, with both results; none to itself."""
         row: dict[str, object] = {
             "false_accepts": {f"{point.fpr_target:g}": point.false_accepts for point in self.points},
             "thresholds": {f"{point.fpr_target:g}": point.as_row() for point in self.points}}
         if self.draws:
             limits = {name: interval(draws) for name, draws in self.draws.items() if self.given(name)}
             row["interval"] = {name: [one.low, one.high] for name, one in limits.items()}
-        if first is not None and ours is not None and theirs is not None and self.draws:
+        if first is not None and first is not self and ours is not None and theirs is not None and self.draws:
             differences = {}
             for name, draws in self.draws.items():
                 if not self.given(name) or not first.given(name):

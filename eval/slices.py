@@ -14,7 +14,7 @@ import numpy as np
 from eval.all_pairs import Side, count_pairs, score_all_pairs
 from eval.bootstrap import PeopleBootstrap
 from eval.fixed_threshold import limits_of
-from eval.operating_points import FEW, rates_above
+from eval.operating_points import FEW, marked, rates_above
 from eval.quality import Kept, discard_curve
 
 MOST_CROSSED = 8  # up to so many groups each is scored against each other; of more, each against itself and the first
@@ -41,6 +41,11 @@ class Slice:
     def few(self) -> bool:
         """Whether fewer than FEW false accepts are behind the FPR."""
         return self.false_accepts < FEW
+
+    @property
+    def marked_tpr(self) -> str:
+        """The TPR as people are given it; groups without an impostor pair are not marked."""
+        return marked(self.tpr, self.false_accepts if self.impostors else FEW, number=False)
 
     def as_row(self) -> dict[str, object]:
         """For JSON."""

@@ -128,8 +128,6 @@ def open_sets(paths: Sequence[str], folds: int) -> list[VerificationSet]:
 
 def _behind(scored: ScoredSet, origin: str, theirs: ScoredSet) -> dict[str, Any]:
     """The statistics of a row; theirs: of the first model, named `origin`, that was scored on the set."""
-    if theirs is scored:
-        return scored.statistics.as_row()
     return scored.statistics.as_row(theirs.statistics, origin, scored.result, theirs.result)
 
 

@@ -189,10 +189,9 @@ def _report(models: list[ModelName], inputs: Inputs, given: dict[str, Embeddings
         at, first = pairs_at_threshold(target, elsewhere, args), target.scored[0]
         for model, origin, name, scored, points in zip(models, origins, names, target.scored, at):
             fixed[f"{target.name}, {name}"] = points
-            behind = scored.statistics.as_row() if scored is first else scored.statistics.as_row(
-                first.statistics, models[0].text, scored.result, first.result)
             rows[model.text][target.name] = {
-                **numbers(scored.result), **behind,
+                **numbers(scored.result),
+                **scored.statistics.as_row(first.statistics, models[0].text, scored.result, first.result),
                 "tpr_at_fpr": {f"{rate:g}": value for rate, value in scored.result.tprs.items()},
                 **described(origin, target.target.digest, args), "folds": args.folds,
                 **({"at_threshold": [point.as_row() for point in points]} if points else {})}

@@ -7,7 +7,7 @@ from typing import Sequence
 import numpy as np
 
 from eval.all_pairs import AllPairs
-from eval.operating_points import FEW, allowed, marked, operating_point
+from eval.operating_points import allowed, operating_point
 from eval.report.charts import chart, draw_curves, draw_groups, draw_roc
 from eval.report.html import Html, Text, figure, join, key, paragraph, section, table, tag
 from eval.report.pair_sets import limits_text, rate
@@ -130,8 +130,7 @@ def _rate_of(one: Slice) -> tuple[float, tuple[float, float] | None] | None:
 
 
 def _cells(one: Slice) -> list[str]:
-    return [marked(one.tpr, one.false_accepts if one.impostors else FEW, number=False),
-            _limits(one.tpr_limits, 2), str(one.genuine),
+    return [one.marked_tpr, _limits(one.tpr_limits, 2), str(one.genuine),
             f"{'~' if one.few and one.fpr is not None else ''}{_percent(one.fpr, 4)}", _limits(one.fpr_limits, 4),
             str(one.false_accepts), str(one.impostors)]
 
