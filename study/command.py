@@ -1,10 +1,11 @@
-"""The commands of a study: `run` trains and scores, `score` scores one run, `table` prints the finished ones."""
+"""The commands of a study: `run` trains and scores, `score` scores one run, `table` and `plot` show the finished."""
 from __future__ import annotations
 
 import argparse
 import json
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from common.arguments import at_least
 from common.environment import check_environment
@@ -13,8 +14,11 @@ from common.files import write_atomic
 from common.foreign import listed
 from study.plan import PLANS, Run
 
+if TYPE_CHECKING:
+    from study.differences import Scores
+
 log = logging.getLogger(__name__)
-RESULTS, WORK = "docs/study", "study-work"
+RESULTS, WORK, FIGURES = "docs/study", "study-work", "docs/figures"
 DESCRIPTION = """\
 Train the paper's systems on the same faces and score them on all frontal-profile pairs.
 
@@ -23,12 +27,13 @@ Train the paper's systems on the same faces and score them on all frontal-profil
   python -m study run drawn                thousands of synthetic identities with known yaw: the controlled experiment
   python -m study run drawn-long           the same with twice the steps of ArcFace
   python -m study table real               the tables of the finished runs
+  python -m study plot real                their figures, in docs/figures
 
 A run that has its file in --results is finished; an interrupted one resumes from its last state in --work."""
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Register the three commands."""
+    """Register the commands."""
     runs = commands.add_parser("run", help="train and score the runs that are not finished", description=DESCRIPTION)
     runs.add_argument("plan", choices=tuple(PLANS), help="the plan: systems and faces")
     runs.add_argument("--data", default="../shared/data", metavar="DIR", help="the real faces")
@@ -51,6 +56,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
                         help="the reference of differences of its network's systems (default: every network's GNAP)")
     tables.add_argument("--results", default=RESULTS, metavar="DIR", help="the files of scores")
     tables.set_defaults(run=print_tables)
+    plots = commands.add_parser("plot", help="figures of the finished runs, as SVG")
+    plots.add_argument("plan", choices=tuple(PLANS))
+    plots.add_argument("--results", default=RESULTS, metavar="DIR", help="the files of scores")
+    plots.add_argument("--out", default=FIGURES, metavar="DIR", help="where to write them (default: docs/figures)")
+    plots.set_defaults(run=draw)
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
@@ -134,31 +144,57 @@ def _find(runs: list[Run], name: str) -> Run:
 
 def print_tables(args: argparse.Namespace) -> int:
     """Print the tables of a plan's finished runs."""
-    from study.tables import INVALID, all_tables, read_results, references, runs_of_other_flags
+    from study.tables import INVALID, all_tables, references
     plan = PLANS[args.plan]
-    try:
-        results = read_results(Path(args.results), plan)
-    except ValueError as error:
-        raise UserError(str(error)) from None
     if args.reference and args.reference not in references(plan):
         raise UserError(f"--reference {args.reference}: is not a system of the plan {plan.name}; its systems are "
                         f"{', '.join(sorted(system.name for system in plan.systems))}")
-    if not results:
-        raise UserError(f"{args.results}: holds no scores of the plan {plan.name}; python -m study run {plan.name}"
-                        f"{_results(args)} makes them")
+    results = _read(args)
     if args.reference and args.reference not in results:
         raise UserError(f"--reference {args.reference}: has no finished run in {args.results}; python -m study run "
                         f"{plan.name}{_results(args)} makes them")
     try:
         told = all_tables(results, plan, args.reference)
     except INVALID:
-        raise UserError(f"{args.results}: its score files cannot be compared, as after a change of the plan; move those"
-                        f" away that it did not make, and python -m study run {plan.name}{_results(args)} makes them "
-                        "again") from None
+        raise UserError(_unlike(args)) from None
+    print("\n\n".join(told))
+    return 0
+
+
+def draw(args: argparse.Namespace) -> int:
+    """Draw the figures of a plan's finished runs."""
+    from study.plots import draw_plots
+    from study.tables import INVALID
+    results = _read(args)
+    Path(args.out).mkdir(parents=True, exist_ok=True)
+    try:
+        drawn = draw_plots(results, PLANS[args.plan], Path(args.out))
+    except INVALID:
+        raise UserError(_unlike(args)) from None
+    for path in drawn:
+        print(path)
+    return 0
+
+
+def _read(args: argparse.Namespace) -> dict[str, list[Scores]]:
+    """The finished runs by system; warns of those of other flags."""
+    from study.tables import read_results, runs_of_other_flags
+    plan = PLANS[args.plan]
+    try:
+        results = read_results(Path(args.results), plan)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if not results:
+        raise UserError(f"{args.results}: holds no scores of the plan {plan.name}; python -m study run {plan.name}"
+                        f"{_results(args)} makes them")
     other = runs_of_other_flags(results, plan)
     if other:
         log.warning("%s: %s had other flags than the plan has now, and the tables average over all; move their files "
                     "away, and python -m study run %s%s makes them again", args.results, listed(other), plan.name,
                     _results(args))
-    print("\n\n".join(told))
-    return 0
+    return results
+
+
+def _unlike(args: argparse.Namespace) -> str:
+    return (f"{args.results}: its score files cannot be compared, as after a change of the plan; move those away that "
+            f"it did not make, and python -m study run {args.plan}{_results(args)} makes them again")

@@ -82,7 +82,7 @@ def _mobilefacenet(name: str, head: str, seeds: int, *more: str, dream: bool = F
     return System(name, ("--preset", "mobilefacenet++", "--version-output", head, *more), seeds, dream)
 
 
-# Chosen by pilots on a part of the identities: docs/pose-study.md.
+# Chosen by pilots on a part of the identities: docs/convergence.md.
 BATCH = ("--per-batch-size", "64", "--lr-mode", "cosine")
 SOFTMAX = (*BATCH, "--loss-type", "0", "--fc7-lr-mult", "1", "--lr", "0.05", "--warmup", "40", "--max-steps", "500")
 ARCFACE = (*BATCH, "--margin-s", "16", "--margin-m", "0.2", "--lr", "0.01", "--warmup", "20", "--max-steps", "1000")

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -10,11 +11,11 @@ import numpy as np
 
 from common.files import read_regular
 from common.foreign import shown
-from eval.bootstrap import interval, share_of_other_sign
+from eval.bootstrap import Interval, interval, share_of_other_sign
 from eval.operating_points import allowed
+from study.differences import Scores, differences, tpr_on_all_pairs
 from study.plan import Plan, Run
 
-Scores = Mapping[str, Any]
 DREAM = "-dream"  # after the name of the system whose embeddings DREAM was trained on
 MOST_BYTES = 64 << 20  # of a score file
 INVALID = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
@@ -60,8 +61,8 @@ def runs_of_other_flags(results: Mapping[str, Sequence[Scores]], plan: Plan) -> 
 
 
 def all_tables(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: str = "") -> list[str]:
-    """Every table that has a row, as Markdown. Differences are from the reference, of the systems of its network; by
-    default those of every network from its own."""
+    """Every table that has a row, as a section of Markdown. Differences are from the reference, of the systems of its
+    network; by default those of every network from its own."""
     own = references(plan)
     return _tables(results, plan, {name: {system: runs for system, runs in results.items() if own[system] == own[name]}
                                    for name in ([reference] if reference else dict.fromkeys(own.values()))})
@@ -74,12 +75,27 @@ def references(plan: Plan) -> dict[str, str]:
 
 def _tables(results: Mapping[str, Sequence[Scores]], plan: Plan,
             compared: Mapping[str, Mapping[str, Sequence[Scores]]]) -> list[str]:
-    """compared: by reference, what has differences from it."""
-    tables = (rates_table(results, plan), runs_table(results, plan),
-              *(differences_table(some, plan, reference) for reference, some in compared.items()),
-              *(random_protocols_table(some, reference) for reference, some in compared.items()),
-              yaw_table(results, plan), misalignment_table(results, plan), positions_table(results))
-    return [table for table in tables if len(table.splitlines()) > 2]
+    """Each with its heading and what its numbers are. compared: by reference, what has differences from it."""
+    first = f"{plan.fpr[0]:g}"
+    sections = (
+        ("Rates", "Percent: the mean over seeds and, in brackets, their range. FP: all pairs of a frontal and a "
+         "profile image; FF: of two frontal images; protocol: the pairs of the set's protocol. `-dream`: DREAM on the "
+         "embeddings of those runs.", rates_table(results, plan)),
+        ("Every run", "The same for each training, with the loss and accuracy at its end.", runs_table(results, plan)),
+        *((f"Differences from {reference}", "Points of TPR on all FP pairs: the mean of the seeds that both systems "
+           "have, its interval over identities on the same resamples, and how many of these have the other sign. Last: "
+           "how many pairs of runs the protocol's own pairs order otherwise.", differences_table(some, plan, reference))
+          for reference, some in compared.items()),
+        *((f"Random protocols, against {reference}", "Draws of the protocol's structure from the same images, the same "
+           "for every system.", random_protocols_table(some, reference)) for reference, some in compared.items()),
+        ("By yaw", f"TPR (FPR) in percent, at the one threshold that gives all FP pairs together FPR {first}.",
+         yaw_table(results, plan)),
+        ("Misaligned", f"Both images of a pair moved: TPR at FPR {first} in percent, what it is of the aligned one, "
+         "and the FPR at the threshold of aligned images.", misalignment_table(results, plan)),
+        ("Norms of local features", "Before the global operator: the effective number of positions, 1 / sum p^2 of the "
+         "norms' shares p, and the correlation of norm and distance from the centre.", positions_table(results)))
+    return [f"## {title}\n\n{legend}\n\n{table}" for title, legend, table in sections
+            if len(table.splitlines()) > 2]
 
 
 def rates_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
@@ -123,27 +139,16 @@ def differences_table(results: Mapping[str, Sequence[Scores]], plan: Plan, refer
     seed."""
     head = ["system", "FPR", f"TPR minus {reference}'s", "95% over identities", "other sign", "by seed",
             "protocol's order wrong"]
-    rows = []
     first = {run["seed"]: run for run in results.get(reference, ())}
-    for name, runs in results.items():
-        both = [(run, first[run["seed"]]) for run in runs if run["seed"] in first]
-        if name == reference or not both:
-            continue
-        for fpr in plan.fpr:
-            rate = f"{fpr:g}"
-            if all(rate in run["scores"]["frontal-profile"]["draws"] for pair in both for run in pair):
-                apart = [(_tpr(ours, rate) - _tpr(theirs, rate), _draws(ours, rate) - _draws(theirs, rate))
-                         for ours, theirs in both]
-                change, draws = float(np.mean([value for value, _ in apart])), np.mean([drawn for _, drawn in apart], 0)
-                rows.append([name, rate, f"{100 * change:+.2f}", _between(draws),
-                             f"{100 * share_of_other_sign(change, draws):.1f}%",
-                             ", ".join(f"{100 * value:+.2f} ({_between(drawn)})" for value, drawn in apart),
-                             _protocol_wrong(runs, first, fpr, change)])
+    rows = [[apart.system, f"{apart.fpr:g}", f"{100 * apart.mean.value:+.2f}", _between(apart.mean.limits),
+             f"{100 * apart.mean.other_sign:.1f}%",
+             ", ".join(f"{100 * change.value:+.2f} ({_between(change.limits)})" for change in apart.by_seed),
+             _protocol_wrong(results[apart.system], first, apart.fpr, apart.mean.value)]
+            for apart in differences(results, plan.fpr, reference)]
     return markdown(head, rows)
 
 
-def _between(draws: np.ndarray) -> str:
-    limits = interval(draws)
+def _between(limits: Interval) -> str:
     return f"{100 * limits.low:+.2f} to {100 * limits.high:+.2f}"
 
 
@@ -173,9 +178,10 @@ def _on_random_protocols(both: Sequence[tuple[Scores, Scores]], rate: str | None
     """The range of the differences in TPR at `rate`, or in accuracy, and the share with another order than the TPR at
     `all_pairs_rate` of all pairs has; over all runs and protocols."""
     apart = np.stack([_on_protocols(ours, rate) - _on_protocols(theirs, rate) for ours, theirs in both])
-    order = [_tpr(ours, all_pairs_rate) - _tpr(theirs, all_pairs_rate) for ours, theirs in both]
+    order = [tpr_on_all_pairs(ours, all_pairs_rate) - tpr_on_all_pairs(theirs, all_pairs_rate)
+             for ours, theirs in both]
     other = np.mean([share_of_other_sign(change, drawn) for change, drawn in zip(order, apart)])
-    return [_between(apart.ravel()), f"{100 * other:.1f}%"]
+    return [_between(interval(apart.ravel())), f"{100 * other:.1f}%"]
 
 
 def _on_protocols(run: Scores, rate: str | None) -> np.ndarray:
@@ -202,26 +208,43 @@ def _at_yaw(points: Sequence[Mapping[str, Any]]) -> str:
     return f"{100 * np.mean(rates):.2f} ({100 * np.mean([point['fpr'] for point in points]):.2f})" if rates else "-"
 
 
+@dataclass(frozen=True)
+class MisalignedPoint:
+    """A system's rates when both images of a pair are moved as `how` says, by seed: TPR, the fraction of the aligned
+    TPR that it is, and the FPR at the threshold of aligned images."""
+
+    how: str
+    tpr: tuple[float, ...]
+    left: tuple[float, ...]
+    fpr: tuple[float, ...]
+
+
+def misaligned_of(runs: Sequence[Scores]) -> list[MisalignedPoint]:
+    """Of the runs that were scored on misaligned images; [] where none was."""
+    curves = [run["scores"]["misaligned"] for run in runs if "misaligned" in run["scores"]]
+    aligned = [curve[0]["tpr"] or 0.0 for curve in curves]
+    points = []
+    for moved in zip(*(curve[1:] for curve in curves)):
+        tprs = tuple(point["tpr"] or 0.0 for point in moved)
+        points.append(MisalignedPoint(_moved(moved[0]), tprs,
+                                      tuple(tpr / whole if whole else 0.0 for tpr, whole in zip(tprs, aligned)),
+                                      tuple(point["at_aligned_threshold"]["fpr"] for point in moved)))
+    return points
+
+
 def misalignment_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
     """Markdown: the TPR when both images of a pair are misaligned, the fraction that it is of the aligned one (mean
     over seeds), and the FPR at the threshold of aligned images."""
     rows, head = [], ["system"]
     for name, runs in results.items():
-        curves = [run["scores"]["misaligned"] for run in runs if "misaligned" in run["scores"]]
-        if not curves:
-            continue
-        head = ["system", f"aligned TPR at {plan.fpr[0]:g}", *(_moved(point) for point in curves[0][1:])]
-        aligned = [curve[0]["tpr"] or 0 for curve in curves]
-        rows.append([name, _spread(aligned), *(_misaligned(points, aligned)
-                                               for points in zip(*(curve[1:] for curve in curves)))])
+        points = misaligned_of(runs)
+        if points:
+            head = ["system", f"aligned TPR at {plan.fpr[0]:g}", *(point.how for point in points)]
+            rows.append([name, _spread([run["scores"]["misaligned"][0]["tpr"] or 0 for run in runs
+                                        if "misaligned" in run["scores"]]),
+                         *(f"{_spread(point.tpr)}, {100 * np.mean(point.left):.0f}% left; FPR {_spread(point.fpr)}"
+                           for point in points)])
     return markdown(head, rows)
-
-
-def _misaligned(points: Sequence[Mapping[str, Any]], aligned: Sequence[float]) -> str:
-    tprs = [point["tpr"] or 0 for point in points]
-    left = np.mean([tpr / whole if whole else 0 for tpr, whole in zip(tprs, aligned)])
-    fprs = [point["at_aligned_threshold"]["fpr"] for point in points]
-    return f"{_spread(tprs)}, {100 * left:.0f}% left; FPR {_spread(fprs)}"
 
 
 def positions_table(results: Mapping[str, Sequence[Scores]]) -> str:
@@ -251,14 +274,6 @@ def _spread(values: Sequence[float | None]) -> str:
         return "-"
     mean = f"{np.mean(known):.2f}"
     return mean if len(known) == 1 else f"{mean} ({min(known):.2f} to {max(known):.2f})"
-
-
-def _tpr(run: Scores, rate: str) -> float:
-    return run["scores"]["frontal-profile"]["tpr"][rate] or 0.0
-
-
-def _draws(run: Scores, rate: str) -> np.ndarray:
-    return np.asarray(run["scores"]["frontal-profile"]["draws"][rate], np.float64)
 
 
 def _protocol_wrong(runs: Sequence[Scores], first: Mapping[int, Scores], fpr: float, change: float) -> str:

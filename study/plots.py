@@ -1,0 +1,85 @@
+"""The study's figures: differences between systems with intervals, and what misaligned crops leave of their rate."""
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from common.foreign import plotted
+from eval.robustness_plot import write_figure
+from study.differences import Scores, differences
+from study.plan import Plan
+from study.tables import misaligned_of, references
+
+LINE = 0.28  # height of a system's row, inches
+
+
+def draw_plots(results: Mapping[str, Sequence[Scores]], plan: Plan, folder: Path) -> list[Path]:
+    """Write the figures that the finished runs allow into `folder`, as SVG; returns their paths."""
+    drawn = []
+    for name, draw in (("differences", _draw_differences), ("misaligned", _draw_misaligned)):
+        figure = draw(results, plan)
+        if figure:
+            drawn.append(folder / f"study-{plan.name}-{name}.svg")
+            write_figure(figure, str(drawn[-1]))
+    return drawn
+
+
+def _draw_differences(results: Mapping[str, Sequence[Scores]], plan: Plan) -> Figure | None:
+    """A row of panels for each reference, one for each FPR: mean and interval of every system, a dot for each seed."""
+    own = references(plan)
+    rows = []
+    for reference in dict.fromkeys(own.values()):
+        of_network = {name: runs for name, runs in results.items() if own[name] == reference}
+        apart = differences(of_network, plan.fpr, reference)
+        if apart:
+            rows.append((reference, apart))
+    if not rows:
+        return None
+    names = [list(dict.fromkeys(item.system for item in apart)) for _, apart in rows]
+    figure = Figure(figsize=(9.5, sum(LINE * len(some) + 0.8 for some in names)), layout="constrained")
+    panels = figure.subplots(len(rows), len(plan.fpr), squeeze=False, sharey="row",
+                             gridspec_kw={"height_ratios": [len(some) + 1 for some in names]})
+    for line, (reference, apart), some in zip(panels, rows, names):
+        for panel, fpr in zip(line, plan.fpr):
+            panel.axvline(0, color="black", linewidth=0.8)
+            for item in (item for item in apart if item.fpr == fpr):
+                place, mean = some.index(item.system), item.mean
+                panel.plot([100 * mean.limits.low, 100 * mean.limits.high], [place] * 2, color="tab:blue")
+                panel.plot([100 * mean.value], [place], "o", color="tab:blue", markersize=5)
+                panel.plot([100 * change.value for change in item.by_seed], [place] * len(item.by_seed), "|",
+                           color="tab:orange", markersize=8)
+            panel.set_title(f"points of TPR at FPR {fpr:g}", fontsize=8)
+            panel.tick_params(labelsize=8)
+            panel.grid(axis="x", alpha=0.3)
+        line[1 % len(line)].set_xlabel(f"minus {plotted(reference)}'s", fontsize=8)
+        line[0].set_yticks(range(len(some)), [plotted(name) for name in some])
+        line[0].set_ylim(len(some) - 0.5, -0.5)
+    return figure
+
+
+def _draw_misaligned(results: Mapping[str, Sequence[Scores]], plan: Plan) -> Figure | None:
+    """A panel for each misalignment: how much of its aligned rate every system keeps, mean and range over seeds."""
+    kept: dict[str, dict[str, list[float]]] = defaultdict(dict)
+    for name, runs in results.items():
+        for point in misaligned_of(runs):
+            kept[point.how][name] = [100 * part for part in point.left]
+    if not kept:
+        return None
+    names = [name for name in results if any(name in systems for systems in kept.values())]
+    figure = Figure(figsize=(9.5, LINE * len(names) + 0.8), layout="constrained")
+    for panel, (how, systems) in zip(figure.subplots(1, len(kept), squeeze=False, sharey=True)[0], kept.items()):
+        for name, parts in systems.items():
+            place = names.index(name)
+            panel.plot([min(parts), max(parts)], [place] * 2, color="tab:blue")
+            panel.plot([np.mean(parts)], [place], "o", color="tab:blue", markersize=5)
+        panel.set_title(how, fontsize=8)
+        panel.tick_params(labelsize=8)
+        panel.grid(axis="x", alpha=0.3)
+    figure.supxlabel(f"TPR at FPR {plan.fpr[0]:g}, % of that of aligned images", fontsize=8)
+    figure.axes[0].set_yticks(range(len(names)), [plotted(name) for name in names])
+    figure.axes[0].set_ylim(len(names) - 0.5, -0.5)
+    return figure
