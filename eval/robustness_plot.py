@@ -45,6 +45,7 @@ def write_figure(figure: Figure, path: str) -> None:
     """SVG or PNG by its name; an SVG of equal content has equal bytes."""
     kind = path.rsplit(".", 1)[1]
     canvas = FigureCanvasSVG(figure) if kind == "svg" else FigureCanvasAgg(figure)
-    with matplotlib.rc_context({"svg.hashsalt": "figure"}), atomic_path(path) as temporary:
+    settings = {"svg.hashsalt": "figure", "svg.fonttype": "none"}  # text, not outlines of letters
+    with matplotlib.rc_context(settings), atomic_path(path) as temporary:
         with open(temporary, "wb") as stream:
             canvas.print_figure(stream, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)

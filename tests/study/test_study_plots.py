@@ -66,7 +66,7 @@ def test_the_committed_tables_are_those_of_the_committed_scores(plan):
 def test_the_committed_figure_has_every_system_of_the_scores(plan):
     figure = (DOCS / "figures" / f"study-{plan}-differences.svg").read_text()
     names = set(read_results(DOCS / "study", PLANS[plan])) - set(references(PLANS[plan]).values())
-    assert names and {name for name in names if f"<!-- {name} -->" in figure} == names
+    assert names and {name for name in names if f">{name}</text>" in figure} == names
 
 
 @pytest.mark.parametrize("plan", ["real", "drawn"])
