@@ -14,7 +14,7 @@ from recordio_tools.check.scan import IMAGE_KINDS, ScannedRecords, scan
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.identities import read_identities
 from recordio_tools.records.index import IndexFault, index_beside, keys_of, place_of_entry, read_index
-from recordio_tools.records.property import Property, read_property, told_images
+from recordio_tools.records.property import Property, read_property
 from recordio_tools.records.raw import RawFile
 
 
@@ -50,9 +50,9 @@ def check_set(paths: Sequence[Path], workers: int, complete: bool = True) -> Che
     for part in parts:
         check_records(part)
     labels = check_labels(parts, told, complete)
-    counted, images = told_images(paths[0].with_name("property")) if told else None, sum(map(len, labels))
-    if complete and counted not in (None, images):
-        parts[0].report.add("property", f"its second line says {counted} images, there are {images}", 0,
+    images = sum(map(len, labels))
+    if complete and told and told.images not in (None, images):
+        parts[0].report.add("property", f"its second line says {told.images} images, there are {images}", 0,
                             file="property")
     _check_sizes(parts, told)
     _note_widths(parts)

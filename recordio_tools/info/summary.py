@@ -64,7 +64,7 @@ def _rec(path: Path) -> Summary:
             "label_width": sorted(int(width) for width in np.unique(widths)),
             **_looked_at(_contents(file.read, keys)),
             "bytes_per_record": spread((heads.end - file.offsets)[images]),
-            "property": read_property(beside)._asdict() if beside.is_file() else None, "bytes": file.size}
+            "property": _property(beside), "bytes": file.size}
     return Summary(facts, counts)
 
 
@@ -87,6 +87,11 @@ def spread(values: np.ndarray) -> dict | None:
     quarter, median, three = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
     return {"min": int(values.min()), "quarter": quarter, "median": median, "three_quarters": three,
             "max": int(values.max()), "mean": round(float(values.mean()), 2)}
+
+
+def _property(path: Path) -> dict | None:
+    told = read_property(path)._asdict() if path.is_file() else {}
+    return {name: value for name, value in told.items() if value is not None} or None
 
 
 def _names(path: Path, labels: np.ndarray, counts: np.ndarray) -> dict:

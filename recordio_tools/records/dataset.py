@@ -17,7 +17,7 @@ from images.codec import ImageError, decode
 from recordio_tools.records import framing
 from recordio_tools.records.index_gaps import check_index, index_warnings
 from recordio_tools.records.parts import RecordParts, Records, open_records
-from recordio_tools.records.property import Property, read_property, told_images
+from recordio_tools.records.property import Property, read_property
 from recordio_tools.records.ranges import EXACT, is_range
 from recordio_tools.records.raw import Heads
 
@@ -81,10 +81,9 @@ def _checked(record_file: Records, property_path: Path, fewest: int) -> FaceData
     if told and told.num_classes != classes:
         raise DataError(f"{property_path}: says {told.num_classes} identities, the records have {classes}; "
                         f"write {classes},{height},{width} there, or give the property that belongs to this set")
-    counted = told_images(property_path) if told else None
-    if counted not in (None, len(images)):
+    if told and told.images not in (None, len(images)):
         log.warning("%s: its second line says %d images, the records have %d; images are missing, or it is another "
-                    "set's: correct that line, or remove it", property_path, counted, len(images))
+                    "set's: correct that line, or remove it", property_path, told.images, len(images))
     if len(np.unique(labels)) < fewest:
         raise DataError(f"{record_file.rec_path}: holds one identity only; a classifier needs at least two")
     sizes = (heads.end[images] - record_file.offsets[images]).astype(np.int32)

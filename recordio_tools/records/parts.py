@@ -67,18 +67,10 @@ class RecordParts:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __contains__(self, key: int) -> bool:
-        return self._position(key) is not None
-
     def read(self, key: int) -> Record:
         """The record of `key`, checked; a DataError names the part, and the key there."""
-        part, there = self._find(key)
-        return dataclasses.replace(part.read(there), key=key)
-
-    def read_header(self, key: int) -> Record:
-        """The record of `key` with content b""."""
-        part, there = self._find(key)
-        return dataclasses.replace(part.read_header(there), key=key)
+        part, there = next(self.split(np.array([key])))
+        return dataclasses.replace(part.read(int(there[0])), key=key)
 
     def heads(self) -> Heads:
         """The beginnings of all records, part after part; `end` is an offset in the part."""
@@ -121,22 +113,10 @@ class RecordParts:
         place = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
         absent = np.flatnonzero(self._sorted[place] != keys) if len(self._sorted) else np.arange(len(keys))
         if len(absent):
-            self._find(int(keys[absent[0]]))
+            raise DataError(f"{self.rec_path}: none of its {len(self.parts)} parts has a record {keys[absent[0]]}")
         position = self._order[place]
         number = np.searchsorted(self._starts, position, "right") - 1
         return number, position - self._starts[number]
-
-    def _position(self, key: int) -> int | None:
-        place = int(np.searchsorted(self._sorted, key))
-        return int(self._order[place]) if place < len(self._sorted) and self._sorted[place] == key else None
-
-    def _find(self, key: int) -> tuple[RecordFile, int]:
-        position = self._position(key)
-        if position is None:
-            raise DataError(f"{self.rec_path}: none of its {len(self.parts)} parts has a record {key}")
-        number = int(np.searchsorted(self._starts, position, "right")) - 1
-        part = self.parts[number]
-        return part, int(part.keys[position - self._starts[number]])
 
 
 Records = Union[RecordFile, RecordParts]

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable
@@ -13,9 +12,9 @@ from common.errors import DataError
 from common.files import PathLike
 from common.foreign_files import HEAD, foreign_kind
 from recordio_tools.records import framing
-from recordio_tools.records.framing import FRAME, HEADER, FramingError
+from recordio_tools.records.framing import FramingError
 from recordio_tools.records.index import build_index, index_beside, read_index
-from recordio_tools.records.raw import HEAD_BYTES, Heads, RawFile
+from recordio_tools.records.raw import Heads, RawFile
 
 
 @dataclass(frozen=True)
@@ -61,38 +60,24 @@ class RecordFile(RawFile):
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __contains__(self, key: int) -> bool:
-        return self._position(key) is not None
-
     def read(self, key: int) -> Record:
         """The record of `key`, checked: magic word, length, parts, header."""
-        return self._record(key, self._offset(key))
-
-    def read_header(self, key: int) -> Record:
-        """The record of `key` with content b"": only the header and the labels are read from the disk."""
-        offset = self._offset(key)
-        data = os.pread(self._handle, HEAD_BYTES, offset)
+        place = int(np.searchsorted(self._sorted, key))
+        if place == len(self._sorted) or self._sorted[place] != key:
+            raise DataError(f"{self.idx_path or self.rec_path}: has no record {key}")
+        offset = int(self.offsets[self._order[place]])
         try:
-            flag, length = framing.part(data)
-            if flag == framing.WHOLE and len(data) >= FRAME.size + HEADER.size and length >= HEADER.size:
-                labels = HEADER.unpack_from(data, FRAME.size)[0]
-                need = HEADER.size + 4 * labels
-                if need <= length:
-                    data = os.pread(self._handle, need, offset + FRAME.size)
-                    content = framing.unpack(data)
-                    return Record(key, content.flag, content.label, b"")
+            content = framing.unpack(self.content_at(offset)[0])
         except FramingError as error:
-            raise self._error(key, offset, error) from None
-        # a record in parts, or a faulty one, for which the complete read gives the error
-        record = self._record(key, offset)
-        return Record(key, record.flag, record.label, b"")
+            raise DataError(f"{self.rec_path}: record {key} at byte {offset}: {error}") from None
+        return Record(key, content.flag, content.label, content.image)
 
     def offsets_of(self, keys: np.ndarray) -> np.ndarray:
         """int64 (N,): where the records of these keys begin."""
         place = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
         absent = np.flatnonzero(self._sorted[place] != keys) if len(self._sorted) else np.arange(len(keys))
         if len(absent):
-            self._offset(int(keys[absent[0]]))
+            raise DataError(f"{self.idx_path or self.rec_path}: has no record {keys[absent[0]]}")
         return self.offsets[self._order[place]]
 
     def heads(self) -> Heads:
@@ -111,26 +96,3 @@ class RecordFile(RawFile):
     def place(self, position: int) -> str:
         """`FILE: record K at byte B` of the record at a position of `keys`, for messages."""
         return f"{self.rec_path}: record {self.keys[position]} at byte {self.offsets[position]}"
-
-    def _position(self, key: int) -> int | None:
-        place = int(np.searchsorted(self._sorted, key))
-        if place < len(self._sorted) and self._sorted[place] == key:
-            return int(self._order[place])
-        return None
-
-    def _offset(self, key: int) -> int:
-        position = self._position(key)
-        if position is None:
-            raise DataError(f"{self.idx_path or self.rec_path}: has no record {key}")
-        return int(self.offsets[position])
-
-    def _error(self, key: int, offset: int, problem: FramingError | str) -> DataError:
-        return DataError(f"{self.rec_path}: record {key} at byte {offset}: {problem}")
-
-    def _record(self, key: int, offset: int) -> Record:
-        try:
-            content, _ = self.content_at(offset)
-            unpacked = framing.unpack(content)
-        except FramingError as error:
-            raise self._error(key, offset, error) from None
-        return Record(key, unpacked.flag, unpacked.label, unpacked.image)

@@ -56,8 +56,8 @@ def load_corpus(data: Path) -> Corpus:
 
 def _real_faces(path: Path) -> list[bytes]:
     with RecordFile(path) as file:
-        first = int(file.read_header(0).label[0])
-        spans = [file.read_header(first + identity).label.astype(int) for identity in range(IDENTITIES)]
+        first = int(file.read(0).label[0])
+        spans = [file.read(first + identity).label.astype(int) for identity in range(IDENTITIES)]
         return [file.read(int(span[0]) + number).content for span in spans for number in range(IMAGES)]
 
 

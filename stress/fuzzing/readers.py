@@ -59,11 +59,10 @@ def _read_all(folder: Path) -> None:
     with open_records(folder) as records:
         records.heads()
         for key in records.keys.tolist():
-            for read in (records.read, records.read_header):
-                try:
-                    read(key)
-                except UserError:
-                    continue
+            try:
+                records.read(key)
+            except UserError:
+                continue
 
 
 def _read_without_index(path: Path) -> None:

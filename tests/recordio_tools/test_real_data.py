@@ -154,9 +154,9 @@ def test_a_picture_that_resizing_cannot_make_a_face_of(tmp_path):
 def test_a_property_of_two_lines_and_others(tmp_path):
     for text in ("8,112,112\n32\n", "8,112,112", " 8, 112 ,112 \r\n", "\ufeff8,112,112\n"):
         (tmp_path / "property").write_text(text, encoding="utf-8")
-        assert read_property(tmp_path / "property") == (8, 112, 112)
+        assert read_property(tmp_path / "property")[:3] == (8, 112, 112)
     (tmp_path / "property").write_bytes("8,112,112\n".encode("utf-16"))
-    assert read_property(tmp_path / "property") == (8, 112, 112)
+    assert read_property(tmp_path / "property")[:3] == (8, 112, 112)
 
 
 @pytest.mark.parametrize("second, wrong", [("10", False), ("", False), ("# by hand", False), ("4711", True)])
