@@ -7,6 +7,7 @@ from typing import NamedTuple, Sequence
 from common.errors import UserError
 from recordio_tools.bins.binfile import is_bin
 from recordio_tools.records.parts import CHUNK, PART, find_set, list_sets
+from recordio_tools.records.raw import RawFile
 
 
 class RecordSet(NamedTuple):
@@ -26,6 +27,7 @@ def data_files(path: Path) -> list[Path]:
         return found
     name, files = find_set(path)
     if len(files) == 1 and not (path.suffix == ".rec" or ".rec.part" in path.name or is_bin(path)):
+        RawFile(path).close()  # which names some kinds
         raise UserError(f"{path}: is neither a folder nor a .rec nor a .bin")
     return [name]
 

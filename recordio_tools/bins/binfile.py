@@ -19,7 +19,7 @@ from recordio_tools.records.framing import MAGIC_BYTES
 
 MSGPACK = re.compile(rb"\x92[\x80-\x9f\xdc-\xdf]")  # a list of two whose first is a list or a map
 PICKLE_STARTS = (b"\x80", b"(", b"]", b"c")  # of a tuple or list in every protocol, and of what asks to be run
-TEXT = re.compile(rb"[\t\r\n -~]+")
+EXPECTED = "a verification set (a pickle of list of images, list of bool)"
 PICKLE_HEAD = re.compile(rb"\x80[\0-\5]|\(\(?[l\]]")  # of a pickled tuple of lists, in every protocol
 
 
@@ -89,8 +89,7 @@ def read_values(path: Path) -> tuple[list[Any], np.ndarray]:
         raise BinFault(f"{path}: is empty", 0)
     other = _other_kind(content)
     if other:
-        raise BinFault(f"{path}: is {other}, not a verification set (a pickle of list of images, list of bool)",
-                       0)
+        raise BinFault(f"{path}: is {other}", 0)
     try:
         found = listed(safe_pickle.load(content))
     except Refused as error:
@@ -102,20 +101,16 @@ def read_values(path: Path) -> tuple[list[Any], np.ndarray]:
 
 
 def _other_kind(content: bytes) -> str:
-    """The kind of a file that cannot be a pickle, or ""."""
+    """What a file is that cannot be a pickle, or ""."""
     kind = kind_of(content)
     if kind and not content.startswith(b"BM"):  # which may be a pickle's opcodes too
-        return f"an image ({kind})"
+        return f"an image ({kind}), not {EXPECTED}"
     if content.startswith(MAGIC_BYTES):
-        return "a .rec file"
-    other = foreign_kind(content[:HEAD])
-    if other:
-        return other
+        return f"a .rec file, not {EXPECTED}"
     if MSGPACK.match(content):
-        return "msgpack data"
-    if content[:1] not in PICKLE_STARTS and TEXT.fullmatch(content[:64]):  # letters are opcodes, too
-        return "a text file"
-    return "" if content[0] in safe_pickle.OPCODE_NAMES else "no pickle"
+        return f"msgpack data, not {EXPECTED}"
+    other = foreign_kind(content[:HEAD], EXPECTED, content[:1] not in PICKLE_STARTS)  # letters are opcodes, too
+    return other or ("" if content[0] in safe_pickle.OPCODE_NAMES else f"no pickle, not {EXPECTED}")
 
 
 def count_fault(images: int, pairs: int) -> str:

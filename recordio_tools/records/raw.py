@@ -11,6 +11,7 @@ import numpy as np
 
 from common.errors import DataError
 from common.files import PathLike
+from common.foreign_files import HEAD, foreign_kind
 from recordio_tools.records import framing
 from recordio_tools.records.framing import FRAME, HEADER, FramingError, padded
 
@@ -46,7 +47,7 @@ class Heads:
 class RawFile:
     """Reads with pread, so that threads and forked processes share an object; pickling sends the path.
 
-    size: of the file, in bytes. DataError where it cannot be opened.
+    size: of the file, in bytes. DataError where it cannot be opened, or is a file of another kind.
     """
 
     size: int
@@ -55,6 +56,11 @@ class RawFile:
     def __init__(self, rec_path: PathLike) -> None:
         self.rec_path = Path(rec_path)
         self._open()
+        head = os.pread(self._handle, HEAD, 0)
+        other = "" if head.startswith(framing.MAGIC_BYTES) else foreign_kind(head, "a .rec")
+        if other:
+            self.close()
+            raise DataError(f"{self.rec_path}: is {other}")
 
     def bytes_at(self, offset: int, count: int) -> bytes:
         """Up to `count` bytes from `offset` on, fewer at the end of the file."""

@@ -10,7 +10,6 @@ import numpy as np
 
 from common.errors import DataError
 from common.files import PathLike
-from common.foreign_files import HEAD, foreign_kind
 from recordio_tools.records import framing
 from recordio_tools.records.framing import FramingError
 from recordio_tools.records.index import build_index, index_beside, read_index
@@ -40,9 +39,6 @@ class RecordFile(RawFile):
         beside = index_beside(self.rec_path)
         self.idx_path = Path(idx_path) if idx_path is not None else beside if beside.is_file() else None
         try:
-            other = foreign_kind(self.bytes_at(0, HEAD))
-            if other:
-                raise DataError(f"{self.rec_path}: is {other}, not a .rec")
             if self.idx_path is not None:
                 self.keys, self.offsets = read_index(self.idx_path)
             else:

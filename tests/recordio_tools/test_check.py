@@ -200,7 +200,7 @@ def test_plain_sets_and_empty_ones(tmp_path):
     (tmp_path / "train.rec").write_bytes(b"")
     (tmp_path / "train.idx").write_bytes(b"")
     assert set(faults(tmp_path)) == {"empty"}
-    (tmp_path / "train.rec").write_bytes(b"garbage, and more of it")
+    (tmp_path / "train.rec").write_bytes(b"\0garbage, and more of it")
     assert {"empty", "bad-magic"} == set(faults(tmp_path))
 
 

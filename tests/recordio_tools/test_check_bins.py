@@ -1,14 +1,19 @@
 """check of verification sets: every kind of fault of a `.bin` is found, counted, and its place named."""
 import gzip
+import io
 import json
 import pickle
+import re
+import tarfile
 
 import pytest
 from recordio_cases import command, picture
 from small_sets import jpeg, write_training_set
 
+from common.errors import DataError
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.check.check_bin import check_bin
+from recordio_tools.records.dataset import open_dataset
 
 
 @pytest.mark.parametrize("pairs, same, broken, expected", [
@@ -92,10 +97,25 @@ def test_a_bin_of_another_name_is_one(tmp_path, capsys, name, protocol):
     assert command("check", tmp_path / name)[0] == (1 if name == "x.BIN" else 2)
 
 
-def test_a_compressed_rec_is_told_as_one(tmp_path):
+@pytest.mark.parametrize("name, what", [
+    ("gzip", "gzip-compressed, not a .rec; unpack it first"), ("tar", "a tar archive, not a .rec; unpack it first"),
+    ("lfs", "a Git LFS pointer, not a .rec; `git lfs pull` fetches the file itself"),
+    ("page", "a web page, not a .rec, perhaps from a download that needs a login; download it again"),
+    ("text", "a text file, not a .rec")])
+def test_what_is_no_rec_is_named_by_every_command(tmp_path, name, what):
     folder = write_training_set(tmp_path / "set", 3, 3, 32)
-    (folder / "train.rec").write_bytes(gzip.compress((folder / "train.rec").read_bytes()))
+    rec = folder / "train.rec"
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        archive.add(rec, "train.rec")
+    rec.write_bytes({"gzip": gzip.compress(rec.read_bytes()), "tar": stream.getvalue(),
+                     "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n",
+                     "page": b"\xef\xbb\xbf\n<!DOCTYPE HTML>\n" + b"\0" * 100, "text": b"Quota exceeded. " * 9}[name])
     for _ in range(2):
-        assert command("unpack", folder, tmp_path / "out") == (
-            2, f"{folder / 'train.rec'}: is gzip-compressed; unpack it first, not a .rec")
+        for arguments in (("unpack", folder, tmp_path / "out"), ("check", folder), ("info", rec),
+                          ("check", folder, "--repair", tmp_path / "out"), ("merge", tmp_path / "out", folder)):
+            assert command(*arguments) == (2, f"{rec}: is {what}")
+        with pytest.raises(DataError, match="is " + re.escape(what)):
+            open_dataset(folder)
         (folder / "train.idx").unlink(missing_ok=True)
+    assert not (tmp_path / "out").exists()

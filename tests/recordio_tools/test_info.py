@@ -121,7 +121,8 @@ def test_the_picture(tmp_path, capsys):
 
 @pytest.mark.parametrize("make, message", [
     (lambda path: None, "there is no such file"), (lambda path: path.mkdir(), "holds neither"),
-    (lambda path: path.write_text("x"), "is neither")])
+    (lambda path: path.write_text("x"), "is a text file, not a .rec"),
+    (lambda path: path.write_bytes(b"\0"), "is neither")])
 def test_a_path_that_is_not_data(tmp_path, make, message):
     make(tmp_path / "here")
     status, line = command("info", tmp_path / "here")

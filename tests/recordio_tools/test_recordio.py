@@ -159,7 +159,7 @@ def test_an_absent_key_and_an_absent_file_are_named(ours, tmp_path):
 def test_another_file_in_place_of_the_rec_is_refused_with_what_is_expected(ours):
     for name in (ours.with_suffix(".idx"), ours.with_name("property")):
         name.write_text("2,112,112\n")
-        with pytest.raises(DataError, match=f"{name.name}: record 0 .*expected a .rec file, or the folder that holds"):
+        with pytest.raises(DataError, match=f"{name.name}: is a text file, not a .rec"):
             RecordFile(name)
 
 

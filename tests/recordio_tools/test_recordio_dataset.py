@@ -79,7 +79,7 @@ def test_places_that_hold_no_set(tmp_path):
     refused(tmp_path, "holds no .rec file", "pack")
     (tmp_path / "train.rec").write_bytes(b"")
     refused(tmp_path, "train.rec", "is empty")
-    (tmp_path / "train.rec").write_bytes(b"this is not a record file")
+    (tmp_path / "train.rec").write_bytes(b"\0this is not a record file")
     refused(tmp_path, "train.rec", "byte 0")
 
 
