@@ -11,6 +11,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import PathLike
 from common.foreign import shown
+from common.name_forms import folded
 from images.codec import REDUCED, ImageError, decode
 from images.prepare import Unusable, examine, read_file
 from images.sources import THUMBNAILS, holds_image, is_image_name, natural
@@ -82,16 +83,16 @@ def _identity(folder: PathLike) -> tuple[int, int] | None:
 def crop_names(paths: Sequence[str]) -> list[str]:
     """The path of each photograph's crop: the same, ending in .jpg; a.png beside a.jpg becomes a.png.jpg.
 
-    No two are equal, not even where case is ignored.
+    No two are equal, not even where case and Unicode forms are ignored.
     """
     wanted = [os.path.splitext(path)[0] + ".jpg" for path in paths]
     taken: set[str] = set()
     names: list[str] = [""] * len(paths)
     for number in sorted(range(len(paths)), key=lambda number: (wanted[number] != paths[number], number)):
         name, count = wanted[number], 1
-        while name.casefold() in taken:
+        while folded(name) in taken:
             name, count = paths[number] + (f".{count}.jpg" if count > 1 else ".jpg"), count + 1
-        taken.add(name.casefold())
+        taken.add(folded(name))
         names[number] = name
     return names
 

@@ -3,23 +3,10 @@ as Windows writes paths."""
 from __future__ import annotations
 
 import os
-import unicodedata
 
 from common.files import PathLike
+from common.name_forms import composed
 from common.windows_paths import FRONT, WindowsPaths, is_windows_path
-
-
-def as_text(name: str) -> str:
-    """A name whose bytes are not UTF-8 (surrogates, in Python) read as Windows' code page 1252, as lists are written
-    there; every other name as it is."""
-    if name.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in name):
-        return name
-    return name.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
-
-
-def composed(name: str) -> str:
-    """A name in one Unicode form (NFC): files from macOS have another one than those from Linux."""
-    return unicodedata.normalize("NFC", as_text(name))
 
 
 def canonical(name: str) -> str:

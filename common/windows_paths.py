@@ -4,12 +4,12 @@ from __future__ import annotations
 import logging
 import os
 import re
-import unicodedata
 from typing import Callable
 
 from common.errors import UserError
 from common.files import PathLike
 from common.foreign import shown
+from common.name_forms import folded
 
 log = logging.getLogger(__name__)
 FRONT = re.compile(r"(?:[A-Za-z]:(?=[\\/])|[\\/]{2}[^\\/]+)?[\\/]*")  # a drive, \\server, or \ alone
@@ -35,7 +35,7 @@ class WindowsPaths:
 
     def __init__(self, root: PathLike, listed_in: PathLike = "") -> None:
         self._root, self._list = os.path.abspath(root), listed_in
-        self._names = list(map(_folded, parts_of(self._root)))
+        self._names = list(map(folded, parts_of(self._root)))
         self._lost: tuple[str, list[str]] | None = None
         self._beginning, self._told = "", False
 
@@ -48,7 +48,7 @@ class WindowsPaths:
         parts = parts_of(path[len(front):])
         drive = front.replace("\\", "/").rstrip("/").lower() or front[:1] and "/"
         if self._lost is not None:
-            lost, rest = list(map(_folded, parts[:len(self._lost[1])])), "/".join(parts[len(self._lost[1]):])
+            lost, rest = list(map(folded, parts[:len(self._lost[1])])), "/".join(parts[len(self._lost[1]):])
             if self._lost == (drive, lost) and rest:
                 return rest
             self._tell("%s begin with %s, but %s does not: it counts as missing, as do all that begin otherwise, since "
@@ -56,7 +56,7 @@ class WindowsPaths:
                        self._whose(), self._beginning, shown(path), self._root)
             return None
         for count in range(len(parts)):
-            lost, rest = list(map(_folded, parts[:count])), "/".join(parts[count:])
+            lost, rest = list(map(folded, parts[:count])), "/".join(parts[count:])
             if not fits(rest):
                 continue
             beginning = shown(path[:len(front)] + "\\".join(parts[:count]))
@@ -80,7 +80,7 @@ class WindowsPaths:
     def _check(self, beginning: str, lost: list[str]) -> None:
         """UserError where a folder here fits better what the paths lose; a warning where `root` has another name."""
         same = 0
-        while same < min(len(lost), len(self._names)) and _folded(lost[-1 - same]) == self._names[-1 - same]:
+        while same < min(len(lost), len(self._names)) and folded(lost[-1 - same]) == self._names[-1 - same]:
             same += 1
         if same == len(lost):
             return
@@ -93,8 +93,3 @@ class WindowsPaths:
                             f"too; give that folder, or for images of {self._root} take {beginning} off the paths")
         if not same:
             log.warning("%s begin with %s; what follows is taken below %s", self._whose(), beginning, self._root)
-
-
-def _folded(name: str) -> str:
-    """Equal for names that are equal on Windows."""
-    return unicodedata.normalize("NFC", name).casefold()

@@ -5,6 +5,7 @@ import os
 import unicodedata
 from typing import Iterable, Sequence
 
+from common.name_forms import folded
 from images.sources import natural
 
 LONGEST = 200  # bytes; file systems take 255
@@ -16,7 +17,7 @@ def folder_names(labels: Sequence[int], names: Sequence[str], taken: Iterable[st
     The names themselves where all can be folders and `pack` would sort them as they stand; else `0007_name`, or `0007`
     alone for a name that cannot be a folder's: so packing the folders gives the same labels again.
     """
-    plain = all(map(is_safe, names)) and len(set(map(_folded, names))) == len(names)
+    plain = all(map(is_safe, names)) and len(set(map(folded, names))) == len(names)
     if plain and not set(names) & set(taken) and list(names) == sorted(names, key=lambda name: (natural(name), name)):
         return list(names)
     width = len(str(max(labels, default=0)))
@@ -31,8 +32,3 @@ def is_safe(name: str) -> bool:
         return False
     return (0 < length <= LONGEST and not name.startswith(".") and not set(name) & set("/\\")
             and not any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in name))
-
-
-def _folded(name: str) -> str:
-    """Equal for names that some file systems treat as equal."""
-    return unicodedata.normalize("NFC", name).casefold()

@@ -7,7 +7,6 @@ import itertools
 import os
 import re
 import stat
-import unicodedata
 from dataclasses import dataclass, field
 from typing import Iterator, Sequence
 
@@ -17,6 +16,7 @@ from common.counts import MOST_NAMES
 from common.errors import UserError
 from common.files import PathLike
 from common.foreign import shown
+from common.name_forms import folded
 from common.progress import progress
 from images.folder_depth import Inside, check_depth
 from images.formats import kind_of
@@ -117,7 +117,7 @@ class Source:
         """Identities whose names look equal, or are equal on another file system."""
         same: dict[str, list[str]] = {}
         for name in self.names:
-            same.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)
+            same.setdefault(folded(name), []).append(name)
         self.notes["names_alike"] += [" | ".join(map(shown, twins)) for twins in same.values() if len(twins) > 1]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import write_atomic
-from common.name_lookup import composed
+from common.name_forms import composed
 from common.progress import meter
 from eval.arguments import (
     add_bootstrap_flags,

@@ -10,7 +10,7 @@ from typing import Iterable, Sequence
 import numpy as np
 
 from common.errors import UserError
-from common.name_lookup import as_text
+from common.name_forms import as_text
 from common.union_find import UnionFind
 from recordio_tools.faces import PackedFaces
 
