@@ -18,6 +18,7 @@ from common.environment import check_environment
 from common.errors import RunError, UserError
 from common.foreign import shown
 from common.signals import stoppable
+from images.landmark_faults import doubting
 
 log = logging.getLogger(__name__)
 RULES = ("balanced", "largest", "central", "score")  # of mtcnn.finding.choose, which needs MXNet to load
@@ -49,6 +50,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--detector", metavar="MODELDIR", help="folder of the checkpoints det1 to det4")
     parser.add_argument("--landmarks", metavar="FILE.csv", help="use these landmarks instead of detection; "
                                                                 "paths are relative to SRC")
+    parser.add_argument("--trust-landmarks", action="store_true",
+                        help="use --landmarks that seem to be of another order or unit, as where one fixed camera has "
+                             "all faces in the upper left quarter")
     parser.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W",
                         help="size of the crops in pixels, height,width")
     parser.add_argument("--quality", type=at_least(1, 100), default=95, help="JPEG quality of the crops")
@@ -97,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, settings: dict) -> AlignReport:
     rows = read_table(args.landmarks, source)
-    check_faces(rows, args.landmarks)
+    with doubting(args.trust_landmarks):
+        check_faces(rows, args.landmarks)
     listing = list_photographs(source, out)
     rows = match_names(rows, listing.images, source, args.landmarks)
     unknown = len(set(rows) - set(listing.images))
@@ -108,7 +113,8 @@ def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, s
             "holds no rows"))
     if unknown:
         log.warning("%s: %d of its %d rows name no photograph below %s", args.landmarks, unknown, len(rows), source)
-    check_places(rows, args.landmarks, source, listing.images)
+    with doubting(args.trust_landmarks):
+        check_places(rows, args.landmarks, source, listing.images)
     return align_by_table(source, out, listing, rows, crops, args.workers, settings)
 
 

@@ -13,7 +13,7 @@ ENOUGH = 2  # invalid rows from which on another meaning of the table is suspect
 
 
 def check_faces(rows: Mapping[str, Row], path: PathLike) -> None:
-    """UserError where most rows' points cannot be a face's, or are in another order."""
+    """UserError where most rows' points cannot be a face's; DoubtfulLandmarks where they are in another order."""
     faults = LandmarkFaults()
     for row in rows.values():
         faults.add(row.array())
@@ -21,7 +21,8 @@ def check_faces(rows: Mapping[str, Row], path: PathLike) -> None:
 
 
 def check_places(rows: Mapping[str, Row], path: PathLike, source: PathLike, names: Sequence[str]) -> None:
-    """UserError where most faces cannot be where the points say; names: the photographs below `source`."""
+    """UserError, DoubtfulLandmarks where most faces cannot be where the points say; names: of photographs below
+    `source`."""
     sample = landmark_places.EvenSample[str]()
     for name in names:
         if name in rows:

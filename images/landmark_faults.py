@@ -3,6 +3,9 @@ other layout of ten numbers (x1,y1 to x5,y5; x1 to x5, then y1 to y5)."""
 from __future__ import annotations
 
 import collections
+import contextlib
+import logging
+from typing import Iterator
 
 import numpy as np
 
@@ -10,6 +13,7 @@ from common.errors import UserError
 from common.files import PathLike
 from images.alignment import HELP, NO_FACE, TEMPLATE, misfit
 
+log = logging.getLogger(__name__)
 PARTS = ("left eye", "right eye", "nose", "left corner of the mouth", "right corner of the mouth")
 # The expected one first, then the nose in other places; with other parts exchanged the points fit no face at all.
 ORDERS = np.array([(*(0, 1, 3, 4)[:place], 2, *(0, 1, 3, 4)[place:]) for place in (2, 0, 1, 3, 4)])
@@ -17,6 +21,21 @@ FAR_BETTER = 0.7  # of the residual in the expected order
 ENOUGH = 5  # faces that another order must fit far better
 LAYOUTS = "x1,y1,...,x5,y5", "x1..x5 y1..y5"  # of ten numbers that were read as the other one
 CHUNK = 1000  # faces whose orders are compared at once
+
+
+class DoubtfulLandmarks(UserError):
+    """Landmarks that are most probably of another form, and may be right all the same."""
+
+
+@contextlib.contextmanager
+def doubting(trust: bool) -> Iterator[None]:
+    """With `trust`, DoubtfulLandmarks in the block, which ends it, is logged only; else it names that way out."""
+    try:
+        yield
+    except DoubtfulLandmarks as error:
+        if not trust:
+            raise UserError(f"{error}; if they are right, `trust_landmarks` uses them as they are") from None
+        log.warning("%s", error)
 
 
 class LandmarkFaults:
@@ -43,8 +62,8 @@ class LandmarkFaults:
             self._compare()
 
     def refuse(self, path: PathLike, what: str, enough: int) -> None:
-        """UserError where most of the faces, and at least `enough`, cannot be faces, or where another order fits three
-        quarters far better. what: "rows" or "faces" of the file `path`."""
+        """UserError where most of the faces, and at least `enough`, cannot be faces; DoubtfulLandmarks where another
+        order fits three quarters far better. what: "rows" or "faces" of the file `path`."""
         total = sum(self._faults.values())
         wrong = total - self._faults[""]
         if wrong >= enough and 2 * wrong > total:
@@ -55,14 +74,15 @@ class LandmarkFaults:
         if usual.any():
             best = int(np.where(usual, self._residuals, np.inf).argmin())
             if best >= len(ORDERS):
-                raise UserError(f"{path}: the landmarks of {self._better[best]} of its {total} {what} fit a face far "
-                                f"better as {LAYOUTS[best - len(ORDERS)]} than in the layout that is expected "
-                                "(x1,y1,...,x5,y5 in a table, x1..x5 y1..y5 in a .lst); put the numbers into that, or "
-                                "name a table's columns in its first line")
+                raise DoubtfulLandmarks(
+                    f"{path}: the landmarks of {self._better[best]} of its {total} {what} fit a face far better as "
+                    f"{LAYOUTS[best - len(ORDERS)]} than in the layout that is expected (x1,y1,...,x5,y5 in a table, "
+                    "x1..x5 y1..y5 in a .lst); put the numbers into that, or name a table's columns in its first line")
             named = ", ".join(PARTS[place] for place in ORDERS[best])
-            raise UserError(f"{path}: the landmarks of {self._better[best]} of its {total} {what} fit a face far "
-                            f"better as {named} than in the order that is expected; put the columns into the order "
-                            f"{', '.join(PARTS)}, as the image shows them")
+            raise DoubtfulLandmarks(
+                f"{path}: the landmarks of {self._better[best]} of its {total} {what} fit a face far better as {named} "
+                f"than in the order that is expected; put the columns into the order {', '.join(PARTS)}, as the image "
+                "shows them")
 
     def _compare(self) -> None:
         if self._waiting:

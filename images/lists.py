@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Callable, Sequence, Tuple
 
@@ -13,23 +14,24 @@ from common.files import PathLike
 from common.name_lookup import NameLookup
 from common.tables import read_table
 from common.text_files import read_lines
-from images.landmark_faults import LandmarkFaults
+from images.landmark_faults import LandmarkFaults, doubting
 from images.landmark_places import EvenSample, check_boxes, check_places
 from images.sources import Source, is_image_name
 
 LST_FORM = "aligned TAB path TAB label [TAB box, 4 numbers [TAB landmarks, 10 numbers: x1..x5 y1..y5]]"
 CSV_FORM = "a first line that names the columns: path or image, and identity or label"
 PATHS = ("image", "file", "filename", "filepath", "image_path")
+REAL = re.compile(r"-?\d{1,40}(\.\d{0,40})?(e[+-]\d{1,3})?", re.ASCII | re.IGNORECASE)  # a label that is a number
 ENOUGH = 5  # invalid faces from which on a different meaning of the list is suspected
 IDENTITIES = ("label", "person", "subject", "class", "id")
 
 
-def from_lst(path: PathLike, root: PathLike) -> Source:
+def from_lst(path: PathLike, root: PathLike, trust: bool = False) -> Source:
     """An InsightFace list; the names of its identities are its labels, numbers in numerical order, before others.
 
     A relative image path is taken from `root`. Lists of im2rec with one label (number TAB label TAB path) are read as
     well. In lines with flag 1 everything after the label is ignored; those with flag 0 keep it, for `geometry`.
-    UserError names an invalid line.
+    UserError names an invalid line. trust: landmarks that seem to be of another form are used all the same.
     """
     source, groups, im2rec = Source(str(path), _root(root)), _Groups(), False
     place = _places(path, source.root)
@@ -66,12 +68,13 @@ def from_lst(path: PathLike, root: PathLike) -> Source:
             faults.add(np.array(numbers[4:]).reshape(2, 5).T)
             sample.add((os.path.join(source.root, placed), np.array(numbers)))
         source.add(groups[label], placed + b"\0" + b"\t".join(fields[3:]))
-    faults.refuse(path, "faces", ENOUGH)
-    if sample.items:
-        table = np.array([row for _, row in sample.items])
-        points = table[:, 4:].reshape(-1, 2, 5).transpose(0, 2, 1)
-        check_places(path, [(file, one) for (file, _), one in zip(sample.items, points)])
-        check_boxes(path, table[:, :4], points)
+    with doubting(trust):
+        faults.refuse(path, "faces", ENOUGH)
+        if sample.items:
+            table = np.array([row for _, row in sample.items])
+            points = table[:, 4:].reshape(-1, 2, 5).transpose(0, 2, 1)
+            check_places(path, [(file, one) for (file, _), one in zip(sample.items, points)])
+            check_boxes(path, table[:, :4], points)
     if not source.images:
         raise UserError(f"{path}: is empty; each line is {LST_FORM}")
     return source.finish(groups.names)
@@ -137,15 +140,15 @@ class _Groups:
 
 
 def _label(field: bytes, where: str) -> str:
-    """The name for a label: 007 and 7 are equal; anything that is not a number is a name unchanged."""
+    """The name for a label: 007, 7, 7.000000 (im2rec) and 7.0e+00 (numpy.savetxt) are equal; 1e5, which may be a part
+    of a hash, and all else that is not a whole number is a name unchanged."""
     text = field.decode("utf-8", "surrogateescape")
-    if re.fullmatch(r"\d{1,15}\.0*", text, re.ASCII):  # im2rec writes labels as real numbers
-        text = text.partition(".")[0]
-    if re.fullmatch(r"\d{1,18}", text, re.ASCII):
-        return str(int(text))
-    if re.fullmatch(r"-\d+(\.0*)?", text, re.ASCII):
+    if not REAL.fullmatch(text):
+        return text
+    value = Decimal(text)
+    if value < 0:
         raise UserError(f"{where} has the label {text[:20]}; leave such lines out, or name the identity otherwise")
-    return text
+    return str(int(value)) if value < 10 ** 18 and value == int(value) else text
 
 
 def _is_im2rec(fields: list[bytes]) -> bool:

@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import logging
 import os
 from pathlib import Path
 
 from common.arguments import add_workers, at_least, image_size
 from common.counts import warn_of
-from common.errors import RunError, UserError
+from common.errors import UserError, writing
 from common.folders import check_apart, check_none_of
 from common.signals import stoppable
 from images.lists import from_csv, from_lst
@@ -58,6 +57,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     lists.add_argument("--lst", metavar="FILE", help="InsightFace list of images to pack; paths are relative to SRC")
     lists.add_argument("--csv", metavar="FILE", help="table with the columns path (or image) and identity (or label): "
                                                      "the images to pack; paths are relative to SRC")
+    parser.add_argument("--trust-landmarks", action="store_true",
+                        help="use landmarks of a .lst that seem to be of another order or unit")
     parser.add_argument("--min-images", type=at_least(1), default=1, metavar="K",
                         help="leave out identities with fewer usable images")
     parser.add_argument("--max-images", type=at_least(1), metavar="K",
@@ -86,12 +87,8 @@ def run(args: argparse.Namespace) -> int:
                           args.duplicates == "drop")
     with stoppable():
         source = _source(args)
-        try:
+        with writing(out):
             report = pack(source, out, wanted, selection, args.workers, args.overwrite)
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            why = "the disk is full" if full else f"cannot be written ({error.strerror})"
-            raise RunError(f"{out}: {why}; nothing of a set there was replaced") from None
     _tell(report, out)
     return 0
 
@@ -101,14 +98,14 @@ def _source(args: argparse.Namespace) -> Source:
     if not os.path.lexists(path):
         raise UserError(f"{path}: there is no such folder")
     if args.lst or args.csv:
-        reader, file = (from_lst, args.lst) if args.lst else (from_csv, args.csv)
-        return reader(file, path if path.is_dir() else path.parent)
-    if path.is_file():
-        readers = {".lst": from_lst, ".csv": from_csv}
-        if path.suffix.lower() not in readers:
-            raise UserError(f"{path}: is neither a folder nor a .lst or .csv; expected SRC/<identity>/*.jpg")
-        return readers[path.suffix.lower()](path, path.parent)
-    return from_folder(path)
+        root = path if path.is_dir() else path.parent
+        return from_lst(args.lst, root, args.trust_landmarks) if args.lst else from_csv(args.csv, root)
+    if path.is_dir():
+        return from_folder(path)
+    kind = path.suffix.lower()
+    if kind not in (".lst", ".csv"):
+        raise UserError(f"{path}: is neither a folder nor a .lst or .csv; expected SRC/<identity>/*.jpg")
+    return from_lst(path, path.parent, args.trust_landmarks) if kind == ".lst" else from_csv(path, path.parent)
 
 
 def _tell(report: PackReport, out: Path) -> None:

@@ -46,6 +46,19 @@ def test_points_in_other_units_are_refused_before_work(photographs, tmp_path, ch
     assert align(tmp_path, photographs) == (0, "")
     status, line = align(tmp_path, {name: change(points) for name, points in photographs.items()}, "none")
     assert status == 2 and words in line and "t.csv: " in line and not (tmp_path / "none").exists()
+    assert ("--trust-landmarks" in line) == ("half" in words or "percent" in words)
+
+
+def test_the_faces_of_a_fixed_camera_are_aligned_where_the_user_insists(photographs, tmp_path, caplog):
+    points = {name: TEMPLATE / 2 + (10 + place, 12) for place, name in enumerate(photographs)}
+    status, line = align(tmp_path, points)
+    assert status == 2 and "in the upper left quarter" in line and "--trust-landmarks" in line
+    assert command("align", tmp_path / "src", tmp_path / "out", "--landmarks", tmp_path / "t.csv",
+                   "--trust-landmarks") == (0, "")
+    assert "in the upper left quarter" in caplog.text
+    with open(tmp_path / "out/landmarks.csv", newline="") as stream:
+        assert {row["path"]: float(row["x1"]) for row in csv.DictReader(stream)} == {
+            name: pytest.approx(values[0, 0], abs=1e-3) for name, values in points.items()}
 
 
 def test_a_few_faces_in_a_corner_are_reported_and_done(photographs, tmp_path, caplog):

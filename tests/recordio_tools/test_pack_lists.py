@@ -98,8 +98,10 @@ FACES = TEMPLATE * 1.1 + [[[80 + 5 * number, 40 + 3 * number]] for number in ran
     (FACES * 3, "lie outside their photographs, e.g. at"), (FACES - 500, "lie outside their photographs, e.g. at"),
     ([TEMPLATE] * 12, "in the upper left quarter")], ids=["half", "percent", "of larger copies", "outside", "template"])
 def test_landmarks_in_other_units_are_refused(tmp_path, faces, words):
-    status, line = command(*list_of(tmp_path, faces))
+    argv = list_of(tmp_path, faces)
+    status, line = command(*argv)
     assert status == 2 and "a.lst: " in line and words in line and not (tmp_path / "out").exists()
+    assert ("--trust-landmarks" in line) == (command(*argv, "--trust-landmarks")[0] == 0) == ("outside" not in words)
 
 
 def test_landmarks_from_the_corner_of_their_boxes_are_refused(tmp_path):
@@ -145,7 +147,7 @@ def test_an_image_that_is_not_aligned_has_the_size_or_is_resized(tmp_path):
 def test_labels_of_any_kind_and_lines_in_any_order(tmp_path):
     for number in range(7):
         write_image(tmp_path / f"{number}.jpg", picture(number))
-    labels = ["n10", "007", "123456789012345678", "n9", "7", "山田" + "9" * 5000, "3.5"]
+    labels = ["n10", "007", "123456789012345678", "n9", "7.0e+00", "山田" + "9" * 5000, "3.5"]
     (tmp_path / "a.lst").write_bytes("".join(f"1\t{number}.jpg\t{label}\r\n\n"
                                              for number, label in enumerate(labels)).encode())
     assert command("pack", tmp_path / "a.lst", tmp_path / "out")[0] == 0

@@ -142,7 +142,7 @@ def test_a_full_disk_is_reported_and_leaves_the_old_set(tmp_path):
         assert command("pack", drawn_faces(tmp_path / "faces"), disk / "out")[0] == 0
         before = contents(disk / "out")
         status, line = command("pack", drawn_faces(tmp_path / "faces", 20, 10), disk / "out", "--overwrite")
-        assert status == 1 and line.endswith("the disk is full; nothing of a set there was replaced")
+        assert status == 1 and line.endswith("the disk is full; what was there before was not touched")
         assert contents(disk / "out") == before
         status, line = command("pack", tmp_path / "faces", disk / "other")
         assert status == 1 and "the disk is full" in line and os.listdir(disk) == ["out"]
