@@ -19,7 +19,7 @@ from align.landmark_table import Journal, Row
 from align.photographs import Listing, Picture, crop_names, read_photograph, read_picture
 from align.report import FOUND, GIVEN, MISSED, RELAXED, SKIPPED, AlignReport
 from common.errors import RunError, UserError
-from common.files import write_atomic
+from common.files import write_json
 from common.progress import progress
 from common.workers import ordered_map
 from images.alignment import align, misfit
@@ -141,7 +141,7 @@ def _run(source: Path, out: Path, listing: Listing, read: Callable[[_Job], _Read
             crop_list.close()
             journal.close()
         crop_list.settle(centre)
-        write_atomic(out / REPORT, report.as_json(), named=False)
+        write_json(out / REPORT, report.as_dict(), named=False)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise RunError(f"{out}: {'the disk is full' if full else f'cannot be written ({error.strerror})'}; "

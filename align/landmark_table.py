@@ -7,8 +7,6 @@ score, found and made_of are optional; others are ignored. CelebA's lists are re
 """
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 from dataclasses import dataclass
@@ -154,7 +152,7 @@ class Journal:
                                 "Save it with points, or name another OUT")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._write_all()  # a truncated last line must not stay before what is appended
-        self._stream = open(path, "a", newline="", encoding="utf-8", errors="surrogateescape")
+        self._stream = open(path, "ab")
 
     def add(self, name: str, row: Row | None) -> None:
         """Add a photograph's row; without one, remove an earlier one."""
@@ -162,7 +160,7 @@ class Journal:
             self.rows.pop(name, None)
             return
         self.rows[name] = row
-        self._stream.write(_text([(name, row)]))
+        self._stream.write(tables.csv_bytes((), [_fields((name, row))]))
         self._stream.flush()
 
     def close(self) -> None:
@@ -172,12 +170,9 @@ class Journal:
 
     def _write_all(self) -> None:
         ordered = sorted(self.rows.items(), key=lambda item: (natural(item[0]), item[0]))
-        text = ",".join(COLUMNS) + "\n" + _text(ordered)
-        write_atomic(self.path, text.encode("utf-8", "surrogateescape"), named=False)
+        write_atomic(self.path, tables.csv_bytes(COLUMNS, map(_fields, ordered)), named=False)
 
 
-def _text(rows: list[tuple[str, Row]]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(
-        [name, *row.points, row.score, row.found, row.made_of] for name, row in rows)
-    return stream.getvalue()
+def _fields(item: tuple[str, Row]) -> list[str]:
+    name, row = item
+    return [name, *row.points, row.score, row.found, row.made_of]

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import collections
-import json
 from dataclasses import dataclass, field
 from typing import Iterator
 
@@ -39,9 +38,9 @@ class AlignReport:
         """Images in OUT that belong to the photographs."""
         return self.counts[FOUND] + self.counts[RELAXED] + self.counts[GIVEN] + self.centre_crops
 
-    def as_json(self) -> str:
-        """The text of align-report.json; the five kinds add up to the photographs."""
-        told = {"photographs": sum(self.counts.values()), "crops": self.crops,
+    def as_dict(self) -> dict:
+        """For align-report.json; the five kinds add up to the photographs."""
+        return {"photographs": sum(self.counts.values()), "crops": self.crops,
                 **{kind: self.counts[kind] for kind in (FOUND, RELAXED, GIVEN, MISSED, SKIPPED)},
                 "centre_crops": self.centre_crops, "done_before": self.done_before,
                 "skipped_by_reason": self.reasons.as_dict(),
@@ -49,7 +48,6 @@ class AlignReport:
                 "files_skipped": self.reasons.names_as_dict(),
                 "notes": notes_as_dict({kind: list(map(shown, names)) for kind, names in self.notes.items()}),
                 "settings": self.settings}
-        return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
 
     def table(self) -> Iterator[tuple[str, int]]:
         """The lines of the table on the screen."""

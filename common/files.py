@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import json
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ import sys
 import tempfile
 from io import BufferedReader
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 from common.errors import UserError
 from common.writable import PathLike, check_writable, is_stream
@@ -121,6 +122,11 @@ def write_atomic(path: PathLike, content: str | bytes, replace: bool = True, nam
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     with atomic_path(path, replace, named) as temporary:
         temporary.write_bytes(data)
+
+
+def write_json(path: PathLike, value: Any, named: bool = True) -> None:
+    """Write a report as JSON, for readers and programs."""
+    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n", named=named)
 
 
 @contextlib.contextmanager

@@ -44,6 +44,15 @@ def bins(counts: np.ndarray) -> list[Bin]:
             for first, following, number in zip(edges, edges[1:], numbers)]
 
 
+def spread(values: np.ndarray) -> dict | None:
+    """min, quarter, median, three_quarters, max and mean of whole numbers; None of nothing."""
+    if not len(values):
+        return None
+    quarter, median, three = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    return {"min": int(values.min()), "quarter": quarter, "median": median, "three_quarters": three,
+            "max": int(values.max()), "mean": round(float(values.mean()), 2)}
+
+
 def text_bars(table: Sequence[Bin]) -> list[str]:
     """A line for each bin: range, number, bar."""
     most = max((entry.identities for entry in table), default=1) or 1

@@ -1,6 +1,7 @@
-"""Forms of a name that are equal where names look equal, or mean the same file."""
+"""Forms of a name that are equal where names look equal, or mean the same file or person."""
 from __future__ import annotations
 
+import re
 import unicodedata
 
 
@@ -20,3 +21,11 @@ def composed(name: str) -> str:
 def folded(name: str) -> str:
     """The same with its case folded: equal for names that Windows and macOS take for one."""
     return composed(name).casefold()
+
+
+def name_key(name: str) -> str:
+    """Equal for a person's names that mean the same: case, spaces, underscores, hyphens and full stops aside; "" where
+    the name is only a number, which means nothing outside its own set."""
+    text = unicodedata.normalize("NFKC", as_text(name)).casefold()
+    text = re.sub(r"[\s_.\-]+", " ", text).strip()
+    return "" if text.replace(" ", "").isdecimal() else text

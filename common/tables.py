@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from common.errors import UserError
 from common.files import PathLike
@@ -107,6 +109,13 @@ def read_rows(path: PathLike, what: str, form: str, split: Callable[[str], Seque
         except ValueError:
             raise UserError(f"{path}: line {number} is not {form}") from None
         yield f"{path}: line {number}", values
+
+
+def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence]) -> bytes:
+    """A table as a file's content; a name need not be UTF-8, its bytes are kept."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(itertools.chain([columns] if columns else (), rows))
+    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def whole_number(text: str) -> int:

@@ -15,6 +15,7 @@ from common.errors import RunError, UserError
 from common.files import check_new_file, write_atomic
 from common.package_versions import versions
 from common.progress import meter
+from common.tables import csv_bytes
 from common.workers import ordered_map
 from deploy import journal as journals
 from deploy.arguments import add_face_flags, add_model_flags
@@ -27,7 +28,6 @@ from deploy.reading import Reader, content_digest, crop_reader, face_reader
 from eval.embedding_file import Embeddings, save_embeddings
 from eval.embedding_store import PACKAGES
 from inference.engine import AnyEmbedder
-from recordio_tools.records.identities import csv_bytes
 
 log = logging.getLogger(__name__)
 COLUMNS = ("path", "label", "reason")

@@ -1,16 +1,27 @@
 """Decodes and encodes image files with OpenCV, as MXNet's own readers do."""
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
-from images.formats import MOST_SCANS, has_many_scans, orientation_of
+from images.formats import MOST_SCANS, has_many_scans, is_cut_off, orientation_of
 
 
 class ImageError(ValueError):
     """Bytes that are not a readable image; the message says why."""
 
 
+class Examined(NamedTuple):
+    """kind: one of IMAGE_KINDS; size: (height, width) in pixels or None; message: what is wrong."""
+
+    kind: str
+    size: tuple[int, int] | None
+    message: str
+
+
+IMAGE_KINDS = ("", "undecodable", "cut-off-image")
 REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
            8: cv2.IMREAD_REDUCED_COLOR_8}
 
@@ -43,6 +54,17 @@ def decode_bgr(data: bytes, reduced: int = 1) -> np.ndarray:
     if image is None:
         raise ImageError("is not an image that OpenCV reads")
     return upright(image, turned) if turned != 1 else image
+
+
+def examine_image(data: bytes) -> Examined:
+    """Decode an encoded image, and check whether it is truncated."""
+    try:
+        height, width = decode_bgr(data).shape[:2]
+    except ImageError as error:
+        return Examined("undecodable", None, str(error))
+    if is_cut_off(data):
+        return Examined("cut-off-image", (height, width), "the image file is truncated")
+    return Examined("", (height, width), "")
 
 
 def upright(image: np.ndarray, orientation: int) -> np.ndarray:

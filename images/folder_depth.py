@@ -1,11 +1,14 @@
-"""Whether a folder of identities' folders is rather a parent of one."""
+"""Which folders are those of identities, by what lies in them and by the pairs that are made of their images."""
 from __future__ import annotations
 
 import logging
 import os
 from typing import NamedTuple, Sequence
 
+import numpy as np
+
 from common.errors import UserError
+from common.files import PathLike
 from common.foreign import listed, shown
 
 log = logging.getLogger(__name__)
@@ -67,3 +70,26 @@ def _below_one(paths: Sequence[bytes]) -> tuple[list[bytes], set[bytes]]:
         if len(set(inner)) != 1:
             return way, set(inner)
         way.append(inner[0])
+
+
+def count_unlike_folders(pairs: Sequence[tuple[PathLike, PathLike]], same: Sequence[bool]) -> tuple[int, int]:
+    """How many same pairs are of two identities' folders, and different ones of one, where images lie in such folders.
+
+    An identity's folder may lie below others (train/0001) or hold some (0001/frontal), or be in several (train/0001 and
+    val/0001): that reading counts by which the fewest pairs contradict. (0, 0) where images lie in one folder, or half
+    of the pairs contradict by any reading.
+    """
+    sides = [(os.path.abspath(left), os.path.abspath(right)) for left, right in pairs]
+    top = os.path.commonpath([path for both in sides for path in both])
+    parts = [tuple(os.path.relpath(path, top).split(os.sep)[:-1] for path in both) for both in sides]
+    if not all(folders for both in parts for folders in both):
+        return 0, 0
+    marked = np.array(same, bool)
+    depth = max(len(folders) for both in parts for folders in both)
+    readings = [slice(0, level) for level in range(1, depth + 1)] + [slice(-1, None)]
+    counts = []
+    for reading in readings:
+        alike = np.array([left[reading] == right[reading] for left, right in parts])
+        counts.append((int((marked & ~alike).sum()), int((~marked & alike).sum())))
+    fewest = min(counts, key=sum)
+    return fewest if 2 * sum(fewest) < len(pairs) else (0, 0)

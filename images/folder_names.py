@@ -1,4 +1,4 @@
-"""Names of identities as safe folder names that sort as the labels do."""
+"""Names of identities as safe folder names that sort as the labels do, and of formats as extensions."""
 from __future__ import annotations
 
 import os
@@ -8,6 +8,9 @@ from typing import Iterable, Sequence
 from common.name_forms import folded
 from images.sources import natural
 
+ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "JPEG 2000": ".jp2",
+           "GIF": ".gif"}
+UNKNOWN = ".unknown"  # not an image file; `pack` ignores the extension
 LONGEST = 200  # bytes; file systems take 255
 
 
@@ -32,3 +35,8 @@ def is_safe(name: str) -> bool:
         return False
     return (0 < length <= LONGEST and not name.startswith(".") and not set(name) & set("/\\")
             and not any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in name))
+
+
+def ending(kind: str | None) -> str:
+    """The extension for a format."""
+    return ENDINGS.get(kind or "", UNKNOWN)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Hashable, Sequence
 
 import numpy as np
 
@@ -32,9 +32,10 @@ class OddPairs:
                          f"{what} (the first is pair {numbers[0]}, from 0)" for what, numbers in self.kinds)
 
 
-def find_odd_pairs(sides: Sequence[int], same: Sequence[bool] | np.ndarray) -> OddPairs:
-    """sides: (2 * pairs,) the image of left, right, left, ..., equal numbers for images of the same content."""
-    order = np.sort(np.asarray(sides, np.int64).reshape(-1, 2), axis=1)
+def find_odd_pairs(sides: Sequence[Hashable], same: Sequence[bool] | np.ndarray) -> OddPairs:
+    """sides: (2 * pairs,) the image of left, right, left, ..., or anything that is equal for equal images."""
+    numbers: dict[Hashable, int] = {}
+    order = np.sort(np.array([numbers.setdefault(side, len(numbers)) for side in sides], np.int64).reshape(-1, 2))
     marked = np.asarray(same, bool)
     itself = np.flatnonzero(order[:, 0] == order[:, 1])
     _, first, group, counts = np.unique(order, axis=0, return_index=True, return_inverse=True, return_counts=True)

@@ -11,10 +11,10 @@ from common.errors import DataError
 from common.files import read_regular
 from common.progress import progress
 from common.workers import ordered_map
+from images.codec import Examined, examine_image
 from images.formats import unlike_in_mxnet
 from recordio_tools.bins.binfile import BinFault, count_fault, image_bytes, read_values
 from recordio_tools.bins.odd_pairs import find_odd_pairs
-from recordio_tools.check.scan import Examined, examine_image
 from recordio_tools.records.faults import FileReport
 
 FOLDS = 10
@@ -31,13 +31,9 @@ class CheckedBin:
     same: np.ndarray
 
 
-def check_bin(path: Path, workers: int, folds: int = FOLDS) -> FileReport:
-    """Check a `.bin`: the pickle, the pairs and folds, every image; a fault's `record` is the image's number from 0."""
-    return examine_bin(path, workers, folds).report
-
-
 def examine_bin(path: Path, workers: int, folds: int = FOLDS) -> CheckedBin:
-    """Check a `.bin`, and keep its contents for repair; folds: as many as verification will make."""
+    """Check a `.bin`: the pickle, the pairs, so many folds, every image; a fault's `record` is the image's number from
+    0. The contents are kept for repair."""
     report = FileReport(str(path))
     try:
         values, same = read_values(path)
@@ -104,12 +100,9 @@ class _Places:
 
 
 def _note_odd_pairs(images: list[bytes | None], same: np.ndarray, places: _Places, report: FileReport) -> None:
-    whole = [image for image in images if image is not None]
-    if len(images) != 2 * len(same) or len(whole) < len(images):
+    if len(images) != 2 * len(same) or None in images:
         return
-    numbers: dict[bytes, int] = {}
-    found = find_odd_pairs([numbers.setdefault(image, len(numbers)) for image in whole], same)
-    for what, pairs in found.kinds:
+    for what, pairs in find_odd_pairs(images, same).kinds:
         for pair in pairs:
             report.add("odd-pair", f"pair {pair} (from 0): {what}", places.of(2 * pair), 2 * pair, file="bin",
                        reason=what)

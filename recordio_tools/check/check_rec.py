@@ -8,9 +8,10 @@ from typing import Sequence
 import numpy as np
 
 from common.errors import DataError
+from images.codec import IMAGE_KINDS
 from recordio_tools.check.layout import Part, add_all, check_labels, check_records, find_headers
 from recordio_tools.check.same_images import note_same_images
-from recordio_tools.check.scan import IMAGE_KINDS, ScannedRecords, scan
+from recordio_tools.check.scan import ScannedRecords, scan
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.identities import read_identities
 from recordio_tools.records.index import IndexFault, index_beside, keys_of, place_of_entry, read_index
@@ -32,11 +33,6 @@ class Checked:
     def reports(self) -> list[FileReport]:
         """One report per file."""
         return [part.report for part in self.parts]
-
-
-def check_rec(path: Path, workers: int) -> FileReport:
-    """Check a single `.rec` with the `.idx` and the `property` beside it; DataError where it cannot be opened."""
-    return check_set([path], workers).reports[0]
 
 
 def check_set(paths: Sequence[Path], workers: int, complete: bool = True) -> Checked:

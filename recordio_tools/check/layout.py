@@ -7,8 +7,8 @@ import numpy as np
 
 from recordio_tools.check.scan import ScannedRecords
 from recordio_tools.records.faults import FileReport
+from recordio_tools.records.framing import EXACT, is_range
 from recordio_tools.records.property import Property
-from recordio_tools.records.ranges import EXACT, MOST_LABELS, is_range
 
 
 class Headers(NamedTuple):
@@ -143,10 +143,10 @@ def check_labels(parts: Sequence[Part], told: Property | None, complete: bool = 
 
 def _whole(part: Part, labels: np.ndarray, classes: int | None) -> np.ndarray:
     with np.errstate(invalid="ignore"):
-        sound = (labels >= 0) & (labels < (MOST_LABELS if classes is None else classes)) & (labels == np.floor(labels))
+        sound = (labels >= 0) & (labels < (EXACT if classes is None else classes)) & (labels == np.floor(labels))
     wrong = np.flatnonzero(~sound)
     if len(wrong):
-        limit = f"a whole number from 0 to {MOST_LABELS - 1}" if classes is None else f"one of 0 to {classes - 1}"
+        limit = f"a whole number from 0 to {EXACT - 1}" if classes is None else f"one of 0 to {classes - 1}"
         add_all(part.report, "label", part.records, np.flatnonzero(part.records.image)[wrong],
                 f"the label is {labels[wrong[0]]:g}, not {limit}")
     return np.where(sound, labels, -1).astype(np.int64)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Sequence
 
 from common.errors import UserError
-from common.files import read_regular, write_atomic
+from common.files import read_regular, write_json
 from common.folders import check_apart, check_free, new_folder
 from recordio_tools.check.check_bin import FOLDS, CheckedBin
 from recordio_tools.check.check_rec import Checked
@@ -62,8 +62,7 @@ def repair(sets: Sequence[Checked], bins: Sequence[CheckedBin], out: Path, overw
                                         for checked in bins],
                   "found": [one.as_dict() for one in [part for checked in sets for part in checked.reports]
                             + [checked.report for checked in bins]]}
-        text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        write_atomic(folder / REPORT, text)
+        write_json(folder / REPORT, report)
     return report
 
 

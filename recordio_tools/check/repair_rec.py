@@ -9,14 +9,14 @@ import numpy as np
 from common.errors import DataError, RunError
 from common.files import write_atomic
 from common.progress import progress
+from images.codec import IMAGE_KINDS
 from recordio_tools.check.check_rec import Checked, common_size
 from recordio_tools.check.layout import header_classes
-from recordio_tools.check.scan import IMAGE_KINDS
 from recordio_tools.records import framing
 from recordio_tools.records.dataset import open_dataset
+from recordio_tools.records.framing import EXACT
 from recordio_tools.records.identities import identity_table, read_identities
 from recordio_tools.records.property import Property, write_property
-from recordio_tools.records.ranges import MOST_LABELS
 from recordio_tools.records.raw import RawFile
 from recordio_tools.records.writer import RecordWriter
 
@@ -100,7 +100,7 @@ def _classes(checked: Checked) -> int:
         with np.errstate(invalid="ignore"):
             more = np.unique(labels[labels >= told])
         told = 0 if len(more) and np.array_equal(more, told + np.arange(len(more))) else told
-    return (told or headers or MOST_LABELS) if not (told and headers) or told == headers else MOST_LABELS
+    return (told or headers or EXACT) if not (told and headers) or told == headers else EXACT
 
 
 def _choose(checked: Checked, size: tuple[int, int], losses: _Losses) -> Saved:
@@ -126,18 +126,15 @@ def _choose(checked: Checked, size: tuple[int, int], losses: _Losses) -> Saved:
 
 def _write(checked: Checked, saved: Saved, labels: np.ndarray, path: Path) -> None:
     new = np.searchsorted(labels, saved.label)
-    starts = np.searchsorted(new, np.arange(len(labels) + 1)) + 1
-    last = len(new) + 1 + len(labels)
     with RecordWriter(path) as writer:
-        writer.write(0, framing.pack([len(new) + 1, last], 0))
+        writer.begin_set()
         for label, content in zip(new.tolist(), progress(_contents(checked, saved), len(new), "repair")):
             values: float | np.ndarray = float(label)
             if content.flag:
                 values = content.label.copy()
                 values[0] = label
             writer.write(writer.count, framing.pack(values, writer.count, content.image))
-        for span in zip(starts[:-1].tolist(), starts[1:].tolist()):
-            writer.write(writer.count, framing.pack(span, writer.count))
+        writer.end_set(np.bincount(new, minlength=len(labels)).tolist())
 
 
 def _contents(checked: Checked, saved: Saved) -> Iterator[framing.Content]:
@@ -180,12 +177,12 @@ def _entries_lost(checked: Checked) -> dict:
 def _identities_lost(checked: Checked, losses: _Losses, labels: np.ndarray, names: dict[int, str]) -> dict:
     """Labels that existed, or should have, and have no image any more."""
     expected = _classes(checked)
-    if expected < MOST_LABELS:  # every label is known; so many from 0 on hold all the gaps that are named
+    if expected < EXACT:  # every label is known; so many from 0 on hold all the gaps that are named
         lost = np.setdiff1d(np.arange(min(expected, len(labels) + NAMED)), labels)
         count = expected - len(labels)
     else:
         dropped = np.concatenate([np.empty(0), *losses.labels])
-        dropped = dropped[np.isfinite(dropped) & (dropped >= 0) & (dropped < MOST_LABELS)]
+        dropped = dropped[np.isfinite(dropped) & (dropped >= 0) & (dropped < EXACT)]
         lost = np.setdiff1d(dropped[dropped == np.floor(dropped)].astype(np.int64), labels)
         count = len(lost)
     return {"identities_lost": count,

@@ -3,21 +3,20 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Iterator, NamedTuple
+from typing import Iterator
 
 import numpy as np
 
 from common.progress import meter
 from common.workers import ordered_map
-from images.codec import ImageError, decode_bgr
-from images.formats import is_cut_off, unlike_in_mxnet
+from images.codec import IMAGE_KINDS, Examined, examine_image
+from images.formats import unlike_in_mxnet
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.framing import HEADER, FramingError
 from recordio_tools.records.raw import RawFile
 from recordio_tools.records.scanning import APART, Block, blocks
 
 MOST = (1 << 16) - 1
-IMAGE_KINDS = ("", "undecodable", "cut-off-image")
 SLICE = 64  # records that a thread takes at a time
 LARGEST_IMAGE = 1 << 26  # bytes; a corrupt length may claim half a gigabyte
 SAMPLE = 48  # bytes of an image's middle and end that identify it, with its length
@@ -54,14 +53,6 @@ class ScannedRecords:
 
     def __len__(self) -> int:
         return len(self.offset)
-
-
-class Examined(NamedTuple):
-    """kind: a fault of IMAGE_KINDS or ''; size: (height, width) in pixels or None; message: what is wrong."""
-
-    kind: str
-    size: tuple[int, int] | None
-    message: str
 
 
 def scan(raw: RawFile, known: np.ndarray | None, workers: int, report: FileReport) -> ScannedRecords:
@@ -139,14 +130,3 @@ def _content(raw: RawFile, offset: int) -> bytes:
         return raw.content_at(offset)[0]
     except FramingError:
         return b""  # the file changed meanwhile
-
-
-def examine_image(content: bytes) -> Examined:
-    """Decode an encoded image, and check whether it is truncated."""
-    try:
-        height, width = decode_bgr(content).shape[:2]
-    except ImageError as error:
-        return Examined("undecodable", None, str(error))
-    if is_cut_off(content):
-        return Examined("cut-off-image", (height, width), "the image file is truncated")
-    return Examined("", (height, width), "")

@@ -16,7 +16,7 @@ from images.formats import kind_of, read_header
 from recordio_tools.bins.binfile import is_bin, read_bin
 from recordio_tools.records.identities import read_identities
 from recordio_tools.records.index_gaps import check_index, index_warnings
-from recordio_tools.records.parts import RecordParts, open_records
+from recordio_tools.records.parts import open_records
 from recordio_tools.records.property import read_property
 
 log = logging.getLogger(__name__)
@@ -53,17 +53,17 @@ def _rec(path: Path) -> Summary:
         labels, counts = np.unique(heads.label[images, 0], return_counts=True)
         widths = np.maximum(heads.flag[images], 1)
         keys = _spaced(file.keys[images])
-        parts = [str(part.rec_path) for part in file.parts] if isinstance(file, RecordParts) else []
+        parts = [str(part.rec_path) for part in file.parts]
         facts = {
-            "path": str(path), "kind": "training set", **({"parts": parts} if parts else {}),
+            "path": str(path), "kind": "training set", **({"parts": parts} if len(parts) > 1 else {}),
             "layout": "InsightFace (header records)" if headers else "plain (im2rec, no headers)",
             "records": len(file), "index": str(file.idx_path) if file.idx_path else None,
-            "images": len(images), "identities": len(labels), "images_per_identity": spread(counts),
+            "images": len(images), "identities": len(labels), "images_per_identity": histogram.spread(counts),
             "histogram": [entry._asdict() for entry in histogram.bins(counts)],
             **_names(path.with_name("identities.csv"), labels, counts),
             "label_width": sorted(int(width) for width in np.unique(widths)),
             **_looked_at(_contents(file.read, keys)),
-            "bytes_per_record": spread((heads.end - file.offsets)[images]),
+            "bytes_per_record": histogram.spread((heads.end - file.offsets)[images]),
             "property": _property(beside), "bytes": file.size}
     return Summary(facts, counts)
 
@@ -76,17 +76,8 @@ def _bin(path: Path) -> Summary:
              "different": int((~same).sum()), "folds": folds, "images": len(images),
              "different_images": len(set(images)),
              **_looked_at(images[number] for number in _spaced(np.arange(len(images)))),
-             "bytes_per_image": spread(np.array([len(image) for image in images])), "bytes": path.stat().st_size}
+             "bytes_per_image": histogram.spread(np.array(list(map(len, images)))), "bytes": path.stat().st_size}
     return Summary(facts)
-
-
-def spread(values: np.ndarray) -> dict | None:
-    """min, quarter, median, three_quarters, max and mean of whole numbers; None of nothing."""
-    if not len(values):
-        return None
-    quarter, median, three = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
-    return {"min": int(values.min()), "quarter": quarter, "median": median, "three_quarters": three,
-            "max": int(values.max()), "mean": round(float(values.mean()), 2)}
 
 
 def _property(path: Path) -> dict | None:

@@ -15,13 +15,14 @@ from common.errors import UserError, writing
 from common.files import check_new_file
 from common.folders import check_apart, check_none_of
 from common.foreign import shown
+from common.name_forms import name_key
 from common.signals import stoppable
 from inference.identity_means import CheckpointSpec, MeanEmbedder
 from inference.similarity import best_matches, pairs_above
 from recordio_tools.faces import names_in, open_faces, packed_faces
 from recordio_tools.merge import exclusions
 from recordio_tools.merge.merging import REPORT, check_enough, count_taken, is_matches, merge, write_matches
-from recordio_tools.merge.plan import Match, Plan, check_sizes, name_key
+from recordio_tools.merge.plan import Match, Plan, check_sizes
 from recordio_tools.merge.shared_images import distinct_images, pairs_sharing
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.writer import SET_FILES

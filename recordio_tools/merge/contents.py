@@ -8,9 +8,9 @@ from typing import Callable
 import numpy as np
 
 from common.counts import MOST_NAMES
+from images.codec import examine_image
 from images.formats import read_header
 from images.plain_jpeg import KnownHeaders
-from recordio_tools.check.scan import examine_image
 from recordio_tools.records import framing
 from recordio_tools.records.copying import Copied
 from recordio_tools.records.framing import FRAME

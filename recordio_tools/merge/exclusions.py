@@ -9,9 +9,10 @@ from typing import Collection, Sequence
 import numpy as np
 
 from common.errors import UserError
+from common.name_forms import name_key
 from common.name_lookup import canonical, canonical_path
 from common.tables import header, read_table
-from recordio_tools.merge.plan import Plan, find_source, name_key
+from recordio_tools.merge.plan import Plan, find_source
 
 FORM = "a first line that names the columns: identity, or label (with set), or image"
 COLUMNS = ("set", "label", "identity", "image")

@@ -4,7 +4,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
-import json
 import logging
 from pathlib import Path
 from typing import Generator, Sequence
@@ -13,19 +12,18 @@ import numpy as np
 
 from common.counts import NamedCounts
 from common.errors import UserError
-from common.files import open_regular, write_atomic
+from common.files import open_regular, write_atomic, write_json
 from common.folders import staged_files
 from common.foreign import shown
 from common.progress import meter
+from common.tables import csv_bytes
 from common.workers import ordered_map
 from recordio_tools.faces import PackedFaces
 from recordio_tools.merge.contents import Contents, Examiner
 from recordio_tools.merge.plan import Plan
-from recordio_tools.records import framing
 from recordio_tools.records.copying import Copied
-from recordio_tools.records.identities import csv_bytes, identity_table
+from recordio_tools.records.identities import identity_table
 from recordio_tools.records.property import Property, write_property
-from recordio_tools.records.ranges import EXACT
 from recordio_tools.records.writer import MAIN, SET_FILES, RecordWriter
 
 log = logging.getLogger(__name__)
@@ -58,8 +56,7 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
                       images=images, images_of_several_identities=shared, **details)
         write_property(folder / "property", Property(len(groups), *image_size))
         write_atomic(folder / "identities.csv", identity_table(rows, ("source",)))
-        text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        write_atomic(folder / REPORT, text)
+        write_json(folder / REPORT, report)
     return report
 
 
@@ -90,9 +87,8 @@ def _write_records(writer: RecordWriter, plan: Plan, groups: list[list[int]], wo
 
     UserError where no image of an identity can be used, and `least` does not leave it out.
     """
-    placeholder = framing.pack([0, 0], 0)
     if not plain:
-        writer.write(0, placeholder)
+        writer.begin_set()
     counts, contents = np.zeros(len(groups), np.int64), Contents(groups)
     with contextlib.closing(_records(plan, groups, workers, Examiner(image_size))) as records:
         for copied, labels, digests in records:
@@ -106,14 +102,7 @@ def _write_records(writer: RecordWriter, plan: Plan, groups: list[list[int]], wo
                         "and is of the set's size; python -m recordio_tools check IN --repair OUT makes a sound set of "
                         "it, or leave it out by `exclude`")
     if not plain:
-        headers, ends = writer.count, (np.cumsum(counts) + 1).tolist()
-        for span in zip([1, *ends], ends):
-            writer.write(writer.count, framing.pack(span, writer.count))
-        writer.rewrite(0, placeholder, framing.pack([headers, writer.count], 0))
-        if writer.count > EXACT:
-            log.warning("%d records: header records hold record numbers as float32, which is exact up to %d only; "
-                        "readers that use the labels in the image records, as here, are not affected", writer.count,
-                        EXACT)
+        writer.end_set(counts.tolist())
     return counts.tolist(), contents
 
 

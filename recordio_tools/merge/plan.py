@@ -1,8 +1,6 @@
 """The plan of a merge: which identities are removed or joined, each with its reason."""
 from __future__ import annotations
 
-import re
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Sequence
@@ -10,7 +8,7 @@ from typing import Iterable, Sequence
 import numpy as np
 
 from common.errors import UserError
-from common.name_forms import as_text
+from common.name_forms import name_key
 from common.union_find import UnionFind
 from recordio_tools.faces import PackedFaces
 
@@ -135,14 +133,6 @@ class Plan:
         first = self.identities[earlier]
         self.matches.append(Match(number, self.sets[first.source].path, first.label, first.name, len(first.images),
                                   similarity, "joined" if action == "join" else "removed"))
-
-
-def name_key(name: str) -> str:
-    """Equal for names that mean the same: case, spaces, underscores, hyphens and full stops aside; "" where the name is
-    only a number, which means nothing outside its own set."""
-    text = unicodedata.normalize("NFKC", as_text(name)).casefold()
-    text = re.sub(r"[\s_.\-]+", " ", text).strip()
-    return "" if text.replace(" ", "").isdecimal() else text
 
 
 def find_source(plan: Plan, text: str) -> int | None:

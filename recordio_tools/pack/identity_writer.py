@@ -70,8 +70,8 @@ class IdentityWriter:
             kept.append(usable)
         return kept
 
-    def finish(self, hashes: ContentHashes) -> bool:
-        """Whether the identity is in the set."""
+    def finish(self, hashes: ContentHashes) -> None:
+        """Report the identity: as one of the set, or as too small."""
         count, report = len(self._positions), self._report
         if self._selection.drop_duplicates:
             report.dropped += len(self._again)
@@ -80,11 +80,10 @@ class IdentityWriter:
         name = self._source.names[self._identity]
         if count < max(self._selection.min_images, 1):
             report.small.append((name, count))
-            return False
+            return
         report.identities.append((name, count))
         report.counts.update(self._notes)
         hashes.add(self._identity, self._hashes, self._positions)
-        return True
 
     @property
     def _refused(self) -> bool:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 from pathlib import Path
 from typing import Generator, Iterator
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from common.content_hashes import ContentHashes
 from common.errors import UserError
-from common.files import write_atomic
+from common.files import write_atomic, write_json
 from common.folders import staged_files
 from common.progress import meter
 from common.workers import ordered_map, process_map
@@ -22,12 +21,10 @@ from images.space import typical_size, warn_of_little_space
 from recordio_tools.pack.batches import PreparedFiles, Preparer
 from recordio_tools.pack.identity_writer import IdentityWriter, check_sizes, same_file
 from recordio_tools.pack.report import PackReport
-from recordio_tools.records import framing
 from recordio_tools.records.identities import identity_table
 from recordio_tools.records.property import Property, write_property
 from recordio_tools.records.writer import SET_FILES, RecordWriter
 
-log = logging.getLogger(__name__)
 FEW = 500  # below so many images, starting a process does not pay
 TASK_BYTES, MOST_FILES = 1 << 18, 64  # of a task for a worker
 
@@ -50,7 +47,7 @@ def pack(source: Source, out: Path, wanted: Wanted, selection: Selection, worker
                 _write_records(writer, _Files(source, batches), selection, report)
         write_property(folder / "property", Property(len(report.identities), wanted.height, wanted.width))
         write_atomic(folder / "identities.csv", identity_table(report.identities))
-        write_atomic(folder / "pack-report.json", report.as_json())
+        write_json(folder / "pack-report.json", report.as_dict())
     return report
 
 
@@ -104,31 +101,22 @@ class _Files:
 def _write_records(writer: RecordWriter, files: _Files, selection: Selection, report: PackReport) -> None:
     """All records of the set; UserError where too little is left, or an image has another size."""
     source, hashes = files.source, ContentHashes()
-    ranges: list[tuple[int, int]] = []
     report.not_chosen = source.images - selection.total(source)
-    placeholder = framing.pack([0, 0], 0)
-    writer.write(0, placeholder)
+    writer.begin_set()
     for identity in selection.identities(source):
-        first = writer.count
-        person = IdentityWriter(source, identity, len(ranges), writer, selection, report)
+        person = IdentityWriter(source, identity, len(report.identities), writer, selection, report)
         positions = selection.images(source, identity)
         done = 0
         for batch, start, end, at in files.take(len(positions)):
             person.add(batch, start, end, at, positions[done:done + end - start])
             done += end - start
-        if person.finish(hashes):
-            ranges.append((first, writer.count))
+        person.finish(hashes)
     check_sizes(report, selection)
     _check_enough(report, selection, source)
     report.images = writer.count - 1
-    for span in ranges:
-        writer.write(writer.count, framing.pack(span, writer.count))
-    writer.rewrite(0, placeholder, framing.pack([report.images + 1, writer.count], 0))
+    writer.end_set(count for _, count in report.identities)
     for count, places in hashes.shared(functools.partial(same_file, source)):
         report.shared.add(count, [source.file(*place) for place in places])
-    if writer.count > 1 << 24:
-        log.warning("%d records: header records hold record numbers as float32, which is exact up to 16777216 only; "
-                    "readers that use the labels in the image records, as here, are not affected", writer.count)
 
 
 def _check_enough(report: PackReport, selection: Selection, source: Source) -> None:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import collections
-import json
 from dataclasses import dataclass, field
 from typing import Iterator
 
@@ -58,10 +57,6 @@ class PackReport:
             "duplicates": self.duplicates.as_dict(), "images_of_several_identities": self.shared.as_dict(),
             "notes": notes_as_dict(self.notes), "other_files": self.other_files,
             "other_files_first": self.other_names}
-
-    def as_json(self) -> str:
-        """The text of pack-report.json."""
-        return json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n"
 
     def table(self) -> Iterator[tuple[str, int]]:
         """The lines of the table on the screen; they add up to the files found."""

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import re
 from pathlib import Path
+from typing import Any, Callable
 
 from common.arguments import add_workers, at_least, image_size
 from common.errors import UserError, writing
@@ -20,6 +21,7 @@ from recordio_tools.pairs.verification_sets import UnfitFolds, folds_that_fit, i
 from recordio_tools.records.writer import SET_FILES
 
 log = logging.getLogger(__name__)
+FLAGGED_LISTS = ("calfw", "cplfw")
 DESCRIPTION = """\
 Make a verification set (.bin) of a protocol's pairs. Upright JPEG, PNG, BMP and simple TIFF files are stored
 unchanged, others as upright JPEGs, since not every reader of a .bin decodes or rotates them.
@@ -82,6 +84,16 @@ A table with the columns left,right,same and perhaps fold; same is 1 or 0, the p
 
   python -m recordio_tools pairs csv --pairs mine.csv --images faces/ --out data/mine.bin"""
 
+# protocol: (arguments, folder of images, the protocol's list or folder) to the pairs
+READERS: dict[str, Callable[[argparse.Namespace, Any, Path], list[Pair]]] = {
+    "lfw": lambda args, images, path: read_lfw(images, path),
+    "cfp": lambda args, images, path: read_cfp(path, args.kind, args.splits, images),
+    **dict.fromkeys(FLAGGED_LISTS, lambda args, images, path: read_flagged(images, path, args.folds)),
+    "agedb": lambda args, images, path: read_agedb(images, path),
+    "rfw": lambda args, images, path: read_lfw(images, path),
+    "list": lambda args, images, path: read_plain(images, path),
+    "csv": lambda args, images, path: read_csv(path, images)}
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command and its protocols."""
@@ -95,15 +107,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     cfp.add_argument("--protocol", required=True, metavar="DIR", help="Protocol, with Pair_list_F.txt, Split/, ...")
     cfp.add_argument("--kind", required=True, choices=("FF", "FP"))
     cfp.add_argument("--splits", type=_splits, metavar="A-B", help="splits to use, e.g. 1-5 (default: all)")
-    others = []
-    for name, told, description, run in (
-            ("calfw", "CALFW's list", FLAGGED.format(name="CALFW", command="calfw"), _flagged),
-            ("cplfw", "CPLFW's list", FLAGGED.format(name="CPLFW", command="cplfw"), _flagged),
-            ("agedb", "AgeDB's protocol", AGEDB, _agedb), ("rfw", "one of RFW's four lists", RFW, _lfw)):
+    for name, told, description in (
+            ("calfw", "CALFW's list", FLAGGED.format(name="CALFW", command="calfw")),
+            ("cplfw", "CPLFW's list", FLAGGED.format(name="CPLFW", command="cplfw")),
+            ("agedb", "AgeDB's protocol", AGEDB), ("rfw", "one of RFW's four lists", RFW)):
         other = kinds.add_parser(name, help=told, description=description)
         other.add_argument("--images", required=True, metavar="DIR", help="folder of the images")
         other.add_argument("--pairs", required=True, metavar="FILE", help="the protocol's list")
-        others.append((other, run))
     plain = kinds.add_parser("list", help="a list path1 path2 0|1", description=LIST)
     plain.add_argument("--images", metavar="DIR", help="root of relative paths (default: the list's folder)")
     plain.add_argument("--pairs", required=True, metavar="FILE", help="the list")
@@ -122,7 +132,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     make.add_argument("--overwrite", action="store_true", help="replace existing files")
     add_workers(make)
     make.set_defaults(run=_make)
-    for kind, run in ((lfw, _lfw), (cfp, _cfp), *others, (plain, _plain), (table, _csv)):
+    for name, read in READERS.items():
+        kind = kinds.choices[name]
         kind.add_argument("--out", required=True, metavar="X.bin", help="file to write")
         kind.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W",
                           help="the size that every image must have, in pixels")
@@ -131,32 +142,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         kind.add_argument("--folds", type=at_least(2), default=10, help="folds of the verification")
         kind.add_argument("--overwrite", action="store_true", help="replace an existing file")
         add_workers(kind)
-        kind.set_defaults(run=run)
+        kind.set_defaults(run=_convert, read=read)
 
 
-def _lfw(args: argparse.Namespace) -> int:
-    return _write(args, read_lfw(_folder(args.images), Path(args.pairs)), args.pairs)
-
-
-def _cfp(args: argparse.Namespace) -> int:
-    images = None if args.images is None else _folder(args.images)
-    return _write(args, read_cfp(Path(args.protocol), args.kind, args.splits, images), args.protocol)
-
-
-def _flagged(args: argparse.Namespace) -> int:
-    return _write(args, read_flagged(_folder(args.images), Path(args.pairs), args.folds), args.pairs)
-
-
-def _agedb(args: argparse.Namespace) -> int:
-    return _write(args, read_agedb(_folder(args.images), Path(args.pairs)), args.pairs)
-
-
-def _plain(args: argparse.Namespace) -> int:
-    return _write(args, read_plain(None if args.images is None else _folder(args.images), Path(args.pairs)), args.pairs)
-
-
-def _csv(args: argparse.Namespace) -> int:
-    return _write(args, read_csv(Path(args.pairs), None if args.images is None else _folder(args.images)), args.pairs)
+def _convert(args: argparse.Namespace) -> int:
+    """Read the pairs of a protocol, and write them."""
+    if args.images is not None and not Path(args.images).is_dir():
+        raise UserError(f"--images {args.images}: there is no such folder")
+    what = args.protocol if args.protocol_kind == "cfp" else args.pairs
+    return _write(args, args.read(args, None if args.images is None else Path(args.images), Path(what)), what)
 
 
 def _make(args: argparse.Namespace) -> int:
@@ -203,22 +197,16 @@ def _print_changes(changes: dict[str, int]) -> None:
 
 def _way_out(args: argparse.Namespace, pairs: list[Pair], few: bool) -> str:
     """What else helps where the folds do not fit, if anything does."""
-    if args.run is _csv and not few and any(pair.fold for pair in pairs):
+    if args.protocol_kind == "csv" and not few and any(pair.fold for pair in pairs):
         rows = [dataclasses.replace(pair, fold="") for pair in
                 sorted(pairs, key=lambda pair: int(pair.where.rpartition(" ")[2]))]
         return ", or leave the column fold out" if is_fit(rows, args.folds) else ""
-    if args.run is _flagged:  # its folds are made here
+    if args.protocol_kind in FLAGGED_LISTS:  # its folds are made here
         same = sum(pair.same for pair in pairs)
         number = min(same, len(pairs) - same, args.folds - 1)
     else:
         number = folds_that_fit(pairs, args.folds)
     return f", or give verification's number of folds: --folds {number} fits (now {args.folds})" if number > 1 else ""
-
-
-def _folder(name: str) -> Path:
-    if not Path(name).is_dir():
-        raise UserError(f"--images {name}: there is no such folder")
-    return Path(name)
 
 
 def _splits(text: str) -> list[int]:

@@ -1,7 +1,6 @@
 """The pairs of a verification protocol: LFW's pairs file, CFP's Protocol folder, a CSV. No image is read."""
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from dataclasses import dataclass
@@ -113,9 +112,7 @@ def read_cfp(protocol: Path, kind: str, splits: list[int] | None, images: Path |
     for split in splits:
         sides = [_cfp_pairs(folder / f"{split:02d}" / f"{name}.txt", name == "same", str(split), lists)
                  for name in ("same", "diff")]
-        for pair in itertools.chain.from_iterable(itertools.zip_longest(*sides)):
-            if pair is not None:
-                found.append(pair)
+        found += in_turn(*sides)
     lookup = NameLookup(protocol)
     root = _cfp_root(protocol, images, found, lookup)
     paths = {path: Path(lookup.find(path, root) or root / path) for pair in found for path in (pair.left, pair.right)}

@@ -14,15 +14,15 @@ import numpy as np
 from common.errors import UserError, writing
 from common.files import check_new_file, write_atomic
 from common.progress import progress
+from common.tables import csv_bytes
 from common.workers import ordered_map
+from images.codec import examine_image
+from images.folder_names import ending
 from images.formats import kind_of
 from images.pair_drawing import Drawn, draw_pairs
 from images.prepare import Prepared, Unusable, Wanted, treat
 from recordio_tools.bins.binfile import is_bin, write_bin
-from recordio_tools.check.scan import examine_image
 from recordio_tools.faces import Faces, open_faces
-from recordio_tools.records.identities import csv_bytes
-from recordio_tools.unpack.unpacking import ending
 
 log = logging.getLogger(__name__)
 COLUMNS = ("left", "right", "same", "fold")

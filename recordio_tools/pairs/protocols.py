@@ -1,6 +1,7 @@
 """The lists of further protocols: CALFW and CPLFW, AgeDB-30, and lists of `path1 path2 0|1`. No image is read."""
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any, Sequence
@@ -13,7 +14,7 @@ from common.name_lookup import NameLookup
 from common.tables import read_rows, whole_number
 from common.text_files import read_lines
 from images.sources import EXTENSIONS
-from recordio_tools.pairs.lists import LIST, TRUTH, Pair
+from recordio_tools.pairs.lists import LIST, TRUTH, Pair, in_turn
 
 PROTOCOL_IMAGES = "03_Protocol_Images"  # AgeDB's folder of images
 
@@ -41,7 +42,8 @@ def read_flagged(images: Path, pairs: Path, folds: int) -> list[Pair]:
         found.append(Pair(_find(lookup, root, left), _find(lookup, root, right), same, where))
     parts = [[part.tolist() for part in np.array_split(np.array([pair for pair in found if pair.same == same], object),
                                                        folds)] for same in (True, False)]
-    return [pair for fold in range(folds) for pair in _in_turn(parts[0][fold], parts[1][fold], str(fold + 1))]
+    return [dataclasses.replace(pair, fold=str(fold)) for fold, (alike, unlike) in enumerate(zip(*parts), 1)
+            for pair in in_turn(alike, unlike)]
 
 
 def read_agedb(images: Path, protocol: Path) -> list[Pair]:
@@ -60,7 +62,7 @@ def read_agedb(images: Path, protocol: Path) -> list[Pair]:
         made = [Pair(_find(lookup, root, _with_ending(left)), _find(lookup, root, _with_ending(right)), kind,
                      f"{protocol}: split {number}, pair {place}", str(number))
                 for place, ((left, right), kind) in enumerate(zip(pairs, same), 1)]
-        found += _in_turn([pair for pair in made if pair.same], [pair for pair in made if not pair.same], str(number))
+        found += in_turn([pair for pair in made if pair.same], [pair for pair in made if not pair.same])
     return found
 
 
@@ -82,13 +84,6 @@ def read_plain(images: Path | None, pairs: Path) -> list[Pair]:
         found.append(Pair(_find(lookup, root, fields[0]), _find(lookup, root, fields[1]), same,
                           f"{pairs}: line {number}"))
     return found
-
-
-def _in_turn(same: Sequence[Pair], different: Sequence[Pair], fold: str) -> list[Pair]:
-    """A fold's pairs, same and different alternating, so that other numbers of folds are balanced as well."""
-    most = max(len(same), len(different))
-    return [Pair(pair.left, pair.right, pair.same, pair.where, fold) for place in range(most)
-            for pair in (*same[place:place + 1], *different[place:place + 1])]
 
 
 def _find(lookup: NameLookup, root: Path, name: str) -> Path:

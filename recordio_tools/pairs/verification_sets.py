@@ -15,6 +15,7 @@ from common.errors import UserError
 from common.files import check_new_file
 from common.progress import progress
 from common.workers import ordered_map
+from images.folder_depth import count_unlike_folders
 from images.prepare import Prepared, Unusable, Wanted, prepare
 from recordio_tools.bins.binfile import write_bin
 from recordio_tools.bins.odd_pairs import OddPairs, find_odd_pairs
@@ -101,7 +102,7 @@ def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: in
     check_new_file(out, overwrite)
     check_folds(pairs, what, folds)
     warn_of_unequal_folds(pairs, what, folds)
-    across, within = count_unlike_folders(pairs)
+    across, within = count_unlike_folders([(pair.left, pair.right) for pair in pairs], [pair.same for pair in pairs])
     if across or within:
         log.warning("%s: %d pairs marked same are of two identities' folders, %d marked different of one; correct the "
                     "list, or the folders", what, across, within)
@@ -117,32 +118,7 @@ def write_set(pairs: list[Pair], what: str, out: Path, wanted: Wanted, folds: in
     write_bin(out, ordered, same, overwrite)
     changes = collections.Counter(one.change + (", rotated by EXIF" if "rotated by EXIF" in one.odd else "")
                                   for one in loaded.values())
-    numbers: dict[bytes, int] = {}
-    odd = find_odd_pairs([numbers.setdefault(image, len(numbers)) for image in ordered], same)
-    return Written(len(pairs), len(loaded), dict(sorted(changes.items())), odd)
-
-
-def count_unlike_folders(pairs: list[Pair]) -> tuple[int, int]:
-    """How many same pairs are of two identities' folders, and different ones of one, where images lie in such folders.
-
-    An identity's folder may lie below others (train/0001) or hold some (0001/frontal), or be in several (train/0001 and
-    val/0001): that reading counts by which the fewest pairs contradict. (0, 0) where images lie in one folder, or half
-    of the pairs contradict by any reading.
-    """
-    sides = [(os.path.abspath(pair.left), os.path.abspath(pair.right)) for pair in pairs]
-    top = os.path.commonpath([path for both in sides for path in both])
-    parts = [tuple(os.path.relpath(path, top).split(os.sep)[:-1] for path in both) for both in sides]
-    if not all(folders for both in parts for folders in both):
-        return 0, 0
-    same = np.array([pair.same for pair in pairs])
-    depth = max(len(folders) for both in parts for folders in both)
-    readings = [slice(0, level) for level in range(1, depth + 1)] + [slice(-1, None)]
-    counts = []
-    for reading in readings:
-        alike = np.array([left[reading] == right[reading] for left, right in parts])
-        counts.append((int((same & ~alike).sum()), int((~same & alike).sum())))
-    fewest = min(counts, key=sum)
-    return fewest if 2 * sum(fewest) < len(pairs) else (0, 0)
+    return Written(len(pairs), len(loaded), dict(sorted(changes.items())), find_odd_pairs(ordered, same))
 
 
 def warn_of_unequal_folds(pairs: list[Pair], what: str, folds: int) -> None:

@@ -15,10 +15,10 @@ from common.errors import DataError
 from common.files import PathLike
 from images.codec import ImageError, decode
 from recordio_tools.records import framing
+from recordio_tools.records.framing import EXACT, is_range
 from recordio_tools.records.index_gaps import check_index, index_warnings
-from recordio_tools.records.parts import RecordParts, Records, open_records
+from recordio_tools.records.parts import Records, open_records
 from recordio_tools.records.property import Property, read_property
-from recordio_tools.records.ranges import EXACT, is_range
 from recordio_tools.records.raw import Heads
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def _check_frames(record_file: Records, heads: Heads) -> None:
 def _check_headers(record_file: Records, heads: Heads) -> bool:
     """Whether there is InsightFace's record 0; DataError where it does not agree with the index."""
     bare = ~heads.has_image
-    if bare.any() and isinstance(record_file, RecordParts):
+    if bare.any() and len(record_file.parts) > 1:
         raise DataError(f"{record_file.place(int(np.flatnonzero(bare)[0]))}: holds no image, as the header records of "
                         "whole sets do; sets are joined by python -m recordio_tools merge OUT IN...")
     zero = np.flatnonzero(bare & (record_file.keys == 0) & (heads.flag == 2))

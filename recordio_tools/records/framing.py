@@ -20,6 +20,7 @@ import numpy as np
 MAGIC = 0xced7230a
 MAGIC_BYTES = struct.pack("<I", MAGIC)
 MAX_LENGTH = (1 << 29) - 1
+EXACT = 1 << 24  # up to here float32, as labels and the numbers in header records are, is exact
 FRAME = struct.Struct("<II")
 HEADER = struct.Struct("<IfQQ")
 BEGINNING = struct.Struct("<III")  # the frame, and the flag of the header
@@ -72,6 +73,12 @@ def unpack(content: bytes) -> Content:
     if end > len(content):
         raise FramingError(f"its header declares {flag} labels, but it holds {len(content)} bytes")
     return Content(flag, np.frombuffer(content[HEADER.size:end], "<f4"), identifier, second, content[end:])
+
+
+def is_range(keys: np.ndarray, first: float, last: float) -> bool:
+    """Whether the keys, int64, sorted, are first, first + 1, ..., last - 1, as a header record says; without allocating
+    what a file only claims."""
+    return last - first == len(keys) and np.array_equal(keys, np.arange(len(keys)) + first)
 
 
 def image_in(data: bytes) -> tuple[int, int]:

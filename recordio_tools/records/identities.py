@@ -1,8 +1,6 @@
 """The names of a packed set's labels: identities.csv beside it."""
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import re
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Iterable, Sequence
 from common.errors import DataError, UserError
 from common.files import PathLike
 from common.foreign import shown
-from common.tables import read_table
+from common.tables import csv_bytes, read_table
 
 COLUMNS = {"label": ("class", "id", "index", "class_id"), "identity": ("name", "person", "subject")}
 FORM = "a first line that names the columns label and identity"
@@ -58,12 +56,3 @@ def identity_table(identities: Iterable[Sequence], columns: Sequence[str] = (), 
     """An identities.csv of (name, images, *values of further columns) of these labels (default: 0, 1, 2, ...)."""
     return csv_bytes(("label", "identity", "images", *columns),
                      ((label, *row) for label, row in zip(itertools.count() if labels is None else labels, identities)))
-
-
-def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence]) -> bytes:
-    """A table; a name need not be UTF-8, its bytes are kept."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows(rows)
-    return text.getvalue().encode("utf-8", "surrogateescape")

@@ -6,7 +6,7 @@ import numpy as np
 from common.errors import DataError
 from recordio_tools.records import framing
 from recordio_tools.records.index import WAY_OUT
-from recordio_tools.records.parts import RecordParts, Records
+from recordio_tools.records.parts import Records
 from recordio_tools.records.raw import Heads
 from recordio_tools.records.recordio import RecordFile
 
@@ -14,7 +14,7 @@ from recordio_tools.records.recordio import RecordFile
 def check_index(record_file: Records) -> None:
     """DataError for an index without entries, and where records follow the last one in it, as after an interrupted
     download of the index. Two reads, whatever the size of the file."""
-    for part in _parts(record_file):
+    for part in record_file.parts:
         if part.idx_path is None or not part.size:
             continue
         if not len(part.offsets):
@@ -31,7 +31,7 @@ def check_index(record_file: Records) -> None:
 def index_warnings(record_file: Records, heads: Heads) -> list[str]:
     """Gaps in the middle of an index, entries beyond its file, and several for one record; a line for each."""
     told, first = [], 0
-    for part in _parts(record_file):
+    for part in record_file.parts:
         own = slice(first, first + len(part.offsets))
         first = own.stop
         if part.idx_path is None or not len(part.offsets):
@@ -56,10 +56,6 @@ def index_warnings(record_file: Records, heads: Heads) -> list[str]:
             told.append(f"{part.idx_path}: lacks the record at byte {gaps[0]} of {part.rec_path.name}{more}; "
                         f"those records are not used: {WAY_OUT}")
     return told
-
-
-def _parts(record_file: Records) -> list[RecordFile]:
-    return record_file.parts if isinstance(record_file, RecordParts) else [record_file]
 
 
 def _begins(part: RecordFile, offset: int) -> bool:

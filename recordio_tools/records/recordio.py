@@ -53,6 +53,11 @@ class RecordFile(RawFile):
             self.close()
             raise
 
+    @property
+    def parts(self) -> list[RecordFile]:
+        """Itself, as a set of one part."""
+        return [self]
+
     def __len__(self) -> int:
         return len(self.keys)
 

@@ -3,17 +3,21 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import secrets
 from pathlib import Path
 from types import TracebackType
-from typing import Sequence
+from typing import Iterable, Sequence
 
 from common.files import PathLike, fsync
 from recordio_tools.records import framing
+from recordio_tools.records.framing import EXACT
 
+log = logging.getLogger(__name__)
 MAIN = "train.rec"
 SET_FILES = (MAIN, "identities.csv", "merge-report.json", "pack-report.json", "property", "train.idx")
+FIRST_HEADER = framing.pack([0, 0], 0)  # record 0 before the number of images is known
 BUFFER = 1 << 14  # larger writes would be copied once more
 
 
@@ -59,15 +63,23 @@ class RecordWriter:
         self.count += len(lengths)
         self.size += len(framed)
 
-    def rewrite(self, offset: int, old: bytes, new: bytes) -> None:
-        """Put `new` in the place of the record `old` at `offset`; both take the same number of bytes."""
-        framed = framing.frame(new)
-        if len(framed) != len(framing.frame(old)):
-            raise ValueError(f"a record of {len(framed)} bytes does not fit into a place of another size")
+    def begin_set(self) -> None:
+        """Write record 0 of InsightFace's layout; the image records follow, then `end_set`."""
+        self.write(0, FIRST_HEADER)
+
+    def end_set(self, counts: Iterable[int]) -> None:
+        """Write the header records of the identities, which have so many images each, and the numbers in record 0."""
+        headers, ends = self.count, list(itertools.accumulate(counts, initial=1))
+        for span in zip(ends, ends[1:]):
+            self.write(self.count, framing.pack(span, self.count))
         self._rec.flush()
-        self._rec.seek(offset)
-        self._rec.write(framed)
+        self._rec.seek(0)
+        self._rec.write(framing.frame(framing.pack([headers, self.count], 0)))
         self._rec.seek(0, os.SEEK_END)
+        if self.count > EXACT:
+            log.warning("%d records: header records hold record numbers as float32, which is exact up to %d only; "
+                        "readers that use the labels in the image records, as here, are not affected", self.count,
+                        EXACT)
 
     def close(self) -> None:
         """Flush to the disk and move both files into place."""

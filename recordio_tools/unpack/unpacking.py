@@ -5,30 +5,28 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
-import json
 import os
 from pathlib import Path
 from typing import Callable, Iterable
 
 import numpy as np
 
+from common.files import write_json
 from common.folders import new_folder
 from common.progress import meter
+from common.tables import csv_bytes
 from common.workers import ordered_map
-from images.folder_names import folder_names
+from images.folder_names import ending, folder_names
 from images.formats import kind_of
 from recordio_tools.bins.binfile import read_bin
 from recordio_tools.records.copying import read_images
 from recordio_tools.records.dataset import FaceDataset, open_dataset
-from recordio_tools.records.identities import csv_bytes, identity_table, names_beside
+from recordio_tools.records.identities import identity_table, names_beside
 
 REPORT, LIST, NAMES, PAIRS = "unpack-report.json", "unpack.lst", "identities.csv", "pairs.csv"
 RESERVED = (REPORT, LIST, NAMES)
-ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "JPEG 2000": ".jp2",
-           "GIF": ".gif"}
 CHUNK = 64  # images that a thread writes at a time
 HEAD = 64  # leading bytes of an image that identify its format
-UNKNOWN = ".unknown"  # not an image file; `pack` ignores the extension
 
 
 def unpack_rec(path: Path, out: Path, workers: int, overwrite: bool = False) -> dict:
@@ -57,7 +55,7 @@ def unpack_rec(path: Path, out: Path, workers: int, overwrite: bool = False) -> 
         report = {"source": str(path), "images": len(dataset), "identities": len(labels),
                   "identities_without_images": dataset.num_classes - len(labels), "named_folders": folders == names,
                   "formats": _formats(found)}
-        _write_report(folder, report)
+        write_json(folder / REPORT, report)
     return report
 
 
@@ -79,7 +77,7 @@ def unpack_bin(path: Path, out: Path, workers: int, overwrite: bool = False) -> 
             (names[order[2 * pair]], names[order[2 * pair + 1]], int(same[pair])) for pair in range(len(same)))))
         report = {"source": str(path), "pairs": len(same), "same": int(same.sum()), "images": len(places),
                   "formats": _formats(found)}
-        _write_report(folder, report)
+        write_json(folder / REPORT, report)
     return report
 
 
@@ -126,12 +124,3 @@ def _write_file(path: str, content: bytes | memoryview) -> None:
             rest = rest[os.write(handle, rest):]
     finally:
         os.close(handle)
-
-
-def ending(kind: str | None) -> str:
-    """The extension for a format."""
-    return ENDINGS.get(kind or "", UNKNOWN)
-
-
-def _write_report(folder: Path, report: dict) -> None:
-    (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

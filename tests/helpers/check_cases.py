@@ -7,10 +7,22 @@ import numpy as np
 from recordio_cases import command
 from small_sets import write_training_set
 
+from recordio_tools.check.check_bin import examine_bin
+from recordio_tools.check.check_rec import check_set
 from recordio_tools.records.recordio import RecordFile
 from recordio_tools.records.writer import RecordWriter
 
 IDENTITIES, IMAGES = 4, 3  # images are records 1 to 12, identities' headers 13 to 16
+
+
+def check_rec(path, workers):
+    """The report of a single `.rec`."""
+    return check_set([path], workers).reports[0]
+
+
+def check_bin(path, *options):
+    """The report of a `.bin`."""
+    return examine_bin(path, *options).report
 
 
 class Set:

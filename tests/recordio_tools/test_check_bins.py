@@ -7,12 +7,12 @@ import re
 import tarfile
 
 import pytest
+from check_cases import check_bin
 from recordio_cases import command, picture
 from small_sets import jpeg, write_training_set
 
 from common.errors import DataError
 from recordio_tools.bins.binfile import write_bin
-from recordio_tools.check.check_bin import check_bin
 from recordio_tools.records.dataset import open_dataset
 
 

@@ -6,20 +6,20 @@ import io
 import pickle
 import re
 import zipfile
-from pathlib import Path
 
 import cv2
 import mxnet as mx
 import numpy as np
 import pytest
+from check_cases import check_bin
 from real_data_cases import stored
 from recordio_cases import command, drawn_faces, picture, write_image
 
 from common.errors import DataError
 from eval.verification import VerificationSet
+from images.folder_depth import count_unlike_folders
 from recordio_tools.bins.binfile import read_bin, write_bin
 from recordio_tools.bins.odd_pairs import BOTH, ITSELF, TWICE, find_odd_pairs
-from recordio_tools.check.check_bin import check_bin
 
 
 def test_pairs_that_are_odd():
@@ -174,13 +174,12 @@ def test_pairs_that_the_folders_contradict(tmp_path, caplog):
     ("train/{}/{}.jpg", "val/{}/{}.jpg", "val/{}/{}.jpg"), ("{}/front/{}.jpg", "{}/side/{}.jpg", "{}/front/{}.jpg"),
     ("train/{}/{}.jpg", "train/{}/{}.jpg", "val/1{}/{}.jpg"), ("a/b{}/{}.jpg", "a/b{}/{}.jpg", "c/d/b{}/{}.jpg")])
 def test_labels_that_are_right_below_other_folders(forms):
-    from recordio_tools.pairs.lists import Pair
-    from recordio_tools.pairs.verification_sets import count_unlike_folders
-    pairs = []
+    pairs, same = [], []
     for number in range(30):
         one = forms[number % 3]
-        pairs.append(Pair(Path(one.format(number % 5, 0)), Path(one.format(number % 5, 1)), True, ""))
-        pairs.append(Pair(Path(one.format(number % 5, 0)), Path(forms[0].format(number % 5 + 1, 1)), False, ""))
-    assert count_unlike_folders(pairs) == (0, 0)
-    wrong = Pair(Path(forms[0].format(1, 1)), Path(forms[0].format(2, 1)), True, "")
-    assert count_unlike_folders([*pairs, wrong]) == (1, 0)
+        pairs += [(one.format(number % 5, 0), one.format(number % 5, 1)),
+                  (one.format(number % 5, 0), forms[0].format(number % 5 + 1, 1))]
+        same += [True, False]
+    assert count_unlike_folders(pairs, same) == (0, 0)
+    wrong = forms[0].format(1, 1), forms[0].format(2, 1)
+    assert count_unlike_folders([*pairs, wrong], [*same, True]) == (1, 0)

@@ -11,6 +11,7 @@ import cv2
 import mxnet as mx
 import numpy as np
 import pytest
+from check_cases import check_bin
 from real_data_cases import exif
 from recordio_cases import command, picture, write_image
 from small_sets import write_training_set
@@ -19,7 +20,6 @@ from common.errors import UserError
 from images.pair_drawing import draw_pairs
 from recordio_tools.bins.binfile import read_bin
 from recordio_tools.bins.odd_pairs import find_odd_pairs
-from recordio_tools.check.check_bin import check_bin
 from recordio_tools.records import framing
 from recordio_tools.records.writer import RecordWriter
 

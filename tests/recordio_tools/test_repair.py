@@ -6,11 +6,11 @@ import pickle
 
 import numpy as np
 import pytest
+from check_cases import check_rec
 from recordio_cases import command, picture
 from small_sets import jpeg, write_training_set, write_verification_set
 
 from recordio_tools.bins.binfile import read_bin, write_bin
-from recordio_tools.check.check_rec import check_rec
 from recordio_tools.records import framing
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.recordio import RecordFile

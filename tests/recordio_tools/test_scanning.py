@@ -4,10 +4,10 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from check_cases import check_rec
 from recordio_cases import picture
 from small_sets import jpeg
 
-from recordio_tools.check.check_rec import check_rec
 from recordio_tools.records import framing
 from recordio_tools.records.faults import FileReport
 from recordio_tools.records.raw import RawFile

@@ -9,7 +9,7 @@ from recordio_cases import command, picture
 from small_sets import jpeg
 
 from recordio_tools.records import framing
-from recordio_tools.records.ranges import is_range
+from recordio_tools.records.framing import is_range
 from recordio_tools.records.writer import RecordWriter
 
 MOST = (1 << 24) - 1
