@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Sequence
 
 import cv2
@@ -44,7 +45,8 @@ def list_photographs(folder: PathLike, leave_out: PathLike) -> Listing:
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: there is no such folder")
     found = Listing()
-    visited = {_identity(leave_out)} if os.path.isdir(leave_out) else set()
+    visited = {_identity(parent) for parent in Path(folder).resolve().parents}  # for links to them
+    visited |= {_identity(leave_out)} if os.path.isdir(leave_out) else set()
 
     def blocked(error: OSError) -> None:
         found.unreadable_folders.append(f"{shown(os.fspath(error.filename))} ({error.strerror})")

@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Iterator, Sequence
 
 import numpy as np
@@ -154,10 +155,12 @@ def from_folder(folder: PathLike) -> Source:
     inside: list[Inside] = []
     first: list[bytes] = []  # images of the first identity
     listed = _scan(os.fsencode(folder), folder, source)
-    top = _identity(os.fsencode(folder))
+    above = tuple(map(_identity, [os.fsencode(folder), *map(os.fsencode, Path(folder).resolve().parents)]))
     for entry in progress(listed, len(listed), "list", "folders"):
         if _is_folder(entry):
-            found = sorted(_images_below(entry.path, b"/", source, (top,)), key=_by_name)
+            if _is_loop(entry, above, source):
+                continue
+            found = sorted(_images_below(entry.path, b"/", source, above), key=_by_name)
             if found:
                 source.extend(len(names), [entry.name + path for path in found])
                 names.append(os.fsdecode(entry.name))
@@ -234,6 +237,14 @@ def _scan(folder: bytes, shown_as: str, source: Source) -> list[os.DirEntry]:
     return kept
 
 
+def _is_loop(entry: os.DirEntry, above: tuple[tuple[int, int], ...], source: Source) -> bool:
+    """Whether a folder is a link to one of those that it lies in, which is noted."""
+    loop = entry.is_symlink() and _identity(entry.path) in above
+    if loop:
+        source.notes["link_loops"].append(shown(os.fsdecode(entry.path)))
+    return loop
+
+
 def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[tuple[int, int], ...]) -> list[bytes]:
     """The images in a folder and in those below it, each as `relative` + its path there; the rest is noted."""
     found = []
@@ -241,9 +252,7 @@ def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[t
         name = entry.name
         if _is_folder(entry):
             here = (*above, _identity(folder))
-            if entry.is_symlink() and _identity(entry.path) in here:
-                source.notes["link_loops"].append(shown(os.fsdecode(entry.path)))
-            else:
+            if not _is_loop(entry, here, source):
                 found += _images_below(entry.path, relative + name + b"/", source, here)
         elif _is_image(name) or holds_image(entry.path):
             found.append(relative + name)

@@ -64,7 +64,8 @@ def make_pairs(path: Path, out: Path, table: Path | None, pairs: int, folds: int
         faces = _without_copies(faces, workers)
         chosen = [place for place, images in enumerate(faces.images) if len(images) >= min_images]
         counts = [len(faces.images[place]) for place in chosen]
-        drawn = draw_pairs(counts, pairs, folds, seed, str(path), len(chosen) < len(faces.images))
+        too_small = any(0 < len(images) < min_images for images in faces.images)
+        drawn = draw_pairs(counts, pairs, folds, seed, str(path), too_small)
         sides = [(chosen[one], number) for pair in drawn for one, number in (pair.left, pair.right)]
         images = _load(faces, list(dict.fromkeys(sides)), workers)
         with writing(out):

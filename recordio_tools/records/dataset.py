@@ -5,6 +5,7 @@ numbers wide), what `pack` writes, and plain `im2rec` files with neither headers
 """
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from recordio_tools.records.raw import Heads
 
 log = logging.getLogger(__name__)
 CHECK = "python -m recordio_tools check lists all faults"
-TRIES = 20  # images to decode at most to find the size
+TRIES = 20  # images that are decoded to find the size
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class FaceDataset:
 def open_dataset(path: PathLike, fewest: int = 2) -> FaceDataset:
     """Open a data folder, a `.rec` or a set in parts and check it; UserError, one line, where it cannot be trained on.
 
-    Reads the head of every record and decodes one image; the others are for `check` to decode. fewest: smallest number
-    of identities, two for a classifier.
+    Reads the head of every record and decodes up to TRIES images; the others are for `check` to decode. fewest:
+    smallest number of identities, two for a classifier.
     """
     record_file = open_records(path)
     try:
@@ -143,16 +144,19 @@ def _check_labels(record_file: Records, keys: np.ndarray, labels: np.ndarray, cl
 
 
 def _image_size(record_file: Records, keys: np.ndarray, told: Property | None) -> tuple[int, int]:
-    tried = keys[np.linspace(0, len(keys) - 1, min(TRIES, len(keys))).astype(int)]
-    for key in tried.tolist():
-        try:
+    """(height, width) of most of a sample of the images."""
+    tried = keys[np.linspace(0, len(keys) - 1, min(TRIES, len(keys))).astype(int)].tolist()
+    found: dict[tuple[int, int], list[int]] = {}
+    for key in tried:
+        with contextlib.suppress(ImageError, DataError):
             height, width = decode(record_file.read(key).content).shape[:2]
-        except (ImageError, DataError):
-            continue
-        if told and (height, width) != (told.height, told.width):
-            raise DataError(f"{record_file.rec_path}: record {key} is {height}x{width}, `property` says "
-                            f"{told.height}x{told.width} (height x width); pack the set again with `resize`, or fix "
-                            "the property")
-        return height, width
-    raise DataError(f"{record_file.rec_path}: none of {len(tried)} image records sampled from the file holds an "
-                    f"image that decodes; {CHECK}")
+            found.setdefault((height, width), []).append(key)
+    if not found:
+        raise DataError(f"{record_file.rec_path}: none of {len(tried)} image records sampled from the file holds an "
+                        f"image that decodes; {CHECK}")
+    height, width = max(found, key=lambda size: len(found[size]))
+    if told and (height, width) != (told.height, told.width):
+        raise DataError(f"{record_file.rec_path}: record {found[height, width][0]} is {height}x{width}, `property` "
+                        f"says {told.height}x{told.width} (height x width); pack the set again with `resize`, or fix "
+                        "the property")
+    return height, width

@@ -12,7 +12,7 @@ from common.errors import DataError
 from common.files import PathLike
 from recordio_tools.records import framing
 from recordio_tools.records.framing import FramingError
-from recordio_tools.records.index import build_index, index_beside, read_index
+from recordio_tools.records.index import WAY_OUT, build_index, index_beside, read_index
 from recordio_tools.records.raw import Heads, RawFile
 
 
@@ -47,8 +47,7 @@ class RecordFile(RawFile):
             self._sorted = self.keys[self._order]
             repeated = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
             if len(repeated):
-                raise DataError(f"{self.idx_path}: the key {self._sorted[repeated[0]]} occurs twice; python -m "
-                                "recordio_tools check lists all faults")
+                raise DataError(f"{self.idx_path}: the key {self._sorted[repeated[0]]} occurs twice; {WAY_OUT}")
         except BaseException:
             self.close()
             raise

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from recordio_cases import picture, write_image
 
 from align.landmark_table import COLUMNS, read_table
-from align.photographs import crop_names, read_picture
+from align.photographs import crop_names, list_photographs, read_picture
 from common.errors import RunError, UserError
 from images.alignment import TEMPLATE, align, similarity
 from images.codec import REDUCED
@@ -122,6 +123,14 @@ def test_a_table_by_other_names(tmp_path, first):
     (tmp_path / "t.csv").write_text(row + "q.jpg,1\n")
     with pytest.raises(UserError, match="line 2 has 2 columns, line 1 has 11"):
         read_table(tmp_path / "t.csv", tmp_path)
+
+
+def test_a_link_to_a_folder_above_is_not_followed(tmp_path):
+    for name in ("src/a/1.jpg", "other/2.jpg"):
+        write_image(tmp_path / name, picture(1))
+    for link, target in (("src/all", "src"), ("src/above", "."), ("src/other", "other")):
+        (tmp_path / link).symlink_to(tmp_path / target)
+    assert list_photographs(tmp_path / "src", tmp_path / "out").images == ["a/1.jpg", "other/2.jpg"]
 
 
 def test_no_two_crops_have_one_name():

@@ -61,7 +61,8 @@ def test_the_whole_matrix(tmp_path):
     (faces / "person0/copy of another.jpg").write_bytes((faces / "person1/0.jpg").read_bytes())
     (odd / "broken.jpg").symlink_to(tmp_path / "nowhere")
     (odd / "round.jpg").symlink_to(odd / "round.jpg")
-    (odd / "loop").symlink_to(faces)
+    for link, target in ((odd / "loop", faces), (faces / "all", faces), (faces / "above", tmp_path)):
+        link.symlink_to(target)
     (odd / "deeper").mkdir()
     (odd / "deeper/2.jpg").symlink_to(faces / "person2/0.jpg")
     os.mkfifo(odd / "pipe.jpg")
@@ -90,7 +91,8 @@ def test_the_whole_matrix(tmp_path):
     assert report["images_of_several_identities"]["count"] == 4
     assert report["images_of_several_identities"]["files"][0] == [str(odd / "deeper/2.jpg"),
                                                                   str(faces / "person2/0.jpg")]
-    assert report["notes"] == {"link_loops": {"count": 1, "first": [str(odd / "loop")]}}
+    assert report["notes"] == {"link_loops": {
+        "count": 3, "first": [str(faces / "above"), str(faces / "all"), str(odd / "loop")]}}
     assert report["other_files"] == 2 and report["images_found"] == 34
     assert len(open_dataset(tmp_path / "out")) == report["images"] == 22
     assert command("check", tmp_path / "out")[0] == 0

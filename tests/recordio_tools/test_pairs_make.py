@@ -157,12 +157,15 @@ def test_copies_of_an_image_are_not_sampled(tmp_path, caplog):
         write_image(tmp_path / f"faces/{name}/{number}.jpg", picture(10 * ord(name) + number))
         write_image(tmp_path / f"faces/{name}/copy{number}.jpg", picture(10 * ord(name) + number))
         write_image(tmp_path / f"faces/{name}/shared.jpg", picture(5))
+    write_image(tmp_path / "faces/only/shared.jpg", picture(5))
     assert command("pairs", "make", tmp_path / "faces", "--pairs", 24, "--folds", 2, "--out",
                    tmp_path / "x.bin") == (0, "")
-    assert "30 images are copies of others" in caplog.text
+    assert "31 images are copies of others" in caplog.text
     images, same = read_bin(tmp_path / "x.bin")
     assert not str(find_odd_pairs([images.index(image) for image in images], same))
     assert (tmp_path / "faces/a/shared.jpg").read_bytes() not in images
+    status, line = command("pairs", "make", tmp_path / "faces", "--pairs", 2000, "--out", tmp_path / "y.bin")
+    assert status == 2 and "--min-images" not in line  # no identity is left out by it
 
 
 def test_images_that_not_every_reader_decodes_or_turns_are_converted_from_folders_and_packed_sets(tmp_path, capsys):

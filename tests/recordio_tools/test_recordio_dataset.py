@@ -60,6 +60,19 @@ def test_plain_im2rec_files(tmp_path, width):
     assert list(dataset.labels) == [2, 0, 1, 1] and list(dataset.keys) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("told", [False, True])
+def test_one_image_of_another_size_is_not_the_size_of_the_set(tmp_path, told):
+    record = mx.recordio.MXIndexedRecordIO(str(tmp_path / "train.idx"), str(tmp_path / "train.rec"), "w")
+    for key in range(8):
+        image = jpeg(picture(key, *((96, 80) if key == 0 else (112, 112))))
+        record.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, float(key % 2), key, 0), image))
+    record.close()
+    if told:
+        (tmp_path / "property").write_text("2,112,112")
+    dataset = open_dataset(tmp_path)
+    assert (dataset.height, dataset.width) == (112, 112)
+
+
 def test_a_set_without_its_index_is_read_through(folder):
     with_index = open_dataset(folder)
     (folder / "train.idx").unlink()
