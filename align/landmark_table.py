@@ -119,7 +119,7 @@ def _row(row: tables.Row) -> Row | str:
         except ValueError:
             value = math.nan
         if not abs(value) < FARTHEST:
-            return f"{column} is '{shown(row[column])[:20]}', not a number of pixels"
+            return f"{column} is '{shown(row[column])[:20]}', not a number of pixels; leave lines without a face out"
     points = tuple(row.decimal(column) for column in POINTS)
     return Row(points, row.decimal("score"), row["found"] or "given", row["made_of"])
 

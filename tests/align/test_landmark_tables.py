@@ -185,4 +185,4 @@ def test_a_german_table(photographs, tmp_path, first):
     with open(tmp_path / "q.csv", "w") as stream:  # thousands, for all one knows
         csv.writer(stream).writerows([names, *rows])
     status, line = command("align", tmp_path / "src", tmp_path / "q", "--landmarks", tmp_path / "q.csv")
-    assert status == 2 and "not a number of pixels" in line
+    assert status == 2 and "not a number of pixels; leave lines without a face out" in line
