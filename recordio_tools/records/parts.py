@@ -170,10 +170,13 @@ def list_sets(folder: PathLike) -> list[Path]:
 
 
 def _sets(folder: Path) -> dict[Path, list[Path]]:
-    """The files of each set in a folder; DataError where a part is missing."""
+    """The files of each set in a folder; DataError where a part is missing, or the folder cannot be listed."""
     whole: dict[Path, list[Path]] = {}
     numbered: dict[Path, dict[int, Path]] = {}
-    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    try:
+        names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror})") from None
     for name in names:
         chunk, part = CHUNK.fullmatch(name), PART.fullmatch(name)
         if not (folder / name).is_file() or name.startswith("."):

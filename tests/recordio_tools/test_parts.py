@@ -1,4 +1,5 @@
 """Sets in several .rec files: those that MXNet's own im2rec.py writes, and the C++ one's names."""
+import os
 import pickle
 import threading
 
@@ -159,3 +160,13 @@ def test_info_describes_the_parts_together(chunked, capsys):
     out = capsys.readouterr().out
     assert out.startswith(f"{chunked[0] / 'small'}: training set")
     assert "min 5, quarter 5, median 5" in out and "small_2.rec" in out
+
+
+def test_a_folder_that_may_not_be_listed_is_refused_in_a_line(tmp_path, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "listdir", forbidden)
+    for name in ("info", "check", "merge"):
+        assert command(name, *([tmp_path / "out"] if name == "merge" else []), tmp_path) == (
+            2, f"{tmp_path}: cannot be listed (Permission denied)")
