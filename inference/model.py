@@ -5,9 +5,7 @@ Checkpoints are untrusted. All code that reads their files uses this module (`lo
 """
 from __future__ import annotations
 
-import ast
 import difflib
-import json
 from pathlib import Path
 from typing import Dict
 
@@ -19,7 +17,7 @@ from common.files import open_regular, read_regular
 from common.quiet import quiet
 from inference.graph_file import LARGEST_FILE, checked_graph
 from inference.param_file import ParameterFile
-from symbols.graph import Entry, Graph, Node, fixed_gammas, rewrite, to_json
+from symbols.graph import Entry, Graph, Node, fixed_gammas, rewrite, weights_of_layers
 
 FLOATS = ("float16", "float32", "float64")
 CASTS = ("Cast", "cast", "amp_cast")
@@ -57,16 +55,10 @@ def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symb
 def _unlike_its_layer(symbol: mx.sym.Symbol, arguments: Arrays) -> str:
     """The first weight that has not its layer's outputs or kernel, which no image size changes; "" where there is
     none."""
-    nodes = json.loads(to_json(symbol))["nodes"]
-    for node in nodes:
-        settings = node.get("attrs", {})
-        outputs = settings.get("num_filter", settings.get("num_hidden"))
-        weight = nodes[node["inputs"][1][0]]["name"] if outputs else ""
-        if weight not in arguments:
-            continue
-        shape = arguments[weight].shape
-        if shape[0] != int(outputs) or shape[2:] != ast.literal_eval(settings.get("kernel", "()")):
-            return f"its {weight} is of shape {shape}, which is not that of the layer {node['name']}"
+    for layer, weight, outputs, kernel in weights_of_layers(symbol):
+        shape = arguments[weight].shape if weight in arguments else None
+        if shape and (shape[0] != outputs or shape[2:] != kernel):
+            return f"its {weight} is of shape {shape}, which is not that of the layer {layer}"
     return ""
 
 

@@ -1,9 +1,10 @@
 """Graph rewriting: traverse a symbol's nodes in topological order, and replace some of them."""
 from __future__ import annotations
 
+import ast
 import functools
 import json
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List
 
 import mxnet as mx
 
@@ -110,6 +111,18 @@ def fixed_gammas(symbol: mx.sym.Symbol) -> list[str]:
     nodes = json.loads(to_json(symbol))["nodes"]
     return [nodes[node["inputs"][1][0]]["name"] for node in nodes
             if node["op"] == "BatchNorm" and is_on(node, "fix_gamma")]
+
+
+def weights_of_layers(symbol: mx.sym.Symbol) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
+    """Of each convolution and fully connected layer: its name, that of its weight, its outputs and its kernel, ()
+    without one."""
+    nodes = json.loads(to_json(symbol))["nodes"]
+    for node in nodes:
+        settings = node.get("attrs", {})
+        outputs = settings.get("num_filter", settings.get("num_hidden"))
+        if outputs:
+            weight = nodes[node["inputs"][1][0]]["name"]
+            yield node["name"], weight, int(outputs), ast.literal_eval(settings.get("kernel", "()"))
 
 
 def prelu_slopes(symbol: mx.sym.Symbol) -> list[str]:
