@@ -22,6 +22,7 @@ from symbols.graph import Entry, Graph, Node, fixed_gammas, rewrite, weights_of_
 FLOATS = ("float16", "float32", "float64")
 CASTS = ("Cast", "cast", "amp_cast")
 Arrays = Dict[str, mx.nd.NDArray]
+LABEL = "label"  # in the names of the inputs that a loss compares with, as MXNet names them
 MODEL = "`model`"  # the checkpoint's name in messages unless the caller gives one
 
 
@@ -40,6 +41,10 @@ def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symb
     for kind, names, given in (("parameter", needed, arguments), ("auxiliary state", symbol.list_auxiliary_states(),
                                                                   auxiliary)):
         missing = [name for name in names if name not in given]
+        labels = [name for name in missing if LABEL in name]
+        if labels:
+            raise UserError(f"`layer` {layer}: depends on the labels {labels[0]} in {prefix}-symbol.json, as a loss "
+                            "does; name the layer of the embedding, which has none")
         if missing:
             raise UserError(f"{path}: lacks {len(missing)} of {len(names)} {kind}s of {prefix}-symbol.json, the first "
                             f"is {missing[0]}; is it of another network?")

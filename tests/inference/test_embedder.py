@@ -109,6 +109,8 @@ def test_a_checkpoint_is_cut_at_its_embedding(checkpoint):
     assert (stored["fc1_gamma"].asnumpy() != 1).all() and (arguments["fc1_gamma"].asnumpy() == 1).all()
     for name in set(arguments) - {"fc1_gamma"}:
         assert np.array_equal(arguments[name].asnumpy(), stored[name].asnumpy())
+    with pytest.raises(UserError, match="`layer` softmax: depends on the labels softmax_label .* a loss does"):
+        load_model(checkpoint, 3, "softmax")
     for layer in ("pre_fc1", "pre_fc1_output"):
         assert load_model(checkpoint, 3, layer)[0].list_outputs() == ["pre_fc1_output"]
 
