@@ -2,12 +2,10 @@
 from __future__ import annotations
 
 from common import cli
-from common.environment import check_environment
 from common.huge_pages import start_with_huge_pages
 from common.quiet import silence_libraries
 
 PROG = "python -m deploy"
-COMMANDS = ("export", "embed", "compare", "search", "card")  # each a module of this folder
 DESCRIPTION = """\
 Deploy a trained model: export it, embed photographs with it, compare and search them.
 
@@ -20,8 +18,7 @@ COMMAND --help describes each."""
 
 def main(argv: list[str]) -> int | None:
     """Run one command; returns its exit status."""
-    check_environment()
-    return cli.run_command(PROG, DESCRIPTION, (f"deploy.{name}" for name in COMMANDS), argv)
+    return cli.run_command(PROG, DESCRIPTION, ["deploy.parsers"], argv)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from common.files import check_new_file, write_atomic
 from eval.arguments import add_embedding_flags
 
 STDOUT = "-"
+QUERY_BATCH = 8  # there are few images
 
 
 def add_model_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
@@ -38,6 +40,23 @@ def add_json_flag(parser: argparse.ArgumentParser) -> None:
     """--json: a JSON file, or JSON instead of the text."""
     parser.add_argument("--json", nargs="?", const=STDOUT, metavar="FILE",
                         help="write the result there as JSON; without FILE, to standard output instead of the text")
+
+
+def add_threshold_flags(parser: argparse.ArgumentParser) -> None:
+    """--threshold, or --fpr with --scores."""
+    parser.add_argument("--threshold", type=_distance, metavar="X", help="the squared L2 distance, from 0 to 4, below "
+                        "which two faces count as the same person's; with --scores its FPR is printed")
+    parser.add_argument("--fpr", type=_rate, metavar="RATE", help="use the threshold at this false positive rate on "
+                        "the pairs of --scores (default with --scores alone: 1e-3)")
+    parser.add_argument("--scores", metavar="FILE.csv", help="scores of this model's pairs, by `eval verify --scores`")
+
+
+def add_query_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of model, detection, threshold and JSON, for a question about a few photographs."""
+    add_model_flags(parser, QUERY_BATCH)
+    add_face_flags(parser)
+    add_threshold_flags(parser)
+    add_json_flag(parser)
 
 
 def check_json_file(path: str | None) -> None:
@@ -67,3 +86,24 @@ def write_json(path: str, told: Any) -> None:
 def json_text(told: Any) -> str:
     """The text of a JSON file."""
     return json.dumps(told, indent=1) + "\n"
+
+
+def _distance(text: str) -> float:
+    return _number(text, 0, 4, "a squared distance above 0, to 4")
+
+
+def _rate(text: str) -> float:
+    value = _number(text, 0, 1, "a rate between 0 and 1, e.g. 1e-3")
+    if value == 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate between 0 and 1, e.g. 1e-3")
+    return value
+
+
+def _number(text: str, least: float, most: float, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least < value <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+    return value

@@ -5,42 +5,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from common.arguments import image_size
 from common.cli import parse_checkpoint_name
 from common.errors import UserError
 from common.files import check_new_file, write_atomic
-from deploy.arguments import STDOUT, add_json_flag, check_json_file, json_text, write_json
+from deploy.arguments import STDOUT, check_json_file, json_text, write_json
 from deploy.card_text import as_markdown
 from deploy.model_card import make_card
-
-DESCRIPTION = """\
-Write a model card: sha256, network, parameters, training data and command, scores with intervals,
-input and output, limits, and the consent and terms that apply.
-
-  python -m deploy card --model runs/a/model,3
-  python -m eval verify --model runs/a/model,3 --bins data/lfw.bin --json scores.json
-  python -m deploy card --model runs/a/model,3 --scores scores.json --out card.md --terms "research only"
-
-Training comes from the run folder's config.json, scores from --scores, else from the run's metrics.jsonl. Prints
-Markdown; --out writes it, and the same as JSON beside it. Exit status: 0 done, 1 a failure, 2 unusable arguments or
-files."""
-
-
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """The command's flags."""
-    parser = subparsers.add_parser("card", help="a model card, in Markdown and JSON", description=DESCRIPTION)
-    parser.add_argument("--model", required=True, metavar="PREFIX,EPOCH",
-                        help="runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params")
-    parser.add_argument("--layer", default="fc1", metavar="NAME", help="the layer whose output is the embedding")
-    parser.add_argument("--image-size", type=image_size, metavar="H,W",
-                        help="input size of the network (default: as in training, else 112,112)")
-    parser.add_argument("--scores", nargs="+", default=[], metavar="FILE.json", help="scores by `eval verify --json`")
-    parser.add_argument("--data", default="", metavar="TEXT", help="description and source of the training data")
-    parser.add_argument("--terms", default="", metavar="TEXT", help="terms of use, and consent")
-    parser.add_argument("--out", metavar="FILE.md", help="write the card to FILE.md, and as JSON to FILE.json")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    add_json_flag(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,34 +9,11 @@ import numpy as np
 from common.errors import UserError
 from deploy.arguments import STDOUT, write_json
 from deploy.photographs import FaceFinder, Photograph
-from deploy.query import add_query_flags, open_query, unusable
+from deploy.query import open_query, unusable
 from deploy.thresholds import Threshold
 from eval.scores import distances
 
 SAME, DIFFERENT, NO_FACE = 0, 3, 4
-DESCRIPTION = """\
-Compare two images, and decide whether they show the same person.
-
-  python -m deploy compare --model runs/a/model,3 one.jpg other.jpg --threshold 1.2
-  python -m deploy compare --model runs/a/model,3 one.jpg other.jpg --detector mtcnn/ --fpr 1e-3 --scores lfw.csv
-
-The score is the squared L2 distance of the embeddings (0: equal; 2: unrelated), image and mirror image added and
-normalised; the cosine is 1 - score / 2. Below the threshold two faces count as the same person's. FILE.csv has the
-scores of pairs by `eval verify --scores`: it gives the threshold for an FPR, or the FPR of a threshold.
-With --detector every face of A is compared with every face of B, and the nearest pair decides; as the best of
-several comparisons, its false accept rate is at most the FPR times the number of pairs.
-
-Exit status: 0 the same, or no threshold was given; 3 different; 4 no face was found in one of them; 1 a failure;
-2 unusable arguments or images; 130 stopped by a signal."""
-
-
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """The command's flags."""
-    parser = subparsers.add_parser("compare", help="decide whether two images show one person", description=DESCRIPTION)
-    parser.add_argument("left", metavar="A.jpg", help="an image")
-    parser.add_argument("right", metavar="B.jpg", help="another")
-    add_query_flags(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

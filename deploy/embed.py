@@ -18,7 +18,6 @@ from common.progress import meter
 from common.tables import csv_bytes
 from common.workers import ordered_map
 from deploy import journal as journals
-from deploy.arguments import add_face_flags, add_model_flags
 from deploy.cropping import alignment, crop_size, open_cutter, open_embedder
 from deploy.embedding import embed_images
 from deploy.image_sets import ImageSet, open_images
@@ -31,42 +30,7 @@ from inference.engine import AnyEmbedder
 
 log = logging.getLogger(__name__)
 COLUMNS = ("path", "label", "reason")
-SELECT = ("balanced", "largest", "central", "score", ALL)
 NAMED = 3  # images listed on the screen; the file lists all
-DESCRIPTION = """\
-Write the embeddings of SRC to an .npz file: of image files, a folder, a packed set (.rec or its folder) or a .bin.
-
-  python -m deploy embed --model runs/a/model,3 faces/ --out faces.npz
-  python -m deploy embed --model runs/a/model,3 photographs/ --out gallery.npz --detector mtcnn/
-  python -m deploy search --model runs/a/model,3 gallery.npz who.jpg --detector mtcnn/
-
-A folder of folders is by identity, as is a packed set, and gives labels. The file holds embeddings
-(N, D), those of the image and its mirror image added and normalised; norms before; names; labels where they are known;
-meta, JSON with the sha256 of model and set. `eval` takes it as --model X.npz.
-
-An image that cannot be decoded, or in which no face is detected, is left out and listed in X.failures.csv
-(path, label, reason), which `eval` takes as --failures. An interrupted command leaves X.npz.partial, and the same
-command continues from there, to an identical file, if model, flags and images are the same; else from the first changed
-image.
-
-Exit status: 0 written, also where some images were left out; 1 a failure, or no image gave an embedding; 2 unusable
-arguments or data, before any work; 130 stopped by a signal."""
-
-
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """The command's flags."""
-    parser = subparsers.add_parser("embed", help="images to an embeddings file", description=DESCRIPTION)
-    parser.add_argument("source", nargs="+", metavar="SRC", help="a folder, a packed set, a .bin, or image files")
-    parser.add_argument("--out", required=True, metavar="X.npz", help="the file to write")
-    add_model_flags(parser, 64)
-    add_face_flags(parser)
-    parser.add_argument("--select", choices=SELECT, default="balanced", help="of several faces in a photograph: the "
-                        "best by area minus twice the squared distance from the centre (balanced), the largest, the "
-                        "most central, the one with the best score; or all, each with an embedding, named PATH#1, "
-                        "PATH#2, ... and without labels")
-    parser.add_argument("--no-labels", action="store_true", help="folders are not identities: write no labels")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing X.npz")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
-from common.arguments import image_size
-from common.cli import at_least, parse_checkpoint_name
+from common.cli import parse_checkpoint_name
 from common.devices import parse_devices
 from common.errors import RunError, UserError, writing
 from common.files import check_new_file, write_atomic
@@ -32,7 +31,7 @@ from deploy.foreign_onnx import adopt
 from deploy.run_folder import size_of_run
 from deploy.slim import measure, slim, slim_paths, write_slim
 from deploy.speed import IMAGES, run_rates
-from eval.arguments import FOLDS, fpr_list
+from eval.arguments import FOLDS
 from eval.verification import VerificationSet
 from eval.verify import open_sets
 from inference.embedder import Embedder
@@ -44,58 +43,6 @@ from symbols.onnx_export import to_onnx
 log = logging.getLogger(__name__)
 SIZE = (112, 112)
 HELD_OUT = 64  # images to evaluate the 8-bit network on
-DESCRIPTION = """\
-Write a checkpoint as ONNX, for onnxruntime, OpenCV, TensorRT, phones and InsightFace's Python package.
-
-  python -m deploy export --model runs/a/model,3 --out a.onnx --bins data/lfw.bin
-  python -m deploy export --model runs/a/model,3 --out a.onnx --insightface ~/.insightface/models/mine
-  python -m deploy export --model runs/a/model,3 --out a8.onnx --int8 data/train.rec --bins data/lfw.bin
-  python -m deploy export --model runs/a/model,3 --out runs/a/slim --slim
-
-One input `data`, float32 (N, 3, height, width), RGB from 0 to 255, dynamic N: the network normalises inside. One
-output, the embedding before normalisation; the classification layer is not exported. Opset 11 (13 with --int8).
-
-Before anything is written, embeddings are compared with MXNet's, on synthetic images in batches of 1, 3 and 8 and on
---bins; where one differs by more than 1e-4 of its norm nothing is written (exit status 1). X.json beside X.onnx
-describes the model, its input and output, and its scores.
-
---int8 computes convolutions in 8 bits, calibrated on 128 images (--calibration-images) of a packed set, and prints its
-cost on --bins and its speed-up here. --slim writes an MXNet checkpoint with BatchNorms and slopes folded into plain
-operators."""
-
-
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """The command's flags."""
-    parser = subparsers.add_parser("export", help="write a checkpoint as ONNX", description=DESCRIPTION)
-    parser.add_argument("--model", required=True, metavar="PREFIX,EPOCH",
-                        help="runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params; or X.onnx of "
-                             "others, to normalise inside, for --int8 and --insightface")
-    parser.add_argument("--out", required=True, metavar="X.onnx",
-                        help="the file to write, X.json comes beside it; with --slim a PREFIX")
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--slim", action="store_true",
-                      help="write an MXNet checkpoint, PREFIX-symbol.json and PREFIX-NNNN.params with the same epoch")
-    kind.add_argument("--int8", metavar="CALIBRATION.rec", help="write 8-bit ONNX, calibrated on images of this set")
-    parser.add_argument("--calibration-images", type=at_least(16, 100_000), default=128, metavar="N",
-                        help="number of calibration images of --int8")
-    parser.add_argument("--bins", nargs="+", default=[], metavar="FILE.bin",
-                        help="verification sets to score before and after")
-    parser.add_argument("--fpr", type=fpr_list, default="1e-3", metavar="RATE[,RATE...]",
-                        help="false positive rates at which TPR is printed")
-    parser.add_argument("--image-size", type=image_size, metavar="H,W",
-                        help="input size of the network (default: that of --bins, of the checkpoint's run or the ONNX "
-                             "file, else 112,112)")
-    parser.add_argument("--layer", metavar="NAME",
-                        help="the layer whose output is the embedding (default: fc1, else the network's only output)")
-    parser.add_argument("--insightface", metavar="DIR",
-                        help="also write DIR, as ~/.insightface/models/NAME, with the manifest that InsightFace's "
-                             "Python package and server read")
-    parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
-                        help="images per forward pass, on --bins")
-    parser.add_argument("--devices", metavar="LIST", help="for MXNet on --bins: cpu:0 or gpu:0,gpu:1 (default: all "
-                                                          "GPUs, else the CPU)")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,22 +1,12 @@
-"""What `compare` and `search` share: the flags of a question about a few photographs, and what they open."""
+"""What `compare` and `search` share: what they open, and how they name an image that cannot be used."""
 from __future__ import annotations
 
 import argparse
 
-from deploy.arguments import add_face_flags, add_json_flag, add_model_flags, check_json_file
+from deploy.arguments import check_json_file
 from deploy.models import ServedModel
 from deploy.photographs import Photograph
-from deploy.thresholds import Threshold, add_threshold_flags, choose_threshold
-
-BATCH = 8  # batch size: there are few images
-
-
-def add_query_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of model, detection, threshold and JSON."""
-    add_model_flags(parser, BATCH)
-    add_face_flags(parser)
-    add_threshold_flags(parser)
-    add_json_flag(parser)
+from deploy.thresholds import Threshold, choose_threshold
 
 
 def open_query(args: argparse.Namespace) -> tuple[ServedModel, Threshold | None]:

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from common.cli import at_least
 from common.errors import UserError
 from common.foreign import shown
 from common.progress import progress
 from deploy.arguments import STDOUT, write_json
 from deploy.models import ServedModel
 from deploy.photographs import FaceFinder
-from deploy.query import add_query_flags, open_query, unusable
+from deploy.query import open_query, unusable
 from deploy.thresholds import Threshold
 from eval.embedding_file import Embeddings, load_embeddings
 from eval.scores import distances
@@ -22,28 +21,6 @@ from eval.scores import distances
 log = logging.getLogger(__name__)
 FOUND, FAILED, NOBODY, NO_FACE = 0, 1, 3, 4
 ALIGNING = ("detector", "sha256", "image_size", "longest", "min_face", "factor", "thresholds")  # but not `select`
-DESCRIPTION = """\
-Find the nearest images of a gallery, made by `embed` with the same model, for every face of some photographs.
-
-  python -m deploy search --model runs/a/model,3 gallery.npz who.jpg --top 5
-  python -m deploy search --model runs/a/model,3 gallery.npz group.jpg --detector mtcnn/ --fpr 1e-4 --scores lfw.csv
-
-Scores and thresholds are those of `compare`. With a threshold only images below it are shown; a person outside the
-gallery has about FPR times the gallery's images of false matches, so a large gallery needs a low FPR.
-
-Exit status: 0 a match was found (without a threshold: at least one face was searched); 3 no match within the threshold;
-4 no face was found in any photograph; 1 a failure, or a photograph could not be read (the others were searched all the
-same); 2 unusable arguments or gallery; 130 stopped by a signal."""
-
-
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """The command's flags."""
-    parser = subparsers.add_parser("search", help="the nearest images of a gallery", description=DESCRIPTION)
-    parser.add_argument("gallery", metavar="GALLERY.npz", help="embeddings, by `embed`")
-    parser.add_argument("photographs", nargs="+", metavar="PHOTO", help="images to search with")
-    parser.add_argument("--top", type=at_least(1), default=5, metavar="K", help="number of nearest images to show")
-    add_query_flags(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -54,15 +54,6 @@ class Threshold:
         return {**self.rates.as_row(), "scores": self.scores}
 
 
-def add_threshold_flags(parser: argparse.ArgumentParser) -> None:
-    """--threshold, or --fpr with --scores."""
-    parser.add_argument("--threshold", type=_distance, metavar="X", help="the squared L2 distance, from 0 to 4, below "
-                        "which two faces count as the same person's; with --scores its FPR is printed")
-    parser.add_argument("--fpr", type=_rate, metavar="RATE", help="use the threshold at this false positive rate on "
-                        "the pairs of --scores (default with --scores alone: 1e-3)")
-    parser.add_argument("--scores", metavar="FILE.csv", help="scores of this model's pairs, by `eval verify --scores`")
-
-
 def choose_threshold(args: argparse.Namespace, sha256: str, layer: str) -> Threshold | None:
     """The threshold of the flags, None where there is none; sha256: of the model. layer: whose output its embedding is.
     UserError where they contradict, or the scores are of another model or layer, of other conventions or too few."""
@@ -118,24 +109,3 @@ def _least(impostors: int) -> str:
     """The smallest FPR, rounded up, at which so many pairs allow one false accept."""
     power = 10.0 ** (math.floor(math.log10(1 / impostors)) - 1)
     return f"{math.ceil(1 / impostors / power) * power:.3g}"
-
-
-def _distance(text: str) -> float:
-    return _number(text, 0, 4, "a squared distance above 0, to 4")
-
-
-def _rate(text: str) -> float:
-    value = _number(text, 0, 1, "a rate between 0 and 1, e.g. 1e-3")
-    if value == 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a rate between 0 and 1, e.g. 1e-3")
-    return value
-
-
-def _number(text: str, least: float, most: float, what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not least < value <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
-    return value

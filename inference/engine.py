@@ -3,20 +3,23 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Mapping, Sequence, Union
+from typing import TYPE_CHECKING, Mapping, Sequence, Union
 
-import mxnet as mx
 import numpy as np
 
 from common.errors import UserError
-from inference.embedder import Embedder
 from inference.onnx_embedder import OnnxEmbedder
+
+if TYPE_CHECKING:
+    import mxnet as mx
+
+    from inference.embedder import Embedder
 
 log = logging.getLogger(__name__)
 ENGINES = ("auto", "mxnet", "onnx")
 AGREE = 1e-5  # largest difference of a component of a unit-length embedding
 IMAGES, TURNS = 32, 3
-AnyEmbedder = Union[Embedder, OnnxEmbedder]
+AnyEmbedder = Union["Embedder", OnnxEmbedder]
 
 
 def open_engine(engine: str, symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],
@@ -27,6 +30,8 @@ def open_engine(engine: str, symbol: mx.sym.Symbol, arguments: Mapping[str, mx.n
     auto: on CPUs the one that is faster on synthetic images here, if both agree to 1e-5; on GPUs MXNet. UserError where
     the parameters do not fit the network at this image size, or `onnx` is required and the network cannot be converted.
     """
+    from inference.embedder import Embedder  # imports MXNet, which takes seconds
+
     if engine == "mxnet" or engine == "auto" and any(device.device_type != "cpu" for device in devices):
         return Embedder(symbol, arguments, auxiliary, devices, batch_size, image_size)
     ours = Embedder(symbol, arguments, auxiliary, devices, batch_size, image_size)  # which also checks the parameters

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from deploy.thresholds import add_threshold_flags, choose_threshold
+from deploy.arguments import add_threshold_flags
+from deploy.thresholds import choose_threshold
 
 MODEL = "a" * 64
 
