@@ -93,16 +93,20 @@ def _epochs(prefix: str) -> list[int]:
     return sorted(int(match.group(1)) for match in found if match)
 
 
+class Diverged(RunError):
+    """An embedding that is not finite."""
+
+
 def added_views(views: np.ndarray, seen: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """(n, D) the normalised sums of (views, n, D) embeddings, zeros where a sum is, and (n,) their lengths before.
 
-    seen: images that came before these. RunError where an embedding is not finite.
+    seen: images that came before these. Diverged where an embedding is not finite.
     """
     added = views.sum(axis=0)
     length = np.linalg.norm(added, axis=1)
     if not np.isfinite(length).all():
         first = seen + int(np.argmax(~np.isfinite(length)))
-        raise RunError(f"the embedding of image {first} (from 0) is not finite: the model has diverged, its "
+        raise Diverged(f"the embedding of image {first} (from 0) is not finite: the model has diverged, its "
                        "parameters hold NaN or infinity, or its running statistics are those of too few steps")
     return added / np.where(length == 0, 1, length)[:, None], length
 
@@ -113,7 +117,7 @@ def embed_views(embedder: Any, batches: Iterable[np.ndarray], flip: bool,
     mirror image's before they are added, whose mean is XNorm.
 
     embedder: `inference.embedder.Embedder` or `inference.onnx_embedder.OnnxEmbedder`. step: told how many images each
-    batch had. RunError where an embedding is not finite.
+    batch had. Diverged where an embedding is not finite.
     """
     units: list[np.ndarray] = []
     norms: list[np.ndarray] = []

@@ -16,6 +16,7 @@ from common.cli import engine_failure
 from common.errors import RunError, UserError
 from common.mxnet_compat import momentum_arrays
 from common.signals import Signals, Stopped
+from eval.models import Diverged
 from eval.verification import VerificationResult, VerificationSet
 from training.data.loader import BatchLoader
 from training.errors import NotFinite
@@ -198,6 +199,8 @@ class Loop:
                               self.spec.verification_batch)
         except Stopped:
             return None
+        except Diverged as error:  # nor is its state saved, from which a resumed run would not recover
+            raise NotFinite(f"step {self.progress.step} cannot be verified: {error}") from None
         except (UserError, RunError) as error:
             self.failure = str(error)
         except mx.MXNetError as error:

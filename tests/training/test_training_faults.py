@@ -64,6 +64,21 @@ def test_parameters_that_are_not_finite_are_never_saved(data, tmp_path, monkeypa
         assert not list(tmp_path.glob("model-*.params"))
 
 
+def test_a_network_whose_embeddings_are_not_finite_is_not_saved(data, tmp_path, monkeypatch):
+    from training import loop
+    update = loop.update
+
+    def spoil(model, *more):
+        result = update(model, *more)
+        model.net_parameters["pre_fc1_weight"].list_data()[0][:] = 3e38  # finite
+        return result
+    monkeypatch.setattr(loop, "update", spoil)
+    with pytest.raises(RunError, match="step 1 cannot be verified: the embedding of image 0 .* is not finite.*"
+                                       "the last good state is kept: --resume with a lower --lr"):
+        train(data, tmp_path, "--max-steps", 1, "--version-output", "E")
+    assert [path.name for path in generations(tmp_path / "state")] == ["000000000"]
+
+
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 @pytest.mark.parametrize("devices", ["cpu:0", "cpu:0,cpu:1"])
 def test_a_skipped_step_changes_nothing_and_is_counted(data, tmp_path, monkeypatch, where, devices, caplog):
