@@ -47,7 +47,8 @@ def _add_flag(group: argparse._ArgumentGroup, name: str, flag: Flag, default: bo
             text += f" [{default}]"
         if "choices" not in settings:
             settings.setdefault("metavar", {int: "N", float: "X", str: "TEXT"}[settings["type"]])
-    group.add_argument(flag_name(name), default=argparse.SUPPRESS, help=text, **settings)
+    names = [flag_name(name), *([flag.also] if flag.also else [])]
+    group.add_argument(*names, default=argparse.SUPPRESS, help=text, **settings)
 
 
 def parse_config(argv: list[str]) -> Config:

@@ -58,7 +58,8 @@ class Config:
                                choices=("paper", "no-first-bn", "no-reweighting", "learned-gamma", "batch-mean"),
                                group="network", on_resume=REFUSED)
     net_multiplier: float = option(1.0, "times the channels of every layer: 0.5 for half the width, in multiples of "
-                                   "16", group="network", above=0, most=16, on_resume=TRUNK)
+                                   "16", also="--version-multiplier", group="network", above=0, most=16,
+                                   on_resume=TRUNK)
     version_input: int = option(1, "LResNet: 0 7x7 stride 2 and pooling, 1 3x3 stride 1", choices=(0, 1),
                                 group="network", on_resume=TRUNK)
     version_unit: int = option(3, "LResNet: the residual unit", choices=(1, 2, 3), group="network", on_resume=TRUNK)

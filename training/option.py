@@ -56,7 +56,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Flag:
-    """text: the help; group: of the help; parse: settings of argparse; limits, on_resume, workers: as above."""
+    """text: the help; group: of the help; parse: settings of argparse; limits, on_resume, workers: as above; also:
+    another name of the flag, if any."""
 
     text: str
     group: str | None
@@ -64,15 +65,17 @@ class Flag:
     limits: Limits | None
     on_resume: str
     workers: str
+    also: str = ""
 
 
 def option(default: Any, text: str, group: str | None = None, above: float | None = None, least: float | None = None,
            below: float | None = None, most: float | None = None, on_resume: str = CHANGES, workers: str = "",
-           **parse: Any) -> Any:
-    """A dataclass field with its Flag; parse: settings of argparse, such as choices and metavar."""
+           also: str = "", **parse: Any) -> Any:
+    """A dataclass field with its Flag; also: another name of it; parse: settings of argparse, such as choices and
+    metavar."""
     limited = any(limit is not None for limit in (above, least, below, most))
     workers = workers or (ANY if on_resume in (HARMLESS, ELSEWHERE) else SAME)
-    flag = Flag(text, group, parse, Limits(above, least, below, most) if limited else None, on_resume, workers)
+    flag = Flag(text, group, parse, Limits(above, least, below, most) if limited else None, on_resume, workers, also)
     return dataclasses.field(default=default, metadata={"flag": flag})
 
 

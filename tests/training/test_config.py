@@ -125,6 +125,7 @@ def test_flags_that_are_not_given_are_what_they_are_in_insightface():
     assert {name: getattr(config, name) for name in INSIGHTFACE} == INSIGHTFACE
     assert config.lr_step_list() == [100000, 140000, 160000]
     assert parse_config([*DATA, "--loss-type", "0"]).lr_step_list() == [40000, 60000, 80000]
+    assert parse_config([*DATA, "--version-multiplier", "0.5"]).net_multiplier == 0.5  # as it is called there
 
 
 def test_the_parts_have_the_defaults_of_the_command():
