@@ -15,7 +15,7 @@ LARGEST = 1 << 24  # bytes of config.json
 LONGEST = 1 << 16  # of a line
 STEP = re.compile(r"\bstep (\d{1,12})\b")
 # Not part of a model's training: additions of config.json, and flags for the start of a command only.
-NO_FLAGS = frozenset(["from_preset", "resolved", "versions", "git_commit", "started", "resume", "overwrite",
+NO_FLAGS = frozenset(["from_preset", "given", "resolved", "versions", "git_commit", "started", "resume", "overwrite",
                       "dry_run"])
 
 
@@ -45,12 +45,16 @@ def size_of_run(prefix: str) -> tuple[int, int] | None:
 
 
 def command_of(config: dict[str, Any]) -> str:
-    """A command line with every flag that a run's configuration has set, which makes that configuration again."""
-    by_preset = str(config.get("from_preset", "")).split(",")
+    """A command line with the flags that a run was given, which makes that configuration again."""
     words = ["python", "train_softmax.py"]
+    if "given" in config:
+        given = set(str(config["given"]).split(","))
+    else:  # an older run only says what its preset had set; its end_epoch of 100000 was none
+        given = {*config} - {*str(config.get("from_preset", "")).split(",")}
+        given -= {"end_epoch"} if config.get("end_epoch") == 100000 else set()
     for name, value in config.items():
         unset = value is False or value == "" or not isinstance(value, (str, int, float))
-        if unset or name in NO_FLAGS or name in by_preset:
+        if unset or name in NO_FLAGS or name not in given:
             continue
         words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     return shlex.join(words) if len(words) > 2 else ""

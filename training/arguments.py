@@ -56,7 +56,8 @@ def parse_config(argv: list[str]) -> Config:
     given = vars(build_parser().parse_args(argv))
     with settings_as_flags(flags(Config)):
         brought = dict(preset(given["preset"])) if given.get("preset") else {}
-    config = Config(**{**brought, **given, "from_preset": ",".join(name for name in brought if name not in given)})
+    config = Config(**{**brought, **given, "from_preset": ",".join(name for name in brought if name not in given),
+                       "given": ",".join(sorted(given))})
     _check(config)
     # as it is kept in states, without what int() accepts around a number
     return dataclasses.replace(config, lr_steps=",".join(map(str, config.lr_step_list())) if config.lr_steps else "")

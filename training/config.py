@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from training.option import ELSEWHERE, HARMLESS, REFUSED, SAME, TRUNK, option
+from training.option import ELSEWHERE, HARMLESS, REFUSED, SAME, TRUNK, flags, option
 
 SCHEDULE_BATCH = 512  # the total batch that the schedules of presets and defaults are written for
 LINEAR_RATE = 0.1  # the learning rate at that batch, for the linear scaling rule: that of all presets
@@ -156,7 +156,9 @@ class Config:
                              group="machine", on_resume=ELSEWHERE)
     dry_run: bool = option(False, "print the resolved configuration, schedule, parameters, FLOPs and memory, "
                            "and stop", group="machine", on_resume=ELSEWHERE, workers=SAME)
-    from_preset: str = ""  # not a flag: names of the fields that the preset has set
+    # not flags: names of the fields that the preset has set, and of those given on the command line
+    from_preset: str = ""
+    given: str = ""
 
     def is_stretched(self, name: str) -> bool:
         """Whether the steps of a field are for a total batch of 512: a preset's or a default, not given by the user."""
@@ -177,16 +179,17 @@ class Config:
         """The images of one update over all devices and workers."""
         return self.per_batch_size * devices * self.accumulate * workers
 
-    def changed(self) -> dict[str, Any]:
-        """The fields set by the user, not by a preset, to another value than the default, with that value."""
-        of_preset = self.from_preset.split(",")
-        return {name: value for name, value in self.as_dict().items()
-                if value != getattr(Config, name) and name not in of_preset}
+    def chosen(self) -> dict[str, Any]:
+        """The fields set by the user, not by a preset, with their values: given, or of another value than the
+        default."""
+        of_preset, given = self.from_preset.split(","), self.given.split(",")
+        return {name: getattr(self, name) for name in flags(self)
+                if name in given or (getattr(self, name) != getattr(Config, name) and name not in of_preset)}
 
     def as_lines(self) -> list[str]:
         """What is set, as flags, a line each."""
         return ["configuration:", *(f"  --{name.replace('_', '-')} {value}" for name, value in self.as_dict().items()
-                                    if value != "" and name != "from_preset")]
+                                    if value != "" and name in flags(self))]
 
     def as_dict(self) -> dict[str, Any]:
         """Every field by name, for `config.json`."""

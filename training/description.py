@@ -21,6 +21,9 @@ LOSSES = {SOFTMAX: "softmax", COSFACE: "CosFace", ARCFACE: "ArcFace", COMBINED: 
 UNUSED_BY_LOSS = {SOFTMAX: ("margin_m", "margin_s", "margin_a", "margin_b", "easy_margin", "margin_warmup"),
                   COSFACE: ("margin_a", "margin_b", "easy_margin", "fc7_no_bias"),
                   ARCFACE: ("margin_a", "margin_b", "fc7_no_bias"), COMBINED: ("easy_margin", "fc7_no_bias")}
+# Values that turn a setting off, so that it is right that they have no effect.
+OFF = {"version_se": 0, "margin_a": 1, "margin_b": 0, "easy_margin": 0, "margin_warmup": 0, "emb_wd_mult": 1,
+       "fc7_wd_mult": 1}
 
 
 def describe_run(spec: DescriptionSpec, schedule: ScheduleSpec, dataset: FaceDataset, chosen: np.ndarray,
@@ -78,7 +81,7 @@ def _notes(spec: DescriptionSpec, schedule: ScheduleSpec, model: TrainingModel) 
     if schedule.lr_mode != "step" and not (schedule.end_given or schedule.total_steps):
         lines.append(f"warning: `lr_mode` {schedule.lr_mode} decays over the whole training, and its length was not "
                      f"given ({schedule.end_epoch} epochs); give `max_steps` or `end_epoch`")
-    if spec.changed.get("ce_loss"):
+    if spec.chosen.get("ce_loss"):
         lines.append("note: `ce_loss` is always on: the loss in the log is the cross-entropy")
     if head.margin_warmup and head.loss_type != SOFTMAX:
         lines.append(f"note: margin and scale grow over the first {head.margin_warmup} steps")
@@ -97,8 +100,8 @@ def _without_effect(spec: DescriptionSpec, schedule: ScheduleSpec, model: Traini
 
     def unused(because: str, *names: str) -> None:
         for name in names:
-            if name in spec.changed:
-                found.setdefault(because, []).append(f"`{name}` {spec.changed[name]}")
+            if name in spec.chosen and spec.chosen[name] != OFF.get(name):
+                found.setdefault(because, []).append(f"`{name}` {spec.chosen[name]}")
     if network.network.startswith("y"):
         unused(f"`network` {network.network}", "version_input", "version_unit", "version_se")
     if network.version_output != "GNAP":
@@ -114,9 +117,9 @@ def _without_effect(spec: DescriptionSpec, schedule: ScheduleSpec, model: Traini
         unused("a single device", "fc7_parallel")
     if not verified:
         unused("a run without verification sets", "best_metric")
-    elif spec.changed.get("ckpt") == 0:
+    elif spec.chosen.get("ckpt") == 0:
         unused("`ckpt` 0", "best_metric")
-    if spec.changed.get("cutoff") == 1:
+    if spec.chosen.get("cutoff") == 1:
         unused("a square of less than 2 pixels", "cutoff")
     if not spec.pretrained:
         unused("a run without `pretrained`", "pretrained_partial")

@@ -27,10 +27,11 @@ def model_spec(config: Config) -> ModelSpec:
 
 def schedule_spec(config: Config) -> ScheduleSpec:
     """The learning rate and the length."""
+    given = config.chosen()
     stretched = [name for name in ("lr_steps", "warmup", "max_steps", "total_steps") if config.is_stretched(name)]
     return ScheduleSpec(config.lr, config.lr_mode, tuple(config.lr_step_list()), config.warmup, config.max_steps,
                         config.total_steps, config.end_epoch, frozenset(stretched),
-                        bool(config.max_steps) or config.end_epoch != Config.end_epoch)
+                        bool(config.max_steps) or "end_epoch" in given)
 
 
 def loader_spec(config: Config, total_batch: int, size: int) -> LoaderSpec:
@@ -42,7 +43,7 @@ def loader_spec(config: Config, total_batch: int, size: int) -> LoaderSpec:
 def description_spec(config: Config, total_batch: int) -> DescriptionSpec:
     """The description of the run before it begins."""
     return DescriptionSpec(config.data_dir, config.images_filter, config.per_batch_size, total_batch,
-                           config.linear_rate(total_batch), config.pretrained, config.changed())
+                           config.linear_rate(total_batch), config.pretrained, config.chosen())
 
 
 def loop_spec(config: Config, total_batch: int) -> LoopSpec:

@@ -156,7 +156,7 @@ def _put_back(model: TrainingModel, trainer: gluon.Trainer, arrays: Arrays) -> N
 
 
 def _about(schedule: Schedule, config: Config) -> list[str]:
-    return [f"schedule: {schedule.describe()}", *schedule.warnings("lr_steps" in config.changed())]
+    return [f"schedule: {schedule.describe()}", *schedule.warnings("lr_steps" in config.chosen())]
 
 
 def _log(lines: list[str]) -> None:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from training.saving.state import Arrays, Progress, States
 def check_alike(communicator: Communicator, identity: dict[str, Any]) -> None:
     """UserError, naming the difference, where a worker has other flags or other data than worker 0."""
     known = flags(Config)
-    free = {NAMES, "from_preset", *(name for name, flag in known.items() if flag.workers == ANY)}
+    free = {NAMES, *(item.name for item in fields(Config) if item.name not in known or known[item.name].workers == ANY)}
     communicator.check_same({f"`{name}`" if name in known else name: value for name, value in identity.items()
                              if name not in free})
 

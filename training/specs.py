@@ -146,8 +146,7 @@ class SavingSpec:
 class DescriptionSpec:
     """Settings for the description of a run, in addition to its parts'.
 
-    changed: the settings, by name, to which somebody gave another value than the default. linear_lr: the rate that the
-    linear rule gives for the batch.
+    chosen: the settings, by name, that somebody gave. linear_lr: the rate that the linear rule gives for the batch.
     """
 
     data_dir: str
@@ -156,7 +155,7 @@ class DescriptionSpec:
     total_batch: int = 128
     linear_lr: float = 0.1
     pretrained: str = ""
-    changed: Mapping[str, Any] = field(default_factory=dict)
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def test_a_flag_that_argparse_refuses_is_one_line(capsys):
 
 def test_every_field_has_a_flag_with_help():
     actions = {action.dest: action for action in build_parser()._actions}
-    assert {item.name for item in dataclasses.fields(Config)} - {"from_preset"} == set(flags(Config))
+    assert {item.name for item in dataclasses.fields(Config)} - {"from_preset", "given"} == set(flags(Config))
     for name in flags(Config):
         assert len(actions[name].help) > 8
 

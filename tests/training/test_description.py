@@ -25,6 +25,7 @@ def told(data, capsys, *flags):
 @pytest.mark.parametrize("flags, unused", [
     (["--version-se", 1, "--version-input", 0], "without effect for --network y1: --version-input 0, --version-se 1"),
     (["--loss-type", 0, "--margin-m", 0.3, "--margin-warmup", 9], "softmax, --loss-type 0: --margin-m 0.3"),
+    (["--loss-type", 0, "--margin-m", 0.5], "softmax, --loss-type 0: --margin-m 0.5"),  # the default, but given
     (["--loss-type", 2, "--margin-m", 0.3, "--margin-b", 0.1, "--easy-margin", 1], "2: --margin-b 0.1, --ea"),
     (["--margin-a", 0.9, "--fc7-no-bias"], "ArcFace, --loss-type 4: --margin-a 0.9, --fc7-no-bias True"),
     (["--loss-type", 5, "--margin-a", 0.5, "--easy-margin", 1], "the combined loss, --loss-type 5: --easy-margin 1"),
@@ -48,7 +49,8 @@ def test_a_warm_up_longer_than_the_training_is_warned_of(data, capsys):
 
 @pytest.mark.parametrize("flags", [[], ["--preset", "lresnet18e"], ["--loss-type", 0], ["--preset", "mobilefacenet+",
                                    "--emb-size", 512], ["--lr-steps", "5,8", "--max-steps", 9],
-                                   ["--loss-type", 5, "--margin-a", 0.9, "--margin-b", 0.1]])
+                                   ["--loss-type", 5, "--margin-a", 0.9, "--margin-b", 0.1],
+                                   ["--margin-a", 1, "--margin-b", 0, "--version-se", 0]])  # each is off
 def test_a_preset_or_a_flag_with_effect_gives_no_warning(data, capsys, flags):
     assert not [line for line in told(data, capsys, *flags) if "without effect" in line]
 

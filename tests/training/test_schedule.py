@@ -46,6 +46,7 @@ def test_a_typed_length_wins_over_the_presets_and_the_earliest_of_several_counts
     assert resolve(*E, "--end-epoch", 2, images=5120).end == 20
     assert resolve(*E, "--max-steps", 50, "--total-steps", 10).end == 10
     assert resolve("--max-steps", 50, "--end-epoch", 3, images=5120).end == 30
+    assert resolve(*E, "--end-epoch", Config.end_epoch, images=5120).end == 10 * Config.end_epoch  # given, if as usual
 
 
 def test_the_rate_falls_to_a_tenth_at_the_step_itself():

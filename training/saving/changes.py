@@ -12,7 +12,8 @@ from training.option import CHANGES, ELSEWHERE, REFUSED, TRUNK, flags
 from training.saving.checkpoint import checkpoint_path
 
 # What another value of a setting means: for flags it is defined with them, for the rest of an identity here.
-MEANING = {**{name: flag.on_resume for name, flag in flags(Config).items()}, "from_preset": ELSEWHERE, "data": REFUSED}
+MEANING = {**{item.name: ELSEWHERE for item in fields(Config)},
+           **{name: flag.on_resume for name, flag in flags(Config).items()}, "data": REFUSED}
 SHARES = {"devices", "per_batch_size", "accumulate"}  # how a total batch is distributed
 FOR_PEOPLE = ("names of identities", "whole set", "schedule")  # of an identity, but compared by other entries
 
