@@ -88,7 +88,7 @@ def cut_at_layer(symbol: mx.sym.Symbol, layer: str, source: str = "the symbol") 
     wanted = layer if layer in outputs and layer.endswith("_output") else f"{layer}_output"
     if wanted not in outputs:
         layers = [name[:-len("_output")] for name in outputs if name.endswith("_output")]
-        near = difflib.get_close_matches(layer, layers, n=3, cutoff=0.3) or layers[-3:]
+        near = difflib.get_close_matches(layer, layers, n=3) or layers[-3:]
         raise UserError(f"`layer` {layer}: {source} has no such layer; it has {', '.join(near)}")
     found = internals[wanted]
     if "data" not in found.list_arguments():

@@ -64,6 +64,7 @@ def test_parameters_that_are_not_finite_are_never_saved(data, tmp_path, monkeypa
         assert not list(tmp_path.glob("model-*.params"))
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
 def test_a_network_whose_embeddings_are_not_finite_is_not_saved(data, tmp_path, monkeypatch):
     from training import loop
     update = loop.update
