@@ -31,8 +31,9 @@ GROUPS_FORM = "the columns path (or key) and group"
 @dataclass(frozen=True)
 class FaceSet:
     """names: of each image, its path below the folder or its key; labels: (N,) the identity, from 0; people: their
-    names; folders: (N,) the folder of each image inside its identity's, "" for none; read: index of an image to its
-    file; hashes: 64 bits of the sha256 of each image's bytes, of the last pass over them."""
+    names, their label's number where they have none; folders: (N,) the folder of each image inside its identity's, ""
+    for none; read: index of an image to its file; nameless: the people who have no name; hashes: 64 bits of the sha256
+    of each image's bytes, of the last pass over them."""
 
     path: str
     names: list[str]
@@ -40,6 +41,7 @@ class FaceSet:
     people: list[str]
     folders: np.ndarray
     read: Callable[[int], bytes]
+    nameless: frozenset[str] = frozenset()
     hashes: array.array = field(default_factory=lambda: array.array("Q"), repr=False, compare=False)
 
     def batches(self, size: int, image_size: tuple[int, int], digest: hashlib._Hash) -> Iterator[np.ndarray]:
@@ -101,7 +103,8 @@ def open_face_set(path: Path, of_pairs: bool = False) -> Iterator[FaceSet]:
             folders.append("/".join(names[-1].split("/")[1:-1]))
         people = [name or str(label) for name, label in zip(faces.names, faces.labels)]
         yield FaceSet(str(path), names, labels, people, np.array(folders),
-                      lambda place: faces.read(int(numbers[place])))
+                      lambda place: faces.read(int(numbers[place])),
+                      frozenset(person for person, name in zip(people, faces.names) if not name))
 
 
 def group_table(path: Path) -> dict[str, str]:

@@ -113,9 +113,15 @@ def _open(path: str, stack: ExitStack) -> FaceSet:
 def _check(args: argparse.Namespace, gallery: FaceSet, probe: FaceSet, unknown: FaceSet | None) -> None:
     """UserError where no probe's identity is in the gallery, or one of --unknown is."""
     known = set(gallery.people)
+    for flag, faces in (("probe", probe), ("unknown", unknown)):
+        numbers = known & set(faces.people) & (gallery.nameless | faces.nameless) if faces else ()
+        if faces and numbers:
+            log.warning("--gallery %s and --%s %s: %d identities have no name and are matched by the numbers of their "
+                        "labels; where equal numbers are not one identity, put an identities.csv (label,identity) "
+                        "beside each set, or give folders by identity", args.gallery, flag, faces.path, len(numbers))
     if not known & set(probe.people):
-        raise UserError(f"--probe {args.probe}: has no identity of --gallery {args.gallery}; the folders of an "
-                        "identity must have the same name in both")
+        raise UserError(f"--probe {args.probe}: has no identity of --gallery {args.gallery}; an identity "
+                        "must have the same name in both, as a folder or in identities.csv")
     inside = sorted(known & set(unknown.people)) if unknown else []
     if inside:
         raise UserError(f"--unknown {args.unknown}: {inside[0]} is in the gallery"

@@ -19,6 +19,7 @@ from eval.__main__ import main
 from eval.bootstrap import draw_resamples
 from eval.templates import identification
 from eval.templates.identification import Search, resampled, search
+from recordio_tools.__main__ import main as pack
 
 SIZE = 48
 SETS = {"gallery": (range(0, 8), (1, 2)), "probe": (range(0, 10), (3, 4, 5)), "strangers": (range(20, 30), (1,))}
@@ -111,6 +112,30 @@ def test_identities_are_of_one_name_in_every_unicode_form(place, tmp_path):
     with pytest.raises(UserError, match="is in the gallery"):
         run(place, "--gallery", f"{tmp_path}/gallery", "--probe", f"{tmp_path}/gallery", "--unknown",
             f"{tmp_path}/probe")
+
+
+def test_label_numbers_without_names_are_told(place, tmp_path, caplog):
+    """Two sets packed apart number their own identities: label 0 of one is not label 0 of the other."""
+    said = "8 identities have no name and are matched by the numbers of their labels"
+    for name in ("gallery", "probe", "strangers"):
+        assert pack(["pack", str(place / name), str(tmp_path / name), "--workers", "1", "--image-size",
+                     f"{SIZE},{SIZE}"]) == 0
+    sets = [part for name in ("gallery", "probe") for part in (f"--{name}", str(tmp_path / name))]
+    named = run(place, *sets)
+    assert said not in caplog.text and named["mated"] == 24
+    for name in ("probe", "gallery", "strangers"):
+        (tmp_path / name / "identities.csv").rename(tmp_path / name / "kept")
+        if name != "probe":
+            assert run(place, *sets)["mated"] == 24
+            assert f"--gallery {tmp_path}/gallery and --probe {tmp_path}/probe: {said}" in caplog.text
+    caplog.clear()
+    with pytest.raises(UserError, match="--unknown .*: 0 is in the gallery, and 7 others are"):
+        run(place, *sets, "--unknown", str(tmp_path / "strangers"))
+    assert f"--unknown {tmp_path}/strangers: {said}" in caplog.text
+    for name in ("gallery", "probe", "strangers"):  # the advice
+        (tmp_path / name / "kept").rename(tmp_path / name / "identities.csv")
+    caplog.clear()
+    assert run(place, *sets, "--unknown", str(tmp_path / "strangers"))["non_mated"] == 16 and said not in caplog.text
 
 
 def test_without_non_mated_probes_there_is_not_a_fnir(place, capsys):
