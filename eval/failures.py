@@ -16,7 +16,7 @@ from common.name_lookup import canonical, canonical_path
 from common.tables import header, read_table
 from common.text_files import read_lines
 from eval.listed_images import ListedImages
-from eval.metrics import accuracy_10fold, check_pairs, point_at_fpr
+from eval.metrics import FewPairs, accuracy_10fold, check_pairs, point_at_fpr
 from eval.operating_points import FEW, given, marked
 from recordio_tools.pairs.lists import TRUTH
 
@@ -91,7 +91,8 @@ def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr
     try:
         check_pairs(kind[kept], folds)
     except UserError as error:
-        raise UserError(f"`failures` {failures.path}: without these, {error}") from None
+        fix = f"; {FewPairs.FIX}" if isinstance(error, FewPairs) else ""
+        raise UserError(f"`failures` {failures.path}: without these, {error}{fix}") from None
     listed = np.array(failures.pairs, bool)
     lost_genuine, lost_impostors = (int((lost & one).sum() + those.sum()) for one, those in (
         (kind, listed), (~kind, ~listed)))

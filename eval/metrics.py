@@ -13,13 +13,19 @@ from common.errors import RunError, UserError
 THRESHOLDS = np.arange(0, 4, 0.01)
 
 
+class FewPairs(UserError):
+    """Fewer pairs than folds. FIX: for those who have the number of folds as a setting."""
+
+    FIX = "give fewer `folds`, or more pairs"
+
+
 def check_pairs(same: np.ndarray, folds: int = 10) -> None:
-    """UserError where no score can be computed: fewer pairs than folds, or all pairs of one kind."""
+    """UserError where no score can be computed: fewer pairs than folds (FewPairs), or all pairs of one kind."""
     same = np.asarray(same, bool)
     if folds < 2:
         raise UserError(f"{folds} folds: at least 2 are needed, one to test on and one to choose the threshold on")
     if len(same) < folds:
-        raise UserError(f"{len(same)} pairs are fewer than {folds} folds")
+        raise FewPairs(f"{len(same)} pairs are fewer than {folds} folds")
     if same.all() or not same.any():
         raise UserError(f"all {len(same)} pairs are marked {'same' if same[0] else 'different'}; both kinds are needed")
 

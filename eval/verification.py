@@ -50,7 +50,7 @@ class VerificationSet:
         try:
             metrics.check_pairs(self.same, folds)
         except UserError as error:
-            raise UserError(f"{self.path}: {error}") from None
+            raise type(error)(f"{self.path}: {error}") from None
         odd = str(find_odd_pairs(self.order.tolist(), self.same.tolist()))
         if odd:
             log.warning("%s: %s; such pairs do not measure a model", self.path, odd)

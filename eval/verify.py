@@ -20,6 +20,7 @@ from eval.best_epoch import best_epochs
 from eval.failures import read_failures
 from eval.fixed_threshold import Chosen
 from eval.json_file import write_json
+from eval.metrics import FewPairs
 from eval.models import ModelName, parse_models
 from eval.opening import EmbeddingSettings
 from eval.operating_points import allowed
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     failures = read_failures(args.failures) if args.failures else None
     sets = open_sets(args.bins, args.folds)
     pairs = args.threshold_from and is_bin(Path(args.threshold_from))
-    source = VerificationSet(args.threshold_from, args.folds) if pairs else None
+    source = _open(args.threshold_from, args.folds) if pairs else None
     chosen = {} if pairs or not args.threshold_from else _of_labelled_set(models, args)
     scoring = ScoringSettings(args.fpr, args.pca or 0, args.folds, args.bootstrap, args.seed, args.threshold, source,
                               failures, chosen)
@@ -118,12 +119,19 @@ def _of_labelled_set(models: Sequence[ModelName], args: argparse.Namespace) -> d
 
 def open_sets(paths: Sequence[str], folds: int) -> list[VerificationSet]:
     """The sets of --bins, those of equal name by their paths; UserError for an invalid one."""
-    sets = [VerificationSet(path, folds) for path in paths]
+    sets = [_open(path, folds) for path in paths]
     names = [target.name for target in sets]
     for target, name in zip(sets, names):
         if names.count(name) > 1:
             target.name = str(target.path)
     return sets
+
+
+def _open(path: str, folds: int) -> VerificationSet:
+    try:
+        return VerificationSet(path, folds)
+    except FewPairs as error:
+        raise UserError(f"{error}; {FewPairs.FIX}") from None
 
 
 def _behind(scored: ScoredSet, origin: str, theirs: ScoredSet) -> dict[str, Any]:

@@ -125,6 +125,20 @@ def test_sets_that_cannot_be_verified_are_refused_before_any_work(tmp_path):
         assert said in str(caught.value) and str(caught.value).startswith(str(path))
 
 
+def test_fewer_pairs_than_folds_name_the_flag_that_helps(place, tmp_path):
+    few = str(write(tmp_path / "few.bin", [jpeg(draw(1, number, SIZE)) for number in range(8)], [True, False] * 2))
+    lost = tmp_path / "lost.txt"
+    lost.write_text("".join(f"{image}\n" for image in range(0, 90, 2)))
+    for more, said in ((["--bins", few], f"{few}: 4"),
+                       (["--bins", f"{place}/faces.bin", "--threshold-from", few], f"{few}: 4"),
+                       (["--bins", f"{place}/faces.bin", "--failures", str(lost)],
+                        f"--failures {lost}: without these, 5")):
+        with pytest.raises(UserError) as caught:
+            run(place, *more)
+        assert str(caught.value) == f"{said} pairs are fewer than 10 folds; give fewer --folds, or more pairs"
+    assert run(place, "--bins", few, "--folds", "2")  # the advice
+
+
 def test_a_picture_that_does_not_decode_is_named(place, tmp_path):
     image = jpeg(draw(1, 1, SIZE))
     scan = image.index(b"\xff\xc4")
