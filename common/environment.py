@@ -21,11 +21,12 @@ INSTALL = "run `make venv`, or pip install --no-deps -r requirements.txt, and us
 PACKAGES = ("numpy", "protobuf", "mxboard", "gluoncv", "matplotlib", "tqdm")  # that every training uses
 
 
-def check_environment() -> None:
+def check_environment(mxnet: bool = True) -> None:
     """Raise UserError, in one sentence, where this Python cannot run the project.
 
     Looks at versions without importing, so that it works where the import itself would crash; then
-    imports cv2 and mxnet, the two that load system libraries.
+    imports cv2 and mxnet, the two that load system libraries. mxnet: False for commands that may do without it, whose
+    import takes seconds: they call `load_mxnet` before they use it.
     """
     if os.environ.get("DMLC_ROLE") in ("scheduler", "server"):
         raise UserError(f"DMLC_ROLE={os.environ['DMLC_ROLE']}: this command is not part of distributed training, and "
@@ -48,6 +49,12 @@ def check_environment() -> None:
     except ImportError as error:
         raise UserError(f"OpenCV does not load ({_one_line(error)}); pip uninstall -y opencv-python, then "
                         "pip install --force-reinstall --no-deps opencv-python-headless==4.8.1.78") from None
+    if mxnet:
+        load_mxnet()
+
+
+def load_mxnet() -> None:
+    """Import MXNet; UserError where it does not load."""
     try:
         import mxnet  # noqa: F401
     except (ImportError, OSError, AttributeError, RuntimeError) as error:  # the last where its library is gone

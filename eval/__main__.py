@@ -22,7 +22,7 @@ COMMAND --help describes each."""
 
 def main(argv: list[str]) -> int | None:
     """Run one command; returns its exit status."""
-    check_environment()  # MXNet too, which the commands import
+    check_environment(mxnet=False)  # which is imported where a network is opened
     return cli.run_command(PROG, DESCRIPTION, COMMANDS, argv)
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple
 
 import numpy as np
-from scipy.stats import beta
 
 from eval.bootstrap import LEVEL, interval
 from eval.metrics import check_pairs, point_at_fpr
@@ -96,6 +95,8 @@ def rates_below(scores: np.ndarray, same: np.ndarray, threshold: float, resample
 def limits_of(draws: np.ndarray, count: int, total: int) -> tuple[float, float]:
     """The percentile interval of a rate's resamples. Where none or all of the pairs passed, every resample is the same,
     so the far end is Clopper and Pearson's instead: 3.7 / total away."""
+    from scipy.stats import beta  # takes half a second to import
+
     found = interval(draws)
     low, high = found.low, found.high
     if count == 0:

@@ -5,16 +5,17 @@ import argparse
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mxnet as mx
-
-from common.devices import parse_devices
+from common.environment import load_mxnet
 from common.errors import UserError
 from eval.models import ModelName, checkpoint_digest
 from inference.engine import AnyEmbedder, open_engine
-from inference.model import in_float32, load_model
 from inference.onnx_embedder import OnnxEmbedder
 from inference.onnx_file import read_onnx
+
+if TYPE_CHECKING:
+    import mxnet as mx
 
 log = logging.getLogger(__name__)
 LAYER = "fc1"
@@ -43,6 +44,9 @@ class EmbeddingSettings:
 
     def contexts(self) -> list[mx.Context]:
         """The devices; UserError for absent ones."""
+        load_mxnet()
+        from common.devices import parse_devices
+
         return parse_devices(self.devices)
 
 
@@ -68,6 +72,8 @@ class OpenModel:
             log.info("%s: the input is RGB pixels %s, by the names of its first nodes as in InsightFace's loader",
                      name.text, "from 0 to 255" if raw else "as (x - 127.5) / 127.5")
         else:
+            from inference.model import in_float32, load_model  # imports MXNet, as above
+
             self._parts = in_float32(*load_model(name.prefix, name.epoch, settings.layer))
             self.digest = checkpoint_digest(name.prefix, name.epoch)
 

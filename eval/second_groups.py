@@ -4,7 +4,6 @@ from __future__ import annotations
 from typing import Callable, Iterator
 
 import numpy as np
-from sklearn.cluster import DBSCAN
 
 from eval.scores import normalise
 
@@ -20,6 +19,8 @@ def second_groups(unit: np.ndarray, labels: np.ndarray,
     unit: (N, D), rows of length 1; labels: (N,) from 0. Identities of fewer than 2 LEAST images cannot have two
     clusters.
     """
+    from sklearn.cluster import DBSCAN  # takes a second to import, and only --audit needs it
+
     order = np.argsort(labels, kind="stable")
     for images in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
         if len(images) >= 2 * LEAST:

@@ -1,16 +1,18 @@
 """The report's maps of local features on faces: norms, GNAP's weights, and those of average pooling."""
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Sequence
 
 import cv2
 import numpy as np
 from matplotlib import colormaps
 
-from eval.report.feature_maps import FeatureMaps
 from eval.report.html import Html, Text, figure, join, paragraph, picture, section, table, tag
 from eval.report.pair_sets import small
+
+if TYPE_CHECKING:
+    from eval.report.feature_maps import FeatureMaps
 
 COLOURS = colormaps["viridis"]
 TOP = 0.25  # fraction of the positions with the largest norms
@@ -50,7 +52,7 @@ def _model(groups: Sequence[FaceGroup], maps: Sequence[FeatureMaps]) -> Html:
     share = max(float(one.shares[:group.shown].max()) for group, one in seen)
     blocks, rows = [], []
     for group, found in zip(groups, maps):
-        mean = FeatureMaps(found.norms.mean(axis=0, keepdims=True), found.layer, found.gnap)
+        mean = replace(found, norms=found.norms.mean(axis=0, keepdims=True))
         pictures = [(f"{group.name} {number + 1}", image, found, number)
                     for number, image in enumerate(group.images[:group.shown])]
         average = np.mean(np.stack(group.images), axis=0).astype(np.uint8)

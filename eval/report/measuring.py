@@ -13,13 +13,11 @@ from eval.pair_statistics import statistics
 from eval.report import labelled_set, misaligned, pair_sets
 from eval.report.embedding import Embedded, ImagePool
 from eval.report.faces import faces_by_group, faces_of_pairs
-from eval.report.feature_maps import feature_maps
 from eval.report.html import Html
 from eval.report.map_section import map_section
 from eval.set_scoring import ScoredModel, labelled_pairs, score_labelled
 from eval.verification import VerificationSet
 from eval.verification import score_set as score_embeddings
-from inference.model import in_float32, load_model
 
 
 @dataclass(frozen=True)
@@ -93,6 +91,9 @@ def maps_of(models: list[ModelName], names: list[str], inputs: Inputs, args: arg
         if not model.prefix:
             found.append("only checkpoints have accessible feature maps")
             continue
+        from eval.report.feature_maps import feature_maps  # these import MXNet, which takes seconds
+        from inference.model import in_float32, load_model
+
         try:
             parts = in_float32(*load_model(model.prefix, model.epoch, args.layer))
             found.append([feature_maps(*parts, group.images) for group in groups])

@@ -125,6 +125,23 @@ def test_sets_that_cannot_be_verified_are_refused_before_any_work(tmp_path):
         assert said in str(caught.value) and str(caught.value).startswith(str(path))
 
 
+def test_mxnet_is_imported_only_where_a_network_is_opened(place):
+    """Its import takes seconds: not for --help, nor for embeddings that were made before."""
+    rows = run(place, "--bins", f"{place}/faces.bin", "--embeddings", str(place / "made"), "--bootstrap", "0")
+    (made,) = (place / "made").glob("*.npz")
+    code = "import sys; sys.modules['mxnet'] = None; from eval.__main__ import PROG, main; from common import cli; "
+    flags = ["verify", "--bins", f"{place}/faces.bin", "--bootstrap", "0", "--json", f"{place}/out.json", "--model"]
+    for argv, status, said in ((["--help"], 0, "python -m eval table"), ([*flags, str(made)], 0, "faces"),
+                               ([*flags, f"{place}/net,0"], 2, "MXNet does not load")):
+        ended = subprocess.run([sys.executable, "-c", code + "cli.run(main, PROG)", *argv], cwd=REPO, text=True,
+                               capture_output=True)
+        assert ended.returncode == status and said in ended.stdout + ended.stderr, ended.stderr
+        assert "Traceback" not in ended.stderr
+    (found,) = json.loads((place / "out.json").read_text()).values()
+    same = set(rows["faces"]) - {"seconds", "model"}
+    assert {key: found["faces"][key] for key in same} == {key: rows["faces"][key] for key in same}
+
+
 def test_fewer_pairs_than_folds_name_the_flag_that_helps(place, tmp_path):
     few = str(write(tmp_path / "few.bin", [jpeg(draw(1, number, SIZE)) for number in range(8)], [True, False] * 2))
     lost = tmp_path / "lost.txt"
