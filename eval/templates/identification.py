@@ -8,6 +8,7 @@ import numpy as np
 
 from eval.bootstrap import draw_resamples, weighted_tpr
 from eval.operating_points import OperatingPoint, operating_point
+from eval.templates.verification import NOTHING
 
 BLOCK = 2048  # probes per block
 Subjects = Union[Sequence[str], np.ndarray]  # identities' names
@@ -43,7 +44,8 @@ def search(gallery: np.ndarray, gallery_subject: Subjects, probes: np.ndarray, p
     """Each of (P, D) probes against (G, D) normalised templates, in blocks.
 
     An identity with several templates in the gallery has the best of their scores. Ties with the probe's identity rank
-    before it, so that a model with constant scores identifies nobody.
+    before it, so that a model with constant scores identifies nobody. A template of zeros, which had no usable image,
+    scores below every cosine.
     """
     people, entry = np.unique(np.asarray(gallery_subject), return_inverse=True)
     order = np.argsort(entry, kind="stable")
@@ -51,11 +53,14 @@ def search(gallery: np.ndarray, gallery_subject: Subjects, probes: np.ndarray, p
     wanted = np.asarray(probe_subject)
     place = np.minimum(np.searchsorted(people, wanted), len(people) - 1)
     mated = people[place] == wanted
+    no_entry, no_probe = ~gallery.any(axis=1), ~probes.any(axis=1)
     rank, score = np.zeros(len(probes), np.int64), np.empty(len(probes), np.float32)
     best, best_score = np.empty(len(probes), np.int64), np.empty(len(probes), np.float32)
     for first in range(0, len(probes), BLOCK):
         rows = np.arange(first, min(first + BLOCK, len(probes)))
-        cosines = np.maximum.reduceat((probes[rows] @ gallery.T)[:, order], starts, axis=1)
+        single = probes[rows] @ gallery.T
+        single[no_probe[rows]] = single[:, no_entry] = NOTHING
+        cosines = np.maximum.reduceat(single[:, order], starts, axis=1)
         best[rows] = cosines.argmax(axis=1)
         best_score[rows] = cosines.max(axis=1)
         own = cosines[np.arange(len(rows)), place[rows]]

@@ -110,6 +110,14 @@ def test_a_gallery_of_several_templates_a_person_and_ties():
     assert same.rank.tolist() == [4, 4, 4, 4]  # who gives everybody the same score finds nobody
 
 
+def test_a_template_without_an_image_matches_nobody():
+    """Not even with people whose cosines are all negative."""
+    gallery, probes = np.array([[-1, 0], [0, 0], [-0.6, -0.8]], np.float32), np.array([[1, 0], [0, 0]], np.float32)
+    found = search(gallery, ["a", "b", "c"], np.concatenate([probes, probes]), ["b", "a", "x", "y"])
+    assert found.rank.tolist() == [3, 3, 0, 0] and found.best[[0, 2]].tolist() == [2, 2]
+    assert found.score == pytest.approx([-2, -2, -0.6, -2])
+
+
 @pytest.mark.parametrize("name, text, says", [
     ("x_name_5pts_score.txt", "1.jpg 1 2 3\n", "line 1 is not an image, ten coordinates"),
     ("x_face_tid_mid.txt", "1.jpg 5\n", "line 1 is not `image template medium`"),
