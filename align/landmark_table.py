@@ -19,7 +19,7 @@ from common import tables
 from common.errors import UserError
 from common.files import PathLike, write_atomic
 from common.foreign import shown
-from common.name_lookup import canonical_path
+from common.name_lookup import by_canonical_path, canonical_path
 from common.windows_paths import WindowsPaths, is_windows_path
 from images.alignment import FARTHEST
 from images.sources import natural
@@ -77,9 +77,7 @@ def match_names(rows: Mapping[str, Row], names: Sequence[str], root: PathLike = 
     Windows path's beginning (see `WindowsPaths`) aside. A row of exactly that name goes before others; UserError, which
     names the table `path`, for two others of one name."""
     known = set(names)
-    alike: dict[str, list[str]] = {}
-    for name in names:
-        alike.setdefault(canonical_path(name), []).append(name)
+    alike = by_canonical_path(names)
     matched = {name: row for name, row in rows.items() if name in known}
     by_row: dict[str, str] = {}
     windows = WindowsPaths(root, path)

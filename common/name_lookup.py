@@ -3,6 +3,7 @@ as Windows writes paths."""
 from __future__ import annotations
 
 import os
+from typing import Iterable
 
 from common.files import PathLike
 from common.name_forms import composed
@@ -20,6 +21,14 @@ def canonical_path(path: str) -> str:
     if "\\" in path or is_windows_path(path):
         path = FRONT.sub("", path, count=1).replace("\\", "/")
     return "/".join(canonical(part) for part in path.split("/") if part not in ("", "."))
+
+
+def by_canonical_path(paths: Iterable[str]) -> dict[str, list[str]]:
+    """The paths of each canonical form, in order: those that a list's path could mean."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        found.setdefault(canonical_path(path), []).append(path)
+    return found
 
 
 class NameLookup:

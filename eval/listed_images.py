@@ -8,7 +8,7 @@ from typing import Iterable, Sequence
 
 from common.errors import UserError
 from common.foreign import shown
-from common.name_lookup import canonical, canonical_path
+from common.name_lookup import by_canonical_path, canonical, canonical_path
 from common.windows_paths import FRONT, WindowsPaths, is_windows_path, parts_of
 
 ABSOLUTE = re.compile(r"[\\/]|[A-Za-z]:[\\/]")
@@ -19,9 +19,7 @@ class ListedImages:
 
     def __init__(self, names: Sequence[str], root: str, source: str) -> None:
         self._known, self._source = set(names), source
-        self._alike: dict[str, list[str]] = {}
-        for name in names:
-            self._alike.setdefault(canonical_path(name), []).append(name)
+        self._alike = by_canonical_path(names)
         self._people = {path.partition("/")[0] for path in self._alike}
         self._windows = WindowsPaths(root, source)
         whole = _canonical(os.path.abspath(root)) if root else []
