@@ -108,9 +108,15 @@ def load_embeddings(path: PathLike) -> Embeddings:
     if not np.isfinite(embeddings).all():
         bad = int(np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[0])
         raise UserError(f"{path}: embedding {bad} (from 0) is not finite; its network gives NaN or infinity")
-    count = len(embeddings)
-    norms = arrays.get("norms", np.linalg.norm(embeddings, axis=1))
-    names = arrays.get("names", np.array([str(number) for number in range(count)]))
+    with np.errstate(over="ignore"):  # of values that are not normalised
+        embeddings = embeddings.astype(np.float32, copy=False)
+        count, lengths = len(embeddings), np.linalg.norm(embeddings, axis=1)
+    if count and not lengths.any():
+        raise UserError(f"{path}: all of its {count} embeddings are zeros")
+    if count and not abs(lengths[lengths > 0] - 1).max(initial=0) <= 1e-3:
+        raise UserError(f"{path}: embeddings are not normalised; divide each by its length")
+    norms = arrays.get("norms", lengths)
+    names = arrays.get("names", np.arange(count))
     labels, view_norms = arrays.get("labels"), arrays.get("view_norms")
     for name, array in (("norms", norms), ("names", names), ("labels", labels), ("view_norms", view_norms)):
         if array is not None and array.shape != (count,):
@@ -124,10 +130,5 @@ def load_embeddings(path: PathLike) -> Embeddings:
         names = np.array([name.decode("utf-8", "surrogateescape") for name in names.tolist()], str)
     if labels is not None and labels.dtype.kind not in "iu":
         raise UserError(f"{path}: labels are not whole numbers")
-    lengths = np.linalg.norm(embeddings, axis=1)
-    if count and not lengths.any():
-        raise UserError(f"{path}: all of its {count} embeddings are zeros")
-    if count and abs(lengths[lengths > 0] - 1).max(initial=0) > 1e-3:
-        raise UserError(f"{path}: embeddings are not normalised; divide each by its length")
-    return Embeddings(embeddings.astype(np.float32), norms, names.astype(str), labels,
+    return Embeddings(embeddings, norms, names.astype(str), labels,
                       meta if isinstance(meta, dict) else {}, view_norms)

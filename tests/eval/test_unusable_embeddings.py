@@ -24,6 +24,7 @@ UNIT = np.eye(6, 8, dtype=np.float32)
     ("embeddings", np.full((6, 8), np.inf), "not finite"), ("embeddings", UNIT * 0, "6 embeddings are zeros"),
     ("embeddings", UNIT[:, :0], "not (N, D)"), ("embeddings", UNIT.astype(int), "not (N, D)"),
     ("embeddings", UNIT.astype(complex), "not (N, D)"), ("embeddings", UNIT[None], "not (N, D)"),
+    ("embeddings", UNIT * 1e200, "not normalised"),
     ("embeddings", UNIT[:5], "norms is of shape"), ("norms", np.full(6, np.nan), "norms are not finite"),
     ("norms", -np.ones(6), "norms are not finite"), ("norms", np.array(["a"] * 6), "norms are not finite"),
     ("view_norms", np.full(6, np.inf), "view_norms are not finite"), ("names", np.ones(6), "names are float64"),
@@ -34,6 +35,20 @@ def test_what_an_embeddings_file_must_not_hold(tmp_path, name, array, says):
     with pytest.raises(UserError) as caught:
         load_embeddings(tmp_path / "a.npz")
     assert says in str(caught.value) and "a.npz" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_embeddings_of_other_types_and_without_names(tmp_path):
+    unit = np.random.RandomState(0).normal(size=(40, 512))
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    for kind in (np.float64, np.float16, ">f4", np.longdouble):
+        made = np.asfortranarray(unit.astype(kind))
+        np.savez(tmp_path / "a.npz", embeddings=made)
+        found = load_embeddings(tmp_path / "a.npz")
+        assert found.embeddings.dtype == np.float32 and found.names.tolist() == [str(name) for name in range(40)]
+        np.testing.assert_allclose(found.embeddings, unit, atol=1e-4)
+        np.testing.assert_allclose(found.norms, 1, atol=1e-3)
+    np.savez(tmp_path / "a.npz", embeddings=unit[:0])
+    assert load_embeddings(tmp_path / "a.npz").names.shape == (0,)
 
 
 def test_an_array_with_an_archive_behind_it(tmp_path):
