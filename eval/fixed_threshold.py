@@ -8,7 +8,7 @@ from typing import Optional, Sequence, Tuple
 import numpy as np
 
 from eval.bootstrap import LEVEL, interval
-from eval.metrics import check_pairs, point_at_fpr
+from eval.metrics import check_kinds, point_at_fpr
 from eval.operating_points import FEW, allowed
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def rates_below(scores: np.ndarray, same: np.ndarray, threshold: float, resample
     """Of (pairs,) squared distances; resamples: (R, pairs) multiplicity of each pair. UserError where one kind of pairs
     is missing."""
     same = np.asarray(same, bool)
-    check_pairs(same, 2)
+    check_kinds(same)
     accepted = np.asarray(scores) < threshold
     genuine, impostors = int(same.sum()), int((~same).sum())
     accepts, false_accepts = int((accepted & same).sum()), int((accepted & ~same).sum())

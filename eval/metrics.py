@@ -26,6 +26,14 @@ def check_pairs(same: np.ndarray, folds: int = 10) -> None:
         raise UserError(f"{folds} folds: at least 2 are needed, one to test on and one to choose the threshold on")
     if len(same) < folds:
         raise FewPairs(f"{len(same)} pairs are fewer than {folds} folds")
+    check_kinds(same)
+
+
+def check_kinds(same: np.ndarray) -> None:
+    """UserError where not both kinds of pairs are there."""
+    same = np.asarray(same, bool)
+    if not len(same):
+        raise UserError("there are no pairs")
     if same.all() or not same.any():
         raise UserError(f"all {len(same)} pairs are marked {'same' if same[0] else 'different'}; both kinds are needed")
 
@@ -132,7 +140,7 @@ def auc(scores: np.ndarray, same: np.ndarray) -> float:
 def _counts(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Accepted same and different pairs at every operating point, and the thresholds."""
     scores, same = _finite(scores), np.asarray(same, bool)
-    check_pairs(same, 2)
+    check_kinds(same)
     order = np.argsort(scores, kind="stable")
     scores, same = scores[order], same[order]
     last = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)  # of each group of equal scores

@@ -21,6 +21,7 @@ from common.errors import UserError
 from common.files import PathLike, read_regular, write_atomic
 from common.foreign import shown
 from common.tables import Row, header, number, read_table, whole_number
+from recordio_tools.pairs.lists import TRUTH
 
 COLUMNS = ("pair", "left", "right", "same", "score", "cosine", "fold", "left_norm", "right_norm")
 COLUMN_NAMES: dict[str, tuple[str, ...]] = {name: () for name in COLUMNS}
@@ -97,15 +98,18 @@ def read_scores(path: PathLike) -> PairScores:
 
 
 def _parsed(row: Row, has_score: bool) -> tuple[str, str, bool, float, int, float, float]:
-    same = row["same"].strip().lower()
-    if same not in ("0", "1", "true", "false"):
+    same = TRUTH.get(row["same"].strip().lower())
+    if same is None:
         raise ValueError(f"same is {shown(row['same'][:20])!r}, not 1 or 0")
-    score = number(row["score"]) if has_score else 2 - 2 * number(row["cosine"])
+    score = number(row.decimal("score")) if has_score else 2 - 2 * number(row.decimal("cosine"))
     if not -BEYOND <= score <= 4 + BEYOND:
         raise ValueError("its score is not finite, a squared distance from 0 to 4")
-    return (row["left"], row["right"], same in ("1", "true"), score, whole_number(row["fold"].strip() or "0"),
-            number(row["left_norm"]) if row["left_norm"].strip() else math.nan,
-            number(row["right_norm"]) if row["right_norm"].strip() else math.nan)
+    try:
+        fold = whole_number(row["fold"].strip() or "0")
+    except ValueError:
+        raise ValueError(f"fold is {shown(row['fold'][:20])!r}, not a whole number") from None
+    norms = [number(row.decimal(name)) if row[name].strip() else math.nan for name in ("left_norm", "right_norm")]
+    return row["left"], row["right"], same, score, fold, norms[0], norms[1]
 
 
 def _described(path: Path) -> dict[str, Any]:

@@ -115,6 +115,10 @@ def test_sets_without_a_score_are_refused():
     for function in (metrics.eer, metrics.auc, metrics.roc_curve):
         with pytest.raises(UserError, match="both kinds"):
             function(np.ones(20), np.ones(20, bool))
+        with pytest.raises(UserError, match="all 1 pairs are marked same; both kinds"):
+            function(np.ones(1), np.ones(1, bool))
+        with pytest.raises(UserError, match="there are no pairs"):
+            function(np.ones(0), np.ones(0, bool))
         with pytest.raises(RunError, match="1 of 2 scores are not finite"):
             function(np.array([1, np.nan]), np.array([True, False]))
 

@@ -165,7 +165,7 @@ def test_score_files(place, tmp_path):
                        ("same,score\n", "no pairs"), ("same,score\n2,1\n", "not 1 or 0"),
                        ("same,score\n1,nan\n", "not finite"), ("same,score\n1,1_0\n", "number"),
                        ("same,score\n1,\uff11\n", "number"), ("same,score\n1,4.5\n", "0 to 4"),
-                       ("same,score,fold\n1,1,\u00b2\n", "line 2"), ("same,score\n1,1e400\n", "not finite"),
+                       ("same,score,fold\n1,1,\u00b2\n", "fold is '\u00b2'"), ("same,score\n1,1e400\n", "not finite"),
                        ("same,score\n1\n", "columns")]:
         (tmp_path / "bad.csv").write_text(text)
         with pytest.raises(UserError, match=said):
@@ -173,6 +173,9 @@ def test_score_files(place, tmp_path):
     (tmp_path / "excel.csv").write_text("\ufeffPair;Same;Cosine\r\n0;TRUE;0.5\r\n1;0;-1\r\n", encoding="utf-8")
     read = read_scores(tmp_path / "excel.csv")
     assert read.score.tolist() == [1, 4] and read.same.tolist() == [True, False]
+    (tmp_path / "german.csv").write_text("same;score;left_norm\n1.0;0,5;20,25\nno;1,5;\n")
+    read = read_scores(tmp_path / "german.csv")
+    assert read.score.tolist() == [0.5, 1.5] and read.same.tolist() == [True, False] and read.left_norm[0] == 20.25
 
 
 def test_thresholds_given_and_of_another_set(place, tmp_path, capsys):
