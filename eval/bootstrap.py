@@ -8,7 +8,7 @@ differences have intervals of their own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -55,6 +55,22 @@ def share_of_other_sign(difference: float, draws: np.ndarray) -> float:
         return float("nan")
     other = np.sign(draws) == -np.sign(difference) if difference else draws != 0
     return float(np.mean(other) + np.mean(draws == 0) / 2) if difference else 0.5
+
+
+def differences(to: str, ours: Mapping[str, float | None], theirs: Mapping[str, float | None],
+                draws: Mapping[str, np.ndarray], their_draws: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """For JSON, by rate: the difference to the model `to`, with its interval and the fraction of resamples of the other
+    sign. ours, theirs: the rates, None where one is not given; draws: (resamples,) values of each on equal resamples.
+    """
+    found = {}
+    for name, drawn in draws.items():
+        one, other = ours[name], theirs[name]
+        if one is not None and other is not None:
+            change, apart = one - other, drawn - their_draws[name]
+            limits = interval(apart)
+            found[name] = {"to": to, "value": change, "interval": [limits.low, limits.high],
+                           "other_sign": share_of_other_sign(change, apart)}
+    return found
 
 
 def weighted_tpr(genuine: np.ndarray, genuine_weight: np.ndarray, tail: np.ndarray, tail_weight: np.ndarray,

@@ -7,7 +7,7 @@ from typing import Sequence
 import numpy as np
 
 from eval import metrics
-from eval.bootstrap import draw_resamples, interval, pairs_curve_rates, pairs_tpr, share_of_other_sign
+from eval.bootstrap import differences, draw_resamples, interval, pairs_curve_rates, pairs_tpr
 from eval.operating_points import OperatingPoint, given
 from eval.verification import VerificationResult, fold_numbers
 
@@ -33,16 +33,12 @@ class Statistics:
             limits = {name: interval(draws) for name, draws in self.draws.items() if self.given(name)}
             row["interval"] = {name: [one.low, one.high] for name, one in limits.items()}
         if first is not None and first is not self and ours is not None and theirs is not None and self.draws:
-            differences = {}
-            for name, draws in self.draws.items():
-                if not self.given(name) or not first.given(name):
-                    continue
-                change = _rate(ours, name) - _rate(theirs, name)
-                apart = interval(draws - first.draws[name])
-                differences[name] = {"to": first_name, "value": change, "interval": [apart.low, apart.high],
-                                     "other_sign": share_of_other_sign(change, draws - first.draws[name])}
-            row["difference"] = differences
+            row["difference"] = differences(first_name, self._rates(ours), first._rates(theirs), self.draws,
+                                            first.draws)
         return row
+
+    def _rates(self, result: VerificationResult) -> dict[str, float | None]:
+        return {name: _rate(result, name) if self.given(name) else None for name in self.draws}
 
 
 def statistics(result: VerificationResult, fpr: Sequence[float], resamples: int, seed: int,

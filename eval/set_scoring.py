@@ -8,7 +8,7 @@ import numpy as np
 
 from common.progress import meter
 from eval.all_pairs import AllPairs, count_pairs, make_sides, score_all_pairs
-from eval.bootstrap import PeopleBootstrap, draw_resamples, interval, share_of_other_sign
+from eval.bootstrap import PeopleBootstrap, differences, draw_resamples, interval
 from eval.curve_rates import area_under_curve, curve_draws, equal_error_rate
 from eval.error_sources import false_accepts
 from eval.fixed_threshold import FixedPoint, limits_of
@@ -93,16 +93,11 @@ class ScoredModel:
         if self.quality:
             row["quality"] = [kept.as_row() for kept in self.quality]
         if first is not None and self.draws:
-            row["difference"] = {name: self._difference(first, name) for name in self.draws
-                                 if self.rate(name) is not None and first.rate(name) is not None}
+            ours, theirs = ({name: one.rate(name) for name in self.draws} for one in (self, first))
+            found = differences(first.model, ours, theirs, self.draws, first.draws)
+            row["difference"] = {name: one if name in ("eer", "auc") else {**one, "tpr": one["value"]}
+                                 for name, one in found.items()}
         return row
-
-    def _difference(self, first: ScoredModel, name: str) -> dict[str, Any]:
-        change = (self.rate(name) or 0.0) - (first.rate(name) or 0.0)  # both are given
-        apart = self.draws[name] - first.draws[name]
-        limits = interval(apart)
-        return {"to": first.model, ("value" if name in ("eer", "auc") else "tpr"): change, "value": change,
-                "interval": [limits.low, limits.high], "other_sign": share_of_other_sign(change, apart)}
 
 
 def labelled_pairs(labels: np.ndarray, people: list[str], sides: tuple[np.ndarray, np.ndarray | None],
