@@ -9,10 +9,12 @@ from typing import Callable
 from common.errors import UserError
 from common.progress import meter
 from eval.arguments import (
+    NO_FAILURES,
     add_bootstrap_flags,
     add_embedding_flags,
     add_pca_flags,
     add_rate_flags,
+    add_refused_flags,
     add_scores_flag,
     add_set_flags,
     check_outputs,
@@ -63,6 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                   "itself, which the output says; without their labels", folds=False)
     add_embedding_flags(parser, keep=True)
     add_bootstrap_flags(parser)
+    add_refused_flags(parser, NO_FAILURES)
     parser.set_defaults(run=run)
 
 

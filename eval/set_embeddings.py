@@ -53,8 +53,12 @@ def embeddings_of(model: ModelName, faces: FaceSet, args: argparse.Namespace,
     settings = EmbeddingSettings.of(args)
     if model.embeddings:
         return _read(model, faces, settings, failed)
-    opened = OpenModel(model, settings)
-    digest = ""
+    return embed_faces(OpenModel(model, settings), faces)
+
+
+def embed_faces(opened: OpenModel, faces: FaceSet) -> Embeddings:
+    """Those of an open model for every image of the set: computed, or read from the cache of its settings."""
+    settings, digest = opened.settings, ""
     if settings.keep:
         with meter(len(faces.names), f"{faces.path}: sha256", "images") as bar:
             digest = faces.digest(bar.update)
@@ -63,7 +67,7 @@ def embeddings_of(model: ModelName, faces: FaceSet, args: argparse.Namespace,
             return found
     embedder = opened.embedder(image_size(faces))
     seen = hashlib.sha256()
-    with meter(len(faces.names), model.text, "images") as bar:
+    with meter(len(faces.names), f"{opened.name.text}: {faces.path}", "images") as bar:
         unit, norms, views = embed_views(embedder, faces.batches(embedder.batch_size, embedder.image_size, seen),
                                          settings.flip, bar.update)
     made = Embeddings(unit, norms, np.array(faces.names), faces.labels,

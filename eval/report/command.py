@@ -15,11 +15,13 @@ from common.cli import at_least
 from common.errors import UserError
 from common.files import write_atomic
 from eval.arguments import (
+    NO_FAILURES,
     add_bootstrap_flags,
     add_embedding_flags,
     add_model_flag,
     add_pca_flags,
     add_rate_flags,
+    add_refused_flags,
     add_scores_flag,
     check_outputs,
     refuse_folds,
@@ -92,6 +94,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help="faces of each pose to show maps of; 0: omit that section")
     add_embedding_flags(parser)
     add_bootstrap_flags(parser)
+    add_refused_flags(parser, {**NO_FAILURES, "--embeddings": "a report embeds each image once for all of its parts; "
+                               "leave it out (verify and allpairs keep embeddings, which --model takes)"})
     parser.set_defaults(run=run)
 
 

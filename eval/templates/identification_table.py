@@ -1,11 +1,12 @@
 """The results of 1:N identification, as a table and for JSON."""
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from eval.bootstrap import interval
+from eval.bootstrap import differences, interval
 from eval.operating_points import OperatingPoint
 from eval.templates.identification import Search
 
@@ -30,20 +31,42 @@ def table(found: Mapping[str, Search], draws: Mapping[str, Mapping[str, np.ndarr
     return "\n".join(lines)
 
 
-def as_row(found: Search, draws: Mapping[str, np.ndarray], fpirs: Sequence[float]) -> dict[str, Any]:
-    """For JSON: rates from 0 to 1; false_accepts are probes of others with any answer above the threshold."""
+@dataclass(frozen=True)
+class Searched:
+    """The results of a model, by its name, in a gallery; draws: by rate its values on the resamples, {} for none."""
+
+    model: str
+    found: Search
+    draws: Mapping[str, np.ndarray]
+
+    def rates(self, fpirs: Sequence[float]) -> dict[str, float | None]:
+        """By their names in `draws`; None for a FNIR without a false alarm behind it."""
+        made: dict[str, float | None] = {f"rank {rank}": self.found.hit_rate(rank) for rank in RANKS}
+        for fpir in fpirs if not self.found.mated.all() else ():
+            tpr = self.found.misses(fpir).tpr
+            made[f"fnir {fpir:g}"] = None if tpr is None else 1 - tpr
+        return made
+
+
+def as_row(made: Searched, fpirs: Sequence[float], first: Searched | None = None) -> dict[str, Any]:
+    """For JSON: rates from 0 to 1; false_accepts are probes of others with any answer above the threshold. first: of
+    the model that differences are to; none to itself."""
+    found, draws, rates = made.found, made.draws, made.rates(fpirs)
     points: dict[str, OperatingPoint] = {}
     if not found.mated.all():
         points = {f"{fpir:g}": found.misses(fpir) for fpir in fpirs}
-    limits = {name: interval(values) for name, values in draws.items()
-              if not name.startswith("fnir ") or points[name[len("fnir "):]].tpr is not None}
-    return {"mated": int(found.mated.sum()), "non_mated": int((~found.mated).sum()),
+    limits = {name: interval(values) for name, values in draws.items() if rates[name] is not None}
+    row = {"mated": int(found.mated.sum()), "non_mated": int((~found.mated).sum()),
             "rank": {str(rank): found.hit_rate(rank) for rank in RANKS},
-            "fnir_at_fpir": {name: None if point.tpr is None else 1 - point.tpr for name, point in points.items()},
+            "fnir_at_fpir": {name: rates[f"fnir {name}"] for name in points},
+            "false_accepts": {name: point.false_accepts for name, point in points.items()},
             "thresholds": {name: {"threshold": point.threshold, "cosine": point.cosine, "fpir": point.fpr,
                                   "false_accepts": point.false_accepts, "few": point.few}
                            for name, point in points.items()},
             "interval": {name: [one.low, one.high] for name, one in limits.items()}}
+    if first is not None and first is not made and draws:
+        row["difference"] = differences(first.model, rates, first.rates(fpirs), draws, first.draws)
+    return row
 
 
 def _limits(draws: np.ndarray | None) -> str:

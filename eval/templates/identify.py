@@ -17,22 +17,17 @@ from common.errors import UserError
 from common.files import write_atomic
 from common.name_forms import composed
 from common.progress import meter
-from eval.arguments import (
-    add_bootstrap_flags,
-    add_embedding_flags,
-    add_model_flag,
-    add_refused_flags,
-    check_outputs,
-    fpr_list,
-)
+from eval.arguments import add_model_flag, check_outputs, fpr_list
 from eval.face_sets import FaceSet, open_face_set
 from eval.json_file import write_json
-from eval.models import ModelName, embed_batches, network_digest, parse_models
+from eval.models import ModelName, parse_models
+from eval.opening import EmbeddingSettings, OpenModel
 from eval.score_folders import refuse_these, score_folders
 from eval.scores import normalise
-from eval.set_embeddings import image_size, open_embedder
+from eval.set_embeddings import embed_faces, image_size
+from eval.templates.flags import add_template_flags
 from eval.templates.identification import Search, resampled, search
-from eval.templates.identification_table import RANKS, as_row, table
+from eval.templates.identification_table import RANKS, Searched, as_row, table
 
 log = logging.getLogger(__name__)
 DESCRIPTION = """\
@@ -46,11 +41,6 @@ probes of identities that are not in the gallery, and all of --unknown, are non-
 FPIR: the fraction of mated probes that are missed at the threshold at which the fraction of non-mated probes with a
 match is FPIR."""
 
-FIXED = "each --fpir has its own threshold, which --json tells; allpairs --threshold gives rates at a fixed one"
-REFUSED = {"--pca": "a search uses whole embeddings; leave it out (verify and allpairs have it)",
-           "--folds": "a search has no folds; leave it out (verify has them)",
-           "--threshold": FIXED, "--threshold-from": FIXED}
-
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
@@ -62,18 +52,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--by-person", action="store_true", help="a probe is all images of an identity together")
     parser.add_argument("--fpir", "--fpr", type=fpr_list, default="0.01,0.1", metavar="RATE[,RATE...]",
                         help="false positive identification rates (FPIR), which are the FPR of a search")
-    parser.add_argument("--json", metavar="FILE", help="write the results as JSON, by model")
     parser.add_argument("--scores", metavar="DIR", help="write each probe's result to DIR/identify.csv (with several "
                         "models, to DIR/MODEL-identify.csv)")
-    add_embedding_flags(parser)
-    add_bootstrap_flags(parser)
-    add_refused_flags(parser, REFUSED)
+    add_template_flags(parser, "a search", "--fpir")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Embed the sets, search, print, write."""
-    check_outputs(args, ("json",), ("scores",))
+    check_outputs(args, ("json",), ("scores", "embeddings"))
     models = parse_models(args.model)
     for model in models:
         if model.embeddings:
@@ -82,21 +69,24 @@ def run(args: argparse.Namespace) -> int:
               for text, folder in score_folders(models).items()} if args.scores else {}
     refuse_these(args, ("json",), scores.values(), f"--scores {args.scores}")
     rows: dict[str, Any] = {}
+    first: Searched | None = None
     with ExitStack() as stack:
         gallery, probe = (_open(path, stack) for path in (args.gallery, args.probe))
         unknown = _open(args.unknown, stack) if args.unknown else None
         _check(args, gallery, probe, unknown)
         for model in models:
-            found, names = _search(model, gallery, [probe, *([unknown] if unknown else [])], args)
+            found, names, digests = _search(model, gallery, [probe, *([unknown] if unknown else [])], args)
             draws = resampled(found, RANKS, args.fpir, args.bootstrap, args.seed) if args.bootstrap else {}
             if len(models) > 1:
                 print(f"{model.text}:")
             print(table({f"{len(gallery.people)} identities of {args.gallery}": found},
                         {f"{len(gallery.people)} identities of {args.gallery}": draws}, args.fpir))
-            rows[model.text] = {**as_row(found, draws, args.fpir), "model_sha256": network_digest(model),
-                                "gallery": args.gallery, "probe": args.probe, "unknown": args.unknown,
-                                "by_person": args.by_person, "flip": not args.no_flip, "layer": args.layer,
-                                "bootstrap": args.bootstrap, "seed": args.seed}
+            made = Searched(model.text, found, draws)
+            first = first or made
+            rows[model.text] = {args.gallery: {
+                **as_row(made, args.fpir, first), **digests, "gallery": args.gallery, "probe": args.probe,
+                "unknown": args.unknown, "by_person": args.by_person, "flip": not args.no_flip, "layer": args.layer,
+                "bootstrap": args.bootstrap, "seed": args.seed}}
             if scores:
                 _write(scores[model.text], found, names, sorted(set(gallery.people)))
     if args.json:
@@ -130,6 +120,11 @@ def _check(args: argparse.Namespace, gallery: FaceSet, probe: FaceSet, unknown: 
     if non_mated:
         log.info("%s: %d identities are not in the gallery and count as non-mated, %s the first", args.probe,
                  len(non_mated), non_mated[0])
+    size = image_size(gallery)
+    for faces in (probe, *([unknown] if unknown else [])):
+        if image_size(faces) != size:
+            raise UserError(f"{faces.path}: its images are {'x'.join(map(str, image_size(faces)))}, those of --gallery "
+                            f"{'x'.join(map(str, size))}; align crops faces from photographs")
     copies = len({_digest(gallery, number) for number in range(len(gallery.names))}
                  & {_digest(probe, number) for number in range(len(probe.names))})
     if copies:
@@ -141,24 +136,22 @@ def _digest(faces: FaceSet, number: int) -> bytes:
 
 
 def _search(model: ModelName, gallery: FaceSet, asked: list[FaceSet],
-            args: argparse.Namespace) -> tuple[Search, list[tuple[str, str]]]:
-    """The results, and (image or identity, identity) of each probe."""
-    embedder = open_embedder(model, args, image_size(gallery))
-    made = []
-    for faces in (gallery, *asked):
-        with meter(len(faces.names), f"{model.text}: {faces.path}", "images") as bar:
-            batches = faces.batches(embedder.batch_size, embedder.image_size, hashlib.sha256())
-            made.append(embed_batches(embedder, batches, not args.no_flip, bar.update)[0])
-    entries = _by_person(gallery, made[0])
+            args: argparse.Namespace) -> tuple[Search, list[tuple[str, str]], dict[str, Any]]:
+    """The results, (image or identity, identity) of each probe, and the sha256 of the model and the sets."""
+    opened = OpenModel(model, EmbeddingSettings.of(args))
+    made = [embed_faces(opened, faces) for faces in (gallery, *asked)]
+    digests = dict(zip(("set_sha256", "probe_sha256", "unknown_sha256"), (one.digest_of("set") for one in made)))
+    entries = _by_person(gallery, made[0].embeddings)
     probes, names = [], []
-    for faces, unit in zip(asked, made[1:]):
+    for faces, unit in zip(asked, (one.embeddings for one in made[1:])):
         people = np.asarray(faces.people)
         probes.append(_by_person(faces, unit) if args.by_person else unit)
         names += [(name, name) for name in faces.people] if args.by_person else list(zip(
             faces.names, people[faces.labels].tolist()))
     subjects = [subject for _, subject in names]
     with meter(len(names), "search", "probes") as bar:
-        return search(entries, gallery.people, np.concatenate(probes), subjects, bar.update), names
+        found = search(entries, gallery.people, np.concatenate(probes), subjects, bar.update)
+    return found, names, {"model_sha256": opened.digest, **digests}
 
 
 def _by_person(faces: FaceSet, unit: np.ndarray) -> np.ndarray:

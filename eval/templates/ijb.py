@@ -11,22 +11,17 @@ import numpy as np
 from common.arguments import image_size
 from common.errors import UserError
 from common.progress import meter
-from eval.arguments import (
-    add_bootstrap_flags,
-    add_embedding_flags,
-    add_model_flag,
-    add_refused_flags,
-    check_outputs,
-    fpr_list,
-)
+from eval.arguments import add_model_flag, add_refused_flags, check_outputs, fpr_list
+from eval.bootstrap import differences
 from eval.embedding_file import digest_of_network
 from eval.json_file import write_json
 from eval.models import ModelName, network_digest, parse_models
 from eval.opening import EmbeddingSettings
 from eval.templates import ijb_files
 from eval.templates.aggregation import Switches, TemplateSums
+from eval.templates.flags import add_template_flags
 from eval.templates.identification import Search, resampled, search
-from eval.templates.identification_table import RANKS, as_row, table
+from eval.templates.identification_table import RANKS, Searched, as_row, table
 from eval.templates.ijb_images import Lost, embed_images
 from eval.templates.ijb_verification import Resampling, verify
 
@@ -50,12 +45,7 @@ probes name every template of the pairs, else over templates. 1:N gives rank acc
 FPIR is the fraction of non-mated probes whose highest score is above the threshold.
 Embedding takes hours: with --embeddings DIR finished parts are kept there, and an interrupted run continues."""
 
-FIXED = ("each --fpr and --fpir has its own threshold, which --json tells; allpairs --threshold gives rates at a fixed "
-         "one")
-REFUSED = {"--pca": "templates are of whole embeddings; leave it out (verify and allpairs have it)",
-           "--folds": "pairs of templates have no folds; leave it out (verify has them)",
-           "--scores": "the scores of millions of pairs are not written; --json has the rates and thresholds",
-           "--threshold": FIXED, "--threshold-from": FIXED}
+NO_SCORES = "the scores of millions of pairs are not written; --json has the rates and thresholds"
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -78,10 +68,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help="false positive rates of 1:1")
     parser.add_argument("--fpir", type=fpr_list, default="0.01,0.1", metavar="RATE[,RATE...]",
                         help="false positive identification rates (FPIR) of 1:N")
-    parser.add_argument("--json", metavar="FILE", help="write the results as JSON, by model")
-    add_embedding_flags(parser, keep=True)
-    add_bootstrap_flags(parser)
-    add_refused_flags(parser, REFUSED)
+    add_template_flags(parser, "a template", "--fpr and --fpir")
+    add_refused_flags(parser, {"--scores": NO_SCORES})
     parser.set_defaults(run=run)
 
 
@@ -98,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
     resampling = Resampling(args.bootstrap, args.seed, *_people(args, meta, images.templates)) if pairs else None
     switches = Switches(args.image_norms == "keep", args.detector_score == "use")
     rows: dict[str, dict[str, Any]] = {}
+    first_verified: tuple[str, dict[str, Any], dict[str, np.ndarray]] | None = None
+    first_found: dict[str, Searched] = {}
     for model in models:
         lost = Lost()
         unit = _templates(model, images, folder, switches, args, lost)
@@ -108,16 +98,24 @@ def run(args: argparse.Namespace) -> int:
         print(f"{model.text}: {told}")
         row: dict[str, Any] = {"templates": len(images.templates), "images": len(images.names),
                                "image_norms": args.image_norms, "detector_score": args.detector_score,
-                               "flip": not args.no_flip, "layer": args.layer, "lost_images": lost.count,
+                               "flip": not args.no_flip, "layer": args.layer, "bootstrap": args.bootstrap,
+                               "seed": args.seed, "lost_images": lost.count,
                                "model_sha256": digest_of_network(model.embeddings) if model.embeddings
                                else network_digest(model)}
         if lost.count:
             log.warning("%s: %d of %d images are unavailable and are ignored: %s%s", folder, lost.count,
                         len(images.names), ", ".join(lost.names), ", ..." if lost.count > len(lost.names) else "")
         if pairs is not None and resampling is not None:
-            row["1:1"] = verify(unit, pairs, images.templates, args.fpr, resampling)
+            row["1:1"], verified = verify(unit, pairs, images.templates, args.fpr, resampling)
+            first_verified = first_verified or (model.text, row["1:1"], verified)
+            if verified and model.text != first_verified[0]:
+                to, theirs, drawn = first_verified
+                row["1:1"]["difference"] = differences(to, row["1:1"]["tpr_at_fpr"], theirs["tpr_at_fpr"], verified,
+                                                       drawn)
         if searches is not None:
-            row["1:N"] = _identify(unit, searches, args)
+            found = _identify(model.text, unit, searches, args)
+            first_found = first_found or found
+            row["1:N"] = {name: as_row(one, args.fpir, first_found[name]) for name, one in found.items()}
         rows[model.text] = row
     if args.json:
         write_json(args.json, rows)
@@ -161,8 +159,8 @@ def _templates(model: ModelName, images: ijb_files.Images, folder: Path, switche
     return sums.templates()
 
 
-def _identify(unit: np.ndarray, searches: dict[str, tuple[np.ndarray, ...]],
-              args: argparse.Namespace) -> dict[str, Any]:
+def _identify(model: str, unit: np.ndarray, searches: dict[str, tuple[np.ndarray, ...]],
+              args: argparse.Namespace) -> dict[str, Searched]:
     """1:N for each gallery, printed."""
     found: dict[str, Search] = {}
     for name, (gallery, subjects, probes, asked) in searches.items():
@@ -173,7 +171,7 @@ def _identify(unit: np.ndarray, searches: dict[str, tuple[np.ndarray, ...]],
     draws = {name: resampled(one, RANKS, args.fpir, args.bootstrap, args.seed) if args.bootstrap else {}
              for name, one in found.items()}
     print("\n".join("  " + line for line in table(found, draws, args.fpir).splitlines()))
-    return {name: as_row(one, draws[name], args.fpir) for name, one in found.items()}
+    return {name: Searched(model, one, draws[name]) for name, one in found.items()}
 
 
 def _protocols(text: str) -> list[str]:

@@ -28,8 +28,9 @@ class Resampling:
 
 
 def verify(unit: np.ndarray, pairs: Path, templates: np.ndarray, fprs: Sequence[float],
-           resampling: Resampling) -> dict[str, Any]:
-    """Score the pairs of a list, print the table, and return its values. UserError where they are all of one kind."""
+           resampling: Resampling) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Score the pairs of a list, print the table, and return its values, and by FPR those of the TPR on the resamples,
+    {} without them. UserError where they are all of one kind."""
     total = pairs.stat().st_size // 12  # about a dozen bytes per pair
     with meter(total, "1:1", "pairs") as bar:
         scores = score_pairs(unit, read_pairs(pairs, templates), bar.update, bool(resampling.resamples))
@@ -37,11 +38,15 @@ def verify(unit: np.ndarray, pairs: Path, templates: np.ndarray, fprs: Sequence[
         raise UserError(f"{pairs}: has {len(scores.genuine)} genuine and {len(scores.impostor)} impostor pairs; "
                         "both are needed")
     points = [rates(scores, fpr) for fpr in fprs]
-    row: dict[str, Any] = {"genuine": len(scores.genuine), "impostors": len(scores.impostor), "thresholds": {},
-                           "tpr_at_nearest_fpr": {}}
+    drawn: dict[str, np.ndarray] = {}
+    row: dict[str, Any] = {"genuine": len(scores.genuine), "impostors": len(scores.impostor),
+                           "tpr_at_fpr": {f"{point.fpr_target:g}": point.tpr for point in points},
+                           "false_accepts": {f"{point.fpr_target:g}": point.false_accepts for point in points},
+                           "thresholds": {}, "tpr_at_nearest_fpr": {}}
     print(f"  1:1, {len(scores.genuine)} genuine and {len(scores.impostor)} impostor pairs")
     if resampling.resamples:
         row["bootstrap"], draws = _resampled(scores, len(templates), fprs, resampling)
+        drawn = dict(zip(row["tpr_at_fpr"], draws))
         limits = [interval(some) for some in draws]
         row["interval"] = {f"{point.fpr_target:g}": [one.low, one.high] for point, one in zip(points, limits)
                            if point.tpr is not None and np.isfinite(one.low)}
@@ -60,7 +65,7 @@ def verify(unit: np.ndarray, pairs: Path, templates: np.ndarray, fprs: Sequence[
               f"{point.cosine:>7.4f}  {marked(given(nearest, accepts), accepts):>24}")
         row["thresholds"][name] = point.as_row()
         row["tpr_at_nearest_fpr"][name] = nearest
-    return row
+    return row, drawn
 
 
 def _resampled(scores: PairScores, templates: int, fprs: Sequence[float],

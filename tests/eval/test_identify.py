@@ -17,6 +17,7 @@ from small_sets import draw, jpeg
 from common.errors import UserError
 from eval.__main__ import main
 from eval.bootstrap import draw_resamples
+from eval.embedding_file import load_embeddings
 from eval.templates import identification
 from eval.templates.identification import Search, resampled, search
 from recordio_tools.__main__ import main as pack
@@ -57,7 +58,8 @@ def run(place, *more):
     out = place / "out.json"
     assert main(["identify", "--model", f"{place}/net,0", "--gallery", f"{place}/gallery", "--probe", f"{place}/probe",
                  "--json", str(out), "--devices", "cpu:0", "--fpr", "0.1,0.3", "--bootstrap", "30", *more]) == 0
-    return json.loads(out.read_text())[f"{place}/net,0"]
+    (found,) = json.loads(out.read_text())[f"{place}/net,0"].values()  # by the gallery
+    return found
 
 
 @pytest.mark.parametrize("by_person", [False, True])
@@ -84,6 +86,34 @@ def test_ranks_and_misses_are_those_of_a_loop(place, by_person):
         refused = sorted(others, reverse=True)[allowed]
         assert found["fnir_at_fpir"][f"{fpir:g}"] == pytest.approx(np.mean(np.array(mates) <= refused))
         assert found["thresholds"][f"{fpir:g}"]["few"] and found["thresholds"][f"{fpir:g}"]["false_accepts"] == allowed
+
+
+def test_embeddings_are_kept_and_a_further_model_is_compared_on_the_same_resamples(place):
+    (place / "other").mkdir()
+    save_spread(place / "other", SIZE, 9, [draw(person, 0, SIZE) for person in range(30)])
+    models, made, written = (f"{place}/net,0", f"{place}/other/net,0"), [], []
+    for _ in range(2):
+        run(place, "--model", models[1], "--embeddings", str(place / "kept"), "--scores", str(place / "compared"))
+        rows = json.loads((place / "out.json").read_text())
+        made.append([rows[model][f"{place}/gallery"] for model in models])
+        written.append({path: path.stat().st_mtime_ns for path in (place / "kept").glob("*.npz")})
+    assert made[0] == made[1] and written[0] == written[1] and len(written[0]) == 4
+    first, second = made[0]
+    assert {load_embeddings(path).digest_of("set") for path in written[0]} == {
+        row[name] for row in made[0] for name in ("set_sha256", "probe_sha256")}
+    assert first["model_sha256"] != second["model_sha256"] and "difference" not in first
+    assert first["false_accepts"] == {name: row["false_accepts"] for name, row in first["thresholds"].items()}
+    found = []
+    for path in sorted((place / "compared").glob("*.csv"), key=lambda path: "other" in path.name):
+        with open(path, newline="") as stream:
+            found.append([(row["person"], row["rank"] == "1") for row in csv.DictReader(stream) if row["rank"]])
+    people = sorted({f"p{person:02d}" for person in range(10)})
+    drawn = draw_resamples(len(people), 30, 0)
+    rates = [[sum(many[people.index(person)] * hit for person, hit in one)
+              / sum(many[people.index(person)] for person, _ in one) for many in drawn] for one in found]
+    told, apart = second["difference"]["rank 1"], np.subtract(rates[1], rates[0])
+    assert told["to"] == models[0] and told["value"] == pytest.approx(second["rank"]["1"] - first["rank"]["1"]) != 0
+    assert told["interval"] == pytest.approx(np.quantile(apart, (0.025, 0.975)))
 
 
 def test_every_answer_is_written(place):
@@ -157,9 +187,13 @@ def test_sets_that_do_not_fit_are_reported_before_work(place, words, says):
 @pytest.mark.parametrize("command, flag, says", [
     ("identify", "--pca", "--pca: a search uses whole embeddings"), ("identify", "--folds", "verify has them"),
     ("identify", "--threshold-from", "allpairs --threshold gives"), ("ijb", "--scores", "--json has the rates"),
+    ("report", "--failures", "verify and allpairs count"), ("report", "--embeddings", "which --model takes"),
+    ("robustness", "--failures", "verify and allpairs count"),
+    ("identify", "--failures", "verify and allpairs count"), ("ijb", "--failures", "verify and allpairs count"),
     ("ijb", "--threshold", "--threshold: each --fpr and --fpir has its own"), ("ijb", "--pca", "whole embeddings")])
 def test_flags_that_other_commands_have_are_refused_with_the_reason(capsys, command, flag, says):
-    sets = {"identify": ["--gallery", "a", "--probe", "b"], "ijb": ["--images", "a", "--meta", "b"]}[command]
+    sets = {"identify": ["--gallery", "a", "--probe", "b"], "ijb": ["--images", "a", "--meta", "b"],
+            "report": ["--out", "a"], "robustness": ["--set", "a"]}[command]
     with pytest.raises(SystemExit):
         main([command, "--model", "net,0", *sets, flag, "2"])
     assert says in capsys.readouterr().err.splitlines()[-1]

@@ -1,6 +1,9 @@
 """`python -m eval ijb`: 1:1 and 1:N of a miniature in IJB's formats, against plain numpy, scikit-learn and loops."""
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from ijb_cases import PEOPLE, expected_templates, place, run  # noqa: F401
@@ -32,6 +35,8 @@ def test_one_to_one_by_both_conventions(place, keep, score, flip):  # noqa: F811
         assert row["cosine"] == pytest.approx((refused + scores[scores > refused].min()) / 2, abs=TOLERANCE)
         near = min(range(len(fpr)), key=lambda place: (abs(fpr[place] - rate), -place))
         assert found["tpr_at_nearest_fpr"][f"{rate:g}"] == pytest.approx(tpr[near])
+        assert (found["tpr_at_fpr"][f"{rate:g}"], found["false_accepts"][f"{rate:g}"]) == (
+            row["tpr"], row["false_accepts"])
 
 
 def test_the_switches_matter(place):  # noqa: F811
@@ -62,6 +67,20 @@ def test_each_gallery_apart(place, capsys):  # noqa: F811
             assert row["fnir_at_fpir"][f"{fpir:g}"] == pytest.approx(np.mean(np.array(mates) <= refused))
         assert row["interval"]["rank 1"][0] <= row["rank"]["1"] <= row["interval"]["rank 1"][1]
     assert "5 of others" in capsys.readouterr().out
+
+
+def test_a_further_model_has_its_differences_to_the_first(place):  # noqa: F811
+    folder = place[0]
+    for ending in ("symbol.json", "0000.params"):
+        shutil.copy(folder / f"net-{ending}", folder / f"twin-{ending}")
+    run(place, "--model", f"{folder}/twin,0", "--layer", "fc1")
+    first, twin = json.loads((folder / "out.json").read_text()).values()
+    galleries = twin["1:N"]
+    for one, other in ((first["1:1"], twin["1:1"]), *((first["1:N"][name], row) for name, row in galleries.items())):
+        assert "difference" not in one and set(other["difference"]) == set(other["interval"])
+        for row in other["difference"].values():
+            assert row == {"to": f"{folder}/net,0", "value": 0, "interval": [0, 0], "other_sign": 0.5}
+    assert "0.1" in twin["1:1"]["difference"] and "rank 1" in twin["1:N"]["x_1N_gallery_G1"]["difference"]
 
 
 def test_sums_do_not_depend_on_how_images_come():
