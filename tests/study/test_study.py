@@ -80,7 +80,11 @@ def test_the_whole_way_to_the_tables(work, tmp_path, capsys, monkeypatch, short_
     assert [path.stat().st_mtime_ns for path in results] == written
     capsys.readouterr()
     assert main(["table", "fast", "--reference", "gap-fasterfc", "--results", str(tmp_path / "results")]) == 0
-    rates, runs, differences, protocols, yaw, misaligned, _ = capsys.readouterr().out.split("\n\n")
+    sections = capsys.readouterr().out.split("## ")[1:]
+    assert [section.split("\n")[0].split(",")[0] for section in sections] == [
+        "Rates", "Every run", "Differences from gap-fasterfc", "Random protocols", "By yaw", "Misaligned",
+        "Norms of local features"]
+    rates, runs, differences, protocols, yaw, misaligned, _ = (section.split("\n\n")[2] for section in sections)
     assert "| gap-fasterfc |" in rates and "| gap-fasterfc-1 |" in runs and "dream" not in runs + misaligned
     assert all("| gap-fasterfc-dream |" in table for table in (rates, differences, protocols, yaw))
 
