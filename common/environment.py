@@ -24,10 +24,24 @@ PACKAGES = ("numpy", "protobuf", "mxboard", "gluoncv", "matplotlib", "tqdm")  # 
 def check_environment(mxnet: bool = True) -> None:
     """Raise UserError, in one sentence, where this Python cannot run the project.
 
-    Looks at versions without importing, so that it works where the import itself would crash; then
-    imports cv2 and mxnet, the two that load system libraries. mxnet: False for commands that may do without it, whose
-    import takes seconds: they call `load_mxnet` before they use it.
+    After `check_versions`, imports cv2 and mxnet, the two that load system libraries. mxnet: False for commands that
+    may do without it, whose import takes seconds: they call `load_mxnet` before they use it.
     """
+    check_versions()
+    set_threads()
+    limit_images()
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"OpenCV does not load ({_one_line(error)}); pip uninstall -y opencv-python, then "
+                        "pip install --force-reinstall --no-deps opencv-python-headless==4.8.1.78") from None
+    if mxnet:
+        load_mxnet()
+
+
+def check_versions() -> None:
+    """UserError, in one sentence, for a Python or packages that cannot run the project; without importing any, so that
+    it works where the import itself would crash."""
     if os.environ.get("DMLC_ROLE") in ("scheduler", "server"):
         raise UserError(f"DMLC_ROLE={os.environ['DMLC_ROLE']}: this command is not part of distributed training, and "
                         "MXNet would make it a server that unpickles what it is sent; unset the variable")
@@ -42,15 +56,6 @@ def check_environment(mxnet: bool = True) -> None:
     if _version("protobuf") >= (3, 21):
         raise UserError(f"protobuf {metadata.version('protobuf')} breaks mxboard, which needs 3.20 or older; "
                         "pip install protobuf==3.20.3")
-    set_threads()
-    limit_images()
-    try:
-        import cv2  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"OpenCV does not load ({_one_line(error)}); pip uninstall -y opencv-python, then "
-                        "pip install --force-reinstall --no-deps opencv-python-headless==4.8.1.78") from None
-    if mxnet:
-        load_mxnet()
 
 
 def load_mxnet() -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from common import cli
+from common.environment import check_versions
 from common.huge_pages import start_with_huge_pages
 from common.quiet import silence_libraries
 
@@ -18,6 +19,7 @@ COMMAND --help describes each."""
 
 def main(argv: list[str]) -> int | None:
     """Run one command; returns its exit status."""
+    check_versions()  # before the flags, which take numpy; the libraries are loaded when a command runs
     return cli.run_command(PROG, DESCRIPTION, ["deploy.parsers"], argv)
 
 

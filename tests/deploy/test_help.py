@@ -32,3 +32,9 @@ def test_flags_are_read_without_mxnet_which_takes_seconds_to_load(words):
             "    print(end.code, [name for name in ('mxnet', 'cv2', 'scipy') if name in sys.modules], file=sys.stderr)")
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
     assert done.stderr.splitlines()[-1] == f"{2 if '--modle' in words else 0} []"
+
+
+def test_a_python_without_the_packages_is_told_what_to_do():
+    done = subprocess.run([sys.executable, "-S", "-m", "deploy", "--help"], text=True, capture_output=True)
+    assert done.returncode == 2
+    assert re.fullmatch(r"python -m deploy: the package numpy is not installed; .*`make venv`.*\n", done.stderr)
