@@ -133,17 +133,14 @@ def test_a_writer_that_fails_leaves_what_was_there(ours, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.idx", "a.rec"]
 
 
-def test_rewrite_replaces_a_record_of_the_same_size(tmp_path):
-    old, new = framing.pack([0, 0], 0), framing.pack([3, 4], 0)
+def test_a_set_begins_with_its_numbers_and_ends_with_its_identities_headers(tmp_path):
     with RecordWriter(tmp_path / "a.rec") as writer:
-        writer.write(0, old)
-        writer.write(1, framing.pack(7.0, 1, b"image"))
-        writer.rewrite(0, old, new)
-        with pytest.raises(ValueError):
-            writer.rewrite(0, old, framing.pack([3, 4, 5], 0))
-        writer.write(2, framing.pack(8.0, 2, b"another"))
+        writer.begin_set()
+        for key, label in ((1, 0), (2, 0), (3, 1)):
+            writer.write(key, framing.pack(label, key, b"image"))
+        writer.end_set([2, 1])
     with RecordFile(tmp_path / "a.rec") as file:
-        assert [list(file.read(key).label) for key in (0, 1, 2)] == [[3, 4], [7], [8]]
+        assert [list(file.read(key).label) for key in range(6)] == [[4, 6], [0], [0], [1], [1, 3], [3, 4]]
 
 
 def test_an_absent_key_and_an_absent_file_are_named(ours, tmp_path):
