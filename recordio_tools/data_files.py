@@ -27,8 +27,8 @@ def data_files(path: Path) -> list[Path]:
         return found
     name, files = find_set(path)
     if len(files) == 1 and not (path.suffix == ".rec" or ".rec.part" in path.name or is_bin(path)):
-        RawFile(path).close()  # which names some kinds
-        raise UserError(f"{path}: is neither a folder nor a .rec nor a .bin")
+        with RawFile(path) as raw:
+            raise UserError(f"{path}: is {raw.foreign or 'neither a folder nor a .rec nor a .bin'}")
     return [name]
 
 

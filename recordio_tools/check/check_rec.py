@@ -61,6 +61,12 @@ def check_set(paths: Sequence[Path], workers: int, complete: bool = True) -> Che
 def _check_part(path: Path, workers: int) -> Part:
     report = FileReport(str(path))
     with RawFile(path) as raw:
+        if raw.foreign:
+            report.add("rec-file", f"{path}: is {raw.foreign}", 0)
+            report.holds.update(bytes=raw.size)
+            raw.size = 0  # nothing in it is a record
+            records = scan(raw, None, workers, report)
+            return Part(records, find_headers(records), report)
         index = index_beside(path)
         known = _read_index(index, report) if index.is_file() else None
         records = scan(raw, None if known is None else np.sort(known[1]), workers, report)

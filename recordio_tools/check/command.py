@@ -13,7 +13,6 @@ from recordio_tools.check.check_rec import check_set
 from recordio_tools.check.repair import check_out, lines, repair
 from recordio_tools.data_files import data_files, record_sets
 from recordio_tools.records.faults import Fault, FileReport
-from recordio_tools.records.raw import RawFile
 
 DESCRIPTION = """\
 Check training sets and verification sets from the first byte to the last: frames, index, header records,
@@ -56,8 +55,6 @@ def _check(args: argparse.Namespace) -> int:
     names = list(dict.fromkeys(file for name in args.paths for file in data_files(Path(name))))
     bins = [name for name in names if is_bin(name)]
     sets = record_sets([name for name in names if name not in bins])
-    for path in (path for found in sets for path in found.paths):
-        RawFile(path).close()  # what is no .rec is told before an hour of checking the others
     if args.repair:
         check_out(args.repair, sets, bins, args.overwrite)
     checked = [check_set(paths, args.workers, complete) for paths, complete in sets]

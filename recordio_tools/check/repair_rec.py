@@ -58,6 +58,9 @@ def repair_set(checked: Checked, folder: Path) -> dict:
 
     Images are copied byte for byte. RunError where fewer than two identities are left.
     """
+    foreign = next((report.faults["rec-file"] for report in checked.reports if "rec-file" in report.faults), None)
+    if foreign:
+        raise RunError(f"{foreign.message}; nothing can be recovered, nothing was written")
     size = _size(checked)
     losses = _Losses(checked)
     saved = _choose(checked, size, losses)

@@ -47,20 +47,19 @@ class Heads:
 class RawFile:
     """Reads with pread, so that threads and forked processes share an object; pickling sends the path.
 
-    size: of the file, in bytes. DataError where it cannot be opened, or is a file of another kind.
+    size: of the file, in bytes. foreign: what a file is that is no `.rec`, with the way out, or "". DataError where it
+    cannot be opened.
     """
 
     size: int
+    foreign: str
     _handle: int
 
     def __init__(self, rec_path: PathLike) -> None:
         self.rec_path = Path(rec_path)
         self._open()
         head = os.pread(self._handle, HEAD, 0)
-        other = "" if head.startswith(framing.MAGIC_BYTES) else foreign_kind(head, "a .rec")
-        if other:
-            self.close()
-            raise DataError(f"{self.rec_path}: is {other}")
+        self.foreign = "" if head.startswith(framing.MAGIC_BYTES) else foreign_kind(head, "a .rec")
 
     def bytes_at(self, offset: int, count: int) -> bytes:
         """Up to `count` bytes from `offset` on, fewer at the end of the file."""

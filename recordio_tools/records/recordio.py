@@ -39,6 +39,8 @@ class RecordFile(RawFile):
         beside = index_beside(self.rec_path)
         self.idx_path = Path(idx_path) if idx_path is not None else beside if beside.is_file() else None
         try:
+            if self.foreign:
+                raise DataError(f"{self.rec_path}: is {self.foreign}")
             if self.idx_path is not None:
                 self.keys, self.offsets = read_index(self.idx_path)
             else:

@@ -102,8 +102,8 @@ def test_a_bin_of_another_name_is_one(tmp_path, capsys, name, protocol):
     ("lfs", "a Git LFS pointer, not a .rec; `git lfs pull` fetches the file itself"),
     ("page", "a web page, not a .rec, perhaps from a download that needs a login; download it again"),
     ("text", "a text file, not a .rec")])
-def test_what_is_no_rec_is_named_by_every_command(tmp_path, name, what):
-    folder = write_training_set(tmp_path / "set", 3, 3, 32)
+def test_what_is_no_rec_is_named_by_every_command(tmp_path, capsys, name, what):
+    folder, sound = (write_training_set(tmp_path / name, 3, 3, 32) for name in ("set", "sound"))
     rec = folder / "train.rec"
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
@@ -112,9 +112,15 @@ def test_what_is_no_rec_is_named_by_every_command(tmp_path, name, what):
                      "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n",
                      "page": b"\xef\xbb\xbf\n<!DOCTYPE HTML>\n" + b"\0" * 100, "text": b"Quota exceeded. " * 9}[name])
     for _ in range(2):
-        for arguments in (("unpack", folder, tmp_path / "out"), ("check", folder), ("info", rec),
-                          ("check", folder, "--repair", tmp_path / "out"), ("merge", tmp_path / "out", folder)):
+        for arguments in (("unpack", folder, tmp_path / "out"), ("info", rec), ("merge", tmp_path / "out", folder)):
             assert command(*arguments) == (2, f"{rec}: is {what}")
+        capsys.readouterr()
+        assert command("check", folder, sound, "--json") == (1, "")  # not sound, as a .bin of another kind
+        one, other = json.loads(capsys.readouterr().out)["files"]
+        assert one["faults"][0]["kind"] == "rec-file" and one["faults"][0]["message"] == f"{rec}: is {what}"
+        assert other["sound"] and other["images"] == 9
+        assert command("check", folder, "--repair", tmp_path / "out") == (
+            1, f"{rec}: is {what}; nothing can be recovered, nothing was written")
         with pytest.raises(DataError, match="is " + re.escape(what)):
             open_dataset(folder)
         (folder / "train.idx").unlink(missing_ok=True)
