@@ -31,7 +31,6 @@ from deploy.foreign_onnx import adopt
 from deploy.run_folder import size_of_run
 from deploy.slim import measure, slim, slim_paths, write_slim
 from deploy.speed import IMAGES, run_rates
-from eval.arguments import FOLDS
 from eval.verification import VerificationSet
 from eval.verify import open_sets
 from inference.embedder import Embedder
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--model {args.model}: is an ONNX file; leave {'--slim' if args.slim else '--layer'} out")
     prefix, epoch = ("", 0) if foreign else parse_checkpoint_name(args.model, "--model")
     out = _check_outputs(args, epoch)
-    sets = open_sets(args.bins, FOLDS)
+    sets = open_sets(args.bins)
     own = foreign.image_size if foreign else size_of_run(prefix)
     size = args.image_size or (sets[0].image_size if sets else own) or SIZE
     for target in sets:

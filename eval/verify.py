@@ -8,6 +8,7 @@ from typing import Any, Mapping, Sequence
 
 from common.errors import UserError
 from eval.arguments import (
+    FOLDS,
     add_bootstrap_flags,
     add_embedding_flags,
     add_model_flag,
@@ -117,8 +118,9 @@ def _of_labelled_set(models: Sequence[ModelName], args: argparse.Namespace) -> d
     return {model.text: from_elsewhere(model, whole).thresholds for model in models}
 
 
-def open_sets(paths: Sequence[str], folds: int) -> list[VerificationSet]:
-    """The sets of --bins, those of equal name by their paths; UserError for an invalid one."""
+def open_sets(paths: Sequence[str], folds: int | None = None) -> list[VerificationSet]:
+    """The sets of --bins, those of equal name by their paths; UserError for an invalid one. folds: None where a command
+    always has the usual ones."""
     sets = [_open(path, folds) for path in paths]
     names = [target.name for target in sets]
     for target, name in zip(sets, names):
@@ -127,10 +129,12 @@ def open_sets(paths: Sequence[str], folds: int) -> list[VerificationSet]:
     return sets
 
 
-def _open(path: str, folds: int) -> VerificationSet:
+def _open(path: str, folds: int | None) -> VerificationSet:
     try:
-        return VerificationSet(path, folds)
+        return VerificationSet(path, FOLDS if folds is None else folds)
     except FewPairs as error:
+        if folds is None:
+            raise
         raise UserError(f"{error}; {FewPairs.FIX}") from None
 
 
