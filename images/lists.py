@@ -70,10 +70,12 @@ def from_lst(path: PathLike, root: PathLike, trust: bool = False) -> Source:
         source.add(groups[label], placed + b"\0" + b"\t".join(fields[3:]))
     with doubting(trust):
         faults.refuse(path, "faces", ENOUGH)
-        if sample.items:
-            table = np.array([row for _, row in sample.items])
-            points = table[:, 4:].reshape(-1, 2, 5).transpose(0, 2, 1)
+    if sample.items:
+        table = np.array([row for _, row in sample.items])
+        points = table[:, 4:].reshape(-1, 2, 5).transpose(0, 2, 1)
+        with doubting(trust):
             check_places(path, [(file, one) for (file, _), one in zip(sample.items, points)])
+        with doubting(trust):
             check_boxes(path, table[:, :4], points)
     if not source.images:
         raise UserError(f"{path}: is empty; each line is {LST_FORM}")

@@ -104,6 +104,13 @@ def test_landmarks_in_other_units_are_refused(tmp_path, faces, words):
     assert ("--trust-landmarks" in line) == (command(*argv, "--trust-landmarks")[0] == 0) == ("outside" not in words)
 
 
+def test_trusted_landmarks_must_lie_in_their_photographs_all_the_same(tmp_path):
+    argv = list_of(tmp_path, FACES[:, [0, 2, 1, 3, 4]] - 500)
+    assert "far better as left eye, nose" in command(*argv)[1]
+    status, line = command(*argv, "--trust-landmarks")
+    assert status == 2 and "lie outside their photographs" in line
+
+
 def test_landmarks_from_the_corner_of_their_boxes_are_refused(tmp_path):
     faces = TEMPLATE * 2.4 + [[[40 + number, number - 40]] for number in range(12)]
     boxes = np.hstack([faces.min(axis=1) - 30, faces.max(axis=1) + 30])
