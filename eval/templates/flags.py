@@ -8,7 +8,7 @@ from eval.arguments import NO_FAILURES, add_bootstrap_flags, add_embedding_flags
 
 def add_template_flags(parser: argparse.ArgumentParser, what: str, rates: str) -> None:
     """what: is scored, in messages; rates: the flags whose rates have thresholds."""
-    parser.add_argument("--json", metavar="FILE", help="write the results as JSON, by model and set")
+    parser.add_argument("--json", metavar="FILE", help="write the results as JSON, by model")
     add_embedding_flags(parser, keep=True)
     add_bootstrap_flags(parser)
     fixed = f"each {rates} has its own threshold, which --json tells; allpairs --threshold gives rates at a fixed one"
