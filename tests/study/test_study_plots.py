@@ -53,7 +53,7 @@ def test_the_same_scores_give_the_same_files(folder, capsys):
     assert all((folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes() for name in names)
 
 
-@pytest.mark.parametrize("plan", ["real", "drawn"])
+@pytest.mark.parametrize("plan", ["real", "drawn", "drawn-long"])
 def test_the_committed_tables_are_those_of_the_committed_scores(plan):
     text = (DOCS / "study" / f"{plan}.md").read_text()
     now = "\n\n".join(all_tables(read_results(DOCS / "study", PLANS[plan]), PLANS[plan]))
@@ -69,9 +69,9 @@ def test_the_committed_figure_has_every_system_of_the_scores(plan):
     assert names and {name for name in names if f">{name}</text>" in figure} == names
 
 
-@pytest.mark.parametrize("plan", ["real", "drawn"])
+@pytest.mark.parametrize("plan", ["real", "drawn", "drawn-long"])
 def test_the_document_has_the_rates_of_the_committed_tables(plan):
     rows = [line for line in (DOCS / "study" / f"{plan}.md").read_text().split("## Every run")[0].splitlines()
             if line.startswith("| ")]
     lines = (DOCS / "pose-study.md").read_text().splitlines()
-    assert len(rows) > 3 and [row for row in rows if row not in lines] == []
+    assert len(rows) > 2 and [row for row in rows if row not in lines] == []
