@@ -40,7 +40,7 @@ def test_a_skipped_step_a_bad_record_and_a_kill_leave_what_one_process_leaves(da
     for worker in range(2):
         assert f"[worker {worker}] the gradient is not finite at step 4" in said
     assert said.count("is left out") == 1
-    status, said = Launched([*command, "--resume"]).finish()
+    status, said = Launched([*command, "--resume"], program=FAULTY).finish()  # of the same network
     assert status == 0 and "[worker 0] resumed at step 6" in said, said
     expected, got = state(tmp_path / "one", 12), state(tmp_path / "two", 12)
     assert expected.keys() == got.keys()
