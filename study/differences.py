@@ -1,6 +1,7 @@
 """What separates two systems on the same pairs: the TPR of one minus that of the other, with its interval."""
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
@@ -18,7 +19,7 @@ class Change:
     value: float
     draws: np.ndarray
 
-    @property
+    @functools.cached_property
     def limits(self) -> Interval:
         """Of 95% of the resamples."""
         return interval(self.draws)
@@ -38,7 +39,7 @@ class Difference:
     fpr: float
     by_seed: tuple[Change, ...]
 
-    @property
+    @functools.cached_property
     def mean(self) -> Change:
         """Over the seeds, drawn together."""
         return Change(float(np.mean([change.value for change in self.by_seed])),

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.foreign import plotted
 from eval.robustness_plot import write_figure
 from study.differences import Scores, differences
 from study.plan import Plan
-from study.tables import misaligned_of, references
+from study.tables import by_reference, misaligned_of
 
 LINE = 0.28  # height of a system's row, inches
 
@@ -30,13 +31,9 @@ def draw_plots(results: Mapping[str, Sequence[Scores]], plan: Plan, folder: Path
 
 def _draw_differences(results: Mapping[str, Sequence[Scores]], plan: Plan) -> Figure | None:
     """A row of panels for each reference, one for each FPR: mean and interval of every system, a dot for each seed."""
-    own = references(plan)
-    rows = []
-    for reference in dict.fromkeys(own.values()):
-        of_network = {name: runs for name, runs in results.items() if own[name] == reference}
-        apart = differences(of_network, plan.fpr, reference)
-        if apart:
-            rows.append((reference, apart))
+    rows = [(reference, differences(some, plan.fpr, reference))
+            for reference, some in by_reference(results, plan).items()]
+    rows = [(reference, apart) for reference, apart in rows if apart]
     if not rows:
         return None
     names = [list(dict.fromkeys(item.system for item in apart)) for _, apart in rows]
@@ -47,17 +44,13 @@ def _draw_differences(results: Mapping[str, Sequence[Scores]], plan: Plan) -> Fi
         for panel, fpr in zip(line, plan.fpr):
             panel.axvline(0, color="black", linewidth=0.8)
             for item in (item for item in apart if item.fpr == fpr):
-                place, mean = some.index(item.system), item.mean
-                panel.plot([100 * mean.limits.low, 100 * mean.limits.high], [place] * 2, color="tab:blue")
-                panel.plot([100 * mean.value], [place], "o", color="tab:blue", markersize=5)
+                place, limits = some.index(item.system), item.mean.limits
+                _draw_row(panel, place, 100 * limits.low, 100 * limits.high, 100 * item.mean.value)
                 panel.plot([100 * change.value for change in item.by_seed], [place] * len(item.by_seed), "|",
                            color="tab:orange", markersize=8)
-            panel.set_title(f"points of TPR at FPR {fpr:g}", fontsize=8)
-            panel.tick_params(labelsize=8)
-            panel.grid(axis="x", alpha=0.3)
+            _style(panel, f"points of TPR at FPR {fpr:g}")
         line[1 % len(line)].set_xlabel(f"minus {plotted(reference)}'s", fontsize=8)
-        line[0].set_yticks(range(len(some)), [plotted(name) for name in some])
-        line[0].set_ylim(len(some) - 0.5, -0.5)
+        _name_rows(line[0], some)
     return figure
 
 
@@ -73,13 +66,25 @@ def _draw_misaligned(results: Mapping[str, Sequence[Scores]], plan: Plan) -> Fig
     figure = Figure(figsize=(9.5, LINE * len(names) + 0.8), layout="constrained")
     for panel, (how, systems) in zip(figure.subplots(1, len(kept), squeeze=False, sharey=True)[0], kept.items()):
         for name, parts in systems.items():
-            place = names.index(name)
-            panel.plot([min(parts), max(parts)], [place] * 2, color="tab:blue")
-            panel.plot([np.mean(parts)], [place], "o", color="tab:blue", markersize=5)
-        panel.set_title(how, fontsize=8)
-        panel.tick_params(labelsize=8)
-        panel.grid(axis="x", alpha=0.3)
+            _draw_row(panel, names.index(name), min(parts), max(parts), float(np.mean(parts)))
+        _style(panel, how)
     figure.supxlabel(f"TPR at FPR {plan.fpr[0]:g}, % of that of aligned images", fontsize=8)
-    figure.axes[0].set_yticks(range(len(names)), [plotted(name) for name in names])
-    figure.axes[0].set_ylim(len(names) - 0.5, -0.5)
+    _name_rows(figure.axes[0], names)
     return figure
+
+
+def _draw_row(panel: Axes, place: int, low: float, high: float, mean: float) -> None:
+    panel.plot([low, high], [place] * 2, color="tab:blue")
+    panel.plot([mean], [place], "o", color="tab:blue", markersize=5)
+
+
+def _style(panel: Axes, title: str) -> None:
+    panel.set_title(title, fontsize=8)
+    panel.tick_params(labelsize=8)
+    panel.grid(axis="x", alpha=0.3)
+
+
+def _name_rows(panel: Axes, names: Sequence[str]) -> None:
+    """The first at the top."""
+    panel.set_yticks(range(len(names)), [plotted(name) for name in names])
+    panel.set_ylim(len(names) - 0.5, -0.5)

@@ -63,9 +63,15 @@ def runs_of_other_flags(results: Mapping[str, Sequence[Scores]], plan: Plan) -> 
 def all_tables(results: Mapping[str, Sequence[Scores]], plan: Plan, reference: str = "") -> list[str]:
     """Every table that has a row, as a section of Markdown. Differences are from the reference, of the systems of its
     network; by default those of every network from its own."""
+    return _tables(results, plan, by_reference(results, plan, reference))
+
+
+def by_reference(results: Mapping[str, Sequence[Scores]], plan: Plan,
+                 reference: str = "") -> dict[str, dict[str, Sequence[Scores]]]:
+    """The runs of each network by its reference, or by the given one of its systems."""
     own = references(plan)
-    return _tables(results, plan, {name: {system: runs for system, runs in results.items() if own[system] == own[name]}
-                                   for name in ([reference] if reference else dict.fromkeys(own.values()))})
+    return {name: {system: runs for system, runs in results.items() if own[system] == own[name]}
+            for name in ([reference] if reference else dict.fromkeys(own.values()))}
 
 
 def references(plan: Plan) -> dict[str, str]:
@@ -210,26 +216,30 @@ def _at_yaw(points: Sequence[Mapping[str, Any]]) -> str:
 
 @dataclass(frozen=True)
 class MisalignedPoint:
-    """A system's rates when both images of a pair are moved as `how` says, by seed: TPR, the fraction of the aligned
-    TPR that it is, and the FPR at the threshold of aligned images."""
+    """A system's rates when both images of a pair are moved as `how` says, by seed: the TPR, that of aligned images,
+    and the FPR at the threshold of these."""
 
     how: str
     tpr: tuple[float, ...]
-    left: tuple[float, ...]
+    aligned: tuple[float, ...]
     fpr: tuple[float, ...]
+
+    @property
+    def left(self) -> list[float]:
+        """By seed, the fraction of the aligned TPR that is left."""
+        return [tpr / whole if whole else 0.0 for tpr, whole in zip(self.tpr, self.aligned)]
 
 
 def misaligned_of(runs: Sequence[Scores]) -> list[MisalignedPoint]:
     """Of the runs that were scored on misaligned images; [] where none was."""
     curves = [run["scores"]["misaligned"] for run in runs if "misaligned" in run["scores"]]
-    aligned = [curve[0]["tpr"] or 0.0 for curve in curves]
-    points = []
-    for moved in zip(*(curve[1:] for curve in curves)):
-        tprs = tuple(point["tpr"] or 0.0 for point in moved)
-        points.append(MisalignedPoint(_moved(moved[0]), tprs,
-                                      tuple(tpr / whole if whole else 0.0 for tpr, whole in zip(tprs, aligned)),
-                                      tuple(point["at_aligned_threshold"]["fpr"] for point in moved)))
-    return points
+    aligned, *others = ([*zip(*curves)] or [()])
+    return [MisalignedPoint(_moved(moved[0]), _tprs(moved), _tprs(aligned),
+                            tuple(point["at_aligned_threshold"]["fpr"] for point in moved)) for moved in others]
+
+
+def _tprs(points: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
+    return tuple(point["tpr"] or 0.0 for point in points)
 
 
 def misalignment_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> str:
@@ -240,10 +250,9 @@ def misalignment_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> s
         points = misaligned_of(runs)
         if points:
             head = ["system", f"aligned TPR at {plan.fpr[0]:g}", *(point.how for point in points)]
-            rows.append([name, _spread([run["scores"]["misaligned"][0]["tpr"] or 0 for run in runs
-                                        if "misaligned" in run["scores"]]),
-                         *(f"{_spread(point.tpr)}, {100 * np.mean(point.left):.0f}% left; FPR {_spread(point.fpr)}"
-                           for point in points)])
+            rows.append([name, _spread(points[0].aligned), *(
+                f"{_spread(point.tpr)}, {100 * np.mean(point.left):.0f}% left; FPR {_spread(point.fpr)}"
+                for point in points)])
     return markdown(head, rows)
 
 
