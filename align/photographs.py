@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Sequence
 
 import cv2
@@ -15,7 +14,7 @@ from common.foreign import shown
 from common.name_forms import folded
 from images.codec import REDUCED, ImageError, decode
 from images.prepare import Unusable, examine, read_file
-from images.sources import THUMBNAILS, holds_image, is_image_name, natural
+from images.sources import THUMBNAILS, folder_identity, holds_image, identities_above, is_image_name, natural
 
 
 @dataclass
@@ -45,18 +44,17 @@ def list_photographs(folder: PathLike, leave_out: PathLike) -> Listing:
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: there is no such folder")
     found = Listing()
-    visited = {_identity(parent) for parent in Path(folder).resolve().parents}  # for links to them
-    visited |= {_identity(leave_out)} if os.path.isdir(leave_out) else set()
+    visited = identities_above(folder) | ({folder_identity(leave_out)} if os.path.isdir(leave_out) else set())
 
     def blocked(error: OSError) -> None:
         found.unreadable_folders.append(f"{shown(os.fspath(error.filename))} ({error.strerror})")
 
     for base, folders, names in os.walk(folder, followlinks=True, onerror=blocked):
-        visited.add(_identity(base))
+        visited.add(folder_identity(base))
         new: dict[str, tuple[int, int]] = {}
         for name in sorted(folders):
             hidden = name.startswith(".") or name == THUMBNAILS
-            identity = None if hidden else _identity(os.path.join(base, name))
+            identity = None if hidden else folder_identity(os.path.join(base, name))
             if identity is not None and identity not in visited and identity not in new.values():
                 new[name] = identity
         folders[:] = new
@@ -72,14 +70,6 @@ def list_photographs(folder: PathLike, leave_out: PathLike) -> Listing:
         raise UserError(f"{folder}: holds no images{blocked_folders}; expected {os.path.basename(folder)}/<identity>/"
                         "*.jpg")
     return found
-
-
-def _identity(folder: PathLike) -> tuple[int, int] | None:
-    try:
-        status = os.stat(folder)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def crop_names(paths: Sequence[str]) -> list[str]:

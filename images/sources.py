@@ -9,7 +9,7 @@ import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import AbstractSet, Iterator, Sequence, Tuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ THUMBNAILS = "@eaDir"  # folders of small copies, which a Synology puts beside i
 SLASH = ord("/")
 DIGITS = re.compile(r"\d+", re.ASCII)
 ENDINGS = frozenset(map(str.encode, EXTENSIONS | UNREADABLE))
+Identity = Tuple[int, int]  # of a folder, equal for all of its paths: device and inode
 
 
 @dataclass
@@ -155,7 +156,7 @@ def from_folder(folder: PathLike) -> Source:
     inside: list[Inside] = []
     first: list[bytes] = []  # images of the first identity
     listed = _scan(os.fsencode(folder), folder, source)
-    above = tuple(map(_identity, [os.fsencode(folder), *map(os.fsencode, Path(folder).resolve().parents)]))
+    above = identities_above(folder) | {folder_identity(folder)}
     for entry in progress(listed, len(listed), "list", "folders"):
         if _is_folder(entry):
             if _is_loop(entry, above, source):
@@ -211,9 +212,19 @@ def _by_name(path: bytes) -> tuple[str, bytes]:
     return natural(os.fsdecode(path)), path
 
 
-def _identity(folder: bytes) -> tuple[int, int]:
-    status = os.stat(folder)
+def folder_identity(folder: PathLike | bytes) -> Identity | None:
+    """Device and inode, equal for all paths of a folder; None where it may not be looked at."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
     return status.st_dev, status.st_ino
+
+
+def identities_above(folder: PathLike) -> set[Identity | None]:
+    """Of the folders that one lies in: a link to one of them, below it, is a loop. Without those that may not be looked
+    at."""
+    return {folder_identity(parent) for parent in Path(folder).resolve().parents} - {None}
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
@@ -237,21 +248,21 @@ def _scan(folder: bytes, shown_as: str, source: Source) -> list[os.DirEntry]:
     return kept
 
 
-def _is_loop(entry: os.DirEntry, above: tuple[tuple[int, int], ...], source: Source) -> bool:
+def _is_loop(entry: os.DirEntry, above: AbstractSet[Identity | None], source: Source) -> bool:
     """Whether a folder is a link to one of those that it lies in, which is noted."""
-    loop = entry.is_symlink() and _identity(entry.path) in above
+    loop = entry.is_symlink() and folder_identity(entry.path) in above
     if loop:
         source.notes["link_loops"].append(shown(os.fsdecode(entry.path)))
     return loop
 
 
-def _images_below(folder: bytes, relative: bytes, source: Source, above: tuple[tuple[int, int], ...]) -> list[bytes]:
+def _images_below(folder: bytes, relative: bytes, source: Source, above: AbstractSet[Identity | None]) -> list[bytes]:
     """The images in a folder and in those below it, each as `relative` + its path there; the rest is noted."""
     found = []
     for entry in _scan(folder, os.fsdecode(folder), source):
         name = entry.name
         if _is_folder(entry):
-            here = (*above, _identity(folder))
+            here = above | {folder_identity(folder)}
             if not _is_loop(entry, here, source):
                 found += _images_below(entry.path, relative + name + b"/", source, here)
         elif _is_image(name) or holds_image(entry.path):
