@@ -39,22 +39,21 @@ class Searched:
     found: Search
     draws: Mapping[str, np.ndarray]
 
+    def points(self, fpirs: Sequence[float]) -> dict[str, OperatingPoint]:
+        """By FPIR; none where every probe is mated."""
+        return {} if self.found.mated.all() else {f"{fpir:g}": self.found.misses(fpir) for fpir in fpirs}
+
     def rates(self, fpirs: Sequence[float]) -> dict[str, float | None]:
         """By their names in `draws`; None for a FNIR without a false alarm behind it."""
-        made: dict[str, float | None] = {f"rank {rank}": self.found.hit_rate(rank) for rank in RANKS}
-        for fpir in fpirs if not self.found.mated.all() else ():
-            tpr = self.found.misses(fpir).tpr
-            made[f"fnir {fpir:g}"] = None if tpr is None else 1 - tpr
-        return made
+        return {**{f"rank {rank}": self.found.hit_rate(rank) for rank in RANKS},
+                **{f"fnir {name}": None if point.tpr is None else 1 - point.tpr
+                   for name, point in self.points(fpirs).items()}}
 
 
 def as_row(made: Searched, fpirs: Sequence[float], first: Searched | None = None) -> dict[str, Any]:
     """For JSON: rates from 0 to 1; false_accepts are probes of others with any answer above the threshold. first: of
     the model that differences are to; none to itself."""
-    found, draws, rates = made.found, made.draws, made.rates(fpirs)
-    points: dict[str, OperatingPoint] = {}
-    if not found.mated.all():
-        points = {f"{fpir:g}": found.misses(fpir) for fpir in fpirs}
+    found, draws, rates, points = made.found, made.draws, made.rates(fpirs), made.points(fpirs)
     limits = {name: interval(values) for name, values in draws.items() if rates[name] is not None}
     row = {"mated": int(found.mated.sum()), "non_mated": int((~found.mated).sum()),
             "rank": {str(rank): found.hit_rate(rank) for rank in RANKS},
