@@ -8,12 +8,14 @@ from __future__ import annotations
 import ctypes
 import re
 import threading
-from typing import Callable, Iterable, Mapping, Sequence
+from operator import is_
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 import mxnet as mx
 import numpy as np
 from mxnet import gluon
 from mxnet.base import _LIB, NDArrayHandle, OpHandle, c_handle_array, c_str, c_str_array, check_call
+from mxnet.kvstore.base import _ctype_key_value
 
 Arrays = Mapping[str, mx.nd.NDArray]
 Command = Callable[[int, "int | None", "int | None"], None]
@@ -36,7 +38,7 @@ def set_at(array: mx.nd.NDArray, values: mx.nd.NDArray, places: mx.nd.NDArray) -
 
 def are_the_same(arrays: Sequence[mx.nd.NDArray], others: Sequence[mx.nd.NDArray]) -> bool:
     """Whether they are the same objects, in the same order, whatever their values."""
-    return len(arrays) == len(others) and all(one is other for one, other in zip(arrays, others))
+    return len(arrays) == len(others) and all(map(is_, arrays, others))
 
 
 def split_into(whole: mx.nd.NDArray, parts: Sequence[mx.nd.NDArray]) -> None:
@@ -70,11 +72,7 @@ def prepared(operator: str, inputs: Sequence[mx.nd.NDArray], output: mx.nd.NDArr
 def prepared_but_attributes(operator: str, inputs: Sequence[mx.nd.NDArray],
                             outputs: Sequence[mx.nd.NDArray]) -> Callable[[Mapping[str, object]], None]:
     """As `prepared`, as a function of the operator's attributes; it is fast with those of its last call."""
-    handle, places = OpHandle(), c_handle_array(outputs)
-    check_call(_LIB.NNGetOpHandle(c_str(operator), ctypes.byref(handle)))
-    pointer, types = ctypes.cast(places, ctypes.POINTER(NDArrayHandle)), ctypes.POINTER(ctypes.c_int)()
-    arrays = (handle, ctypes.c_int(len(inputs)), c_handle_array(inputs), ctypes.byref(ctypes.c_int(len(outputs))),
-              ctypes.byref(pointer))
+    arrays, types = _operator_with(operator, c_handle_array(inputs), outputs), ctypes.POINTER(ctypes.c_int)()
     given: Mapping[str, object] = {}
     call = (*arrays, *_strings(given), ctypes.byref(types))
 
@@ -84,6 +82,25 @@ def prepared_but_attributes(operator: str, inputs: Sequence[mx.nd.NDArray],
             given, call = dict(attributes), (*arrays, *_strings(attributes), ctypes.byref(types))
         check_call(_LIB.MXImperativeInvokeEx(*call))
     return queue
+
+
+def prepared_copy_to(place: mx.nd.NDArray) -> Callable[[mx.nd.NDArray], None]:
+    """A function that queues a copy to `place`, which stays, from an array of its shape on any device."""
+    source = (NDArrayHandle * 1)()
+    call = (*_operator_with("_copyto", source, [place]), *_strings({}), ctypes.byref(ctypes.POINTER(ctypes.c_int)()))
+
+    def queue(array: mx.nd.NDArray, _kept: object = place) -> None:
+        source[0] = array.handle
+        check_call(_LIB.MXImperativeInvokeEx(*call))
+    return queue
+
+
+def _operator_with(operator: str, inputs: ctypes.Array[Any], outputs: Sequence[mx.nd.NDArray]) -> tuple[object, ...]:
+    """The arguments of MXImperativeInvokeEx before the attributes."""
+    handle = OpHandle()
+    check_call(_LIB.NNGetOpHandle(c_str(operator), ctypes.byref(handle)))
+    places = ctypes.cast(c_handle_array(outputs), ctypes.POINTER(NDArrayHandle))
+    return (handle, ctypes.c_int(len(inputs)), inputs, ctypes.byref(ctypes.c_int(len(outputs))), ctypes.byref(places))
 
 
 def _strings(attributes: Mapping[str, object]) -> tuple[object, object, object]:
@@ -128,6 +145,26 @@ def prepared_backward(executor: mx.executor.Executor, gradients: Sequence[mx.nd.
     return queue
 
 
+def prepared_backward_from(executor: mx.executor.Executor) -> Callable[[mx.nd.NDArray], None]:
+    """A function that queues the backward pass of a bound graph from the gradient of its first output."""
+    handles = (NDArrayHandle * 1)()
+
+    def queue(gradient: mx.nd.NDArray) -> None:
+        handles[0] = gradient.handle
+        check_call(_LIB.MXExecutorBackwardEx(executor.handle, ctypes.c_uint(1), handles, ctypes.c_int(1)))
+    return queue
+
+
+def prepared_pushpull(store: mx.kv.KVStore, numbers: Sequence[int], arrays: Sequence[Sequence[mx.nd.NDArray]]) -> Queue:
+    """A function that queues a kvstore's sums of arrays that stay, one on each device, by their numbers."""
+    keys, places, _ = _ctype_key_value(numbers, arrays)
+    count = ctypes.c_uint(len(keys))
+
+    def queue(_kept: object = arrays) -> None:
+        check_call(_LIB.MXKVStorePushPull(store.handle, count, keys, count, keys, places, places, ctypes.c_int(0)))
+    return queue
+
+
 # gluon.Trainer
 
 class Trainer(gluon.Trainer):
@@ -149,12 +186,14 @@ class Trainer(gluon.Trainer):
         self._numbers, weights = list(trained), [parameter.list_data() for parameter in trained.values()]
         self.gradients: list[list[mx.nd.NDArray]] = [parameter.list_grad() for parameter in trained.values()]
         self._by_device = list(zip(zip(*weights), zip(*self.gradients)))
+        self._sum = (prepared_pushpull(self._kvstore, self._numbers, self.gradients) if trained and not
+                     self._distributed and isinstance(self._kvstore, mx.kvstore.KVStore) else None)
 
     def _allreduce_grads(self) -> None:
-        if self._kvstore and (self._distributed or not isinstance(self._kvstore, mx.kvstore.KVStore)):
-            super()._allreduce_grads()  # array by array, the last layers' first
+        if self._sum:
+            self._sum()
         elif self._kvstore:
-            self._kvstore.pushpull(self._numbers, self.gradients)
+            super()._allreduce_grads()  # array by array, the last layers' first
 
     def _update(self, ignore_stale_grad: bool = False) -> None:
         for updater, (weights, gradients) in zip(self._updaters, self._by_device):

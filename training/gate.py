@@ -123,6 +123,10 @@ class GatedSGD(mx.optimizer.SGD):
             for start in range(0, len(triples), MOST_AT_ONCE):
                 self._move_together(triples[start:start + MOST_AT_ONCE], lr, wd)
 
+    def _update_count(self, index: Sequence[int]) -> None:
+        """One array counts for all of a device, which are updated at once."""
+        super()._update_count(index[:1])
+
     def _groups_of(self, weights: Sequence[mx.nd.NDArray]) -> list[tuple[list[int], PreparedSGD]]:
         """Places of arrays that one operator updates: large ones alone, others with some of sizes alike, since it walks
         through all as far as through the longest. By the first array, which each device has its own of."""

@@ -6,7 +6,7 @@ from typing import Sequence
 import mxnet as mx
 import numpy as np
 
-from common.mxnet_compat import Queue, in_host_memory, prepared, prepared_copies, prepared_to
+from common.mxnet_compat import Queue, in_host_memory, prepared, prepared_copies, prepared_copy_to, prepared_to
 from training.bound_graph import BoundGraph
 from training.head import graphs
 from training.head.layer import Layer
@@ -31,7 +31,7 @@ class JointSoftmax:
         shape, ends = (sum(sizes), layer.shape[1]), np.cumsum(sizes).tolist()
         parts = [slice(end - size, end) for size, end in zip(sizes, ends)]
         embeddings, gradient = mx.nd.empty(shape, ctx=first), mx.nd.empty(shape, ctx=first)
-        self._inputs = [embeddings[part] for part in parts]
+        self._take = [prepared_copy_to(embeddings[part]) for part in parts]
         self._scale = mx.nd.full(ONE, layer.scale, ctx=first)
         directions = BoundGraph(graphs.directions(layer), {"embeddings": embeddings, "scale": self._scale},
                                        {"embeddings": gradient})
@@ -39,6 +39,7 @@ class JointSoftmax:
         self.passes: list[ShardPass] = [shard.bind(data, before.passes[number] if before else None)
                                         for number, (shard, data) in enumerate(zip(shards, batch))]
         self._columns = mx.nd.empty((len(shards), shape[0]), ctx=first, dtype=np.int32)
+        self._take_columns = prepared_copy_to(self._columns)
         self._spread = [directions.forward, prepared_copies((batch[0], batch[number]) for number in others),
                         prepared_copies((self._columns[number], each.columns)
                                         for number, each in enumerate(self.passes))]
@@ -76,9 +77,9 @@ class JointSoftmax:
         if factor != self._factor:
             _fill(self._factors, factor)
             self._factor = factor
-        for array, place in zip(embeddings, self._inputs):
-            array.copyto(place)
-        in_host_memory(np.stack([shard.columns(labels) for shard in self.shards])).copyto(self._columns)
+        for take, embedding in zip(self._take, embeddings):
+            take(embedding)
+        self._take_columns(in_host_memory(np.stack([shard.columns(labels) for shard in self.shards])))
         _queue(self._spread)
         for each in self.passes:
             each.forward()

@@ -70,11 +70,16 @@ class Shard:
             self._rows = put(rows, self.device)
             known = self._taking if self._taking and len(self._taking["fc7_weight"]) == len(rows) else {}
             taking = {name: mx.nd.take(self.arrays[name], self._rows, out=known.get(name)) for name in self.names}
-        self.use(taking, {name: self.gradients[name] if _alike(self.gradients.get(name), value) else
-                          mx.nd.zeros(value.shape, ctx=self.device) for name, value in taking.items()})
+        self.use(taking, {name: self._gradient_for(name, value) for name, value in taking.items()})
         if self.accumulate:
             for name in self.names:
                 self.gradients[name][:] = 0
+
+    def _gradient_for(self, name: str, array: mx.nd.NDArray) -> mx.nd.NDArray:
+        known = self.gradients.get(name)
+        if known is not None and (array is self._taking.get(name) or array.shape == known.shape):
+            return known
+        return mx.nd.zeros(array.shape, ctx=self.device)
 
     def use(self, arrays: Arrays, gradients: Arrays) -> None:
         """Begin a step with these arrays, by name, whose gradients are to be left in `gradients`. Passes until the
@@ -158,10 +163,6 @@ class Shard:
 def momentum_of(name: str) -> str:
     """A state's name of the momentum of a parameter."""
     return f"{name}@momentum"
-
-
-def _alike(array: mx.nd.NDArray | None, other: mx.nd.NDArray) -> bool:
-    return array is not None and array.shape == other.shape
 
 
 def _chunks(array: mx.nd.NDArray) -> Iterator[slice]:
