@@ -18,7 +18,6 @@ from common.environment import check_environment
 from common.errors import RunError, UserError
 from common.foreign import shown
 from common.signals import stoppable
-from images.landmark_faults import doubting
 
 log = logging.getLogger(__name__)
 RULES = ("balanced", "largest", "central", "score")  # of mtcnn.finding.choose, which needs MXNet to load
@@ -101,8 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, settings: dict) -> AlignReport:
     rows = read_table(args.landmarks, source)
-    with doubting(args.trust_landmarks):
-        check_faces(rows, args.landmarks)
+    check_faces(rows, args.landmarks, args.trust_landmarks)
     listing = list_photographs(source, out)
     rows = match_names(rows, listing.images, source, args.landmarks)
     unknown = len(set(rows) - set(listing.images))
@@ -113,8 +111,7 @@ def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, s
             "holds no rows"))
     if unknown:
         log.warning("%s: %d of its %d rows name no photograph below %s", args.landmarks, unknown, len(rows), source)
-    with doubting(args.trust_landmarks):
-        check_places(rows, args.landmarks, source, listing.images)
+    check_places(rows, args.landmarks, source, listing.images, args.trust_landmarks)
     return align_by_table(source, out, listing, rows, crops, args.workers, settings)
 
 

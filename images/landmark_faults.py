@@ -3,9 +3,7 @@ other layout of ten numbers (x1,y1 to x5,y5; x1 to x5, then y1 to y5)."""
 from __future__ import annotations
 
 import collections
-import contextlib
 import logging
-from typing import Iterator
 
 import numpy as np
 
@@ -23,19 +21,13 @@ LAYOUTS = "x1,y1,...,x5,y5", "x1..x5 y1..y5"  # of ten numbers that were read as
 CHUNK = 1000  # faces whose orders are compared at once
 
 
-class DoubtfulLandmarks(UserError):
-    """Landmarks that are most probably of another form, and may be right all the same."""
-
-
-@contextlib.contextmanager
-def doubting(trust: bool) -> Iterator[None]:
-    """With `trust`, DoubtfulLandmarks in the block, which ends it, is logged only; else it names that way out."""
-    try:
-        yield
-    except DoubtfulLandmarks as error:
-        if not trust:
-            raise UserError(f"{error}; if they are right, `trust_landmarks` uses them as they are") from None
-        log.warning("%s", error)
+def doubt(text: str, trust: bool | None) -> None:
+    """UserError for landmarks that are most probably of another form, and may be right all the same; with `trust` that
+    is logged. None: where the user cannot say so."""
+    if not trust:
+        way_out = "" if trust is None else "; if they are right, `trust_landmarks` uses them as they are"
+        raise UserError(f"{text}{way_out}")
+    log.warning("%s", text)
 
 
 class LandmarkFaults:
@@ -61,9 +53,9 @@ class LandmarkFaults:
         if len(self._waiting) >= CHUNK:
             self._compare()
 
-    def refuse(self, path: PathLike, what: str, enough: int) -> None:
-        """UserError where most of the faces, and at least `enough`, cannot be faces; DoubtfulLandmarks where another
-        order fits three quarters far better. what: "rows" or "faces" of the file `path`."""
+    def refuse(self, path: PathLike, what: str, enough: int, trust: bool | None = None) -> None:
+        """UserError where most of the faces, and at least `enough`, cannot be faces; a `doubt` where another order fits
+        three quarters far better. what: "rows" or "faces" of the file `path`."""
         total = sum(self._faults.values())
         wrong = total - self._faults[""]
         if wrong >= enough and 2 * wrong > total:
@@ -74,15 +66,14 @@ class LandmarkFaults:
         if usual.any():
             best = int(np.where(usual, self._residuals, np.inf).argmin())
             if best >= len(ORDERS):
-                raise DoubtfulLandmarks(
-                    f"{path}: the landmarks of {self._better[best]} of its {total} {what} fit a face far better as "
-                    f"{LAYOUTS[best - len(ORDERS)]} than in the layout that is expected (x1,y1,...,x5,y5 in a table, "
-                    "x1..x5 y1..y5 in a .lst); put the numbers into that, or name a table's columns in its first line")
-            named = ", ".join(PARTS[place] for place in ORDERS[best])
-            raise DoubtfulLandmarks(
-                f"{path}: the landmarks of {self._better[best]} of its {total} {what} fit a face far better as {named} "
-                f"than in the order that is expected; put the columns into the order {', '.join(PARTS)}, as the image "
-                "shows them")
+                better = (f"{LAYOUTS[best - len(ORDERS)]} than in the layout that is expected (x1,y1,...,x5,y5 in a "
+                          "table, x1..x5 y1..y5 in a .lst); put the numbers into that, or name a table's columns in "
+                          "its first line")
+            else:
+                better = (f"{', '.join(PARTS[place] for place in ORDERS[best])} than in the order that is expected; "
+                          f"put the columns into the order {', '.join(PARTS)}, as the image shows them")
+            doubt(f"{path}: the landmarks of {self._better[best]} of its {total} {what} fit a face far better as "
+                  f"{better}", trust)
 
     def _compare(self) -> None:
         if self._waiting:

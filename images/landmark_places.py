@@ -11,7 +11,7 @@ from common.files import PathLike
 from common.name_lookup import NameLookup
 from images.alignment import FARTHEST, TEMPLATE, misfit, similarity
 from images.formats import describe, orientation_of
-from images.landmark_faults import DoubtfulLandmarks
+from images.landmark_faults import doubt
 from images.prepare import Unusable, read_file
 
 log = logging.getLogger(__name__)
@@ -47,11 +47,11 @@ class EvenSample(Generic[Item]):
         return [self._items[place] for place in np.unique(places.astype(int))]
 
 
-def check_places(path: PathLike, faces: Sequence[tuple[str | bytes, np.ndarray]]) -> None:
-    """UserError where most faces are outside their photographs; DoubtfulLandmarks where so many are in one quarter of
-    them that the points are hardly but percentages, or of copies of half the size (or the photographs of one fixed
-    camera); where there are few, that is logged; the same for points of the pixels as stored where EXIF turns the
-    photographs. Faces that lie without EXIF are logged: the photographs may.
+def check_places(path: PathLike, faces: Sequence[tuple[str | bytes, np.ndarray]], trust: bool) -> None:
+    """UserError where most faces are outside their photographs; a `doubt` where so many are in one quarter of them that
+    the points are hardly but percentages, or of copies of half the size (or the photographs of one fixed camera); where
+    there are few, that is logged; the same for points of the pixels as stored where EXIF turns the photographs. Faces
+    that lie without EXIF are logged: the photographs may.
 
     path: the table or list, which the error names; faces: of a sample, the photograph and the (5, 2) points.
     """
@@ -60,7 +60,7 @@ def check_places(path: PathLike, faces: Sequence[tuple[str | bytes, np.ndarray]]
     found = [(points, size[:2], size[2]) for points, size in seen if size is not None]
     if not found:
         return
-    _check_turned(path, found)
+    _check_turned(path, found, trust)
     points, sizes = (np.array(part, np.float64) for part in list(zip(*found))[:2])  # (N, 5, 2), (N, 2)
     middles = points.mean(axis=1)
     outside = np.flatnonzero(~((middles >= 0) & (middles < sizes)).all(axis=1))
@@ -80,8 +80,9 @@ def check_places(path: PathLike, faces: Sequence[tuple[str | bytes, np.ndarray]]
     text = (f"{path}: all {len(found)} faces sampled lie in {CORNER}; are the points {meant}of copies of half the "
             "size? They must be in pixels of the upright photograph itself")
     if len(found) >= MANY:
-        raise DoubtfulLandmarks(text)
-    log.warning("%s", text)
+        doubt(text, trust)
+    else:
+        log.warning("%s", text)
 
 
 def roll(points: np.ndarray) -> float:
@@ -102,9 +103,9 @@ def upright_points(points: np.ndarray, orientation: int, size: tuple[int, int]) 
     return points
 
 
-def _check_turned(path: PathLike, found: Sequence[tuple[np.ndarray, tuple[int, int], int]]) -> None:
-    """DoubtfulLandmarks where most faces in photographs turned by EXIF lie, and would stand if their points were turned
-    too: somebody may lie, but not most, and not just so. found: points, upright size and EXIF orientation."""
+def _check_turned(path: PathLike, found: Sequence[tuple[np.ndarray, tuple[int, int], int]], trust: bool) -> None:
+    """A `doubt` where most faces in photographs turned by EXIF lie, and would stand if their points were turned too:
+    somebody may lie, but not most, and not just so. found: points, upright size and EXIF orientation."""
     turned = [one for one in found if one[2] != 1]
     stored = 0
     for points, size, orientation in turned:
@@ -115,13 +116,14 @@ def _check_turned(path: PathLike, found: Sequence[tuple[np.ndarray, tuple[int, i
     text = (f"{path}: {stored} of {len(turned)} photographs sampled that are turned by EXIF have faces that lie, and "
             "would stand if their points were turned as well")
     if stored >= TURNED and 2 * stored > len(turned):
-        raise DoubtfulLandmarks(f"{text}: they are of the pixels as stored; {UPRIGHT}, so turn the points as EXIF "
-                                "says, or find them in the photographs turned")
-    log.warning("%s; are they of the pixels as stored, or is somebody lying there?", text)
+        doubt(f"{text}: they are of the pixels as stored; {UPRIGHT}, so turn the points as EXIF says, or find them in "
+              "the photographs turned", trust)
+    else:
+        log.warning("%s; are they of the pixels as stored, or is somebody lying there?", text)
 
 
-def check_boxes(path: PathLike, boxes: np.ndarray, points: np.ndarray) -> None:
-    """DoubtfulLandmarks where most points, (N, 5, 2), lie outside their boxes, (N, 4) left, top, right, bottom, and
+def check_boxes(path: PathLike, boxes: np.ndarray, points: np.ndarray, trust: bool) -> None:
+    """A `doubt` where most points, (N, 5, 2), lie outside their boxes, (N, 4) left, top, right, bottom, and
     would lie inside if they began at the boxes' corners."""
     usable = (np.abs(boxes) < FARTHEST).all(axis=1) & (np.abs(points) < FARTHEST).all(axis=(1, 2))
     boxes, points = boxes[usable], points[usable]
@@ -129,9 +131,8 @@ def check_boxes(path: PathLike, boxes: np.ndarray, points: np.ndarray) -> None:
     relative = ~_inside(middles, boxes) & _inside(middles + boxes[:, :2], boxes)
     count = int(relative.sum())
     if count >= MANY and 2 * count > len(boxes):
-        raise DoubtfulLandmarks(f"{path}: {count} of {len(boxes)} faces sampled have landmarks outside their boxes, "
-                                "and inside if they begin at the boxes' corners; add each box's left and top: "
-                                f"{UPRIGHT}")
+        doubt(f"{path}: {count} of {len(boxes)} faces sampled have landmarks outside their boxes, and inside if they "
+              f"begin at the boxes' corners; add each box's left and top: {UPRIGHT}", trust)
 
 
 def _inside(middles: np.ndarray, boxes: np.ndarray) -> np.ndarray:

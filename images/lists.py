@@ -14,7 +14,7 @@ from common.files import PathLike
 from common.name_lookup import NameLookup
 from common.tables import read_table
 from common.text_files import read_lines
-from images.landmark_faults import LandmarkFaults, doubting
+from images.landmark_faults import LandmarkFaults
 from images.landmark_places import EvenSample, check_boxes, check_places
 from images.sources import Source, is_image_name
 
@@ -68,15 +68,12 @@ def from_lst(path: PathLike, root: PathLike, trust: bool = False) -> Source:
             faults.add(np.array(numbers[4:]).reshape(2, 5).T)
             sample.add((os.path.join(source.root, placed), np.array(numbers)))
         source.add(groups[label], placed + b"\0" + b"\t".join(fields[3:]))
-    with doubting(trust):
-        faults.refuse(path, "faces", ENOUGH)
+    faults.refuse(path, "faces", ENOUGH, trust)
     if sample.items:
         table = np.array([row for _, row in sample.items])
         points = table[:, 4:].reshape(-1, 2, 5).transpose(0, 2, 1)
-        with doubting(trust):
-            check_places(path, [(file, one) for (file, _), one in zip(sample.items, points)])
-        with doubting(trust):
-            check_boxes(path, table[:, :4], points)
+        check_places(path, [(file, one) for (file, _), one in zip(sample.items, points)], trust)
+        check_boxes(path, table[:, :4], points, trust)
     if not source.images:
         raise UserError(f"{path}: is empty; each line is {LST_FORM}")
     return source.finish(groups.names)

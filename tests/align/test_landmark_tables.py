@@ -100,6 +100,20 @@ def test_points_of_the_pixels_as_stored_are_refused(photographs, tmp_path, orien
     assert not (tmp_path / "none").exists()
 
 
+def test_trusted_points_of_the_pixels_as_stored_must_lie_in_their_photographs(photographs, tmp_path):
+    """Four in photographs turned by EXIF are doubtful only; the eight others are outside."""
+    points = {name: as_stored(TEMPLATE * 1.1 + (70, 60), 6) if place < 4 else values + 900
+              for place, (name, values) in enumerate(photographs.items())}
+    for name in list(points)[:4]:
+        turn_by_exif(tmp_path / "src" / name, 6)
+    assert "pixels as stored" in align(tmp_path, points)[1]
+    argv = "align", tmp_path / "src", tmp_path / "out", "--landmarks", tmp_path / "t.csv", "--trust-landmarks"
+    status, line = command(*argv)
+    assert status == 2 and "8 of 12 faces sampled lie outside their photographs" in line
+    table(tmp_path / "t.csv", {**photographs, **dict(list(points.items())[:4])})
+    assert command(*argv) == (0, "")
+
+
 def test_a_few_who_lie_are_taken(photographs, tmp_path, caplog):
     """Three of twelve lie, of which two as if their points were of the pixels as stored."""
     for name in list(photographs)[:6]:
