@@ -1,6 +1,7 @@
 """Lists of images to pack: InsightFace's `.lst`, and tables in CSV. Read line by line; errors name the line."""
 from __future__ import annotations
 
+import logging
 import os
 import re
 from decimal import Decimal
@@ -18,6 +19,7 @@ from images.landmark_faults import LandmarkFaults
 from images.landmark_places import EvenSample, check_boxes, check_places
 from images.sources import Source, is_image_name
 
+log = logging.getLogger(__name__)
 LST_FORM = "aligned TAB path TAB label [TAB box, 4 numbers [TAB landmarks, 10 numbers: x1..x5 y1..y5]]"
 CSV_FORM = "a first line that names the columns: path or image, and identity or label"
 PATHS = ("image", "file", "filename", "filepath", "image_path")
@@ -74,6 +76,8 @@ def from_lst(path: PathLike, root: PathLike, trust: bool = False) -> Source:
         points = table[:, 4:].reshape(-1, 2, 5).transpose(0, 2, 1)
         check_places(path, [(file, one) for (file, _), one in zip(sample.items, points)], trust)
         check_boxes(path, table[:, :4], points, trust)
+    elif trust:
+        log.warning("%s: holds no landmarks, so `trust_landmarks` is without effect", path)
     if not source.images:
         raise UserError(f"{path}: is empty; each line is {LST_FORM}")
     return source.finish(groups.names)

@@ -97,15 +97,15 @@ def _source(args: argparse.Namespace) -> Source:
     path = Path(args.source)
     if not os.path.lexists(path):
         raise UserError(f"{path}: there is no such folder")
-    if args.lst or args.csv:
-        root = path if path.is_dir() else path.parent
-        return from_lst(args.lst, root, args.trust_landmarks) if args.lst else from_csv(args.csv, root)
-    if path.is_dir():
-        return from_folder(path)
-    kind = path.suffix.lower()
-    if kind not in (".lst", ".csv"):
+    table = args.lst or args.csv or ("" if path.is_dir() else path)
+    kind = ".lst" if args.lst else ".csv" if args.csv else Path(table).suffix.lower()
+    if table and kind not in (".lst", ".csv"):
         raise UserError(f"{path}: is neither a folder nor a .lst or .csv; expected SRC/<identity>/*.jpg")
-    return from_lst(path, path.parent, args.trust_landmarks) if kind == ".lst" else from_csv(path, path.parent)
+    if args.trust_landmarks and kind != ".lst":
+        raise UserError("--trust-landmarks: is only used with a .lst, which may have landmarks; leave it out")
+    root = path if path.is_dir() else path.parent
+    return (from_folder(path) if not table else
+            from_lst(table, root, args.trust_landmarks) if kind == ".lst" else from_csv(table, root))
 
 
 def _tell(report: PackReport, out: Path) -> None:

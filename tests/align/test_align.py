@@ -164,6 +164,11 @@ def test_unusable_arguments(folder):
     for flags in ((), ("--detector", folder / "nothing"), ("--detector", folder), ("--landmarks", folder / "no.csv")):
         with pytest.raises(UserError):
             run(folder, *flags)
+    for flags, word in (("--detector", "--trust-landmarks"), "landmarks"), (("--landmarks", "--strict"), "detector"):
+        with pytest.raises(UserError, match=f"^{flags[1]}: is only used with --{word}; leave it out"):
+            run(folder, flags[0], folder / "points.csv", flags[1])
+    with pytest.raises(SystemExit):
+        run(folder, "--detector", folder, "--landmarks", folder / "points.csv")
     write_table(folder / "empty.csv", [])
     with pytest.raises(UserError, match="empty.csv: holds no rows"):
         run(folder, "--landmarks", folder / "empty.csv")

@@ -104,6 +104,19 @@ def test_landmarks_in_other_units_are_refused(tmp_path, faces, words):
     assert ("--trust-landmarks" in line) == (command(*argv, "--trust-landmarks")[0] == 0) == ("outside" not in words)
 
 
+def test_trusting_landmarks_where_there_are_none(tmp_path, caplog):
+    faces = drawn_faces(tmp_path / "faces")
+    rows = sorted(path.relative_to(faces) for path in faces.rglob("*.jpg"))
+    (tmp_path / "a.csv").write_text("".join(f"{row},{row.parent}\n" for row in rows))
+    (tmp_path / "a.lst").write_text("".join(f"1\t{row}\t{row.parent}\n" for row in rows))
+    for flags in ((), ("--csv", tmp_path / "a.csv")):
+        status, line = command("pack", faces, tmp_path / "out", *flags, "--trust-landmarks")
+        assert status == 2 and line.startswith("--trust-landmarks: is only used with a .lst")
+        assert not (tmp_path / "out").exists()
+    assert command("pack", faces, tmp_path / "out", "--lst", tmp_path / "a.lst", "--trust-landmarks") == (0, "")
+    assert "a.lst: holds no landmarks, so --trust-landmarks is without effect" in caplog.text
+
+
 def test_trusted_landmarks_must_lie_in_their_photographs_all_the_same(tmp_path):
     argv = list_of(tmp_path, FACES[:, [0, 2, 1, 3, 4]] - 500)
     assert "far better as left eye, nose" in command(*argv)[1]
