@@ -21,18 +21,14 @@ from recordio_tools.records.raw import RawFile
 
 @dataclass(frozen=True)
 class Checked:
-    """A checked set, for repair: its parts, the path of each, the label of each image record, int64, -1 for an invalid
-    one, and the values of `property`, where it has any."""
+    """A checked set, for repair: a report per file; its parts, without files that are no `.rec`, the path of each, the
+    label of each image record, int64, -1 for an invalid one, and the values of `property`, where it has any."""
 
-    paths: tuple[Path, ...]
-    parts: tuple[Part, ...]
-    labels: tuple[np.ndarray, ...]
-    told: Property | None
-
-    @property
-    def reports(self) -> list[FileReport]:
-        """One report per file."""
-        return [part.report for part in self.parts]
+    reports: tuple[FileReport, ...]
+    paths: tuple[Path, ...] = ()
+    parts: tuple[Part, ...] = ()
+    labels: tuple[np.ndarray, ...] = ()
+    told: Property | None = None
 
 
 def check_set(paths: Sequence[Path], workers: int, complete: bool = True) -> Checked:
@@ -40,7 +36,12 @@ def check_set(paths: Sequence[Path], workers: int, complete: bool = True) -> Che
 
     complete: there are no further parts. DataError where a file cannot be opened.
     """
-    parts = [_check_part(path, workers) for path in paths]
+    reports = tuple(FileReport(str(path)) for path in paths)
+    found = {path: _check_part(path, workers, report) for path, report in zip(paths, reports)}
+    paths, parts = [path for path in paths if found[path]], [part for part in found.values() if part]
+    if not parts:
+        return Checked(reports)
+    complete = complete and len(parts) == len(reports)
     told = _property(paths[0].with_name("property"), parts[0].report)
     _check_names(paths[0].with_name("identities.csv"), parts[0].report)
     for part in parts:
@@ -55,22 +56,19 @@ def check_set(paths: Sequence[Path], workers: int, complete: bool = True) -> Che
     note_same_images(paths, parts, labels)
     for part, numbers in zip(parts, labels):
         part.report.holds.update(images=len(numbers), identities=len(np.unique(numbers[numbers >= 0])))
-    return Checked(tuple(paths), tuple(parts), tuple(labels), told)
+    return Checked(reports, tuple(paths), tuple(parts), tuple(labels), told)
 
 
-def _check_part(path: Path, workers: int) -> Part:
-    report = FileReport(str(path))
+def _check_part(path: Path, workers: int, report: FileReport) -> Part | None:
+    """None where the file is no `.rec`, which is reported."""
     with RawFile(path) as raw:
+        report.holds.update(bytes=raw.size)
         if raw.foreign:
             report.add("rec-file", f"{path}: is {raw.foreign}", 0)
-            report.holds.update(bytes=raw.size)
-            raw.size = 0  # nothing in it is a record
-            records = scan(raw, None, workers, report)
-            return Part(records, find_headers(records), report)
+            return None
         index = index_beside(path)
         known = _read_index(index, report) if index.is_file() else None
         records = scan(raw, None if known is None else np.sort(known[1]), workers, report)
-        report.holds.update(bytes=raw.size)
         if known is not None and not len(known[0]) and len(records):
             report.add("index-file", f"{index}: is empty, and the .rec holds {len(records)} records", 0, file="idx")
             known = None

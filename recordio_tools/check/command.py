@@ -80,9 +80,9 @@ def _check(args: argparse.Namespace) -> int:
 def _tell(report: FileReport) -> None:
     holds = report.holds
     size = f", {holds['height']}x{holds['width']}" if "height" in holds else ""
-    what = (f"{holds['pairs']} pairs ({holds['same']} same)" if "pairs" in holds else
-            f"{holds.get('images', 0)} images of {holds.get('identities', 0)} identities")
-    print(f"{report.path}: {'sound' if report.sound else 'NOT sound'}: {what}{size}")
+    what = (f": {holds['pairs']} pairs ({holds['same']} same)" if "pairs" in holds else
+            f": {holds['images']} images of {holds['identities']} identities" if "images" in holds else "")
+    print(f"{report.path}: {'sound' if report.sound else 'NOT sound'}{what}{size}")
     for fault in report.ordered():
         hint = FOLDS_HINT if fault.kind in ("few-pairs", "one-class-fold") else ""
         print(f"  {fault.kind:<15}{fault.count:>10}  {_first(fault)}{fault.message}{hint}")

@@ -117,7 +117,8 @@ def test_what_is_no_rec_is_named_by_every_command(tmp_path, capsys, name, what):
         capsys.readouterr()
         assert command("check", folder, sound, "--json") == (1, "")  # not sound, as a .bin of another kind
         one, other = json.loads(capsys.readouterr().out)["files"]
-        assert one["faults"][0]["kind"] == "rec-file" and one["faults"][0]["message"] == f"{rec}: is {what}"
+        assert [(fault["kind"], fault["message"]) for fault in one["faults"]] == [("rec-file", f"{rec}: is {what}")]
+        assert "images" not in one and one["bytes"] == rec.stat().st_size
         assert other["sound"] and other["images"] == 9
         assert command("check", folder, "--repair", tmp_path / "out") == (
             1, f"{rec}: is {what}; nothing can be recovered, nothing was written")
