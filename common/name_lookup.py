@@ -1,5 +1,5 @@
-"""Files whose names in a list differ from those on the disk: in Unicode form or encoding, in the extension's case, or
-as Windows writes paths."""
+"""Files whose names in a list differ from those on the disk: in Unicode form or encoding, in the extension's case, in
+blanks around a name, or as Windows writes paths."""
 from __future__ import annotations
 
 import os
@@ -11,8 +11,9 @@ from common.windows_paths import FRONT, WindowsPaths, is_windows_path
 
 
 def canonical(name: str) -> str:
-    """A file's name as `composed`, its ending in small letters; equal for names that look equal."""
-    stem, dot, ending = composed(name).rpartition(".")
+    """A file's name as `composed`, without blanks around it, which tables do not keep, its ending in small letters;
+    equal for names that look equal."""
+    stem, dot, ending = composed(name).strip().rpartition(".")
     return f"{stem}.{ending.lower()}" if dot else ending
 
 

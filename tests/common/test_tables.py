@@ -3,11 +3,12 @@ import csv
 import io
 
 import pytest
-from recordio_cases import command, drawn_faces, packed_images
+from recordio_cases import command, drawn_faces, packed_images, picture, write_image
 
 from common.errors import UserError
 from common.name_lookup import NameLookup
 from common.tables import number, read_rows, read_table, whole_number
+from images.alignment import TEMPLATE
 from recordio_tools.records.identities import identity_table, read_identities
 from training.cluster.hosts import read_hosts
 
@@ -113,6 +114,40 @@ def test_lists_in_code_page_1252_name_files_in_unicode(tmp_path):
     assert command("pack", tmp_path / "t.csv", tmp_path / "out")[0] == 0
     assert packed_images(tmp_path / "out") == [
         (tmp_path / f"fa\u00e7ade/{number}.jpg").read_bytes() for number in range(2)]
+
+
+def test_blanks_around_names_are_found_by_every_reader(tmp_path):
+    """A folder and a file with blanks in front of their names, and a file with one behind it."""
+    names = [" Ann/ 0.jpg", " Ann/1.jpg ", "Bob/ 0.jpg", "Bob/1.jpg"]
+    for place, name in enumerate(names):
+        (tmp_path / "f" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / "x.jpg", picture(place)).rename(tmp_path / "f" / name)
+    people = [name.split("/")[0].strip() for name in names]
+    row = [f"{name},{person}\n" for name, person in zip(names, people)]
+    for kind, lines in {"a.csv": ["path,identity\n", *row], "b.csv": row,
+                        "c.csv": ["identity,path\n", *(f"{person},{name}\n" for name, person in zip(names, people))],
+                        "d.lst": [f"1\t{name}\t{person}\n" for name, person in zip(names, people)],
+                        "e.lst": [f"{place}\t{place // 2}\t{name}\n" for place, name in enumerate(names)]}.items():
+        (tmp_path / "f" / kind).write_text("".join(lines))
+        assert command("pack", tmp_path / "f" / kind, tmp_path / kind) == (0, "")
+        assert packed_images(tmp_path / kind) == [(tmp_path / "f" / name).read_bytes() for name in names]
+    (tmp_path / "f/p.csv").write_text(f"{names[0]},{names[1]},1\n{names[0]},{names[2]},0\n"
+                                      f"{names[2]},{names[3]},1\n{names[1]},{names[3]},0\n")
+    for kind in ("csv", "list"):
+        assert command("pairs", kind, "--pairs", tmp_path / "f/p.csv", "--images", tmp_path / "f", "--out",
+                       tmp_path / f"{kind}.bin", "--folds", 2)[0] == 0
+    points = ",".join(map(str, TEMPLATE.ravel()))
+    (tmp_path / "l.csv").write_text("".join(f"{name},{points}\n" for name in names))
+    assert command("align", tmp_path / "f", tmp_path / "crops", "--landmarks", tmp_path / "l.csv") == (0, "")
+    assert len(list((tmp_path / "crops").glob("*/*.jpg"))) == 4
+
+
+def test_a_file_of_exactly_the_name_goes_before_one_with_blanks(tmp_path):
+    for name in ("1.jpg", " 1.jpg", " 2.jpg", "2.jpg "):
+        (tmp_path / name).write_bytes(b"x")
+    means = {"1.jpg": "1.jpg", " 1.jpg": " 1.jpg", " 1.JPG": None, "2.jpg": None, " 2.jpg": " 2.jpg"}
+    for name, found in means.items():
+        assert NameLookup().find(name, tmp_path) == (found and str(tmp_path / found))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig", "utf-8"])
