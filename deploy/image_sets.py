@@ -54,16 +54,17 @@ def open_images(paths: Sequence[str], labelled: bool = True) -> Iterator[ImageSe
     itself, or any where `labelled` is false, gives all images below it without labels.
     """
     path = Path(paths[0])
-    if len(paths) > 1 and any(Path(one).is_dir() or Path(one).suffix in (".rec", ".bin") for one in paths):
+    is_rec = path.suffix.lower() == ".rec"
+    if len(paths) > 1 and any(Path(one).is_dir() or Path(one).suffix.lower() in (".rec", ".bin") for one in paths):
         raise UserError(f"{paths[1]}: give one folder or set, or several image files")
     if path.is_dir() and not list_sets(path):
         yield _folder(path, labelled)
     elif is_bin(path):
         yield _pairs(path)
-    elif path.is_file() and path.suffix != ".rec" and (is_image_name(path.name) or holds_image(os.fsencode(path))):
+    elif path.is_file() and not is_rec and (is_image_name(path.name) or holds_image(os.fsencode(path))):
         yield image_files(paths)
     else:
-        if not path.is_dir() and path.suffix != ".rec" and ".rec.part" not in path.name:
+        if not path.is_dir() and not is_rec and ".rec.part" not in path.name:
             what = "is neither an image, a folder, a .rec nor a .bin" if path.exists() else "there is no such file"
             raise UserError(f"{path}: {what}")
         dataset = open_dataset(path, fewest=1)

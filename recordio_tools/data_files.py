@@ -26,7 +26,7 @@ def data_files(path: Path) -> list[Path]:
             raise UserError(f"{path}: holds neither a .rec nor a .bin")
         return found
     name, files = find_set(path)
-    if len(files) == 1 and not (path.suffix == ".rec" or ".rec.part" in path.name or is_bin(path)):
+    if len(files) == 1 and not (path.suffix.lower() == ".rec" or ".rec.part" in path.name or is_bin(path)):
         with RawFile(path) as raw:
             raise UserError(f"{path}: is {raw.foreign or 'neither a folder nor a .rec nor a .bin'}")
     return [name]

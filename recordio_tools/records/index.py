@@ -34,8 +34,10 @@ class IndexFault(DataError):
 
 
 def index_beside(rec_path: Path) -> Path:
-    """X.idx for X.rec; for another name, as X.rec.part000, X.rec.part000.idx."""
-    return rec_path.with_suffix(".idx") if rec_path.suffix == ".rec" else rec_path.with_name(f"{rec_path.name}.idx")
+    """X.idx for X.rec (X.IDX where there is that alone); for another name, as X.rec.part000, X.rec.part000.idx."""
+    beside = rec_path.with_suffix("") if rec_path.suffix.lower() == ".rec" else rec_path
+    small, capital = (beside.with_name(beside.name + ending) for ending in (".idx", ".IDX"))
+    return capital if capital.is_file() and not small.is_file() else small
 
 
 def read_index(path: PathLike) -> tuple[np.ndarray, np.ndarray]:

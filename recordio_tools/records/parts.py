@@ -20,7 +20,7 @@ from recordio_tools.records.index import LARGEST
 from recordio_tools.records.raw import Heads, RawFile
 from recordio_tools.records.recordio import Record, RecordFile
 
-CHUNK = re.compile(r"(?P<stem>.+)_(?P<number>\d{1,6})(?P<split>_train|_val|_test)?\.rec", re.ASCII | re.DOTALL)
+CHUNK = re.compile(r"(?P<stem>.+)_(?P<number>\d{1,6})(?P<split>_train|_val|_test)?(?i:\.rec)", re.ASCII | re.DOTALL)
 PART = re.compile(r"(?P<stem>.+)\.rec\.part(?P<number>\d{1,6})", re.ASCII | re.DOTALL)
 
 
@@ -152,7 +152,7 @@ def find_set(path: PathLike) -> tuple[Path, list[Path]]:
         found = _sets(path)
     if not found:
         raise UserError(f"{path}: holds no .rec file; python -m recordio_tools pack makes one from folders of images")
-    train = [name for name in found if _bare(name) == "train"]
+    train = [name for name in found if _bare(name).lower() == "train"]
     if len(found) > 1 and not train:
         files = sum(map(len, found.values()))
         raise UserError(f"{path}: holds {files} .rec files and no train.rec; name one of them")
@@ -161,7 +161,7 @@ def find_set(path: PathLike) -> tuple[Path, list[Path]]:
 
 
 def _bare(path: Path) -> str:
-    return path.name[:-len(".rec")] if path.suffix == ".rec" else path.name
+    return path.name[:-len(".rec")] if path.suffix.lower() == ".rec" else path.name
 
 
 def list_sets(folder: PathLike) -> list[Path]:
@@ -186,7 +186,7 @@ def _sets(folder: Path) -> dict[Path, list[Path]]:
         elif chunk:
             key = folder / f"{chunk['stem']}{chunk['split'] or ''}"
             numbered.setdefault(key, {})[int(chunk["number"])] = folder / name
-        elif name.endswith(".rec"):
+        elif name.lower().endswith(".rec"):
             whole[folder / name] = [folder / name]
     for key, parts in numbered.items():
         if key.suffix != ".rec" and (0 not in parts or len(parts) == 1):  # names that end in a number by chance

@@ -36,6 +36,23 @@ def chunked(tmp_path_factory, faces):
     return folder, expected
 
 
+@pytest.mark.parametrize("names", [["train.REC", "train.IDX"], ["TRAIN.REC", "TRAIN.IDX"], ["Faces.Rec", "Faces.idx"],
+                                   ["x_0.REC", "x_0.IDX"]])
+def test_names_in_capitals(tmp_path, names, capsys):
+    """As some disks and archives of Windows have them."""
+    folder = write_training_set(tmp_path / "set", 3, 3, 32)
+    for name, now in zip(("train.rec", "train.idx"), names):
+        (folder / name).rename(folder / now)
+    for path in (folder, folder / names[0]):
+        with open_records(path) as records:
+            assert [(part.rec_path, part.idx_path) for part in records.parts] == [tuple(folder / one for one in names)]
+        assert command("check", path) == (0, "") and command("info", path) == (0, "")
+        assert f"{folder / names[0]}: sound: 9 images" in capsys.readouterr().out
+        assert command("unpack", path, tmp_path / "out", "--overwrite") == (0, "")
+        assert len(list((tmp_path / "out").glob("*/*.jpg"))) == 9
+        assert command("merge", tmp_path / "merged", path, *["--overwrite"] * (tmp_path / "merged").exists()) == (0, "")
+
+
 @pytest.mark.parametrize("name", ["", "small", "small.rec"])
 def test_the_chunks_of_im2rec_are_one_set(chunked, name):
     folder, expected = chunked
