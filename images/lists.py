@@ -25,6 +25,7 @@ CSV_FORM = "a first line that names the columns: path or image, and identity or 
 PATHS = ("image", "file", "filename", "filepath", "image_path")
 REAL = re.compile(r"-?\d{1,40}(\.\d{0,40})?(e[+-]\d{1,3})?", re.ASCII | re.IGNORECASE)  # a label that is a number
 ENOUGH = 5  # invalid faces from which on a different meaning of the list is suspected
+MISSING = frozenset(["nan", "none", "null", "na", "n/a", "<na>"])  # as pandas and others write them
 IDENTITIES = ("label", "person", "subject", "class", "id")
 
 
@@ -80,7 +81,7 @@ def from_lst(path: PathLike, root: PathLike, trust: bool = False) -> Source:
         log.warning("%s: holds no landmarks, so `trust_landmarks` is without effect", path)
     if not source.images:
         raise UserError(f"{path}: is empty; each line is {LST_FORM}")
-    return source.finish(groups.names)
+    return source.finish(groups.checked(path))
 
 
 def from_csv(path: PathLike, root: PathLike) -> Source:
@@ -99,7 +100,7 @@ def from_csv(path: PathLike, root: PathLike) -> Source:
         source.add(groups[_label(row["identity"].encode("utf-8", "surrogateescape"), row.where)], place(entry))
     if not source.images:
         raise UserError(f"{path}: holds no rows; it begins with {CSV_FORM}")
-    return source.finish(groups.names)
+    return source.finish(groups.checked(path))
 
 
 def _unnamed(fields: Sequence[str]) -> Sequence[str] | None:
@@ -137,8 +138,12 @@ class _Groups:
     def __getitem__(self, name: str) -> int:
         return self._numbers.setdefault(name, len(self._numbers))
 
-    @property
-    def names(self) -> list[str]:
+    def checked(self, path: PathLike) -> list[str]:
+        """The names; UserError where one says that there is none, and all others are numbers: it is no identity's."""
+        missing = [name for name in self._numbers if name.lower() in MISSING]
+        if missing and all(map(REAL.fullmatch, self._numbers.keys() - missing)):
+            raise UserError(f"{path}: has the label {missing[0]}, and all others are numbers; leave such lines out, or "
+                            "name the identity otherwise")
         return list(self._numbers)
 
 

@@ -104,6 +104,19 @@ def test_landmarks_in_other_units_are_refused(tmp_path, faces, words):
     assert ("--trust-landmarks" in line) == (command(*argv, "--trust-landmarks")[0] == 0) == ("outside" not in words)
 
 
+@pytest.mark.parametrize("word", ["nan", "NaN", "None", "<NA>"])
+def test_a_label_that_is_missing_is_no_identity(tmp_path, word):
+    faces = drawn_faces(tmp_path / "faces")
+    rows = sorted(path.relative_to(faces) for path in faces.rglob("*.jpg"))
+    for labels, status in (("0", "0", word, "1", "1", word), 2), (("Ann", "0", word, word, "Bo", "Bo"), 0):
+        (tmp_path / "a.csv").write_text("path,label\n" + "".join(map("{},{}\n".format, rows, labels)))
+        (tmp_path / "a.lst").write_text("".join(map("1\t{}\t{}\n".format, rows, labels)))
+        for kind in ("csv", "lst"):
+            found, line = command("pack", faces, tmp_path / f"{kind}{status}", f"--{kind}", tmp_path / f"a.{kind}")
+            assert found == status and (f"a.{kind}: has the label {word}, and all others" in line) == (status == 2)
+            assert (tmp_path / f"{kind}{status}").exists() == (status == 0)
+
+
 def test_trusting_landmarks_where_there_are_none(tmp_path, caplog):
     faces = drawn_faces(tmp_path / "faces")
     rows = sorted(path.relative_to(faces) for path in faces.rglob("*.jpg"))
