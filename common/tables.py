@@ -113,9 +113,14 @@ def read_rows(path: PathLike, what: str, form: str, split: Callable[[str], Seque
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence]) -> bytes:
     """A table as a file's content; a name need not be UTF-8, its bytes are kept."""
+    return csv_text(columns, rows).encode("utf-8", "surrogateescape")
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence]) -> str:
+    """A table as text, to print."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(itertools.chain([columns] if columns else (), rows))
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    return text.getvalue()
 
 
 def whole_number(text: str) -> int:

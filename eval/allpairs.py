@@ -2,8 +2,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 
 from common.files import write_atomic
 from common.progress import meter
+from common.tables import csv_bytes
 from eval.allpairs_table import table
 from eval.arguments import (
     add_bootstrap_flags,
@@ -139,15 +138,10 @@ def _row(result: ScoredModel, first: ScoredModel, made: Embeddings, lost: Withou
 def _write_review(path: str, unit: np.ndarray, faces: FaceSet, known: np.ndarray) -> None:
     """known: (N,) whether an image has an embedding at all; one of zeros says nothing of its label."""
     unit, labels, names = unit[known], faces.labels[known], [faces.names[number] for number in np.flatnonzero(known)]
-    stream, count = io.StringIO(), 0
-    rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow(["what", "first", "second", "cosine"])
-    for what, first, second, cosine in review(unit, labels, faces.people, names):
-        rows.writerow([what, first, second, f"{cosine:.4f}"])
-        count += 1
+    rows = [(what, first, second, f"{cosine:.4f}")
+            for what, first, second, cosine in review(unit, labels, faces.people, names)]
     with meter(len(faces.people), "audit", "people") as bar:
-        for image, cosine in second_groups(unit, labels, bar.update):
-            rows.writerow(["image of a second cluster", names[image], faces.people[labels[image]], f"{cosine:.4f}"])
-            count += 1
-    write_atomic(path, stream.getvalue().encode("utf-8", "surrogateescape"))
-    log.info("%d rows to review in %s", count, path)
+        rows += [("image of a second cluster", names[image], faces.people[labels[image]], f"{cosine:.4f}")
+                 for image, cosine in second_groups(unit, labels, bar.update)]
+    write_atomic(path, csv_bytes(("what", "first", "second", "cosine"), rows))
+    log.info("%d rows to review in %s", len(rows), path)

@@ -6,8 +6,6 @@ normalised). Scores of two files may be compared where `unlike` returns "".
 """
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -20,7 +18,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import PathLike, read_regular, write_atomic
 from common.foreign import shown
-from common.tables import Row, header, number, read_table, whole_number
+from common.tables import Row, csv_bytes, header, number, read_table, whole_number
 from recordio_tools.pairs.lists import TRUTH
 
 COLUMNS = ("pair", "left", "right", "same", "score", "cosine", "fold", "left_norm", "right_norm")
@@ -62,15 +60,11 @@ def _digest_of_set(meta: dict[str, Any]) -> Any:
 
 def write_scores(path: PathLike, made: PairScores) -> None:
     """Write `path` and the description beside it, each atomically."""
-    stream = io.StringIO()
-    table = csv.writer(stream, lineterminator="\n")
-    table.writerow(COLUMNS)
-    for pair, (left, right, same, score, fold, one, other) in enumerate(zip(
-            made.left, made.right, made.same.tolist(), made.score.tolist(), made.fold.tolist(),
-            made.left_norm.tolist(), made.right_norm.tolist())):
-        table.writerow([pair, left, right, int(same), f"{score:.9g}", f"{1 - score / 2:.9g}", fold, f"{one:.6g}",
-                        f"{other:.6g}"])
-    write_atomic(path, stream.getvalue().encode("utf-8", "surrogateescape"))
+    rows = ((pair, left, right, int(same), f"{score:.9g}", f"{1 - score / 2:.9g}", fold, f"{one:.6g}", f"{other:.6g}")
+            for pair, (left, right, same, score, fold, one, other) in enumerate(zip(
+                made.left, made.right, made.same.tolist(), made.score.tolist(), made.fold.tolist(),
+                made.left_norm.tolist(), made.right_norm.tolist())))
+    write_atomic(path, csv_bytes(COLUMNS, rows))
     write_atomic(Path(path).with_suffix(".json"), json.dumps(made.meta, indent=1, sort_keys=True) + "\n")
 
 

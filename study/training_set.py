@@ -6,8 +6,6 @@ identity that is in CFP, by name or by similarity, and no duplicates. Testing: C
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import os
 import subprocess
 import sys
@@ -18,7 +16,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import write_atomic
 from common.signals import ended_with_parent
-from common.tables import read_table
+from common.tables import csv_bytes, read_table
 from recordio_tools.records.dataset import open_dataset
 
 LOWEST = 19  # niceness: other work on the machine has priority
@@ -66,18 +64,15 @@ def lower_priority() -> None:
         Path("/proc/self/autogroup").write_text(f"{LOWEST}")
 
 
-def _left_out(data: Path) -> str:
+def _left_out(data: Path) -> bytes:
     """A table for `merge --exclude`: LFW's identities that CFP has, and of every identity a random sample of the images
     beyond MOST."""
-    stream = io.StringIO()
-    rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow(["set", "label", "identity", "image"])
     in_cfp = read_table(data / "lfw/in_cfp.csv", {"identity": ()}, "a table with a column identity")
-    rows.writerows(["", "", row["identity"], ""] for row in in_cfp)
+    rows: list[tuple] = [("", "", row["identity"], "") for row in in_cfp]
     random = np.random.default_rng(1)
     for name in ("train", "more"):
         faces = open_dataset(data / name)
         for label in range(faces.num_classes):
             keys = random.permutation(faces.keys[faces.labels == label])
-            rows.writerows([str(data / name), label, "", key] for key in sorted(keys[MOST:].tolist()))
-    return stream.getvalue()
+            rows += [(str(data / name), label, "", key) for key in sorted(keys[MOST:].tolist())]
+    return csv_bytes(("set", "label", "identity", "image"), rows)

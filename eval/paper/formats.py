@@ -1,12 +1,11 @@
 """The paper's tables as Markdown, CSV or LaTeX; rates in percent."""
 from __future__ import annotations
 
-import csv
-import io
 import re
 from typing import Callable, Sequence
 
 from common.foreign import shown
+from common.tables import csv_text
 from eval.paper.figures import Column
 from eval.paper.rows import Cell, Row, Table
 from eval.paper.scores import Rate
@@ -31,20 +30,18 @@ def latex(tables: Sequence[Table]) -> str:
     return "\n".join(_latex(table) for table in tables)
 
 
-def csv_text(tables: Sequence[Table]) -> str:
+def as_csv(tables: Sequence[Table]) -> str:
     """One table of both: a row for each model and a column for each number, empty where there is none."""
     columns = list(dict.fromkeys(column for table in tables for column in table.columns))
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["table", "system", "model", "step", "chosen_on", "fpr",
-                     *(column.key + part for column in columns for part in PARTS[column.rate])])
+    rows = []
     for table in tables:
         for row in table.rows:
             cells = dict(zip(table.columns, row.cells))
-            writer.writerow([table.number, row.system, row.name, "" if row.step is None else row.step, row.chosen,
-                             f"{table.fpr:g}",
-                             *(value for column in columns for value in _numbers(column, cells.get(column)))])
-    return stream.getvalue()
+            rows.append([table.number, row.system, row.name, "" if row.step is None else row.step, row.chosen,
+                         f"{table.fpr:g}",
+                         *(value for column in columns for value in _numbers(column, cells.get(column)))])
+    return csv_text(["table", "system", "model", "step", "chosen_on", "fpr",
+                     *(column.key + part for column in columns for part in PARTS[column.rate])], rows)
 
 
 def _numbers(column: Column, cell: Cell | None) -> list[str]:
@@ -148,4 +145,4 @@ def _escape(text: str) -> str:
         "<=", r"$\leq$")
 
 
-FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"markdown": markdown, "csv": csv_text, "latex": latex}
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"markdown": markdown, "csv": as_csv, "latex": latex}

@@ -2,9 +2,7 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
-import io
 import logging
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,6 +15,7 @@ from common.errors import UserError
 from common.files import write_atomic
 from common.name_forms import composed
 from common.progress import meter
+from common.tables import csv_bytes
 from eval.arguments import add_model_flag, check_outputs, fpr_list
 from eval.face_sets import FaceSet, open_face_set
 from eval.json_file import write_json
@@ -163,12 +162,10 @@ def _by_person(faces: FaceSet, unit: np.ndarray) -> np.ndarray:
 
 def _write(path: Path, found: Search, names: list[tuple[str, str]], people: list[str]) -> None:
     """A row for each probe: its identity, the most similar one, and its own identity's rank and score."""
-    stream = io.StringIO()
-    rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow(["probe", "person", "in_gallery", "best", "best_cosine", "rank", "cosine"])
+    rows = []
     for number, (name, person) in enumerate(names):
         own = [int(found.rank[number]), f"{found.score[number]:.6f}"] if found.mated[number] else ["", ""]
-        rows.writerow([name, person, int(found.mated[number]), people[found.best[number]],
-                       f"{found.best_score[number]:.6f}", *own])
-    write_atomic(path, stream.getvalue().encode("utf-8", "surrogateescape"))
+        rows.append([name, person, int(found.mated[number]), people[found.best[number]],
+                     f"{found.best_score[number]:.6f}", *own])
+    write_atomic(path, csv_bytes(("probe", "person", "in_gallery", "best", "best_cosine", "rank", "cosine"), rows))
     log.info("%d results in %s", len(names), path)
