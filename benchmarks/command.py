@@ -31,7 +31,7 @@ from benchmarks import all_pairs, deploy, earlier, embed, gnap, head, metrics, o
 from benchmarks.harness import as_run_error, machine
 from benchmarks.table import Row, show
 from common import cli
-from deploy.arguments import STDOUT, add_json_flag, check_json_file, write_json
+from deploy.arguments import STDOUT, add_json_flag, check_json_file, write_or_print_json
 
 Measure = Callable[[int, str], Iterable[Row]]
 ROWS: dict[str, Measure] = {
@@ -108,7 +108,7 @@ def _measure(chosen: list[str], measures: dict[str, Measure], arguments: argpars
             print(f"\n{show(rows)}", flush=True)
         if arguments.json and rows:
             with contextlib.redirect_stdout(out):
-                write_json(arguments.json, earlier.as_json(here, load, arguments.repeats, measured, whole))
+                write_or_print_json(arguments.json, earlier.as_json(here, load, arguments.repeats, measured, whole))
     return _compared(before, rows) if before else 0
 
 

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import functools
 import json
+import math
 import os
 import re
 import shutil
@@ -125,8 +126,28 @@ def write_atomic(path: PathLike, content: str | bytes, replace: bool = True, nam
 
 
 def write_json(path: PathLike, value: Any, named: bool = True) -> None:
-    """Write a report as JSON, for readers and programs."""
-    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n", named=named)
+    """Write a report or results as JSON, for readers and programs; the rest as for atomic_path."""
+    write_atomic(path, json_text(value), named=named)
+
+
+def json_text(value: Any, ascii_only: bool = False) -> str:
+    """`value` as the text of a JSON file that strict readers take: a float that is not finite, and an interval of such,
+    is null. ascii_only: other letters are escaped, for streams of any encoding."""
+    return json.dumps(finite(value), indent=1, ensure_ascii=ascii_only, allow_nan=False) + "\n"
+
+
+def finite(value: Any) -> Any:
+    """`value` with null for each float that is not finite, and for a list of nothing else."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        made = [finite(one) for one in value]
+        return None if made and all(map(_unknown, value)) else made
+    return None if _unknown(value) else value
+
+
+def _unknown(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from common.arguments import at_least, image_size
 from common.errors import UserError
-from common.files import check_new_file, write_atomic
+from common.files import check_new_file, json_text, write_json
 from eval.arguments import add_embedding_flags
 
 STDOUT = "-"
@@ -75,17 +74,12 @@ def check_json_file(path: str | None) -> None:
                             "standard output")
 
 
-def write_json(path: str, told: Any) -> None:
+def write_or_print_json(path: str, told: Any) -> None:
     """To the file, or to standard output."""
     if path == STDOUT:
-        sys.stdout.write(json_text(told))
+        sys.stdout.write(json_text(told, ascii_only=True))
     else:
-        write_atomic(path, json_text(told))
-
-
-def json_text(told: Any) -> str:
-    """The text of a JSON file."""
-    return json.dumps(told, indent=1) + "\n"
+        write_json(path, told)
 
 
 def _distance(text: str) -> float:

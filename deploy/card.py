@@ -7,8 +7,8 @@ from pathlib import Path
 
 from common.cli import parse_checkpoint_name
 from common.errors import UserError
-from common.files import check_new_file, write_atomic
-from deploy.arguments import STDOUT, check_json_file, json_text, write_json
+from common.files import check_new_file, json_text, write_atomic
+from deploy.arguments import STDOUT, check_json_file, write_or_print_json
 from deploy.card_text import as_markdown
 from deploy.model_card import make_card
 
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     for file, text in zip(files, (as_markdown(card), json_text(card))):
         write_atomic(file, text, args.overwrite)
     if args.json:
-        write_json(args.json, card)
+        write_or_print_json(args.json, card)
     if files:
         print(f"{files[0]}, {files[1]}", file=sys.stderr if args.json == STDOUT else sys.stdout)
     elif args.json != STDOUT:

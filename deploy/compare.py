@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from deploy.arguments import STDOUT, write_json
+from deploy.arguments import STDOUT, write_or_print_json
 from deploy.photographs import FaceFinder, Photograph
 from deploy.query import open_query, unusable
 from deploy.thresholds import Threshold
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
               "images": [left.as_json(), right.as_json()], "threshold": threshold and threshold.as_json(),
               **_answer(scores, threshold)}
     if args.json:
-        write_json(args.json, answer)
+        write_or_print_json(args.json, answer)
     if args.json != STDOUT:
         print(_text(left, right, scores, threshold))
     if not scores.size:

@@ -10,7 +10,7 @@ import numpy as np
 from common.errors import UserError
 from common.foreign import shown
 from common.progress import progress
-from deploy.arguments import STDOUT, write_json
+from deploy.arguments import STDOUT, write_or_print_json
 from deploy.models import ServedModel
 from deploy.photographs import FaceFinder
 from deploy.query import open_query, unusable
@@ -56,8 +56,9 @@ def run(args: argparse.Namespace) -> int:
     if threshold is not None and args.json != STDOUT:
         print(_note(threshold, len(gallery.embeddings)))
     if args.json:
-        write_json(args.json, {"model": {"name": model.name, "sha256": model.sha256}, "gallery": args.gallery,
-                               "threshold": threshold and threshold.as_json(), "photographs": told})
+        write_or_print_json(args.json, {
+            "model": {"name": model.name, "sha256": model.sha256}, "gallery": args.gallery,
+            "threshold": threshold and threshold.as_json(), "photographs": told})
     return FAILED if failed else FOUND if found else NOBODY if faces else NO_FACE
 
 

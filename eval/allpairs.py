@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from common.files import write_atomic
+from common.files import write_atomic, write_json
 from common.progress import meter
 from common.tables import csv_bytes
 from eval.allpairs_table import table
@@ -29,7 +29,6 @@ from eval.embedding_file import Embeddings
 from eval.error_sources import review
 from eval.face_sets import FaceSet, group_table, groups_of, open_face_set
 from eval.failures import read_failures
-from eval.json_file import write_json
 from eval.models import parse_models
 from eval.other_set import from_elsewhere
 from eval.pair_list import write_all_scores

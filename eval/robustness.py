@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Callable
 
 from common.errors import UserError
+from common.files import write_json
 from common.progress import meter
 from eval.arguments import (
     NO_FAILURES,
@@ -22,7 +23,6 @@ from eval.arguments import (
 )
 from eval.copies import warn_of_copies
 from eval.face_sets import open_face_set, read_groups
-from eval.json_file import write_json
 from eval.misalignment import BORDERS, misalignments
 from eval.models import parse_models
 from eval.other_set import from_elsewhere

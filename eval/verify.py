@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from common.errors import UserError
+from common.files import write_json
 from eval.arguments import (
     FOLDS,
     add_bootstrap_flags,
@@ -20,7 +21,6 @@ from eval.arguments import (
 from eval.best_epoch import best_epochs
 from eval.failures import read_failures
 from eval.fixed_threshold import Chosen
-from eval.json_file import write_json
 from eval.metrics import FewPairs
 from eval.models import ModelName, parse_models
 from eval.opening import EmbeddingSettings

@@ -13,7 +13,7 @@ import numpy as np
 
 from common.cli import at_least
 from common.errors import UserError
-from common.files import write_atomic
+from common.files import write_atomic, write_json
 from eval.arguments import (
     NO_FAILURES,
     add_bootstrap_flags,
@@ -30,7 +30,6 @@ from eval.copies import warn_of_copies
 from eval.embedding_file import Embeddings
 from eval.face_sets import open_face_set, read_groups
 from eval.fixed_threshold import FixedPoint
-from eval.json_file import write_json
 from eval.misalignment import misalignments
 from eval.models import ModelName, parse_models
 from eval.opening import EmbeddingSettings

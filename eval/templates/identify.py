@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from common.files import write_atomic
+from common.files import write_atomic, write_json
 from common.name_forms import composed
 from common.progress import meter
 from common.tables import csv_bytes
 from eval.arguments import add_model_flag, check_outputs, fpr_list
 from eval.face_sets import FaceSet, open_face_set
-from eval.json_file import write_json
 from eval.models import ModelName, parse_models
 from eval.opening import EmbeddingSettings, OpenModel
 from eval.score_folders import refuse_these, score_folders

@@ -10,11 +10,11 @@ import numpy as np
 
 from common.arguments import image_size
 from common.errors import UserError
+from common.files import write_json
 from common.progress import meter
 from eval.arguments import add_model_flag, add_refused_flags, check_outputs, fpr_list
 from eval.bootstrap import differences
 from eval.embedding_file import digest_of_network
-from eval.json_file import write_json
 from eval.models import ModelName, network_digest, parse_models
 from eval.opening import EmbeddingSettings
 from eval.templates import ijb_files

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy.arguments import json_text
+from common.files import json_text
 from deploy.card_text import as_markdown
 from deploy.model_card import make_card
 from eval import __main__ as evaluation

@@ -16,7 +16,7 @@ from small_sets import write_training_set, write_verification_set
 
 from common import folders
 from common.errors import UserError
-from common.files import atomic_path, check_new_file, write_atomic
+from common.files import atomic_path, check_new_file, json_text, write_atomic, write_json
 
 
 @pytest.fixture(scope="module")
@@ -288,3 +288,15 @@ def test_a_file_that_goes_to_the_screen_is_there_alone(data):
     done = subprocess.run(argv, cwd=REPO, capture_output=True, text=True)
     lines = done.stdout.splitlines()
     assert lines[0] == "left,right,same,fold" and len(lines) == 5 and "4 pairs (2 same" in done.stderr
+
+
+@pytest.mark.parametrize("value, read", [
+    ({"a": [1.0, (float("inf"), 2)], "b": [float("nan")] * 2}, {"a": [1.0, [None, 2]], "b": None}),
+    ({"Jos\u00e9 \U0001f600": "\udcff"}, {"Jos\u00e9 \U0001f600": "\udcff"})])
+def test_json_is_taken_by_strict_readers(tmp_path, value, read):
+    def refuse(name):
+        raise AssertionError(name)
+
+    write_json(tmp_path / "x.json", value)
+    for text in ((tmp_path / "x.json").read_text("utf-8"), json_text(value, ascii_only=True).encode("ascii").decode()):
+        assert json.loads(text, parse_constant=refuse) == read
