@@ -46,10 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("align", help="photographs to aligned crops of faces", description=DESCRIPTION)
     parser.add_argument("source", metavar="SRC", help="folder of photographs, of any depth")
     parser.add_argument("out", metavar="OUT", help="folder to write to")
-    faces = parser.add_mutually_exclusive_group()
-    faces.add_argument("--detector", metavar="MODELDIR", help="folder of the checkpoints det1 to det4")
-    faces.add_argument("--landmarks", metavar="FILE.csv", help="use these landmarks instead of detection; "
-                                                               "paths are relative to SRC")
+    parser.add_argument("--detector", metavar="MODELDIR", help="folder of the checkpoints det1 to det4")
+    parser.add_argument("--landmarks", metavar="FILE.csv", help="use these landmarks instead of detection; "
+                                                                "paths are relative to SRC")
     parser.add_argument("--trust-landmarks", action="store_true",
                         help="use --landmarks that seem to be of another order or unit, as where one fixed camera has "
                              "all faces in the upper left quarter")
@@ -82,11 +81,11 @@ def run(args: argparse.Namespace) -> int:
     source, out = Path(args.source), Path(args.out)
     if not args.detector and not args.landmarks:
         raise UserError("align: --detector MODELDIR or --landmarks FILE.csv must say where the faces are")
-    unused = {"--trust-landmarks": args.trust_landmarks and not args.landmarks,
-              "--strict": args.strict and args.landmarks}
-    for flag in filter(unused.get, unused):
-        raise UserError(f"{flag}: is only used with --{'detector' if args.landmarks else 'landmarks'}; leave it out")
     _check_folders(source, out)
+    unused = {"--detector": args.detector, "--strict": args.strict} if args.landmarks else {
+        "--trust-landmarks": args.trust_landmarks}
+    for flag in filter(unused.get, unused):
+        log.warning("%s: is without effect %s --landmarks", flag, "beside" if args.landmarks else "without")
     crops = Crops(args.image_size[0], args.image_size[1], args.quality, args.keep_missed, args.overwrite)
     settings = {name: value for name, value in sorted(vars(args).items()) if name not in ("run", "command")}
     with stoppable():

@@ -102,7 +102,7 @@ def _source(args: argparse.Namespace) -> Source:
     if table and kind not in (".lst", ".csv"):
         raise UserError(f"{path}: is neither a folder nor a .lst or .csv; expected SRC/<identity>/*.jpg")
     if args.trust_landmarks and kind != ".lst":
-        raise UserError("--trust-landmarks: is only used with a .lst, which may have landmarks; leave it out")
+        log.warning("--trust-landmarks: is without effect, since only a .lst has landmarks")
     root = path if path.is_dir() else path.parent
     return (from_folder(path) if not table else
             from_lst(table, root, args.trust_landmarks) if kind == ".lst" else from_csv(table, root))

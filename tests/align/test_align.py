@@ -73,6 +73,15 @@ def test_given_landmarks_make_the_crops_that_opencv_makes(folder):
     assert not list((folder / "out").rglob(".*"))
 
 
+def test_flags_without_effect_are_named(folder, caplog):
+    status, report = run(folder, "--landmarks", folder / "points.csv", "--detector", folder / "nothing", "--strict")
+    assert status == 0 and report["landmarks_given"] == 3
+    assert caplog.messages[:2] == [f"--{flag}: is without effect beside --landmarks" for flag in ("detector", "strict")]
+    with pytest.raises(UserError, match="nothing"):
+        run(folder, "--detector", folder / "nothing", "--trust-landmarks")
+    assert caplog.messages[-1] == "--trust-landmarks: is without effect without --landmarks"
+
+
 def test_a_second_run_continues_and_the_table_makes_the_same_crops(folder):
     run(folder, "--landmarks", folder / "points.csv")
     before = files(folder / "out")
@@ -164,11 +173,6 @@ def test_unusable_arguments(folder):
     for flags in ((), ("--detector", folder / "nothing"), ("--detector", folder), ("--landmarks", folder / "no.csv")):
         with pytest.raises(UserError):
             run(folder, *flags)
-    for flags, word in (("--detector", "--trust-landmarks"), "landmarks"), (("--landmarks", "--strict"), "detector"):
-        with pytest.raises(UserError, match=f"^{flags[1]}: is only used with --{word}; leave it out"):
-            run(folder, flags[0], folder / "points.csv", flags[1])
-    with pytest.raises(SystemExit):
-        run(folder, "--detector", folder, "--landmarks", folder / "points.csv")
     write_table(folder / "empty.csv", [])
     with pytest.raises(UserError, match="empty.csv: holds no rows"):
         run(folder, "--landmarks", folder / "empty.csv")
