@@ -84,7 +84,7 @@ def _tell(report: FileReport) -> None:
             f": {holds['images']} images of {holds['identities']} identities" if "images" in holds else "")
     print(f"{report.path}: {'sound' if report.sound else 'NOT sound'}{what}{size}")
     for fault in report.ordered():
-        hint = FOLDS_HINT if fault.kind in ("few-pairs", "one-class-fold") else ""
+        hint = FOLDS_HINT if fault.kind in ("few-pairs", "one-class-fold") and 0 < holds["same"] < holds["pairs"] else ""
         print(f"  {fault.kind:<15}{fault.count:>10}  {_first(fault)}{fault.message}{hint}")
     for note in report.notes_by_reason():
         print(f"  note: {note.kind:<15}{note.count:>4}  {_first(note)}{note.message}")

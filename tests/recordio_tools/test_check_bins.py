@@ -32,6 +32,14 @@ def test_verification_sets(tmp_path, pairs, same, broken, expected):
             assert fault.record == list(broken)[0], kind
 
 
+@pytest.mark.parametrize("same, helps", [([True, False], True), ([True] * 10, False), ([True], False), ([], False)])
+def test_other_folds_are_advised_only_where_they_help(tmp_path, capsys, same, helps):
+    write_bin(tmp_path / "x.bin", [jpeg(picture(number)) for number in range(2 * len(same))], same)
+    assert command("check", tmp_path / "x.bin", "--folds", 3)[0] == 1
+    assert ("give --folds" in capsys.readouterr().out) == helps
+    assert (command("check", tmp_path / "x.bin", "--folds", 2)[0] == 0) == helps
+
+
 def test_a_bin_that_is_none(tmp_path, capsys):
     (tmp_path / "x.bin").write_bytes(b"no pickle")
     assert command("check", tmp_path / "x.bin") == (1, "")
