@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import run
+from common.environment import load_mxnet
 from common.errors import UserError
 
 
@@ -66,6 +67,7 @@ def main(argv):
     from training.cluster.serve import role, serve
     if role():
         return serve(role())
+    load_mxnet()
     from training.cluster.create import create_communicator
     with create_communicator(argv[1]) as communicator:
         return globals()[argv[0]](communicator)

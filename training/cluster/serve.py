@@ -6,6 +6,7 @@ import os
 import signal
 from typing import Callable
 
+from common.environment import load_mxnet
 from common.errors import UserError
 from common.signals import left_to_system
 from training.cluster import heartbeat, variables
@@ -31,6 +32,7 @@ def serve(role: str) -> int:
     """
     kept = variables.prepare()
     del os.environ["DMLC_ROLE"]
+    load_mxnet()
     import mxnet as mx
 
     from common import mxnet_compat
