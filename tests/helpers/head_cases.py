@@ -29,21 +29,16 @@ def own_with_margin(c, loss_type=4, margin_m=0.5, margin_a=1.0, margin_b=0.0, ea
 
 
 def by_numpy(embedding, weight, bias, label, **settings):
-    """Loss, plain own cosine and hit of each sample, by loops in float64."""
-    losses, cosines, hits = [], [], []
-    for vector, own in zip(embedding, label):
-        plain = weight @ vector / (np.linalg.norm(weight, axis=1) * np.linalg.norm(vector))
-        cosines.append(plain[own])
-        if settings["loss_type"] == 0:
-            logits = weight @ vector + bias
-        else:
-            logits = plain.copy()
-            logits[own] = own_with_margin(plain[own], **settings)
-            logits *= settings.get("margin_s", 64.0)
-        top = logits.max()
-        losses.append(top + np.log(np.exp(logits - top).sum()) - logits[own])
-        hits.append(float(logits.argmax() == own))
-    return np.array(losses), np.array(cosines), np.array(hits)
+    """Loss, plain own cosine and hit of each sample, in float64."""
+    rows, logits = np.arange(len(label)), embedding @ weight.T + bias
+    plain = embedding @ weight.T / np.outer(np.linalg.norm(embedding, axis=1), np.linalg.norm(weight, axis=1))
+    cosines = plain[rows, label]
+    if settings["loss_type"] != 0:
+        plain[rows, label] = [own_with_margin(cosine, **settings) for cosine in cosines]
+        logits = plain * settings.get("margin_s", 64.0)
+    top = logits.max(axis=1)
+    losses = top + np.log(np.exp(logits - top[:, None]).sum(axis=1)) - logits[rows, label]
+    return losses, cosines, (logits.argmax(axis=1) == label).astype(float)
 
 
 def measured_gradient(function, array, small=1e-6):
