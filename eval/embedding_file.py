@@ -72,8 +72,18 @@ def digest_of_network(path: PathLike) -> str | None:
     """sha256 of the network that the embeddings of `path`, a file that `load_embeddings` reads, are of; None where it
     is not in the file. No array but `meta` is read."""
     with np.load(path, allow_pickle=False) as stored:
-        meta = json.loads(str(stored["meta"])) if "meta" in stored.files else {}
-    return digest_in(meta, "model")
+        return digest_in(_metadata(stored["meta"]) if "meta" in stored.files else {}, "model")
+
+
+def _metadata(stored: np.ndarray) -> dict[str, Any]:
+    """The JSON object in an array of one text, or of its bytes; {} for other JSON, ValueError for what is none."""
+    if stored.size != 1 or stored.dtype.kind not in "US":
+        raise ValueError(f"its meta is {stored.dtype} of shape {stored.shape}, not JSON as text")
+    try:
+        meta = json.loads(stored.item())
+    except ValueError as error:
+        raise ValueError(f"its meta is not JSON: {error}") from None
+    return meta if isinstance(meta, dict) else {}
 
 
 def load_embeddings(path: PathLike) -> Embeddings:
@@ -92,7 +102,7 @@ def load_embeddings(path: PathLike) -> Embeddings:
                 raise ValueError("one array alone")
             arrays = {name: stored[name] for name in ("embeddings", "norms", "names", "labels", "meta", "view_norms")
                       if name in stored.files}
-        meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
+        meta = _metadata(arrays["meta"]) if "meta" in arrays else {}
         embeddings = arrays["embeddings"]
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
@@ -130,5 +140,4 @@ def load_embeddings(path: PathLike) -> Embeddings:
         names = np.array([name.decode("utf-8", "surrogateescape") for name in names.tolist()], str)
     if labels is not None and labels.dtype.kind not in "iu":
         raise UserError(f"{path}: labels are not whole numbers")
-    return Embeddings(embeddings, norms, names.astype(str), labels,
-                      meta if isinstance(meta, dict) else {}, view_norms)
+    return Embeddings(embeddings, norms, names.astype(str), labels, meta, view_norms)

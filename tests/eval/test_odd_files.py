@@ -10,7 +10,7 @@ from recordio_cases import command
 from small_sets import write_training_set
 
 from common.errors import DataError, UserError
-from eval.embedding_file import load_embeddings
+from eval.embedding_file import digest_of_network, load_embeddings
 from eval.verification import VerificationSet
 from recordio_tools.bins.binfile import read_bin
 from recordio_tools.records.index import read_index
@@ -66,6 +66,22 @@ def test_an_embeddings_file_that_is_larger_than_memory(tmp_path, monkeypatch):
     assert zipfile.ZipFile(tmp_path / "x.npz").infolist()[0].compress_size < 1 << 16
     monkeypatch.setattr("eval.embedding_file.free_memory", lambda: 1 << 20)
     with pytest.raises(UserError, match="8 MiB, and 1 MiB of memory are free"):
+        load_embeddings(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("meta", [b'{"model": {"sha256": "5"}, "n": "Jos\xc3\xa9"}',
+                                  '{"model": {"sha256": "5"}, "n": "Jos\u00e9"}'])
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_metadata_as_bytes_or_text(tmp_path, meta, shape):
+    np.savez(tmp_path / "x.npz", embeddings=np.eye(3), meta=np.full(shape, np.array(meta)))
+    assert load_embeddings(tmp_path / "x.npz").meta == {"model": {"sha256": "5"}, "n": "Jos\u00e9"}
+    assert digest_of_network(tmp_path / "x.npz") == "5"
+
+
+@pytest.mark.parametrize("meta", [b"{'model': 5}", b"\xff", "", 5, ["{}", "{}"], np.array([None])])
+def test_metadata_that_are_not_json(tmp_path, meta):
+    np.savez(tmp_path / "x.npz", embeddings=np.eye(3), meta=meta)
+    with pytest.raises(UserError, match="meta|allow_pickle"):
         load_embeddings(tmp_path / "x.npz")
 
 
