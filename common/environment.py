@@ -63,7 +63,7 @@ def load_mxnet() -> None:
     """Import MXNet; UserError where it does not load.
 
     It does without scikit-learn and SciPy's statistics where they are not installed, for parts that are not used here,
-    and importing them is a fifth of its time.
+    and importing them is three tenths of its time.
     """
     try:
         with _without("sklearn", "scipy.stats"):
