@@ -97,7 +97,7 @@ def _source(args: argparse.Namespace) -> Source:
     path = Path(args.source)
     if not os.path.lexists(path):
         raise UserError(f"{path}: there is no such folder")
-    table = args.lst or args.csv or ("" if path.is_dir() else path)
+    table = args.lst or args.csv or ("" if path.is_dir() else str(path))
     kind = ".lst" if args.lst else ".csv" if args.csv else Path(table).suffix.lower()
     if table and kind not in (".lst", ".csv"):
         raise UserError(f"{path}: is neither a folder nor a .lst or .csv; expected SRC/<identity>/*.jpg")
