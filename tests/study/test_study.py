@@ -100,7 +100,7 @@ def test_faces_that_are_not_there_are_reported(tmp_path):
 
 
 def test_no_identity_keeps_more_images_than_the_limit(shared_data):
-    rows = list(csv.DictReader(io.StringIO(training_set._left_out(shared_data))))
+    rows = list(csv.DictReader(io.StringIO(training_set._left_out(shared_data).decode())))
     out = Counter((row["set"], row["label"]) for row in rows if row["image"])
     for name in ("train", "more"):
         faces = training_set.open_dataset(shared_data / name)
