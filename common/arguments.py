@@ -2,10 +2,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
+from typing import Iterator
 
 from common.cli import at_least
 from common.environment import usable_cores
+from common.errors import UserError
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -14,6 +17,15 @@ def image_size(text: str) -> tuple[int, int]:
     if not found or min(map(int, found.groups())) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not height,width, e.g. 112,112")
     return int(found.group(1)), int(found.group(2))
+
+
+@contextlib.contextmanager
+def of_flag(flag: str) -> Iterator[None]:
+    """A UserError in the block, about what the flag names, begins with the flag."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{flag} {error}") from None
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:

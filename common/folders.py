@@ -64,14 +64,15 @@ def check_free(out: PathLike, overwrite: bool, mark: str, begins: str = "") -> N
         check_writable(out, folder=True)
         return
     if not out.is_dir():
-        raise UserError(f"{out}: is a file, not a folder; OUT is a folder to write to")
+        raise UserError(f"{out}: is a file, not a folder; name a folder to write to")
     if not any(out.iterdir()):
         return
     if not overwrite:
-        raise UserError(f"{out}: is not empty; name another OUT, or `overwrite` replaces what this command wrote there")
+        raise UserError(f"{out}: is not empty; name another folder, or `overwrite` replaces what this command wrote "
+                        "there")
     if not _is_marked(out / mark, begins.encode()):
         raise UserError(f"{out}: is not empty and holds no such {mark}, so it was not written by this command; "
-                        "`overwrite` does not remove it, name another OUT")
+                        "`overwrite` does not remove it, name another folder")
 
 
 def _is_marked(path: Path, begins: bytes) -> bool:
@@ -117,7 +118,7 @@ def new_folder(out: PathLike, overwrite: bool = False, mark: str = "", begins: s
                 if there:
                     os.rename(old, place)
                 if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                    raise UserError(f"{out}: something else was written there meanwhile; name another OUT") from None
+                    raise UserError(f"{out}: something else was written there meanwhile; name another folder") from None
                 raise
             fsync(place.parent)
             shutil.rmtree(old, ignore_errors=True)
@@ -125,7 +126,7 @@ def new_folder(out: PathLike, overwrite: bool = False, mark: str = "", begins: s
 
 def _fill(place: Path, temporary: Path, mark: str, out: PathLike) -> None:
     if os.listdir(place) != [temporary.name]:
-        raise UserError(f"{out}: something else was written there meanwhile; name another OUT")
+        raise UserError(f"{out}: something else was written there meanwhile; name another folder")
     moved = []
     try:
         for name in sorted(os.listdir(temporary), key=lambda name: name == mark):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common.arguments import at_least, image_size
+from common.arguments import at_least, image_size, of_flag
 from common.errors import UserError
 from common.files import check_new_file, json_text, write_json
 from eval.arguments import add_embedding_flags
@@ -62,10 +62,8 @@ def check_json_file(path: str | None) -> None:
     """UserError where what is there is not JSON: a photograph that the command line meant as its next argument."""
     if path is None or path == STDOUT:
         return
-    try:
+    with of_flag("--json"):
         check_new_file(path, replace=True)
-    except UserError as error:
-        raise UserError(f"--json {error}") from None
     if Path(path).is_file():
         with open(path, "rb") as stream:
             begin = stream.read(1)

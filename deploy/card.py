@@ -5,6 +5,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from common.arguments import of_flag
 from common.cli import parse_checkpoint_name
 from common.errors import UserError
 from common.files import check_new_file, json_text, write_atomic
@@ -22,7 +23,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--out {args.out}: expected a name that ends in .md")
     files = [out.with_suffix(ending) for ending in (".md", ".json")] if out else []
     for file in files:
-        check_new_file(file, args.overwrite)
+        with of_flag("--out"):
+            check_new_file(file, args.overwrite)
     card = make_card(prefix, epoch, args.layer, args.image_size, args.scores, args.data, args.terms)
     for file, text in zip(files, (as_markdown(card), json_text(card))):
         write_atomic(file, text, args.overwrite)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from align.cutting import ALL
+from common.arguments import of_flag
 from common.environment import usable_cores
 from common.errors import RunError, UserError
 from common.files import check_new_file, write_atomic
@@ -39,8 +40,9 @@ def run(args: argparse.Namespace) -> int:
     if out.suffix != ".npz":
         raise UserError(f"--out {args.out}: expected a name that ends in .npz")
     folder, failures = journals.partial_folder(out), out.with_suffix(".failures.csv")
-    check_new_file(args.out, args.overwrite)
-    check_new_file(failures, args.overwrite or folder.is_dir())
+    with of_flag("--out"):
+        check_new_file(args.out, args.overwrite)
+        check_new_file(failures, args.overwrite or folder.is_dir())
     model = ServedModel(args)
     with open_images(args.source, not args.no_labels and args.select != ALL) as images:
         size = crop_size(args, model, images)

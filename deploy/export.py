@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
+from common.arguments import of_flag
 from common.cli import parse_checkpoint_name
 from common.devices import parse_devices
 from common.errors import RunError, UserError, writing
@@ -127,12 +128,14 @@ def _check_outputs(args: argparse.Namespace, epoch: int) -> Path:
     elif out.suffix != ".onnx":
         raise UserError(f"--out {args.out}: expected a name that ends in .onnx")
     for path in slim_paths(str(out), epoch) if args.slim else (out, out.with_suffix(".json")):
-        check_new_file(path, args.overwrite)
+        with of_flag("--out"):
+            check_new_file(path, args.overwrite)
     if args.insightface:
         if (os.path.realpath(out) + os.sep).startswith(os.path.realpath(args.insightface) + os.sep):
             raise UserError(f"--out {args.out}: lies in --insightface {args.insightface}, which gets a file of its "
                             "own; name another place")
-        check_free(Path(args.insightface), args.overwrite, MANIFEST, BEGINS)
+        with of_flag("--insightface"):
+            check_free(Path(args.insightface), args.overwrite, MANIFEST, BEGINS)
         check_names_in(Path(args.insightface), out.stem)
     return out
 

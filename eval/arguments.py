@@ -7,7 +7,7 @@ import math
 import os
 from typing import Any, Mapping
 
-from common.cli import at_least
+from common.arguments import at_least, of_flag
 from common.errors import UserError
 from common.files import check_new_file
 from common.folders import check_apart
@@ -148,11 +148,9 @@ def check_outputs(args: argparse.Namespace, files: tuple[str, ...] = (), folders
         path = getattr(args, name, None)
         if not path:
             continue
-        try:
+        with of_flag(f"--{name}"):
             check_new_file(path, replace=True)
             check_apart(path, taken)
-        except UserError as error:
-            raise UserError(f"--{name} {error}") from None
         if any(os.path.realpath(path) == os.path.realpath(other) for other in written):
             raise UserError(f"--{name} {path}: is written by another flag; name another file")
         written += [path] if not os.path.exists(path) or os.path.isfile(path) else []  # a device may be used for both
@@ -162,10 +160,8 @@ def check_outputs(args: argparse.Namespace, files: tuple[str, ...] = (), folders
             continue
         if os.path.exists(path) and not os.path.isdir(path):
             raise UserError(f"--{name} {path}: is a file; expected a folder to write into")
-        try:
+        with of_flag(f"--{name}"):
             check_writable(path, folder=True)
-        except UserError as error:
-            raise UserError(f"--{name} {error}") from None
 
 
 def _inputs(value: Any) -> list[str]:

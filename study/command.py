@@ -12,6 +12,7 @@ from common.environment import check_environment
 from common.errors import RunError, UserError
 from common.files import write_atomic
 from common.foreign import listed
+from eval.arguments import check_outputs
 from study.plan import PLANS, Run
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the sets, train, score."""
+    check_outputs(args, (), ("work", "results"))
     plan = PLANS[args.plan]
     chosen = [name.strip() for name in args.only.split(",") if name.strip()]
     systems = {system.name for system in plan.systems}
@@ -106,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
 def score_one(args: argparse.Namespace) -> int:
     """Score a trained run and write its file."""
+    check_outputs(args, (), ("results",))
     check_environment()
     from study.runner import all_flags, is_made_by, training_of
     from study.scoring import score_run
@@ -165,6 +168,7 @@ def draw(args: argparse.Namespace) -> int:
     """Draw the figures of a plan's finished runs."""
     from study.plots import draw_plots
     from study.tables import INVALID
+    check_outputs(args, (), ("out",))
     results = _read(args)
     Path(args.out).mkdir(parents=True, exist_ok=True)
     try:

@@ -55,8 +55,9 @@ def test_cards_and_tables_that_cannot_be_written(place, monkeypatch):
     for words in (["card", "--model", "net,0", "--out", "f/x.md"], ["card", "--model", "net,0", "--json", "f/x.json"],
                   ["compare", "--model", "net,0", "a.jpg", "b.jpg", "--json", "f/x.json"],
                   ["embed", "--model", "net,0", "faces", "--out", "f/x.npz"],
-                  ["export", "--model", "net,0", "--out", "f/x.onnx"]):
-        with pytest.raises(UserError, match="is a file"):
+                  ["export", "--model", "net,0", "--out", "f/x.onnx"],
+                  ["export", "--model", "net,0", "--out", "x.onnx", "--image-size", "112,112", "--insightface", "f"]):
+        with pytest.raises(UserError, match=f"^{words[-2]} f.* is a file"):
             deploy_main(words)
     with pytest.raises(UserError, match="is a file"):
         main(["table", "net,0", "--out", "f/x.md"])

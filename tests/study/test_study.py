@@ -94,6 +94,14 @@ def test_a_system_that_is_not_in_the_plan_is_reported(tmp_path):
         main(["run", "fast", "--only", "x", "--work", str(tmp_path), "--results", str(tmp_path)])
 
 
+def test_folders_that_cannot_be_written(tmp_path):
+    (tmp_path / "f").touch()
+    for flag, words in (("--out", ["plot", "fast"]), ("--results", ["run", "fast"]), ("--work", ["run", "fast"]),
+                        ("--results", ["score", "fast", "fast-gap-1", "--sets", "s", "--data", "d"])):
+        with pytest.raises(UserError, match=f"^{flag} .*f: is a file; expected a folder to write into"):
+            main([*words, flag, str(tmp_path / "f")])
+
+
 def test_faces_that_are_not_there_are_reported(tmp_path):
     with pytest.raises(UserError, match="has no train; --data names the folder"):
         main(["run", "real", "--data", str(tmp_path), "--work", str(tmp_path / "w")])
