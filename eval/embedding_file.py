@@ -24,6 +24,8 @@ from common.environment import free_memory
 from common.errors import UserError
 from common.files import PathLike, atomic_path, open_regular
 
+FLOAT32 = 2e-6  # what the length of a vector that was normalised in float32 may differ from 1
+
 
 @dataclass(frozen=True)
 class Embeddings:
@@ -125,6 +127,10 @@ def load_embeddings(path: PathLike) -> Embeddings:
         raise UserError(f"{path}: all of its {count} embeddings are zeros")
     if count and not abs(lengths[lengths > 0] - 1).max(initial=0) <= 1e-3:
         raise UserError(f"{path}: embeddings are not normalised; divide each by its length")
+    rounded = (lengths > 0) & (abs(lengths - 1) > FLOAT32)
+    if rounded.any():  # to float16, say: the squared distance of two has to be 2 - 2 cosine
+        embeddings = embeddings.copy()
+        embeddings[rounded] /= lengths[rounded, None]
     norms = arrays.get("norms", lengths)
     names = arrays.get("names", np.arange(count))
     labels, view_norms = arrays.get("labels"), arrays.get("view_norms")

@@ -51,6 +51,17 @@ def test_embeddings_of_other_types_and_without_names(tmp_path):
     assert load_embeddings(tmp_path / "a.npz").names.shape == (0,)
 
 
+def test_embeddings_that_were_rounded_are_normalised_and_others_keep_their_bits(tmp_path):
+    unit = np.random.RandomState(0).normal(size=(40, 16)).astype(np.float32)
+    unit[3] = 0
+    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-9)
+    np.savez(tmp_path / "a.npz", embeddings=unit)
+    assert load_embeddings(tmp_path / "a.npz").embeddings.tobytes() == unit.tobytes()
+    np.savez(tmp_path / "a.npz", embeddings=unit.astype(np.float16))
+    lengths = np.linalg.norm(load_embeddings(tmp_path / "a.npz").embeddings.astype(np.float64), axis=1)
+    np.testing.assert_allclose(lengths, np.arange(40) != 3, atol=3e-6)
+
+
 def test_an_array_with_an_archive_behind_it(tmp_path):
     """zipfile finds an archive at the end of a file; numpy reads the array at its beginning."""
     np.savez(tmp_path / "a.npz", embeddings=UNIT)
