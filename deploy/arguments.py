@@ -5,11 +5,12 @@ import argparse
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable
 
 from common.arguments import at_least, image_size, of_flag
 from common.errors import UserError
 from common.files import check_new_file, json_text, write_json
+from common.folders import check_apart
 from eval.arguments import add_embedding_flags
 
 STDOUT = "-"
@@ -58,12 +59,14 @@ def add_query_flags(parser: argparse.ArgumentParser) -> None:
     add_json_flag(parser)
 
 
-def check_json_file(path: str | None) -> None:
-    """UserError where what is there is not JSON: a photograph that the command line meant as its next argument."""
+def check_json_file(path: str | None, read: Iterable[str] = ()) -> None:
+    """UserError where what is there is one of the files `read`, or is not JSON: a photograph that the command line
+    meant as its next argument."""
     if path is None or path == STDOUT:
         return
     with of_flag("--json"):
         check_new_file(path, replace=True)
+        check_apart(path, read)
     if Path(path).is_file():
         with open(path, "rb") as stream:
             begin = stream.read(1)

@@ -13,7 +13,7 @@ from common.cli import parse_checkpoint_name
 from common.devices import parse_devices
 from common.errors import RunError, UserError, writing
 from common.files import check_new_file, write_atomic
-from common.folders import check_free
+from common.folders import check_apart, check_free
 from deploy import export_report as report
 from deploy.agreement import LARGEST, Difference, SetScores, compare, plain_mxnet, plain_onnx, score_set
 from deploy.calibration import read_calibration
@@ -32,6 +32,7 @@ from deploy.foreign_onnx import adopt
 from deploy.run_folder import size_of_run
 from deploy.slim import measure, slim, slim_paths, write_slim
 from deploy.speed import IMAGES, run_rates
+from eval.arguments import files_read
 from eval.verification import VerificationSet
 from eval.verify import open_sets
 from inference.embedder import Embedder
@@ -130,6 +131,7 @@ def _check_outputs(args: argparse.Namespace, epoch: int) -> Path:
     for path in slim_paths(str(out), epoch) if args.slim else (out, out.with_suffix(".json")):
         with of_flag("--out"):
             check_new_file(path, args.overwrite)
+            check_apart(path, files_read(args, ["out", "insightface"]))
     if args.insightface:
         if (os.path.realpath(out) + os.sep).startswith(os.path.realpath(args.insightface) + os.sep):
             raise UserError(f"--out {args.out}: lies in --insightface {args.insightface}, which gets a file of its "

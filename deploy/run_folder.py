@@ -9,8 +9,9 @@ from typing import Any, Iterator
 
 from common.files import open_regular, read_regular
 from common.foreign import is_finite
+from eval.arguments import CONFIG
 
-CONFIG, METRICS, LOG = "config.json", "metrics.jsonl", "log.txt"
+METRICS, LOG = "metrics.jsonl", "log.txt"
 LARGEST = 1 << 24  # bytes of config.json
 LONGEST = 1 << 16  # of a line
 STEP = re.compile(r"\bstep (\d{1,12})\b")

@@ -5,7 +5,7 @@ import argparse
 import glob
 import math
 import os
-from typing import Any, Mapping
+from typing import Any, Collection, Mapping
 
 from common.arguments import at_least, of_flag
 from common.errors import UserError
@@ -15,6 +15,7 @@ from common.writable import check_writable
 from inference.engine import ENGINES
 
 FOLDS = 10
+CONFIG = "config.json"  # of a run, beside its checkpoints
 NO_FAILURES = {"--failures": "verify and allpairs count faces that could not be had as errors; leave it out"}
 MODEL_HELP = ("PREFIX,EPOCH, as runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params; PREFIX,1|2|3 "
               "or PREFIX for several or all checkpoints; X.onnx")
@@ -142,7 +143,7 @@ def add_bootstrap_flags(parser: argparse.ArgumentParser) -> None:
 def check_outputs(args: argparse.Namespace, files: tuple[str, ...] = (), folders: tuple[str, ...] = ()) -> None:
     """UserError, before any work, where a file to write is a folder, a folder to write into a file, one of them cannot
     be written at all, or is what the command reads or writes already."""
-    taken = [path for name, value in vars(args).items() if name not in (*files, *folders) for path in _inputs(value)]
+    taken = files_read(args, (*files, *folders))
     written: list[str] = []
     for name in files:
         path = getattr(args, name, None)
@@ -164,11 +165,20 @@ def check_outputs(args: argparse.Namespace, files: tuple[str, ...] = (), folders
             check_writable(path, folder=True)
 
 
+def files_read(args: argparse.Namespace, outputs: Collection[str]) -> list[str]:
+    """The files that all arguments but `outputs` name."""
+    return [path for name, value in vars(args).items() if name not in outputs for path in _inputs(value)]
+
+
 def _inputs(value: Any) -> list[str]:
-    """The files of an argument: itself, or those of a checkpoint."""
+    """The files of an argument: itself, or those of a checkpoint and its run."""
     if isinstance(value, (list, tuple)):
         return [path for one in value for path in _inputs(one)]
     if not isinstance(value, str):
         return []
-    return [value, *(path for prefix in {value.rpartition(",")[0] or value, value}
-                     for path in (f"{prefix}-symbol.json", *glob.glob(f"{glob.escape(prefix)}-*.params")))]
+    found = [value]
+    for prefix in {value.rpartition(",")[0] or value, value}:
+        if os.path.exists(f"{prefix}-symbol.json"):
+            found += [f"{prefix}-symbol.json", *glob.glob(f"{glob.escape(prefix)}-*.params"),
+                      os.path.join(os.path.dirname(prefix), CONFIG)]
+    return found

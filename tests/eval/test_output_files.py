@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from small_nets import save_spread
+from small_onnx import small_onnx
 from small_sets import draw, write_verification_set
 
 from common.errors import UserError
@@ -61,6 +63,30 @@ def test_cards_and_tables_that_cannot_be_written(place, monkeypatch):
             deploy_main(words)
     with pytest.raises(UserError, match="is a file"):
         main(["table", "net,0", "--out", "f/x.md"])
+
+
+def test_deploy_does_not_write_over_what_it_reads(place, tmp_path, monkeypatch):
+    """The model's files, those of its run, scores and their description; with and without --overwrite."""
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    for name in ("config.json", "s.json", "v.json"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "s.csv").write_text("same,score\n1,0.1\n0,2\n")
+    small_onnx(tmp_path / "m.onnx", size=(32, 32))
+    model = ["--model", "net,0"]
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    compare = ["compare", *model, "a.jpg", "b.jpg", "--threshold", "1", "--scores", "s.csv"]
+    for words in ([*compare, "--json", "net-symbol.json"], [*compare, "--json", "./config.json"],
+                  [*compare, "--json", "s.json"], ["card", *model, "--json", "net-symbol.json"],
+                  ["card", *model, "--scores", "v.json", "--json", "v.json"],
+                  ["card", *model, "--scores", "v.json", "--overwrite", "--out", "v.md"],
+                  ["export", "--model", "m.onnx", "--overwrite", "--out", "m.onnx"],
+                  ["export", *model, "--slim", "--overwrite", "--out", "net"]):
+        with pytest.raises(UserError, match=f"^{words[-2]} .*is what is read; name another"):
+            deploy_main(words)
+    with pytest.raises(UserError, match="^--json config.json: is what is read"):
+        main(["verify", *model, "--bins", "x.bin", "--json", "config.json"])
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
 
 
 def test_a_card_that_appears_meanwhile_stays(place, tmp_path, monkeypatch):
