@@ -138,20 +138,24 @@ def prepared_forward(executor: mx.executor.Executor, train: bool) -> Queue:
 
 def prepared_backward(executor: mx.executor.Executor, gradients: Sequence[mx.nd.NDArray]) -> Queue:
     """A function that queues the backward pass of a bound graph from `gradients`, of its outputs."""
-    handles = c_handle_array(gradients)
-
-    def queue(_kept: object = gradients) -> None:
-        check_call(_LIB.MXExecutorBackwardEx(executor.handle, ctypes.c_uint(len(handles)), handles, ctypes.c_int(1)))
-    return queue
+    return _backward_with(executor, c_handle_array(gradients), gradients)
 
 
 def prepared_backward_from(executor: mx.executor.Executor) -> Callable[[mx.nd.NDArray], None]:
     """A function that queues the backward pass of a bound graph from the gradient of its first output."""
     handles = (NDArrayHandle * 1)()
+    queue = _backward_with(executor, handles)
 
-    def queue(gradient: mx.nd.NDArray) -> None:
+    def queue_from(gradient: mx.nd.NDArray) -> None:
         handles[0] = gradient.handle
-        check_call(_LIB.MXExecutorBackwardEx(executor.handle, ctypes.c_uint(1), handles, ctypes.c_int(1)))
+        queue()
+    return queue_from
+
+
+def _backward_with(executor: mx.executor.Executor, gradients: ctypes.Array[Any], kept: object = ()) -> Queue:
+    def queue(_kept: object = kept) -> None:
+        check_call(_LIB.MXExecutorBackwardEx(executor.handle, ctypes.c_uint(len(gradients)), gradients,
+                                             ctypes.c_int(1)))
     return queue
 
 

@@ -74,12 +74,14 @@ class _Chain:
         # Running statistics must be updated once in a step, with the gradients. Copying them back instead would race
         # with the backward pass, whose updates of them MXNet does not track.
         first = [self._bind(segment, number, parameters, True, shared) for number, segment in enumerate(segments[:-1])]
-        # Prepared, since Executor's own methods take Python five times as long.
-        self._first = [queue for executor, following in zip(first, self.inputs[1:])
-                       for queue in (prepared_forward(executor, True),
-                                     prepared_copies([(executor.outputs[0], following)]))]
-        self._forward = [prepared_forward(executor, True) for executor in again]
-        self._backward = [(prepared_backward_from(executor), executor.grad_dict.get(DATA)) for executor in again]
+        # Prepared, since Executor's own methods take Python longer.
+        forward = [prepared_forward(executor, True) for executor in again]
+        self._forward = [queue for executor, following in zip(first, self.inputs[1:])
+                         for queue in (prepared_forward(executor, True),
+                                       prepared_copies([(executor.outputs[0], following)]))] + forward[-1:]
+        # Of each segment, the last first: what recomputes it, its backward pass, and where that leaves its gradient.
+        self._backward = [(None if queue is forward[-1] else queue, prepared_backward_from(executor),
+                           executor.grad_dict.get(DATA)) for queue, executor in zip(forward[::-1], again[::-1])]
         self._embedding: mx.nd.NDArray = again[-1].outputs[0]
 
     def _bind(self, segment: mx.sym.Symbol, number: int, parameters: Mapping[str, gluon.Parameter], copies: bool,
@@ -104,17 +106,15 @@ class _Chain:
 
     def forward(self) -> mx.nd.NDArray:
         """The embedding; of the segments before the last, only the outputs are kept."""
-        for queue in (*self._first, self._forward[-1]):
+        for queue in self._forward:
             queue()
         return self._embedding
 
     def backward(self, gradient: mx.nd.NDArray) -> None:
         """Gradients of all parameters from that of the embedding."""
-        last = len(self._forward) - 1
-        for number in range(last, -1, -1):
-            if number < last:
-                self._forward[number]()
-            backward, passed = self._backward[number]
+        for recompute, backward, passed in self._backward:
+            if recompute:
+                recompute()
             backward(gradient)
             gradient = passed
 
