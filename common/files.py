@@ -133,15 +133,15 @@ def write_json(path: PathLike, value: Any, named: bool = True) -> None:
 def json_text(value: Any, ascii_only: bool = False) -> str:
     """`value` as the text of a JSON file that strict readers take: a float that is not finite, and an interval of such,
     is null. ascii_only: other letters are escaped, for streams of any encoding."""
-    return json.dumps(finite(value), indent=1, ensure_ascii=ascii_only, allow_nan=False) + "\n"
+    return json.dumps(_finite(value), indent=1, ensure_ascii=ascii_only, allow_nan=False) + "\n"
 
 
-def finite(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     """`value` with null for each float that is not finite, and for a list of nothing else."""
     if isinstance(value, dict):
-        return {name: finite(one) for name, one in value.items()}
+        return {name: _finite(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
-        made = [finite(one) for one in value]
+        made = [_finite(one) for one in value]
         return None if made and all(map(_unknown, value)) else made
     return None if _unknown(value) else value
 

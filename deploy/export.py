@@ -128,10 +128,11 @@ def _check_outputs(args: argparse.Namespace, epoch: int) -> Path:
             raise UserError(f"--out {args.out}: expected a PREFIX, as runs/a/slim for runs/a/slim-symbol.json")
     elif out.suffix != ".onnx":
         raise UserError(f"--out {args.out}: expected a name that ends in .onnx")
+    read = files_read(args, ["out", "insightface"])
     for path in slim_paths(str(out), epoch) if args.slim else (out, out.with_suffix(".json")):
         with of_flag("--out"):
             check_new_file(path, args.overwrite)
-            check_apart(path, files_read(args, ["out", "insightface"]))
+            check_apart(path, read)
     if args.insightface:
         if (os.path.realpath(out) + os.sep).startswith(os.path.realpath(args.insightface) + os.sep):
             raise UserError(f"--out {args.out}: lies in --insightface {args.insightface}, which gets a file of its "

@@ -19,6 +19,7 @@ from recordio_tools.bins.binfile import is_bin, read_bin
 from recordio_tools.faces import packed_faces
 from recordio_tools.records.dataset import FaceDataset, open_dataset
 from recordio_tools.records.parts import list_sets
+from recordio_tools.records.raw import is_rec
 
 log = logging.getLogger(__name__)
 
@@ -54,17 +55,16 @@ def open_images(paths: Sequence[str], labelled: bool = True) -> Iterator[ImageSe
     itself, or any where `labelled` is false, gives all images below it without labels.
     """
     path = Path(paths[0])
-    is_rec = path.suffix.lower() == ".rec"
     if len(paths) > 1 and any(Path(one).is_dir() or Path(one).suffix.lower() in (".rec", ".bin") for one in paths):
         raise UserError(f"{paths[1]}: give one folder or set, or several image files")
     if path.is_dir() and not list_sets(path):
         yield _folder(path, labelled)
     elif is_bin(path):
         yield _pairs(path)
-    elif path.is_file() and not is_rec and (is_image_name(path.name) or holds_image(os.fsencode(path))):
+    elif path.is_file() and not is_rec(path) and (is_image_name(path.name) or holds_image(os.fsencode(path))):
         yield image_files(paths)
     else:
-        if not path.is_dir() and not is_rec and ".rec.part" not in path.name:
+        if not path.is_dir() and not is_rec(path) and ".rec.part" not in path.name:
             what = "is neither an image, a folder, a .rec nor a .bin" if path.exists() else "there is no such file"
             raise UserError(f"{path}: {what}")
         dataset = open_dataset(path, fewest=1)

@@ -129,7 +129,6 @@ def load_embeddings(path: PathLike) -> Embeddings:
         raise UserError(f"{path}: embeddings are not normalised; divide each by its length")
     rounded = (lengths > 0) & (abs(lengths - 1) > FLOAT32)
     if rounded.any():  # to float16, say: the squared distance of two has to be 2 - 2 cosine
-        embeddings = embeddings.copy()
         embeddings[rounded] /= lengths[rounded, None]
     norms = arrays.get("norms", lengths)
     names = arrays.get("names", np.arange(count))

@@ -1,17 +1,15 @@
 """Scores of all pairs of a labelled set as a file: one line each, up to a maximum number."""
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Iterator, TextIO
 
 import numpy as np
 
 from common.errors import UserError
-from common.files import PathLike, atomic_path, write_atomic
+from common.files import PathLike, atomic_path
 from common.progress import meter
 from eval.embedding_file import Embeddings
-from eval.score_file import COLUMNS
+from eval.score_file import COLUMNS, write_description
 from eval.set_scoring import LabelledPairs
 
 MOST = 20_000_000  # pairs; a line has some 60 bytes
@@ -41,7 +39,7 @@ def write_all_scores(path: PathLike, made: Embeddings, pairs: LabelledPairs, sec
             bar.update(len(cosines))
     meta = {"model": made.meta.get("model"), "set": made.meta.get("set"), "layer": made.meta.get("layer"),
             "flip": made.meta.get("flip"), "pca": pca or 0, "folds": None}
-    write_atomic(Path(path).with_suffix(".json"), json.dumps(meta, indent=1, sort_keys=True) + "\n")
+    write_description(path, meta)
 
 
 def _blocks(unit: np.ndarray, second: np.ndarray, left: np.ndarray,

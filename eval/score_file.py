@@ -65,7 +65,17 @@ def write_scores(path: PathLike, made: PairScores) -> None:
                 made.left, made.right, made.same.tolist(), made.score.tolist(), made.fold.tolist(),
                 made.left_norm.tolist(), made.right_norm.tolist())))
     write_atomic(path, csv_bytes(COLUMNS, rows))
-    write_atomic(Path(path).with_suffix(".json"), json.dumps(made.meta, indent=1, sort_keys=True) + "\n")
+    write_description(path, made.meta)
+
+
+def description(path: PathLike) -> Path:
+    """The JSON beside a file of scores: the model and the set that they are of."""
+    return Path(path).with_suffix(".json")
+
+
+def write_description(path: PathLike, meta: dict[str, Any]) -> None:
+    """Write it, atomically."""
+    write_atomic(description(path), json.dumps(meta, indent=1, sort_keys=True) + "\n")
 
 
 def read_scores(path: PathLike) -> PairScores:
@@ -88,7 +98,7 @@ def read_scores(path: PathLike) -> PairScores:
         raise UserError(f"{path}: holds no pairs")
     left, right, same, score, fold, one, other = zip(*rows)
     return PairScores(np.array(left), np.array(right), np.array(same), np.array(score), np.array(fold), np.array(one),
-                      np.array(other), _described(path.with_suffix(".json")))
+                      np.array(other), _described(description(path)))
 
 
 def _parsed(row: Row, has_score: bool) -> tuple[str, str, bool, float, int, float, float]:

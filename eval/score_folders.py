@@ -8,6 +8,7 @@ from typing import Iterable, Sequence
 
 from common.errors import UserError
 from eval.models import ModelName
+from eval.score_file import description
 
 
 def distinct(names: Iterable[str]) -> list[str]:
@@ -45,7 +46,7 @@ def score_files(args: argparse.Namespace, models: Sequence[ModelName], sets: Ite
     found = {model: [Path(args.scores) / within / f"{file}.csv" for file in files]
              for model, within in score_folders(models).items()}
     refuse_these(args, others, (path for scores in found.values() for score in scores
-                                for path in (score, score.with_suffix(".json"))), f"--scores {args.scores}")
+                                for path in (score, description(score))), f"--scores {args.scores}")
     return found
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple, Sequence
 from common.errors import UserError
 from recordio_tools.bins.binfile import is_bin
 from recordio_tools.records.parts import CHUNK, PART, find_set, list_sets
-from recordio_tools.records.raw import RawFile
+from recordio_tools.records.raw import RawFile, is_rec
 
 
 class RecordSet(NamedTuple):
@@ -26,7 +26,7 @@ def data_files(path: Path) -> list[Path]:
             raise UserError(f"{path}: holds neither a .rec nor a .bin")
         return found
     name, files = find_set(path)
-    if len(files) == 1 and not (path.suffix.lower() == ".rec" or ".rec.part" in path.name or is_bin(path)):
+    if len(files) == 1 and not (is_rec(path) or ".rec.part" in path.name or is_bin(path)):
         with RawFile(path) as raw:
             raise UserError(f"{path}: is {raw.foreign or 'neither a folder nor a .rec nor a .bin'}")
     return [name]

@@ -26,8 +26,6 @@ im2rec. Every kind of fault is counted, with its first place. --repair copies th
 byte, to a new set with labels without gaps and new headers; the data itself is never changed.
 Exit status: 0 all sound, 1 not (also when it was repaired), 2 where a PATH is not such data."""
 
-FOLD_HINT = "; for verification with another number of folds, give --folds"
-
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
@@ -84,7 +82,8 @@ def _tell(report: FileReport) -> None:
             f": {holds['images']} images of {holds['identities']} identities" if "images" in holds else "")
     print(f"{report.path}: {'sound' if report.sound else 'NOT sound'}{what}{size}")
     for fault in report.ordered():
-        hint = FOLD_HINT if fault.kind in ("few-pairs", "one-class-fold") and 0 < holds["same"] < holds["pairs"] else ""
+        folds = fault.kind in ("few-pairs", "one-class-fold") and 0 < holds["same"] < holds["pairs"]
+        hint = "; for verification with another number of folds, give --folds" if folds else ""
         print(f"  {fault.kind:<15}{fault.count:>10}  {_first(fault)}{fault.message}{hint}")
     for note in report.notes_by_reason():
         print(f"  note: {note.kind:<15}{note.count:>4}  {_first(note)}{note.message}")

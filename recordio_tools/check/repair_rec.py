@@ -188,6 +188,5 @@ def _identities_lost(checked: Checked, losses: _Losses, labels: np.ndarray, name
         dropped = dropped[np.isfinite(dropped) & (dropped >= 0) & (dropped < EXACT)]
         lost = np.setdiff1d(dropped[dropped == np.floor(dropped)].astype(np.int64), labels)
         count = len(lost)
-    return {"identities_lost": count,
-            "identities_lost_named": [{"label": label, "identity": names.get(label, "")}
-                                      for label in lost[:NAMED].tolist()]}
+    return {"identities_lost": count, "identities_lost_named": [
+        {"label": label, "identity": names.get(label, "")} for label in lost[:NAMED].tolist()]}

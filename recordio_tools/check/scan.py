@@ -110,8 +110,7 @@ def _examine_slice(raw: RawFile, work: tuple[Block, range]
         if length > LARGEST_IMAGE:
             image, found = b"", Examined("undecodable", None, f"holds {length} bytes, more than an image takes")
         else:
-            image = (block.data[start + skip:start + length] if start != APART else
-                     _content(raw, offset)[skip:])
+            image = (block.data[start + skip:start + length] if start != APART else _content(raw, offset)[skip:])
             found = examine_image(image)
         if found.kind:
             first.setdefault(found.kind, (offset, found.message))

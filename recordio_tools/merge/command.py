@@ -117,8 +117,7 @@ def run(args: argparse.Namespace) -> int:
             check_new_file(matches, replace)
         if not args.dry_run:
             check_none_of(out, SET_FILES, args.overwrite)
-        image_size = check_sizes([(name, dataset.height, dataset.width)
-                                  for name, dataset in zip(args.sets, datasets)])
+        image_size = check_sizes([(name, dataset.height, dataset.width) for name, dataset in zip(args.sets, datasets)])
         plan = Plan([packed_faces(name, dataset) for name, dataset in zip(args.sets, datasets)])
         details: dict[str, object] = {"unknown_rows": _take_out(plan, args)}
         if args.model:

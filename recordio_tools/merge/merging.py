@@ -45,12 +45,11 @@ def merge(plan: Plan, out: Path, image_size: tuple[int, int], plain: bool, worke
         groups, counts, contents = _write_set(folder, plan, workers, plain, image_size, least)
         report = count_taken(plan, groups)
         shared = contents.shared(lambda label: plan.title(groups[label][0]))
-        sources = [dict.fromkeys(plan.sets[plan.identities[number].source].path for number in group)
-                   for group in groups]
+        members = [[plan.identities[number] for number in group] for group in groups]
+        sources = [dict.fromkeys(plan.sets[identity.source].path for identity in group) for group in members]
         # A made-up name would be taken for a real one by the next merge.
-        names = [next(filter(None, (plan.identities[number].name for number in group)), "") for group in groups]
-        rows = [(name, count, "; ".join(paths))
-                for name, count, paths in zip(names, counts, sources)]
+        names = [next(filter(None, (identity.name for identity in group)), "") for group in members]
+        rows = [(name, count, "; ".join(paths)) for name, count, paths in zip(names, counts, sources)]
         images = sum(counts)
         report.update(repeated_images_left_out=contents.repeated, unusable_images_left_out=contents.unusable,
                       images=images, images_of_several_identities=shared, **details)

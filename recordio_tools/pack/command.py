@@ -103,9 +103,10 @@ def _source(args: argparse.Namespace) -> Source:
         raise UserError(f"{path}: is neither a folder nor a .lst or .csv; expected SRC/<identity>/*.jpg")
     if args.trust_landmarks and kind != ".lst":
         log.warning("--trust-landmarks: is without effect, since only a .lst has landmarks")
+    if not table:
+        return from_folder(path)
     root = path if path.is_dir() else path.parent
-    return (from_folder(path) if not table else
-            from_lst(table, root, args.trust_landmarks) if kind == ".lst" else from_csv(table, root))
+    return from_lst(table, root, args.trust_landmarks) if kind == ".lst" else from_csv(table, root)
 
 
 def _tell(report: PackReport, out: Path) -> None:

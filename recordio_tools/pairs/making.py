@@ -69,8 +69,7 @@ def make_pairs(path: Path, out: Path, table: Path | None, pairs: int, folds: int
         sides = [(chosen[one], number) for pair in drawn for one, number in (pair.left, pair.right)]
         images = _load(faces, list(dict.fromkeys(sides)), workers)
         with writing(out):
-            write_bin(out, [images[side].image for side in sides], [pair.same for pair in drawn],
-                      overwrite)
+            write_bin(out, [images[side].image for side in sides], [pair.same for pair in drawn], overwrite)
         if table:
             with writing(table):
                 write_atomic(table, csv_bytes(COLUMNS, _rows(faces, drawn, sides, images)), overwrite)

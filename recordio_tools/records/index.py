@@ -13,7 +13,7 @@ from common.errors import DataError
 from common.files import PathLike, open_regular
 from common.text_files import encoding_of
 from recordio_tools.records.faults import FileReport
-from recordio_tools.records.raw import RawFile
+from recordio_tools.records.raw import RawFile, is_rec
 from recordio_tools.records.scanning import blocks
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class IndexFault(DataError):
 
 def index_beside(rec_path: Path) -> Path:
     """X.idx for X.rec (X.IDX where there is that alone); for another name, as X.rec.part000, X.rec.part000.idx."""
-    beside = rec_path.with_suffix("") if rec_path.suffix.lower() == ".rec" else rec_path
+    beside = rec_path.with_suffix("") if is_rec(rec_path) else rec_path
     small, capital = (beside.with_name(beside.name + ending) for ending in (".idx", ".IDX"))
     return capital if capital.is_file() and not small.is_file() else small
 

@@ -17,7 +17,7 @@ import numpy as np
 from common.errors import DataError, UserError
 from common.files import PathLike
 from recordio_tools.records.index import LARGEST
-from recordio_tools.records.raw import Heads, RawFile
+from recordio_tools.records.raw import Heads, RawFile, is_rec
 from recordio_tools.records.recordio import Record, RecordFile
 
 CHUNK = re.compile(r"(?P<stem>.+)_(?P<number>\d{1,6})(?P<split>_train|_val|_test)?(?i:\.rec)", re.ASCII | re.DOTALL)
@@ -161,7 +161,7 @@ def find_set(path: PathLike) -> tuple[Path, list[Path]]:
 
 
 def _bare(path: Path) -> str:
-    return path.name[:-len(".rec")] if path.suffix.lower() == ".rec" else path.name
+    return path.name[:-len(".rec")] if is_rec(path) else path.name
 
 
 def list_sets(folder: PathLike) -> list[Path]:
@@ -186,7 +186,7 @@ def _sets(folder: Path) -> dict[Path, list[Path]]:
         elif chunk:
             key = folder / f"{chunk['stem']}{chunk['split'] or ''}"
             numbered.setdefault(key, {})[int(chunk["number"])] = folder / name
-        elif name.lower().endswith(".rec"):
+        elif is_rec(folder / name):
             whole[folder / name] = [folder / name]
     for key, parts in numbered.items():
         if key.suffix != ".rec" and (0 not in parts or len(parts) == 1):  # names that end in a number by chance

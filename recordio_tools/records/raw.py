@@ -20,6 +20,11 @@ Opened = TypeVar("Opened", bound="RawFile")
 HEAD_BYTES = FRAME.size + HEADER.size + 8  # the frame, the header and the first two of its labels
 
 
+def is_rec(path: Path) -> bool:
+    """Whether a file has the ending of a `.rec`, in any letters."""
+    return path.suffix.lower() == ".rec"
+
+
 @dataclass(frozen=True)
 class Heads:
     """The beginnings of many records, in the index's order: each field is an array with one entry a record.
