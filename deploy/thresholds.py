@@ -78,7 +78,8 @@ def threshold_at(target: float, scores: np.ndarray, same: np.ndarray, source: st
     impostors = int((~same).sum())
     if target * impostors * (1 + 1e-9) < 1:
         raise UserError(f"--fpr {target:g}: {source} has {impostors} impostor pairs, and {math.ceil(1 / target)} are "
-                        f"needed for one false accept; give scores of more pairs, or --fpr {_least(impostors)} or more")
+                        "needed for one false accept; give scores of more pairs"
+                        + (f", or --fpr {_least(impostors)} or more" if impostors > 1 else ""))
     return point_at_fpr(scores, same, target)[1]
 
 
@@ -86,6 +87,10 @@ def _check(path: str, found: PairScores, sha256: str, layer: str, flip: bool) ->
     """UserError where a threshold on these scores would not apply to this model."""
     if found.same.all() or not found.same.any():
         raise UserError(f"{path}: has no {'impostor' if found.same.all() else 'genuine'} pairs; both kinds are needed")
+    genuine, impostors = (float(found.score[kind].mean()) for kind in (found.same, ~found.same))
+    if genuine > impostors:
+        log.warning("%s: genuine pairs are farther apart, %.4g on average, than impostor pairs, %.4g: score is a "
+                    "squared distance, a similarity belongs in a column called cosine", path, genuine, impostors)
     told = found.meta.get("model")
     model = told if isinstance(told, dict) else {}
     theirs = model.get("sha256")

@@ -76,6 +76,16 @@ def test_too_few_pairs_for_a_rate(tmp_path):
         choose("--fpr", 1e-3, "--scores", path)
     way_out = str(caught.value).split("--fpr ")[-1].split()[0]
     assert choose("--fpr", way_out, "--scores", path).rates.false_accepts == 1
+    with pytest.raises(UserError, match="give scores of more pairs$"):
+        choose("--fpr", 0.5, "--scores", write(tmp_path / "s.csv", *drawn(50, 1)))
+
+
+def test_similarities_in_the_place_of_distances_are_told(tmp_path, caplog):
+    scores, same = drawn()
+    choose("--scores", write(tmp_path / "s.csv", scores, same))
+    assert "column called cosine" not in caplog.text
+    choose("--scores", write(tmp_path / "s.csv", 1 - scores / 4, same))
+    assert "genuine pairs are farther apart" in caplog.text and "column called cosine" in caplog.text
 
 
 @pytest.mark.parametrize("content, said", [
