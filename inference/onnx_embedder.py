@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import re
 from typing import Any, Iterable, Iterator, List, Tuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from common.errors import RunError, UserError
 from common.files import PathLike
 from inference.onnx_file import OnnxModel, parse_onnx, read_onnx
 
+RUNTIME_PLACE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |\S*/onnxruntime_src/\S+ .*?\) ")
 TILE = 8  # images per thread and forward pass: the maps of many more do not fit in its core's cache
 # A batch's pending results: for each tile and view the embeddings to come, and how many of them are valid.
 Started = List[Tuple[List["concurrent.futures.Future[np.ndarray]"], int]]
@@ -111,4 +113,6 @@ def _finish(started: Started) -> np.ndarray:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    """Its reason, without the place in onnxruntime's source; of a long one the beginning, and the end, where it is."""
+    text = RUNTIME_PLACE.sub("", " ".join(str(error).split()))
+    return text if len(text) <= 240 else f"{text[:80]} ... {text[-150:]}"

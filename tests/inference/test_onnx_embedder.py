@@ -82,6 +82,19 @@ def test_what_is_not_such_a_network_is_refused_in_one_line(tmp_path):
     refused(path, "operators of my.domain")
 
 
+@pytest.mark.parametrize("change, said", [
+    (lambda model: setattr(model, "ir_version", 99), "IR version: 99, max supported"),
+    (lambda model: setattr(model.opset_import[0], "version", 99), "is till opset [0-9]+"),
+    (lambda model: setattr(model.graph.node[3], "op_type", "NoSuch"), "No Op registered for NoSuch")])
+def test_why_onnxruntime_does_not_load_a_file_is_told(tmp_path, change, said):
+    model, _ = small_onnx()
+    change(model)
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match=said) as caught:
+        OnnxEmbedder(tmp_path / "a.onnx")
+    assert "onnxruntime_src" not in str(caught.value) and len(str(caught.value)) < 400 + len(str(tmp_path))
+
+
 def test_weights_in_other_files_are_refused(tmp_path):
     model, _ = small_onnx()
     tensor = model.graph.initializer[2]
