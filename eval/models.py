@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from common.errors import RunError, UserError
 from common.files import PathLike
 
 CHUNK = 1 << 20
+FILE_OF_CHECKPOINT = re.compile(r"(.+)-(?:symbol\.json|([0-9]{4,9})\.params)", re.DOTALL)
 FORMS = "PREFIX,EPOCH, PREFIX,1|2|3, PREFIX for all epochs, X.onnx or X.npz"
 
 
@@ -62,6 +64,12 @@ def _checkpoints(text: str, flag: str) -> list[ModelName]:
 
 def _checkpoints_of(prefix: str, epochs: Sequence[int], flag: str) -> list[ModelName]:
     if not epochs:
+        found = FILE_OF_CHECKPOINT.fullmatch(prefix)
+        if found and os.path.exists(prefix):
+            raise UserError(f"{flag} {prefix}: is one of a checkpoint's two files, which PREFIX,EPOCH names: give "
+                            f"{found[1]}{f',{int(found[2])}' if found[2] else ''}")
+        if prefix.lower().endswith((".npz", ".onnx")):
+            raise UserError(f"{flag} {prefix}: expected {FORMS}, in small letters")
         raise UserError(f"{flag} {prefix}: there is no {prefix}-NNNN.params; expected PREFIX,EPOCH as in "
                         "runs/a/model,3")
     return [ModelName(f"{prefix},{number}", prefix, number) for number in epochs]

@@ -90,6 +90,10 @@ def test_what_is_not_a_model_is_reported_in_a_line(place, tmp_path):
         assert said in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(UserError, match="leave --layer out"):
         verify(place, "--layer", "pre_fc1", models=("raw.onnx",))
+    for named, said in (("net-0005.params", "give .*/net,5$"), ("net-symbol.json", "give .*/net$"),
+                        ("X.ONNX", "in small letters")):
+        with pytest.raises(UserError, match=said):
+            parse_models([f"{place}/{named}"])
     with pytest.raises(UserError, match="named twice"):
         parse_models([f"{place}/net,0|5|0"])
 
