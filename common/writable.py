@@ -40,6 +40,8 @@ def _obstacle(text: str, folder: bool) -> str:
     """Why nothing can be written there, or ""."""
     if "\0" in text:
         return "it holds a zero byte, which no name may have"
+    if text == "-" and not folder:
+        return "a dash does not stand for standard output here, /dev/stdout does"
     if text.endswith(os.sep) and not folder:
         return "it ends in a slash, as a folder does; a file is expected"
     real = os.path.realpath(text)  # of a link to nothing, too, what it names is written

@@ -247,6 +247,8 @@ def bad_places(folder):
 
 
 def test_what_cannot_be_written_is_said_before_the_work(data, tmp_path):
+    with pytest.raises(UserError, match="^-: cannot be written .*/dev/stdout does"):
+        check_new_file("-", replace=True)
     for place, why in bad_places(tmp_path):
         with pytest.raises(UserError, match="cannot be written") as told:
             check_new_file(place, replace=True)
