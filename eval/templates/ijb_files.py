@@ -11,12 +11,12 @@ from typing import Iterator
 import numpy as np
 
 from common.errors import UserError
-from common.files import open_regular
 from common.tables import number, read_rows, read_table, whole_number
+from common.text_files import open_text
 
 TEMPLATES, PAIRS, LANDMARKS = "*_face_tid_mid.txt", "*_template_pair_label.txt", "*_name_5pts_score.txt"
 GALLERIES, PROBES = "*gallery*.csv", ("*probe_mixed*.csv", "*probe*.csv")
-CHUNK = 1 << 24  # bytes of the list of pairs at once: some 1.3 million of them
+CHUNK = 1 << 24  # letters of the list of pairs at once: some 1.3 million of them
 COLUMNS = {"template_id": ("template",), "subject_id": ("subject",)}
 PAIR = re.compile(rb"[0-9]{1,9} [0-9]{1,9} [01]")
 FORM = "a first line TEMPLATE_ID,SUBJECT_ID"
@@ -81,13 +81,9 @@ def read_pairs(path: Path, templates: np.ndarray) -> Iterator[tuple[np.ndarray, 
     UserError for an invalid line, or one with an unknown template.
     """
     rest, line = b"", 1
-    try:
-        opened = open_regular(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    with opened as stream:
+    with open_text(path) as stream:
         while True:
-            read = stream.read(CHUNK)
+            read = stream.read(CHUNK).encode("utf-8", "surrogateescape")
             data = rest + read
             end = len(data) if not read else data.rfind(b"\n") + 1
             whole, rest = data[:end], data[end:]

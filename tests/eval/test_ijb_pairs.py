@@ -101,6 +101,10 @@ def test_pairs_are_read_in_parts_wherever_they_are_cut(tmp_path, monkeypatch):
         np.testing.assert_array_equal(np.stack([left * 7, right * 7, same], 1), rows)
     path.write_text("0 7 1\n\n7 14 0\n")
     assert sum(len(part[0]) for part in read_pairs(path, np.arange(50) * 7)) == 2
+    for encoding, end in (("utf-8-sig", "\n"), ("utf-16", "\r\n"), ("utf-8", "\r")):  # as editors on Windows write it
+        path.write_bytes(end.join(["7 14 1", "0 21 0", ""]).encode(encoding))
+        left, right, same = map(np.concatenate, zip(*read_pairs(path, np.arange(50) * 7)))
+        assert (left.tolist(), right.tolist(), same.tolist()) == ([1, 0], [2, 3], [True, False])
 
 
 @pytest.mark.parametrize("text, says", [
