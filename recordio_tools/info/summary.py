@@ -50,7 +50,8 @@ def _rec(path: Path) -> Summary:
             log.warning("%s", warning)
         images = np.flatnonzero(heads.has_image)
         headers = int((heads.readable & ~heads.has_image).sum())
-        labels, counts = np.unique(heads.label[images, 0], return_counts=True)
+        told = heads.label[images, 0]
+        labels, counts = np.unique(told[np.isfinite(told)], return_counts=True)  # `check` reports the others
         widths = np.maximum(heads.flag[images], 1)
         keys = _spaced(file.keys[images])
         parts = [str(part.rec_path) for part in file.parts]
@@ -92,7 +93,7 @@ def _names(path: Path, labels: np.ndarray, counts: np.ndarray) -> dict:
     known = read_identities(path)
     order = np.argsort(-counts, kind="stable").tolist()
     named = [{"identity": known.get(int(labels[place]), str(labels[place])), "images": int(counts[place])}
-             for place in order if np.isfinite(labels[place])]
+             for place in order]
     return {"names": len(known), "most_images": named[:EXTREMES], "fewest_images": named[::-1][:EXTREMES]}
 
 
@@ -113,12 +114,10 @@ def _looked_at(contents: Iterable[bytes]) -> dict:
     """Kinds and sizes of a sample, e.g. {'JPEG': 990, 'PNG': 10} and {'112x112': 1000}."""
     kinds: collections.Counter = collections.Counter()
     sizes: collections.Counter = collections.Counter()
-    looked_at = 0
     for content in contents:
-        looked_at += 1
         kinds[kind_of(content) or "unknown"] += 1
         sizes[_size(content)] += 1
-    return {"looked_at": looked_at, "formats": dict(kinds.most_common()), "sizes": dict(sizes.most_common())}
+    return {"looked_at": sum(kinds.values()), "formats": dict(kinds.most_common()), "sizes": dict(sizes.most_common())}
 
 
 def _size(content: bytes) -> str:

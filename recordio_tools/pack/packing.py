@@ -116,7 +116,10 @@ def _write_records(writer: RecordWriter, files: _Files, selection: Selection, re
     report.images = writer.count - 1
     writer.end_set(count for _, count in report.identities)
     for count, places in hashes.shared(functools.partial(same_file, source)):
-        report.shared.add(count, [source.file(*place) for place in places])
+        names = [source.file(*place) for place in places]
+        if len(set(names)) < len(names):  # of a list that has a file under several labels
+            names = [f"{name} (identity {source.names[number]})" for name, (number, _) in zip(names, places)]
+        report.shared.add(count, names)
 
 
 def _check_enough(report: PackReport, selection: Selection, source: Source) -> None:

@@ -47,11 +47,9 @@ class PackReport:
         return {
             "images_found": self.found, "images": self.images, "identities": len(self.identities),
             "images_by_treatment": self.parts(0), "images_by_kind": self.parts(1), "odd_images": self.parts(2),
-            "images_skipped": self.skipped.as_dict(),
-            "images_not_chosen": self.not_chosen, "duplicates_dropped": self.dropped,
-            "images_of_identities_left_out": sum(count for _, count in self.small),
-            "files_skipped": self.skipped.names_as_dict(),
-            "identities_left_out_count": len(self.small),
+            "images_skipped": self.skipped.as_dict(), "images_not_chosen": self.not_chosen,
+            "duplicates_dropped": self.dropped, "images_of_identities_left_out": sum(count for _, count in self.small),
+            "files_skipped": self.skipped.names_as_dict(), "identities_left_out_count": len(self.small),
             "identities_left_out": [{"identity": readable(name), "images": count}
                                     for name, count in self.small[:MOST_NAMES]],
             "duplicates": self.duplicates.as_dict(), "images_of_several_identities": self.shared.as_dict(),

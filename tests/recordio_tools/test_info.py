@@ -1,5 +1,6 @@
 """info: the numbers against an independent count."""
 import json
+import math
 import subprocess
 import sys
 
@@ -47,7 +48,7 @@ def test_a_folder_of_both_kinds_as_text_and_json(tmp_path, capsys):
 
 def test_a_plain_set_without_an_index(tmp_path, capsys):
     record = mx.recordio.MXRecordIO(str(tmp_path / "a.rec"), "w")
-    for key, label in enumerate([0, 1, 1]):
+    for key, label in enumerate([0, 1, 1, math.nan, math.nan]):  # the last two are no labels, as `check` says
         record.write(mx.recordio.pack(mx.recordio.IRHeader(0, float(label), key, 0), jpeg(picture(key))))
     record.close()
     assert command("info", tmp_path / "a.rec", "--json") == (0, "")
@@ -55,6 +56,7 @@ def test_a_plain_set_without_an_index(tmp_path, capsys):
     assert info["layout"].startswith("plain") and info["index"] is None and info["property"] is None
     spread = info["images_per_identity"]
     assert (spread["min"], spread["median"], spread["max"]) == (1, 1.5, 2) and info["label_width"] == [1]
+    assert (info["images"], info["identities"]) == (5, 2)
     assert info["names"] is None
 
 

@@ -166,6 +166,8 @@ def test_two_faces_of_one_photograph_are_not_duplicates(tmp_path):
     assert command("pack", tmp_path / "a.lst", tmp_path / "out")[0] == 0
     told = report(tmp_path / "out")
     assert told["duplicates"]["count"] == 0 and told["images_of_several_identities"]["count"] == 2
+    assert [name.rpartition("/")[2] for name in told["images_of_several_identities"]["files"][0]] == [
+        "p.png (identity 0)", "p.png (identity 1)"]
 
 
 def test_an_image_that_is_not_aligned_has_the_size_or_is_resized(tmp_path):
