@@ -2,8 +2,9 @@
 
 The columns are path, then x1,y1 to x5,y5: left eye, right eye, nose, left and right corner of the mouth as the image
 shows them, in pixels of the upright photograph; with decimal commas where another mark separates the columns. A first
-line may name them, in any order; image, file, filename or name stand for path too, left_eye_x and so on for x1. Columns
-score, found and made_of are optional; others are ignored. CelebA's lists are read as they are.
+line may name them, in any order; image, file, filename or name stand for path too, left_eye_x and so on for x1, and go
+before it, which beside them is a box's. Columns score, found and made_of are optional; others are ignored. CelebA's
+lists are read as they are.
 """
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ JOURNAL_COLUMNS = ["path", *POINTS, "score", "found"]  # since the first version
 PARTS = (("left_eye", "lefteye"), ("right_eye", "righteye"), ("nose",), ("mouth_left", "left_mouth", "leftmouth"),
          ("mouth_right", "right_mouth", "rightmouth"))
 NAMES = {**dict.fromkeys(COLUMNS, ()), "path": ("image", "file", "filename", "name", "image_path", "image_id"),
-         **{f"{axis}{number}": [f"{name}_{axis}" for name in names] for number, names in enumerate(PARTS, 1)
-            for axis in "xy"}}
+         **{f"{axis}{number}": [*(f"{name}_{axis}" for name in names), f"{axis}{number}"]  # x1 may be a box's
+            for number, names in enumerate(PARTS, 1) for axis in "xy"}}
 FORM = "a first line that names the columns " + ",".join(COLUMNS[:11])
 
 

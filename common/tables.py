@@ -57,8 +57,9 @@ def read_table(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | N
                counted: bool = False) -> Iterator[Row]:
     """The rows of a table whose first line names its columns.
 
-    columns: what is asked for, and the other names it goes by; names are compared in small letters, a blank or a dash
-    like an underscore. Other columns are ignored, and so are empty rows. unnamed: given the fields of a first line that
+    columns: what is asked for, and the other names it goes by, which go before its own where they include that; names
+    are compared in small letters, a blank or a dash like an underscore. Other columns are ignored, and so are empty
+    rows. UserError where two columns have the name of one that is used. unnamed: given the fields of a first line that
     names nothing, it returns the columns in their order where that line can only be a row, else None. UserError with
     `form` for a first line that is neither, or that lacks one of the columns `required`; for a row of another length
     than the first line, which is ignored where `ragged`. exact: fields keep blanks around them. counted: the table
@@ -175,6 +176,10 @@ def _layout(path: PathLike, lines: Iterator[tuple[int, str]], columns: Columns, 
     best = max(places, key=lambda separator: len(places[separator]), default="")
     if places and places[best]:
         fields, found = split[best], places[best]
+        names = list(map(_plain, fields))
+        twice = next((names[place] for place in found.values() if names.count(names[place]) > 1), "")
+        if twice:
+            raise UserError(f"{path}: line {number} names two columns {shown(twice)}; rename the one that is not meant")
         if leading and leading not in found and 0 in found.values():
             fields, found = [leading, *fields], {leading: 0, **{name: place + 1 for name, place in found.items()}}
         return _Layout(number, text, best, fields, found, True)
@@ -194,7 +199,8 @@ def _row(where: str, fields: list[str], layout: _Layout, columns: Columns) -> Ro
 def _places(names: list[str], columns: Columns) -> dict[str, int]:
     found = {}
     for name, others in columns.items():
-        place = next((names.index(other) for other in (name, *others) if other in names), None)
+        tried = others if name in others else (name, *others)
+        place = next((names.index(other) for other in tried if other in names), None)
         if place is not None:
             found[name] = place
     return found

@@ -166,6 +166,22 @@ def test_celebas_words_for_the_points(photographs, tmp_path):
         read_table(tmp_path / "list.txt", tmp_path)
 
 
+def test_the_corners_of_a_box_beside_named_points_are_not_the_eyes(photographs, tmp_path):
+    parts = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+    header = ["path", "x1", "y1", "x2", "y2", *(f"{part}_{axis}" for part in parts for axis in "xy")]
+    rows = [[name, *(points.min(0) - 20), *(points.max(0) + 20), *points.ravel()]
+            for name, points in photographs.items()]
+    with open(tmp_path / "b.csv", "w", newline="") as stream:
+        csv.writer(stream).writerows([header, *rows])
+    for name, row in read_table(tmp_path / "b.csv", tmp_path).items():
+        assert np.array_equal(row.array(), photographs[name])
+    header[5:] = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
+    with open(tmp_path / "b.csv", "w", newline="") as stream:
+        csv.writer(stream).writerows([header, *rows])
+    with pytest.raises(UserError, match="b.csv: line 1 names two columns x1; rename the one that is not meant"):
+        read_table(tmp_path / "b.csv", tmp_path)
+
+
 def test_a_photograph_that_two_rows_could_be_of():
     one, other = Row(("1",) * 10), Row(("2",) * 10)
     assert match_names({"p/a.jpg": one, "p/a.JPG": other}, ["p/a.jpg"]) == {"p/a.jpg": one}
