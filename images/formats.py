@@ -13,8 +13,11 @@ SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"BM", 
 AVIF = frozenset([b"avif", b"avis"])
 HEIF = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"miaf"])
 ANIMATED = "animated WebP"
-UNREADABLE = frozenset(["GIF", "HEIC", "AVIF", "JPEG XL", ANIMATED])  # formats that are recognised but not read
-ORIENTATION, COMPRESSION = 0x0112, 0x0103  # tags of EXIF and TIFF
+RAW = "camera raw"  # a TIFF that begins with a thumbnail, which OpenCV would take for the photograph
+DEEP, DARK = "TIFF of more than 16 bits", "PNM of an unusual maximum"
+UNREADABLE = frozenset(["GIF", "HEIC", "AVIF", "JPEG XL", ANIMATED, RAW, DEEP, DARK])  # recognised but not read
+ORIENTATION, COMPRESSION, SUBFILE = 0x0112, 0x0103, 0x00fe  # tags of EXIF and TIFF
+LOGLUV = frozenset([34676, 34677])  # compressions of light, not of pixels
 PLAIN_TIFF = frozenset([1, 2, 3, 4, 5, 32773])  # compressions that MXNet decodes: none, fax, LZW, PackBits
 COMPRESSIONS = {6: "JPEG", 7: "JPEG", 8: "deflate", 32946: "deflate"}
 MOST_CHUNKS = 1000  # of a PNG or WebP that are searched for its EXIF
@@ -243,7 +246,9 @@ def _tiff(data: bytes) -> Description:
     tags = _tags(data)
     odd = _odd(gray=tags.get(262, 2) < 2, cmyk=tags.get(262) == 5, alpha=338 in tags, deep=tags.get(258, 8) > 8,
                turned=tags.get(ORIENTATION, 1) != 1)
-    return Description("TIFF", tags.get(257, 0), tags.get(256, 0), odd)
+    raw = tags.get(SUBFILE, 0) & 1 or data[8:11] == b"CR\2"
+    deep = tags.get(258, 8) > 16 or tags.get(COMPRESSION) in LOGLUV
+    return Description(RAW if raw else DEEP if deep else "TIFF", tags.get(257, 0), tags.get(256, 0), odd)
 
 
 def _jpeg2000(data: bytes) -> Description:
@@ -262,8 +267,10 @@ def _pnm(data: bytes) -> Description:
     if not found:
         return Description("PNM")
     kind, width, height, most = found.groups()
-    deep = kind not in b"14" and int(most or 0) > 255
-    return Description("PNM", int(height), int(width), _odd(gray=kind not in b"36", deep=deep))
+    most = 1 if kind in b"14" else int(most or 255)
+    deep = most > 255
+    dark = 1 < most < 128 or 255 < most < 1 << 15  # OpenCV does not scale: below half as bright as it is
+    return Description(DARK if dark else "PNM", int(height), int(width), _odd(gray=kind not in b"36", deep=deep))
 
 
 DESCRIBERS: dict[str, Callable[[bytes], Description]] = {

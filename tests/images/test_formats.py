@@ -64,6 +64,33 @@ def test_lossless_webp_and_pillows_kinds():
         assert (told.kind, told.height, told.width, told.odd) == (name, *size, odd)
 
 
+def test_pictures_whose_values_opencv_would_misread_are_told():
+    """Values of another range became a black, a white or a dark picture; a camera raw its thumbnail."""
+    image = cv2.GaussianBlur(picture(4), (0, 0), 3)
+    wanted = Wanted(112, 112)
+
+    def pixmap(most):
+        values = np.round(image[..., ::-1] * (most / 255.0)).astype(">u2" if most > 255 else np.uint8)
+        return b"P6\n# made\n112 112\n%d\n" % most + values.tobytes()
+
+    for most in (255, 250, 65535):
+        assert np.abs(decode(treat(pixmap(most), wanted).image)[..., ::-1] - image.astype(float)).mean() < 5
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "TIFF", tiffinfo={254: 1})
+    single = io.BytesIO()
+    Image.fromarray(image[..., 0].astype(np.float32)).save(single, "TIFF")
+    canon = bytearray(encoded(".tiff", image))
+    canon[8:11] = b"CR\2"
+    for data, reason in (
+            *((pixmap(most), "PNM of an unusual maximum") for most in (15, 100, 1023, 4095)),
+            (encoded(".tiff", image.astype(np.float32)), "TIFF of more than 16 bits"),
+            (encoded(".tiff", image / np.float32(255)), "TIFF of more than 16 bits"),
+            (single.getvalue(), "TIFF of more than 16 bits"), (stream.getvalue(), "camera raw"),
+            (bytes(canon), "camera raw")):
+        with pytest.raises(Unusable, match=f"^{reason}, which is not read$"):
+            treat(data, wanted)
+
+
 def test_anything_at_all_is_described_without_an_error():
     random = np.random.RandomState(0)
     whole = [encoded(suffix, picture(2, 80, 90))
