@@ -162,8 +162,8 @@ class Loop:
         if not self.meter.sums["steps"]:
             return
         self.meter.reduce(self.communicator)
-        if self.rows:
-            bar.set_postfix_str(self.rows.add(self.meter.summary(), self.trainer.learning_rate))
+        if self.rows:  # after `resume` the trainer has the learning rate of no step yet
+            bar.set_postfix_str(self.rows.add(self.meter.summary(), self.lr(self.progress.step - 1)))
         self.meter.start()
         self._changed = True
 

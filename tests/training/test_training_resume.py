@@ -173,6 +173,19 @@ def test_the_best_checkpoint_is_the_same_whatever_was_killed(data, tmp_path, mon
     same(tmp_path / "whole", tmp_path / "killed")
 
 
+def test_a_row_that_a_resumed_run_completes_before_its_first_step_has_the_learning_rate_of_its_steps(
+        data, tmp_path, monkeypatch):
+    flags = [*FLAGS, "--frequent", 4, "--lr", 0.02, "--lr-steps", 2, "--resume", "--max-steps"]
+    assert train(data, tmp_path / "whole", *flags, 6) == 0
+    with monkeypatch.context() as patched:
+        stop_at(patched, 5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert train(data, tmp_path / "stopped", *flags, 12) == 130
+    assert train(data, tmp_path / "stopped", *flags, 6) == 0
+    last = rows(tmp_path / "stopped", "train")[-1]
+    assert last["step"] == 6 and last["lr"] == pytest.approx(0.002)
+    same(tmp_path / "whole", tmp_path / "stopped")
+
+
 def check_stopped(data, folder, number, said):
     """A run that the signal stopped saved its last step, said so, and continues."""
     assert signal.Signals(number).name in said
