@@ -33,6 +33,7 @@ from training.reporting.runlog import RunLog, write_config
 from training.saving.adapt_head import adapt_head
 from training.saving.fingerprint import fingerprint, people
 from training.saving.header import TOTAL_BATCH
+from training.saving.kept_checkpoints import chosen_otherwise
 from training.saving.names import STATE
 from training.saving.prefix import check_prefix
 from training.saving.pretrained import open_pretrained
@@ -101,7 +102,8 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
     if state:
         progress, arrays = state
         schedule = resolve_schedule(planned, len(data.chosen), Clock(total_batch, progress.step, progress.position))
-        began = [f"resumed at step {progress.step}", *states.changes, *schedule.changes(states.before.get(SCHEDULE))]
+        began = [f"resumed at step {progress.step}", *states.changes, *schedule.changes(states.before.get(SCHEDULE)),
+                 *(chosen_otherwise(config.part(SavingSpec), progress, data.targets) if first else [])]
         if config.pretrained:
             began.append(f"pretrained: {config.pretrained} is not loaded, since the run continues from its state")
         _put_back(model, trainer, arrays)

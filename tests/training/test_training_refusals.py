@@ -1,5 +1,6 @@
 """What --resume, --overwrite and the folder of a run refuse, and what they take for the same run."""
 import json
+import shutil
 
 import pytest
 from small_runs import SIZE, start, train
@@ -21,7 +22,6 @@ def test_other_data_is_refused(data, tmp_path):
 
 
 def test_the_same_devices_by_another_name_and_data_elsewhere_are_not_another_run(data, tmp_path):
-    import shutil
     assert train(data, tmp_path / "run", "--max-steps", 1, "--target", "none") == 0
     moved = shutil.copytree(data, tmp_path / "moved")
     assert train(moved, tmp_path / "run", "--max-steps", 2, "--target", "none", "--resume", "--devices", "cpu:1",
@@ -34,6 +34,24 @@ def test_best_is_reset_when_it_is_of_another_metric(data, tmp_path):
     assert train(data, tmp_path, "--max-steps", 2, "--verbose", 2, "--best-metric", "eer", "--resume") == 0
     kept = json.loads((generations(tmp_path / "state")[-1] / "state.json").read_text())["progress"]
     assert kept["best_of"] == "eer of lfw" and kept["best"] <= 0 and kept["best_number"] == 2
+
+
+def test_a_verification_set_that_is_gone_is_warned_of_before_the_best_checkpoint_is_replaced(data, tmp_path, caplog):
+    folder = shutil.copytree(data, tmp_path / "data")  # its lfw is verified without being named
+    run = tmp_path / "run"
+    assert train(folder, run, "--max-steps", 1, "--ckpt", 3) == 0
+    assert train(folder, run, "--max-steps", 2, "--ckpt", 3, "--resume") == 0
+    assert "is the best so far" not in caplog.text
+    (folder / "lfw.bin").rename(folder / "agedb_30.bin")
+    assert train(folder, run, "--max-steps", 2, "--ckpt", 3, "--resume") == 0
+    assert ("--resume: checkpoint 1 is the best so far by accuracy of lfw; from there the best is chosen by accuracy "
+            "of agedb_30, whose checkpoint replaces it") in caplog.text
+    (folder / "agedb_30.bin").unlink()
+    assert train(folder, run, "--max-steps", 2, "--ckpt", 1, "--resume") == 0
+    assert "by accuracy of lfw; from there nothing is verified, and the end counts: to go on by the same" in caplog.text
+    caplog.clear()
+    assert train(folder, run, "--max-steps", 2, "--ckpt", 2, "--resume") == 0
+    assert "is the best so far" not in caplog.text
 
 
 def test_two_runs_at_once_in_one_folder_are_refused_and_a_dead_one_does_not_matter(data, tmp_path):

@@ -6,7 +6,7 @@ from typing import Any, Sequence
 
 import mxnet as mx
 
-from eval.verification import VerificationResult
+from eval.verification import VerificationResult, VerificationSet
 from training.saving.checkpoint import save_checkpoint
 from training.saving.progress import Progress
 from training.specs import SavingSpec
@@ -26,7 +26,7 @@ class KeptCheckpoints:
             return False
         progress, metric = self._progress, self._spec.best_metric
         value = getattr(results[-1], metric) * (-1 if metric == "eer" else 1)
-        best_of = f"{metric} of {results[-1].name}"
+        best_of = _best_of(self._spec, results)
         kept = progress.best_number > 0 or self._spec.ckpt in (0, 2)  # a best that no checkpoint has is none to keep
         if progress.best is not None and progress.best_of == best_of and kept and value <= progress.best:
             return False
@@ -56,3 +56,21 @@ class KeptCheckpoints:
         if better:
             progress.best_number = number
         log.info("saved %s%s", path, ", the best so far" if better else "")
+
+
+def chosen_otherwise(spec: SavingSpec, progress: Progress, targets: Sequence[VerificationSet]) -> list[str]:
+    """A warning, on resume, where the best checkpoint so far was chosen by another set or metric than from there on:
+    the sets in the data folder may be others, whatever the settings."""
+    now = _best_of(spec, targets)
+    if spec.ckpt not in (1, 3) or not progress.best_number or progress.best_of == now:
+        return []
+    replaced = ", whose checkpoint replaces it" if spec.ckpt == 3 and progress.best_number == 1 else ""
+    what = f"the best is chosen by {now}" if now else "nothing is verified, and the end counts"
+    return [f"warning: `resume`: checkpoint {progress.best_number} is the best so far by {progress.best_of}; from "
+            f"there {what}{replaced}: to go on by the same, that set has to be the last of `target`, and `best_metric` "
+            "as before"]
+
+
+def _best_of(spec: SavingSpec, sets: Sequence[VerificationResult] | Sequence[VerificationSet]) -> str:
+    """What chooses the best: the metric of the last set; empty without sets."""
+    return f"{spec.best_metric} of {sets[-1].name}" if sets else ""
