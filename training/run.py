@@ -88,9 +88,12 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
         loaded = open_pretrained(config.part(PretrainedSpec), model.shapes, states.identity, model.head.shape, first)
     described = [*config.as_lines(), *describe_run(description_spec(config, total_batch), planned, data.dataset,
                                                    data.chosen, model, data.targets)]
+    began: list[str] = []
     if config.dry_run:
         if first:
-            print(as_flags("\n".join([*described, *_about(schedule, config)]), flags(Config)))
+            if resuming and (state := states.load()):
+                schedule, began = _continued(config, states, state[0], data, total_batch)
+            print(as_flags("\n".join([*described, *_about(schedule, config), *began]), flags(Config)))
         return 0
 
     # The folder is this run's; the model starts from its state, from the checkpoint's weights, or from scratch.
@@ -98,14 +101,10 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
     state = broadcast_state(communicator, states, found)
     model.initialize()
     trainer = model.make_trainer()
-    progress, began = Progress(), []
+    progress = Progress()
     if state:
         progress, arrays = state
-        schedule = resolve_schedule(planned, len(data.chosen), Clock(total_batch, progress.step, progress.position))
-        began = [f"resumed at step {progress.step}", *states.changes, *schedule.changes(states.before.get(SCHEDULE)),
-                 *(chosen_otherwise(config.part(SavingSpec), progress, data.targets) if first else [])]
-        if config.pretrained:
-            began.append(f"pretrained: {config.pretrained} is not loaded, since the run continues from its state")
+        schedule, began = _continued(config, states, progress, data, total_batch)
         _put_back(model, trainer, arrays)
     elif loaded:
         model.take(loaded.taken, broadcast_arrays(communicator, {"head": loaded.fc7})["head"])
@@ -148,6 +147,18 @@ def _build_model(spec: ModelSpec, data: RunData, devices: list[mx.Context], comm
     except ValueError as error:  # the builders' own checks: an unknown network, a head that does not fit the images
         network = spec.network
         raise UserError(f"`network` {network.network} `version_output` {network.version_output}: {error}") from None
+
+
+def _continued(config: Config, states: States, progress: Progress, data: RunData, total_batch: int
+               ) -> tuple[Schedule, list[str]]:
+    """The schedule of a run that continues at `progress`, and what is different from there on, for the log."""
+    schedule = resolve_schedule(schedule_spec(config), len(data.chosen),
+                                Clock(total_batch, progress.step, progress.position))
+    lines = [f"resumed at step {progress.step}", *states.changes, *schedule.changes(states.before.get(SCHEDULE)),
+             *chosen_otherwise(config.part(SavingSpec), progress, data.targets)]
+    if config.pretrained:
+        lines.append(f"pretrained: {config.pretrained} is not loaded, since the run continues from its state")
+    return schedule, lines
 
 
 def _put_back(model: TrainingModel, trainer: gluon.Trainer, arrays: Arrays) -> None:

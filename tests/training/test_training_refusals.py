@@ -54,6 +54,22 @@ def test_a_verification_set_that_is_gone_is_warned_of_before_the_best_checkpoint
     assert "is the best so far" not in caplog.text
 
 
+def test_a_dry_run_shows_what_a_resumed_run_does_and_refuses(data, tmp_path, capsys):
+    assert train(data, tmp_path, "--max-steps", 2, "--target", "none") == 0  # of 8 images each
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    more = ["--per-batch-size", 4, "--target", "none", "--dry-run"]
+    assert train(data, tmp_path, *more, "--resume") == 0
+    there = 2 + (36000 * 512 - 2 * 8) // 4
+    text = capsys.readouterr().out
+    assert f"0.002 from step {there}," in text and "resumed at step 2" in text
+    assert "--resume: --per-batch-size 8 up to step 2, 4 from there" in text
+    assert train(data, tmp_path, *more, "--overwrite") == 0
+    assert f"0.002 from step {36000 * 512 // 4}," in capsys.readouterr().out
+    with pytest.raises(UserError, match="--version-output GNAP there, GAP here"):
+        train(data, tmp_path, *more, "--resume", "--version-output", "GAP")
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+
 def test_two_runs_at_once_in_one_folder_are_refused_and_a_dead_one_does_not_matter(data, tmp_path):
     with start(data, tmp_path, "--max-steps", 100000, "--frequent", 1, "--target", "none") as process:
         wait_for_step(process, tmp_path, 1)
