@@ -19,7 +19,8 @@ def get_symbol(emb_size: int, version_output: str = "GDC", version_act: str = "p
 
     blocks: number of blocks at strides 2, 4, 8 and 16; one at stride 2 is the depthwise convolution of y1, more are
     residual blocks (y2). net_multiplier: of the channels of every layer. version_output: the head, see `get_fc1`.
-    head_options: GNAP's variants. ValueError for blocks that are not four whole numbers from 1.
+    head_options: GNAP's variants. ValueError for blocks that are not four numbers from 1, or another version_act or
+    version_output.
     """
     if len(blocks) != 4 or min(blocks) < 1:
         raise ValueError(f"blocks {tuple(blocks)}: four numbers from 1, (1, 4, 6, 2) for y1")

@@ -6,9 +6,10 @@ from typing import Any, Callable
 import mxnet as mx
 from mxnet.symbol import Symbol
 
-from symbols.gnap import batch_norm, gnap_symbol
+from symbols.gnap import VARIANTS, batch_norm, gnap_symbol
 
 PRELU_SLOPE = 0.25
+ACTIVATIONS = ("prelu", "relu", "sigmoid", "softrelu", "softsign", "tanh")
 BLOCK = 16
 BN_EPS_MXNET = 1e-3  # MXNet's default, with which the ecosystem's MobileFaceNet was trained, its depthwise head too
 
@@ -29,7 +30,10 @@ def normalise_input() -> Symbol:
 
 
 def activation(data: Symbol, act_type: str, name: str) -> Symbol:
-    """`prelu` (slope NAME_gamma, (C,), initialised to 0.25) or one of MXNet's Activation types."""
+    """`prelu` (slope NAME_gamma, (C,), initialised to 0.25) or one of MXNet's Activation types; ValueError for
+    others."""
+    if act_type not in ACTIVATIONS:
+        raise ValueError(f"version_act {act_type} is not one of {', '.join(ACTIVATIONS)}")
     if act_type == "prelu":
         return mx.sym.LeakyReLU(data, act_type="prelu", slope=PRELU_SLOPE, name=name)
     return mx.sym.Activation(data, act_type=act_type, name=name)
@@ -45,8 +49,9 @@ def get_fc1(last_conv: Symbol, num_classes: int, fc_type: str, input_channel: in
     """
     if fc_type not in HEADS:
         raise ValueError(f"fc_type {fc_type} is not one of {', '.join(HEADS)}")
-    if options and fc_type != "GNAP":
-        raise ValueError(f"fc_type {fc_type} takes no option {', '.join(options)}")
+    taken = {name for variant in VARIANTS.values() for name in variant} if fc_type == "GNAP" else set()
+    if options.keys() - taken:
+        raise ValueError(f"fc_type {fc_type} takes no option {', '.join(sorted(options.keys() - taken))}")
     return HEADS[fc_type](last_conv, num_classes, input_channel, bn_mom, **options)
 
 
