@@ -16,15 +16,15 @@ MOST = 20_000_000  # pairs; a line has some 60 bytes
 ROWS = 64  # images of the left side per block
 
 
-def write_all_scores(path: PathLike, made: Embeddings, pairs: LabelledPairs, second: np.ndarray | None = None,
+def write_all_scores(path: PathLike, made: Embeddings, pairs: LabelledPairs, second: Embeddings | None = None,
                      pca: int | None = None) -> None:
     """The table of `score_file`, fold left empty, for every pair that `pairs` scores, each once, in the set's order.
 
-    second: (N, D), what the second image of a pair is scored by, where that is not `made`. pca: components that the
+    second: the second images', where those are not of `made`; the description is theirs. pca: components that the
     embeddings are projected on, None or 0 where they are not. UserError for more than MOST pairs.
     """
     left, right = pairs.sides
-    second = made.embeddings if second is None else second
+    second = made if second is None else second
     total = len(left) * (len(left) - 1) // 2 if right is None else len(left) * len(right)
     if total > MOST:
         raise UserError(f"`scores`: {total} pairs are more than the {MOST} that a file is written of; score a part of "
@@ -34,11 +34,11 @@ def write_all_scores(path: PathLike, made: Embeddings, pairs: LabelledPairs, sec
             meter(total, str(path), "pairs") as bar:
         stream.write(",".join(COLUMNS) + "\n")
         number = 0
-        for rows, columns, cosines in _blocks(made.embeddings, second, left, right):
-            number = _write(stream, rows, columns, cosines, pairs.labels, names, made.norms, number)
+        for rows, columns, cosines in _blocks(made.embeddings, second.embeddings, left, right):
+            number = _write(stream, rows, columns, cosines, pairs.labels, names, (made.norms, second.norms), number)
             bar.update(len(cosines))
-    meta = {"model": made.meta.get("model"), "set": made.meta.get("set"), "layer": made.meta.get("layer"),
-            "flip": made.meta.get("flip"), "pca": pca or 0, "folds": None}
+    meta = {**{name: second.meta.get(name) for name in ("model", "set", "layer", "flip")}, "pca": pca or 0,
+            "folds": None}
     write_description(path, meta)
 
 
@@ -56,12 +56,12 @@ def _blocks(unit: np.ndarray, second: np.ndarray, left: np.ndarray,
 
 
 def _write(stream: TextIO, rows: np.ndarray, columns: np.ndarray, cosines: np.ndarray, labels: np.ndarray,
-           names: list[str], norms: np.ndarray, number: int) -> int:
+           names: list[str], norms: tuple[np.ndarray, np.ndarray], number: int) -> int:
     same = labels[rows] == labels[columns]
     lines = []
     for one, two, alike, cosine in zip(rows.tolist(), columns.tolist(), same.tolist(), cosines.tolist()):
         lines.append(f"{number},{names[one]},{names[two]},{int(alike)},{2 - 2 * cosine:.7g},{cosine:.7g},,"
-                     f"{norms[one]:.6g},{norms[two]:.6g}\n")
+                     f"{norms[0][one]:.6g},{norms[1][two]:.6g}\n")
         number += 1
     stream.write("".join(lines))
     return number

@@ -19,8 +19,8 @@ class Projection:
     fitted_on: str
 
     def apply(self, unit: np.ndarray) -> np.ndarray:
-        """(n, N) float32 of (n, D): centred, projected, normalised again."""
-        return normalise((unit - self.mean) @ self.directions.T).astype(np.float32)
+        """(n, N) float32 of (n, D): centred, projected, normalised again; an embedding of zeros stays one."""
+        return (normalise((unit - self.mean) @ self.directions.T) * unit.any(axis=1)[:, None]).astype(np.float32)
 
 
 def fit_projection(unit: np.ndarray, components: int, fitted_on: str) -> Projection:

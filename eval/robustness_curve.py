@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
@@ -74,7 +74,7 @@ class Curve:
         self._faces, self._pairs, self._args = faces, pairs, args
         self._model, self._how = OpenModel(name, EmbeddingSettings.of(args)), EmbeddingSettings.of(args)
         self._thresholds, self._bootstrap = elsewhere.thresholds, pairs.bootstrap()
-        self._aligned: np.ndarray | None = None
+        self._aligned: Embeddings | None = None
 
     def measure(self, settings: Sequence[Misalignment], digest: str, scores: Sequence[Path] = ()) -> None:
         """Score every setting, the aligned one first; scores: for each setting a file for the score of each pair, or
@@ -88,14 +88,13 @@ class Curve:
                 made = self._embedded(embedder, how, digest, bar.update)
                 if self._args.pca and self.projection is None:
                     self.projection = fit_projection(made.embeddings, self._args.pca, self._args.set)
-                unit = self.projection.apply(made.embeddings) if self.projection else made.embeddings
-                first = unit if self._aligned is None else self._aligned
-                self._aligned = first
-                first = first if self._args.side == "second" else unit
-                self.settings.append(self._score(first, unit, how))
+                if self.projection:
+                    made = replace(made, embeddings=self.projection.apply(made.embeddings))
+                self._aligned = made if self._aligned is None else self._aligned
+                first = self._aligned if self._args.side == "second" else made
+                self.settings.append(self._score(first.embeddings, made.embeddings, how))
                 if scores:
-                    write_all_scores(scores[number], Embeddings(first, made.norms, made.names, made.labels, made.meta),
-                                     self._pairs, unit if self._args.side == "second" else None, self._args.pca)
+                    write_all_scores(scores[number], first, self._pairs, made, self._args.pca)
 
     def _embedded(self, embedder: AnyEmbedder, how: Misalignment, digest: str,
                   step: Callable[[int], object]) -> Embeddings:

@@ -43,18 +43,19 @@ def projected_scores(embeddings: np.ndarray, components: int, folds: int) -> np.
     """(folds, pairs) scores after PCA: row f with the projection fitted on all pairs outside fold f.
 
     embeddings: (2 * pairs, D), normalised. As in InsightFace's script the projections are centred, not whitened, and
-    normalised again. UserError where there are not so many components.
+    normalised again. Embeddings of zeros are not fitted on, and stay zeros. UserError where there are not so many
+    components.
     """
     pairs, bounds = len(embeddings) // 2, fold_bounds(len(embeddings) // 2, folds)
     check_components(components, embeddings.shape[1], pairs, folds)
-    scores = np.empty((folds, pairs))
+    scores, known = np.empty((folds, pairs)), embeddings.any(axis=1)
     for fold in range(folds):
-        others = np.ones(len(embeddings), bool)
+        others = known.copy()
         others[2 * bounds[fold]:2 * bounds[fold + 1]] = False
         mean = embeddings[others].mean(axis=0, dtype=np.float64)
         centred = embeddings[others] - mean
         _, directions = np.linalg.eigh(centred.T @ centred)  # ascending
-        scores[fold] = pair_scores(normalise((embeddings - mean) @ directions[:, -components:]))
+        scores[fold] = pair_scores(normalise((embeddings - mean) @ directions[:, -components:]) * known[:, None])
     return scores
 
 

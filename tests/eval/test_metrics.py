@@ -153,6 +153,18 @@ def test_pca_is_fitted_on_the_other_folds_only():
             projected_scores(unit, components, 5)
 
 
+def test_embeddings_of_zeros_have_cosine_0_after_pca_too_and_are_not_fitted_on():
+    unit = normalise(np.random.RandomState(1).normal(size=(60, 12)) * np.arange(1, 13) + 3)
+    unit[[20, 21, 40]] = 0  # both sides of pair 10, one of pair 20
+    scores = projected_scores(unit, 4, 5)
+    assert (scores[:, [10, 20]] == 2).all()
+    model = PCA(4).fit(np.concatenate([unit[12:20], unit[22:40], unit[41:]]))  # for the first of five folds
+    ends = normalize(model.transform(unit))
+    known = np.delete(np.arange(30), [10, 20])
+    assert np.allclose(scores[0][known], np.sum((ends[0::2] - ends[1::2]) ** 2, 1)[known], atol=1e-9)
+    assert not fit_projection(unit, 4, "a").apply(unit)[[20, 21, 40]].any()
+
+
 def test_a_projection_of_a_set_leaves_unavailable_images_out():
     random = np.random.RandomState(2)
     unit = normalise(random.normal(size=(40, 6)) * np.arange(1, 7) + 1).astype(np.float32)

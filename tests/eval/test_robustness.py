@@ -127,6 +127,9 @@ def test_scores_of_one_side_moved(place, tmp_path):  # noqa: F811
     assert len(scores.same) == 30 * 29
     assert scores.meta["pca"] == 0 and len(scores.meta["set"]["sha256"]) == len(scores.meta["model"]["sha256"]) == 64
     assert moved["at_threshold"][0]["fpr"] == pytest.approx((scores.score < 1)[~scores.same].mean())
+    aligned = read_scores(tmp_path / "faces-aligned.csv")
+    assert aligned.left_norm.tolist() == scores.left_norm.tolist()  # only the second image is moved
+    assert abs(aligned.right_norm - scores.right_norm).max() > 1e-3
 
 
 def test_an_onnx_file(tmp_path):
