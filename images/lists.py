@@ -12,6 +12,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import PathLike
+from common.foreign import shown
 from common.name_lookup import NameLookup
 from common.tables import read_table
 from common.text_files import read_lines
@@ -81,7 +82,7 @@ def from_lst(path: PathLike, root: PathLike, trust: bool = False) -> Source:
         log.warning("%s: holds no landmarks, so `trust_landmarks` is without effect", path)
     if not source.images:
         raise UserError(f"{path}: is empty; each line is {LST_FORM}")
-    return source.finish(groups.checked(path))
+    return source.finish(groups.checked(path, source.images))
 
 
 def from_csv(path: PathLike, root: PathLike) -> Source:
@@ -100,7 +101,7 @@ def from_csv(path: PathLike, root: PathLike) -> Source:
         source.add(groups[_label(row["identity"].encode("utf-8", "surrogateescape"), row.where)], place(entry))
     if not source.images:
         raise UserError(f"{path}: holds no rows; it begins with {CSV_FORM}")
-    return source.finish(groups.checked(path))
+    return source.finish(groups.checked(path, source.images))
 
 
 def _unnamed(fields: Sequence[str]) -> Sequence[str] | None:
@@ -138,8 +139,12 @@ class _Groups:
     def __getitem__(self, name: str) -> int:
         return self._numbers.setdefault(name, len(self._numbers))
 
-    def checked(self, path: PathLike) -> list[str]:
+    def checked(self, path: PathLike, images: int) -> list[str]:
         """The names; UserError where one says that there is none, and all others are numbers: it is no identity's."""
+        if len(self._numbers) == images > 2:
+            log.warning("%s: each of its %d images is an identity of its own (%s, %s, ...); if these are numbers of rows, "
+                        "put the identities there, in a table as a column identity", path, images,
+                        *map(shown, list(self._numbers)[:2]))
         missing = [name for name in self._numbers if name.lower() in MISSING]
         if missing and all(map(REAL.fullmatch, self._numbers.keys() - missing)):
             raise UserError(f"{path}: has the label {missing[0]}, and all others are numbers; leave such lines out, or "

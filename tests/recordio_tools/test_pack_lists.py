@@ -117,6 +117,18 @@ def test_a_label_that_is_missing_is_no_identity(tmp_path, word):
             assert (tmp_path / f"{kind}{status}").exists() == (status == 0)
 
 
+def test_numbers_of_rows_that_are_taken_for_identities_are_told(tmp_path, caplog):
+    faces = drawn_faces(tmp_path / "faces")
+    rows = sorted(path.relative_to(faces) for path in faces.rglob("*.jpg"))
+    for header, told in (("id,name,path", True), ("id,identity,path", False)):
+        caplog.clear()
+        lines = (f"{number},{row.parent},{row}" for number, row in enumerate(rows))
+        (tmp_path / "a.csv").write_text("\n".join([header, *lines]))
+        assert command("pack", faces, tmp_path / "out", "--csv", tmp_path / "a.csv", "--overwrite") == (0, "")
+        assert (f"a.csv: each of its {len(rows)} images is an identity of its own (0, 1, ...)" in caplog.text) == told
+        assert len(identities(tmp_path / "out")) == (len(rows) if told else len(set(row.parent for row in rows)))
+
+
 def test_trusting_landmarks_where_there_are_none(tmp_path, caplog):
     faces = drawn_faces(tmp_path / "faces")
     rows = sorted(path.relative_to(faces) for path in faces.rglob("*.jpg"))
