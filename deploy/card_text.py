@@ -5,6 +5,7 @@ import re
 from typing import Any, Iterator
 
 from common.foreign import is_finite, shown
+from eval.arguments import FOLDS
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&!$])")
 LONGEST = 300  # characters of a name
@@ -84,9 +85,23 @@ def _scores(told: dict[str, Any]) -> Iterator[str]:
             f" +- {_percent(row['accuracy_std'])}" if "accuracy_std" in row else ""), _tprs(row),
             _percent(row.get("eer")) + _interval(row, "eer"), _percent(row.get("auc")) + _interval(row, "auc")])
     yield _table(["set", "pairs", "accuracy %", "TPR %", "EER %", "AUC %"], rows)
+    for name, row in told["rows"].items():
+        otherwise = ", ".join(_otherwise(row))
+        if otherwise:
+            yield f"{escaped(name)} was scored {otherwise}, unlike what the conventions below say."
     if told["chosen_on"]:
         yield (f"The checkpoint may have been chosen as the best of its run on "
                f"{escaped(told['chosen_on'])}: its score there is then optimistic.")
+
+
+def _otherwise(row: dict[str, Any]) -> Iterator[str]:
+    """In what a row of `verify --json` was made differently from the card's conventions."""
+    if row.get("flip") is False:
+        yield "without mirror images"
+    if row.get("pca"):
+        yield f"after a projection on {_count(row['pca'])} principal components"
+    if row.get("folds", FOLDS) != FOLDS:
+        yield f"over {_count(row['folds'])} folds"
 
 
 def _tprs(row: dict[str, Any]) -> str:

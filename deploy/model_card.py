@@ -10,6 +10,7 @@ import mxnet as mx
 
 from common.errors import UserError
 from common.files import read_regular
+from common.foreign import shown
 from deploy.run_folder import command_of, numbers, resolved, run_config, size_of_run, step_of, verifications
 from eval.models import checkpoint_digest
 from inference.embedder import check_parameters
@@ -75,7 +76,7 @@ def make_card(prefix: str, epoch: int, layer: str = "fc1", image_size: tuple[int
         "files": [_file(Path(name)) for name in (f"{prefix}-symbol.json", f"{prefix}-{epoch:04d}.params")],
         "network": {**_plain(config, NETWORK), "parameters": parameters,
                     "multiply_adds": multiply_adds},
-        "training": _training(config, data), "scores": _scores(prefix, epoch, config, scores),
+        "training": _training(config, data), "scores": _scores(prefix, epoch, layer, config, scores),
         "conventions": CONVENTIONS,
         "input": {"name": "data", "shape": ["N", 3, *size], "type": "float32", "colour": "RGB", "range": [0, 255],
                   "normalisation": _normalisation(symbol), "alignment": "similarity transform of five landmarks to the "
@@ -124,12 +125,12 @@ def _plain(content: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
             if isinstance(content.get(name), (str, int, float)) and content[name] != ""}
 
 
-def _scores(prefix: str, epoch: int, config: dict[str, Any], files: Sequence[str]) -> dict[str, Any]:
+def _scores(prefix: str, epoch: int, layer: str, config: dict[str, Any], files: Sequence[str]) -> dict[str, Any]:
     """source: where the numbers are from; step: of the run's verification; rows: by set."""
     if files:
         rows: dict[str, Any] = {}
         for file in files:
-            rows.update(_rows_of(file, f"{prefix},{epoch}", checkpoint_digest(prefix, epoch)))
+            rows.update(_rows_of(file, f"{prefix},{epoch}", checkpoint_digest(prefix, epoch), layer))
         best = [name for name, row in rows.items() if "best" in row]
         return {"source": [Path(file).name for file in files], "step": None, "of_this_checkpoint": True, "rows": rows,
                 "chosen_on": best[0] if best else None}
@@ -145,8 +146,9 @@ def _scores(prefix: str, epoch: int, config: dict[str, Any], files: Sequence[str
             "chosen_on": list(rows)[-1] if chosen else None}
 
 
-def _rows_of(file: str, model: str, sha256: str) -> dict[str, Any]:
-    """The rows of exactly this model, by set; of one of that name, where rows have no sha256."""
+def _rows_of(file: str, model: str, sha256: str, layer: str) -> dict[str, Any]:
+    """The rows of exactly this model, by set; of one of that name, where rows have no sha256. UserError for another
+    layer's."""
     try:
         content = json.loads(read_regular(file, LARGEST).decode("utf-8"))
         told = {str(name): rows for name, rows in content.items() if isinstance(rows, dict)}
@@ -162,7 +164,12 @@ def _rows_of(file: str, model: str, sha256: str) -> dict[str, Any]:
             own = row["model_sha256"] == sha256 if "model_sha256" in row else _same_name(name, model)
             if not own:
                 continue
-            found[str(target)[:200]] = {**numbers(row), **{part: row[part] for part in (
+            if row.get("layer", layer) != layer:
+                theirs = shown(row["layer"])[:60]
+                raise UserError(f"`scores` {file}: holds scores of the layer {theirs}, not of {layer}; give `layer` "
+                                f"{theirs}, or scores of this layer")
+            flip = {"flip": row["flip"]} if isinstance(row.get("flip"), bool) else {}
+            found[str(target)[:200]] = {**numbers(row), **flip, **{part: row[part] for part in (
                 "tpr_at_fpr", "false_accepts", "interval", "thresholds", "best") if isinstance(row.get(part), dict)}}
     if not found:
         others = f"{', '.join(list(told)[:4]) or 'no model'}"

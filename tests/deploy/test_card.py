@@ -104,6 +104,15 @@ def test_scores_of_verify_with_intervals(run, tmp_path):
     (tmp_path / "changed.json").write_text(json.dumps(changed))
     with pytest.raises(UserError, match="none of this model,2"):
         card(run / "model,2", "--scores", tmp_path / "changed.json")
+    changed[f"{run}/model,2"]["drawn"] = {**row, "layer": "pre_fc1"}
+    (tmp_path / "changed.json").write_text(json.dumps(changed))
+    with pytest.raises(UserError, match="scores of the layer pre_fc1, not of fc1; give --layer pre_fc1"):
+        card(run / "model,2", "--scores", tmp_path / "changed.json")
+    assert "unlike" not in text
+    assert eval_main(["verify", "--model", f"{run}/model,2", "--bins", str(run.parent / "data/drawn.bin"), "--no-flip",
+                      "--folds", "3", "--pca", "5", "--json", str(scores), "--devices", "cpu:0"]) == 0
+    assert ("drawn was scored without mirror images, after a projection on 5 principal components, over 3 folds, "
+            "unlike what the conventions below say.") in card(run / "model,2", "--scores", scores)[1]
     for content in ("[]", "{", "", "null", "[" * 9999):
         (tmp_path / "bad.json").write_text(content)
         with pytest.raises(UserError, match="bad.json"):
