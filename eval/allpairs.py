@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import UserError
 from common.files import write_atomic, write_json
 from common.progress import meter
 from common.tables import csv_bytes
@@ -93,6 +94,10 @@ def run(args: argparse.Namespace) -> int:
         lost = leave_out(failures, faces, given, sides, args.between or "") if failures else None
         others = [from_elsewhere(model, args) for model in models]
         plain = [embeddings_of(model, faces, args, lost.images if lost else ()) for model in models]
+        for model, one in zip(models, plain):
+            if args.quality and not one.has_norms:
+                raise UserError(f"--model {model.text}: has no norms, by which --quality discards pairs; leave "
+                                "--quality out, or give the checkpoint or ONNX file that the embeddings are of")
         warn_of_copies(faces)
     projections = [other.projection or (fit_projection(one.embeddings, args.pca, args.set) if args.pca else None)
                    for other, one in zip(others, plain)]

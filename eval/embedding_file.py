@@ -29,7 +29,8 @@ FLOAT32 = 2e-6  # what the length of a vector that was normalised in float32 may
 
 @dataclass(frozen=True)
 class Embeddings:
-    """A file's contents; labels None where the identities are not known."""
+    """A file's contents; labels None where the identities are not known. norms: NaN where a file has none, but 0 for
+    an embedding of zeros."""
 
     embeddings: np.ndarray
     norms: np.ndarray
@@ -41,6 +42,11 @@ class Embeddings:
     def digest_of(self, what: str) -> str | None:
         """sha256 of their `model` or `set`, None where the file does not have it."""
         return digest_in(self.meta, what)
+
+    @property
+    def has_norms(self) -> bool:
+        """Whether the norms before normalisation are known."""
+        return not np.isnan(self.norms).any()
 
     def unlike(self, other: Embeddings) -> str:
         """Why the two cannot be compared image by image, or ""."""
@@ -130,13 +136,14 @@ def load_embeddings(path: PathLike) -> Embeddings:
     rounded = (lengths > 0) & (abs(lengths - 1) > FLOAT32)
     if rounded.any():  # to float16, say: the squared distance of two has to be 2 - 2 cosine
         embeddings[rounded] /= lengths[rounded, None]
-    norms = arrays.get("norms", lengths)
+    norms = arrays.get("norms", np.where(lengths > 0, np.float32(np.nan), np.float32(0)))
     names = arrays.get("names", np.arange(count))
     labels, view_norms = arrays.get("labels"), arrays.get("view_norms")
     for name, array in (("norms", norms), ("names", names), ("labels", labels), ("view_norms", view_norms)):
         if array is not None and array.shape != (count,):
             raise UserError(f"{path}: {name} is of shape {array.shape}, embeddings are {count}")
-    for name, array in (("norms", norms), ("view_norms", view_norms)):
+    for name in ("norms", "view_norms"):
+        array = arrays.get(name)
         if array is not None and (array.dtype.kind not in "fiu" or not (np.isfinite(array) & (array >= 0)).all()):
             raise UserError(f"{path}: {name} are not finite numbers from 0 on")
     if names.dtype.kind not in "USiu":

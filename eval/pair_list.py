@@ -9,7 +9,7 @@ from common.errors import UserError
 from common.files import PathLike, atomic_path
 from common.progress import meter
 from eval.embedding_file import Embeddings
-from eval.score_file import COLUMNS, write_description
+from eval.score_file import COLUMNS, norm_text, write_description
 from eval.set_scoring import LabelledPairs
 
 MOST = 20_000_000  # pairs; a line has some 60 bytes
@@ -61,7 +61,7 @@ def _write(stream: TextIO, rows: np.ndarray, columns: np.ndarray, cosines: np.nd
     lines = []
     for one, two, alike, cosine in zip(rows.tolist(), columns.tolist(), same.tolist(), cosines.tolist()):
         lines.append(f"{number},{names[one]},{names[two]},{int(alike)},{2 - 2 * cosine:.7g},{cosine:.7g},,"
-                     f"{norms[0][one]:.6g},{norms[1][two]:.6g}\n")
+                     f"{norm_text(norms[0][one])},{norm_text(norms[1][two])}\n")
         number += 1
     stream.write("".join(lines))
     return number

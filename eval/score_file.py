@@ -60,12 +60,17 @@ def _digest_of_set(meta: dict[str, Any]) -> Any:
 
 def write_scores(path: PathLike, made: PairScores) -> None:
     """Write `path` and the description beside it, each atomically."""
-    rows = ((pair, left, right, int(same), f"{score:.9g}", f"{1 - score / 2:.9g}", fold, f"{one:.6g}", f"{other:.6g}")
-            for pair, (left, right, same, score, fold, one, other) in enumerate(zip(
+    rows = ((pair, left, right, int(same), f"{score:.9g}", f"{1 - score / 2:.9g}", fold, norm_text(one),
+             norm_text(other)) for pair, (left, right, same, score, fold, one, other) in enumerate(zip(
                 made.left, made.right, made.same.tolist(), made.score.tolist(), made.fold.tolist(),
                 made.left_norm.tolist(), made.right_norm.tolist())))
     write_atomic(path, csv_bytes(COLUMNS, rows))
     write_description(path, made.meta)
+
+
+def norm_text(norm: float) -> str:
+    """As the columns have it; empty where it is not known, NaN."""
+    return "" if math.isnan(norm) else f"{norm:.6g}"
 
 
 def description(path: PathLike) -> Path:

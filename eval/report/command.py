@@ -202,7 +202,8 @@ def _report(models: list[ModelName], inputs: Inputs, given: dict[str, Embeddings
         found, posed = score_set(inputs.faces, inputs, projected, names, args, elsewhere)
         add("All pairs", labelled_set.all_pairs_section(inputs.faces, names, found))
         add("Rates by pose", labelled_set.pose_section(names, posed or found))
-        add("Quality", labelled_set.quality_section(names, found))
+        if all(made.quality for made in found):  # but of files without norms
+            add("Quality", labelled_set.quality_section(names, found))
         for number, (model, made) in enumerate(zip(models, found)):
             row = made.as_row(replace(found[0], model=models[0].text) if number else None)
             fixed[f"{inputs.faces.name}, {names[number]}"] = made.fixed

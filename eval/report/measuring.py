@@ -60,7 +60,8 @@ def score_set(faces: labelled_set.LabelledSet, inputs: Inputs, embedded: list[Em
     found, posed = [], []
     for one, name, other in zip(embedded, names, elsewhere):
         unit, norms = one.unit[inputs.face_places], one.norms[inputs.face_places]
-        found.append(score_labelled(name, unit, pairs, fpr, norms, other.thresholds))
+        known = None if np.isnan(norms).any() else norms
+        found.append(score_labelled(name, unit, pairs, fpr, known, other.thresholds))
         if len(set(faces.groups[inputs.grouped].tolist())) > 1:
             posed.append(score_labelled(f"{name}, by pose", unit, by_pose, [args.fpr[0]]))
     return found, posed

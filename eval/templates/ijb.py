@@ -154,7 +154,8 @@ def _templates(model: ModelName, images: ijb_files.Images, folder: Path, switche
                lost: Lost) -> np.ndarray:
     sums = TemplateSums(len(images.templates), images.member_image, images.member_template, images.member_medium,
                         images.scores, switches)
-    for first, unit, norms in embed_images(model, images, folder, args.image_size, EmbeddingSettings.of(args), lost):
+    for first, unit, norms in embed_images(model, images, folder, args.image_size, EmbeddingSettings.of(args), lost,
+                                           switches.keep_norms):
         sums.add(first, unit, norms)
     return sums.templates()
 

@@ -64,14 +64,14 @@ def crops_digest(images: Images, folder: Path, size: tuple[int, int]) -> str:
 
 
 def embed_images(model: ModelName, images: Images, folder: Path, size: tuple[int, int], settings: EmbeddingSettings,
-                 lost: Lost) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+                 lost: Lost, keep_norms: bool = True) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield (place of the first, (n, D) normalised embeddings, (n,) lengths) of all images in their order.
 
-    An unavailable image has length 0 and is added to `lost`. UserError where the first image is not in the folder, or
-    an embeddings file is of other images.
+    keep_norms: the lengths are needed; else they may be NaN. An unavailable image has length 0 and is added to `lost`.
+    UserError where the first image is not in the folder, or an embeddings file is of other images or lacks the lengths.
     """
     if model.embeddings:
-        yield from _parts(_read(model, images, settings), images.names, lost)
+        yield from _parts(_read(model, images, settings, keep_norms), images.names, lost)
         return
     opened = OpenModel(model, settings)
     if not (folder / images.names[0]).is_file():
@@ -138,13 +138,16 @@ def _embed(opened: OpenModel, images: Images, folder: Path, size: tuple[int, int
             bar.update(len(norms))
 
 
-def _read(model: ModelName, images: Images, settings: EmbeddingSettings) -> Embeddings:
+def _read(model: ModelName, images: Images, settings: EmbeddingSettings, keep_norms: bool) -> Embeddings:
     made = load_embeddings(model.embeddings)
     told = made.meta.get("set")
     of_lists = told.get("lists", told.get("sha256")) if isinstance(told, dict) else None
     if list(made.names) != images.names or of_lists not in (None, lists_digest(images)):
         raise UserError(f"`model` {model.text}: is of other images, or other landmarks, than the lists")
     check_manner(model.text, made, settings)
+    if keep_norms and not made.has_norms:
+        raise UserError(f"`model` {model.text}: has no norms, by which images are weighted; give `image_norms` drop, "
+                        "or the checkpoint or ONNX file that the embeddings are of")
     return made
 
 

@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 from allpairs_command_cases import SIZE, place, run  # noqa: F401
 from sklearn.metrics import roc_auc_score
-from small_sets import write_verification_set
+from small_sets import draw, jpeg, write_verification_set
 
 from common.errors import UserError
 from eval.__main__ import main
 from eval.embedding_file import load_embeddings
 from eval.face_sets import open_face_set, read_groups
 from eval.failures import Failures, lost_faces
+from eval.models import ModelName
+from eval.opening import EmbeddingSettings
+from eval.score_file import read_scores
+from eval.templates.ijb_files import Images
+from eval.templates.ijb_images import Lost, embed_images
 
 UNIT = np.eye(6, 8, dtype=np.float32)
 
@@ -46,7 +51,7 @@ def test_embeddings_of_other_types_and_without_names(tmp_path):
         found = load_embeddings(tmp_path / "a.npz")
         assert found.embeddings.dtype == np.float32 and found.names.tolist() == [str(name) for name in range(40)]
         np.testing.assert_allclose(found.embeddings, unit, atol=1e-4)
-        np.testing.assert_allclose(found.norms, 1, atol=1e-3)
+        assert not found.has_norms
     np.savez(tmp_path / "a.npz", embeddings=unit[:0])
     assert load_embeddings(tmp_path / "a.npz").names.shape == (0,)
 
@@ -84,6 +89,30 @@ def test_rows_in_another_order_and_zeros(place, tmp_path, caplog):  # noqa: F811
     np.savez(tmp_path / "zero.npz", **arrays)
     run(place, "--set", place / "faces", models=(f"{tmp_path}/zero.npz",))
     assert f"1 of 30 embeddings are zeros, {made.names[3]} the first" in caplog.text
+
+
+def test_norms_that_a_file_lacks_are_not_taken_for_1(tmp_path):
+    """Neither by rates against the norm, nor as weights, nor in tables of scores."""
+    for number in range(12):
+        (tmp_path / f"faces/p{number // 3}").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"faces/p{number // 3}/{number}.jpg").write_bytes(jpeg(draw(number // 3, number, SIZE)))
+    with open_face_set(tmp_path / "faces") as faces:
+        names = faces.names
+    file, unit = tmp_path / "plain.npz", np.eye(12, dtype=np.float32)
+    np.savez(file, embeddings=unit, names=np.array(names))
+    what = ["--model", str(file), "--set", str(tmp_path / "faces"), "--bootstrap", "0"]
+    with pytest.raises(UserError, match="plain.npz: has no norms, by which --quality discards pairs; leave --quality"):
+        main(["allpairs", *what, "--quality"])
+    main(["allpairs", *what, "--scores", str(tmp_path)])
+    assert np.isnan(read_scores(tmp_path / "faces.csv").left_norm).all()
+    main(["report", *what, "--out", str(tmp_path), "--faces", "0"])
+    page = (tmp_path / "index.html").read_text()
+    assert "All pairs</h2>" in page and "Quality</h2>" not in page
+    images = Images(names, np.zeros((12, 5, 2)), np.ones(12), *[np.arange(12)] * 4)
+    asked = (ModelName(str(file), embeddings=str(file)), images, tmp_path, (SIZE, SIZE), EmbeddingSettings(), Lost())
+    with pytest.raises(UserError, match="plain.npz: has no norms, by which images are weighted; give `image_norms`"):
+        next(embed_images(*asked, True))
+    assert np.array_equal(next(embed_images(*asked, False))[1], unit)
 
 
 def test_rows_of_a_set_of_pairs_are_found_by_their_places(tmp_path, caplog):
