@@ -51,6 +51,7 @@ from eval.verify import open_sets
 
 log = logging.getLogger(__name__)
 PAGE, NUMBERS = "index.html", "report.json"
+MISALIGNED = "misaligned"  # its row in the JSON
 DESCRIPTION = """\
 Write one HTML page that evaluates one model, or compares several.
 
@@ -147,6 +148,9 @@ def _gather(args: argparse.Namespace, faces: labelled_set.LabelledSet | None, re
             names: list[str]) -> Inputs:
     """The sets, read and checked, and one pool of their images."""
     pool, sets = ImagePool(), open_sets(args.bins, args.folds)
+    for target in sets:
+        if target.name in (args.set, MISALIGNED):  # the key of another row of a model
+            target.name = str(target.path)
     places = [np.array([pool.add(partial(target.images.__getitem__, number),
                                  f"{target.path}: image {number} of its different ones")
                         for number in range(len(target.images))]) for target in sets]
@@ -223,7 +227,7 @@ def _report(models: list[ModelName], inputs: Inputs, given: dict[str, Embeddings
         add("Misaligned crops", misaligned.misaligned_section(sample, settings, [names[number] for number in moving],
                                                               curves, args.fpr[0]))
         for number, curve in zip(moving, curves):
-            rows[models[number].text]["misaligned"] = [
+            rows[models[number].text][MISALIGNED] = [
                 {"shift": how.shift, "rotate": how.rotate, "scale": how.scale, **point.as_row(), "interval": limits}
                 for how, (point, limits) in zip(settings, curve)]
     if args.faces:

@@ -1,6 +1,7 @@
 """`python -m eval report`: the page, the numbers in it, and how a browser shows it."""
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import re
@@ -17,6 +18,7 @@ from small_sets import draw, jpeg, write_training_set, write_verification_set
 
 from common.errors import UserError
 from eval.__main__ import main
+from eval.report.command import _gather
 from eval.report.html import escape, table, tag
 from eval.score_file import read_scores
 from images.alignment import TEMPLATE
@@ -216,6 +218,14 @@ def test_a_report_of_pairs_alone_misaligns_and_maps_their_images(place, tmp_path
           "--hardest", "0"])
     headings = re.findall("<h2>(.*?)</h2>", (tmp_path / "index.html").read_text())
     assert headings == ["Table", "ROC", "Scores", "Misaligned crops", "Local features"]
+
+
+def test_a_set_of_pairs_and_a_labelled_set_of_one_name_have_rows_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("faces", "other", "misaligned"):
+        write_verification_set(tmp_path / f"{name}.bin", pairs=12, size=SIZE)
+    asked = argparse.Namespace(bins=["faces.bin", "other.bin", "misaligned.bin"], folds=None, set="faces")
+    assert [target.name for target in _gather(asked, None, None, []).sets] == ["faces.bin", "other", "misaligned.bin"]
 
 
 @pytest.mark.parametrize("chosen", ["bins", "set"])
