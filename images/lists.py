@@ -142,8 +142,8 @@ class _Groups:
     def checked(self, path: PathLike, images: int) -> list[str]:
         """The names; UserError where one says that there is none, and all others are numbers: it is no identity's."""
         if len(self._numbers) == images > 2:
-            log.warning("%s: each of its %d images is an identity of its own (%s, %s, ...); if these are numbers of rows, "
-                        "put the identities there, in a table as a column identity", path, images,
+            log.warning("%s: each of its %d images is an identity of its own (%s, %s, ...); if these are numbers of "
+                        "rows, put the identities there, in a table as a column identity", path, images,
                         *map(shown, list(self._numbers)[:2]))
         missing = [name for name in self._numbers if name.lower() in MISSING]
         if missing and all(map(REAL.fullmatch, self._numbers.keys() - missing)):
