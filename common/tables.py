@@ -176,8 +176,8 @@ def _layout(path: PathLike, lines: Iterator[tuple[int, str]], columns: Columns, 
     best = max(places, key=lambda separator: len(places[separator]), default="")
     if places and places[best]:
         fields, found = split[best], places[best]
-        names = list(map(_plain, fields))
-        twice = next((names[place] for place in found.values() if names.count(names[place]) > 1), "")
+        plain = list(map(_plain, fields))
+        twice = next((plain[place] for place in found.values() if plain.count(plain[place]) > 1), "")
         if twice:
             raise UserError(f"{path}: line {number} names two columns {shown(twice)}; rename the one that is not meant")
         if leading and leading not in found and 0 in found.values():
