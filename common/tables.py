@@ -172,12 +172,13 @@ def _layout(path: PathLike, lines: Iterator[tuple[int, str]], columns: Columns, 
             for separator in separators}
     except (csv.Error, TypeError):  # a zero byte; a separator that csv does not take
         split = {}
-    places = {separator: _places(list(map(_plain, fields)), columns) for separator, fields in split.items()}
+    plain = {separator: list(map(_plain, fields)) for separator, fields in split.items()}
+    places = {separator: _places(names, columns) for separator, names in plain.items()}
     best = max(places, key=lambda separator: len(places[separator]), default="")
     if places and places[best]:
         fields, found = split[best], places[best]
-        plain = list(map(_plain, fields))
-        twice = next((plain[place] for place in found.values() if plain.count(plain[place]) > 1), "")
+        named = [plain[best][place] for place in found.values()]
+        twice = next((name for name in named if plain[best].count(name) > 1), "")
         if twice:
             raise UserError(f"{path}: line {number} names two columns {shown(twice)}; rename the one that is not meant")
         if leading and leading not in found and 0 in found.values():

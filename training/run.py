@@ -41,7 +41,7 @@ from training.saving.run_folder import bring_back, prepare_folder
 from training.saving.state import Arrays, Progress, States, generations
 from training.schedule import SCHEDULE, Clock, Schedule, resolve_schedule
 from training.shared_state import broadcast_arrays, broadcast_state, check_alike, check_weights
-from training.specs import ModelSpec, NetworkSpec, PretrainedSpec, SavingSpec, VerificationSpec
+from training.specs import ModelSpec, NetworkSpec, PretrainedSpec, SavingSpec, ScheduleSpec, VerificationSpec
 from training.validation import open_targets
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
     if config.dry_run:
         if first:
             if resuming and (state := states.load()):
-                schedule, began = _continued(config, states, state[0], data, total_batch)
+                schedule, began = _continued(config, planned, states, state[0], data, total_batch)
             print(as_flags("\n".join([*described, *_about(schedule, config), *began]), flags(Config)))
         return 0
 
@@ -104,7 +104,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
     progress = Progress()
     if state:
         progress, arrays = state
-        schedule, began = _continued(config, states, progress, data, total_batch)
+        schedule, began = _continued(config, planned, states, progress, data, total_batch)
         _put_back(model, trainer, arrays)
     elif loaded:
         model.take(loaded.taken, broadcast_arrays(communicator, {"head": loaded.fc7})["head"])
@@ -149,11 +149,10 @@ def _build_model(spec: ModelSpec, data: RunData, devices: list[mx.Context], comm
         raise UserError(f"`network` {network.network} `version_output` {network.version_output}: {error}") from None
 
 
-def _continued(config: Config, states: States, progress: Progress, data: RunData, total_batch: int
-               ) -> tuple[Schedule, list[str]]:
+def _continued(config: Config, planned: ScheduleSpec, states: States, progress: Progress, data: RunData,
+               total_batch: int) -> tuple[Schedule, list[str]]:
     """The schedule of a run that continues at `progress`, and what is different from there on, for the log."""
-    schedule = resolve_schedule(schedule_spec(config), len(data.chosen),
-                                Clock(total_batch, progress.step, progress.position))
+    schedule = resolve_schedule(planned, len(data.chosen), Clock(total_batch, progress.step, progress.position))
     lines = [f"resumed at step {progress.step}", *states.changes, *schedule.changes(states.before.get(SCHEDULE)),
              *chosen_otherwise(config.part(SavingSpec), progress, data.targets)]
     if config.pretrained:
