@@ -7,10 +7,10 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Iterator
 
 from common import cuda_libraries
 from common.errors import UserError
+from common.mxnet_import import import_mxnet
 
 with contextlib.suppress(ImportError):  # before 3.8, which check_environment refuses
     from importlib import metadata
@@ -60,30 +60,13 @@ def check_versions() -> None:
 
 
 def load_mxnet() -> None:
-    """Import MXNet; UserError where it does not load.
-
-    It does without scikit-learn and SciPy's statistics where they are not installed, for parts that are not used here,
-    and importing them is three tenths of its time.
-    """
+    """Import MXNet; UserError where it does not load."""
     try:
-        with _without("sklearn", "scipy.stats"):
-            import mxnet  # noqa: F401
+        import_mxnet()
     except (ImportError, OSError, AttributeError, RuntimeError) as error:  # the last where its library is gone
         raise UserError(cuda_libraries.explain(_one_line(error)) or
                         f"MXNet does not load ({_one_line(error)}); `make venv` installs it for the CPU, "
                         "`make venv GPU=cu117` for a GPU") from None
-
-
-@contextlib.contextmanager
-def _without(*packages: str) -> Iterator[None]:
-    """As if packages that were not imported yet were not installed."""
-    hidden = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: an import of it fails
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
 
 
 def set_threads() -> None:

@@ -14,6 +14,7 @@ from benchmarks import (
     huge_pages,
     scaling,
     similarity,
+    start,
     step_overhead,
 )
 from benchmarks.table import Row
@@ -133,6 +134,7 @@ def test_a_negligible_difference_is_not_a_change():
                                            (huge_pages, ["--network", "r19"]), (frontend, ["--network", "y3"]),
                                            (frontend, ["--steps", "0"]), (scaling, ["--network", ""]),
                                            (similarity, ["--thresholds", "0.4,2"]), (similarity, ["--repeats", "0"]),
+                                           (start, ["--repeats", "0"]),
                                            (align_memory, ["--numbers", "50,"])])
 def test_values_that_cannot_be_are_one_line(module, flags, capsys):
     with pytest.raises(SystemExit) as caught:

@@ -45,15 +45,6 @@ def test_this_environment_is_right():
     environment.check_environment()
 
 
-def test_mxnet_is_loaded_without_packages_that_only_delay_it():
-    """Loaded by tests/conftest.py. The packages are there, for those who use them."""
-    import mxnet
-    from scipy import stats
-    from sklearn.base import BaseEstimator
-    assert mxnet.test_utils.ss is None is not stats
-    assert mxnet.model.BASE_ESTIMATOR is object is not BaseEstimator
-
-
 def test_threads_are_left_as_the_user_set_them(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     environment.set_threads()
