@@ -71,6 +71,11 @@ class VerificationSet:
             self._digest = digest.hexdigest()
         return self._digest
 
+    @property
+    def digest_of_pairs(self) -> str:
+        """sha256 over `digest` and which pairs are the same person's."""
+        return hashlib.sha256(self.digest.encode() + self.same.tobytes()).hexdigest()
+
     def batches(self, size: int, show_progress: bool = False) -> Iterator[np.ndarray]:
         """Yield `images` in order, (n, H, W, 3) uint8 RGB with n up to `size`, decoded ahead by threads."""
         decoded: Iterator[np.ndarray] = ordered_map(self._decode, range(len(self.images)), usable_cores())

@@ -179,7 +179,7 @@ class Loop:
             return  # by a signal: a resumed run verifies this step first
         self.writer.wait()  # a checkpoint belongs to the state that follows it, and no earlier write may still fail
         progress.verified_step = progress.step
-        better = self.checkpoints.is_best(results)
+        better = self.checkpoints.is_best(results, self.targets)
         if self.runlog:
             for result in results:
                 self._log_result(result, self.runlog)

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from training.saving.kept_checkpoints import KeptCheckpoints
+from training.saving.kept_checkpoints import KeptCheckpoints, chosen_otherwise
 from training.saving.progress import Progress
 from training.specs import SavingSpec
 
@@ -16,9 +16,14 @@ def results(value, metric, name, before):
             SimpleNamespace(name=name, **{**sides, metric: value})]
 
 
-def judged(progress, metric, values, ckpt=2, name="cfp_fp"):
+def targets(name="cfp_fp", pairs="1"):
+    return [SimpleNamespace(name="lfw", digest_of_pairs="0"), SimpleNamespace(name=name, digest_of_pairs=pairs)]
+
+
+def judged(progress, metric, values, ckpt=2, name="cfp_fp", pairs="1"):
     kept = KeptCheckpoints(SavingSpec("run/model", ckpt=ckpt, best_metric=metric), progress, None)
-    return [kept.is_best(results(value, metric, name, before)) for before, value in enumerate(values)]
+    return [kept.is_best(results(value, metric, name, before), targets(name, pairs))
+            for before, value in enumerate(values)]
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "tpr", "auc", "eer"])
@@ -35,4 +40,17 @@ def test_a_best_of_another_set_or_metric_or_that_no_checkpoint_has_is_none_to_be
     assert judged(progress, "eer", [0.3, 0.4], ckpt=3) == [True, False]
     lost = Progress(best=0.9, best_of="accuracy of cfp_fp")
     assert judged(lost, "accuracy", [0.8, 0.7], ckpt=1) == [True, True]  # until one is saved
-    assert KeptCheckpoints(SavingSpec("run/model"), progress, None).is_best([]) is False
+    assert KeptCheckpoints(SavingSpec("run/model"), progress, None).is_best([], []) is False
+
+
+def test_a_best_of_other_pairs_under_the_same_name_is_none_to_beat():
+    progress = Progress()
+    assert judged(progress, "accuracy", [0.9]) == [True] and progress.best_on == "1"
+    progress.best_number = progress.saves = 1
+    spec = SavingSpec("run/model", ckpt=3)
+    assert chosen_otherwise(spec, progress, targets()) == []
+    told, = chosen_otherwise(spec, progress, targets(pairs="2"))
+    assert "best so far by accuracy of cfp_fp with other pairs than it has now; from there the best" in told
+    assert judged(progress, "accuracy", [0.5, 0.4], ckpt=3, pairs="2") == [True, False] and progress.best_on == "2"
+    older = Progress(best=0.9, best_of="accuracy of cfp_fp", best_number=1, saves=1)  # which did not say
+    assert chosen_otherwise(spec, older, targets()) == [] and judged(older, "accuracy", [0.5]) == [False]

@@ -21,8 +21,8 @@ def load(folder, identity=CONFIG):
 
 def test_what_was_saved_comes_back(tmp_path):
     progress = Progress(step=7, position=70, bad=[3], skipped=2, saves=2, best=0.1 + 0.2, best_of="eer of lfw",
-                        best_number=1, lengths={"metrics.jsonl": 123}, window={"loss": 1 / 3, "norm": float("inf")},
-                        warned=["stuck"], symptoms={"stuck": 2})
+                        best_on="ab12", best_number=1, lengths={"metrics.jsonl": 123},
+                        window={"loss": 1 / 3, "norm": float("inf")}, warned=["stuck"], symptoms={"stuck": 2})
     States(tmp_path, CONFIG).save(progress, arrays(3.5))
     got, loaded = load(tmp_path)
     assert got == progress

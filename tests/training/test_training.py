@@ -126,7 +126,9 @@ def test_the_best_is_that_of_the_last_target_alone(metric):
                 for name, value in zip(("lfw", "cfp_fp"), goodness)]
     progress = Progress(best_number=1)
     kept = KeptCheckpoints(SavingSpec("model", ckpt=1, best_metric=metric), progress, None)
-    better = [kept.is_best(results(*goodness)) for goodness in ((0.9, 0.5), (1.0, 0.4), (0.6, 0.5), (0.1, 0.6))]
+    targets = [SimpleNamespace(name=name, digest_of_pairs=name) for name in ("lfw", "cfp_fp")]
+    better = [kept.is_best(results(*goodness), targets)
+              for goodness in ((0.9, 0.5), (1.0, 0.4), (0.6, 0.5), (0.1, 0.6))]
     assert better == [True, False, False, True]
 
 

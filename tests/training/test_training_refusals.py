@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from small_runs import SIZE, start, train
-from small_sets import write_training_set
+from small_sets import write_training_set, write_verification_set
 from training_resume_cases import data, wait_for_step  # noqa: F401
 
 from common.errors import RunError, UserError
@@ -42,6 +42,11 @@ def test_a_verification_set_that_is_gone_is_warned_of_before_the_best_checkpoint
     assert train(folder, run, "--max-steps", 1, "--ckpt", 3) == 0
     assert train(folder, run, "--max-steps", 2, "--ckpt", 3, "--resume") == 0
     assert "is the best so far" not in caplog.text
+    again = shutil.copytree(run, tmp_path / "again")
+    other = shutil.copytree(folder, tmp_path / "other")
+    write_verification_set(other / "lfw.bin", pairs=30, first=300, size=SIZE)
+    assert train(other, again, "--max-steps", 2, "--ckpt", 3, "--resume") == 0
+    assert "best so far by accuracy of lfw with other pairs than it has now; from there the best" in caplog.text
     (folder / "lfw.bin").rename(folder / "agedb_30.bin")
     assert train(folder, run, "--max-steps", 2, "--ckpt", 3, "--resume") == 0
     assert ("--resume: checkpoint 1 is the best so far by accuracy of lfw; from there the best is chosen by accuracy "

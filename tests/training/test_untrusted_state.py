@@ -18,7 +18,7 @@ KINDS = {
                                         "best_number")},
         "verified_step": [None, "7", -2, 10 ** 30], "saved_step": [None, "7", -2, 8, 10 ** 30],
         "bad": [None, "x", {}, [-1], ["3"], [2.5], [None]],
-        "best": ["high", [], float("nan"), float("inf")], "best_of": [None, 5, "x" * 10000],
+        "best": ["high", [], float("nan"), float("inf")], "best_of": [None, 5, "x" * 10000], "best_on": [None, 5],
         "window": [None, [], {"loss": "x"}, {"seconds": float("nan")}, {"seconds": float("inf"), "steps": 2},
                                        {"seconds": 1e300}, {"steps": -1}, {"images": -8.5}, {"waited": float("-inf")}],
         "warned": [None, "stuck", [5]], "symptoms": [None, [], {"stuck": "2"}, {"stuck": -2}],

@@ -20,17 +20,19 @@ class KeptCheckpoints:
     def __init__(self, spec: SavingSpec, progress: Progress, symbol: mx.sym.Symbol) -> None:
         self._spec, self._progress, self._symbol = spec, progress, symbol
 
-    def is_best(self, results: Sequence[VerificationResult]) -> bool:
-        """Whether the last of the results is better than all before it, which is remembered."""
+    def is_best(self, results: Sequence[VerificationResult], targets: Sequence[VerificationSet]) -> bool:
+        """Whether the last of the results, of the last of the targets, is better than all before it, which is
+        remembered."""
         if not results:
             return False
         progress, metric = self._progress, self._spec.best_metric
         value = getattr(results[-1], metric) * (-1 if metric == "eer" else 1)
-        best_of = _best_of(self._spec, results)
+        best_of, best_on = _best_of(self._spec, targets)
         kept = progress.best_number > 0 or self._spec.ckpt in (0, 2)  # a best that no checkpoint has is none to keep
-        if progress.best is not None and progress.best_of == best_of and kept and value <= progress.best:
+        alike = progress.best_of == best_of and progress.best_on in ("", best_on)
+        if progress.best is not None and alike and kept and value <= progress.best:
             return False
-        progress.best, progress.best_of = float(value), best_of
+        progress.best, progress.best_of, progress.best_on = float(value), best_of, best_on
         return True
 
     def keeps(self, better: bool, last: bool, verified: bool) -> bool:
@@ -60,17 +62,21 @@ class KeptCheckpoints:
 
 def chosen_otherwise(spec: SavingSpec, progress: Progress, targets: Sequence[VerificationSet]) -> list[str]:
     """A warning, on resume, where the best checkpoint so far was chosen by another set or metric than from there on:
-    the sets in the data folder may be others, whatever the settings."""
-    now = _best_of(spec, targets)
-    if spec.ckpt not in (1, 3) or not progress.best_number or progress.best_of == now:
+    the sets in the data folder may be others, or have other pairs, whatever the settings."""
+    now, on = _best_of(spec, targets)
+    alike = progress.best_of == now and progress.best_on in ("", on)
+    if spec.ckpt not in (1, 3) or not progress.best_number or alike:
         return []
+    other = " with other pairs than it has now" if progress.best_of == now else ""
     replaced = ", whose checkpoint replaces it" if spec.ckpt == 3 and progress.best_number == 1 else ""
     what = f"the best is chosen by {now}" if now else "nothing is verified, and the end counts"
-    return [f"warning: `resume`: checkpoint {progress.best_number} is the best so far by {progress.best_of}; from "
-            f"there {what}{replaced}: to go on by the same, that set has to be the last of `target`, and `best_metric` "
-            "as before"]
+    return [f"warning: `resume`: checkpoint {progress.best_number} is the best so far by {progress.best_of}{other}; "
+            f"from there {what}{replaced}: to go on by the same, that set has to be the last of `target`, and "
+            "`best_metric` as before"]
 
 
-def _best_of(spec: SavingSpec, sets: Sequence[VerificationResult] | Sequence[VerificationSet]) -> str:
-    """What chooses the best: the metric of the last set; empty without sets."""
-    return f"{spec.best_metric} of {sets[-1].name}" if sets else ""
+def _best_of(spec: SavingSpec, targets: Sequence[VerificationSet]) -> tuple[str, str]:
+    """What chooses the best: the metric of the last set, and the digest of that set's pairs; empty without sets."""
+    if not targets:
+        return "", ""
+    return f"{spec.best_metric} of {targets[-1].name}", targets[-1].digest_of_pairs

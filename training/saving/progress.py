@@ -20,8 +20,9 @@ class Progress:
     step: updates made or skipped; position: images consumed from the endless order; bad: keys of the records that do
     not decode; skipped: steps whose update was not finite, skipped_in_row: those since the last good one. saves:
     checkpoints written (NNNN of the newest); saved_step: that of the newest, -1 where older versions did not say;
-    replaced: of older runs, no longer used; best: the best value so far of best_of, a metric of a target; best_number:
-    the checkpoint it is in; verified_step: the newest verification's. lengths: of the files with rows, by name; window:
+    replaced: of older runs, no longer used; best: the best value so far of best_of, a metric of a target; best_on: the
+    digest of that target's pairs, "" where older versions did not say; best_number: the checkpoint it is in;
+    verified_step: the newest verification's. lengths: of the files with rows, by name; window:
     the sums since the last row; warned: warnings already given; symptoms: for how many rows each has lasted.
     """
 
@@ -35,6 +36,7 @@ class Progress:
     replaced: int = 0
     best: float | None = None
     best_of: str = ""
+    best_on: str = ""
     best_number: int = 0
     verified_step: int = -1
     lengths: dict[str, int] = field(default_factory=dict)
@@ -73,7 +75,7 @@ def _fits(name: str, value: Any) -> bool:
         return is_whole(value, 0 if name == "step" else -1, MOST_STEPS)
     if name == "best":
         return value is None or _is_number(value) and math.isfinite(value)
-    if name == "best_of":
+    if name in ("best_of", "best_on"):
         return _is_text(value)
     if name == "bad":
         return isinstance(value, list) and all(is_whole(key) for key in value)
