@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +104,17 @@ class VerificationSet:
                 return header.height, header.width
         height, width = self._decode(number).shape[:2]
         return height, width
+
+
+def each_once(paths: Sequence[PathLike], flag: str) -> list[PathLike]:
+    """Paths without those of a file that one before names, by whatever spelling, which are logged."""
+    found: list[PathLike] = []
+    for path in paths:
+        if os.path.exists(path) and any(os.path.exists(one) and os.path.samefile(path, one) for one in found):
+            log.info("%s names %s twice; it is verified once", flag, path)
+        else:
+            found.append(path)
+    return found
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from common.errors import UserError
-from common.files import write_json
+from common.files import PathLike, write_json
 from eval.arguments import (
     FOLDS,
     add_bootstrap_flags,
@@ -29,7 +29,7 @@ from eval.other_set import from_elsewhere
 from eval.pair_scoring import ScoredSet, ScoringSettings, score_models
 from eval.score_file import write_scores
 from eval.score_folders import score_files
-from eval.verification import VerificationSet
+from eval.verification import VerificationSet, each_once
 from eval.verify_table import difference_table, fixed_table, interval_table, table
 from recordio_tools.bins.binfile import is_bin
 
@@ -119,9 +119,9 @@ def _of_labelled_set(models: Sequence[ModelName], args: argparse.Namespace) -> d
 
 
 def open_sets(paths: Sequence[str], folds: int | None = None) -> list[VerificationSet]:
-    """The sets of --bins, those of equal name by their paths; UserError for an invalid one. folds: None where a command
-    always has the usual ones."""
-    sets = [_open(path, folds) for path in paths]
+    """The sets of --bins, each once, those of equal name by their paths; UserError for an invalid one. folds: None
+    where a command always has the usual ones."""
+    sets = [_open(path, folds) for path in each_once(paths, "`bins`")]
     names = [target.name for target in sets]
     for target, name in zip(sets, names):
         if names.count(name) > 1:
@@ -129,7 +129,7 @@ def open_sets(paths: Sequence[str], folds: int | None = None) -> list[Verificati
     return sets
 
 
-def _open(path: str, folds: int | None) -> VerificationSet:
+def _open(path: PathLike, folds: int | None) -> VerificationSet:
     try:
         return VerificationSet(path, FOLDS if folds is None else folds)
     except FewPairs as error:

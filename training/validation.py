@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from common.errors import UserError
 from eval.bootstrap import interval
 from eval.operating_points import FEW, given
 from eval.pair_statistics import statistics
-from eval.verification import VerificationResult, VerificationSet, numbers, verify_set
+from eval.verification import VerificationResult, VerificationSet, each_once, numbers, verify_set
 from inference.embedder import Embedder
 from training.specs import VerificationSpec
 
@@ -56,14 +55,7 @@ def _paths(spec: VerificationSpec) -> list[Path]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise UserError(f"`target` {spec.target!r}: names no set; lfw,cfp_fp for example, or none")
-    paths: list[Path] = []
-    for name in names:
-        path = _find(name, folder)
-        if any(os.path.samefile(path, other) for other in paths):
-            log.info("`target` names %s twice; it is verified once", path)
-        else:
-            paths.append(path)
-    return paths
+    return [Path(path) for path in each_once([_find(name, folder) for name in names], "`target`")]
 
 
 def _find(name: str, folder: Path) -> Path:

@@ -204,6 +204,14 @@ def test_thresholds_given_and_of_another_set(place, tmp_path, capsys):
         assert caught.value.code == 2
 
 
+def test_a_set_named_by_two_paths_is_scored_once(place, monkeypatch, caplog):
+    monkeypatch.chdir(place)
+    caplog.set_level("INFO")
+    main(["verify", "--model", "net,0", "--bins", "faces.bin", "./faces.bin", f"{place}/faces.bin", "--json", "o.json"])
+    assert [list(row) for row in json.loads((place / "o.json").read_text()).values()] == [["faces"]]
+    assert caplog.text.count("twice; it is verified once") == 2 and "--bins names" in caplog.text
+
+
 def test_failures_are_counted_as_errors(place, tmp_path):
     (plain,) = verify(place)[f"{place}/net,0"].values()
     (tmp_path / "pairs.csv").write_text("left,right,same\n" + "a,b,1\n" * 5 + "c,d,0\n" * 2)
