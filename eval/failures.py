@@ -18,6 +18,7 @@ from common.text_files import read_lines
 from eval.listed_images import ListedImages
 from eval.metrics import FewPairs, accuracy_10fold, check_pairs, point_at_fpr
 from eval.operating_points import FEW, given, marked
+from eval.scores import held_out, projected_scores
 from recordio_tools.pairs.lists import TRUTH
 
 PAIR_COLUMNS = {"left": (), "right": (), "same": ("issame", "is_same")}
@@ -78,9 +79,10 @@ def read_failures(path: PathLike) -> Failures:
     return found
 
 
-def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr: list[float], folds: int) -> Readings:
+def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr: list[float], folds: int,
+                   embeddings: np.ndarray | None = None, pca: int = 0) -> Readings:
     """Of (pairs,) squared distances of a `.bin`, whose images are named by position; UserError where the list names
-    others, or nothing is left."""
+    others, or nothing is left. With pca the (2 * pairs, D) embeddings are projected again, without the lost pairs."""
     lost = np.zeros(len(same), bool)
     for name in failures.images:
         if not (re.fullmatch("[0-9]{1,18}", name) and int(name) < 2 * len(same)):
@@ -90,6 +92,10 @@ def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr
     kept, kind = ~lost, np.asarray(same, bool)
     try:
         check_pairs(kind[kept], folds)
+        left = by_fold = scores[kept]
+        if pca and embeddings is not None:
+            by_fold = projected_scores(embeddings[np.repeat(kept, 2)], pca, folds)
+            left = held_out(by_fold)
     except UserError as error:
         fix = f"; {FewPairs.FIX}" if isinstance(error, FewPairs) else ""
         raise UserError(f"`failures` {failures.path}: without these, {error}{fix}") from None
@@ -98,9 +104,9 @@ def pairs_readings(failures: Failures, scores: np.ndarray, same: np.ndarray, fpr
         (kind, listed), (~kind, ~listed)))
     genuine, pairs = int((kept & kind).sum()), int(kept.sum())
     behind: dict[str, int] = {}
-    without: dict[str, float | None] = {"accuracy": accuracy_10fold(scores[kept], kind[kept], folds)[0]}
+    without: dict[str, float | None] = {"accuracy": accuracy_10fold(by_fold, kind[kept], folds)[0]}
     for target in fpr:
-        tpr, _, _, accepts = point_at_fpr(scores[kept], kind[kept], target)
+        tpr, _, _, accepts = point_at_fpr(left, kind[kept], target)
         without[f"{target:g}"], behind[f"{target:g}"] = given(tpr, accepts), accepts
     over = {"accuracy": (pairs, lost_genuine + lost_impostors)}
     return Readings(lost_genuine, lost_impostors, without, {

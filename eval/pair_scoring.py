@@ -133,8 +133,8 @@ def _score(model: ModelName, source: Any, target: VerificationSet, embedding: Em
     drawn = draw_resamples(len(target.same), scoring.resamples, scoring.seed) if chosen and scoring.resamples else None
     fixed = [rates_below(result.scores, result.same, threshold, drawn, origin, rate)
              for origin, rate, threshold in chosen]
-    readings = pairs_readings(scoring.failures, result.scores, result.same, list(scoring.fpr), scoring.folds) if (
-        scoring.failures) else None
+    readings = pairs_readings(scoring.failures, result.scores, result.same, list(scoring.fpr), scoring.folds,
+                              made.embeddings, scoring.pca) if scoring.failures else None
     made = replace(made, meta={**made.meta, "set": made.meta.get("set") or {"path": str(target.path)}})
     return ScoredSet(result, found, made, fixed, readings)
 

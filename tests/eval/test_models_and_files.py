@@ -204,6 +204,18 @@ def test_thresholds_given_and_of_another_set(place, tmp_path, capsys):
         assert caught.value.code == 2
 
 
+def test_failures_with_pca_are_those_of_the_set_without_their_pairs(place, tmp_path):
+    images, same = pickle.loads((place / "faces.bin").read_bytes())
+    write = {"images": [image for pair, two in enumerate(zip(images[0::2], images[1::2])) for image in two if pair > 6],
+             "same": same[7:]}
+    (place / "without.bin").write_bytes(pickle.dumps(tuple(write.values()), protocol=2))
+    (tmp_path / "lost.txt").write_text("".join(f"{2 * pair}\n" for pair in range(7)))
+    flags = ("--pca", "3", "--folds", "5")
+    (row,) = verify(place, *flags, "--failures", tmp_path / "lost.txt")[f"{place}/net,0"].values()
+    (alone,) = verify(place, *flags, bins=("without",))[f"{place}/net,0"].values()
+    assert row["failures"]["without"] == {"accuracy": alone["accuracy"], "0.2": alone["tpr"]}
+
+
 def test_a_set_named_by_two_paths_is_scored_once(place, monkeypatch, caplog):
     monkeypatch.chdir(place)
     caplog.set_level("INFO")
