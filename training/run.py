@@ -23,6 +23,7 @@ from training.cluster.create import create_communicator
 from training.config import Config
 from training.data.loader import BatchLoader, TooManyBadRecords, choose_images
 from training.description import describe_run
+from training.head.margins import SOFTMAX
 from training.image_size import check_image_size, check_last_map
 from training.loop import Loop
 from training.model import TrainingModel
@@ -91,9 +92,11 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
     began: list[str] = []
     if config.dry_run:
         if first:
+            step = 0
             if resuming and (state := states.load()):
+                step = state[0].step
                 schedule, began = _continued(config, planned, states, state[0], data, total_batch)
-            print(as_flags("\n".join([*described, *_about(schedule, config), *began]), flags(Config)))
+            print(as_flags("\n".join([*described, *_about(schedule, config, step), *began]), flags(Config)))
         return 0
 
     # The folder is this run's; the model starts from its state, from the checkpoint's weights, or from scratch.
@@ -118,7 +121,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
         folder = Path(config.prefix).parent
         runlog = RunLog(folder, progress.lengths, progress.step + 1 if state else 0)
         closing.callback(runlog.close)
-        _log([*described, *_about(schedule, config), *began])
+        _log([*described, *_about(schedule, config, progress.step), *began])
         write_config(folder, config.as_dict(), _resolved(model, data, total_batch, schedule))
     # All workers have the same order, and each takes its own section of every batch: together, the batch of one worker.
     batches = loader_spec(config, total_batch, communicator.size)
@@ -153,7 +156,8 @@ def _continued(config: Config, planned: ScheduleSpec, states: States, progress: 
                total_batch: int) -> tuple[Schedule, list[str]]:
     """The schedule of a run that continues at `progress`, and what is different from there on, for the log."""
     schedule = resolve_schedule(planned, len(data.chosen), Clock(total_batch, progress.step, progress.position))
-    lines = [f"resumed at step {progress.step}", *states.changes, *schedule.changes(states.before.get(SCHEDULE)),
+    lines = [f"resumed at step {progress.step}", *states.changes,
+             *schedule.changes(states.before.get(SCHEDULE), progress.step),
              *chosen_otherwise(config.part(SavingSpec), progress, data.targets)]
     if config.pretrained:
         lines.append(f"pretrained: {config.pretrained} is not loaded, since the run continues from its state")
@@ -167,8 +171,10 @@ def _put_back(model: TrainingModel, trainer: gluon.Trainer, arrays: Arrays) -> N
     set_momentum(trainer, momentum, model.devices)
 
 
-def _about(schedule: Schedule, config: Config) -> list[str]:
-    return [f"schedule: {schedule.describe()}", *schedule.warnings("lr_steps" in config.chosen())]
+def _about(schedule: Schedule, config: Config, step: int) -> list[str]:
+    margin_warmup = 0 if config.loss_type == SOFTMAX else config.margin_warmup
+    return [f"schedule: {schedule.describe()}",
+            *schedule.warnings("lr_steps" in config.chosen(), margin_warmup, step)]
 
 
 def _log(lines: list[str]) -> None:

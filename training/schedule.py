@@ -6,6 +6,7 @@ milestones whatever the devices.
 """
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from gluoncv.utils import LRScheduler, LRSequential
@@ -77,19 +78,27 @@ class Schedule:
         """One line for the log."""
         return f"{self.lr_summary()}; end at step {self.end} ({self.epochs:.1f} epochs)"
 
-    def warnings(self, lr_steps_given: bool) -> list[str]:
-        """A log line for what the training ends too early for: a warm-up that does not end, drops that were given."""
+    def warnings(self, lr_steps_given: bool, margin_warmup: int = 0, step: int = 0) -> list[str]:
+        """A log line for all that the training, from `step` on, ends too early for: itself, a warm-up of the learning
+        rate or the margin that does not end, drops that were given."""
+        if step >= self.end:
+            return [f"note: no step is left to train, at step {step} of {self.end}; a later end (`max_steps`, "
+                    "`end_epoch`) continues the training"]
+        found = []
+        if margin_warmup >= self.end:
+            found.append(f"warning: `margin_warmup` {margin_warmup} does not end before the training, at step "
+                         f"{self.end}: margin and scale never reach the values of the flags")
         if self.warmup >= self.end:
-            return [f"warning: `warmup` {self.warmup} does not end before the training, at step {self.end}: the "
-                    f"learning rate never reaches `lr` {self.base_lr:g}"]
-        late = [str(step) for step in self.milestones if step >= self.end]
-        return [f"warning: without effect for a training that ends at step {self.end}: `lr_steps` {','.join(late)}"
-                ] if late and lr_steps_given else []
+            return [*found, f"warning: `warmup` {self.warmup} does not end before the training, at step {self.end}: "
+                    f"the learning rate never reaches `lr` {self.base_lr:g}"]
+        late = [str(milestone) for milestone in self.milestones if milestone >= self.end]
+        return [*found, f"warning: without effect for a training that ends at step {self.end}: `lr_steps` "
+                f"{','.join(late)}"] if late and lr_steps_given else found
 
-    def changes(self, before: str | None) -> list[str]:
-        """A log line on resume where the state's learning rates, `before`, differ from these."""
-        now = self.lr_summary()
-        return [f"`resume`: {before} before, {now} from there"] if before and before != now else []
+    def changes(self, before: str | None, step: int) -> list[str]:
+        """A log line on resume at `step` where the state's learning rates, `before`, differ from these from there."""
+        then, now = (_without_past_warmup(text, step) for text in (before or "", self.lr_summary()))
+        return [f"`resume`: {then} before, {now} from there"] if then and then != now else []
 
     def lr_summary(self) -> str:
         """The learning rates alone, without the end of the training."""
@@ -122,6 +131,13 @@ def resolve_schedule(spec: ScheduleSpec, images: int, clock: Clock, check: bool 
         raise UserError(f"`warmup` {warmup}: must end before the training does, at step {min(ends)}")
     epochs = (clock.position + (min(ends) - clock.step) * clock.total_batch) / images
     return Schedule(spec.lr, tuple(milestones), warmup, min(ends), epochs, images, spec.lr_mode)
+
+
+def _without_past_warmup(summary: str, step: int) -> str:
+    """An `lr_summary`, without a warm-up that is over at `step`; a decay to the end begins behind it, and keeps it."""
+    found = re.fullmatch(r"learning rate warm-up over ([0-9]+) steps to (.*)", summary)
+    past = found and int(found[1]) <= step and " to 0 at step " not in summary
+    return f"learning rate {found[2]}" if found and past else summary
 
 
 def _steps(spec: ScheduleSpec, name: str, values: tuple[int, ...], clock: Clock) -> list[int]:

@@ -44,7 +44,11 @@ def test_flags_without_effect_are_named_in_one_line(data, capsys, flags, unused)
 def test_a_warm_up_longer_than_the_training_is_warned_of(data, capsys):
     lines = told(data, capsys, "--warmup", 9, "--max-steps", 9, "--lr-steps", 20)
     assert any(line.startswith("warning: --warmup 9 does not end before the training, at step 9") for line in lines)
-    assert not any("does not end" in line for line in told(data, capsys, "--warmup", 8, "--max-steps", 9))
+    lines = told(data, capsys, "--margin-warmup", 9, "--max-steps", 9)
+    assert any(line.startswith("warning: --margin-warmup 9 does not end before the training, at step 9: margin and")
+               for line in lines)
+    for flags in (["--warmup", 8, "--margin-warmup", 8], ["--loss-type", 0, "--margin-warmup", 99]):
+        assert not any("does not end" in line for line in told(data, capsys, *flags, "--max-steps", 9))
 
 
 @pytest.mark.parametrize("flags", [[], ["--preset", "lresnet18e"], ["--loss-type", 0], ["--preset", "mobilefacenet+",

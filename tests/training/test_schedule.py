@@ -49,6 +49,16 @@ def test_a_typed_length_wins_over_the_presets_and_the_earliest_of_several_counts
     assert resolve(*E, "--end-epoch", Config.end_epoch, images=5120).end == 10 * Config.end_epoch  # given, if as usual
 
 
+def test_a_resumed_run_is_told_of_what_is_ahead_alone():
+    before, after = (resolve("--warmup", warmup, "--lr-steps", "30", "--max-steps", 40) for warmup in (5, 9))
+    assert after.changes(before.lr_summary(), 9) == [] and after.warnings(False, 50, step=40) == [
+        "note: no step is left to train, at step 40 of 40; a later end (`max_steps`, `end_epoch`) continues the "
+        "training"]
+    assert "warm-up over 9 steps to 0.1, 0.01 from step 30 from there" in after.changes(before.lr_summary(), 8)[0]
+    before, after = (resolve("--warmup", warmup, "--lr-mode", "cosine", "--max-steps", 40) for warmup in (5, 9))
+    assert before.scheduler()(20) != after.scheduler()(20) and after.changes(before.lr_summary(), 20)
+
+
 def test_the_rate_falls_to_a_tenth_at_the_step_itself():
     rate = resolve("--lr", 0.1, "--lr-steps", "10,20", "--max-steps", 100).scheduler()
     assert [rate(step) for step in (0, 9, 10, 19, 20, 99)] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])

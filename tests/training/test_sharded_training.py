@@ -148,7 +148,8 @@ def test_a_run_continues_with_another_total_batch(monkeypatch, data, tmp_path, c
     (["--partial-fc", 0], "--partial-fc 0.0"), (["--partial-fc", 1.5], "--partial-fc 1.5"),
     (["--partial-fc", "nan"], "--partial-fc nan"), (["--accumulate", 0], "--accumulate 0"),
     (["--dtype", "float16"], "--dtype float16: cpu:0 has no float16"),
-    (["--fc7-parallel", "--devices", ",".join(f"cpu:{i}" for i in range(10))], "9 classes cannot be sharded")])
+    (["--fc7-parallel", "--devices", ",".join(f"cpu:{i}" for i in range(10))],
+     "9 classes cannot be sharded over 10 --devices; give at most 9, or leave --fc7-parallel out")])
 def test_what_cannot_be_is_one_line_before_training(monkeypatch, data, tmp_path, flags, words):
     with pytest.raises(UserError, match=words) as caught:
         train(monkeypatch, data, tmp_path / "run", *flags)

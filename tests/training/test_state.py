@@ -116,6 +116,17 @@ def test_what_changes_no_parameter_is_logged_as_well(tmp_path):
     assert states.load() and states.changes == ["`resume`: `max_steps` 0 up to step 1, 5 from there"]
 
 
+def test_a_warm_up_that_is_over_changes_nothing_and_is_said_to(tmp_path):
+    save(tmp_path, 7)
+    states = States(tmp_path, {**CONFIG, "warmup": 7, "margin_warmup": 5})
+    assert states.load() and states.changes == [
+        f"warning: `resume`: without effect from step 7 on: {told}, 0 before" for told in ("`margin_warmup` 5",
+                                                                                            "`warmup` 7")]
+    for change, expected in (({"warmup": 8}, 0), ({"margin_warmup": 8}, 0), ({"lr_mode": "cosine", "warmup": 7}, 1)):
+        states = States(tmp_path, {**CONFIG, **change})
+        assert states.load() and " up to step 7, " in states.changes[expected] and "to the last" in states.changes[-1]
+
+
 def test_a_flag_that_a_state_does_not_know_counts_as_its_default(tmp_path):
     older = {name: value for name, value in CONFIG.items() if name != "wd"}
     States(tmp_path, older).save(Progress(step=1), arrays(1))

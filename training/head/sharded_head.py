@@ -35,7 +35,7 @@ class ShardedHead:
                  communicator: Communicator | None = None) -> None:
         if parallel and len(devices) > layer.num_classes:
             raise UserError(f"`fc7_parallel`: {layer.num_classes} classes cannot be sharded over {len(devices)} "
-                            "`devices`")
+                            f"`devices`; give at most {layer.num_classes}, or leave `fc7_parallel` out")
         self.layer, self.devices, self.parallel, self.rate = layer, devices, parallel, rate
         self.seed, self._momentum, self._decay = seed, momentum, decay
         self.shape, self.communicator = layer.shape, communicator or Communicator()
