@@ -32,6 +32,7 @@ from eval.robustness_table import table
 from eval.score_folders import score_files
 from eval.set_embeddings import choose_sides
 from eval.set_scoring import labelled_pairs
+from eval.verify_table import difference_table
 
 DESCRIPTION = """\
 Misalign the crops of a labelled set by pixels, degrees or a scale factor, and report TPR over all its pairs.
@@ -97,11 +98,18 @@ def run(args: argparse.Namespace) -> int:
             curve.measure(settings, digest, scores.get(curve.name.text, ()))
     found = {curve.name.text: curve.settings for curve in curves}
     print(table(found))
+    first = curves[0]
+    rows = {curve.name.text: [setting.as_row(first.name.text, one) for setting, one in zip(
+        curve.settings, first.settings)] for curve in curves}
+    for name, some in rows.items():
+        apart = difference_table({str(how): row.get("difference", {}) for how, row in zip(settings, some)})
+        if apart:
+            print(f"{name}:\n{apart}")
     for curve in curves:
         if curve.projection:
             print(f"{curve.name.text}: {told(curve.projection, args.set)}")
     if args.json:
-        write_json(args.json, {name: [setting.as_row() for setting in curve] for name, curve in found.items()})
+        write_json(args.json, rows)
     if args.plot:
         from eval.robustness_plot import draw
         draw(found, args.fpr[0], args.plot)

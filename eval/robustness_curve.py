@@ -10,8 +10,8 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from common.progress import meter
-from eval.all_pairs import AllPairs, Side, score_all_pairs
-from eval.bootstrap import PeopleBootstrap, interval
+from eval.all_pairs import Side, score_all_pairs
+from eval.bootstrap import differences, interval
 from eval.embedding_file import Embeddings
 from eval.embedding_store import CROPS, meta_of, stored, write_stored
 from eval.face_sets import FaceSet
@@ -32,7 +32,8 @@ SPARE = 4  # multiple of the impostor scores that the FPR needs, for resamples t
 @dataclass(frozen=True)
 class Setting:
     """The results of one misalignment. points, limits: by FPR. fixed_tpr, fixed_fpr: at the threshold that the aligned
-    set has at the first FPR. fixed: at given thresholds, or those of another set."""
+    set has at the first FPR. fixed: at given thresholds, or those of another set. draws: by the FPR as text the TPR on
+    the resamples, {} without them."""
 
     how: Misalignment
     points: list[OperatingPoint]
@@ -40,6 +41,7 @@ class Setting:
     fixed_tpr: float
     fixed_fpr: float
     fixed: list[FixedPoint] = field(default_factory=list)
+    draws: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def point(self) -> OperatingPoint:
@@ -51,15 +53,22 @@ class Setting:
         """The interval of its TPR; None where that is not given."""
         return self.all_limits[0]
 
-    def as_row(self) -> dict[str, Any]:
-        """For JSON."""
-        texts = [f"{point.fpr_target:g}" for point in self.points]
-        row = {"shift": self.how.shift, "rotate": self.how.rotate, "scale": self.how.scale, "tpr": self.point.tpr,
-               "false_accepts": self.point.false_accepts, "interval": self.limits,
-               "tpr_at_fpr": {text: point.tpr for text, point in zip(texts, self.points)},
-               "thresholds": {text: point.as_row() for text, point in zip(texts, self.points)},
-               "intervals": dict(zip(texts, self.all_limits)),
-               "at_aligned_threshold": {"tpr": self.fixed_tpr, "fpr": self.fixed_fpr}}
+    @property
+    def tprs(self) -> dict[str, float | None]:
+        """By the FPR as text."""
+        return {f"{point.fpr_target:g}": point.tpr for point in self.points}
+
+    def as_row(self, to: str = "", first: Setting | None = None) -> dict[str, Any]:
+        """For JSON; first: of the model `to` under the same misalignment, which differences are to; none to itself."""
+        texts = list(self.tprs)
+        row: dict[str, Any] = {
+            "shift": self.how.shift, "rotate": self.how.rotate, "scale": self.how.scale, "tpr": self.point.tpr,
+            "false_accepts": self.point.false_accepts, "interval": self.limits, "tpr_at_fpr": self.tprs,
+            "thresholds": {text: point.as_row() for text, point in zip(texts, self.points)},
+            "intervals": dict(zip(texts, self.all_limits)),
+            "at_aligned_threshold": {"tpr": self.fixed_tpr, "fpr": self.fixed_fpr}}
+        if first is not None and first is not self and self.draws:
+            row["difference"] = differences(to, self.tprs, first.tprs, self.draws, first.draws)
         return {**row, "at_threshold": [point.as_row() for point in self.fixed]} if self.fixed else row
 
 
@@ -125,16 +134,14 @@ class Curve:
         scored = score_all_pairs(Side(first[left], labels[left]), other, keep, same_images=alone)
         points = [operating_point(scored.genuine, scored.tail, scored.impostors, rate) for rate in fprs]
         at = self.settings[0].point.cosine if self.settings else points[0].cosine
-        limits = [some if point.tpr is not None else None
-                  for some, point in zip(_limits(self._bootstrap, scored, fprs), points)]
+        names = [f"{rate:g}" for rate in fprs]
+        draws = dict(zip(names, self._bootstrap.tprs(scored, fprs))) if self._bootstrap else {}
+        limits = [_limits(draws.get(name)) if point.tpr is not None else None for name, point in zip(names, points)]
         return Setting(how, points, limits, *rates_above(scored, at),
                        [fixed_point(scored, distance, self._bootstrap, name, rate)
-                        for name, rate, distance in self._thresholds])
+                        for name, rate, distance in self._thresholds], draws)
 
 
-def _limits(bootstrap: PeopleBootstrap | None, scored: AllPairs,
-            fprs: Sequence[float]) -> list[tuple[float, float] | None]:
-    if bootstrap is None:
-        return [None] * len(fprs)
-    found = [interval(draws) for draws in bootstrap.tprs(scored, fprs)]
-    return [(one.low, one.high) for one in found]
+def _limits(draws: np.ndarray | None) -> tuple[float, float] | None:
+    found = None if draws is None else interval(draws)
+    return (found.low, found.high) if found else None

@@ -114,6 +114,23 @@ def test_common_flags_mean_what_they_mean_elsewhere(place, tmp_path, capsys):  #
     assert [path.stat().st_mtime_ns for path in kept] == times  # read, and not made again
 
 
+def test_several_models_have_differences_under_each_misalignment(place, tmp_path, capsys):  # noqa: F811
+    models = [f"{place}/net,1", f"{place}/other.onnx"]
+    small_onnx(place / "other.onnx", size=(SIZE, SIZE), dimension=6)
+    flags = ["--set", f"{place}/faces", "--fpr", "0.1,0.02", "--devices", "cpu:0", "--json", str(tmp_path / "o.json")]
+    main(["robustness", "--model", *models, "--shift", "0,6", "--bootstrap", "20", *flags])
+    first, second = json.loads((tmp_path / "o.json").read_text()).values()
+    assert "shift 6" in capsys.readouterr().out.partition("other sign")[2] and "difference" not in first[0]
+    for one, other in zip(first, second):
+        found = other["difference"]["0.1"]
+        assert found["to"] == models[0] and found["value"] == other["tpr"] - one["tpr"]
+        assert found["interval"][0] <= found["interval"][1] and 0 <= found["other_sign"] <= 1
+    main(["allpairs", "--model", *models, "--bootstrap", "20", *flags])  # of the aligned crops
+    row = json.loads((tmp_path / "o.json").read_text())[models[1]][f"{place}/faces"]
+    for rate in ("0.1", "0.02"):
+        assert {**second[0]["difference"][rate], "tpr": row["difference"][rate]["value"]} == row["difference"][rate]
+
+
 def test_a_projection_and_thresholds_of_another_set(place, capsys):  # noqa: F811
     first, _ = run(place, "--shift", "0,6", "--pca", "4", "--threshold-from", f"{place}/packed", "--between",
                    "frontal,profile")
