@@ -72,6 +72,9 @@ def run(args: argparse.Namespace) -> int:
     embedding = EmbeddingSettings.of(args)
     failures = read_failures(args.failures) if args.failures else None
     sets = open_sets(args.bins, args.folds)
+    if failures and len(sets) > 1:
+        raise UserError(f"--failures {args.failures}: is of one set, whose images or pairs it lists, and --bins names "
+                        f"{len(sets)}; give one at a time")
     pairs = args.threshold_from and is_bin(Path(args.threshold_from))
     source = _open(args.threshold_from, args.folds) if pairs else None
     chosen = {} if pairs or not args.threshold_from else _of_labelled_set(models, args)

@@ -242,6 +242,8 @@ def test_failures_are_counted_as_errors(place, tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(UserError, match=said):
             verify(place, "--failures", tmp_path / name)
+    with pytest.raises(UserError, match="--failures .*images.txt: is of one set, .* --bins names 2; give one at a"):
+        verify(place, "--failures", tmp_path / "images.txt", bins=("faces", "other"))
 
 
 def test_the_best_of_several_epochs_is_marked(place, capsys):
