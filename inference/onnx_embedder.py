@@ -85,13 +85,17 @@ class OnnxEmbedder:
         data = np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
         if (model.mean, model.scale) != (0.0, 1.0):
             data = (data - np.float32(model.mean)) * np.float32(model.scale)
+        alone = "; `batch_size` 1 gives it one at a time" if len(images) > 1 and not model.batch else ""
         try:
             out = self._session.run([model.output], {model.input: data})[0]
         except Exception as error:  # of classes that onnxruntime does not export
             raise RunError(f"{model.path}: onnxruntime does not compute it for {len(images)} images of "
-                           f"{self.image_size[0]}x{self.image_size[1]} ({_one_line(error)})") from None
-        if len(out) != len(images):
-            raise RunError(f"{model.path}: gives {len(out)} embeddings for {len(images)} images")
+                           f"{self.image_size[0]}x{self.image_size[1]} ({_one_line(error)}){alone}") from None
+        if getattr(out, "dtype", np.dtype(object)).kind != "f":  # or a list, of an output that is no tensor
+            raise RunError(f"{model.path}: its output {model.output} is not floating-point numbers, as embeddings are")
+        if out.shape[:1] != (len(images),):
+            raise RunError(f"{model.path}: its output {model.output} is of shape {out.shape} for {len(images)} images"
+                           + alone)
         return np.asarray(out, np.float32).reshape(len(out), -1)[:count]
 
 

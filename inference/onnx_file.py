@@ -72,10 +72,12 @@ def parse_onnx(content: bytes, path: str = "the ONNX model") -> OnnxModel:
     inputs = [value for value in model.input if value.name not in stored]
     if len(inputs) != 1 or len(model.output) != 1:
         raise UserError(f"{path}: has {len(inputs)} inputs and {len(model.output)} outputs; a network that embeds "
-                        "images has one of each")
-    shape, out = _shape(inputs[0]), _shape(model.output[0])
-    if len(shape) != 4 or shape[1] not in (3, None) or inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
-        raise UserError(f"{path}: its input {inputs[0].name} is not (N, 3, height, width) in float32, RGB images")
+                        "images has one of each, and onnx.utils.extract_model cuts it out of a larger one")
+    shape, out, kind = _shape(inputs[0]), _shape(model.output[0]), inputs[0].type.tensor_type.elem_type
+    if len(shape) != 4 or shape[1] not in (3, None) or kind != onnx.TensorProto.FLOAT:
+        told = ", ".join(str(length or "?") for length in shape)
+        raise UserError(f"{path}: its input {inputs[0].name} is ({told}) in {onnx.TensorProto.DataType.Name(kind)}; "
+                        "export it with (N, 3, height, width) in FLOAT, which is float32, for RGB images")
     size = (shape[2], shape[3]) if shape[2] and shape[3] else None
     raw = feeds_raw_pixels([node.name for node in model.node[:FIRST_NODES]])
     dimension = None
@@ -97,8 +99,8 @@ def feeds_raw_pixels(names: list[str]) -> bool:
 
 
 def _shape(value: Any) -> list[int | None]:
-    """The shape of an input or output; None where a dimension is dynamic."""
-    return [axis.dim_value or None for axis in value.type.tensor_type.shape.dim]
+    """The shape of an input or output; None where a dimension is dynamic, which some exporters write as -1."""
+    return [axis.dim_value if axis.dim_value > 0 else None for axis in value.type.tensor_type.shape.dim]
 
 
 def _tensors(graph: Any) -> Iterator[Any]:

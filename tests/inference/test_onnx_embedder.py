@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 from small_onnx import by_numpy, small_onnx
 
-from common.errors import UserError
+from common.errors import RunError, UserError
 from inference.onnx_embedder import OnnxEmbedder
 from inference.onnx_file import feeds_raw_pixels, read_onnx
 
@@ -72,7 +72,9 @@ def test_what_is_not_such_a_network_is_refused_in_one_line(tmp_path):
     path.write_bytes(b"")
     refused(path, "no nodes")
     small_onnx(path, outputs=2)
-    refused(path, "1 inputs and 2 outputs")
+    refused(path, "1 inputs and 2 outputs; .* onnx.utils.extract_model cuts it out")
+    onnx.utils.extract_model(str(path), str(tmp_path / "one.onnx"), ["data"], ["fc1"])
+    assert OnnxEmbedder(tmp_path / "one.onnx").dimension == 5
     small_onnx(path)
     refused(path, "takes images of 12x10, not of 112x112", image_size=(112, 112))
     model, _ = small_onnx()
@@ -80,6 +82,43 @@ def test_what_is_not_such_a_network_is_refused_in_one_line(tmp_path):
     model.graph.node[2].domain = "my.domain"
     path.write_bytes(model.SerializeToString())
     refused(path, "operators of my.domain")
+    for kind, shape, said in ((10, ["N", 3, 12, 10], r"is \(\?, 3, 12, 10\) in FLOAT16"),
+                              (2, [1, 12, 10, 3], r"is \(1, 12, 10, 3\) in UINT8")):
+        model, _ = small_onnx()
+        model.graph.input[0].CopyFrom(helper.make_tensor_value_info("data", kind, shape))
+        path.write_bytes(model.SerializeToString())
+        refused(path, f"{said}; export it with")
+
+
+def ending(op, **attributes):
+    """The small network with a node of `op` behind its product, as bytes; an attribute `shape` is a constant."""
+    model, weight = small_onnx()
+    model.graph.node[3].output[0] = "product"
+    inputs = ["product"]
+    if "shape" in attributes:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(attributes.pop("shape")), "shape"))
+        inputs.append("shape")
+    model.graph.node.append(helper.make_node(op, inputs, ["fc1"], "last", **attributes))
+    return model, weight
+
+
+@pytest.mark.parametrize("kind", [onnx.TensorProto.INT64, onnx.TensorProto.UINT8, onnx.TensorProto.BOOL, None])
+def test_whole_numbers_and_sequences_are_no_embeddings(tmp_path, kind):
+    model, _ = ending("Cast", to=kind) if kind else ending("SequenceConstruct")
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("fc1", kind, ["N", 5]) if kind else
+                                   helper.make_tensor_sequence_value_info("fc1", 1, ["N", 5]))
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    refused(tmp_path / "a.onnx", "its output fc1 is not floating-point numbers")
+
+
+@pytest.mark.parametrize("shape, said", [([1, -1], r"is of shape \(1, 15\) for 3 images"),
+                                         ([1, 5], "does not compute it for 3 images")])
+def test_a_network_that_is_for_single_images_after_all_says_so(tmp_path, shape, said):
+    model, weight = ending("Reshape", shape=shape)
+    with pytest.raises(RunError, match=f"{said}.*; `batch_size` 1 gives it one at a time"):
+        list(OnnxEmbedder(model.SerializeToString(), batch_size=4096).embed([draw(3)]))
+    found = [views[0] for views in OnnxEmbedder(model.SerializeToString(), 1).embed([draw(3)[:1], draw(3)[1:2]])]
+    np.testing.assert_allclose(np.concatenate(found), by_numpy(weight, draw(3)[:2]), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("change, said", [
@@ -107,8 +146,9 @@ def test_weights_in_other_files_are_refused(tmp_path):
 
 def test_an_open_image_size_has_to_be_given_and_to_fit(tmp_path):
     model, weight = small_onnx()
-    for axis, name in ((2, "height"), (3, "width")):
-        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    lengths = model.graph.input[0].type.tensor_type.shape.dim
+    lengths[0].dim_value = lengths[2].dim_value = -1  # some exporters write this for a dynamic one
+    lengths[3].dim_param = "width"
     path = tmp_path / "a.onnx"
     path.write_bytes(model.SerializeToString())
     refused(path, "has a dynamic image size")
