@@ -16,6 +16,7 @@ from inference.engine import AnyEmbedder
 
 BATCHES = (1, 3, 8)  # a model that is right only for single images is a known fault of exporters
 LARGEST = 1e-4  # largest difference due to rounding
+ROUNDED = 1e-3  # largest difference of a length from 1 due to rounding, to float16 too
 DEPENDS = 1e-3  # difference above which an embedding depends on its batch
 Run = Callable[[np.ndarray], np.ndarray]  # (n, 3, H, W) float32, 0 to 255, to (n, D)
 
@@ -26,7 +27,8 @@ class Difference:
 
     relative: the largest |a - b| / |a| of an image's vectors. absolute: the largest of a component; unit: of a
     component of the normalised vectors. cosine: the smallest between the two of an image. images: how many were
-    compared. alone: whether an image's embedding is the same in any batch.
+    compared. alone: whether an image's embedding is the same in any batch. unit_length: whether the first model's
+    embeddings are of length 1.
     """
 
     relative: float
@@ -35,6 +37,7 @@ class Difference:
     cosine: float
     images: int
     alone: bool = True
+    unit_length: bool = False
 
     def as_row(self) -> dict[str, object]:
         """For JSON."""
@@ -81,7 +84,7 @@ def difference(expected: np.ndarray, found: np.ndarray) -> Difference:
     unit, other = expected / lengths[:, None], found / np.maximum(np.linalg.norm(found, axis=1), 1e-30)[:, None]
     return Difference(float((apart / lengths).max()), float(np.abs(found - expected).max()),
                       float(np.abs(unit - other).max()), float(min((unit * other).sum(axis=1).min(), 1.0)),
-                      len(expected))
+                      len(expected), unit_length=bool((abs(lengths - 1) < ROUNDED).all()))
 
 
 def compare(expected: Run, found: Run, image_size: tuple[int, int]) -> Difference:

@@ -9,7 +9,7 @@ from typing import Any, Sequence
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from common.errors import UserError, writing
 from common.files import read_regular, write_atomic
@@ -23,24 +23,30 @@ FLIP = ("the embeddings of an image and of its mirror image are summed, then L2-
         "squared L2 distance")
 ALIGNMENT = ("faces warped by five landmarks to ArcFace's template for 112x112 (eyes near (38, 52) "
              "and (74, 52))")
+FEED = "RGB pixels from 0 to 255"
+TYPES = {TensorProto.FLOAT16: "float16", TensorProto.DOUBLE: "float64"}  # of embeddings by others, not float32
 LIBRARIES = ("mxnet", "onnx", "onnxruntime")
 
 
 def normalisation(model: onnx.ModelProto) -> dict[str, Any]:
-    """The graph's normalisation of pixels before its first layer, if it is a subtraction and a multiplication."""
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    value, mean, scale = model.graph.input[0].name, 0.0, 1.0
+    """The graph's normalisation of pixels before its first layer: a subtraction and a multiplication, or not known, as
+    graphs by others may have it in other forms."""
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    stored.update({node.output[0]: attribute.t for node in model.graph.node if node.op_type == "Constant"
+                   for attribute in node.attribute if attribute.name == "value"})
+    value, found = model.graph.input[0].name, []
     for op in ("Sub", "Mul"):
         taking = [node for node in model.graph.node if value in node.input]
-        if len(taking) != 1 or taking[0].op_type != op or taking[0].input[1] not in stored:
-            break
-        number = stored[taking[0].input[1]]
+        number = numpy_helper.to_array(stored[taking[0].input[1]]) if (
+            len(taking) == 1 and taking[0].op_type == op and taking[0].input[1] in stored) else np.zeros(0)
         if number.size != 1:
-            break
-        mean, scale = (float(number.reshape(())), scale) if op == "Sub" else (mean, float(number.reshape(())))
+            return {"inside": None, "mean": None, "scale": None, "formula": "what its first layers do to them",
+                    "feed": FEED}
+        found.append(float(number.reshape(())))
         value = taking[0].output[0]
+    mean, scale = found
     return {"inside": (mean, scale) != (0.0, 1.0), "mean": mean, "scale": scale,
-            "formula": f"(x - {mean:g}) * {scale:g}", "feed": "RGB pixels from 0 to 255"}
+            "formula": f"(x - {mean:g}) * {scale:g}", "feed": FEED}
 
 
 def make_card(name: str, content: bytes, source: dict[str, Any], check: Difference, scores: Sequence[SetScores],
@@ -53,7 +59,8 @@ def make_card(name: str, content: bytes, source: dict[str, Any], check: Differen
         "nodes": len(model.graph.node), "model": source,
         "input": {"name": told.input, "type": "float32", "shape": ["N", 3, *(told.image_size or ())], "colour": "RGB",
                   "range": [0, 255], "alignment": ALIGNMENT},
-        "output": {"name": told.output, "type": "float32", "shape": ["N", told.dimension], "normalised": False},
+        "output": {"name": told.output, "type": TYPES.get(model.graph.output[0].type.tensor_type.elem_type, "float32"),
+                   "shape": ["N", told.dimension], "normalised": check.unit_length},
         "normalisation": normalisation(model), "flip": FLIP,
         "batch": "any" if check.alone else "one image at a time: an embedding depends on the others in its batch",
         "check": {"against": source["name"], **check.as_row()},

@@ -6,7 +6,7 @@ from typing import Any, Iterator
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from common.errors import RunError, UserError
 from deploy.agreement import LARGEST, Difference, Run, compare, plain_onnx
@@ -15,6 +15,7 @@ from inference.onnx_file import OnnxModel
 from symbols.onnx_export import INPUT
 
 OUTPUT = "fc1"
+FREE_INITIALISERS = 4  # the first IR version in which initialisers are not inputs too
 
 
 def adopt(model: OnnxModel, image_size: tuple[int, int]) -> tuple[bytes, Difference]:
@@ -29,6 +30,9 @@ def adopt(model: OnnxModel, image_size: tuple[int, int]) -> tuple[bytes, Differe
                         f"{image_size[0]}x{image_size[1]}")
     dimension = OnnxEmbedder(model, 1, image_size).dimension  # it can be run at all
     made = onnx.load_model_from_string(model.content)
+    made.ir_version = max(made.ir_version, FREE_INITIALISERS)
+    for entry in made.opset_import:
+        entry.domain = "" if entry.domain == "ai.onnx" else entry.domain  # two names of one
     graph = made.graph
     stored = {tensor.name for tensor in graph.initializer}
     for listed in [value for value in graph.input if value.name in stored]:
@@ -37,13 +41,11 @@ def adopt(model: OnnxModel, image_size: tuple[int, int]) -> tuple[bytes, Differe
     if (model.mean, model.scale) != (0.0, 1.0):
         normalise_first(graph, model.mean, model.scale)
     del graph.value_info[:]  # recorded shapes are those of the old batch size
-    if len(graph.output[0].type.tensor_type.shape.dim) != 2:  # more, or not declared
-        _flatten_last(graph, dimension)
-    batch, out = (value.type.tensor_type.shape for value in (graph.input[0], graph.output[0]))
-    batch.dim[0].dim_param = "N"
-    for axis, length in zip((2, 3), image_size):
-        batch.dim[axis].dim_value = length
-    out.dim[0].dim_param = "N"
+    out = graph.output[0].type.tensor_type
+    if len(out.shape.dim) != 2:  # more, or not declared
+        _flatten_last(graph)
+    graph.input[0].CopyFrom(helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", 3, *image_size]))
+    graph.output[0].CopyFrom(helper.make_tensor_value_info(OUTPUT, out.elem_type, ["N", dimension]))
     content = made.SerializeToString()
     try:
         check = compare(_as_it_was(model), _flat(plain_onnx(content)), image_size)
@@ -74,7 +76,13 @@ def _as_it_was(model: OnnxModel) -> Run:
 
 
 def _flat(run: Run) -> Run:
-    return lambda images: run(images).reshape(len(images), -1)
+    """(n, D) of n images; ValueError where it gives another number of rows."""
+    def rows(images: np.ndarray) -> np.ndarray:
+        found = run(images)
+        if len(found) != len(images):
+            raise ValueError(f"its output is of shape {found.shape} for {len(images)} images")
+        return found.reshape(len(images), -1)
+    return rows
 
 
 def normalise_first(graph: Any, mean: float, scale: float) -> None:
@@ -89,13 +97,11 @@ def normalise_first(graph: Any, mean: float, scale: float) -> None:
                        *nodes])
 
 
-def _flatten_last(graph: Any, dimension: int) -> None:
+def _flatten_last(graph: Any) -> None:
     """Make the output, (N, D, 1, 1) for example, (N, D)."""
     inner = f"{OUTPUT}_map"
     _rename(graph, {OUTPUT: inner}, nodes_only=True)
     graph.node.append(helper.make_node("Flatten", [inner], [OUTPUT], f"{OUTPUT}_flat", axis=1))
-    kind = graph.output[0].type.tensor_type.elem_type
-    graph.output[0].CopyFrom(helper.make_tensor_value_info(OUTPUT, kind, ["N", dimension]))
 
 
 def _rename(graph: Any, names: dict[str, str], nodes_only: bool = False) -> None:

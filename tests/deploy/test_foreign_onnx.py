@@ -107,6 +107,55 @@ def test_refusals(tmp_path, flags, text):
     assert not (tmp_path / "ours.onnx").exists()
 
 
+def test_the_oldest_files_are_valid_afterwards(tmp_path):
+    """IR 3 lists initialisers among the inputs, and "ai.onnx" is another name of the operators without a domain."""
+    model, weight = small_onnx(names=("a", "b"), size=SIZE)
+    model.ir_version, model.opset_import[0].version, model.opset_import[0].domain = 3, 8, "ai.onnx"
+    for tensor in model.graph.initializer:
+        model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
+    exported(tmp_path)
+    onnx.checker.check_model(str(tmp_path / "ours.onnx"))
+    found = run(tmp_path / "ours.onnx", images(3))
+    np.testing.assert_allclose(found, by_numpy(weight, images(3), 127.5, 1 / 127.5), rtol=1e-4, atol=1e-4)
+    assert json.loads((tmp_path / "ours.json").read_text())["opset"] == 8
+
+
+@pytest.mark.parametrize("batch", ["N", 1])
+def test_an_output_that_joins_the_images_of_a_batch_is_refused(tmp_path, batch):
+    """As view(1, -1) in PyTorch: right for single images alone."""
+    model, _ = small_onnx(batch=batch, size=SIZE)
+    model.graph.node[3].output[0] = "rows"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, -1]), "shape"))
+    model.graph.node.append(onnx.helper.make_node("Reshape", ["rows", "shape"], ["fc1"], "view"))
+    (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match=r"several images at once \(its output is of shape \(1, 15\) for 3 images\)"):
+        exported(tmp_path)
+    assert not (tmp_path / "ours.onnx").exists()
+
+
+def test_the_card_says_what_is_known(tmp_path):
+    """Of the normalisation of pixels, and of the embedding's type and length."""
+    model, _ = small_onnx(size=SIZE)
+    model.graph.node[3].output[0] = "product"
+    model.graph.node.append(onnx.helper.make_node("LpNormalization", ["product"], ["unit"], "unit", axis=1, p=2))
+    model.graph.node.append(onnx.helper.make_node("Cast", ["unit"], ["fc1"], "cast", to=onnx.TensorProto.DOUBLE))
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
+    exported(tmp_path)
+    card = json.loads((tmp_path / "ours.json").read_text())
+    assert card["output"] == {"name": "fc1", "type": "float64", "shape": ["N", 5], "normalised": True}
+    assert card["normalisation"]["formula"] == "(x - 1.5) * 0.01" and card["normalisation"]["inside"] is True
+    model.graph.node[1].op_type = "Div"  # by the name Mul_1, and of a number that is none of a Mul
+    del model.graph.node[4:]
+    model.graph.node[3].output[0], model.graph.output[0].type.tensor_type.elem_type = "fc1", onnx.TensorProto.FLOAT
+    (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
+    exported(tmp_path, "--overwrite")
+    card = json.loads((tmp_path / "ours.json").read_text())
+    assert card["output"]["type"] == "float32" and card["output"]["normalised"] is False
+    assert card["normalisation"]["inside"] is None and card["normalisation"]["scale"] is None
+
+
 def test_a_file_of_four_images_at_once_is_refused(tmp_path):
     small_onnx(tmp_path / "theirs.onnx", batch=4, size=SIZE)
     with pytest.raises(UserError, match="a fixed batch of 4 images"):
@@ -144,7 +193,9 @@ def test_eight_bits_of_graphs_with_constants_stay_normalised_inside(tmp_path):
     (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
     write_training_set(tmp_path / "data", identities=4, images=8, size=SIZE[0])
     assert read_onnx(tmp_path / "theirs.onnx").mean == 0
-    exported(tmp_path, "--int8", tmp_path / "data/train.rec", "--image-size", "24,24")
+    exported(tmp_path)
+    assert json.loads((tmp_path / "ours.json").read_text())["normalisation"]["scale"] == 1 / 128
+    exported(tmp_path, "--int8", tmp_path / "data/train.rec", "--image-size", "24,24", "--overwrite")
     made = read_onnx(tmp_path / "ours.onnx")
     assert (made.mean, made.scale) == (0.0, 1.0)
     session = onnxruntime.InferenceSession(str(tmp_path / "theirs.onnx"), providers=["CPUExecutionProvider"])
