@@ -50,14 +50,19 @@ def quantise(content: bytes, images: np.ndarray, held_out: np.ndarray) -> EightB
     """The float network `content`, an ONNX file as `symbols.onnx_export` writes it, in 8 bits.
 
     images: (n, 3, H, W) float32, 0 to 255, to calibrate on; held_out: others, for evaluation. UserError where it is in
-    8 bits already.
+    8 bits already, or has no layer for them.
     """
     model = onnx.load_model_from_string(content)
     there = [node.name for node in model.graph.node if node.op_type in QUANTISED]
     if there:
         raise UserError(f"`int8`: the network is in 8 bits already ({there[0]}); give the float network that it was "
                         "made of, or leave `int8` out")
+    if not any(node.op_type in KINDS for node in model.graph.node):
+        raise UserError(f"`int8`: the network has none of the layers that are computed in 8 bits ({', '.join(KINDS)}); "
+                        "leave `int8` out")
     model = _of_opset(model)
+    for node in model.graph.node:  # layers that stay float are told by their names, which others may leave out
+        node.name = node.name or f"{node.op_type.lower()}_of_{node.output[0]}"
     maps = equalise(model, images)
     float_run = plain_onnx(content)
     expected = _embed(float_run, held_out)

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 from small_nets import draw_trained
+from small_onnx import small_onnx
 from small_sets import write_training_set, write_verification_set
 
 import symbols
@@ -176,3 +177,21 @@ def test_first_and_last_layer_stay_float_where_that_takes_a_quarter_off_the_erro
         found = eight_bit.quantise(content, images(8), images(4))
         assert found.kept == ([layers[0]] if kept else []) and found.cosine == (cosine if kept else 0.9)
         assert len(sums) == 1 and asked == [sums, [layers[0], *sums]]
+
+
+def test_a_network_whose_layers_have_no_names_is_computed_in_eight_bits_all_the_same(narrow):
+    model = built()[2]
+    for node in model.graph.node:
+        node.ClearField("name")
+    found = eight_bit.quantise(model.SerializeToString(), images(8), images(4))
+    made = onnx.load_model_from_string(found.content).graph.node
+    packed = {name for node in made if node.op_type == "DequantizeLinear" for name in node.output}
+    convolutions = [node for node in made if node.op_type == "Conv"]
+    assert len(convolutions) > 10 and sum(node.input[0] in packed for node in convolutions) >= len(convolutions) - 2
+    assert all(found.kept) and found.cosine > 0.5
+
+
+def test_a_network_without_a_layer_for_eight_bits_is_refused():
+    model, _ = small_onnx()
+    with pytest.raises(UserError, match=r"none of the layers that are computed in 8 bits \(Conv, Gemm, Add\)"):
+        eight_bit.quantise(model.SerializeToString(), images(4), images(4))
