@@ -44,11 +44,12 @@ def _network(card: dict[str, Any]) -> Iterator[list[str]]:
     yield ["parameters", f"{network['parameters']:,}"]
     yield ["multiply-adds an image", f"{network['multiply_adds'] / 1e6:,.0f} million"]
     given, made = card["input"], card["output"]
+    length = "of length 1" if made["normalised"] else "not normalised"
     yield ["input", f"`{given['name']}`, {given['type']} {_shape(given['shape'])}, {given['colour']}, 0 to 255; "
            f"normalisation: {given['normalisation']}"]
     yield ["alignment", given["alignment"]]
-    yield ["output", f"{escaped(made['name'])}, {made['type']} {_shape(made['shape'])}, not normalised: add that of "
-           "the mirror image, then divide by the length"]
+    yield ["output", f"{escaped(made['name'])}, {made['type']} {_shape(made['shape'])}, "
+           f"{length}: add that of the mirror image, then divide by the length"]
 
 
 def _training(told: dict[str, Any]) -> Iterator[str]:

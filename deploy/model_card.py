@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Any, Iterable, Sequence
@@ -21,6 +22,7 @@ from symbols.graph import to_json
 SIZE = (112, 112)
 EVERY = 2  # --ckpt: each verification is saved
 FIRST = 3  # operators that form a normalisation
+LAYERS = ("Convolution", "Convolution_v1", "FullyConnected")
 LARGEST = 1 << 28  # bytes of a JSON file with scores
 NETWORK = ("network", "version_output", "emb_size", "version_input", "version_unit", "version_se", "version_act")
 TRAINING = ("preset", "loss_type", "margin_s", "margin_m", "margin_a", "margin_b", "lr", "lr_mode", "wd", "mom",
@@ -82,17 +84,24 @@ def make_card(prefix: str, epoch: int, layer: str = "fc1", image_size: tuple[int
                   "normalisation": _normalisation(symbol), "alignment": "similarity transform of five landmarks to the "
                   "112x112 template of ArcFace (`recordio_tools align`)"},
         "output": {"name": layer if layer.endswith("_output") else f"{layer}_output",
-                   "shape": ["N", dimension], "type": "float32", "normalised": False},
+                   "shape": ["N", dimension], "type": "float32", "normalised": _has_unit_length(symbol)},
         "limits": LIMITS, "consent": CONSENT, "terms": terms or None}
 
 
 def _normalisation(symbol: mx.sym.Symbol) -> str:
-    """Whether the network begins with a normalisation: third-party ones may not."""
+    """Whether the network begins with a normalisation, before its first layer: third-party ones may not."""
     operators = [node["op"] for node in json.loads(to_json(symbol))["nodes"] if node["op"] != "null"]
-    if set(operators[:FIRST]) & {"_minus_scalar", "_MinusScalar", "_sub", "_minus", "broadcast_sub", "elemwise_sub",
-                                 "BatchNorm"}:
+    before = itertools.takewhile(lambda op: op not in LAYERS, operators[:FIRST])
+    if set(before) & {"_minus_scalar", "_MinusScalar", "_sub", "_minus", "broadcast_sub", "elemwise_sub", "BatchNorm"}:
         return "inside the network"
     return "none found at the network's beginning; ask its author"
+
+
+def _has_unit_length(symbol: mx.sym.Symbol) -> bool:
+    """Whether the network ends by dividing each embedding by its length."""
+    graph = json.loads(to_json(symbol))
+    last = graph["nodes"][graph["heads"][0][0]]
+    return last["op"] == "L2Normalization" and last.get("attrs", {}).get("mode", "instance") == "instance"
 
 
 def _file(path: Path) -> dict[str, Any]:
@@ -129,8 +138,15 @@ def _scores(prefix: str, epoch: int, layer: str, config: dict[str, Any], files: 
     """source: where the numbers are from; step: of the run's verification; rows: by set."""
     if files:
         rows: dict[str, Any] = {}
+        of_set: dict[str, str] = {}
         for file in files:
-            rows.update(_rows_of(file, f"{prefix},{epoch}", checkpoint_digest(prefix, epoch), layer))
+            found = _rows_of(file, f"{prefix},{epoch}", checkpoint_digest(prefix, epoch), layer)
+            for name in found:
+                if rows.get(name, found[name]) != found[name]:
+                    raise UserError(f"`scores` {file}: has other scores of {shown(name)[:80]} than {of_set[name]}; "
+                                    "leave one of the two out, or rename the set in one of them")
+            rows.update(found)
+            of_set.update(dict.fromkeys(found, file))
         best = [name for name, row in rows.items() if "best" in row]
         return {"source": [Path(file).name for file in files], "step": None, "of_this_checkpoint": True, "rows": rows,
                 "chosen_on": best[0] if best else None}

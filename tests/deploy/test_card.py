@@ -113,6 +113,12 @@ def test_scores_of_verify_with_intervals(run, tmp_path):
                       "--folds", "3", "--pca", "5", "--json", str(scores), "--devices", "cpu:0"]) == 0
     assert ("drawn was scored without mirror images, after a projection on 5 principal components, over 3 folds, "
             "unlike what the conventions below say.") in card(run / "model,2", "--scores", scores)[1]
+    (tmp_path / "same.json").write_bytes(scores.read_bytes())
+    assert card(run / "model,2", "--scores", scores, tmp_path / "same.json")[0]["scores"]["rows"]["drawn"]["folds"] == 3
+    changed[f"{run}/model,2"]["drawn"] = row
+    (tmp_path / "changed.json").write_text(json.dumps(changed))
+    with pytest.raises(UserError, match="changed.json: has other scores of drawn than .*scores.json; leave one of the"):
+        card(run / "model,2", "--scores", scores, tmp_path / "changed.json")
     for content in ("[]", "{", "", "null", "[" * 9999):
         (tmp_path / "bad.json").write_text(content)
         with pytest.raises(UserError, match="bad.json"):
@@ -133,6 +139,22 @@ def test_a_checkpoint_without_a_run(tmp_path, capsys):
                   ["--out", f"{tmp_path}/card.txt"], ["--scores", f"{tmp_path}/none.json"]):
         with pytest.raises(UserError):
             main(["card", "--model", f"{tmp_path}/net,7", "--image-size", "32,32", *words])
+
+
+def test_what_the_graph_says_of_normalisation(tmp_path):
+    """Of pixels, before the first layer alone: its own BatchNorm is none; of embeddings, by the last operator."""
+    data = mx.sym.Variable("data")
+    for number, (given, inside) in enumerate([(data, False), ((data - 127.5) / 128, True),
+                                              (mx.sym.BatchNorm(data, name="bn_data"), True)]):
+        body = mx.sym.Convolution(given, name="conv", num_filter=4, kernel=(3, 3), stride=(2, 2), no_bias=True)
+        body = mx.sym.LeakyReLU(mx.sym.BatchNorm(body, name="bn"), act_type="prelu", name="relu")
+        body = mx.sym.FullyConnected(mx.sym.Flatten(body), name="fc1", num_hidden=6)
+        symbol = mx.sym.L2Normalization(body, name="unit")
+        mx.model.save_checkpoint(str(tmp_path / "net"), number, symbol, *draw_parameters(symbol, (SIZE, SIZE)))
+        for layer, unit in (("fc1", False), ("unit", True)):
+            told, text = card(tmp_path / f"net,{number}", "--image-size", "32,32", "--layer", layer)
+            assert (told["input"]["normalisation"] == "inside the network") is inside
+            assert told["output"]["normalised"] is unit and ("of length 1: add" in text) is unit
 
 
 def test_files_that_are_there_stay(run, tmp_path):
