@@ -12,6 +12,7 @@ import mxnet as mx
 from common.errors import UserError
 from common.files import read_regular
 from common.foreign import shown
+from common.run_files import METRICS
 from deploy.run_folder import command_of, numbers, resolved, run_config, size_of_run, step_of, verifications
 from eval.models import checkpoint_digest
 from inference.embedder import check_parameters
@@ -158,7 +159,7 @@ def _scores(prefix: str, epoch: int, layer: str, config: dict[str, Any], files: 
     step = step if known else max(by_step, default=None)
     rows = {} if step is None else by_step[step]
     chosen = known and config.get("ckpt") in (1, 3) and rows
-    return {"source": ["metrics.jsonl"] if rows else [], "step": step, "of_this_checkpoint": known, "rows": rows,
+    return {"source": [METRICS] if rows else [], "step": step, "of_this_checkpoint": known, "rows": rows,
             "chosen_on": list(rows)[-1] if chosen else None}
 
 

@@ -9,9 +9,8 @@ from typing import Any, Iterator
 
 from common.files import open_regular, read_regular
 from common.foreign import is_finite
-from eval.arguments import CONFIG
+from common.run_files import CONFIG, LOG, METRICS
 
-METRICS, LOG = "metrics.jsonl", "log.txt"
 LARGEST = 1 << 24  # bytes of config.json
 LONGEST = 1 << 16  # of a line
 STEP = re.compile(r"\bstep (\d{1,12})\b")

@@ -11,11 +11,11 @@ from common.arguments import at_least, of_flag
 from common.errors import UserError
 from common.files import check_new_file
 from common.folders import check_apart
+from common.run_files import CONFIG
 from common.writable import check_writable
 from inference.engine import ENGINES
 
 FOLDS = 10
-CONFIG = "config.json"  # of a run, beside its checkpoints
 NO_FAILURES = {"--failures": "verify and allpairs count faces that could not be had as errors; leave it out"}
 MODEL_HELP = ("PREFIX,EPOCH, as runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params; PREFIX,1|2|3 "
               "or PREFIX for several or all checkpoints; X.onnx")

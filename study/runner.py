@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Iterable
 
 from common.files import write_atomic
+from common.run_files import CONFIG, METRICS
 from study.plan import Run
 from study.training_set import lower_priority
 
@@ -194,9 +195,9 @@ def score_command(run: Run, places: Places) -> list[object]:
 
 def training_of(folder: Path) -> dict[str, object]:
     """A training's summary from its run folder: last losses, images/s, versions, command."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
     trained = [row for row in rows if row["kind"] == "train"]
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / CONFIG).read_text())
     last = trained[-1]
     return {"steps": last["step"], "epochs": round(last["epoch"], 3), "loss": last["loss"],
             "accuracy": last["accuracy"], "cosine": last["cosine"],

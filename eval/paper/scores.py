@@ -10,7 +10,7 @@ from typing import Any, Iterator, Mapping
 
 from common.files import read_regular
 from common.foreign import is_finite
-from eval.arguments import CONFIG
+from common.run_files import CONFIG, METRICS
 from eval.operating_points import FEW
 from eval.paper.figures import system_named, system_of
 
@@ -18,7 +18,6 @@ LARGEST = 1 << 28  # bytes of a file of scores
 MOST_PAIRS = 2 ** 53
 # Not in the rows of metrics.jsonl, since training always verifies this way.
 TRAINING = {"flip": True, "pca": 0, "folds": 10}
-METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True)

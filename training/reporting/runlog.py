@@ -13,10 +13,11 @@ import numpy as np
 
 from common.files import write_atomic
 from common.package_versions import versions
+from common.run_files import CONFIG, LOG, METRICS
 from training.reporting.events import EventFile
 from training.reporting.logfile import LogFile
 from training.saving.append_only import AppendOnlyFile, truncate
-from training.saving.names import CONFIG, LOG, METRICS, is_own_event_file
+from training.saving.names import is_own_event_file
 from training.saving.ownership import is_event_file_of_run
 from training.saving.plain_files import kind
 

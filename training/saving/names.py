@@ -1,9 +1,11 @@
-"""Names of the files in a run folder."""
+"""Names of the files in a run folder, beside those of `common/run_files.py`."""
 from __future__ import annotations
 
 import re
 
-METRICS, LOG, CONFIG, LOCK, STATE = "metrics.jsonl", "log.txt", "config.json", ".lock", "state"
+from common.run_files import METRICS
+
+LOCK, STATE = ".lock", "state"
 LOG_BEGINNING = "train_softmax.py begins, "  # of the first line in log.txt
 ARRAYS = ("net", "head", "momentum")
 HEADER = "state.json"

@@ -15,7 +15,8 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import fsync
 from common.foreign import listed
-from training.saving.names import CONFIG, EVENT_FILE, LOG, METRICS, STATE, is_own_event_file
+from common.run_files import CONFIG, LOG, METRICS
+from training.saving.names import EVENT_FILE, STATE, is_own_event_file
 from training.saving.ownership import scan_folder
 from training.saving.plain_files import is_folder, kind, read_plain
 from training.saving.state import remove_states

@@ -7,17 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.run_files import CONFIG, LOG, METRICS
 from training.saving.header import HEADER_BEGINNING, Header, read_header
 from training.saving.names import (
-    CONFIG,
     EVENT_FILE,
     GENERATION,
     GENERATION_FILES,
     HALF_GENERATION,
     HEADER,
-    LOG,
     LOG_BEGINNING,
-    METRICS,
     STATE,
     is_own_event_file,
 )

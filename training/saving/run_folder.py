@@ -8,8 +8,9 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.foreign import listed
+from common.run_files import LOG, METRICS
 from training.saving.lock import RunLock
-from training.saving.names import LOG, METRICS, STATE, is_own_event_file
+from training.saving.names import STATE, is_own_event_file
 from training.saving.overwrite import Replaced, is_replacing, recover
 from training.saving.ownership import FolderScan, scan_folder
 from training.saving.plain_files import is_folder, kind

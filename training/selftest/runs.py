@@ -10,9 +10,10 @@ import mxnet as mx
 import numpy as np
 
 from common.cli import INTERRUPTED
+from common.run_files import METRICS
 from training.arguments import parse_config
 from training.run import run
-from training.saving.names import METRICS, STATE
+from training.saving.names import STATE
 from training.saving.state import generations
 from training.selftest.pictures import make_set
 from training.selftest.reference import furthest
