@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import UserError
-from eval.scores import normalise
+from eval.scores import projected
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Projection:
     fitted_on: str
 
     def apply(self, unit: np.ndarray) -> np.ndarray:
-        """(n, N) float32 of (n, D): centred, projected, normalised again; an embedding of zeros stays one."""
-        return (normalise((unit - self.mean) @ self.directions.T) * unit.any(axis=1)[:, None]).astype(np.float32)
+        """(n, N) float32 of (n, D), as `eval.scores.projected` makes them."""
+        return projected(unit, self.mean, self.directions).astype(np.float32)
 
 
 def fit_projection(unit: np.ndarray, components: int, fitted_on: str) -> Projection:

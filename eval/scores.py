@@ -39,11 +39,16 @@ def check_components(components: int, dimension: int, pairs: int, folds: int) ->
                         f"{pairs} pairs in {folds} folds")
 
 
+def projected(unit: np.ndarray, mean: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """(n, N) of (n, D) embeddings: centred, projected on (N, D) directions, not whitened, and normalised again, as in
+    InsightFace's script; an embedding of zeros stays one."""
+    return normalise((unit - mean) @ directions.T) * unit.any(axis=1)[:, None]
+
+
 def projected_scores(embeddings: np.ndarray, components: int, folds: int) -> np.ndarray:
     """(folds, pairs) scores after PCA: row f with the projection fitted on all pairs outside fold f.
 
-    embeddings: (2 * pairs, D), normalised. As in InsightFace's script the projections are centred, not whitened, and
-    normalised again. Embeddings of zeros are not fitted on, and stay zeros. UserError where there are not so many
+    embeddings: (2 * pairs, D), normalised; those of zeros are not fitted on. UserError where there are not so many
     components.
     """
     pairs, bounds = len(embeddings) // 2, fold_bounds(len(embeddings) // 2, folds)
@@ -55,7 +60,7 @@ def projected_scores(embeddings: np.ndarray, components: int, folds: int) -> np.
         mean = embeddings[others].mean(axis=0, dtype=np.float64)
         centred = embeddings[others] - mean
         _, directions = np.linalg.eigh(centred.T @ centred)  # ascending
-        scores[fold] = pair_scores(normalise((embeddings - mean) @ directions[:, -components:]) * known[:, None])
+        scores[fold] = pair_scores(projected(embeddings, mean, directions[:, -components:].T))
     return scores
 
 
