@@ -72,7 +72,8 @@ def _ready(waiting: collections.deque, sums: np.ndarray, view_norms: np.ndarray
         first += len(boxes)
         norms = np.linalg.norm(sums[own], axis=1)
         if not np.isfinite(norms).all():
-            raise RunError(f"image {image.number} (from 0): the model gives embeddings that are not finite")
+            raise RunError(f"image {image.number} (from 0): the model gives embeddings that are not finite, so it has "
+                           "diverged; use an earlier epoch")
         ready.append(Embedded(image, sums[own] / np.where(norms == 0, 1, norms)[:, None], norms, view_norms[own], boxes,
                               scores))
     return ready, (sums[first:], view_norms[first:])

@@ -83,6 +83,16 @@ def digest_of_network(path: PathLike) -> str | None:
         return digest_in(_metadata(stored["meta"]) if "meta" in stored.files else {}, "model")
 
 
+def _array(stored: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
+    try:
+        return stored[name]
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise
+        raise ValueError(f"its {name} are pickled objects, which are never read; save names as text, all else as "
+                         "numbers") from None
+
+
 def _metadata(stored: np.ndarray) -> dict[str, Any]:
     """The JSON object in an array of one text, or of its bytes; {} for other JSON, ValueError for what is none."""
     if stored.size != 1 or stored.dtype.kind not in "US":
@@ -108,8 +118,8 @@ def load_embeddings(path: PathLike) -> Embeddings:
             stored = np.load(stream, allow_pickle=False)
             if not isinstance(stored, np.lib.npyio.NpzFile):  # an array with an archive behind it
                 raise ValueError("one array alone")
-            arrays = {name: stored[name] for name in ("embeddings", "norms", "names", "labels", "meta", "view_norms")
-                      if name in stored.files}
+            arrays = {name: _array(stored, name) for name in (
+                "embeddings", "norms", "names", "labels", "meta", "view_norms") if name in stored.files}
         meta = _metadata(arrays["meta"]) if "meta" in arrays else {}
         embeddings = arrays["embeddings"]
     except FileNotFoundError:

@@ -92,7 +92,8 @@ def cut_at_layer(symbol: mx.sym.Symbol, layer: str, source: str = "the symbol") 
         raise UserError(f"`layer` {layer}: {source} has no such layer; it has {', '.join(near)}")
     found = internals[wanted]
     if "data" not in found.list_arguments():
-        raise UserError(f"`layer` {layer}: does not depend on an input named data in {source}")
+        raise UserError(f"`layer` {layer}: does not depend on an input named data in {source}; where the images' input "
+                        "has another name there, call it data")
     return found
 
 

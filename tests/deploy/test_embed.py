@@ -215,6 +215,6 @@ def test_embeddings_that_are_not_finite(place, tmp_path, monkeypatch):
     def broken(self, batches, flip=False):
         return (np.full((2, len(batch), DIMENSION), np.nan, np.float32) for batch in batches)
     monkeypatch.setattr("inference.embedder.Embedder.embed", broken)
-    with pytest.raises(RunError, match="not finite"):
+    with pytest.raises(RunError, match="not finite, so it has diverged; use an earlier epoch"):
         embed(place, tmp_path / "x.npz")
     assert deploy.embed and not (tmp_path / "x.npz").exists()

@@ -127,6 +127,9 @@ def test_what_is_not_a_checkpoint_is_reported_in_one_line(checkpoint, tmp_path):
     assert "there is no" in told(tmp_path / "nothing") and "net-0003.params" in told(checkpoint, 4)
     assert "`layer` fc2" in told(checkpoint, 3, "fc2") and "fc1" in told(checkpoint, 3, "fc2")
     assert "it has fc1, fc7, softmax" in told(checkpoint, 3, "summit")  # the last, where none is similar
+    symbol.write_text(graph.replace('"data"', '"input_1"'))
+    assert "net-symbol.json; where the images' input has another name there, call it data" in told(checkpoint)
+    symbol.write_text(graph)
     for content in (b"", b"no parameters at all", whole[:60], whole[:-100]):
         params.write_bytes(content)
         assert "net-0003.params: is not an MXNet parameter file" in told(checkpoint)
