@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
+import numpy as np
+
 from common.arguments import of_flag
 from common.cli import parse_checkpoint_name
 from common.devices import parse_devices
@@ -62,14 +64,15 @@ def run(args: argparse.Namespace) -> int:
                             f"is to take {size[0]}x{size[1]}")
     if args.insightface:
         check_model_name(Path(args.insightface), size)
+    calibration = read_calibration(Path(args.int8), args.calibration_images, HELD_OUT, size) if args.int8 else None
     if foreign:
-        _export_onnx(args, _of_onnx(foreign, size, args), sets, out)
+        _export_onnx(args, _of_onnx(foreign, size, args), sets, out, calibration)
         return 0
     checkpoint = open_checkpoint(prefix, epoch, size, args.layer)
     if args.slim:
         _export_slim(args, checkpoint, sets, str(out), epoch)
     else:
-        _export_onnx(args, _of_checkpoint(checkpoint, args), sets, out)
+        _export_onnx(args, _of_checkpoint(checkpoint, args), sets, out, calibration)
     return 0
 
 
@@ -82,20 +85,19 @@ class Converted:
     origin: dict[str, Any]
     engine: str
     embedder: Callable[[], Any]
-    image_size: tuple[int, int]
 
 
 def _of_checkpoint(checkpoint: Checkpoint, args: argparse.Namespace) -> Converted:
     content, check = convert(checkpoint)
     return Converted(content, check, {"name": checkpoint.name, "sha256": checkpoint.sha256, "layer": checkpoint.layer,
                                       "parameters": checkpoint.count}, "MXNet",
-                     lambda: _embedder(checkpoint, args), checkpoint.image_size)
+                     lambda: _embedder(checkpoint, args))
 
 
 def _of_onnx(model: OnnxModel, size: tuple[int, int], args: argparse.Namespace) -> Converted:
     content, check = adopt(model, size)
     return Converted(content, check, {"name": args.model, "sha256": model.sha256}, "as it was",
-                     lambda: OnnxEmbedder(model, args.batch_size, size), size)
+                     lambda: OnnxEmbedder(model, args.batch_size, size))
 
 
 def convert(checkpoint: Checkpoint) -> tuple[bytes, Difference]:
@@ -155,9 +157,8 @@ def _export_slim(args: argparse.Namespace, checkpoint: Checkpoint, sets: list[Ve
     report.sets(scores, args.fpr)
 
 
-def _export_onnx(args: argparse.Namespace, source: Converted, sets: list[VerificationSet], out: Path) -> None:
-    calibration = read_calibration(Path(args.int8), args.calibration_images, HELD_OUT,
-                                   source.image_size) if args.int8 else None
+def _export_onnx(args: argparse.Namespace, source: Converted, sets: list[VerificationSet], out: Path,
+                 calibration: tuple[np.ndarray, np.ndarray] | None) -> None:
     content, check = source.content, source.check
     written, told = content, None
     embedders: dict[str, AnyEmbedder] = {source.engine: source.embedder(),

@@ -230,11 +230,13 @@ def test_insightfaces_folder(tmp_path):
     (dict(out="a.bin"), "ends in .onnx"), (dict(model="net"), "PREFIX,EPOCH"), (dict(model="net,4"), "there is no"),
     (dict(size="112,112"), "--image-size"), (dict(flags=("--layer", "fc9")), "layer.* fc9: .*has no such layer"),
     (dict(flags=("--insightface", "mine")), "InsightFace recognises"), (dict(flags=("--bins", "no.bin")), "no.bin"),
+    (dict(flags=("--int8", "no.rec")), "no.rec: there is no such file"),
     (dict(flags=("--bins", "few.bin")), "few.bin: 4 pairs are fewer than 10 folds$")])  # no --folds to advise
 def test_refusals_come_before_work(place, monkeypatch, flags, text):
     flags = dict(flags)
     write_verification_set(place / "few.bin", pairs=4, size=SIZE)
     monkeypatch.chdir(place)
+    monkeypatch.setattr(export, "convert", lambda checkpoint: pytest.fail("work has begun"))
     before = sorted(place.iterdir())
     with pytest.raises(UserError, match=text) as told:
         exported(place, *flags.pop("flags", ()), **flags)
