@@ -23,6 +23,7 @@ FLIP = ("the embeddings of an image and of its mirror image are summed, then L2-
         "squared L2 distance")
 ALIGNMENT = ("faces warped by five landmarks to ArcFace's template for 112x112 (eyes near (38, 52) "
              "and (74, 52))")
+NORMALISING = ("Sub", "Add", "Mul", "Div", "BatchNormalization")
 FEED = "RGB pixels from 0 to 255"
 TYPES = {TensorProto.FLOAT16: "float16", TensorProto.DOUBLE: "float64"}  # of embeddings by others, not float32
 LIBRARIES = ("mxnet", "onnx", "onnxruntime")
@@ -40,13 +41,16 @@ def normalisation(model: onnx.ModelProto) -> dict[str, Any]:
         number = numpy_helper.to_array(stored[taking[0].input[1]]) if (
             len(taking) == 1 and taking[0].op_type == op and taking[0].input[1] in stored) else np.zeros(0)
         if number.size != 1:
-            return {"inside": None, "mean": None, "scale": None, "formula": "what its first layers do to them",
-                    "feed": FEED}
+            break
         found.append(float(number.reshape(())))
         value = taking[0].output[0]
+    inside = found != [0.0, 1.0]
+    if len(found) < 2 or not inside and any(node.op_type in NORMALISING for node in model.graph.node
+                                            if value in node.input):
+        return {"inside": None, "mean": None, "scale": None, "formula": "what its first layers do to them",
+                "feed": FEED}
     mean, scale = found
-    return {"inside": (mean, scale) != (0.0, 1.0), "mean": mean, "scale": scale,
-            "formula": f"(x - {mean:g}) * {scale:g}", "feed": FEED}
+    return {"inside": inside, "mean": mean, "scale": scale, "formula": f"(x - {mean:g}) * {scale:g}", "feed": FEED}
 
 
 def make_card(name: str, content: bytes, source: dict[str, Any], check: Difference, scores: Sequence[SetScores],

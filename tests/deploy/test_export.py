@@ -142,8 +142,20 @@ def test_a_gluon_export_leaves(tmp_path):
     exported(tmp_path, model="net,0")
     np.testing.assert_allclose(run(tmp_path / "a.onnx", data.asnumpy()), expected, rtol=1e-4, atol=1e-4)
     card = json.loads((tmp_path / "a.json").read_text())
-    assert not card["normalisation"]["inside"]
+    assert card["normalisation"]["inside"] is False
     assert Loader(tmp_path / "a.onnx").scale == 1.0  # what was fed raw in MXNet is fed raw there
+
+
+@pytest.mark.parametrize("normalise", [lambda data: data / 128, lambda data: mx.sym.BatchNorm(data, name="bn_data")])
+def test_another_normalisation_inside_is_not_taken_for_none(tmp_path, normalise):
+    symbol = mx.sym.FullyConnected(mx.sym.Flatten(normalise(mx.sym.Variable("data"))), name="fc1", num_hidden=5)
+    arguments, auxiliary = draw_parameters(symbol, (SIZE, SIZE))
+    mx.model.save_checkpoint(str(tmp_path / "net"), 3, symbol, arguments, auxiliary)
+    exported(tmp_path)
+    assert json.loads((tmp_path / "a.json").read_text())["normalisation"]["inside"] is None
+    images = pixels(2)
+    np.testing.assert_allclose(run(tmp_path / "a.onnx", chw(images)), forward(symbol, arguments, auxiliary, images),
+                               rtol=1e-3, atol=1e-2)
 
 
 def test_a_float16_checkpoint_leaves_as_float32(tmp_path):
