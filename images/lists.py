@@ -23,19 +23,20 @@ from images.sources import Source, is_image_name
 log = logging.getLogger(__name__)
 LST_FORM = "aligned TAB path TAB label [TAB box, 4 numbers [TAB landmarks, 10 numbers: x1..x5 y1..y5]]"
 CSV_FORM = "a first line that names the columns: path or image, and identity or label"
-PATHS = ("image", "file", "filename", "filepath", "image_path")
+PATHS = ("image", "file", "filename", "filepath", "image_path", "file_name", "file_path", "image_name", "img_path",
+         "image_id")
 REAL = re.compile(r"-?\d{1,40}(\.\d{0,40})?(e[+-]\d{1,3})?", re.ASCII | re.IGNORECASE)  # a label that is a number
 ENOUGH = 5  # invalid faces from which on a different meaning of the list is suspected
 MISSING = frozenset(["nan", "none", "null", "na", "n/a", "<na>"])  # as pandas and others write them
-IDENTITIES = ("label", "person", "subject", "class", "id")
+IDENTITIES = ("label", "person", "subject", "class", "person_id", "subject_id", "class_id", "identity_id", "id")
 
 
 def from_lst(path: PathLike, root: PathLike, trust: bool = False) -> Source:
     """An InsightFace list; the names of its identities are its labels, numbers in numerical order, before others.
 
-    A relative image path is taken from `root`. Lists of im2rec with one label (number TAB label TAB path) are read as
-    well. In lines with flag 1 everything after the label is ignored; those with flag 0 keep it, for `geometry`.
-    UserError names an invalid line. trust: landmarks that seem to be of another form are used all the same.
+    A relative image path is taken from `root`. Lists of im2rec (number TAB label TAB path) are read as well, of several
+    labels the first. In lines with flag 1 everything after the label is ignored; those with flag 0 keep it, for
+    `geometry`. UserError names an invalid line. trust: landmarks that seem to be of another form are used all the same.
     """
     source, groups, im2rec = Source(str(path), _root(root)), _Groups(), False
     place = _places(path, source.root)
@@ -46,7 +47,7 @@ def from_lst(path: PathLike, root: PathLike, trust: bool = False) -> Source:
         fields = [part if place == 1 else part.strip() for place, part in enumerate(fields)]  # paths as they are
         if len(fields) < 3 or not fields[1] or not fields[2] or b"\0" in line:
             raise UserError(f"{path}: line {number} is not {LST_FORM}")
-        of_im2rec = _is_im2rec(fields)  # number TAB label TAB path
+        of_im2rec = _is_im2rec(fields)  # number TAB label TAB ... TAB path
         if of_im2rec and source.images and not im2rec:
             raise UserError(f"{path}: line {number} is not InsightFace's but im2rec's (number TAB label TAB path), as "
                             "the lines before it are not; a list has one form")
@@ -166,8 +167,8 @@ def _label(field: bytes, where: str) -> str:
 
 def _is_im2rec(fields: list[bytes]) -> bool:
     number = re.compile(rb"[-+]?\d+(\.\d*)?(e[-+]?\d+)?")
-    return bool(fields[0].isdigit() and len(fields) == 3 and number.fullmatch(fields[1])
-                and is_image_name(os.fsdecode(fields[-1])) and not is_image_name(os.fsdecode(fields[1])))
+    return bool(fields[0].isdigit() and all(map(number.fullmatch, fields[1:-1]))
+                and is_image_name(os.fsdecode(fields[-1])))
 
 
 def _root(root: PathLike) -> bytes:

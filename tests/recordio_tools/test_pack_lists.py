@@ -203,6 +203,17 @@ def test_labels_of_any_kind_and_lines_in_any_order(tmp_path):
     assert contents(tmp_path / "out")[1:3] == [(tmp_path / f"{number}.jpg").read_bytes() for number in (1, 4)]
 
 
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [1, 0, 3, 2]])
+def test_im2rec_lists_with_several_labels(tmp_path, order):
+    for number in range(4):
+        write_image(tmp_path / f"{number}.jpg", picture(number))
+    (tmp_path / "a.lst").write_text("".join(f"{number}\t{9 + number // 2}.000000\t-0.5\t{number}e-3\t{number}.jpg\n"
+                                            for number in order))
+    assert command("pack", tmp_path / "a.lst", tmp_path / "out") == (0, "")
+    assert identities(tmp_path / "out") == [("9", 2), ("10", 2)]
+    assert contents(tmp_path / "out") == [(tmp_path / f"{number}.jpg").read_bytes() for number in order]
+
+
 @pytest.mark.parametrize("text", [
     "path,identity\n{0},b\n{1},a\n", "identity;Image;note\r\nb;{0};x\r\n\r\na;{1};y\r\n",
     "\ufeffLABEL\tfile\nb\t{0}\na\t{1}",
