@@ -66,7 +66,7 @@ def read_table(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | N
     may begin with a line of the number of its rows, and then name the columns behind the first of `required` alone, as
     CelebA's lists do.
     """
-    lines = read_lines(path, "table", blank=True)
+    lines = read_lines(path, "table", blank=True, with_ends=True)  # which a field in quotes may hold
     layout = _layout(path, lines, columns, form, unnamed, required[0] if counted else "")
     missing = [name for name in required if name not in layout.places]
     if missing:
@@ -75,7 +75,7 @@ def read_table(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | N
     if not layout.has_names:
         yield _row(f"{path}: line {layout.line}", layout.fields, layout, columns)
     number, width = layout.line, len(layout.fields)
-    table = csv.reader((line + "\n" for _, line in lines), delimiter=layout.separator, skipinitialspace=not exact)
+    table = csv.reader((line for _, line in lines), delimiter=layout.separator, skipinitialspace=not exact)
     while True:
         try:
             fields = next(table, None)
@@ -112,6 +112,13 @@ def read_rows(path: PathLike, what: str, form: str, split: Callable[[str], Seque
         yield f"{path}: line {number}", values
 
 
+class _Rows(io.StringIO):
+    """Rows that end with a newline; the writer puts a carriage return in quotes only where rows end with one."""
+
+    def write(self, row: str) -> int:
+        return super().write(row[:-2] + "\n")
+
+
 def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence]) -> bytes:
     """A table as a file's content; a name need not be UTF-8, its bytes are kept."""
     return csv_text(columns, rows).encode("utf-8", "surrogateescape")
@@ -119,8 +126,8 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence]) -> bytes:
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence]) -> str:
     """A table as text, to print."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(itertools.chain([columns] if columns else (), rows))
+    text = _Rows()
+    csv.writer(text, lineterminator="\r\n").writerows(itertools.chain([columns] if columns else (), rows))
     return text.getvalue()
 
 
@@ -151,7 +158,7 @@ def header(path: PathLike, columns: Columns, form: str, unnamed: Unnamed | None 
 
 def _layout(path: PathLike, lines: Iterator[tuple[int, str]], columns: Columns, form: str, unnamed: Unnamed | None,
             leading: str = "") -> _Layout:
-    lines = ((number, line) for number, line in lines if line.strip())
+    lines = ((number, line.rstrip("\r\n")) for number, line in lines if line.strip())
     number, first = next(lines, (1, ""))
     if COUNT_LINE.fullmatch(first) and leading:
         number, first = next(lines, (number, first))

@@ -15,8 +15,9 @@ MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", 
 
 
 @contextlib.contextmanager
-def open_text(path: PathLike) -> Iterator[IO[str]]:
-    """The file as text, every line end as a newline; UserError where it cannot be read or is not a regular file.
+def open_text(path: PathLike, newline: str | None = None) -> Iterator[IO[str]]:
+    """The file as text, every line end as a newline (as it is, where `newline` is ""); UserError where it cannot be
+    read or is not a regular file.
 
     UTF-8 unless a byte order mark, or the zero bytes of the first two letters, show UTF-16. Bytes that are not UTF-8
     are kept as surrogates, so that file names are unchanged.
@@ -27,7 +28,7 @@ def open_text(path: PathLike) -> Iterator[IO[str]]:
             raw.seek(0)
             encoding = encoding_of(head)
             errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
-            with io.TextIOWrapper(raw, encoding, errors) as stream:
+            with io.TextIOWrapper(raw, encoding, errors, newline) as stream:
                 yield stream
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -46,20 +47,21 @@ def decode_text(content: bytes) -> str:
     return content.decode(encoding_of(content[:4]))
 
 
-def read_lines(path: PathLike, what: str = "list", blank: bool = False) -> Iterator[tuple[int, str]]:
-    """(number from 1, line without its end); lines of white space only where `blank`. UserError for a line that is
-    longer than any line of a `what`."""
-    with open_text(path) as stream:
+def read_lines(path: PathLike, what: str = "list", blank: bool = False,
+               with_ends: bool = False) -> Iterator[tuple[int, str]]:
+    """(number from 1, line without its end, or with it as it is); lines of white space only where `blank`. UserError
+    for a line that is longer than any line of a `what`."""
+    with open_text(path, "" if with_ends else None) as stream:
         number = 0
         while True:
             line = stream.readline(LONGEST)
             if not line:
                 return
             number += 1
-            if len(line) == LONGEST and not line.endswith("\n"):
+            if len(line) == LONGEST and line[-1] not in "\r\n":
                 raise UserError(f"{path}: line {number} is longer than {LONGEST} characters; this is not a {what}")
             if blank or line.strip():
-                yield number, line.rstrip("\n")
+                yield number, line if with_ends else line.rstrip("\n")
 
 
 def _regular(path: PathLike, flags: int) -> int:

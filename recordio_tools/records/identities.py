@@ -28,10 +28,8 @@ def read_identities(path: PathLike) -> dict[int, str]:
             if not LABEL.fullmatch(label) or int(label) in found:
                 raise DataError(f"{row.where}: '{shown(label[:20])}' is not a valid label, or occurs twice")
             found[int(label)] = row["identity"]
-    except DataError:
-        raise
     except UserError as error:
-        raise DataError(str(error)) from None
+        raise DataError(f"{error}; correct it, or remove it: the identities then have no names") from None
     return found
 
 

@@ -50,6 +50,30 @@ def test_a_first_line_that_is_not_text_is_shown_without_escapes(tmp_path):
     assert "\x1b" not in str(caught.value) and "\udcff" not in str(caught.value)
 
 
+@pytest.mark.parametrize("first", [
+    "file_name,class_id", "SUBJECT_ID,FILE", "img_path;person_id", "image_id,identity_id", "File Path,Class ID"])
+def test_pack_takes_the_names_that_data_sets_give_their_columns(tmp_path, first):
+    faces = drawn_faces(tmp_path / "f", 3, 2)
+    mark = ";" if ";" in first else ","
+    paths = sorted(faces.rglob("*.jpg"))
+    rows = [[str(path.relative_to(faces)), path.parent.name][::-1 if "SUBJECT" in first else 1] for path in paths]
+    (tmp_path / "t.csv").write_text("\n".join([first, *map(mark.join, rows)]))
+    assert command("pack", faces, tmp_path / "out", "--csv", tmp_path / "t.csv") == (0, "")
+    assert packed_images(tmp_path / "out") == [path.read_bytes() for path in paths]
+    assert list(read_identities(tmp_path / "out/identities.csv").values()) == ["person0", "person1", "person2"]
+
+
+def test_a_folder_named_by_a_script_with_windows_line_ends(tmp_path):
+    faces = drawn_faces(tmp_path / "f", 3, 2)
+    (faces / "person1").rename(faces / "person1\r")
+    assert command("pack", faces, tmp_path / "set") == (0, "")
+    for argv in (("check", tmp_path / "set"), ("unpack", tmp_path / "set", tmp_path / "out"),
+                 ("merge", tmp_path / "merged", tmp_path / "set")):
+        assert command(*argv) == (0, "")
+    for name in ("set", "out", "merged"):
+        assert list(read_identities(tmp_path / name / "identities.csv").values()) == ["person0", "person1\r", "person2"]
+
+
 @pytest.mark.parametrize("text", [
     "p0/0.jpg,a\np1/0.jpg,b\n", "b p1/0.jpg\na p0/0.jpg\n", "sep=;\na;p0/0.jpg\nb;p1/0.jpg\n"])
 def test_pack_takes_a_table_without_a_first_line(tmp_path, text):
@@ -79,7 +103,7 @@ def test_pairs_without_a_first_line(tmp_path):
 def test_identities_of_any_table(tmp_path, text, expected):
     (tmp_path / "identities.csv").write_bytes(text.encode("utf-16"))
     assert read_identities(tmp_path / "identities.csv") == expected
-    names = [" a", "b;c", "d,\"e\"", "J\u00f6\udcff"]
+    names = [" a", "b;c", "d,\"e\"", "J\u00f6\udcff", "of a script with Windows' line ends\r", "a\nb", "a\r\nb", "\r"]
     (tmp_path / "identities.csv").write_bytes(identity_table((name, 1) for name in names))
     assert list(read_identities(tmp_path / "identities.csv").values()) == names
 
@@ -88,7 +112,7 @@ def test_identities_of_any_table(tmp_path, text, expected):
     "Ann,Bob\n", "3,4\n5,6\n", "label,identity\nx,Ann\n", "label,identity\n0,a\n0,b\n", ""])
 def test_identities_that_are_none(tmp_path, text):
     (tmp_path / "identities.csv").write_text(text)
-    with pytest.raises(UserError, match="identities.csv"):
+    with pytest.raises(UserError, match="identities.csv.*; correct it, or remove it: the identities then"):
         read_identities(tmp_path / "identities.csv")
 
 
