@@ -186,7 +186,7 @@ def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
     _print_changes(written.changes)
     for kind, numbers in written.odd.kinds:
         log.warning("%s: %d times %s, first in %s; such pairs do not measure a model: correct the list", what,
-                    len(numbers), kind, pairs[numbers[0]].where.rpartition(": ")[2])
+                    len(numbers), kind, pairs[numbers[0]].where.replace(f"{what}: ", "", 1))
     return 0
 
 

@@ -15,8 +15,9 @@ from common.text_files import read_lines
 from images.sources import EXTENSIONS, is_image_name, natural
 
 NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+BOTH = re.compile(r"[^\s,;]+")
 LIST = "list of pairs"
-KAGGLE = re.compile(r"name\s*[,;]\s*imagenum1\s*[,;]\s*(imagenum2|name)")  # the first line of the table on Kaggle
+KAGGLE = re.compile(r"name[\s,;]+imagenum1[\s,;]+(imagenum2|name)")  # the first line of the table on Kaggle
 CSV = {"left": ("image1", "first", "path1", "a"), "right": ("image2", "second", "path2", "b"),
        "same": ("issame", "is_same", "label", "match"), "fold": ("split",)}
 CSV_FORM = "a first line left,right,same[,fold]"
@@ -46,11 +47,10 @@ def read_lfw(images: Path, pairs: Path) -> list[Pair]:
     promised = _lfw_promise(lines[0][1]) if lines else None
     named = bool(lines) and KAGGLE.match(lines[0][1].lower()) is not None
     for number, line in lines if promised is None and not named else lines[1:]:
+        line = line.rstrip("\t ,;")
         marks = [mark for mark in ("," if named else "\t", "\t", ";") if mark in line]
         marks += [","] if line.count(",") > 1 else []  # a name may have one: A_B,_Jr
-        fields = line.split(marks[0] if marks else None)
-        fields = [field.strip() for field in fields]
-        fields = fields[:-1] if len(fields) == 4 and not fields[-1] else fields
+        fields = [field.strip() for field in line.split(marks[0] if marks else None)]
         names = fields[:1] * 2 if len(fields) == 3 else fields[0::2]
         numbers = fields[1:] if len(fields) == 3 else fields[1::2]
         if len(fields) not in (3, 4) or not all(map(NUMBER.fullmatch, numbers)):
@@ -59,7 +59,8 @@ def read_lfw(images: Path, pairs: Path) -> list[Pair]:
         left, right = (lookup.find(name, int(word)) for name, word in zip(names, numbers))
         found.append(Pair(left, right, len(fields) == 3, f"{pairs}: line {number}"))
     if promised is not None and len(found) != promised:
-        raise UserError(f"{pairs}: line 1 declares {promised} pairs, the file has {len(found)}; is it truncated?")
+        raise UserError(f"{pairs}: line 1 declares {promised} pairs, the file has {len(found)}; is it truncated? If "
+                        "not, remove line 1")
     same, different = ([pair for pair in found if pair.same == kind] for kind in (True, False))
     return in_turn(same, different) if found == same + different else found
 
@@ -73,10 +74,8 @@ def in_turn(same: Sequence[Pair], different: Sequence[Pair]) -> list[Pair]:
 
 
 def _lfw_promise(line: str) -> int | None:
-    numbers = re.fullmatch(r"(\d{1,6})(?:\s+(\d{1,6}))?", line.strip(), re.ASCII)
-    if not numbers:
-        return None
-    return 2 * int(numbers.group(1)) * int(numbers.group(2) or 1)
+    numbers = re.fullmatch(r"(\d{1,6})(?:[\s,;]+(\d{1,6}))?[\s,;]*", line.strip(), re.ASCII)
+    return 2 * int(numbers.group(1)) * int(numbers.group(2) or 1) if numbers else None
 
 
 class _LfwImages:
@@ -103,15 +102,15 @@ def read_cfp(protocol: Path, kind: str, splits: list[int] | None, images: Path |
     if not protocol.is_dir():
         raise UserError(f"`protocol` {protocol}: there is no such folder")
     folder = protocol / "Split" / kind
-    if splits is None:
-        splits = sorted(int(path.name) for path in folder.glob("*") if NUMBER.fullmatch(path.name))
-        if not splits:
-            raise UserError(f"`protocol` {protocol}: {folder} holds no splits 01, 02, ...")
+    folders = {int(path.name): path for path in folder.glob("*") if NUMBER.fullmatch(path.name)}
+    splits = sorted(folders) if splits is None else splits
+    if not splits:
+        raise UserError(f"`protocol` {protocol}: {folder} holds no splits 01, 02, ...")
     lists = [_cfp_list(protocol / f"Pair_list_{letter}.txt") for letter in kind]
     found = []
     for split in splits:
-        sides = [_cfp_pairs(folder / f"{split:02d}" / f"{name}.txt", name == "same", str(split), lists)
-                 for name in ("same", "diff")]
+        sides = [_cfp_pairs(folders.get(split, folder / f"{split:02d}") / f"{name}.txt", name == "same", str(split),
+                            lists) for name in ("same", "diff")]
         found += in_turn(*sides)
     lookup = NameLookup(protocol)
     root = _cfp_root(protocol, images, found, lookup)
@@ -121,8 +120,11 @@ def read_cfp(protocol: Path, kind: str, splits: list[int] | None, images: Path |
 
 def _cfp_list(path: Path) -> dict[int, Path]:
     found = {}
-    rows = read_rows(path, LIST, "`number path`", lambda line: line.split(None, 1), whole_number, str)
-    for _, (number, name) in rows:
+    rows = read_rows(path, LIST, "`number path`", lambda line: re.split(r"[\s,;]+", line.strip(), maxsplit=1),
+                     whole_number, str)
+    for where, (number, name) in rows:
+        if number in found:
+            raise UserError(f"{where}: has the number {number} again; remove the line that is wrong")
         parts = Path(name.replace("\\", "/")).parts
         if "Images" in parts:  # ../Data/Images/001/frontal/01.jpg
             parts = parts[parts.index("Images") + 1:]
@@ -133,7 +135,7 @@ def _cfp_list(path: Path) -> dict[int, Path]:
 def _cfp_pairs(path: Path, same: bool, fold: str, lists: list[dict[int, Path]]) -> list[Pair]:
     found = []
     form = "`a,b`, two numbers of the pair lists"
-    for where, numbers in read_rows(path, LIST, form, lambda line: line.split(","), whole_number, whole_number):
+    for where, numbers in read_rows(path, LIST, form, BOTH.findall, whole_number, whole_number):
         for number, names in zip(numbers, lists):
             if number not in names:
                 raise UserError(f"{where}: the pair list has no image {number}")

@@ -84,6 +84,25 @@ def test_cfp_with_names_as_elsewhere(tmp_path, monkeypatch, form, ending, flags)
     assert read_bin(tmp_path / "x.bin")[0] == [contents[place] for place in (0, 1, 0, 3, 2, 3, 2, 1)]
 
 
+@pytest.mark.parametrize("start, marks, folder", [(0, " ,", "01"), (1, "\t,", "1"), (7, ", ", "001"), (1, " ;", "0")])
+def test_cfp_with_numbers_and_separators_of_others(tmp_path, start, marks, folder, caplog):
+    files = [write_image(tmp_path / f"Data/Images/{person}/{kind}.jpg", picture(2 * person + place))
+             for person in (0, 1) for place, kind in enumerate(("frontal", "profile"))]
+    split = tmp_path / "Protocol/Split/FP" / folder
+    split.mkdir(parents=True)
+    one, other = start, start + 1
+    (split / "same.txt").write_text("".join(f"{number}{marks[1]}{number}\n" for number in (one, other)))
+    (split / "diff.txt").write_text(f"{one}{marks[1]}{other}\n{one}{marks[1]}{other}\n")
+    for kind in ("frontal", "profile"):
+        (tmp_path / f"Protocol/Pair_list_{kind[0].upper()}.txt").write_text("".join(
+            f" {start + person}{marks[0]}../Data/Images/{person}/{kind}.jpg\r\n" for person in (0, 1)))
+    assert command("pairs", "cfp", "--protocol", tmp_path / "Protocol", "--kind", "FP", "--folds", 2, "--out",
+                   tmp_path / "x.bin") == (0, "")
+    contents = [file.read_bytes() for file in files]
+    assert read_bin(tmp_path / "x.bin")[0] == [contents[place] for place in (0, 1, 0, 3, 2, 3, 0, 3)]
+    assert f"the same pair again, first in {split / 'diff.txt'}: line 2;" in caplog.text
+
+
 @pytest.fixture
 def faces(tmp_path):
     return drawn_faces(tmp_path / "faces", 4, 6)
@@ -194,12 +213,13 @@ def test_lfws_lists_without_folds(faces, tmp_path, same, different):
     assert sum(read_bin(tmp_path / "x.bin")[1]) == same
 
 
-@pytest.mark.parametrize("first, end", [("name;imagenum1;imagenum2;\n", ";"), ("", ""), ("", ";")])
-@pytest.mark.parametrize("mark", [";", ","])
+@pytest.mark.parametrize("first, end", [("name;imagenum1;imagenum2;\n", ";"), ("", ""), ("", ";"), ("2;1\n", ";;"),
+                                        ("2;1;\r\n", " ;")])
+@pytest.mark.parametrize("mark", [";", ",", "\t"])
 def test_lfws_pairs_with_separators(faces, tmp_path, first, end, mark):
     for file in faces.glob("*/*.jpg"):
         file.rename(file.with_name(f"{file.parent.name}_{int(file.stem) + 1:04d}.jpg"))
-    text = first + f"person0;1;2{end}\nperson0;1;person1;2\n" * 2
+    text = first + f"person0;1;2{end}\nperson0;1;person1;2{end[:-1]}\n" * 2
     (tmp_path / "p.csv").write_text(text.replace(";", mark))
     assert command("pairs", "lfw", "--images", faces, "--pairs", tmp_path / "p.csv", "--folds", 2, "--out",
                    tmp_path / "x.bin") == (0, "")
@@ -225,7 +245,8 @@ def test_a_broken_image_is_named_with_its_line(faces, tmp_path):
 
 
 @pytest.mark.parametrize("text, message", [
-    ("2\t5\nA\t1\t2\n", "line 1 declares 20 pairs, the file has 1"), ("A\t1\n", "line 1 is neither"),
+    ("2\t5\nA\t1\t2\n", "line 1 declares 20 pairs, the file has 1; is it.* If not, remove line 1"),
+    ("A\t1\n", "line 1 is neither"),
     ("1\t1\nA\t1\t2\nA\tone\tB\t1\n", "line 3 is neither"), ("", "0 pairs are fewer"),
     ("A\t1\t2\nA\t1\tB\t1\n" * 10, "line 1: there is no image .*A/A_0001.jpg")])
 def test_a_pairs_file_that_is_none(tmp_path, text, message):
@@ -249,10 +270,12 @@ def test_a_pairs_file_without_a_first_line_and_with_spaces(shared_data, tmp_path
     ({}, "holds no splits"), ({"Split/FP/01/same.txt": "1,1\n"}, "Pair_list_F.txt: cannot be read"),
     ({"Split/FP/01/same.txt": "1,1\n", "Split/FP/01/diff.txt": "1,7\n", "Pair_list_F.txt": "1 ../Data/Images/a.jpg\n",
       "Pair_list_P.txt": "1 ../Data/Images/b.jpg\n"}, "diff.txt: line 1: the pair list has no image 7"),
-    ({"Split/FP/01/same.txt": "1;1\n", "Split/FP/01/diff.txt": "", "Pair_list_F.txt": "1 a\n",
+    ({"Split/FP/01/same.txt": "1.1\n", "Split/FP/01/diff.txt": "", "Pair_list_F.txt": "1 a\n",
       "Pair_list_P.txt": "1 b\n"}, "same.txt: line 1 is not `a,b`"),
     ({"Split/FP/01/same.txt": "1,1\n", "Split/FP/01/diff.txt": "", "Pair_list_F.txt": "one\n",
       "Pair_list_P.txt": "1 b\n"}, "Pair_list_F.txt: line 1 is not `number path`"),
+    ({"Split/FP/01/same.txt": "1,1\n", "Split/FP/01/diff.txt": "", "Pair_list_F.txt": "1 a\n2 b\n1 c\n",
+      "Pair_list_P.txt": "1 b\n"}, "Pair_list_F.txt: line 3: has the number 1 again"),
     ({"Split/FP/01/same.txt": "1,1\n" * 9, "Split/FP/01/diff.txt": "1,1\n" * 9,
       "Pair_list_F.txt": "1 ../Data/Images/a\n", "Pair_list_P.txt": "1 ../Data/Images/b\n"},
      r"same.txt: line 1: there is no image .*/a; --images names")])
