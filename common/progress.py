@@ -9,6 +9,7 @@ from tqdm import tqdm
 from common.foreign import shown
 
 Item = TypeVar("Item")
+tqdm.disable = True  # of a bar that an interrupt left half made, which its end asks for
 
 
 def progress(items: Iterable[Item], total: int, what: str, unit: str = "images") -> Iterator[Item]:

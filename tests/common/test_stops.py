@@ -10,6 +10,8 @@ from recordio_cases import command, drawn_faces
 from repository import REPO
 from small_sets import write_training_set, write_verification_set
 
+from common import progress
+
 # Where a progress bar counts the first images, this is told, and the work stands still.
 SLOW = """
 import sys, time
@@ -223,3 +225,7 @@ time.sleep(600)
         assert process.stdout.readline() == b"ready\n"
         process.kill()
         assert process.stdout.read() == b""  # which returns when both are gone
+
+
+def test_a_progress_bar_that_is_interrupted_while_it_is_made_ends_silently():
+    progress.tqdm.__new__(progress.tqdm).__del__()  # "Exception ignored in ... no attribute 'disable'"
