@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from common.foreign import ShownFormatter, ShownStream, listed, shown
+from common.standard_streams import open_missing_streams
 
 HOSTILE = "a\x1b]0;owned\x07b\x9b2J\r\u202ec"
 ESCAPED = r"a\x1b]0;owned\x07b\x9b2J\r\u202ec"
@@ -32,6 +33,16 @@ def test_the_output():
     stream = io.StringIO()
     print(HOSTILE, file=ShownStream(stream))
     assert stream.getvalue() == ESCAPED + "\n" and not ShownStream(stream).isatty()
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # the latter where the locale is C
+def test_names_that_the_terminal_cannot_show_are_escaped(monkeypatch, errors):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii", errors))
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    open_missing_streams()
+    print("J\u00f6rg", flush=True)
+    assert raw.getvalue() == b"J\\xf6rg\n"
 
 
 @pytest.mark.parametrize("argv", [["check", "no\x1b[2Jthing"], ["check", "x", "--no\x1b[2Jflag"]])
