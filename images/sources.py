@@ -176,7 +176,9 @@ def from_folder(folder: PathLike) -> Source:
     source.notes["images_beside_the_folders"] += loose
     if not names:
         blocked = source.notes["unreadable_folders"]
-        hint = (f"it holds {len(loose)} images, but no folder for each identity" if loose else
+        packed = [name for name in source.other_names if name.lower().endswith(".rec")]
+        hint = (f"it holds a packed set, {os.path.basename(packed[0])}; unpack makes such folders of it" if packed else
+                f"it holds {len(loose)} images, but no folder for each identity" if loose else
                 f"{len(blocked)} folders cannot be listed (e.g. {blocked[0]})" if blocked else
                 "it holds no images in a folder for each identity")
         raise UserError(f"{folder}: {hint}; expected {os.path.basename(folder)}/<identity>/*.jpg")

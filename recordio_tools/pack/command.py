@@ -100,7 +100,7 @@ def _source(args: argparse.Namespace) -> Source:
     table = args.lst or args.csv or ("" if path.is_dir() else str(path))
     kind = ".lst" if args.lst else ".csv" if args.csv else Path(table).suffix.lower()
     if table and kind not in (".lst", ".csv"):
-        raise UserError(f"{path}: is neither a folder nor a .lst or .csv; expected SRC/<identity>/*.jpg")
+        raise UserError(f"{path}: is not a folder, .lst or .csv; expected SRC/<identity>/*.jpg; unpack a .rec first")
     if args.trust_landmarks and kind != ".lst":
         log.warning("--trust-landmarks: is without effect, since only a .lst has landmarks")
     if not table:

@@ -157,6 +157,6 @@ def _image_size(record_file: Records, keys: np.ndarray, told: Property | None) -
     height, width = max(found, key=lambda size: len(found[size]))
     if told and (height, width) != (told.height, told.width):
         raise DataError(f"{record_file.rec_path}: record {found[height, width][0]} is {height}x{width}, `property` "
-                        f"says {told.height}x{told.width} (height x width); pack the set again with `resize`, or fix "
-                        "the property")
+                        f"says {told.height}x{told.width} (height x width); fix the property, or pack the images "
+                        "again with `image_size` and `resize`")
     return height, width

@@ -21,6 +21,10 @@ def make_loose(folder):
     write_image(folder / "1.jpg", picture())
 
 
+def make_packed(folder):
+    assert command("pack", drawn_faces(folder.parent / "f"), folder) == (0, "")
+
+
 def make_one(folder):
     drawn_faces(folder, 1, 3)
 
@@ -37,6 +41,7 @@ def make_small(folder):
 
 @pytest.mark.parametrize("make, message", [
     (make_empty, "holds no images"), (make_loose, "holds 1 images, but no folder for each identity"),
+    (make_packed, "holds a packed set, train.rec; unpack makes such folders of it"),
     (make_one, "faces: one identity is left"), (make_no_images, "no identity is left to pack.*2 no image"),
     (make_small, r"person0/0.jpg: is 96x112 .*not 112x112; .*--resize"),
     (lambda folder: None, "there is no such folder")])
