@@ -13,6 +13,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import read_regular
+from common.name_forms import name_key
 from common.union_find import UnionFind
 from images.folder_names import folder_names
 from images.sources import from_folder
@@ -114,13 +115,10 @@ def faces_of_pairs(path: Path) -> Faces:
 
 def names_in(path: Path) -> list[str]:
     """The names of a set's identities, without opening an image; UserError where it has none."""
-    if path.is_dir() and not list_sets(path):
-        return list(faces_in_folders(path).names)
-    dataset = open_dataset(path, fewest=1)
-    with dataset.record_file:
-        known = names_beside(dataset.record_file.rec_path)
-        names = [name for label, name in sorted(known.items()) if name and label < dataset.num_classes]
-    if not names:
-        raise UserError(f"{path}: has no identities.csv beside it, so its identities have no names; give a folder of "
-                        "image folders, or compare by similarity (`overlap_with` and `model`)")
+    with open_faces(path) as faces:
+        names = list(filter(None, faces.names))
+    if not any(map(name_key, names)):
+        raise UserError(f"{path}: has {'only numbers for names' if names else 'no identities.csv beside it'}, so its "
+                        "identities have no names to compare; give a folder of folders named by identity, or compare "
+                        "by similarity (`overlap_with` and `model`)")
     return names

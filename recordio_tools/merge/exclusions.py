@@ -12,7 +12,9 @@ from common.errors import UserError
 from common.name_forms import name_key
 from common.name_lookup import canonical, canonical_path
 from common.tables import header, read_table
+from images.lists import PATHS
 from recordio_tools.merge.plan import Plan, find_source
+from recordio_tools.records.identities import COLUMNS as NAMES
 
 FORM = "a first line that names the columns: identity, or label (with set), or image"
 COLUMNS = ("set", "label", "identity", "image")
@@ -105,8 +107,8 @@ def _key(text: str, where: str) -> int | None:
         return None
     stem = PurePosixPath(canonical_path(text)).stem
     if not re.fullmatch(r"\d{1,18}", stem, re.ASCII) or stem != text and stem != str(int(stem)):
-        raise UserError(f"{where}: image {text[:40]!r} is not a record key, nor a file as unpack names it, e.g. 12 or "
-                        "12.jpg")
+        raise UserError(f"{where}: image {text[:40]!r} is not a record key, nor a file as unpack names it (12.jpg); "
+                        "without that column whole identities are left out")
     return int(stem)
 
 
@@ -115,7 +117,7 @@ def _rows(path: Path, names: Collection[str]) -> list[tuple[str, dict[str, str]]
     def unnamed(fields: Sequence[str]) -> Sequence[str] | None:
         return ["identity"] if len(fields) == 1 and (name_key(fields[0]) or fields[0]) in names else None
 
-    columns = {"set": (), "label": (), "identity": (), "image": (), "action": ()}
+    columns = {"set": (), "label": (), "identity": NAMES["identity"], "image": ("path", *PATHS), "action": ()}
     if not {"identity", "label", "image"} & header(path, columns, FORM, unnamed):
         raise UserError(f"{path}: line 1 names none of the columns identity, label (with set) and image")
     rows = []

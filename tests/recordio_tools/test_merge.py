@@ -106,6 +106,9 @@ def test_names_of_a_packed_set_and_of_a_folder(two, tmp_path):
     status, line = command("merge", tmp_path / "out", *two, "--overwrite", "--exclude-names-of",
                            write_training_set(tmp_path / "nameless"))
     assert status == 2 and "has no identities.csv" in line
+    status, line = command("merge", tmp_path / "out", *two, "--overwrite", "--exclude-names-of",
+                           named_set(tmp_path / "numbers", {"001": [1], "002": [2]}))
+    assert status == 2 and "numbers/set: has only numbers for names" in line
 
 
 @pytest.mark.parametrize("rows, expected, unknown", [
@@ -116,6 +119,7 @@ def test_names_of_a_packed_set_and_of_a_folder(two, tmp_path):
     ("set,image\na,2.jpg\n{a},6.jpg\n", [[1, 3], [4, 5], [9, 10], [2, 7], [8]], []),
     ("note,identity\nx,Nobody\ny,Cy\n", [[1, 2, 3], [4, 5], [9, 10], [2, 7], [8]],
      ["line 2: there is no identity Nobody"]),
+    ("Name;file\nAnn;2.jpg\nCy;\n", [[1, 3], [4, 5], [9, 10], [2, 7], [8]], []),
     ("set,label\na,7\nz,0\n", [[1, 2, 3], [4, 5], [6], [9, 10], [2, 7], [8]],
      ["line 2: there is no set a, label 7", "line 3: there is no set z"]),
     ("set,image\na,Ann/2.jpg\na,faces\\Cy\\6.JPG\na,Cy/1.jpg\n", [[1, 3], [4, 5], [9, 10], [2, 7], [8]],

@@ -16,7 +16,8 @@ from recordio_tools.merge import merging
     ("set,label\na,.0\n", "line 2: label '.0' is not a whole number"),
     ("set,image\na,face\n", "line 2: image 'face' is not"),
     ("set,image\na,p/001.jpg\n", "line 2: image 'p/001.jpg' is not a record key, nor a file as unpack names it"),
-    ("name\nAnn\n", "not a first line that names the columns"), ("", "line 1 is"),
+    ("Path;identity\np/a.jpg;Ann\n", "line 2: image 'p/a.jpg' is not a record key"),
+    ("who\nAnn\n", "not a first line that names the columns"), ("", "line 1 is"),
     ("set,identity\na,\n", "line 2: names neither"),
     (None, "there is no such file|cannot be read")])
 def test_tables_that_are_none(two, tmp_path, rows, message):
