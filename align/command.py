@@ -18,6 +18,7 @@ from common.environment import check_environment
 from common.errors import RunError, UserError
 from common.foreign import shown
 from common.signals import stoppable
+from common.writable import check_writable
 
 log = logging.getLogger(__name__)
 RULES = ("balanced", "largest", "central", "score")  # of mtcnn.finding.choose, which needs MXNet to load
@@ -140,6 +141,7 @@ def _check_folders(source: Path, out: Path) -> None:
     inside, outside = os.path.realpath(source), os.path.realpath(out)
     if inside == outside or inside.startswith(outside + os.sep):
         raise UserError(f"{out}: holds SRC, so crops would lie among photographs; name another OUT")
+    check_writable(out / TABLE)
     there = sorted(os.listdir(out)) if out.is_dir() else []
     if there and not is_journal(out / TABLE):
         raise UserError(f"{out}: holds {shown(there[0])}, and no {TABLE} of an align; name another OUT")

@@ -169,6 +169,17 @@ def test_a_large_photograph_is_searched_in_a_smaller_copy(tmp_path, monkeypatch,
         assert np.abs(picture.pixels.astype(float) - expected).mean() < 1.5
 
 
+def test_an_out_that_cannot_be_written_is_told_before_the_work(folder, monkeypatch):
+    (folder / "file").write_text("x")
+    with pytest.raises(UserError, match="cannot be written .*file is a file"):
+        run(folder, "--landmarks", folder / "points.csv", out="file/out")
+    (folder / "there").mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
+    for out, above in (("there", folder / "there"), ("new", folder)):
+        with pytest.raises(UserError, match=f"cannot be written .*nothing can be made in the folder {above}[)]"):
+            run(folder, "--landmarks", folder / "points.csv", out=out)
+
+
 def test_unusable_arguments(folder):
     for flags in ((), ("--detector", folder / "nothing"), ("--detector", folder), ("--landmarks", folder / "no.csv")):
         with pytest.raises(UserError):
