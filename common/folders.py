@@ -60,11 +60,12 @@ def check_free(out: PathLike, overwrite: bool, mark: str, begins: str = "") -> N
     """UserError unless `out` is absent, an empty folder, or, with `overwrite`, a folder that holds the file `mark`,
     which begins with `begins`."""
     out = Path(out)
-    if not out.exists():
+    if not os.path.lexists(out):
         check_writable(out, folder=True)
         return
     if not out.is_dir():
-        raise UserError(f"{out}: is a file, not a folder; name a folder to write to")
+        what = "a file" if out.exists() else "a link to nothing"
+        raise UserError(f"{out}: is {what}, not a folder; name a folder to write to")
     if not any(out.iterdir()):
         return
     if not overwrite:

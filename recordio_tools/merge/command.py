@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         for name in args.sets:
             datasets.append(open_dataset(name, fewest=1))
             stack.enter_context(datasets[-1].record_file)
-        _check_places(out, args.sets, [dataset.record_file.rec_path for dataset in datasets])
+        _check_places(out, args.sets, [os.path.realpath(dataset.record_file.rec_path) for dataset in datasets])
         matches = _matches_path(args, out)
         read = [*args.exclude, *args.exclude_names_of, *args.overlap_with]
         for target in (*(() if args.dry_run else (out / name for name in SET_FILES)), *([matches] if matches else [])):
@@ -161,10 +162,9 @@ def _matches_path(args: argparse.Namespace, out: Path) -> Path | None:
     return out / "matches.csv" if looked and not args.dry_run else None
 
 
-def _check_places(out: Path, names: list[str], paths: list[Path]) -> None:
-    places = [path.resolve() for path in paths]
+def _check_places(out: Path, names: list[str], places: list[str]) -> None:
     for name, place in zip(names, places):
-        if place.parent == out.resolve():
+        if os.path.dirname(place) == os.path.realpath(out):
             raise UserError(f"{name}: lies in OUT, which would be overwritten; name another OUT")
         if places.count(place) > 1:
             raise UserError(f"{name}: is given twice")

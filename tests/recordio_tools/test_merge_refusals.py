@@ -33,9 +33,11 @@ def test_what_cannot_be_joined_is_reported_before_anything_is_written(two, tmp_p
     bad = write_training_set(tmp_path / "bad")
     (bad / "train.rec").write_bytes((bad / "train.rec").read_bytes()[:-8])
     before = (two[0] / "train.rec").read_bytes()
+    (tmp_path / "loop").symlink_to("loop")
     out, duplicates = tmp_path / "out", ("--duplicates", "join", "--model")
     for argv, message in (((out, two[0], wide), "its images are 112x96, those of"), ((two[0], *two), "lies in OUT"),
                           ((out, two[0], two[0] / "train.rec"), "is given twice"), ((out, bad, two[0]), "truncated"),
+                          ((tmp_path / "loop", *two), "loop: is not a folder"),
                           ((out, tmp_path / "none"), "no such file"),
                           ((two[0] / "property", two[1]), "is not a folder"),
                           ((out, *two, "--overlap-with", two[1]), "--model PREFIX,EPOCH"),

@@ -141,6 +141,16 @@ def test_a_bin_there_and_back(tmp_path):
     assert pickle.loads((tmp_path / "d.bin").read_bytes()) == pickle.loads((tmp_path / "c.bin").read_bytes())
 
 
+@pytest.mark.parametrize("target", ["out", "nowhere"])
+def test_an_out_that_is_a_link_to_nothing_is_refused_before_the_work(tmp_path, target):
+    (tmp_path / "out").symlink_to(target)
+    folder = write_training_set(tmp_path / "set", identities=2, images=1)
+    for argv in (("unpack", folder, tmp_path / "out"), ("check", folder, "--repair", tmp_path / "out"),
+                 ("synth", tmp_path / "out")):
+        status, line = command(*argv)
+        assert status == 2 and line.endswith("out: is a link to nothing, not a folder; name a folder to write to"), line
+
+
 def test_an_out_that_is_in_use(tmp_path):
     folder = write_training_set(tmp_path / "set", identities=2, images=2, size=32)
     (tmp_path / "out").mkdir()
