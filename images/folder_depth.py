@@ -18,17 +18,23 @@ NEARLY_ALL = 0.95  # of the images in folders inside the identities': a few stra
 
 
 class Inside(NamedTuple):
-    """images: of an identity; direct: those that lie in its own folder; folders: that hold the others."""
+    """images: of an identity; direct: those that lie in its own folder; folders: that hold the others. way: the folders
+    down to where these are several, as of FaceScrub's actors/faces/<identity>; `direct` is counted there."""
 
     images: int
     direct: int
     folders: set[bytes]
+    way: Sequence[bytes]
 
     @staticmethod
     def of(paths: Sequence[bytes]) -> Inside:
         """Of an identity's images, whose paths begin with a slash behind its name."""
-        below = [path.split(b"/", 2)[1] for path in paths if path.count(b"/") > 1]
-        return Inside(len(paths), len(paths) - len(below), set(below))
+        folders = [path.split(b"/")[1:-1] for path in paths]
+        way = os.path.commonprefix(folders)
+        if max(map(len, folders)) == len(way):  # all are in one folder
+            way = []
+        below = [names[len(way)] for names in folders if len(names) > len(way)]
+        return Inside(len(paths), len(paths) - len(below), set(below), way)
 
 
 def check_depth(folder: str, names: Sequence[str], inside: Sequence[Inside], first: Sequence[bytes]) -> None:
@@ -48,11 +54,12 @@ def check_depth(folder: str, names: Sequence[str], inside: Sequence[Inside], fir
                             f"{shown(os.path.join(folder, below))} instead")
         return
     inner = set().union(*(one.folders for one in inside))
-    number, name = next((number, name) for number, name in enumerate(names) if inside[number].folders)
-    hint = (f"{folder}: every identity there holds only folders of images ({shown(name)}/"
-            f"{shown(os.fsdecode(min(inside[number].folders)))}/...); if those are the identities, give "
-            f"{shown(os.path.join(folder, name))} instead, or pack {listed(names, 3)} each and merge the sets, with "
-            "merge's --same-name join where they have people in common")
+    parents = [os.path.join(name, *map(os.fsdecode, one.way)) for name, one in zip(names, inside) if one.folders]
+    one_of = next(min(one.folders) for one in inside if one.folders)
+    hint = (f"{folder}: every identity there holds only folders of images ({shown(parents[0])}/"
+            f"{shown(os.fsdecode(one_of))}/...); if those are the identities, give "
+            f"{shown(os.path.join(folder, parents[0]))} instead, or pack {listed(parents, 3)} each and merge the sets, "
+            "with merge's --same-name join where they have people in common")
     if {name.lower() for name in names} <= SPLITS:
         raise UserError(hint)
     if len(inner) > len(names):

@@ -63,3 +63,17 @@ def test_min_images_above_all_is_one_line(tmp_path):
 def test_an_impossible_flag_is_refused(tmp_path, flags, capsys):
     assert command("pack", tmp_path, tmp_path / "out", *flags)[0] == 2
     assert flags[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("groups, told", [
+    ({"actors/faces": "ABC", "actresses/faces": "DEF"},
+     "faces/actors/faces instead, or pack actors/faces, actresses/faces each"),
+    ({"0_0": "ABC", "0_1": "DE"}, "faces/0_0 instead, or pack 0_0, 0_1 each"),
+    ({"Ann/s1": ["frontal", "profile"], "Bo/s2": ["frontal", "profile"], "Cy/s3": ["frontal"]}, ""),
+    ({"Ann/images": [""], "Bo/images": [""], "Cy/photos": [""]}, "")])
+def test_groups_of_identities_are_told_from_groups_of_their_images(tmp_path, caplog, groups, told):
+    for place, (group, inner) in enumerate(groups.items()):
+        for number, name in enumerate(inner):
+            write_image(tmp_path / "faces" / group / name / "1.jpg", picture(10 * place + number))
+    assert command("pack", tmp_path / "faces", tmp_path / "out") == (0, "")
+    assert (f"{tmp_path}/{told}" in caplog.text) if told else "holds only folders" not in caplog.text
