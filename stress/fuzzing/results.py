@@ -48,7 +48,7 @@ def _of_verify() -> dict[str, Any]:
 def of_run(chance: random.Random) -> dict[str, bytes]:
     """The files of a run with its checkpoint, and scores of it: values replaced, or some of the text damaged."""
     config = {**Config(data_dir="d", prefix="x").as_dict(), "versions": {"mxnet": "1.9.1"}, "git_commit": "a" * 40,
-              "resolved": {"image_size": [16, 16], "num_classes": 9, "images": 90, "devices": ["cpu(0)"],
+              "resolved": {"image_size": [16, 16], "num_classes": 9, "images": 90, "devices": ["cpu:0"],
                            "total_batch": 8, "targets": ["lfw.bin"]}}
     content: dict[str, Any] = {"config.json": config, SCORES: _of_verify(), "metrics.jsonl": [
         {"kind": "train", "step": 1, "loss": 2.5}, _row(1), _row(2)]}

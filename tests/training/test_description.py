@@ -101,6 +101,11 @@ def test_a_batch_of_one_image_is_warned_of(data, capsys, batch):
     assert any(line.startswith("warning: with a --per-batch-size of 1 ") for line in lines) == (batch == 1)
 
 
+def test_devices_are_named_as_the_flag_takes_them(data, capsys):
+    lines = told(data, capsys, "--devices", "cpu:0,cpu:3")
+    assert [line for line in lines if line.startswith("devices: cpu:0, cpu:3; 8 images on each")], lines
+
+
 def test_ce_loss_is_said_to_be_always_on(data, capsys):
     assert any("--ce-loss is always on" in line for line in told(data, capsys, "--ce-loss"))
 

@@ -70,6 +70,7 @@ def test_the_files_of_a_run(finished):
     config = json.loads((finished / "config.json").read_text())
     assert config["preset"] == "mobilefacenet++" and config["network"] == "y1" and config["lr"] == 0.02
     assert config["versions"]["mxnet"] == mx.__version__ and config["resolved"]["num_classes"] == 6
+    assert config["resolved"]["devices"] == ["cpu:0"]
     head = subprocess.run("git rev-parse HEAD", shell=True, cwd=REPO, capture_output=True, text=True)  # without git 127
     commit = head.stdout.strip()
     assert config["git_commit"] in ((commit, f"{commit}+") if head.returncode == 0 else (None,))

@@ -76,8 +76,9 @@ def in_this_process(part: str, devices: list, quick: bool) -> Iterator:
 
 def in_own_process(part: str, devices: list, quick: bool) -> Iterator:
     """The same, computed by a process that may crash, which then gives a row."""
+    from common.devices import names_of
     from training.selftest.report import Row
-    named = ",".join(f"{device.device_type}:{device.device_id}" for device in devices)
+    named = ",".join(names_of(devices))
     command = [sys.executable, "-m", "training.selftest", "--rows", "--part", part, "--devices", named]
     surroundings = dict(os.environ) if part == "speed" else {"NVIDIA_TF32_OVERRIDE": "0", **os.environ}
     last = "its beginning"

@@ -13,6 +13,7 @@ from typing import Callable, Iterable, Iterator
 import mxnet as mx
 
 from common.cli import engine_failure
+from common.devices import names_of
 from common.environment import usable_cores
 
 HOLDS = {True: "yes", False: "NO", None: "-"}
@@ -54,7 +55,7 @@ def guarded(what: str, check: Callable[[], Row | tuple[bool | None, str]]) -> Ro
 
 def head(devices: Iterable[mx.Context], quick: bool) -> Iterator[str]:
     """The machine, then the table's first two lines."""
-    named = ", ".join(f"{device.device_type}:{device.device_id}" for device in devices)
+    named = ", ".join(names_of(devices))
     yield f"python -m training.selftest on {named}{' (--quick)' if quick else ''}"
     yield ""
     for line in machine():

@@ -11,6 +11,7 @@ from typing import Callable, Iterator, Sequence
 import mxnet as mx
 import numpy as np
 
+from common.devices import names_of
 from common.environment import usable_cores
 from common.errors import UserError
 from common.settings import as_flags
@@ -41,7 +42,7 @@ SMALL = ("mobilefacenet++",)
 
 def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
     """A row per preset, float16 where the devices support it, and reading."""
-    named = ", ".join(f"{device.device_type}:{device.device_id}" for device in devices)
+    named = ", ".join(names_of(devices))
     for name in SMALL if quick else PRESETS:
         yield guarded(f"{name}, {named}", partial(training, name, devices, quick))
     if devices[0].device_type == "gpu":
