@@ -15,8 +15,8 @@ and a ratio is the median of the ratios within the repeats. OMP_NUM_THREADS sets
 A row is printed as it is measured, and Ctrl-C prints the table so far. --against compares with an earlier run: a row is
 slower where it is worse by more than twice the spread of both runs' turns, and by more than 5%.
 
-Exit status: 0 done, and nothing slower; 1 a row is slower than before, or a failure; 2 unusable arguments or data, told
-before anything is measured; 130 Ctrl-C.
+Exit status: 0 done, and nothing slower; 1 a row is slower than before, or a failure; 2 unusable arguments or data,
+reported before anything is measured; 130 Ctrl-C.
 """
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _in_process(argv: list[str], side: str) -> float:
     done = subprocess.run([sys.executable, "-m", "benchmarks.huge_pages", *argv], capture_output=True, text=True,
                           env=environment)
     if done.returncode:
-        raise RunError(f"a side failed: {(done.stderr.strip().splitlines() or ['without a word'])[-1]}")
+        raise RunError(f"a side failed: {(done.stderr.strip().splitlines() or ['without a message'])[-1]}")
     return statistics.median(map(float, done.stdout.split()))
 
 

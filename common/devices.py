@@ -42,9 +42,9 @@ def parse_devices(text: str | None) -> list[mx.Context]:
         if kind == "gpu":
             gpus = _count_gpus() if gpus is None else gpus
             if number >= gpus:
-                raise UserError(f"`devices` {text}: {name} is not there; " + _gpus_there(gpus))
+                raise UserError(f"`devices` {text}: {name} does not exist; " + _gpus_there(gpus))
         elif number >= MOST_CPU_DEVICES:
-            raise UserError(f"`devices` {text}: {name} is not there; CPU contexts are cpu:0 to "
+            raise UserError(f"`devices` {text}: {name} does not exist; CPU contexts are cpu:0 to "
                             f"cpu:{MOST_CPU_DEVICES - 1}")
         device = mx.Context(kind, number)
         if device in devices:

@@ -95,7 +95,7 @@ def _check_free(path: PathLike, replace: bool) -> None:
     if os.path.isdir(path):
         raise UserError(f"{path}: is a folder; expected a file to write")
     if not replace and os.path.exists(path) and not is_stream(Path(path)):
-        raise UserError(f"{path}: is there already; name another file, or `overwrite` replaces it")
+        raise UserError(f"{path}: already exists; name another file, or `overwrite` replaces it")
 
 
 def move_new(source: PathLike, target: PathLike) -> None:

@@ -16,7 +16,7 @@ from common.writable import check_writable
 from inference.engine import ENGINES
 
 FOLDS = 10
-NO_FAILURES = {"--failures": "verify and allpairs count faces that could not be had as errors; leave it out"}
+NO_FAILURES = {"--failures": "verify and allpairs count faces that could not be embedded as errors; leave it out"}
 MODEL_HELP = ("PREFIX,EPOCH, as runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params; PREFIX,1|2|3 "
               "or PREFIX for several or all checkpoints; X.onnx")
 

@@ -36,7 +36,7 @@ def warn_of_zeros(text: str, unit: np.ndarray, names: np.ndarray, failed: Collec
     zeros = [str(name) for name in names[~unit.any(axis=1)] if name not in failed]
     if zeros:
         log.warning("%s: %d of %d embeddings are zeros, %s the first: their pairs count as scored, at cosine 0; "
-                    "--failures counts images that could not be had", text, len(zeros), len(names), zeros[0])
+                    "--failures counts images that could not be embedded", text, len(zeros), len(names), zeros[0])
 
 
 def meta_of(model: OpenModel, path: str, set_digest: str, settings: EmbeddingSettings, size: Sequence[int],

@@ -14,7 +14,7 @@ NO_FACE = "landmarks that fit no face"
 TOO_SMALL = "landmarks of a face of less than 12 pixels"
 COINCIDE = "landmarks that coincide"
 NOT_MARKED = "landmarks at 0,0 or -1,-1"
-NO_NUMBERS = "landmarks that are no numbers of pixels"
+NO_NUMBERS = "landmarks that are not numbers of pixels"
 HELP = {NO_FACE: "are left and right as the image shows them, x before y, and the columns in the order that is "
         "expected (x1,y1,...,x5,y5 in a table, x1..x5 y1..y5 in a .lst)?",
         TOO_SMALL: "are they in fractions of the image instead of pixels?", COINCIDE: "is a face missing there?",

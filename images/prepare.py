@@ -188,7 +188,7 @@ def _cut_face(image: np.ndarray, face: list[float], wanted: Wanted) -> tuple[np.
 def _box_form(face: list[float], height: int, width: int) -> str:
     """What a box is that cannot be left, top, right, bottom in pixels, where its numbers show it; else ""."""
     if not all(map(math.isfinite, face)):
-        return "box that is no numbers"
+        return "box that is not numbers"
     first, second, third, fourth = face
     if min(face) >= 0 and 0 < max(face) <= 1:
         return "box in fractions of the image"

@@ -10,7 +10,7 @@ stamp=$venv/.installed
 
 fail() { echo "make: $1" >&2; exit 2; }
 
-kind_of() { # cpu, cu117, ..., or nothing where there is no environment; told by what is installed, also by hand
+kind_of() { # cpu, cu117, ..., or nothing where there is no environment; known by what is installed, also by hand
     [ -d "$1" ] || return 0
     for info in "$1"/lib/python3*/site-packages/mxnet_cu*.dist-info; do
         if [ -d "$info" ]; then basename "$info" | sed 's/^mxnet_\(cu[0-9]*\)-.*/\1/'; return 0; fi
@@ -20,13 +20,13 @@ kind_of() { # cpu, cu117, ..., or nothing where there is no environment; told by
     done
 }
 
-# In the surroundings GPU may mean something else, such as a device's number.
+# As an environment variable GPU may mean something else, such as a device's number.
 if [ -n "$gpu" ] && [ "$told" != "command line" ]; then
     case $gpu in none|cu11[0-9]) ;; *) gpu= ;; esac
 fi
 present=$(kind_of "$venv")
 if [ -d "$venv" ] && [ -z "$present" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ ! -e "$stamp" ] && [ -n "$(ls -A "$venv")" ]; then
-    fail "$venv is no environment, and what it holds would be removed; name another folder: make venv VENV=..."
+    fail "$venv is not an environment, and what it holds would be removed; name another folder: make venv VENV=..."
 fi
 case $gpu in
     "") wanted=${present:-cpu} ;;
@@ -35,7 +35,7 @@ case $gpu in
     *) fail "GPU=$gpu: MXNet 1.9.1 has GPU wheels of CUDA 11 alone, cu110 and cu112 to cu117; GPU=cu117 is right for every driver from 450.80 on, GPU=none for the CPU" ;;
 esac
 if [ -n "$present" ] && [ "$present" != "$wanted" ]; then
-    [ "$told" = "command line" ] || fail "$venv is an environment for $present, and GPU=$gpu from the surroundings would replace it; say so with make venv GPU=$gpu, or unset GPU to keep it"
+    [ "$told" = "command line" ] || fail "$venv is an environment for $present, and GPU=$gpu from the environment variables would replace it; say so with make venv GPU=$gpu, or unset GPU to keep it"
 fi
 # What a user needs, and what the tests need, which may be missing where only the product is handed on.
 dev=
@@ -66,7 +66,7 @@ fi
 suits() { "$1" -c 'import sys, venv, ensurepip; sys.exit(not (3, 8) <= sys.version_info[:2] <= (3, 11))' >/dev/null 2>&1; }
 
 if [ -n "${PYTHON:-}" ] && ! suits "$PYTHON"; then
-    fail "PYTHON=$PYTHON: is no Python 3.8 to 3.11 with the venv module; name another, or unset PYTHON to have one found"
+    fail "PYTHON=$PYTHON: is not a Python 3.8 to 3.11 with the venv module; name another, or unset PYTHON to have one found"
 fi
 pyenv=${PYENV_ROOT:-${HOME:-/nowhere}/.pyenv}/versions
 python=

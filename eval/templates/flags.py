@@ -11,7 +11,7 @@ def add_template_flags(parser: argparse.ArgumentParser, what: str, rates: str) -
     parser.add_argument("--json", metavar="FILE", help="write the results as JSON, by model")
     add_embedding_flags(parser, keep=True)
     add_bootstrap_flags(parser)
-    fixed = f"each {rates} has its own threshold, which --json tells; allpairs --threshold gives rates at a fixed one"
+    fixed = f"each {rates} has its own threshold, which --json gives; allpairs --threshold gives rates at a fixed one"
     add_refused_flags(parser, {
         "--pca": f"{what} uses whole embeddings; leave it out (verify and allpairs have it)",
         "--folds": f"{what} has no folds; leave it out (verify has them)",

@@ -110,7 +110,7 @@ def _other_kind(content: bytes) -> str:
     if MSGPACK.match(content):
         return f"msgpack data, not {EXPECTED}"
     other = foreign_kind(content[:HEAD], EXPECTED, content[:1] not in PICKLE_STARTS)  # letters are opcodes, too
-    return other or ("" if content[0] in safe_pickle.OPCODE_NAMES else f"no pickle, not {EXPECTED}")
+    return other or ("" if content[0] in safe_pickle.OPCODE_NAMES else f"not a pickle; expected {EXPECTED}")
 
 
 def count_fault(images: int, pairs: int) -> str:

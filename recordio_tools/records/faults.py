@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 KINDS = {
-    "rec-file": "a file of another kind, no .rec",
+    "rec-file": "a file of another kind, not a .rec",
     "bad-magic": "no record begins where one should",
     "bad-length": "a record's length does not end at the next record",
     "bad-parts": "a record in parts that lacks some",

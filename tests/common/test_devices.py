@@ -113,7 +113,7 @@ def test_the_gpu_wheel_without_a_gpu_says_why(gpus, monkeypatch, caplog, library
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert parse_devices("") == [mx.cpu(0)]
     assert said in caplog.text and "the CPU is used" in caplog.text
-    with pytest.raises(UserError, match="gpu:0 is not there; MXNet sees no GPU: ") as caught:
+    with pytest.raises(UserError, match="gpu:0 does not exist; MXNet sees no GPU: ") as caught:
         parse_devices("gpu:0")
     assert said in str(caught.value)
     caplog.clear()
@@ -138,9 +138,9 @@ def test_the_cpu_wheel_beside_a_gpu_says_which_to_install(gpus, monkeypatch, tmp
 
 
 @pytest.mark.parametrize("text, count, said", [
-    ("gpu:7", 0, "gpu:7 is not there; MXNet sees no GPU"),
-    ("gpu:0,gpu:2", 2, "gpu:2 is not there; MXNet sees gpu:0 to"),
-    ("cpu:99", 0, "cpu:99 is not there"), ("cpu:0,cpu", 0, "cpu is named twice"),
+    ("gpu:7", 0, "gpu:7 does not exist; MXNet sees no GPU"),
+    ("gpu:0,gpu:2", 2, "gpu:2 does not exist; MXNet sees gpu:0 to"),
+    ("cpu:99", 0, "cpu:99 does not exist"), ("cpu:0,cpu", 0, "cpu is named twice"),
     ("tpu:0", 0, "'tpu:0' is not a valid device"),
     ("cpu:0,,cpu:1", 0, "'' is not a valid device"), ("cpu:-1", 0, "'cpu:-1' is not a valid device"),
     ("cpu:0,gpu:0", 1, "name one kind")])

@@ -125,7 +125,7 @@ def test_an_environment_whose_python_is_gone_is_made_again(make, tmp_path):
 
 def test_a_python_that_was_named_and_does_not_suit_is_no_other_one(make, tmp_path):
     done = make(PYTHON=str(tmp_path / "no python"))
-    assert done.returncode == 2 and "no python: is no Python 3.8 to 3.11" in done.stderr
+    assert done.returncode == 2 and "no python: is not a Python 3.8 to 3.11" in done.stderr
     assert not (tmp_path / ".venv").exists()
 
 
@@ -149,7 +149,7 @@ def test_a_folder_that_is_no_environment_is_not_replaced_nor_removed(make, tmp_p
         (tmp_path / name).mkdir()
         (tmp_path / name / "thesis.txt").touch()
     done = make("VENV=envs")
-    assert done.returncode == 2 and "envs is no environment" in done.stderr
+    assert done.returncode == 2 and "envs is not an environment" in done.stderr
     assert make("VENV=envs", target="clean").returncode == 0
     assert (tmp_path / "envs/thesis.txt").exists() and (tmp_path / "demo/thesis.txt").exists()
     (tmp_path / "demo/.demo").touch()

@@ -133,7 +133,7 @@ def test_temporary_files_are_new_and_unpredictable(tmp_path, monkeypatch):
             names.add(temporary.name)
             assert not os.path.islink(temporary)
     assert len(names) == 5 and os.listdir(tmp_path) == ["a.txt"]
-    with pytest.raises(UserError, match="is there already"), atomic_path(tmp_path / "a.txt", replace=False):
+    with pytest.raises(UserError, match="already exists"), atomic_path(tmp_path / "a.txt", replace=False):
         pass
     with pytest.raises(UserError, match="meanwhile"), atomic_path(tmp_path / "b.txt", replace=False) as temporary:
         temporary.write_text("ours")
@@ -207,7 +207,7 @@ def test_pictures_and_matches_are_replaced_when_asked(data, tmp_path):
                        (matches, ("merge", tmp_path / "x", data / "set", "--dry-run", "--matches", matches))):
         path.write_text("mine")
         status, line = command(*argv)
-        assert status == 2 and f"{path}: is there already" in line and path.read_text() == "mine"
+        assert status == 2 and f"{path}: already exists" in line and path.read_text() == "mine"
         assert command(*argv, "--overwrite")[0] == 0 and path.read_bytes() != b"mine"
 
 

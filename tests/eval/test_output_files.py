@@ -93,7 +93,7 @@ def test_a_card_that_appears_meanwhile_stays(place, tmp_path, monkeypatch):
     make = card.make_card
     monkeypatch.setattr(card, "make_card", lambda *words: ((tmp_path / "x.md").write_text("mine"), make(*words))[1])
     words = ["card", "--model", f"{place}/net,0", "--image-size", "32,32", "--out", f"{tmp_path}/x.md"]
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         deploy_main(words)
     assert (tmp_path / "x.md").read_text() == "mine"
     assert deploy_main([*words, "--overwrite"]) == 0 and json.loads((tmp_path / "x.json").read_text())

@@ -203,7 +203,7 @@ def test_a_model_that_diverged_is_a_failure_of_the_run(place):
 @pytest.mark.parametrize("flags, said", [
     (["--model", "{}/net,7"], "net-0007.params"), (["--model", "{}/none"], "expected PREFIX,EPOCH"),
     (["--bins", "{}/none.bin"], "no such file"), (["--bins", "{}/net-symbol.json"], "net-symbol.json"),
-    (["--devices", "gpu:9"], "gpu:9 is not there"), (["--folds", "51"], "50 pairs are fewer than 51 folds"),
+    (["--devices", "gpu:9"], "gpu:9 does not exist"), (["--folds", "51"], "50 pairs are fewer than 51 folds"),
     (["--layer", "fc2"], "--layer fc2"), (["--pca", "17"], "--pca 17: 1 to 16"), (["--json", "{}"], "is a folder")])
 def test_unusable_arguments_end_in_one_line(place, monkeypatch, capsys, flags, said):
     given = {"--model": f"{place}/net,0", "--bins": f"{place}/faces.bin", flags[0]: flags[1].format(place)}

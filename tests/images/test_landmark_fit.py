@@ -59,7 +59,7 @@ def test_points_that_are_no_numbers_of_pixels(tmp_path, value):
     points[2, 1] = value
     assert misfit(points) == misfit(np.full((5, 2), value)) == NO_NUMBERS
     status, line = write_list(tmp_path, points)
-    assert status == 2 and "a.lst: 6 of its 6 faces have landmarks that are no numbers" in line
+    assert status == 2 and "a.lst: 6 of its 6 faces have landmarks that are not numbers" in line
 
 
 def write(folder, rows):

@@ -113,7 +113,7 @@ def zipped():
     (pickle.dumps(([b"a", b"b"], [True]), 2).replace(b"\n", b"\r\n"), "its line ends were converted"),
     (pickle.dumps(([b"a", b"b"], [True, True]), 2), "2 images and as many values of same"),
     (cv2.imencode(".jpg", picture(1))[1].tobytes(), "an image (JPEG)"), (b"\x93NUMPY\1\0", "a numpy array"),
-    (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"), (b"\0" * 64, "no pickle"),
+    (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"), (b"\0" * 64, "is not a pickle; exp"),
     (b"left,right,same\na,b,1\n", "a text file"), (b"0 a/b.jpg\n", "a text file"), (b'{"a": 1}', "a text file"),
     (b"", "is empty")], ids=["zip", "gzip", "html", "rec", "zstd", "rar", "7z", "tar",
                                 "msgpack", "crlf", "one for each image", "jpeg", "npy", "lfs", "zeros", "csv",

@@ -57,7 +57,7 @@ def test_flags_boxes_and_landmarks(tmp_path):
     assert told["images_by_treatment"] == {"copied": 3, "cut out by its box": 2, "warped by landmarks": 1}
     assert told["images_skipped"] == {"box outside the image (expected: left, top, right, bottom in pixels)": 1,
                                       "landmarks that coincide": 1, "landmarks at 0,0 or -1,-1": 1,
-                                      "landmarks that are no numbers of pixels": 1}
+                                      "landmarks that are not numbers of pixels": 1}
     assert told["odd_images"] == {"not aligned": 4} and told["images_found"] == 10
     assert told["duplicates"]["count"] == 2  # flags do not matter for a picture that is taken as it is
 
@@ -67,7 +67,7 @@ def test_flags_boxes_and_landmarks(tmp_path):
     ((0.2, 0.3, 0.6, 0.9), "box in fractions of the image"), ((0, 0, 1, 1), "box in fractions of the image"),
     ((400, 300, 40, 30), "box outside the image"), ((350, 80, 60, 70), "box outside the image"),
     ((0, 0, 0, 0), "box outside the image"), ((-90, -90, -50, -50), "box outside the image"),
-    (("nan", 1, 9, 9), "box that is no numbers"), ((1, 1, "inf", 9), "box that is no numbers")])
+    (("nan", 1, 9, 9), "box that is not numbers"), ((1, 1, "inf", 9), "box that is not numbers")])
 def test_a_box_of_another_form_is_told(tmp_path, box, words):
     for number in range(2):
         write_image(tmp_path / f"{number}.png", picture(number, 240, 300))

@@ -78,7 +78,7 @@ def test_a_dry_run_shows_what_a_resumed_run_does_and_refuses(data, tmp_path, cap
 def test_two_runs_at_once_in_one_folder_are_refused_and_a_dead_one_does_not_matter(data, tmp_path):
     with start(data, tmp_path, "--max-steps", 100000, "--frequent", 1, "--target", "none") as process:
         wait_for_step(process, tmp_path, 1)
-        with pytest.raises(UserError, match=f"at work in .*process {process.pid} on"):
+        with pytest.raises(UserError, match=f"another run uses .*process {process.pid} on"):
             train(data, tmp_path, "--resume", "--target", "none")
     assert train(data, tmp_path, "--resume", "--max-steps", 1, "--target", "none") == 0
 

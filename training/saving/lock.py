@@ -38,7 +38,7 @@ class RunLock:
         except BlockingIOError:
             holder = os.pread(self._handle, 200, 0).decode("utf-8", "replace").strip() or "another process"
             os.close(self._handle)
-            raise UserError(f"`prefix`: a run is at work in {folder} ({holder}); wait for its end or stop it, or give "
+            raise UserError(f"`prefix`: another run uses {folder} ({holder}); wait until it ends, or stop it, or give "
                             "this one a folder of its own") from None
         except OSError:
             return

@@ -35,16 +35,16 @@ def open_plain(path: Path, flags: int = os.O_RDONLY, only_name: bool = False) ->
     """
     there = kind(path)
     if there not in ("", "a file"):
-        raise ValueError(f"is {there}, not a file of its own")
+        raise ValueError(f"is {there}, not a plain file")
     try:
         handle = os.open(path, flags | GUARDED, 0o644)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise ValueError("is a link, not a file of its own") from None
+            raise ValueError("is a link, not a plain file") from None
         raise
     status = os.fstat(handle)
     what = ("is not a plain file" if not stat.S_ISREG(status.st_mode) else
-            "has another name as well (a hard link); a copy has not" if only_name and status.st_nlink > 1 else "")
+            "has a second name (a hard link); a copy has only one" if only_name and status.st_nlink > 1 else "")
     if what:
         os.close(handle)
         raise ValueError(what)

@@ -37,13 +37,13 @@ def check_prefix(prefix: str) -> None:
                 raise UserError(f"`prefix` {prefix}: is too long, the file system takes no such names; give a shorter "
                                 "one") from None
             if error.errno == errno.ENOTDIR:
-                raise UserError(f"`prefix` {prefix}: {_file_in(folder)} is a file, so that there can be no folder; "
+                raise UserError(f"`prefix` {prefix}: {_file_in(folder)} is a file, so the folder cannot be made; "
                                 "give another `prefix`") from None
             if error.errno not in (errno.ENOENT, errno.EACCES):
                 raise UserError(f"`prefix` {prefix}: {error.strerror}") from None
     if os.path.lexists(folder or ".") and not os.path.isdir(folder or "."):
         raise UserError(f"`prefix` {prefix}: {folder} is {'a file' if os.path.exists(folder) else 'a link to nothing'},"
-                        " so that there can be no such folder; give another `prefix`")
+                        " so the folder cannot be made; give another `prefix`")
 
 
 def _file_in(folder: str) -> str:

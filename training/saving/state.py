@@ -113,7 +113,7 @@ class States:
                             "`overwrite`, with `pretrained` and the newest checkpoint if there is one")
         if kind(self.folder) not in ("", "a folder"):
             raise UserError(f"`resume`: every state in {self.folder} is damaged: it is {kind(self.folder)}, not a "
-                            "folder of its own; another `prefix` leaves it alone")
+                            "plain folder; another `prefix` leaves it alone")
         return None
 
     def _unreadable(self, path: Path, why: object, found: list[Path]) -> RunError:
@@ -147,7 +147,7 @@ class States:
 def read_generation_header(path: Path) -> Header:
     """The header of a state; ValueError or OSError where it cannot be used."""
     if not is_folder(path):
-        raise ValueError(f"is {kind(path)}, not a folder of its own")
+        raise ValueError(f"is {kind(path)}, not a plain folder")
     try:
         header = read_header(path / HEADER)
     except ValueError as error:
