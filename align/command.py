@@ -12,7 +12,7 @@ from align.landmark_fit import check_faces, check_places
 from align.landmark_table import is_journal, match_names, read_table
 from align.photographs import Listing, list_photographs
 from align.report import MISSED, AlignReport
-from common.arguments import add_workers, at_least, image_size
+from common.arguments import DEVICES, add_workers, at_least, image_size
 from common.counts import warn_of
 from common.environment import check_environment
 from common.errors import RunError, UserError
@@ -71,8 +71,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--keep-missed", action="store_true",
                         help="crop photographs without a face at their centre, instead of leaving them out")
     parser.add_argument("--overwrite", action="store_true", help="make existing crops again")
-    parser.add_argument("--devices", metavar="LIST",
-                        help="cpu:0 or gpu:0,gpu:1 (default: all visible GPUs, else the CPU)")
+    parser.add_argument("--devices", metavar="LIST", help=DEVICES)
     add_workers(parser)
     parser.set_defaults(run=run)
 

@@ -40,8 +40,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--embed-images", type=cli.at_least(1), default=10, metavar="N",
                         help="largest number of images in a mean")
     parser.add_argument("--repeats", type=cli.at_least(1), default=3, metavar="N", help="splits")
-    parser.add_argument("--seed", type=cli.at_least(0, 1 << 31), default=0, metavar="S",
-                        help="seed of the first split; then S + 1, ...")
+    parser.add_argument("--seed", type=cli.at_least(0, 1 << 31), default=0,
+                        help="seed of the first split; then N + 1, ...")
     args = parser.parse_args(argv)
     checkpoint = CheckpointSpec(*cli.parse_checkpoint_name(args.model, "--model"), images=args.embed_images)
     embedder = MeanEmbedder(checkpoint, SIZE)

@@ -10,6 +10,8 @@ from common.cli import at_least
 from common.environment import usable_cores
 from common.errors import UserError
 
+DEVICES = "cpu:0 or gpu:0,gpu:1 (default: all visible GPUs, else the CPU)"  # the help of --devices
+
 
 def image_size(text: str) -> tuple[int, int]:
     """`112,112` (height,width) as a pair."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-from common.arguments import image_size
+from common.arguments import DEVICES, image_size
 from common.cli import at_least
 from common.environment import check_environment
 from deploy.arguments import add_face_flags, add_json_flag, add_model_flags, add_query_flags
@@ -125,8 +125,7 @@ def _add_export(subparsers: argparse._SubParsersAction) -> None:
                              "Python package and server read")
     parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
                         help="images per forward pass, on --bins")
-    parser.add_argument("--devices", metavar="LIST", help="for MXNet on --bins: cpu:0 or gpu:0,gpu:1 (default: all "
-                                                          "GPUs, else the CPU)")
+    parser.add_argument("--devices", metavar="LIST", help=f"for MXNet on --bins: {DEVICES}")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 

@@ -62,7 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """The command's flags."""
     parser = subparsers.add_parser("allpairs", help="score all pairs of a labelled set", description=DESCRIPTION)
     add_set_flags(parser)
-    parser.add_argument("--landmarks", metavar="FILE.csv", help="five points of each image, as align writes them: "
+    parser.add_argument("--landmarks", metavar="FILE.csv", help="five landmarks of each image, as align writes them: "
                         "rates by yaw at one threshold, in place of groups")
     parser.add_argument("--quality", action="store_true", help="error-versus-discard: the error as the pairs with the "
                         "smallest embedding norms are discarded, overall and per group")

@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", type=at_least(0, (1 << 32) - 1), default=0,
                         help="random seed of all that is rendered (default: 0)")
     parser.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W",
-                        help="size of the aligned crops, in pixels")
+                        help="size of the aligned crops in pixels, height,width")
     parser.add_argument("--quality", type=at_least(1, 100), default=95, help="JPEG quality of the crops")
     parser.add_argument("--keep-photographs", action="store_true",
                         help="write the unaligned photographs too, under OUT/photographs")

@@ -74,8 +74,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--set", metavar="SET", help="a packed set, or a folder of folders by identity")
     parser.add_argument("--between", metavar="A,B", help="all pairs of an image of group A with one of group B")
     parser.add_argument("--groups", metavar="FILE.csv", help="the group of each image of --set: path or key, group")
-    parser.add_argument("--landmarks", metavar="FILE.csv", help="five points of each image of --set, as align writes "
-                        "them: rates by yaw, in place of groups")
+    parser.add_argument("--landmarks", metavar="FILE.csv", help="five landmarks of each image of --set, as align "
+                        "writes them: rates by yaw, in place of groups")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write the page to")
     parser.add_argument("--title", default="Face recognition report", help="title of the page")
     add_rate_flags(parser, "1e-3,1e-2", "a labelled set, or a .bin", failures=False)

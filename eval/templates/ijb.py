@@ -63,7 +63,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help="weight images by their embedding's norm")
     parser.add_argument("--detector-score", choices=("use", "ignore"), default="use",
                         help="weight images by the detector's score")
-    parser.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W", help="size of the crops")
+    parser.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W",
+                        help="size of the crops in pixels, height,width")
     parser.add_argument("--fpr", type=fpr_list, default="1e-6,1e-5,1e-4,1e-3,1e-2,1e-1", metavar="RATE[,RATE...]",
                         help="false positive rates of 1:1")
     parser.add_argument("--fpir", type=fpr_list, default="0.01,0.1", metavar="RATE[,RATE...]",

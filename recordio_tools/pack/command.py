@@ -69,7 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--shuffle", action="store_true",
                         help="identities, and the images of each, in random order, by --seed, not sorted; the images "
                              "of an identity stay together, as the format requires: training shuffles them itself")
-    parser.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="seed of --max-images and --shuffle")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of --max-images and --shuffle")
     parser.add_argument("--overwrite", action="store_true", help="replace the set that is in OUT")
     add_workers(parser)
     parser.set_defaults(run=run)

@@ -125,7 +125,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     make.add_argument("--out", required=True, metavar="X.bin", help="file to write")
     make.add_argument("--pairs", type=at_least(2), default=6000, metavar="N", help="a multiple of twice the folds")
     make.add_argument("--folds", type=at_least(2), default=10, help="folds of the verification")
-    make.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="random seed of the sampling")
+    make.add_argument("--seed", type=at_least(0), default=0, help="random seed of the sampling")
     make.add_argument("--min-images", type=at_least(1), default=1, metavar="K",
                       help="sample from identities with at least so many images")
     make.add_argument("--csv", metavar="FILE.csv", help="write the sampled pairs: left,right,same,fold")

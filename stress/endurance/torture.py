@@ -160,7 +160,8 @@ def build_parser() -> Parser:
     parser.add_argument("--at-rows", action="store_true", help="end runs at rows of metrics.jsonl that the seed "
                         "chooses, not at moments of the clock: the same trial each time, however busy the machine is")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the ways")
-    parser.add_argument("--devices", nargs="+", default=["cpu:0", "cpu:0,cpu:1"], help="each is tried on its own")
+    parser.add_argument("--devices", nargs="+", default=["cpu:0", "cpu:0,cpu:1"], help="each is tried on its own "
+                        "(default: cpu:0 and cpu:0,cpu:1)")
     parser.add_argument("flags", nargs="*", metavar="FLAG", help="behind --: more flags for train_softmax.py")
     return parser
 

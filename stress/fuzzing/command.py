@@ -41,8 +41,9 @@ def main(argv: list[str]) -> int:
     """Run the cases and print the table; 1 where one failed."""
     parser = cli.Parser(prog=PROG, description=DESCRIPTION)
     parser.add_argument("--cases", type=cli.at_least(1), default=10_000, metavar="N", help="of all kinds together")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed of the cases")
-    parser.add_argument("--kind", default=",".join(KINDS), metavar="KINDS", help="the kinds to run")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the cases")
+    parser.add_argument("--kind", default=",".join(KINDS), metavar="KINDS",
+                        help="the kinds to run, separated by commas (default: all)")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR", help="real data to mutate")
     parser.add_argument("--workers", type=cli.at_least(1, 1024), default=usable_cores(), metavar="N", help="processes")
     parser.add_argument("--seconds", type=cli.at_least(1), default=20, metavar="T", help="limit of a case")

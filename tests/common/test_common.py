@@ -211,3 +211,5 @@ def test_help_shows_every_default_that_is_a_value():
     lines = [line.strip() for line in parser.format_help().splitlines() if "the " in line]
     assert [line for line in lines if "(default: " in line] == [line for line in lines if line.startswith(
         ("--seed", "--rate", "--many"))] and "the seed (default: 0)" in lines[0]
+    assert lines[0].startswith("--seed N ") and lines[1].startswith("--rate X ")
+    assert lines[3].startswith("--text TEXT ")

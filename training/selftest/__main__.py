@@ -13,6 +13,7 @@ import sys
 import time
 from typing import Iterator
 
+from common.arguments import DEVICES
 from common.cli import Parser, run
 from common.huge_pages import start_with_huge_pages
 
@@ -30,8 +31,7 @@ PARTS = ("networks", "updates", "runs", "speed")
 def build_parser() -> Parser:
     """The parser of this command."""
     parser = Parser(prog="python -m training.selftest", description=DESCRIPTION)
-    parser.add_argument("--devices", default="", metavar="LIST",
-                        help="cpu:0,cpu:1 or gpu:0,gpu:1 (default: all GPUs that compute, else the CPU)")
+    parser.add_argument("--devices", default="", metavar="LIST", help=DEVICES)
     parser.add_argument("--quick", action="store_true",
                         help="smaller images, fewer networks, one preset: the same checks in half a minute; the speeds "
                              "then mean nothing")
