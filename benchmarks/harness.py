@@ -18,7 +18,7 @@ from typing import Any, Callable, Mapping, NoReturn, Sequence
 
 import symbols
 from common import cli
-from common.environment import set_threads, usable_cores
+from common.environment import processor, set_threads, usable_cores
 from common.errors import RunError, UserError
 from common.huge_pages import request_huge_pages, start_again
 
@@ -116,7 +116,7 @@ def in_processes(share: Callable[[int, int], None], count: int, workers: int) ->
 
 def machine(packages: Sequence[str] = ("mxnet", "numpy", "opencv-python-headless")) -> str:
     """One line: processor, cores this process may use, threads, versions."""
-    return (f"{_processor()}, {usable_cores()} cores, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}, "
+    return (f"{processor()}, {usable_cores()} cores, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}, "
             f"Python {platform.python_version()}, " + ", ".join(f"{name} {_version(name)}" for name in packages))
 
 
@@ -132,15 +132,6 @@ def peak_memory(arguments: Sequence[str]) -> int:
     if done.returncode:
         raise RuntimeError(f"{' '.join(arguments)}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
     return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:
-            names = [line.split(":", 1)[1].strip() for line in stream if line.startswith("model name")]
-        return names[0] if names else platform.machine()
-    except OSError:
-        return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str:

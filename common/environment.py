@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import platform
 import re
 import sys
 from pathlib import Path
@@ -148,3 +149,13 @@ def free_memory() -> int | None:
             return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError, IndexError):
         return None
+
+
+def processor() -> str:
+    """The processor's name, as far as the system gives it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            return next((line.split(":", 1)[1].strip() for line in stream if line.startswith("model name")),
+                        platform.machine())
+    except OSError:
+        return platform.processor() or platform.machine()

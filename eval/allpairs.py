@@ -25,7 +25,6 @@ from eval.arguments import (
     refuse_folds,
 )
 from eval.copies import warn_of_copies
-from eval.curve_rates import equal_error_rate
 from eval.embedding_file import Embeddings
 from eval.error_sources import review
 from eval.face_sets import FaceSet, group_table, groups_of, open_face_set
@@ -34,14 +33,13 @@ from eval.models import parse_models
 from eval.other_set import from_elsewhere
 from eval.pair_list import write_all_scores
 from eval.pose import read_yaw, yaw_groups
-from eval.projection import Projection, fit_projection, told
+from eval.projection import Projection, fit_line, fit_projection
 from eval.score_folders import score_files
 from eval.second_groups import second_groups
 from eval.set_embeddings import choose_sides, embeddings_of
 from eval.set_failures import WithoutFailures, leave_out
 from eval.set_scoring import ScoredModel, labelled_pairs, score_labelled
 
-__all__ = ["equal_error_rate"]
 log = logging.getLogger(__name__)
 DESCRIPTION = """\
 Score every image of a labelled set against every other, or one group of its images against another.
@@ -111,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     print(table(results))
     for model, projection in zip(models, projections):
         if projection:
-            print(f"{model.text}: {told(projection, args.set)}")
+            print(f"{model.text}: {fit_line(projection, args.set)}")
     for result in results if lost else ():
         print(f"{result.model}: {_readings(lost, result)}")
     if args.json:

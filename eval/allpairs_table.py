@@ -1,6 +1,7 @@
 """What `allpairs` prints."""
 from __future__ import annotations
 
+from textwrap import indent
 from typing import Sequence
 
 import numpy as np
@@ -28,7 +29,7 @@ def table(results: Sequence[ScoredModel]) -> str:
                          f"{behind['people']} identities; {100 * behind['top_share']:.1f}% involve one of "
                          + ", ".join(str(name) for name, _ in behind["top"]))
         fixed = fixed_table({"all pairs": result.fixed})
-        lines += [*([_indented(fixed)] if fixed else []), *_slices(result), *_quality(result)]
+        lines += [*([indent(fixed, "  ")] if fixed else []), *_slices(result), *_quality(result)]
     return "\n".join(lines)
 
 
@@ -66,7 +67,7 @@ def _slices(result: ScoredModel) -> list[str]:
     rows += [_slice(one) for one in result.slices]
     where = f"all have FPR {point.fpr_target:g}" if point.tpr is not None else "no impostor pair is accepted"
     return [f"  groups at one threshold, distance {point.threshold:.4f}, where {where}:",
-            _indented(aligned(rows))]
+            indent(aligned(rows), "  ")]
 
 
 def _blamed_at(result: ScoredModel) -> float:
@@ -92,7 +93,7 @@ def _quality(result: ScoredModel) -> list[str]:
     if len(rows) == 1:
         return []
     return [f"  error as the pairs of smallest norm are left out, at distance {result.at.threshold:.4f}:",
-            _indented(aligned(rows))]
+            indent(aligned(rows), "  ")]
 
 
 def _kept(name: str, kept: Kept) -> list[str]:
@@ -107,7 +108,3 @@ def _limits(draws: np.ndarray) -> str:
 
 def _pair(limits: tuple[float, float] | None, digits: int) -> str:
     return "-" if limits is None else f"{100 * limits[0]:.{digits}f} to {100 * limits[1]:.{digits}f}"
-
-
-def _indented(text: str) -> str:
-    return "\n".join("  " + line for line in text.splitlines())

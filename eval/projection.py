@@ -37,7 +37,7 @@ def fit_projection(unit: np.ndarray, components: int, fitted_on: str) -> Project
     return Projection(fitted.mean_, fitted.components_, fitted_on)
 
 
-def told(projection: Projection, scored: str) -> str:
+def fit_line(projection: Projection, scored: str) -> str:
     """One line about the fit, for the output; scored: the set whose rates are given."""
     where = f"the scored set itself, {scored}, without its labels" if projection.fitted_on == scored else (
         projection.fitted_on)

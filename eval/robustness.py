@@ -26,7 +26,7 @@ from eval.face_sets import open_face_set, read_groups
 from eval.misalignment import BORDERS, misalignments
 from eval.models import parse_models
 from eval.other_set import from_elsewhere
-from eval.projection import told
+from eval.projection import fit_line
 from eval.robustness_curve import Curve
 from eval.robustness_table import table
 from eval.score_folders import score_files
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{name}:\n{apart}")
     for curve in curves:
         if curve.projection:
-            print(f"{curve.name.text}: {told(curve.projection, args.set)}")
+            print(f"{curve.name.text}: {fit_line(curve.projection, args.set)}")
     if args.json:
         write_json(args.json, rows)
     if args.plot:

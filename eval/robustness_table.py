@@ -1,6 +1,7 @@
 """The text output of `robustness`."""
 from __future__ import annotations
 
+from textwrap import indent
 from typing import Mapping, Sequence
 
 from eval.operating_points import marked
@@ -17,9 +18,9 @@ def table(curves: Mapping[str, Sequence[Setting]]) -> str:
             head = ["crops", "TPR %", "95% interval", "false accepts"]
             rows = [head + ["TPR % there", "FPR % there"] * (place == 0)]
             rows += [_row(setting, place) for setting in curve]
-            lines += [f"{name}: TPR at FPR {point.fpr_target:g}{there}", _indented(aligned(rows))]
+            lines += [f"{name}: TPR at FPR {point.fpr_target:g}{there}", indent(aligned(rows), "  ")]
         fixed = fixed_table({str(setting.how): setting.fixed for setting in curve})
-        lines += [_indented(fixed)] if fixed else []
+        lines += [indent(fixed, "  ")] if fixed else []
     return "\n".join(lines)
 
 
@@ -30,7 +31,3 @@ def _row(setting: Setting, place: int) -> list[str]:
     there = [marked(setting.fixed_tpr, accepts), f"{100 * setting.fixed_fpr:.4f}"] if place == 0 else []
     return [str(setting.how), rate, f"{100 * limits[0]:.2f} to {100 * limits[1]:.2f}" if limits else "",
             str(point.false_accepts), *there]
-
-
-def _indented(text: str) -> str:
-    return "\n".join("  " + line for line in text.splitlines())

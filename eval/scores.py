@@ -26,11 +26,6 @@ def distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return found
 
 
-def mean_norm(embeddings: np.ndarray) -> float:
-    """XNorm: the mean norm of the network's embeddings, before any normalisation."""
-    return float(np.linalg.norm(embeddings, axis=-1).mean(dtype=np.float64))
-
-
 def check_components(components: int, dimension: int, pairs: int, folds: int) -> None:
     """UserError where embeddings of so many pairs outside a fold have not so many principal components."""
     most = min(dimension, 2 * (pairs - int(np.diff(fold_bounds(pairs, folds)).max())))

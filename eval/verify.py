@@ -91,10 +91,12 @@ def run(args: argparse.Namespace) -> int:
     for model, by_set in score_models(models, sets, embedding, scoring):
         if len(models) > 1:
             print(f"{model.text}:")
-        behind = {name: _behind(scored, *first.setdefault(name, (model.text, scored)))
-                  for name, scored in by_set.items()}
+        behind: dict[str, dict[str, Any]] = {}
+        for name, scored in by_set.items():
+            origin, theirs = first.setdefault(name, (model.text, scored))
+            behind[name] = scored.statistics.as_row(theirs.statistics, origin, scored.result, theirs.result)
         differences = difference_table({name: row.get("difference", {}) for name, row in behind.items()})
-        print("\n".join([*_told(by_set), *filter(None, [differences])]), flush=True)
+        print("\n".join([*_tables(by_set), *filter(None, [differences])]), flush=True)
         for line in interval_table(by_set).splitlines():
             log.info("%s", line)
         found[model.text] = by_set
@@ -141,12 +143,7 @@ def _open(path: PathLike, folds: int | None) -> VerificationSet:
         raise UserError(f"{error}; {FewPairs.FIX}") from None
 
 
-def _behind(scored: ScoredSet, origin: str, theirs: ScoredSet) -> dict[str, Any]:
-    """The statistics of a row; theirs: of the first model, named `origin`, that was scored on the set."""
-    return scored.statistics.as_row(theirs.statistics, origin, scored.result, theirs.result)
-
-
-def _told(by_set: Mapping[str, ScoredSet]) -> list[str]:
+def _tables(by_set: Mapping[str, ScoredSet]) -> list[str]:
     fixed = fixed_table({name: scored.fixed for name, scored in by_set.items()})
     lost = [f"{name}: {scored.readings}" for name, scored in by_set.items() if scored.readings]
     return [table(by_set), *([fixed] if fixed else []), *lost]

@@ -10,8 +10,8 @@ import mxnet as mx
 import numpy as np
 
 from eval.all_pairs import AllPairs, Side, score_all_pairs
-from eval.allpairs import equal_error_rate
 from eval.bootstrap import PeopleBootstrap, interval
+from eval.curve_rates import equal_error_rate
 from eval.face_sets import FaceSet, open_face_set
 from eval.misalignment import Misalignment, misaligned_batches, misalignments
 from eval.models import checkpoint_digest, embed_batches

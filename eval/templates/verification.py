@@ -118,8 +118,3 @@ def nearest_point(curve: tuple[np.ndarray, np.ndarray], fpr: float) -> tuple[flo
     distance = np.abs(curve[0] - fpr)
     place = len(distance) - 1 - int(np.argmin(distance[::-1]))
     return float(curve[0][place]), float(curve[1][place])
-
-
-def nearest_rate(curve: tuple[np.ndarray, np.ndarray], fpr: float) -> float:
-    """The TPR of `nearest_point`."""
-    return nearest_point(curve, fpr)[1]

@@ -8,7 +8,6 @@ import pytest
 
 from eval import all_pairs, largest_scores, metrics
 from eval.all_pairs import Side, count_pairs, score_all_pairs
-from eval.allpairs import equal_error_rate
 from eval.bootstrap import (
     PeopleBootstrap,
     draw_resamples,
@@ -17,6 +16,7 @@ from eval.bootstrap import (
     share_of_other_sign,
     weighted_tpr,
 )
+from eval.curve_rates import equal_error_rate
 from eval.error_sources import false_accepts, review
 from eval.failures import Failures, pairs_readings
 from eval.operating_points import operating_point

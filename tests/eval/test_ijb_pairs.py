@@ -12,7 +12,7 @@ from common.errors import UserError
 from eval.templates import pair_bootstrap, verification
 from eval.templates.ijb_files import read_pairs
 from eval.templates.pair_bootstrap import tpr_draws
-from eval.templates.verification import PairScores, nearest_curve, nearest_rate, score_pairs
+from eval.templates.verification import PairScores, nearest_curve, nearest_point, score_pairs
 
 FPRS = (1e-2, 1e-1)
 
@@ -85,7 +85,8 @@ def test_the_nearest_point_is_scikit_learns(seed, monkeypatch):
     np.testing.assert_allclose(curve[1], tpr)
     for rate in (1e-4, 3e-4, 1e-3, 0.0314, 0.1):  # as InsightFace's script: flipped, the first of the nearest
         flipped = list(zip(np.abs(fpr[::-1] - rate), range(len(fpr))))
-        assert nearest_rate(curve, rate) == pytest.approx(tpr[::-1][min(flipped)[1]])
+        place = min(flipped)[1]
+        assert nearest_point(curve, rate) == pytest.approx((fpr[::-1][place], tpr[::-1][place]))
 
 
 def test_pairs_are_read_in_parts_wherever_they_are_cut(tmp_path, monkeypatch):

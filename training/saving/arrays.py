@@ -29,12 +29,6 @@ def read_arrays(path: Path, digest: str, most: int | None = None) -> dict[str, m
             raise ValueError(f"holds no arrays: {error}") from None
 
 
-def file_digest(path: str | Path) -> str:
-    """The sha256 of a file."""
-    with open(path, "rb") as stream:
-        return _digest(stream)
-
-
 def _digest(stream: BinaryIO) -> str:
     digest = hashlib.sha256()
     for block in iter(lambda: stream.read(1 << 20), b""):

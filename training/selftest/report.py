@@ -14,7 +14,7 @@ import mxnet as mx
 
 from common.cli import engine_failure
 from common.devices import names_of
-from common.environment import usable_cores
+from common.environment import processor, usable_cores
 
 HOLDS = {True: "yes", False: "NO", None: "-"}
 VARIABLES = ("MXNET_", "CUDA_", "NVIDIA_TF32", "OMP_NUM", "NCCL_")
@@ -67,7 +67,7 @@ def head(devices: Iterable[mx.Context], quick: bool) -> Iterator[str]:
 
 def machine() -> list[str]:
     """Processor, GPUs with their driver, versions, and the variables that MXNet and CUDA read."""
-    lines = [f"{_processor()}, {usable_cores()} cores, {platform.system()} {platform.release()}"]
+    lines = [f"{processor()}, {usable_cores()} cores, {platform.system()} {platform.release()}"]
     lines += _gpus() or ["no GPU that nvidia-smi lists"]
     packages = sorted({(item.metadata["Name"], item.version) for item in metadata.distributions()
                        if (item.metadata["Name"] or "").startswith(("mxnet", "nvidia-", "numpy", "opencv"))})
@@ -94,12 +94,3 @@ def _gpus() -> list[str]:
         if done.returncode == 0:
             return [f"GPU {line.strip()} ({query.replace('index,', '')})" for line in done.stdout.splitlines()]
     return []
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:
-            return next((line.split(":", 1)[1].strip() for line in stream if line.startswith("model name")),
-                        platform.machine())
-    except OSError:
-        return platform.processor() or platform.machine()
