@@ -47,6 +47,20 @@ def test_a_flag_wins_over_its_preset_wherever_it_is(argv):
     assert config.wd == 0.001 and config.network == "y1"
 
 
+def test_the_flags_of_insightfaces_script_have_its_defaults():
+    """Those of train_softmax.py there, as of 2018, but `prefix`, `image_size` and `target`, whose default differs."""
+    there = ("--data-dir x --ckpt 1 --loss-type 4 --verbose 2000 --max-steps 0 --end-epoch 100000 --network r50 "
+             "--version-se 0 --version-input 1 --version-output E --version-unit 3 --version-act prelu --lr 0.1 "
+             "--version-multiplier 1.0 --wd 0.0005 --fc7-wd-mult 1.0 --fc7-lr-mult 1.0 --bn-mom 0.9 --mom 0.9 "
+             "--emb-size 512 --per-batch-size 128 --margin-m 0.5 --margin-s 64.0 --margin-a 1.0 --margin-b 0.0 "
+             "--easy-margin 0 --rand-mirror 1 --cutoff 0 --color 0 --images-filter 0")
+    ours = parse_config(DATA)
+    assert dataclasses.replace(parse_config(there.split()), given=ours.given) == ours
+    assert ours.lr_step_list() == [100000, 140000, 160000] and ours.is_stretched("lr_steps")
+    typed = parse_config([*DATA, "--lr-steps", "100000,140000,160000", "--ce-loss", "--fc7-no-bias"])
+    assert typed.lr_step_list() == ours.lr_step_list() and not typed.is_stretched("lr_steps")
+
+
 def test_a_flag_that_says_the_default_wins_too():
     assert parse_config([*DATA, "--preset", "mobilefacenet", "--emb-size", "512"]).emb_size == 512
 
