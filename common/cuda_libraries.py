@@ -85,6 +85,10 @@ def main() -> int:
         print("no mxnet in this environment; make venv GPU=cu117 makes one", file=sys.stderr)
         return 1
     folder = Path(found.submodule_search_locations[0])
+    if any(folder.parent.glob("mxnet-*.dist-info")):  # a GPU wheel's is mxnet_cu117-...
+        print("MXNet's CPU wheel is installed, which needs no CUDA libraries; make venv GPU=cu117 installs the GPU's",
+              file=sys.stderr)
+        return 1
     count = len(link(folder.parent))
     absent = missing(folder)
     if absent:
@@ -99,4 +103,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    from common.cli import Parser
+    Parser(prog="python -m common.cuda_libraries", description=__doc__).parse_args()
     sys.exit(main())

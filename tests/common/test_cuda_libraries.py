@@ -1,5 +1,7 @@
 """The CUDA libraries of MXNet's GPU wheel: linked where its loader looks, and named where one is missing."""
 import builtins
+import subprocess
+import sys
 import types
 
 import pytest
@@ -82,3 +84,13 @@ def test_the_command_links_and_names_what_is_missing(packages, monkeypatch, caps
         assert status == 1 and len(said.err.splitlines()) == 1
         assert f"{NEEDED[0]}, {NEEDED[-1]} missing" in said.err
         assert "brings nvidia-cuda-runtime-cu11, nvidia-cudnn-cu11" in said.err
+
+
+def test_the_cpu_wheel_is_not_told_to_install_cuda_and_help_links_nothing(packages, monkeypatch, capsys):
+    spec = types.SimpleNamespace(submodule_search_locations=[str(packages / "mxnet")])
+    monkeypatch.setattr(cuda_libraries.importlib.util, "find_spec", lambda name: spec)
+    (packages / "mxnet-1.9.1.dist-info").mkdir()
+    assert cuda_libraries.main() == 1 and "CPU wheel is installed, which needs no CUDA" in capsys.readouterr().err
+    assert not (packages / "mxnet" / "libcudnn.so.8").exists()
+    done = subprocess.run([sys.executable, "-m", "common.cuda_libraries", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("usage: python -m common.cuda_libraries")
