@@ -123,12 +123,12 @@ def _cfp_list(path: Path) -> dict[int, Path]:
     rows = read_rows(path, LIST, "`number path`", lambda line: re.split(r"[\s,;]+", line.strip(), maxsplit=1),
                      whole_number, str)
     for where, (number, name) in rows:
-        if number in found:
-            raise UserError(f"{where}: has the number {number} again; remove the line that is wrong")
         parts = Path(name.replace("\\", "/")).parts
         if "Images" in parts:  # ../Data/Images/001/frontal/01.jpg
             parts = parts[parts.index("Images") + 1:]
-        found[number] = Path(*(part for part in parts if part not in ("..", "/")))
+        image = Path(*(part for part in parts if part not in ("..", "/")))
+        if found.setdefault(number, image) != image:
+            raise UserError(f"{where}: has another image of number {number}; remove the line that is wrong")
     return found
 
 

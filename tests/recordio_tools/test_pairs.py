@@ -95,7 +95,7 @@ def test_cfp_with_numbers_and_separators_of_others(tmp_path, start, marks, folde
     (split / "diff.txt").write_text(f"{one}{marks[1]}{other}\n{one}{marks[1]}{other}\n")
     for kind in ("frontal", "profile"):
         (tmp_path / f"Protocol/Pair_list_{kind[0].upper()}.txt").write_text("".join(
-            f" {start + person}{marks[0]}../Data/Images/{person}/{kind}.jpg\r\n" for person in (0, 1)))
+            f" {start + person}{marks[0]}../Data/Images/{person}/{kind}.jpg\r\n" for person in (0, 1, 1)))
     assert command("pairs", "cfp", "--protocol", tmp_path / "Protocol", "--kind", "FP", "--folds", 2, "--out",
                    tmp_path / "x.bin") == (0, "")
     contents = [file.read_bytes() for file in files]
@@ -275,7 +275,7 @@ def test_a_pairs_file_without_a_first_line_and_with_spaces(shared_data, tmp_path
     ({"Split/FP/01/same.txt": "1,1\n", "Split/FP/01/diff.txt": "", "Pair_list_F.txt": "one\n",
       "Pair_list_P.txt": "1 b\n"}, "Pair_list_F.txt: line 1 is not `number path`"),
     ({"Split/FP/01/same.txt": "1,1\n", "Split/FP/01/diff.txt": "", "Pair_list_F.txt": "1 a\n2 b\n1 c\n",
-      "Pair_list_P.txt": "1 b\n"}, "Pair_list_F.txt: line 3: has the number 1 again"),
+      "Pair_list_P.txt": "1 b\n"}, "Pair_list_F.txt: line 3: has another image of number 1"),
     ({"Split/FP/01/same.txt": "1,1\n" * 9, "Split/FP/01/diff.txt": "1,1\n" * 9,
       "Pair_list_F.txt": "1 ../Data/Images/a\n", "Pair_list_P.txt": "1 ../Data/Images/b\n"},
      r"same.txt: line 1: there is no image .*/a; --images names")])
