@@ -43,6 +43,6 @@ def draw(path: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 or not sys.argv[1].endswith(".svg"):
         sys.exit("usage: python scripts/draw_gnap.py FILE.svg")
     draw(sys.argv[1])
