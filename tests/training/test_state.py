@@ -120,8 +120,8 @@ def test_a_warm_up_that_is_over_changes_nothing_and_is_said_to(tmp_path):
     save(tmp_path, 7)
     states = States(tmp_path, {**CONFIG, "warmup": 7, "margin_warmup": 5})
     assert states.load() and states.changes == [
-        f"warning: `resume`: without effect from step 7 on: {told}, 0 before" for told in ("`margin_warmup` 5",
-                                                                                            "`warmup` 7")]
+        f"`resume`: {told} from there, without effect: it is over" for told in (
+            "`margin_warmup` 0 up to step 7, 5", "`warmup` 0 up to step 7, 7")]
     for change, expected in (({"warmup": 8}, 0), ({"margin_warmup": 8}, 0), ({"lr_mode": "cosine", "warmup": 7}, 1)):
         states = States(tmp_path, {**CONFIG, **change})
         assert states.load() and " up to step 7, " in states.changes[expected] and "to the last" in states.changes[-1]

@@ -61,13 +61,10 @@ def check_same_run(theirs: Mapping[str, Any], mine: Mapping[str, Any], path: Pat
         told = "; ".join(f"{change.title()} {change.there} there, {change.here} here" for change in refused)
         raise UserError(f"`resume`: the state {path} is of another run: {told}; {_way_out(refused, mine, saves)}")
     over = [change for change in found if _is_over(change, step, theirs, mine)]
-    found = [change for change in found if change not in over]
     lines = [f"`resume`: {change.title()} {_shown(change.there)} up to step {step}, {_shown(change.here)} from there"
-             for change in found]
-    lines += [f"warning: `resume`: without effect from step {step} on: {change.title()} {change.here}, {change.there} "
-              "before" for change in over]
+             f"{', without effect: it is over' if change in over else ''}" for change in found]
     names = {change.name for change in found}
-    if any(change.meaning == CHANGES for change in found):
+    if any(change.meaning == CHANGES and change not in over for change in found):
         same = "the total batch is the same, but " if names & SHARES and "total batch" not in names else ""
         lines.append(f"`resume`: {same}from there on the run is not, to the last bit, the one that was never changed")
     return lines
