@@ -119,7 +119,7 @@ def read_cfp(protocol: Path, kind: str, splits: list[int] | None, images: Path |
 
 
 def _cfp_list(path: Path) -> dict[int, Path]:
-    found = {}
+    found: dict[int, Path] = {}
     rows = read_rows(path, LIST, "`number path`", lambda line: re.split(r"[\s,;]+", line.strip(), maxsplit=1),
                      whole_number, str)
     for where, (number, name) in rows:
