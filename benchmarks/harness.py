@@ -120,6 +120,14 @@ def machine(packages: Sequence[str] = ("mxnet", "numpy", "opencv-python-headless
             f"Python {platform.python_version()}, " + ", ".join(f"{name} {_version(name)}" for name in packages))
 
 
+def run_side(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    """The output of `python arguments...` run as a process of its own; RunError with its last line where it fails."""
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise RunError(f"a side failed: {(done.stderr.strip().splitlines() or ['without a message'])[-1]}")
+    return done.stdout
+
+
 def peak_memory(arguments: Sequence[str]) -> int:
     """The peak resident memory, in bytes, of `python arguments...` run as a process of its own.
 

@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import os
 import statistics
-import subprocess
-import sys
 import time
 from typing import Callable
 
 import mxnet as mx
 
 from benchmarks.frontend import GluonSide, draw_batches, make_config
-from benchmarks.harness import machine, network_name, run_benchmark
+from benchmarks.harness import machine, network_name, run_benchmark, run_side
 from benchmarks.table import SIDE
 from common import cli
-from common.errors import RunError
 from common.huge_pages import SETTING, SETTINGS
 from inference.embedder import Embedder
 
@@ -56,11 +53,7 @@ def main(argv: list[str]) -> int:
 
 def _in_process(argv: list[str], side: str) -> float:
     environment = {**os.environ, SETTINGS: f"{SETTING}={int(side == WITH)}"}
-    done = subprocess.run([sys.executable, "-m", "benchmarks.huge_pages", *argv], capture_output=True, text=True,
-                          env=environment)
-    if done.returncode:
-        raise RunError(f"a side failed: {(done.stderr.strip().splitlines() or ['without a message'])[-1]}")
-    return statistics.median(map(float, done.stdout.split()))
+    return statistics.median(map(float, run_side(["-m", "benchmarks.huge_pages", *argv], environment).split()))
 
 
 def _work(network: str, batch: int, what: str) -> Callable[[], object]:

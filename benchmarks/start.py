@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import resource
 import statistics
-import subprocess
-import sys
 
-from benchmarks.harness import machine, run_benchmark
+from benchmarks.harness import machine, run_benchmark, run_side
 from common import cli
-from common.errors import RunError
 
 SIDES = ("import mxnet", "from common.mxnet_import import import_mxnet; import_mxnet()")
 
@@ -34,9 +31,7 @@ def main(argv: list[str]) -> None:
 
 def _processor_time(code: str) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if done.returncode:
-        raise RunError(f"a side failed: {(done.stderr.strip().splitlines() or ['without a word'])[-1]}")
+    run_side(["-c", code])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

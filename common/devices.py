@@ -5,7 +5,6 @@ import ctypes
 import logging
 import os
 import re
-from typing import Iterable
 
 import mxnet as mx
 import numpy as np
@@ -55,14 +54,14 @@ def parse_devices(text: str | None) -> list[mx.Context]:
     for device in devices:
         fault = probe(device) if device.device_type == "gpu" else None
         if fault:
-            raise UserError(f"`devices` {text}: {names_of([device])[0]} does not compute: {fault}; name "
+            raise UserError(f"`devices` {text}: {device_name(device)} does not compute: {fault}; name "
                             "another device, or cpu:0")
     return devices
 
 
-def names_of(devices: Iterable[mx.Context]) -> list[str]:
-    """The devices as `parse_devices` takes them: cpu:0, gpu:1."""
-    return [f"{device.device_type}:{device.device_id}" for device in devices]
+def device_name(device: mx.Context) -> str:
+    """As `parse_devices` takes it: cpu:0, gpu:1."""
+    return f"{device.device_type}:{device.device_id}"
 
 
 def put(values: np.ndarray, device: mx.Context) -> mx.nd.NDArray:

@@ -121,7 +121,7 @@ class Runner:
         status = self._call(score_command(run, self.places), folder / "score.out")
         if status:
             return self._failed(run, folder / "score.out", status)
-        log.info("%s: finished, %.0f min in this session; scores in %s", run.name, (time.time() - began) / 60,
+        log.info("%s: finished, %.0f min this time; scores in %s", run.name, (time.time() - began) / 60,
                  self.places.scores(run))
         return True
 

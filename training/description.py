@@ -7,7 +7,7 @@ from typing import Sequence
 
 import numpy as np
 
-from common.devices import names_of
+from common.devices import device_name
 from eval.verification import VerificationSet
 from recordio_tools.records.dataset import FaceDataset
 from training.config import LINEAR_RATE, SCHEDULE_BATCH
@@ -38,7 +38,7 @@ def describe_run(spec: DescriptionSpec, schedule: ScheduleSpec, dataset: FaceDat
     return [
         f"data: {len(chosen)} images of {identities} identities{left_out}, {image_size[0]}x{image_size[1]}, in "
         f"{spec.data_dir}",
-        f"devices: {', '.join(names_of(devices))}; {spec.per_batch_size} images on each"
+        f"devices: {', '.join(map(device_name, devices))}; {spec.per_batch_size} images on each"
         f"{f', {accumulate} times' if accumulate > 1 else ''}"
         f"{f', at each of {workers} workers' if workers > 1 else ''}, {spec.total_batch} per step",
         *_cost(model, spec.per_batch_size, dataset.num_classes),

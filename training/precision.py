@@ -12,7 +12,7 @@ from typing import Sequence
 import mxnet as mx
 from mxnet import autograd
 
-from common.devices import names_of
+from common.devices import device_name
 from common.errors import UserError
 from training.errors import NotFinite
 
@@ -59,7 +59,7 @@ def check_precision(dtype: str, devices: Sequence[mx.Context]) -> None:
         except mx.MXNetError as error:
             _forget_failures()
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise UserError(f"`dtype` float16: {names_of([device])[0]} has no float16 convolutions or "
+            raise UserError(f"`dtype` float16: {device_name(device)} has no float16 convolutions or "
                             f"fully connected layers ({lines[-1][-120:]}); use `dtype` float32, or a GPU") from None
 
 

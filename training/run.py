@@ -11,7 +11,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import gluon
 
-from common.devices import names_of, parse_devices
+from common.devices import device_name, parse_devices
 from common.errors import RunError, UserError
 from common.mxnet_compat import set_momentum
 from common.settings import as_flags, settings_as_flags
@@ -184,7 +184,7 @@ def _log(lines: list[str]) -> None:
 
 def _resolved(model: TrainingModel, data: RunData, total_batch: int, schedule: Schedule) -> dict[str, Any]:
     """The values resolved for this machine and data, for config.json."""
-    return {"devices": names_of(model.devices), "workers": model.communicator.size,
+    return {"devices": list(map(device_name, model.devices)), "workers": model.communicator.size,
             "num_classes": data.dataset.num_classes, "images": len(data.chosen), "image_size": list(data.image_size),
             "total_batch": total_batch, "schedule": asdict(schedule),
             "targets": [str(target.path) for target in data.targets]}

@@ -29,7 +29,7 @@ class KeptCheckpoints:
         value = getattr(results[-1], metric) * (-1 if metric == "eer" else 1)
         best_of, best_on = _best_of(self._spec, targets)
         kept = progress.best_number > 0 or self._spec.ckpt in (0, 2)  # a best that no checkpoint has is none to keep
-        alike = progress.best_of == best_of and progress.best_on in ("", best_on)
+        alike = _chosen_by(progress, best_of, best_on)
         if progress.best is not None and alike and kept and value <= progress.best:
             return False
         progress.best, progress.best_of, progress.best_on = float(value), best_of, best_on
@@ -64,8 +64,7 @@ def chosen_otherwise(spec: SavingSpec, progress: Progress, targets: Sequence[Ver
     """A warning, on resume, where the best checkpoint so far was chosen by another set or metric than from there on:
     the sets in the data folder may be others, or have other pairs, whatever the settings."""
     now, on = _best_of(spec, targets)
-    alike = progress.best_of == now and progress.best_on in ("", on)
-    if spec.ckpt not in (1, 3) or not progress.best_number or alike:
+    if spec.ckpt not in (1, 3) or not progress.best_number or _chosen_by(progress, now, on):
         return []
     other = " with other pairs than it has now" if progress.best_of == now else ""
     replaced = ", whose checkpoint replaces it" if spec.ckpt == 3 and progress.best_number == 1 else ""
@@ -73,6 +72,11 @@ def chosen_otherwise(spec: SavingSpec, progress: Progress, targets: Sequence[Ver
     return [f"warning: `resume`: checkpoint {progress.best_number} is the best so far by {progress.best_of}{other}; "
             f"from there {what}{replaced}: to go on by the same, that set has to be the last of `target`, and "
             "`best_metric` as before"]
+
+
+def _chosen_by(progress: Progress, best_of: str, best_on: str) -> bool:
+    """Whether the best so far was chosen by this metric on these pairs, which older states do not tell."""
+    return progress.best_of == best_of and progress.best_on in ("", best_on)
 
 
 def _best_of(spec: SavingSpec, targets: Sequence[VerificationSet]) -> tuple[str, str]:

@@ -76,9 +76,9 @@ def in_this_process(part: str, devices: list, quick: bool) -> Iterator:
 
 def in_own_process(part: str, devices: list, quick: bool) -> Iterator:
     """The same, computed by a process that may crash, which then gives a row."""
-    from common.devices import names_of
+    from common.devices import device_name
     from training.selftest.report import Row
-    named = ",".join(names_of(devices))
+    named = ",".join(map(device_name, devices))
     command = [sys.executable, "-m", "training.selftest", "--rows", "--part", part, "--devices", named]
     surroundings = dict(os.environ) if part == "speed" else {"NVIDIA_TF32_OVERRIDE": "0", **os.environ}
     last = "its beginning"

@@ -7,7 +7,7 @@ import mxnet as mx
 import numpy as np
 
 import symbols
-from common.devices import names_of
+from common.devices import device_name
 from symbols.prelu_check import SHAPE, slope_gradients
 from symbols.prelu_rewrite import for_training
 from training.selftest.reference import by_basic_operators, draw, furthest, train_block, train_bound, without_dropout
@@ -55,13 +55,13 @@ def forward_backward(name: str, device: mx.Context, quick: bool, network: str, s
         found = train_block(for_training(symbol, shape, [device]), values, outside, device, shapes)
         worst, whose = furthest(found, expected)
         return worst <= TOLERANCE, f"off by {worst:.1e} at most ({whose})"
-    return guarded(f"{name}: forward and backward, {names_of([device])[0]}", check)
+    return guarded(f"{name}: forward and backward, {device_name(device)}", check)
 
 
 def slopes(device: mx.Context) -> Iterator[Row]:
     """Two rows: MXNet's own PReLU, which may be wrong, and the form that training uses on this device, which may
     not."""
-    (where,) = names_of([device])
+    where = device_name(device)
 
     def own() -> tuple[None, str]:
         given, expected = slope_gradients(device)

@@ -13,7 +13,7 @@ from typing import Callable, Iterable, Iterator
 import mxnet as mx
 
 from common.cli import engine_failure
-from common.devices import names_of
+from common.devices import device_name
 from common.environment import processor, usable_cores
 
 HOLDS = {True: "yes", False: "NO", None: "-"}
@@ -55,7 +55,7 @@ def guarded(what: str, check: Callable[[], Row | tuple[bool | None, str]]) -> Ro
 
 def head(devices: Iterable[mx.Context], quick: bool) -> Iterator[str]:
     """The machine, then the table's first two lines."""
-    named = ", ".join(names_of(devices))
+    named = ", ".join(map(device_name, devices))
     yield f"python -m training.selftest on {named}{' (--quick)' if quick else ''}"
     yield ""
     for line in machine():

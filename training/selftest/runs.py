@@ -10,7 +10,7 @@ import mxnet as mx
 import numpy as np
 
 from common.cli import INTERRUPTED
-from common.devices import names_of
+from common.devices import device_name
 from common.run_files import METRICS
 from training.arguments import parse_config
 from training.run import run
@@ -28,7 +28,7 @@ FILES = ("net", "head", "momentum")
 
 def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
     """Stop and resume on all devices; bitwise equality is required on CPUs only."""
-    named = ",".join(names_of(devices))
+    named = ",".join(map(device_name, devices))
 
     def check() -> tuple[bool, str]:
         with tempfile.TemporaryDirectory(prefix="selftest-") as folder:

@@ -11,7 +11,7 @@ from typing import Callable, Iterator, Sequence
 import mxnet as mx
 import numpy as np
 
-from common.devices import names_of
+from common.devices import device_name
 from common.environment import usable_cores
 from common.errors import UserError
 from common.settings import as_flags
@@ -42,7 +42,7 @@ SMALL = ("mobilefacenet++",)
 
 def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
     """A row per preset, float16 where the devices support it, and reading."""
-    named = ", ".join(names_of(devices))
+    named = ", ".join(map(device_name, devices))
     for name in SMALL if quick else PRESETS:
         yield guarded(f"{name}, {named}", partial(training, name, devices, quick))
     if devices[0].device_type == "gpu":

@@ -8,7 +8,7 @@ from typing import Any, Iterator, Sequence
 import mxnet as mx
 import numpy as np
 
-from common.devices import names_of
+from common.devices import device_name
 from common.errors import UserError
 from common.settings import as_flags
 from training.cluster.communicator import Communicator
@@ -38,7 +38,7 @@ def rows(devices: Sequence[mx.Context], quick: bool) -> Iterator[Row]:
     side, share = (SMALL_SIDE, SMALL_SHARE) if quick else (SIDE, SHARE)
     config = Config(**{**preset("mobilefacenet++"), "data_dir": "none", "per_batch_size": share, "lr": 0.01,
                        "margin_s": 16.0, "margin_m": 0.1})
-    count, (first, *_), several = len(devices), names_of(devices), ", ".join(names_of(devices))
+    count, first, several = len(devices), device_name(devices[0]), ", ".join(map(device_name, devices))
     expected: dict[tuple[Any, ...], dict[str, np.ndarray]] = {}
 
     def against(what: str, on: Sequence[mx.Context], accumulate: int, classes: int = CLASSES, **flags: Any) -> Row:
