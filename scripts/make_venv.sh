@@ -91,7 +91,7 @@ trap 'exit 130' INT TERM HUP
 if [ -e "$venv" ] || [ -L "$venv" ]; then mv "$venv" "$old"; fi
 began=yes
 "$python" -m venv "$venv"
-install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$@"; }
+install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile "$@"; }
 if [ "$wanted" = cpu ]; then
     install -r requirements.txt ${dev:+-r $dev} || fail "the packages of requirements.txt could not be installed (see above), and $venv is as it was; the network or the package index is the usual cause; run make venv again"
 else
@@ -103,6 +103,8 @@ else
     fi
     "$venv/bin/python" -m common.cuda_libraries || fail "the CUDA libraries of requirements-gpu.txt do not load (see above), and $venv is as it was"
 fi
+# pip would compile every file, on one core, for more than half of its time: on all cores, and not what nothing here imports.
+"$venv/bin/python" -W ignore -m compileall -qq -j 0 -x '/(tests|sympy|mpmath|pandas)/' "$venv"/lib/python3*/site-packages || :
 # Without a driver MXNet's GPU wheel cannot be imported: the line before has said so, and this machine may not be the one to train on.
 if [ "$wanted" = cpu ] || "$venv/bin/python" -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/dev/null; then
     "$venv/bin/python" -c 'import sys

@@ -15,6 +15,7 @@ case "$1 $2" in
         case "$*" in *mxnet-cu*) kind=$(echo "$*" | sed 's/.*mxnet-\\(cu[0-9]*\\)==.*/_\\1/') ;; *) kind= ;; esac
         mkdir -p "$site/mxnet$kind-1.9.1.dist-info"
         test ! -e offline ;;
+    "-W ignore") echo "$@" > compiled; false ;;
 esac
 """
 
@@ -55,6 +56,13 @@ def test_a_gpu_environment_has_the_wheel_and_the_libraries_and_stays_one(make, t
     (tmp_path / ".venv" / ".installed").unlink()  # as where the requirements are newer
     assert make(target=".venv/.installed").returncode == 0
     assert "mxnet-cu117==1.9.1" in installed(tmp_path) and kind(tmp_path) == ["mxnet_cu117"]
+
+
+def test_packages_are_compiled_on_all_cores_and_a_file_that_does_not_compile_is_no_failure(make, tmp_path):
+    assert make().returncode == 0 and "--no-compile" in installed(tmp_path)
+    compiled = (tmp_path / "compiled").read_text().split()
+    assert "compileall" in compiled and compiled[-1] == ".venv/lib/python3.11/site-packages"
+    assert compiled[compiled.index("-j") + 1] == "0"
 
 
 def test_a_cpu_environment_is_the_default_and_stays_one(make, tmp_path):
