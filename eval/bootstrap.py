@@ -23,11 +23,10 @@ SPARE = 4  # multiple of the impostor scores that an FPR needs: a resample may n
 
 @dataclass(frozen=True)
 class Interval:
-    """The interval of a rate in the fraction `level` of the resamples."""
+    """The interval of a rate in the fraction LEVEL of the resamples."""
 
     low: float
     high: float
-    level: float = LEVEL
 
 
 def draw_resamples(units: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
@@ -38,13 +37,13 @@ def draw_resamples(units: int, resamples: int = RESAMPLES, seed: int = 0) -> np.
     return drawn
 
 
-def interval(draws: np.ndarray, level: float = LEVEL) -> Interval:
+def interval(draws: np.ndarray) -> Interval:
     """Of (resamples,) values of a rate; values that are not numbers (a resample without a pair) are left out."""
     draws = draws[np.isfinite(draws)]
     if not len(draws):
-        return Interval(float("nan"), float("nan"), level)
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), level)
+        return Interval(float("nan"), float("nan"))
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))
 
 
 def share_of_other_sign(difference: float, draws: np.ndarray) -> float:
