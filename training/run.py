@@ -32,15 +32,16 @@ from training.parts import description_spec, loader_spec, loop_spec, model_spec,
 from training.precision import check_precision
 from training.reporting.runlog import RunLog, write_config
 from training.saving.adapt_head import adapt_head
+from training.saving.changes import change_lines
 from training.saving.fingerprint import fingerprint, people
-from training.saving.header import TOTAL_BATCH
+from training.saving.header import SCHEDULE, TOTAL_BATCH
 from training.saving.kept_checkpoints import chosen_otherwise
 from training.saving.names import STATE
 from training.saving.prefix import check_prefix
 from training.saving.pretrained import open_pretrained
 from training.saving.run_folder import bring_back, prepare_folder
 from training.saving.state import Arrays, Progress, States, generations
-from training.schedule import SCHEDULE, Clock, Schedule, resolve_schedule
+from training.schedule import Clock, Schedule, resolve_schedule
 from training.shared_state import broadcast_arrays, broadcast_state, check_alike, check_weights
 from training.specs import ModelSpec, NetworkSpec, PretrainedSpec, SavingSpec, ScheduleSpec, VerificationSpec
 from training.validation import open_targets
@@ -156,8 +157,9 @@ def _continued(config: Config, planned: ScheduleSpec, states: States, progress: 
                total_batch: int) -> tuple[Schedule, list[str]]:
     """The schedule of a run that continues at `progress`, and what is different from there on, for the log."""
     schedule = resolve_schedule(planned, len(data.chosen), Clock(total_batch, progress.step, progress.position))
-    lines = [f"resumed at step {progress.step}", *states.changes,
-             *schedule.changes(states.before.get(SCHEDULE), progress.step),
+    before, step = states.before.get(SCHEDULE, ""), progress.step
+    lines = [f"resumed at step {step}", *change_lines(states.changes, step, schedule.continues(before, step)),
+             *schedule.changes(before, step),
              *chosen_otherwise(config.part(SavingSpec), progress, data.targets)]
     if config.pretrained:
         lines.append(f"pretrained: {config.pretrained} is not loaded, since the run continues from its state")

@@ -17,7 +17,6 @@ from training.specs import ScheduleSpec
 
 ENDLESS = 2 ** 62
 DECAY = 0.1
-SCHEDULE = "schedule"  # the learning rates, in a state's identity
 
 
 @dataclass(frozen=True)
@@ -95,10 +94,15 @@ class Schedule:
         return [*found, f"warning: without effect for a training that ends at step {self.end}: `lr_steps` "
                 f"{','.join(late)}"] if late and lr_steps_given else found
 
-    def changes(self, before: str | None, step: int) -> list[str]:
+    def continues(self, before: str, step: int) -> bool:
+        """Whether the learning rates from `step` on are those of the summary `before`."""
+        return _ahead(before, step) == _ahead(self.lr_summary(), step)
+
+    def changes(self, before: str, step: int) -> list[str]:
         """A log line on resume at `step` where the state's learning rates, `before`, differ from these from there."""
-        then, now = (_without_past_warmup(text, step) for text in (before or "", self.lr_summary()))
-        return [f"`resume`: {then} before, {now} from there"] if then and then != now else []
+        if not before or self.continues(before, step):
+            return []
+        return [f"`resume`: {before} before, {self.lr_summary()} from there"]
 
     def lr_summary(self) -> str:
         """The learning rates alone, without the end of the training."""
@@ -133,11 +137,15 @@ def resolve_schedule(spec: ScheduleSpec, images: int, clock: Clock, check: bool 
     return Schedule(spec.lr, tuple(milestones), warmup, min(ends), epochs, images, spec.lr_mode)
 
 
-def _without_past_warmup(summary: str, step: int) -> str:
-    """An `lr_summary`, without a warm-up that is over at `step`; a decay to the end begins behind it, and keeps it."""
-    found = re.fullmatch(r"learning rate warm-up over ([0-9]+) steps to (.*)", summary)
-    past = found and int(found[1]) <= step and " to 0 at step " not in summary
-    return f"learning rate {found[2]}" if found and past else summary
+def _ahead(summary: str, step: int) -> str:
+    """An `lr_summary`, without a warm-up that is over at `step` and without the steps of drops before it; a decay to
+    the end begins behind the warm-up, and keeps it."""
+    def unless_past(found: re.Match[str]) -> str:
+        return "" if int(found[1]) <= step else found[0]
+    if " to 0 at step " in summary:
+        return summary
+    summary = re.sub("warm-up over ([0-9]{1,18}) steps to ", unless_past, summary)
+    return re.sub(" from step ([0-9]{1,18})", unless_past, summary)
 
 
 def _steps(spec: ScheduleSpec, name: str, values: tuple[int, ...], clock: Clock) -> list[int]:

@@ -59,6 +59,16 @@ def test_a_resumed_run_is_told_of_what_is_ahead_alone():
     assert before.scheduler()(20) != after.scheduler()(20) and after.changes(before.lr_summary(), 20)
 
 
+def test_drops_that_are_past_are_no_change():
+    before = resolve("--lr-steps", "5,10,30", "--max-steps", 40)
+    for steps, alike in (("6,9,30", 10), ("5,9,30", 10), ("5,30", None), ("5,10,29", 29 + 1), ("10", None)):
+        after = resolve("--lr-steps", steps, "--max-steps", 40)
+        rates = [[schedule.scheduler()(step) for step in range(45)] for schedule in (before, after)]
+        for step in range(45):
+            assert after.continues(before.lr_summary(), step) == (rates[0][step:] == rates[1][step:])
+            assert bool(after.changes(before.lr_summary(), step)) == (alike is None or step < alike)
+
+
 def test_the_rate_falls_to_a_tenth_at_the_step_itself():
     rate = resolve("--lr", 0.1, "--lr-steps", "10,20", "--max-steps", 100).scheduler()
     assert [rate(step) for step in (0, 9, 10, 19, 20, 99)] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])

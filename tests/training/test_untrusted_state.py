@@ -29,6 +29,7 @@ KINDS = {
     "identity": {"lr": ["0.1", None, [], True], "network": [5, None, "r50\x1b[31m"],
                  "data": [None, [], "x", {"images": []}],
                  "mirror_memory": ["yes", 3], "total batch": ["8", 0, None, []],
+                 "schedule": [None, 5, [], "learning\nrate"],
                  "x": [[[[[[]]]]], float("nan"), "x" * 10000]},
     "sha256": {"net.params": [None, 5, "x", "g" * 64], "../../thesis.txt": ["0" * 64]},
 }

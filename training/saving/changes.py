@@ -1,21 +1,22 @@
-"""Differences between a state and the run that resumes it: allowed ones, a line each, and refused ones."""
+"""Differences between a state and the run that resumes it: allowed and refused ones."""
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from common.errors import UserError
 from common.foreign import shown
 from training.config import Config
 from training.option import CHANGES, ELSEWHERE, REFUSED, TRUNK, flags
 from training.saving.checkpoint import checkpoint_path
+from training.saving.header import SCHEDULE
 
 # What another value of a setting means: for flags it is defined with them, for the rest of an identity here.
 MEANING = {**{item.name: ELSEWHERE for item in fields(Config)},
            **{name: flag.on_resume for name, flag in flags(Config).items()}, "data": REFUSED}
 SHARES = {"devices", "per_batch_size", "accumulate"}  # how a total batch is distributed
-FOR_PEOPLE = ("names of identities", "whole set", "schedule")  # of an identity, but compared by other entries
+FOR_PEOPLE = ("names of identities", "whole set", SCHEDULE)  # of an identity, but compared by other entries
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ def differences(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[Chan
             if there[name] != value and name not in FOR_PEOPLE and MEANING.get(name) != ELSEWHERE]
 
 
-def check_same_run(theirs: Mapping[str, Any], mine: Mapping[str, Any], path: Path, step: int, saves: int) -> list[str]:
-    """The allowed changes of settings on resume, a line each for the log.
+def check_same_run(theirs: Mapping[str, Any], mine: Mapping[str, Any], path: Path, saves: int) -> list[Change]:
+    """The changes of settings on resume, all allowed.
 
-    UserError, with a remedy, where the state at `path`, of `step` steps and `saves` checkpoints, is of another network,
-    of other data, or of a run whose checkpoints have another name in the same folder.
+    UserError, with a remedy, where the state at `path`, of `saves` checkpoints, is of another network, of other data,
+    or of a run whose checkpoints have another name in the same folder.
     """
     there, here = (Path(str(one.get("prefix", ""))).name for one in (theirs, mine))
     if there and here and there != here:
@@ -58,29 +59,30 @@ def check_same_run(theirs: Mapping[str, Any], mine: Mapping[str, Any], path: Pat
     found = differences(theirs, mine)
     refused = [change for change in found if change.meaning in (TRUNK, REFUSED)]
     if refused:
-        told = "; ".join(f"{change.title()} {change.there} there, {change.here} here" for change in refused)
-        raise UserError(f"`resume`: the state {path} is of another run: {told}; {_way_out(refused, mine, saves)}")
-    over = [change for change in found if _is_over(change, step, theirs, mine)]
+        what = "; ".join(f"{change.title()} {_shown(change.there)} there, {_shown(change.here)} here"
+                         for change in refused)
+        raise UserError(f"`resume`: the state {path} is of another run: {what}; {_way_out(refused, mine, saves)}")
+    return found
+
+
+def change_lines(changes: Sequence[Change], step: int, same_rates: bool) -> list[str]:
+    """A line for the log of each change at `step`; same_rates: the learning rates from there on are the same."""
+    over = {change.name: "the learning rates ahead are the same" for change in changes
+            if change.name in ("lr_steps", "warmup") and same_rates}
+    over.update({change.name: "it is over" for change in changes
+                 if change.name == "margin_warmup" and max(change.there, change.here) <= step})
     lines = [f"`resume`: {change.title()} {_shown(change.there)} up to step {step}, {_shown(change.here)} from there"
-             f"{', without effect: it is over' if change in over else ''}" for change in found]
-    names = {change.name for change in found}
-    if any(change.meaning == CHANGES and change not in over for change in found):
+             + (f", without effect: {over[change.name]}" if change.name in over else "") for change in changes]
+    names = {change.name for change in changes}
+    if any(change.meaning == CHANGES and change.name not in over for change in changes):
         same = "the total batch is the same, but " if names & SHARES and "total batch" not in names else ""
         lines.append(f"`resume`: {same}from there on the run is not, to the last bit, the one that was never changed")
     return lines
 
 
-def _is_over(change: Change, step: int, theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
-    """Whether a change is of a warm-up that is over at `step` either way; a decay to the end depends on the learning
-    rate's all the same."""
-    stepwise = all(one.get("lr_mode", "step") == "step" for one in (theirs, mine))
-    return (change.name == "margin_warmup" or change.name == "warmup" and stepwise) and max(
-        change.there, change.here) <= step
-
-
 def _way_out(refused: list[Change], mine: Mapping[str, Any], saves: int) -> str:
     names = {change.name for change in refused}
-    flags = " ".join(f"{change.title()} {change.there}" for change in refused if change.name != "data")
+    flags = " ".join(f"{change.title()} {shown(change.there)}" for change in refused if change.name != "data")
     data = "the data it was started with" if "data" in names else ""
     back = f"continue with {' and '.join(filter(None, [flags, data]))}, or begin a new run with another `prefix`"
     prefix = str(mine.get("prefix", ""))
@@ -93,4 +95,4 @@ def _way_out(refused: list[Change], mine: Mapping[str, Any], saves: int) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "not given" if value == "" else f"{value}"
+    return "not given" if value == "" else shown(value)

@@ -14,7 +14,7 @@ from training.saving.names import ARRAYS
 from training.saving.plain_files import read_plain
 from training.saving.progress import MOST_TEXT, Progress, is_whole, read_progress
 
-TOTAL_BATCH = "total batch"  # of an identity: not flags, but derived from several
+TOTAL_BATCH, SCHEDULE = "total batch", "schedule"  # of an identity: not flags, but derived from several
 MOST_BYTES = 64 << 20  # the keys of three million records that do not decode
 MOST_DIGITS = 20  # digits of an integer; parsing more takes quadratic time
 HEADER_BEGINNING = b'{\n "progress": {\n'  # of the JSON that `Header.to_json` gives
@@ -67,10 +67,13 @@ def _identity(content: Any) -> dict[str, Any]:
         raise ValueError("identity does not say of which data")
     if TOTAL_BATCH in content and not is_whole(content[TOTAL_BATCH], 1):
         raise ValueError("identity has no usable total batch")
+    if not isinstance(content.get(SCHEDULE, ""), str):
+        raise ValueError("identity has no usable schedule")
     for item in dataclasses.fields(Config):
         if item.name in content and item.name != "devices" and not _is_like(content[item.name], item.default):
             raise ValueError(f"identity has no usable {item.name}")
-    for name in ("network", "image_size", "version_output", "version_act", "devices", "lr_steps"):  # shown to the user
+    for name in ("network", "image_size", "version_output", "version_act", "devices", "lr_steps",
+                 SCHEDULE):  # shown to the user
         if isinstance(content.get(name), str) and not content[name].isprintable():
             raise ValueError(f"identity has no usable {name}")
     return content

@@ -19,7 +19,7 @@ from common.errors import RunError, UserError
 from common.files import fsync, write_atomic
 from inference.param_writer import write_arrays
 from training.saving.arrays import read_arrays
-from training.saving.changes import check_same_run, differences
+from training.saving.changes import Change, check_same_run, differences
 from training.saving.contents import Contents
 from training.saving.header import Header, read_header
 from training.saving.names import ARRAYS, GENERATION, GENERATION_FILES, HALF_GENERATION, HEADER
@@ -37,7 +37,7 @@ class States:
 
     identity: the configuration and the `fingerprint` of the data, by which it is decided whether a run can resume.
     contents: the arrays it must have, where known. newest: the generation that was last written or read successfully;
-    before: the identity in the loaded one, and changes: the changed settings, a line each; on_step_saved: called once,
+    before: the identity in the loaded one, and changes: the settings that differ from it; on_step_saved: called once,
     when one beyond step 0 was written; may_go_on: before each file, and what it raises ends the saving with nothing
     changed.
     """
@@ -46,7 +46,7 @@ class States:
         self.folder, self.identity, self.contents = folder, identity, contents
         self.newest: Path | None = None
         self.before: dict[str, Any] = {}
-        self.changes: list[str] = []
+        self.changes: list[Change] = []
         self.on_step_saved: Callable[[], None] | None = None
         self.may_go_on: Callable[[], None] = lambda: None
 
@@ -92,8 +92,7 @@ class States:
         for path in reversed(found):
             try:
                 header = read_generation_header(path)
-                changes = check_same_run(header.identity, self.identity, path, header.progress.step,
-                                         header.progress.saves)
+                changes = check_same_run(header.identity, self.identity, path, header.progress.saves)
                 arrays = read_generation_arrays(path, header, self.contents)
             except MemoryError as error:
                 raise self._unreadable(path, error or "out of memory", found) from None
@@ -102,8 +101,8 @@ class States:
                     raise self._unreadable(path, error.strerror or error, found) from None
                 damage.append(f"state {path} cannot be used ({shown(error)})")
                 continue
-            for told in damage:
-                log.warning("%s; trying the one before it", told)
+            for message in damage:
+                log.warning("%s; trying the one before it", message)
             self.newest, self.before, self.changes = path, header.identity, changes
             if self._keeps_otherwise(header.identity) and header.progress.saves < header.progress.step:  # at most equal
                 header.progress.verified_step = -1  # so that the step is verified, and kept, by these flags as well
