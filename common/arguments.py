@@ -11,6 +11,7 @@ from common.environment import usable_cores
 from common.errors import UserError
 
 DEVICES = "cpu:0 or gpu:0,gpu:1 (default: all visible GPUs, else the CPU)"  # the help of --devices
+LAYER = "the layer whose output is the embedding (default: fc1, else the network's only output)"  # of --layer
 
 
 def image_size(text: str) -> tuple[int, int]:

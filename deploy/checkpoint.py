@@ -9,10 +9,8 @@ import mxnet as mx
 from common.errors import UserError
 from eval.models import checkpoint_digest
 from inference.embedder import check_parameters
-from inference.model import in_float32, load_model, read_symbol
+from inference.model import EMBEDDING, in_float32, load_model
 
-EMBEDDING = "fc1"  # its usual name in InsightFace's networks
-CLASSIFIERS = ("softmax", "Softmax")
 Arrays = Dict[str, mx.nd.NDArray]
 
 
@@ -41,30 +39,20 @@ class Checkpoint:
         return sum(int(value.size) for value in self.parameters.values())
 
 
-def open_checkpoint(prefix: str, epoch: int, image_size: tuple[int, int], layer: str | None = None) -> Checkpoint:
-    """The checkpoint up to `layer`, by default fc1, or its output where it has no such layer.
+def open_checkpoint(prefix: str, epoch: int, image_size: tuple[int, int], layer: str = EMBEDDING) -> Checkpoint:
+    """The checkpoint up to `layer`, as `load_model` finds it.
 
     Parameters in float16 become float32, in which CPUs compute. UserError where it is not a checkpoint, has no such
     layer, or takes no images of image_size.
     """
     name = f"{prefix},{epoch}"
-    layer = layer or _embedding(prefix)
     symbol, arguments, auxiliary = in_float32(*load_model(prefix, epoch, layer))
     try:
         dimension = check_parameters(symbol, arguments, auxiliary, (1, 3, *image_size))
     except UserError as error:
         raise UserError(f"`model` {name}: {error}; set `image_size` H,W to its input size") from None
+    (output,) = symbol.list_outputs()
+    layer = output[:-len("_output")] if output.endswith("_output") else output
     return Checkpoint(name, checkpoint_digest(prefix, epoch), layer, symbol, arguments, auxiliary, image_size,
                       dimension)
 
-
-def _embedding(prefix: str) -> str:
-    """The name of the layer whose output is the embedding."""
-    symbol = read_symbol(prefix, "`model`")
-    if f"{EMBEDDING}_output" in symbol.get_internals().list_outputs():
-        return EMBEDDING
-    outputs = symbol.list_outputs()
-    if len(outputs) > 1 or any(word in outputs[0] for word in CLASSIFIERS):
-        raise UserError(f"{prefix}-symbol.json: has no layer {EMBEDDING} and has the outputs {', '.join(outputs[:4])}; "
-                        "`layer` NAME selects the layer of the embedding")
-    return outputs[0]

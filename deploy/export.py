@@ -39,6 +39,7 @@ from eval.verification import VerificationSet
 from eval.verify import open_sets
 from inference.embedder import Embedder
 from inference.engine import AnyEmbedder
+from inference.model import EMBEDDING
 from inference.onnx_embedder import OnnxEmbedder
 from inference.onnx_file import OnnxModel, read_onnx
 from symbols.onnx_export import to_onnx
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if foreign:
         _export_onnx(args, _of_onnx(foreign, size, args), sets, out, calibration)
         return 0
-    checkpoint = open_checkpoint(prefix, epoch, size, args.layer)
+    checkpoint = open_checkpoint(prefix, epoch, size, args.layer or EMBEDDING)
     if args.slim:
         _export_slim(args, checkpoint, sets, str(out), epoch)
     else:

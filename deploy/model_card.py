@@ -84,8 +84,8 @@ def make_card(prefix: str, epoch: int, layer: str = "fc1", image_size: tuple[int
         "input": {"name": "data", "shape": ["N", 3, *size], "type": "float32", "colour": "RGB", "range": [0, 255],
                   "normalisation": _normalisation(symbol), "alignment": "similarity transform of five landmarks to the "
                   "112x112 template of ArcFace (`recordio_tools align`)"},
-        "output": {"name": layer if layer.endswith("_output") else f"{layer}_output",
-                   "shape": ["N", dimension], "type": "float32", "normalised": _has_unit_length(symbol)},
+        "output": {"name": symbol.list_outputs()[0], "shape": ["N", dimension], "type": "float32",
+                   "normalised": _has_unit_length(symbol)},
         "limits": LIMITS, "consent": CONSENT, "terms": terms or None}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-from common.arguments import DEVICES, image_size
+from common.arguments import DEVICES, LAYER, image_size
 from common.cli import at_least
 from common.environment import check_environment
 from deploy.arguments import add_face_flags, add_json_flag, add_model_flags, add_query_flags
@@ -118,8 +118,7 @@ def _add_export(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--image-size", type=image_size, metavar="H,W",
                         help="input size of the network (default: that of --bins, of the checkpoint's run or the ONNX "
                              "file, else 112,112)")
-    parser.add_argument("--layer", metavar="NAME",
-                        help="the layer whose output is the embedding (default: fc1, else the network's only output)")
+    parser.add_argument("--layer", metavar="NAME", help=LAYER)
     parser.add_argument("--insightface", metavar="DIR",
                         help="also write DIR, as ~/.insightface/models/NAME, with the manifest that InsightFace's "
                              "Python package and server read")
@@ -162,7 +161,7 @@ def _add_card(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("card", help="a model card, in Markdown and JSON", description=CARD)
     parser.add_argument("--model", required=True, metavar="PREFIX,EPOCH",
                         help="runs/a/model,3 for runs/a/model-symbol.json and runs/a/model-0003.params")
-    parser.add_argument("--layer", default="fc1", metavar="NAME", help="the layer whose output is the embedding")
+    parser.add_argument("--layer", default="fc1", metavar="NAME", help=LAYER)
     parser.add_argument("--image-size", type=image_size, metavar="H,W",
                         help="input size of the network (default: as in training, else 112,112)")
     parser.add_argument("--scores", nargs="+", default=[], metavar="FILE.json", help="scores by `eval verify --json`")

@@ -7,7 +7,7 @@ import math
 import os
 from typing import Any, Collection, Mapping
 
-from common.arguments import DEVICES, at_least, of_flag
+from common.arguments import DEVICES, LAYER, at_least, of_flag
 from common.errors import UserError
 from common.files import check_new_file
 from common.folders import check_apart
@@ -69,7 +69,7 @@ def add_embedding_flags(parser: argparse.ArgumentParser, keep: bool = False) -> 
     parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
                         help="images per forward pass, over all devices")
     parser.add_argument("--devices", metavar="LIST", help=f"{DEVICES}; ONNX files run on the CPU")
-    parser.add_argument("--layer", default="fc1", metavar="NAME", help="the layer whose output is the embedding")
+    parser.add_argument("--layer", default="fc1", metavar="NAME", help=LAYER)
     parser.add_argument("--engine", choices=ENGINES, default="mxnet",
                         help="inference engine for checkpoints on CPUs: MXNet, onnxruntime, or the faster one here "
                              "where both agree to 1e-5")

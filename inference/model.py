@@ -6,6 +6,7 @@ Checkpoints are untrusted. All code that reads their files uses this module (`lo
 from __future__ import annotations
 
 import difflib
+import json
 from pathlib import Path
 from typing import Dict
 
@@ -17,18 +18,20 @@ from common.files import open_regular, read_regular
 from common.quiet import quiet
 from inference.graph_file import LARGEST_FILE, checked_graph
 from inference.param_file import ParameterFile
-from symbols.graph import Entry, Graph, Node, fixed_gammas, rewrite, weights_of_layers
+from symbols.graph import Entry, Graph, Node, fixed_gammas, rewrite, to_json, weights_of_layers
 
 FLOATS = ("float16", "float32", "float64")
 CASTS = ("Cast", "cast", "amp_cast")
 Arrays = Dict[str, mx.nd.NDArray]
+EMBEDDING = "fc1"  # the embedding's usual name in InsightFace's networks
+CLASSIFIERS = ("SoftmaxOutput", "Softmax", "softmax", "log_softmax", "SoftmaxActivation")
 LABEL = "label"  # in the names of the inputs that a loss compares with, as MXNet names them
 MODEL = "`model`"  # the checkpoint's name in messages unless the caller gives one
 
 
-def load_model(prefix: str, epoch: int, layer: str = "fc1") -> tuple[mx.sym.Symbol, Arrays, Arrays]:
+def load_model(prefix: str, epoch: int, layer: str = EMBEDDING) -> tuple[mx.sym.Symbol, Arrays, Arrays]:
     """The symbol up to `layer`, its arguments and its auxiliary states, of a checkpoint PREFIX-symbol.json and
-    PREFIX-NNNN.params.
+    PREFIX-NNNN.params. Where the network has no layer fc1, that is its only output.
 
     Gammas that the network holds fixed are set to 1: foreign checkpoints hold other values there, which MXNet itself
     ignores. UserError where a file is missing or is not a checkpoint, the layer does not exist, or a parameter is not
@@ -82,12 +85,15 @@ def in_float32(symbol: mx.sym.Symbol, arguments: Arrays, auxiliary: Arrays) -> t
 
 
 def cut_at_layer(symbol: mx.sym.Symbol, layer: str, source: str = "the symbol") -> mx.sym.Symbol:
-    """The part of `symbol` up to the output of `layer`; UserError with the nearest names where it has none."""
-    internals = symbol.get_internals()
-    outputs = internals.list_outputs()
-    wanted = layer if layer in outputs and layer.endswith("_output") else f"{layer}_output"
+    """The part of `symbol` up to the output of `layer`, by its name or its output's; fc1 is the only output of a
+    network without such a layer. UserError with the nearest names where it has none."""
+    internals, inputs = symbol.get_internals(), set(symbol.list_inputs())
+    outputs = [name for name in internals.list_outputs() if name not in inputs]
+    wanted = layer if layer in outputs else f"{layer}_output"
+    if wanted not in outputs and layer == EMBEDDING:
+        wanted = _only_output(symbol, source)
     if wanted not in outputs:
-        layers = [name[:-len("_output")] for name in outputs if name.endswith("_output")]
+        layers = [name[:-len("_output")] if name.endswith("_output") else name for name in outputs]
         near = difflib.get_close_matches(layer, layers, n=3) or layers[-3:]
         raise UserError(f"`layer` {layer}: {source} has no such layer; it has {', '.join(near)}")
     found = internals[wanted]
@@ -95,6 +101,14 @@ def cut_at_layer(symbol: mx.sym.Symbol, layer: str, source: str = "the symbol") 
         raise UserError(f"`layer` {layer}: does not depend on an input named data in {source}; where the images' input "
                         "has another name there, call it data")
     return found
+
+
+def _only_output(symbol: mx.sym.Symbol, source: str) -> str:
+    outputs, graph = symbol.list_outputs(), json.loads(to_json(symbol))
+    if len(outputs) > 1 or graph["nodes"][graph["heads"][0][0]]["op"] in CLASSIFIERS:
+        raise UserError(f"{source}: has no layer {EMBEDDING}, and has the outputs {', '.join(outputs[:4])}, of which "
+                        "none is known to be the embedding; `layer` NAME selects its layer")
+    return outputs[0]
 
 
 def read_symbol(prefix: str, setting: str = MODEL) -> mx.sym.Symbol:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from common import cli
-from common.arguments import DEVICES, add_workers, at_least
+from common.arguments import DEVICES, LAYER, add_workers, at_least
 from common.counts import warn_of
 from common.errors import UserError, writing
 from common.files import check_new_file
@@ -88,7 +88,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                        help="images embedded per identity, evenly spaced")
     model.add_argument("--devices", metavar="LIST", help=DEVICES)
     model.add_argument("--batch-size", type=at_least(1), default=64, help="images per forward pass, over all devices")
-    model.add_argument("--layer", default="fc1", metavar="NAME", help="the layer whose output is the embedding")
+    model.add_argument("--layer", default="fc1", metavar="NAME", help=LAYER)
     parser.add_argument("--matches", metavar="FILE.csv", help="write the matched pairs of identities "
                                                               "(default: OUT/matches.csv, nothing in a dry run)")
     parser.add_argument("--dry-run", action="store_true", help="print what would be done, and write no set")

@@ -152,6 +152,30 @@ def test_search_is_that_of_a_loop(place, capsys):
     assert "no match within the threshold" in capsys.readouterr().out
 
 
+def test_every_command_takes_an_only_output_of_another_name(place, tmp_path, monkeypatch, capsys):
+    symbol = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=5, name="embedding")
+    parameters = draw_parameters(symbol, (SIDE, SIDE))
+    mx.model.save_checkpoint(str(tmp_path / "net"), 1, symbol, *parameters)
+    one, other = place / "probe1.jpg", place / "faces/p1/0.jpg"
+    images = np.stack([decoded(one), decoded(other)])
+    made = forward(symbol, *parameters, images) + forward(symbol, *parameters, images[:, :, ::-1])
+    made /= np.linalg.norm(made, axis=1)[:, None]
+    score = pytest.approx(np.square(made[0] - made[1]).sum(), abs=1e-6)
+    assert run(tmp_path, "compare", one, other)["score"] == score
+    gallery = ["embed", "--model", f"{tmp_path}/net,1", str(other), "--out", f"{tmp_path}/g.npz", "--devices", "cpu:0"]
+    assert main(gallery) == 0
+    found = run(tmp_path, "search", tmp_path / "g.npz", one)["photographs"][0]["faces"][0]["matches"]
+    assert [match["score"] for match in found] == [score]
+    write_verification_set(tmp_path / "faces.bin", pairs=20, size=SIDE)
+    scored = ["verify", "--model", f"{tmp_path}/net,1", f"--bins={tmp_path}/faces.bin", "--bootstrap", "0", "--json"]
+    eval_main([*scored, f"{tmp_path}/scores.json"])
+    capsys.readouterr()
+    assert main(["card", "--model", f"{tmp_path}/net,1", "--image-size", f"{SIDE},{SIDE}", "--json", "--scores",
+                 f"{tmp_path}/scores.json"]) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert card["output"]["name"] == "embedding_output" and "faces" in card["scores"]["rows"]
+
+
 def test_search_with_every_face_and_what_is_not_an_image(place, tmp_path, monkeypatch, caplog):
     drawn_photographs.install(monkeypatch)
     photograph(tmp_path / "group.png", [8, 5])

@@ -115,6 +115,33 @@ def test_a_checkpoint_is_cut_at_its_embedding(checkpoint):
         assert load_model(checkpoint, 3, layer)[0].list_outputs() == ["pre_fc1_output"]
 
 
+@pytest.mark.parametrize("output", ["embedding_output", "fc1_0_output", "presoftmax_output", "half_output1"])
+def test_an_only_output_is_the_embedding_where_there_is_no_layer_fc1(tmp_path, output):
+    body = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=6, name="product")
+    symbol = (mx.sym.split(body, num_outputs=2, axis=1, name="half")[1] if output == "half_output1"
+              else mx.sym.BatchNorm(body, name=output[:-len("_output")]))
+    arguments, auxiliary = draw_parameters(symbol, SIZE)
+    mx.model.save_checkpoint(str(tmp_path / "net"), 1, symbol, arguments, auxiliary)
+    expected = forward(symbol, {**arguments}, auxiliary, IMAGES[:2])
+    for named in ((), (output,)):  # by its name too
+        loaded = load_model(str(tmp_path / "net"), 1, *named)
+        assert loaded[0].list_outputs() == [output]
+        np.testing.assert_allclose(forward(*loaded, IMAGES[:2]), expected, rtol=1e-6)
+    for layer in ("data", "product_weight", "fc2"):
+        with pytest.raises(UserError, match=f"`layer` {layer}: .* has no such layer"):
+            load_model(str(tmp_path / "net"), 1, layer)
+
+
+@pytest.mark.parametrize("end", [lambda body: mx.sym.softmax(body, name="prob"),
+                                 lambda body: mx.sym.Group([body, mx.sym.identity(body, name="prob")])])
+def test_an_output_that_may_be_no_embedding_is_not_taken_for_one(tmp_path, end):
+    symbol = end(mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=6, name="product"))
+    mx.model.save_checkpoint(str(tmp_path / "net"), 1, symbol, *draw_parameters(symbol, SIZE))
+    with pytest.raises(UserError, match="has no layer fc1, and has the outputs .*prob_output.*`layer` NAME"):
+        load_model(str(tmp_path / "net"), 1)
+    assert load_model(str(tmp_path / "net"), 1, "product")[0].list_outputs() == ["product_output"]
+
+
 def test_what_is_not_a_checkpoint_is_reported_in_one_line(checkpoint, tmp_path):
     def told(prefix, epoch=3, layer="fc1"):
         with pytest.raises(UserError) as caught:
