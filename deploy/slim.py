@@ -10,7 +10,7 @@ import numpy as np
 
 from common.errors import RunError, UserError
 from common.files import atomic_path, write_atomic
-from deploy.agreement import Difference, compare, draw_images, plain_mxnet
+from deploy.agreement import LARGEST, Difference, compare, draw_images, plain_mxnet
 from deploy.checkpoint import Checkpoint
 from deploy.speed import IMAGES, bound_mxnet, run_rates
 from inference.param_writer import write_arrays
@@ -18,14 +18,13 @@ from symbols.folding import fold
 from symbols.graph import Entry, Graph, Node, rewrite, to_json
 from symbols.prelu_rewrite import flatten_inputs
 
-LARGEST = 1e-5  # largest difference due to folding, of a component of a unit-length embedding
 SHAPES_OF = 1  # one image: the graph depends on the image size, not the batch size
 
 
 def slim(checkpoint: Checkpoint) -> tuple[Checkpoint, Difference]:
     """The same embeddings by plain operators, under the same layer name, and their agreement.
 
-    RunError where a component of a unit-length embedding differs by more than 1e-5.
+    RunError where an embedding differs by more than 1e-4 of its norm, as one of `convert`.
     """
     shape = (SHAPES_OF, 3, *checkpoint.image_size)
     symbol, arguments, auxiliary = fold(flatten_inputs(checkpoint.symbol), checkpoint.arguments, checkpoint.auxiliary,
@@ -33,7 +32,7 @@ def slim(checkpoint: Checkpoint) -> tuple[Checkpoint, Difference]:
     made = replace(checkpoint, symbol=_called(symbol, checkpoint.layer), arguments=arguments, auxiliary=auxiliary)
     check = compare(plain_mxnet(checkpoint.symbol, checkpoint.arguments, checkpoint.auxiliary),
                     plain_mxnet(made.symbol, made.arguments, made.auxiliary), checkpoint.image_size)
-    if check.unit > LARGEST:
+    if check.relative > LARGEST:
         raise RunError(f"`model` {checkpoint.name}: folded, it differs on {check.images} synthetic images ({check}); "
                        "nothing was written")
     return made, check
@@ -68,9 +67,7 @@ def measure(checkpoint: Checkpoint, made: Checkpoint) -> dict[str, float]:
 
 
 def _called(symbol: mx.sym.Symbol, name: str) -> mx.sym.Symbol:
-    """With the node that gives the output called `name`, as commands that take a checkpoint look for it; name: of the
-    node, or of its output."""
-    name = name[:-len("_output")] if name.endswith("_output") else name
+    """With the node that gives the output called `name`, as commands that take a checkpoint look for it."""
     outputs = symbol.list_outputs()
     if outputs == [f"{name}_output"] or outputs == [name]:
         return symbol

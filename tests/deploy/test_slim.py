@@ -85,6 +85,20 @@ def test_a_wrong_fold_is_seen_and_nothing_is_written(place, monkeypatch):
     assert sorted(place.iterdir()) == before
 
 
+def test_rounding_of_the_original_alone_is_not_taken_for_a_wrong_fold(place):
+    symbol, arguments, auxiliary = mx.model.load_checkpoint(str(place / "net"), 3)
+    arguments["pre_fc1_bias"] += 1 << 17  # of which the last BatchNorm subtracts as much, once the product is rounded
+    auxiliary["fc1_moving_mean"] += 1 << 17
+    mx.model.save_checkpoint(str(place / "net"), 3, symbol, arguments, auxiliary)
+    slimmed(place)
+    doubles = [{name: value.astype("float64") for name, value in each.items()} for each in (arguments, auxiliary)]
+    doubles[0]["data"] = mx.nd.array(pixels(5).transpose(0, 3, 1, 2), dtype="float64")
+    exact = symbol.bind(mx.cpu(), doubles[0], aux_states=doubles[1], grad_req="null").forward()[0].asnumpy()
+    plain = forward(symbol, arguments, auxiliary, pixels(5))
+    found = forward(*mx.model.load_checkpoint(str(place / "slim"), 3), pixels(5))
+    assert abs(unit(found) - unit(exact)).max() < 2e-6 and abs(unit(plain) - unit(exact)).max() > 1e-5
+
+
 def test_a_name_that_is_not_utf8(place):
     slimmed(place, out="s\udce9")
     name, written = str(place / "s\udce9"), load_model(str(place / "s\udce9"), 3)
