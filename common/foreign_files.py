@@ -13,19 +13,22 @@ STARTS = ((b"PK\x03\x04", "a zip archive", UNPACK), (b"\x1f\x8b", "gzip-compress
 TAR, TAR_AT = b"ustar", 257
 PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml|!--)", re.IGNORECASE)
 TEXT = re.compile(rb"[\t\r\n -~]+")
+PICKLE = re.compile(rb"\x80[\0-\5]|\(\(?[l\]]")  # of a tuple of lists, in every protocol
 HEAD = 512  # bytes that are enough
 
 
 def foreign_kind(head: bytes, expected: str, text: bool = True) -> str:
     """`a zip archive, not EXPECTED; unpack it first`, ... by the first HEAD bytes, or "".
 
-    text: whether a file that begins with 64 bytes of text is a foreign one, too.
+    text: whether a file that begins with 64 bytes of text, or is a pickle, is a foreign one, too.
     """
     found = [(what, way) for start, what, way in STARTS if head.startswith(start)]
     if head[TAR_AT:TAR_AT + len(TAR)] == TAR:
         found.append(("a tar archive", UNPACK))
     if PAGE.match(head):
         found.append(("a web page", ", perhaps from a download that needs a login; download it again"))
+    if text and PICKLE.match(head):
+        found.append(("a pickle, as verification sets (.bin) are", ""))
     if text and TEXT.fullmatch(head[:64]):
         found.append(("a text file", ""))
     what, way = [*found, ("", "")][0]

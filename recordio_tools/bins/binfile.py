@@ -12,7 +12,7 @@ from common import safe_pickle
 from common.errors import DataError
 from common.files import PathLike, atomic_path, open_regular, read_regular
 from common.foreign import shown
-from common.foreign_files import HEAD, foreign_kind
+from common.foreign_files import HEAD, PICKLE, foreign_kind
 from common.pickled_arrays import Array, Refused, listed, numbers
 from images.formats import kind_of
 from recordio_tools.records.framing import MAGIC_BYTES
@@ -20,7 +20,6 @@ from recordio_tools.records.framing import MAGIC_BYTES
 MSGPACK = re.compile(rb"\x92[\x80-\x9f\xdc-\xdf]")  # a list of two whose first is a list or a map
 PICKLE_STARTS = (b"\x80", b"(", b"]", b"c")  # of a tuple or list in every protocol, and of what asks to be run
 EXPECTED = "a verification set (a pickle of list of images, list of bool)"
-PICKLE_HEAD = re.compile(rb"\x80[\0-\5]|\(\(?[l\]]")  # of a pickled tuple of lists, in every protocol
 
 
 def write_bin(path: PathLike, images: Sequence[bytes], same: Sequence[bool], replace: bool = True) -> None:
@@ -43,7 +42,7 @@ def is_bin(path: Path) -> bool:
         return path.suffix.lower() == ".bin" and path.is_file()
     try:
         with open_regular(path) as file:
-            return bool(PICKLE_HEAD.match(file.read(4)))
+            return bool(PICKLE.match(file.read(4)))
     except (OSError, ValueError):
         return False
 

@@ -20,6 +20,7 @@ from common.name_forms import name_key
 from common.signals import stoppable
 from inference.identity_means import CheckpointSpec, MeanEmbedder
 from inference.similarity import best_matches, pairs_above
+from recordio_tools.bins.binfile import is_bin
 from recordio_tools.faces import names_in, open_faces, packed_faces
 from recordio_tools.merge import exclusions
 from recordio_tools.merge.merging import REPORT, check_enough, count_taken, is_matches, merge, write_matches
@@ -106,6 +107,9 @@ def run(args: argparse.Namespace) -> int:
         stack.enter_context(stoppable())
         datasets = []
         for name in args.sets:
+            if is_bin(Path(name)):
+                raise UserError(f"{name}: is a verification set, not a training set; --overlap-with leaves its people "
+                                "out of a merge, unpack writes its images to a folder")
             datasets.append(open_dataset(name, fewest=1))
             stack.enter_context(datasets[-1].record_file)
         _check_places(out, args.sets, [os.path.realpath(dataset.record_file.rec_path) for dataset in datasets])

@@ -5,7 +5,7 @@ import errno
 import pytest
 from merge_cases import contents, images, named_set, names, report, two  # noqa: F401
 from recordio_cases import command
-from small_sets import write_training_set
+from small_sets import write_training_set, write_verification_set
 
 from recordio_tools.merge import merging
 
@@ -34,11 +34,13 @@ def test_what_cannot_be_joined_is_reported_before_anything_is_written(two, tmp_p
     (bad / "train.rec").write_bytes((bad / "train.rec").read_bytes()[:-8])
     before = (two[0] / "train.rec").read_bytes()
     (tmp_path / "loop").symlink_to("loop")
+    pairs = write_verification_set(tmp_path / "x.bin", pairs=10)
     out, duplicates = tmp_path / "out", ("--duplicates", "join", "--model")
     for argv, message in (((out, two[0], wide), "its images are 112x96, those of"), ((two[0], *two), "lies in OUT"),
                           ((out, two[0], two[0] / "train.rec"), "is given twice"), ((out, bad, two[0]), "truncated"),
                           ((tmp_path / "loop", *two), "loop: is not a folder"),
                           ((out, tmp_path / "none"), "no such file"),
+                          ((out, two[0], pairs), "x.bin: is a verification set, not a training set; --overlap-with"),
                           ((two[0] / "property", two[1]), "is not a folder"),
                           ((out, *two, "--overlap-with", two[1]), "--model PREFIX,EPOCH"),
                           ((out, *two, "--model", "a,0"), "is only used with"),
