@@ -13,7 +13,7 @@ from recordio_tools.check.layout import Part, add_all, check_labels, check_recor
 from recordio_tools.check.same_images import note_same_images
 from recordio_tools.check.scan import ScannedRecords, scan
 from recordio_tools.records.faults import FileReport
-from recordio_tools.records.identities import read_identities
+from recordio_tools.records.identities import read_beside, read_identities
 from recordio_tools.records.index import IndexFault, index_beside, keys_of, place_of_entry, read_index
 from recordio_tools.records.property import Property, read_property
 from recordio_tools.records.raw import RawFile
@@ -42,15 +42,16 @@ def check_set(paths: Sequence[Path], workers: int, complete: bool = True) -> Che
     if not parts:
         return Checked(reports)
     complete = complete and len(parts) == len(reports)
-    told = _property(paths[0].with_name("property"), parts[0].report)
-    _check_names(paths[0].with_name("identities.csv"), parts[0].report)
+    add = parts[0].report.add
+    told = read_beside(paths[0].with_name("property"), read_property,
+                       lambda error: add("property", str(error), 0, file="property"))
+    read_beside(paths[0].with_name("identities.csv"), read_identities, lambda error: add("identities-csv", str(error)))
     for part in parts:
         check_records(part)
     labels = check_labels(parts, told, complete)
     images = sum(map(len, labels))
     if complete and told and told.images not in (None, images):
-        parts[0].report.add("property", f"its second line says {told.images} images, there are {images}", 0,
-                            file="property")
+        add("property", f"its second line says {told.images} images, there are {images}", 0, file="property")
     _check_sizes(parts, told)
     _note_widths(parts)
     note_same_images(paths, parts, labels)
@@ -126,24 +127,6 @@ def _match(path: Path, known: tuple[np.ndarray, np.ndarray], size: int, records:
         report.add("index-entry", f"the index puts record {keys[entry]} at byte {offsets[entry]}, where no sound "
                    f"record begins (the file has {size} bytes)", int(offsets[entry]), int(keys[entry]), len(lost),
                    entry=place_of_entry(path, entry))
-
-
-def _property(path: Path, report: FileReport) -> Property | None:
-    if not path.is_file():
-        return None
-    try:
-        return read_property(path)
-    except DataError as error:
-        report.add("property", str(error), 0, file="property")
-        return None
-
-
-def _check_names(path: Path, report: FileReport) -> None:
-    if path.is_file():
-        try:
-            read_identities(path)
-        except DataError as error:
-            report.add("identities-csv", str(error))
 
 
 def _check_sizes(parts: Sequence[Part], told: Property | None) -> None:

@@ -15,7 +15,7 @@ from recordio_tools.check.layout import header_classes
 from recordio_tools.records import framing
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.framing import EXACT
-from recordio_tools.records.identities import identity_table, read_identities
+from recordio_tools.records.identities import identity_table, read_beside, read_identities
 from recordio_tools.records.property import Property, write_property
 from recordio_tools.records.raw import RawFile
 from recordio_tools.records.writer import RecordWriter
@@ -70,7 +70,8 @@ def repair_set(checked: Checked, folder: Path) -> dict:
                        "and a training set needs two; nothing was written")
     _write(checked, saved, labels, folder / "train.rec")
     write_property(folder / "property", Property(len(labels), *size))
-    names, problem = _names(checked.paths[0].with_name("identities.csv"))
+    problems: list[DataError] = []
+    names = read_beside(checked.paths[0].with_name("identities.csv"), read_identities, problems.append)
     if names is not None:
         table = [(names.get(label, ""), count) for label, count in zip(labels.tolist(), counts.tolist())]
         write_atomic(folder / "identities.csv", identity_table(table))
@@ -78,7 +79,7 @@ def repair_set(checked: Checked, folder: Path) -> dict:
     return {"files": [str(path) for path in checked.paths], "images": len(saved.label), "identities": len(labels),
             "height": size[0], "width": size[1], "images_lost": losses.counts, "records_lost": losses.records,
             "index_entries_lost": _entries_lost(checked), **_identities_lost(checked, losses, labels, names or {}),
-            "identities_csv": problem or ("none" if names is None else "kept"),
+            "identities_csv": f"left out: {problems[0]}" if problems else "none" if names is None else "kept",
             "new_labels": {str(old): new for new, old in enumerate(labels.tolist())}}
 
 
@@ -157,16 +158,6 @@ def _contents(checked: Checked, saved: Saved) -> Iterator[framing.Content]:
     finally:
         for file in files:
             file.close()
-
-
-def _names(path: Path) -> tuple[dict[int, str] | None, str]:
-    """(names by label, the error in the table)."""
-    if not path.is_file():
-        return None, ""
-    try:
-        return read_identities(path), ""
-    except DataError as error:
-        return None, f"left out: {error}"
 
 
 def _entries_lost(checked: Checked) -> dict:

@@ -3,15 +3,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from pathlib import Path
 
 from common import histogram
-from common.errors import RunError, UserError
+from common.errors import DataError, RunError, UserError
 from common.files import check_new_file
 from common.foreign import shown
 from recordio_tools.data_files import data_files
 from recordio_tools.info.summary import Summary, summarise
 
+log = logging.getLogger(__name__)
 DESCRIPTION = """\
 Summarise training sets and verification sets: images, identities and images per identity,
 formats and sizes (of up to 1,000 evenly spaced images of a file), pairs and folds.
@@ -42,7 +44,15 @@ def run(args: argparse.Namespace) -> int:
     if args.histogram:
         check_new_file(args.histogram, args.overwrite)
     files = dict.fromkeys(file for name in args.paths for file in data_files(Path(name)))
-    summaries = [summarise(file) for file in files]
+    summaries, status = [], 0
+    for file in files:
+        try:
+            summaries.append(summarise(file))
+        except DataError as error:
+            if len(files) == 1:
+                raise
+            log.error("%s", error)
+            status = 2
     if args.json:
         print(json.dumps([summary.facts for summary in summaries], indent=1))
     else:
@@ -50,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             print("\n".join(_lines(summary)))
     if args.histogram:
         _draw(summaries, Path(args.histogram), args.overwrite)
-    return 0
+    return status
 
 
 def _draw(summaries: list[Summary], path: Path, overwrite: bool) -> None:

@@ -14,7 +14,8 @@ from common.errors import DataError
 from images.codec import ImageError, decode
 from images.formats import kind_of, read_header
 from recordio_tools.bins.binfile import is_bin, read_bin
-from recordio_tools.records.identities import read_identities
+from recordio_tools.records.dataset import check_frames
+from recordio_tools.records.identities import read_beside, read_identities
 from recordio_tools.records.index_gaps import check_index, index_warnings
 from recordio_tools.records.parts import open_records
 from recordio_tools.records.property import read_property
@@ -41,11 +42,12 @@ def summarise(path: Path) -> Summary:
 def _rec(path: Path) -> Summary:
     beside = path.with_name("property")
     with open_records(path) as file:
+        heads = file.heads()
         try:
             check_index(file)
+            check_frames(file, heads)
         except DataError as error:
             log.warning("%s", error)
-        heads = file.heads()
         for warning in index_warnings(file, heads):
             log.warning("%s", warning)
         images = np.flatnonzero(heads.has_image)
@@ -82,15 +84,15 @@ def _bin(path: Path) -> Summary:
 
 
 def _property(path: Path) -> dict | None:
-    told = read_property(path)._asdict() if path.is_file() else {}
-    return {name: value for name, value in told.items() if value is not None} or None
+    told = read_beside(path, read_property, log.warning)
+    return told and {name: value for name, value in told._asdict().items() if value is not None}
 
 
 def _names(path: Path, labels: np.ndarray, counts: np.ndarray) -> dict:
     """The names in identities.csv, and the identities with most and fewest images."""
-    if not path.is_file():
+    known = read_beside(path, read_identities, log.warning)
+    if known is None:
         return {"names": None}
-    known = read_identities(path)
     order = np.argsort(-counts, kind="stable").tolist()
     named = [{"identity": known.get(int(labels[place]), str(labels[place])), "images": int(counts[place])}
              for place in order]

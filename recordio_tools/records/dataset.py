@@ -64,7 +64,7 @@ def open_dataset(path: PathLike, fewest: int = 2) -> FaceDataset:
 def _checked(record_file: Records, property_path: Path, fewest: int) -> FaceDataset:
     heads = record_file.heads()
     check_index(record_file)  # first: what else an incomplete index looks like does not name the way out
-    _check_frames(record_file, heads)
+    check_frames(record_file, heads)
     has_header = _check_headers(record_file, heads)
     for warning in index_warnings(record_file, heads):
         log.warning("%s", warning)
@@ -91,7 +91,7 @@ def _checked(record_file: Records, property_path: Path, fewest: int) -> FaceData
     return FaceDataset(record_file, keys, labels, sizes, classes, height, width, has_header)
 
 
-def _check_frames(record_file: Records, heads: Heads) -> None:
+def check_frames(record_file: Records, heads: Heads) -> None:
     """Every index entry must point to the beginning of a record that ends inside the file."""
     limits = np.broadcast_to(record_file.limits, len(record_file))
     faulty = np.flatnonzero(~heads.readable)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
-from typing import Iterable, Sequence
+from typing import Callable, Iterable, Sequence, TypeVar
 
 from common.errors import DataError, UserError
 from common.files import PathLike
@@ -14,6 +14,7 @@ from common.tables import csv_bytes, read_table
 COLUMNS = {"label": ("class", "id", "index", "class_id"), "identity": ("name", "person", "subject")}
 FORM = "a first line that names the columns label and identity"
 LABEL = re.compile("[0-9]{1,12}")
+Found = TypeVar("Found")
 
 
 def read_identities(path: PathLike) -> dict[int, str]:
@@ -41,6 +42,15 @@ def _unnamed(fields: Sequence[str]) -> Sequence[str] | None:
             return "label", "identity"
         return ("identity", "label") if numbers[1] and not numbers[0] else None
     return None
+
+
+def read_beside(path: Path, read: Callable[[Path], Found], tell: Callable[[DataError], object]) -> Found | None:
+    """What `read` finds in a file beside a `.rec`; None where there is none, or where `tell` is given an error."""
+    try:
+        return read(path) if path.is_file() else None
+    except DataError as error:
+        tell(error)
+        return None
 
 
 def names_beside(rec_path: Path) -> dict[int, str]:

@@ -141,6 +141,35 @@ def test_files_that_cannot_be_read_are_one_line(tmp_path):
     assert command("info", tmp_path / "empty.rec") == (0, "")
 
 
+@pytest.mark.parametrize("name, content, message", [
+    ("a.bin", b"garbage garbage", "a.bin: is a text file"), ("z.rec", b"garbage garbage", "z.rec: is a text file"),
+    ("z.rec", b"\x80\x02]q\0.", "z.rec: is a pickle, as verification sets (.bin) are, not a .rec")])
+def test_an_unreadable_file_among_others(tmp_path, capsys, caplog, name, content, message):
+    folder = write_training_set(tmp_path / "set", identities=2, images=2, size=32)
+    write_verification_set(folder / "x.bin", pairs=10)
+    (folder / name).write_bytes(content)
+    assert command("info", folder)[0] == 2 and message in caplog.text
+    out = capsys.readouterr().out
+    assert "train.rec: training set" in out and "x.bin: verification set" in out
+    assert command("info", folder, "--json")[0] == 2
+    assert [item["kind"] for item in json.loads(capsys.readouterr().out)] == ["training set", "verification set"]
+
+
+def test_unreadable_files_beside_a_set_and_records_not_found_are_told_with_the_rest(tmp_path, capsys, caplog):
+    folder = write_training_set(tmp_path / "set", identities=3, images=2, size=32)
+    (folder / "property").write_text("3 32 32")
+    (folder / "identities.csv").write_text("name\nAnn\n")
+    assert command("info", folder) == (0, "")
+    assert "property: is '3 32 32', not" in caplog.text and "identities.csv: line 1 is 'name'" in caplog.text
+    out = capsys.readouterr().out
+    for name, value in (("images", 6), ("property", "none"), ("names", "none")):
+        assert f"{name:<22}{value}\n" in out
+    other = write_training_set(tmp_path / "other", identities=3, images=2, size=40)
+    (folder / "train.idx").write_bytes((other / "train.idx").read_bytes())
+    assert command("info", folder) == (0, "")
+    assert "no image record begins there; the index is that of another rec" in caplog.text
+
+
 @pytest.mark.parametrize("argv, status, shown", [
     (["info", "nowhere"], 2, "nowhere: there is no such file or folder"), (["pack", "nowhere", "out"], 2, "nowhere"),
     (["pack"], 2, "SRC"), ([], 2, "COMMAND"), (["pak", "a", "b"], 2, "pak"), (["check", "a.rec"], 2, "a.rec")])
