@@ -32,11 +32,6 @@ def data_files(path: Path) -> list[Path]:
     return [name]
 
 
-def one_data_file(path: Path) -> Path:
-    """The one set of a path: itself where it is a `.bin`, else the name that `find_set` gives."""
-    return path if is_bin(path) else find_set(path)[0]
-
-
 def record_sets(names: Sequence[Path]) -> list[RecordSet]:
     """The sets that some `.rec` files and names of sets in parts are; parts named one by one make one set."""
     sets: dict[Path, RecordSet] = {}

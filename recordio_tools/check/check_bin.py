@@ -1,6 +1,7 @@
 """Validation of a verification set."""
 from __future__ import annotations
 
+import collections
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,8 @@ def _examine(value: Any) -> Examined:
 
 
 def _common_size(found: list[Examined]) -> tuple[int, int] | None:
-    counts: dict[tuple[int, int], int] = {}
-    for one in found:
-        if one.size is not None:
-            counts[one.size] = counts.get(one.size, 0) + 1
-    return max(counts, key=lambda size: counts[size]) if counts else None
+    counts = collections.Counter(one.size for one in found if one.size is not None)
+    return counts.most_common(1)[0][0] if counts else None
 
 
 class _Places:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 from common.arguments import add_workers, at_least
-from common.signals import stoppable
 from recordio_tools.bins.binfile import is_bin
 from recordio_tools.check.check_bin import examine_bin
 from recordio_tools.check.check_rec import check_set
@@ -45,11 +44,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check every file; 0 or 1."""
-    with stoppable():
-        return _check(args)
-
-
-def _check(args: argparse.Namespace) -> int:
     names = list(dict.fromkeys(file for name in args.paths for file in data_files(Path(name))))
     bins = [name for name in names if is_bin(name)]
     sets = record_sets([name for name in names if name not in bins])

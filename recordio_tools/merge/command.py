@@ -17,7 +17,6 @@ from common.files import check_new_file
 from common.folders import check_apart, check_none_of
 from common.foreign import shown
 from common.name_forms import name_key
-from common.signals import stoppable
 from inference.identity_means import CheckpointSpec, MeanEmbedder
 from inference.similarity import best_matches, pairs_above
 from recordio_tools.bins.binfile import is_bin
@@ -104,7 +103,6 @@ def run(args: argparse.Namespace) -> int:
     _check_arguments(args)
     out = Path(args.out)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(stoppable())
         datasets = []
         for name in args.sets:
             if is_bin(Path(name)):

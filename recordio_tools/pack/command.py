@@ -10,7 +10,6 @@ from common.arguments import add_workers, at_least, image_size
 from common.counts import warn_of
 from common.errors import UserError, writing
 from common.folders import check_apart, check_none_of
-from common.signals import stoppable
 from images.lists import from_csv, from_lst
 from images.prepare import Wanted
 from images.selection import Selection
@@ -85,10 +84,9 @@ def run(args: argparse.Namespace) -> int:
     wanted = Wanted(height, width, quality=args.quality, resize=args.resize)
     selection = Selection(args.min_images, args.max_images or 0, args.shuffle, args.seed, args.skip_wrong_size,
                           args.duplicates == "drop")
-    with stoppable():
-        source = _source(args)
-        with writing(out):
-            report = pack(source, out, wanted, selection, args.workers, args.overwrite)
+    source = _source(args)
+    with writing(out):
+        report = pack(source, out, wanted, selection, args.workers, args.overwrite)
     _tell(report, out)
     return 0
 

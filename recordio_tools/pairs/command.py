@@ -12,7 +12,6 @@ from common.arguments import add_workers, at_least, image_size
 from common.errors import UserError, writing
 from common.files import check_new_file
 from common.folders import check_apart
-from common.signals import stoppable
 from images.prepare import Wanted
 from recordio_tools.pairs.lists import Pair, read_cfp, read_csv, read_lfw
 from recordio_tools.pairs.making import make_pairs
@@ -159,9 +158,8 @@ def _make(args: argparse.Namespace) -> int:
     source, out, table = Path(args.source), Path(args.out), Path(args.csv) if args.csv else None
     for target in [out, table] if table else [out]:
         check_apart(target, [source, *(source / name for name in SET_FILES), *([out] if target is table else [])])
-    with stoppable():
-        made = make_pairs(source, out, table, args.pairs, args.folds, args.seed, args.min_images, args.workers,
-                          args.overwrite)
+    made = make_pairs(source, out, table, args.pairs, args.folds, args.seed, args.min_images, args.workers,
+                      args.overwrite)
     print(f"{args.pairs} pairs ({args.pairs // 2} same, {args.pairs // 2} different), {args.folds} folds, of "
           f"{made.images} images of {made.identities} identities in {out}")
     _print_changes(made.changes)
@@ -175,7 +173,7 @@ def _write(args: argparse.Namespace, pairs: list[Pair], what: str) -> int:
     check_new_file(args.out, args.overwrite)
     if out.exists():
         check_apart(out, [what, *{path for pair in pairs for path in (pair.left, pair.right)}])
-    with stoppable(), writing(out):
+    with writing(out):
         try:
             written = write_set(pairs, what, out, wanted, args.folds, args.workers, args.overwrite)
         except UnfitFolds as error:

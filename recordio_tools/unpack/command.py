@@ -7,9 +7,7 @@ from pathlib import Path
 
 from common.arguments import add_workers
 from common.folders import check_apart, check_free
-from common.signals import stoppable
 from recordio_tools.bins.binfile import is_bin
-from recordio_tools.data_files import one_data_file
 from recordio_tools.unpack.unpacking import PAIRS, REPORT, unpack_bin, unpack_rec
 
 log = logging.getLogger(__name__)
@@ -46,9 +44,8 @@ def run(args: argparse.Namespace) -> int:
     source, out = Path(args.source), Path(args.out)
     check_apart(out, [source], inside=True)
     check_free(out, args.overwrite, REPORT)
-    pairs = is_bin(one_data_file(source))
-    with stoppable():
-        report = (unpack_bin if pairs else unpack_rec)(source, out, args.workers, args.overwrite)
+    pairs = is_bin(source)
+    report = (unpack_bin if pairs else unpack_rec)(source, out, args.workers, args.overwrite)
     if pairs:
         print(f"{report['pairs']} pairs of {report['images']} different images in {out / PAIRS}")
     else:
