@@ -97,7 +97,7 @@ def faces_in_folders(path: Path) -> Faces:
 
     return Faces(str(path), source.names, range(len(source.names)),
                  [np.arange(start, end) for start, end in zip(first, first[1:])], read,
-                 lambda number: source.file(*place(number)), ())
+                 lambda number: os.fsdecode(source.entry(*place(number))), ())
 
 
 def faces_of_pairs(path: Path) -> Faces:

@@ -3,6 +3,7 @@ import collections
 import csv
 import filecmp
 import itertools
+import os
 import pickle
 import re
 import struct
@@ -150,6 +151,17 @@ def test_refusals_write_nothing(people, tmp_path):
         status, line = command("pairs", "make", *argv, "--out", tmp_path / "x.bin", "--csv", tmp_path / "x.csv")
         assert status == 2 and message in line, line
     assert not (tmp_path / "x.bin").exists() and not (tmp_path / "x.csv").exists()
+
+
+def test_the_table_names_files_whose_names_are_not_plain_text(tmp_path):
+    for name, number in itertools.product((b"Jos\xe9", b"a\nb", b"caf\xc3\xa9", b"z\t"), range(2)):
+        write_image(tmp_path / "faces" / os.fsdecode(name) / f"{number}.jpg", picture(10 * sum(name) + number))
+    faces, table = tmp_path / "faces", tmp_path / "x.csv"
+    assert command("pairs", "make", faces, "--pairs", 4, "--folds", 2, "--out", tmp_path / "x.bin", "--csv",
+                   table) == (0, "")
+    assert command("pairs", "csv", "--images", faces, "--pairs", table, "--folds", 2, "--out",
+                   tmp_path / "again.bin") == (0, "")
+    assert filecmp.cmp(tmp_path / "x.bin", tmp_path / "again.bin", shallow=False)
 
 
 def test_copies_of_an_image_are_not_sampled(tmp_path, caplog):
