@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Sequence
 
-from common.errors import UserError
+from common.errors import RunError, UserError
 from common.files import read_regular, write_json
 from common.folders import check_apart, check_free, new_folder
 from recordio_tools.check.check_bin import FOLDS, CheckedBin
@@ -57,9 +57,12 @@ def repair(sets: Sequence[Checked], bins: Sequence[CheckedBin], out: Path, overw
     """Write the sets and repair-report.json, which is returned; all or nothing. folds: of the verification sets.
     RunError where nothing can be recovered."""
     with new_folder(out, overwrite, REPORT) as folder:
-        report = {"training_sets": [repair_set(checked, folder) for checked in sets],
-                  "verification_sets": [repair_bin(checked, folder / Path(checked.report.path).name, folds)
-                                        for checked in bins],
+        try:
+            training = [repair_set(checked, folder) for checked in sets]
+            pairs = [repair_bin(checked, folder / Path(checked.report.path).name, folds) for checked in bins]
+        except RunError as error:
+            raise RunError(f"{error}{'; name the other files alone' if len(sets) + len(bins) > 1 else ''}") from None
+        report = {"training_sets": training, "verification_sets": pairs,
                   "found": [one.as_dict() for one in [part for checked in sets for part in checked.reports]
                             + [checked.report for checked in bins]]}
         write_json(folder / REPORT, report)

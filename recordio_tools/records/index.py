@@ -131,8 +131,9 @@ def build_index(raw: RawFile) -> tuple[np.ndarray, np.ndarray]:
             places = [(fault.byte, fault.message) for fault in report.faults.values() if fault.byte is not None]
             byte, message = min(places, key=lambda place: place[0])  # the damage of a record has a place
             number = sum(int((piece < byte).sum()) for piece in offsets)
-            hint = "" if byte else "; expected a .rec file, or the folder that holds train.rec"
-            raise DataError(f"{raw.rec_path}: record {number} at byte {byte}: {message}{hint}")
+            hint = (f"python -m recordio_tools check {raw.rec_path} --repair OUT keeps the sound records" if byte else
+                    "expected a .rec file, or the folder that holds train.rec")
+            raise DataError(f"{raw.rec_path}: record {number} at byte {byte}: {message}; {hint}")
     return keys_of(np.concatenate(ids)), np.concatenate(offsets)
 
 

@@ -77,6 +77,8 @@ def test_a_set_without_its_index_is_read_through(folder):
     with_index = open_dataset(folder)
     (folder / "train.idx").unlink()
     np.testing.assert_array_equal(open_dataset(folder).labels, with_index.labels)
+    (folder / "train.rec").write_bytes((folder / "train.rec").read_bytes()[:-8])
+    refused(folder, f"bytes more than the file has; python -m recordio_tools check {folder}/train.rec --repair OUT")
 
 
 def test_another_name_and_several(folder):

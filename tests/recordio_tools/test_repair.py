@@ -262,6 +262,16 @@ def test_folds_of_a_bin_and_files_of_others_in_out(folder, tmp_path):
     assert command("check", tmp_path / "few.bin", "--folds", 2, "--repair", tmp_path / "r", "--overwrite")[0] == 0
 
 
+def test_what_cannot_be_repaired_is_named_beside_what_can(folder, tmp_path):
+    (folder / "train.idx").write_bytes((folder / "train.idx").read_bytes() + b"99\t5\n")
+    (folder / "bad.bin").write_bytes(b"\x80\x02]q\0.")
+    status, line = command("check", folder, "--repair", tmp_path / "out")
+    assert status == 1 and "bad.bin: is not" in line and "nothing was written; name the other files alone" in line
+    assert command("check", folder / "train.rec", "--repair", tmp_path / "out") == (1, "")
+    status, line = command("check", folder / "bad.bin", "--repair", tmp_path / "bins")
+    assert status == 1 and line.endswith("nothing was written")
+
+
 def test_hidden_files_are_no_verification_sets(folder):
     (folder / "._lfw.bin").write_bytes(b"\0\5\26\7Mac OS X")
     assert command("check", folder) == (0, "") == command("info", folder)
