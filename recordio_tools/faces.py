@@ -71,9 +71,9 @@ def packed_faces(path: str, dataset: FaceDataset) -> PackedFaces:
     """The faces of an open set, without labels that have no image."""
     record_file = dataset.record_file
     order = np.argsort(dataset.labels, kind="stable")
-    found, first = np.unique(dataset.labels[order], return_index=True)
+    found, first, counts = np.unique(dataset.labels[order], return_index=True, return_counts=True)
     labels = found.tolist()
-    known = names_beside(record_file.rec_path)
+    known = names_beside(record_file.rec_path, dict(zip(labels, counts.tolist())))
     names = [known.get(label, "") for label in labels]
     return PackedFaces(path, names, labels, np.split(dataset.keys[order], first[1:]),
                        lambda key: record_file.read(key).content, lambda key: f"{record_file.rec_path}: record {key}",

@@ -45,7 +45,6 @@ def check_set(paths: Sequence[Path], workers: int, complete: bool = True) -> Che
     add = parts[0].report.add
     told = read_beside(paths[0].with_name("property"), read_property,
                        lambda error: add("property", str(error), 0, file="property"))
-    read_beside(paths[0].with_name("identities.csv"), read_identities, lambda error: add("identities-csv", str(error)))
     for part in parts:
         check_records(part)
     labels = check_labels(parts, told, complete)
@@ -53,6 +52,7 @@ def check_set(paths: Sequence[Path], workers: int, complete: bool = True) -> Che
     if complete and told and told.images not in (None, images):
         add("property", f"its second line says {told.images} images, there are {images}", 0, file="property")
     _check_sizes(parts, told)
+    _check_names(paths[0].with_name("identities.csv"), labels if complete else [], reports)
     _note_widths(parts)
     note_same_images(paths, parts, labels)
     for part, numbers in zip(parts, labels):
@@ -127,6 +127,16 @@ def _match(path: Path, known: tuple[np.ndarray, np.ndarray], size: int, records:
         report.add("index-entry", f"the index puts record {keys[entry]} at byte {offsets[entry]}, where no sound "
                    f"record begins (the file has {size} bytes)", int(offsets[entry]), int(keys[entry]), len(lost),
                    entry=place_of_entry(path, entry))
+
+
+def _check_names(path: Path, labels: Sequence[np.ndarray], reports: Sequence[FileReport]) -> None:
+    """The table must be readable, and where nothing else is wrong its numbers of images those of the labels."""
+    def tell(fault: object) -> None:
+        reports[0].add("identities-csv", str(fault))
+
+    sound = labels and all(report.sound for report in reports)
+    counts = dict(zip(*np.unique(np.concatenate(labels), return_counts=True))) if sound else None
+    read_beside(path, lambda table: read_identities(table, counts, tell), tell)
 
 
 def _check_sizes(parts: Sequence[Part], told: Property | None) -> None:

@@ -90,7 +90,8 @@ def _property(path: Path) -> dict | None:
 
 def _names(path: Path, labels: np.ndarray, counts: np.ndarray) -> dict:
     """The names in identities.csv, and the identities with most and fewest images."""
-    known = read_beside(path, read_identities, log.warning)
+    held = dict(zip(labels.tolist(), counts.tolist()))
+    known = read_beside(path, lambda table: read_identities(table, held), log.warning)
     if known is None:
         return {"names": None}
     order = np.argsort(-counts, kind="stable").tolist()

@@ -17,7 +17,7 @@ KINDS = {
     "no-content": "an image record without an image",
     "header-range": "a header record whose range of records is wrong",
     "property": "`property` disagrees with the records",
-    "identities-csv": "`identities.csv` cannot be read",
+    "identities-csv": "`identities.csv` cannot be read, or is of other records",
     "label": "a label outside 0 to num_classes - 1",
     "label-gap": "labels are not 0, 1, 2, ... without gaps",
     "no-images": "an identity without images",

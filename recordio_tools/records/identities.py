@@ -2,33 +2,41 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 from pathlib import Path
-from typing import Callable, Iterable, Sequence, TypeVar
+from typing import Callable, Iterable, Mapping, Sequence, TypeVar
 
 from common.errors import DataError, UserError
 from common.files import PathLike
 from common.foreign import shown
 from common.tables import csv_bytes, read_table
 
+log = logging.getLogger(__name__)
 COLUMNS = {"label": ("class", "id", "index", "class_id"), "identity": ("name", "person", "subject")}
 FORM = "a first line that names the columns label and identity"
 LABEL = re.compile("[0-9]{1,12}")
 Found = TypeVar("Found")
 
 
-def read_identities(path: PathLike) -> dict[int, str]:
+def read_identities(path: PathLike, counts: Mapping[int, int] | None = None,
+                    tell: Callable[[str], object] = log.warning) -> dict[int, str]:
     """Label to name, of a table with the columns label and identity; DataError names an invalid line.
 
-    A name keeps its blanks, and bytes that are not UTF-8, as `pack` wrote them.
+    A name keeps its blanks, and bytes that are not UTF-8, as `pack` wrote them. counts: the images of each label in the
+    set; `tell` is given the first row whose column images has another number.
     """
     found: dict[int, str] = {}
     try:
-        for row in read_table(path, COLUMNS, FORM, _unnamed, tuple(COLUMNS), exact=True):
-            label = row["label"].strip()
+        for row in read_table(path, {**COLUMNS, "images": ()}, FORM, _unnamed, tuple(COLUMNS), exact=True):
+            label, images = row["label"].strip(), row["images"].strip()
             if not LABEL.fullmatch(label) or int(label) in found:
                 raise DataError(f"{row.where}: '{shown(label[:20])}' is not a valid label, or occurs twice")
             found[int(label)] = row["identity"]
+            if counts is not None and LABEL.fullmatch(images) and int(images) != counts.get(int(label), 0):
+                tell(f"{row.where}: says {images} images of label {label}, the records have "
+                     f"{counts.get(int(label), 0)}; the names are of other records: correct the table, or remove it")
+                counts = None  # one line is enough
     except UserError as error:
         raise DataError(f"{error}; correct it, or remove it: the identities then have no names") from None
     return found
@@ -53,10 +61,10 @@ def read_beside(path: Path, read: Callable[[Path], Found], tell: Callable[[DataE
         return None
 
 
-def names_beside(rec_path: Path) -> dict[int, str]:
-    """Label to name of a set; none where there is no identities.csv."""
+def names_beside(rec_path: Path, counts: Mapping[int, int] | None = None) -> dict[int, str]:
+    """Label to name of a set; none where there is no identities.csv. counts: as in `read_identities`."""
     path = rec_path.with_name("identities.csv")
-    return read_identities(path) if path.is_file() else {}
+    return read_identities(path, counts) if path.is_file() else {}
 
 
 def identity_table(identities: Iterable[Sequence], columns: Sequence[str] = (), labels: Iterable[int] | None = None

@@ -216,6 +216,22 @@ def test_identities_csv_that_cannot_be_read(small, capsys):
     assert list(small.faults(capsys)) == ["identities-csv"]
 
 
+@pytest.mark.parametrize("rows, told", [
+    ("label,identity,images\n0,a,3\n1,b,3\n2,c,3\n3,d,3\n", ""), ("label,identity\n0,a\n", ""),
+    ("label,identity,images\n0,a,3\n1,b,2\n2,c,9\n", "line 3: says 2 images of label 1, the records have 3"),
+    ("label,identity,images\n7,a,3\n", "line 2: says 3 images of label 7, the records have 0")])
+def test_identities_csv_of_other_records(small, tmp_path, capsys, caplog, rows, told):
+    table = small.folder / "identities.csv"
+    table.write_text(rows)
+    assert list(small.faults(capsys)) == (["identities-csv"] if told else [])
+    assert not told or told in small.report["faults"][0]["message"]
+    for argv in (("info",), ("unpack", tmp_path / "out"), ("merge", tmp_path / "merged")):
+        caplog.clear()
+        argv = (*argv[:1], small.folder, *argv[1:]) if argv[0] != "merge" else (*argv, small.folder)
+        assert command(*argv) == (0, "")
+        assert (told in caplog.text) if told else (str(table) not in caplog.text)
+
+
 def test_images_that_other_readers_misread_are_counted_by_reason(small, capsys):
     turned, other = jpeg(picture()), {key: cv2.imencode(".webp", picture(key))[1].tobytes() for key in (2, 7, 9)}
     tags = b"Exif\0\0" + exif(6)
