@@ -41,7 +41,6 @@ class FaceDataset:
     num_classes: int
     height: int
     width: int
-    has_header: bool
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -88,7 +87,7 @@ def _checked(record_file: Records, property_path: Path, fewest: int) -> FaceData
     if len(np.unique(labels)) < fewest:
         raise DataError(f"{record_file.rec_path}: holds one identity only; a classifier needs at least two")
     sizes = (heads.end[images] - record_file.offsets[images]).astype(np.int32)
-    return FaceDataset(record_file, keys, labels, sizes, classes, height, width, has_header)
+    return FaceDataset(record_file, keys, labels, sizes, classes, height, width)
 
 
 def check_frames(record_file: Records, heads: Heads) -> None:

@@ -65,7 +65,7 @@ def test_a_plain_set_is_read_by_mxnets_iterators(shared_data, tmp_path):
     assert np.concatenate(labels).tolist() == [label for label, _ in expected]
     np.testing.assert_array_equal(np.concatenate(pixels).transpose(0, 2, 3, 1), decoded)
     ours = open_dataset(tmp_path / "out")
-    assert not ours.has_header and ours.num_classes == 5 and ours.keys.tolist() == list(range(15))
+    assert ours.num_classes == 5 and ours.keys.tolist() == list(range(15))
 
 
 @pytest.mark.parametrize("action, expected", [

@@ -45,7 +45,7 @@ def test_real_faces_come_back_through_mxnet_byte_for_byte(shared_data, tmp_path)
                                             *([str(label), name, "3"] for label, name in enumerate(names))]
     dataset = open_dataset(tmp_path / "out")
     np.testing.assert_array_equal(dataset.labels, np.repeat(range(4), 3))
-    assert (dataset.num_classes, dataset.height, dataset.width, dataset.has_header) == (4, 112, 112, True)
+    assert (dataset.num_classes, dataset.height, dataset.width) == (4, 112, 112)
 
 
 def test_mxnets_image_iterator_reads_the_images(shared_data, tmp_path):

@@ -57,7 +57,7 @@ def test_names_in_capitals(tmp_path, names, capsys):
 def test_the_chunks_of_im2rec_are_one_set(chunked, name):
     folder, expected = chunked
     dataset = open_dataset(folder / name)
-    assert len(dataset) == 20 and dataset.num_classes == 4 and not dataset.has_header
+    assert len(dataset) == 20 and dataset.num_classes == 4
     assert sorted(dataset.keys.tolist()) == sorted(expected)
     for key, label in zip(dataset.keys.tolist(), dataset.labels.tolist()):
         record = dataset.record_file.read(key)

@@ -40,7 +40,7 @@ def refused(path, *words):
 def test_a_set_of_insightfaces_own_packer(shared_data):
     dataset = open_dataset(shared_data / "train")
     assert (len(dataset), dataset.num_classes, dataset.height, dataset.width) == (21869, 72, 112, 112)
-    assert dataset.has_header and dataset.keys.dtype == dataset.labels.dtype == np.int64
+    assert dataset.keys.dtype == dataset.labels.dtype == np.int64
     np.testing.assert_array_equal(dataset.keys, np.arange(1, 21870))
     theirs = mx.recordio.MXIndexedRecordIO(str(shared_data / "train/train.idx"), str(shared_data / "train/train.rec"),
                                            "r")
@@ -56,7 +56,7 @@ def test_a_set_of_insightfaces_own_packer(shared_data):
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_plain_im2rec_files(tmp_path, width):
     dataset = open_dataset(plain_set(tmp_path / "a", [2, 0, 1, 1], width, (96, 112)) / "train.rec")
-    assert (dataset.num_classes, dataset.height, dataset.width, dataset.has_header) == (3, 96, 112, False)
+    assert (dataset.num_classes, dataset.height, dataset.width) == (3, 96, 112)
     assert list(dataset.labels) == [2, 0, 1, 1] and list(dataset.keys) == [0, 1, 2, 3]
 
 
