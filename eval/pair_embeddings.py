@@ -62,8 +62,10 @@ def places(target: VerificationSet) -> np.ndarray:
 
 def _rows(made: Embeddings, target: VerificationSet) -> np.ndarray | None:
     """For each place of the set the row of the file: by name, in order where the names are not places; None where a
-    place has none."""
+    place has none, or the file has more than the set."""
     by_name = {name: row for row, name in enumerate(made.names.tolist())}
+    if len(made.names) > len(target.order):
+        return None
     if len(made.names) == len(target.order) and not by_name.keys() >= set(places(target).tolist()):
         return np.arange(len(target.order))
     first = np.unique(target.order, return_index=True)[1]  # an image may be in the file once for all its positions

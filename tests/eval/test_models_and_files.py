@@ -145,9 +145,10 @@ def test_embeddings_of_others_without_a_sha256(place, tmp_path, caplog):
     np.savez(tmp_path / "theirs.npz", embeddings=unit.astype(np.float32))
     (row,) = read_rows(place, tmp_path / "theirs.npz")
     assert row["xnorm"] is None and "has no sha256 of its set" in caplog.text
-    np.savez(tmp_path / "few.npz", embeddings=unit[:60].astype(np.float32))
-    with pytest.raises(UserError, match="not one for each of the 100 images"):
-        read_rows(place, tmp_path / "few.npz")
+    for count in (60, 102):
+        np.savez(tmp_path / "other.npz", embeddings=np.resize(unit, (count, 4)).astype(np.float32))
+        with pytest.raises(UserError, match=f"holds {count} embeddings, and not one for each of the 100 images"):
+            read_rows(place, tmp_path / "other.npz")
 
 
 def test_score_files(place, tmp_path):
