@@ -92,14 +92,14 @@ def probe(device: mx.Context) -> str | None:
 def explain_fault(error: Exception) -> str:
     """A device error of MXNet's in one line, with a remedy where one is known."""
     lines = [line.strip() for line in str(error).split("Stack trace")[0].splitlines() if line.strip()]
-    told = " ".join(lines)
-    if "no kernel image" in told:
+    line = " ".join(lines)
+    if "no kernel image" in line:
         return NO_KERNELS
-    if "insufficient for CUDA runtime" in told:
+    if "insufficient for CUDA runtime" in line:
         return f"NVIDIA's driver is too old for CUDA 11, which needs {DRIVER} or newer"
-    if "out of memory" in told:
+    if "out of memory" in line:
         return "its memory is full; nvidia-smi shows what else is using it"
-    if "GPU is not enabled" in told or "not implemented for GPU" in told:
+    if "GPU is not enabled" in line or "not implemented for GPU" in line:
         return "this is MXNet's CPU wheel; make venv GPU=cu117 installs the GPU's"
     return lines[-1][-200:] if lines else type(error).__name__
 

@@ -81,9 +81,9 @@ def set_threads() -> None:
     An array takes the memory of another that is no longer needed where that is up to NNVM_EXEC_MATCH_RANGE times
     larger or smaller: with 2 instead of MXNet's 16, training takes 1 to 3% less memory.
     """
-    told = os.environ.get("OMP_NUM_THREADS", "1")
-    if not re.fullmatch(r"\s*[1-9][0-9]{0,4}\s*(,\s*[1-9][0-9]{0,4}\s*)*", told):
-        raise UserError(f"OMP_NUM_THREADS={told[:20]!r} is not a number of threads; unset it, or set it to the cores, "
+    given = os.environ.get("OMP_NUM_THREADS", "1")
+    if not re.fullmatch(r"\s*[1-9][0-9]{0,4}\s*(,\s*[1-9][0-9]{0,4}\s*)*", given):
+        raise UserError(f"OMP_NUM_THREADS={given[:20]!r} is not a number of threads; unset it, or set it to the cores, "
                         f"{usable_cores()}")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
@@ -126,8 +126,8 @@ def _own_group() -> str:
 
 def threads() -> int:
     """OpenMP's threads: OMP_NUM_THREADS, or the number of cores where it is not set."""
-    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return int(told) if re.fullmatch("[0-9]{1,9}", told) and int(told) else usable_cores()
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(given) if re.fullmatch("[0-9]{1,9}", given) and int(given) else usable_cores()
 
 
 def _version(name: str) -> tuple[int, ...]:

@@ -30,10 +30,10 @@ def start_with_huge_pages() -> None:
 
 def request_huge_pages() -> bool:
     """Request them in the environment; whether a process that starts with it differs from this one."""
-    told = os.environ.get(SETTINGS, "")
-    if SETTING in told or STARTED_AGAIN in os.environ or not _are_on_request() or _glibc() < FIRST_GLIBC:
+    settings = os.environ.get(SETTINGS, "")
+    if SETTING in settings or STARTED_AGAIN in os.environ or not _are_on_request() or _glibc() < FIRST_GLIBC:
         return False
-    os.environ[SETTINGS] = f"{told}:{SETTING}=1" if told else f"{SETTING}=1"
+    os.environ[SETTINGS] = f"{settings}:{SETTING}=1" if settings else f"{SETTING}=1"
     return True
 
 

@@ -35,12 +35,12 @@ def read_variable(path: PathLike, name: str) -> Any:
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # each thread would reserve memory
     try:
         done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, timeout=SECONDS, env=environment, check=False)
-        told = json.loads(done.stdout)
+        answer = json.loads(done.stdout)
     except (subprocess.TimeoutExpired, ValueError):
         raise UserError(f"{path}: is not a MATLAB file that can be read; is it damaged?") from None
-    if "error" in told:
-        raise UserError(f"{path}: {told['error']}")
-    return told["value"]
+    if "error" in answer:
+        raise UserError(f"{path}: {answer['error']}")
+    return answer["value"]
 
 
 def parse(path: PathLike, name: str) -> Any:
@@ -75,10 +75,10 @@ def main(argv: list[str]) -> None:
         import resource
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
-        told = {"value": parse(*argv)}
+        answer = {"value": parse(*argv)}
     except ValueError as error:
-        told = {"error": str(error)}
-    print(json.dumps(told))
+        answer = {"error": str(error)}
+    print(json.dumps(answer))
 
 
 if __name__ == "__main__":

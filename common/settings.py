@@ -34,9 +34,9 @@ def settings_as_flags(names: Collection[str]) -> Iterator[None]:
 
     def make_record(*arguments: Any, **more: Any) -> logging.LogRecord:
         record = make(*arguments, **more)
-        told = record.getMessage()
-        if "`" in told:
-            record.msg, record.args = as_flags(told, names), ()
+        message = record.getMessage()
+        if "`" in message:
+            record.msg, record.args = as_flags(message, names), ()
         return record
     logging.setLogRecordFactory(make_record)
     try:

@@ -164,10 +164,10 @@ def _layout(path: PathLike, lines: Iterator[tuple[int, str]], columns: Columns, 
         number, first = next(lines, (number, first))
     else:
         leading = ""
-    told = SEPARATOR_LINE.fullmatch(first)
-    if told:
+    declared = SEPARATOR_LINE.fullmatch(first)
+    if declared:
         number, first = next(lines, (number + 1, ""))
-        separators = [told.group(1)]
+        separators = [declared.group(1)]
     else:
         separators = sorted(SEPARATORS, key=first.count, reverse=True)
         if not any(map(first.count, SEPARATORS)):

@@ -34,11 +34,11 @@ def table(results: Sequence[ScoredModel]) -> str:
 
 
 def _head(result: ScoredModel) -> str:
-    told = f"{result.model}: {len(result.scored.genuine)} genuine, {result.scored.impostors} impostor pairs"
+    line = f"{result.model}: {len(result.scored.genuine)} genuine, {result.scored.impostors} impostor pairs"
     for name, rate in (("EER", result.eer), ("AUC", result.auc)):
         limits = f" ({_limits(result.draws[name.lower()])})" if result.draws else ""
-        told += f", {name} {100 * rate:.2f}%{limits}"
-    return told
+        line += f", {name} {100 * rate:.2f}%{limits}"
+    return line
 
 
 def _rows(result: ScoredModel, first: ScoredModel) -> list[str]:

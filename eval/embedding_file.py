@@ -59,8 +59,8 @@ class Embeddings:
 
 def digest_in(meta: Mapping[str, Any], what: str) -> str | None:
     """sha256 of the `model` or `set` of metadata, None where it is not there."""
-    told = meta.get(what)
-    found = told.get("sha256") if isinstance(told, dict) else None
+    part = meta.get(what)
+    found = part.get("sha256") if isinstance(part, dict) else None
     return found if isinstance(found, str) else None
 
 

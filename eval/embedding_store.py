@@ -71,8 +71,8 @@ def stored(model: OpenModel, set_digest: str, settings: EmbeddingSettings) -> Em
     except UserError as error:
         log.warning("%s; it is recomputed", error)
         return None
-    told = (found.digest_of("model"), found.digest_of("set"), found.meta.get("layer"), found.meta.get("flip"))
-    if told != (model.digest, set_digest, settings.layer, settings.flip):
+    provenance = (found.digest_of("model"), found.digest_of("set"), found.meta.get("layer"), found.meta.get("flip"))
+    if provenance != (model.digest, set_digest, settings.layer, settings.flip):
         log.warning("%s: is of another model, set, layer or flip than its name; it is recomputed", path)
         return None
     log.info("%s: embeddings of %s", model.name.text, path)

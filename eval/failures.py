@@ -180,10 +180,10 @@ def counted(rate: float | None, pairs: int, lost: int) -> float | None:
 
 def _of_report(path: Path) -> list[str]:
     try:
-        told = json.loads(read_regular(path, 1 << 28).decode("utf-8"))
-        missed, skipped = list(told["files_not_found"]), dict(told["files_skipped"])
+        report = json.loads(read_regular(path, 1 << 28).decode("utf-8"))
+        missed, skipped = list(report["files_not_found"]), dict(report["files_skipped"])
         names = [*missed, *(name for files in skipped.values() for name in files)]
-        count = int(told["not_found"]) + int(told["skipped"])
+        count = int(report["not_found"]) + int(report["skipped"])
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):

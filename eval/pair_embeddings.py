@@ -74,5 +74,5 @@ def _rows(made: Embeddings, target: VerificationSet) -> np.ndarray | None:
     return None if None in rows else np.array(rows)
 
 
-def _named(told: object) -> str:
-    return str(told.get("path") or told.get("sha256")) if isinstance(told, dict) else "an unknown set"
+def _named(origin: object) -> str:
+    return str(origin.get("path") or origin.get("sha256")) if isinstance(origin, dict) else "an unknown set"

@@ -108,8 +108,8 @@ class Curve:
     def _embedded(self, embedder: AnyEmbedder, how: Misalignment, digest: str,
                   step: Callable[[int], object]) -> Embeddings:
         args, faces = self._args, self._faces
-        told = "" if how.none else f" ({how}, seed {args.seed}, {args.border} border)"
-        named = digest if how.none else hashlib.sha256((digest + told).encode()).hexdigest()
+        suffix = "" if how.none else f" ({how}, seed {args.seed}, {args.border} border)"
+        named = digest if how.none else hashlib.sha256((digest + suffix).encode()).hexdigest()
         if self._how.keep:
             found = stored(self._model, named, self._how)
             if found is not None and np.array_equal(found.names, np.array(faces.names)):
@@ -119,8 +119,8 @@ class Curve:
                                      args.seed, args.border)
         unit, norms, views = embed_views(embedder, batches, not args.no_flip, step)
         made = Embeddings(unit, norms, np.array(faces.names), faces.labels,
-                          meta_of(self._model, faces.path + told, named, self._how, embedder.image_size,
-                                  CROPS + told), views)
+                          meta_of(self._model, faces.path + suffix, named, self._how, embedder.image_size,
+                                  CROPS + suffix), views)
         if self._how.keep:
             write_stored(self._model, made, self._how)
         return made

@@ -54,8 +54,8 @@ class PairScores:
 
 
 def _digest_of_set(meta: dict[str, Any]) -> Any:
-    told = meta.get("set")
-    return told.get("sha256") if isinstance(told, dict) else None
+    origin = meta.get("set")
+    return origin.get("sha256") if isinstance(origin, dict) else None
 
 
 def write_scores(path: PathLike, made: PairScores) -> None:
@@ -123,7 +123,7 @@ def _parsed(row: Row, has_score: bool) -> tuple[str, str, bool, float, int, floa
 
 def _described(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(read_regular(path, 1 << 20).decode("utf-8"))
+        content = json.loads(read_regular(path, 1 << 20).decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}

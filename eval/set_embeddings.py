@@ -88,14 +88,14 @@ def _read(model: ModelName, faces: FaceSet, settings: EmbeddingSettings, failed:
                         f"{faces.path}, which has {len(faces.names)}")
     check_manner(model.text, made, settings)
     warn_of_zeros(model.text, made.embeddings, made.names, failed)
-    told = made.digest_of("set")
-    if told is None:
+    theirs = made.digest_of("set")
+    if theirs is None:
         log.warning("%s: has no sha256 of its set; names and their order are those of %s", model.text,
                     faces.path)
     else:
         with meter(len(faces.names), f"{faces.path}: sha256", "images") as bar:
             ours = faces.digest(bar.update)
-        if told != ours:
+        if theirs != ours:
             raise UserError(f"`model` {model.text}: is of other images than `set` {faces.path} holds now, though of "
                             "the same names; recompute it")
     return made

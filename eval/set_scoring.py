@@ -125,7 +125,7 @@ def score_labelled(model: str, unit: np.ndarray, pairs: LabelledPairs, fpr: Sequ
     behind = scored.tail_pair[:next((point.false_accepts for point in points if point.false_accepts <= kept), 0)]
     other = left if right is None else right
     blamed = false_accepts(left.person[behind[:, 0]], other.person[behind[:, 1]])
-    told = {**asdict(blamed), "top": [[pairs.people[person], share] for person, share in blamed.top]}
+    sources = {**asdict(blamed), "top": [[pairs.people[person], share] for person, share in blamed.top]}
     bootstrap, draws = pairs.bootstrap(), {}
     if bootstrap is not None and pairs.multiplicity is not None:
         exact = [rate for rate in fpr if kept == impostors or SPARE * allowed(rate, impostors) + 100 <= kept]
@@ -134,7 +134,7 @@ def score_labelled(model: str, unit: np.ndarray, pairs: LabelledPairs, fpr: Sequ
                              [point for point in points if point.fpr_target not in exact])
         draws = {**{f"{rate:g}": {**curves.tpr, **sampled}[rate] for rate in fpr}, "eer": curves.eer, "auc": curves.auc}
     elsewhere = [fixed_point(scored, distance, bootstrap, name, rate) for name, rate, distance in fixed]
-    found = ScoredModel(model, scored, points, draws, equal_error_rate(scored), area_under_curve(scored), told,
+    found = ScoredModel(model, scored, points, draws, equal_error_rate(scored), area_under_curve(scored), sources,
                         elsewhere)
     if pairs.groups is not None:
         found.slices.extend(group_slices(unit, pairs.labels, pairs.groups, pairs.sides, found.at.cosine,

@@ -157,10 +157,10 @@ def print_tables(args: argparse.Namespace) -> int:
         raise UserError(f"--reference {args.reference}: has no finished run in {args.results}; python -m study run "
                         f"{plan.name}{_results(args)} makes them")
     try:
-        told = all_tables(results, plan, args.reference)
+        parts = all_tables(results, plan, args.reference)
     except INVALID:
         raise UserError(_unlike(args)) from None
-    print("\n\n".join(told))
+    print("\n\n".join(parts))
     return 0
 
 

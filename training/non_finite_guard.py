@@ -32,14 +32,14 @@ class NonFiniteGuard:
         if math.isfinite(float(loss.sum())) and result.finite.asscalar():
             self.progress.skipped_in_row = 0
             return True
-        told = describe_fault(step, result, loss, cosine, lr)
+        fault = describe_fault(step, result, loss, cosine, lr)
         if not self.skip:
-            raise NotFinite(f"{told}; `on_nan` skip leaves such steps out")
+            raise NotFinite(f"{fault}; `on_nan` skip leaves such steps out")
         self.progress.skipped += 1
         self.progress.skipped_in_row += 1
         if self.progress.skipped_in_row >= MOST_IN_ROW:
-            raise NotFinite(f"{told}; that makes {MOST_IN_ROW} steps in a row, so skipping does not help")
-        log.warning("%s; the step is skipped, %d so far", told, self.progress.skipped)
+            raise NotFinite(f"{fault}; that makes {MOST_IN_ROW} steps in a row, so skipping does not help")
+        log.warning("%s; the step is skipped, %d so far", fault, self.progress.skipped)
         return False
 
 

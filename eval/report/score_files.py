@@ -51,11 +51,11 @@ def write_report_scores(files: Sequence[Sequence[Path]], origins: Sequence[dict[
         for target, of_set, path in zip(sets, inputs.places, paths):
             result, named = target.scored[number].result, places(target.target)
             norms = one.norms[of_set[target.target.order]]
-            told = {**origin, "set": {"name": target.name, "sha256": target.target.digest}, "pca": args.pca or 0,
+            meta = {**origin, "set": {"name": target.name, "sha256": target.target.digest}, "pca": args.pca or 0,
                     "folds": args.folds}
             write_scores(path, PairScores(
                 named[0::2], named[1::2], result.same, result.scores, fold_numbers(result.pairs, args.folds),
-                norms[0::2], norms[1::2], told))
+                norms[0::2], norms[1::2], meta))
         if inputs.faces is not None:
             faces, rows = inputs.faces, inputs.face_places
             write_all_scores(paths[-1], Embeddings(

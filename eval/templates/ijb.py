@@ -92,11 +92,11 @@ def run(args: argparse.Namespace) -> int:
     for model in models:
         lost = Lost()
         unit = _templates(model, images, folder, switches, args, lost)
-        told = f"{len(images.templates)} templates of {len(images.names)} images; image norms " \
+        line = f"{len(images.templates)} templates of {len(images.names)} images; image norms " \
                f"{'kept' if switches.keep_norms else 'dropped'}, detector score " \
                f"{'used' if switches.detector_score else 'ignored'}, mirror images " \
                f"{'left out' if args.no_flip else 'added'}"
-        print(f"{model.text}: {told}")
+        print(f"{model.text}: {line}")
         row: dict[str, Any] = {"templates": len(images.templates), "images": len(images.names),
                                "image_norms": args.image_norms, "detector_score": args.detector_score,
                                "flip": not args.no_flip, "layer": args.layer, "bootstrap": args.bootstrap,

@@ -140,8 +140,8 @@ def _embed(opened: OpenModel, images: Images, folder: Path, size: tuple[int, int
 
 def _read(model: ModelName, images: Images, settings: EmbeddingSettings, keep_norms: bool) -> Embeddings:
     made = load_embeddings(model.embeddings)
-    told = made.meta.get("set")
-    of_lists = told.get("lists", told.get("sha256")) if isinstance(told, dict) else None
+    origin = made.meta.get("set")
+    of_lists = origin.get("lists", origin.get("sha256")) if isinstance(origin, dict) else None
     if list(made.names) != images.names or of_lists not in (None, lists_digest(images)):
         raise UserError(f"`model` {model.text}: is of other images, or other landmarks, than the lists")
     check_manner(model.text, made, settings)

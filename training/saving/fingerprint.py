@@ -26,9 +26,9 @@ def people(dataset: FaceDataset) -> dict[str, str]:
         names = names_beside(file.rec_path)
     except UserError:  # training does not need the table otherwise
         names = {}
-    told = hashlib.sha256("\n".join(f"{label} {name}" for label, name in sorted(names.items())).encode(
+    of_names = hashlib.sha256("\n".join(f"{label} {name}" for label, name in sorted(names.items())).encode(
         "utf-8", "surrogateescape"))
-    return {NAMES: told.hexdigest()[:16] if names else "", WHOLE_SET: digest.hexdigest()[:16]}
+    return {NAMES: of_names.hexdigest()[:16] if names else "", WHOLE_SET: digest.hexdigest()[:16]}
 
 
 def fingerprint(dataset: FaceDataset, chosen: np.ndarray) -> dict[str, Any]:

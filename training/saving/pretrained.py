@@ -74,8 +74,8 @@ def _fc7(prefix: str, number: int, given: Arrays, identity: Mapping[str, Any],
                    if name in given and tuple(given[name].shape) == wanted}
             return fc7, "loaded from the checkpoint, whose classes must be this set's: it has as many"
         return {}, f"initialised: that in the checkpoint is {given['fc7_weight'].shape}, not {tuple(shape)}"
-    beside, told = head_beside(prefix, number, identity, shape, given)
-    return dict(beside), told if beside else f"initialised: {told}"
+    beside, source = head_beside(prefix, number, identity, shape, given)
+    return dict(beside), source if beside else f"initialised: {source}"
 
 
 def _renamed(loaded: Mapping[str, mx.nd.NDArray], shapes: Shapes) -> dict[str, mx.nd.NDArray]:

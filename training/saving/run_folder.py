@@ -70,11 +70,11 @@ def prepare_folder(spec: SavingSpec, states: States, closing: contextlib.ExitSta
 
 
 def _check_nothing_is_in_the_way(prefix: str, found: FolderScan, going_on: bool) -> None:
-    told = [f"{name} ({what})" for name, what in found.foreign.items() if what] + ([] if going_on else found.in_state)
+    others = [f"{name} ({what})" for name, what in found.foreign.items() if what] + ([] if going_on else found.in_state)
     folder, rest = Path(prefix).parent, [name for name, what in found.foreign.items() if not what]
-    if told:
+    if others:
         raise UserError(f"`prefix` {prefix}: {folder} holds files that this run would overwrite and that are not known "
-                        f"to be a run's: {listed(told + rest)}; move it away, or give another `prefix`")
+                        f"to be a run's: {listed(others + rest)}; move it away, or give another `prefix`")
     if rest:
         raise UserError(f"`prefix` {prefix}: {folder} holds {listed(rest)} and no state of the run that saved it; "
                         "move it away, or give another `prefix`: `pretrained` starts from a checkpoint")

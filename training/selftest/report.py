@@ -48,8 +48,8 @@ def guarded(what: str, check: Callable[[], Row | tuple[bool | None, str]]) -> Ro
     try:
         found = check()
     except Exception as error:  # any exception: a traceback would be the least informative result
-        told = engine_failure(error) if isinstance(error, mx.MXNetError) else f"{type(error).__name__}: {error}"
-        return Row(what, False, told[:400])
+        message = engine_failure(error) if isinstance(error, mx.MXNetError) else f"{type(error).__name__}: {error}"
+        return Row(what, False, message[:400])
     return found if isinstance(found, Row) else Row(what, *found)
 
 

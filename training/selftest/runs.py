@@ -56,8 +56,8 @@ def stop_and_resume(folder: Path, devices: str, exact: bool) -> tuple[bool, str]
         worst = max(worst, 0.0 if same else max(furthest(found, expected)[0], 1e-12))
     if worst == 0:
         return True, "bit for bit"
-    told = f"not bit for bit, off by {worst:.1e}"
-    return (worst <= TOLERANCE and not exact), told if exact else f"{told}: GPUs may sum in another order each time"
+    what = f"not bit for bit, off by {worst:.1e}"
+    return (worst <= TOLERANCE and not exact), what if exact else f"{what}: GPUs may sum in another order each time"
 
 
 def _train(data: Path, folder: Path, devices: str, steps: int, *more: str) -> None:

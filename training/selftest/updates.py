@@ -77,8 +77,8 @@ def half(what: str, devices: Sequence[mx.Context], tried: Any) -> Row:
     try:
         check_precision("float16", devices)
     except UserError as error:
-        told, on_cpu = as_flags(str(error), flags(Config)), devices[0].device_type == "cpu"
-        return Row(what, None if on_cpu else False, f"not possible on CPUs: {told}" if on_cpu else told)
+        message, on_cpu = as_flags(str(error), flags(Config)), devices[0].device_type == "cpu"
+        return Row(what, None if on_cpu else False, f"not possible on CPUs: {message}" if on_cpu else message)
     return tried(what)
 
 
