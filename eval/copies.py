@@ -22,11 +22,11 @@ def warn_of_copies(faces: FaceSet) -> None:
         except (OSError, UserError):  # an image that no model needs: the embeddings are given
             return
     twice, several = find_copies(np.array(faces.hashes, np.uint64), faces.labels)
-    found_copies = [f"{len(found)} {'image is' if len(found) == 1 else 'images are'} {what} (the first is "
-            f"{faces.names[found[0]]})" for found, what in ((twice, "in an identity again"),
-                                                            (several, "under several identities")) if len(found)]
-    if found_copies:
-        log.warning("%s: %s; their pairs do not measure a model", faces.path, "; ".join(found_copies))
+    kinds = ((twice, "in an identity again"), (several, "under several identities"))
+    lines = [f"{len(found)} {'image is' if len(found) == 1 else 'images are'} {what} (the first is "
+             f"{faces.names[found[0]]})" for found, what in kinds if len(found)]
+    if lines:
+        log.warning("%s: %s; their pairs do not measure a model", faces.path, "; ".join(lines))
 
 
 def find_copies(hashes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

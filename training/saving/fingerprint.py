@@ -26,8 +26,8 @@ def people(dataset: FaceDataset) -> dict[str, str]:
         names = names_beside(file.rec_path)
     except UserError:  # training does not need the table otherwise
         names = {}
-    of_names = hashlib.sha256("\n".join(f"{label} {name}" for label, name in sorted(names.items())).encode(
-        "utf-8", "surrogateescape"))
+    lines = "\n".join(f"{label} {name}" for label, name in sorted(names.items()))
+    of_names = hashlib.sha256(lines.encode("utf-8", "surrogateescape"))
     return {NAMES: of_names.hexdigest()[:16] if names else "", WHOLE_SET: digest.hexdigest()[:16]}
 
 
