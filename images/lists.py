@@ -13,6 +13,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import PathLike
 from common.foreign import shown
+from common.name_forms import as_text
 from common.name_lookup import NameLookup
 from common.tables import read_table
 from common.text_files import read_lines
@@ -155,8 +156,8 @@ class _Groups:
 
 def _label(field: bytes, where: str) -> str:
     """The name for a label: 007, 7, 7.000000 (im2rec) and 7.0e+00 (numpy.savetxt) are equal; 1e5, which may be a part
-    of a hash, and all else that is not a whole number is a name unchanged."""
-    text = field.decode("utf-8", "surrogateescape")
+    of a hash, and all else that is not a whole number is a name unchanged, but for bytes of code page 1252."""
+    text = as_text(field.decode("utf-8", "surrogateescape"))
     if not REAL.fullmatch(text):
         return text
     value = Decimal(text)

@@ -255,3 +255,15 @@ def test_a_table_and_a_list_exclude_each_other(tmp_path, capsys):
     drawn_faces(tmp_path / "faces")
     assert command("pack", tmp_path / "faces", tmp_path / "out", "--lst", "a", "--csv", "b")[0] == 2
     assert "--csv: not allowed with argument --lst" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name, row", [("t.csv", "{1},{0}\n"), ("t.lst", "1\t{0}\t{1}\n")])
+def test_identities_of_a_list_in_code_page_1252_are_written_in_utf_8(tmp_path, name, row):
+    people = ("Jos\u00e9", "M\u00fcller")
+    for number in range(2):
+        write_image(tmp_path / f"faces/{number}.jpg", picture(number))
+    rows = "".join(row.format(f"{number}.jpg", person) for number, person in enumerate(people))
+    (tmp_path / name).write_bytes((("identity,path\n" if name == "t.csv" else "") + rows).encode("cp1252"))
+    assert command("pack", tmp_path / "faces", tmp_path / "out", f"--{name[2:]}", tmp_path / name) == (0, "")
+    table = (tmp_path / "out/identities.csv").read_text(encoding="utf-8")
+    assert table == f"label,identity,images\n0,{people[0]},1\n1,{people[1]},1\n"
