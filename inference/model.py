@@ -6,6 +6,7 @@ Checkpoints are untrusted. All code that reads their files uses this module (`lo
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 from pathlib import Path
 from typing import Dict
@@ -19,6 +20,7 @@ from common.quiet import quiet
 from inference.graph_file import LARGEST_FILE, checked_graph
 from inference.param_file import ParameterFile
 from symbols.graph import Entry, Graph, Node, fixed_gammas, rewrite, to_json, weights_of_layers
+from symbols.shapes import shapes_of_any_size
 
 FLOATS = ("float16", "float32", "float64")
 CASTS = ("Cast", "cast", "amp_cast")
@@ -51,7 +53,7 @@ def load_model(prefix: str, epoch: int, layer: str = EMBEDDING) -> tuple[mx.sym.
         if missing:
             raise UserError(f"{path}: lacks {len(missing)} of {len(names)} {kind}s of {prefix}-symbol.json, the first "
                             f"is {missing[0]}; is it of another network?")
-    unlike = _unlike_its_layer(symbol, arguments)
+    unlike = _unlike_its_layer(symbol, arguments) or _unlike_rgb(symbol, {**arguments, **auxiliary})
     if unlike:
         raise UserError(f"{path}: {unlike} of {prefix}-symbol.json; is it of another network?")
     for name in fixed_gammas(symbol):
@@ -70,6 +72,16 @@ def _unlike_its_layer(symbol: mx.sym.Symbol, arguments: Arrays) -> str:
     return ""
 
 
+def _unlike_rgb(symbol: mx.sym.Symbol, given: Arrays) -> str:
+    """The first layer's parameter that has another shape than images of 3 channels need, of any size; "" where none
+    has."""
+    for layer, *_ in itertools.islice(weights_of_layers(symbol), 1):
+        for name, shape in shapes_of_any_size(symbol.get_internals()[f"{layer}_output"]).items():
+            if name in given and given[name].shape != shape:
+                return f"its {name} is of shape {given[name].shape}, and RGB images need {shape} in the network"
+    return ""
+
+
 def in_float32(symbol: mx.sym.Symbol, arguments: Arrays, auxiliary: Arrays) -> tuple[mx.sym.Symbol, Arrays, Arrays]:
     """The network without casts between float types, its parameters in float32, in which CPUs compute."""
     text, arrays = symbol.tojson(remove_amp_cast=False), (*arguments.values(), *auxiliary.values())
@@ -77,8 +89,11 @@ def in_float32(symbol: mx.sym.Symbol, arguments: Arrays, auxiliary: Arrays) -> t
         return symbol, arguments, auxiliary
 
     def replace(graph: Graph, node: Node) -> Entry | None:
+        attributes = node.get("attrs", {})
         if node["op"] == "null":
-            node.get("attrs", {}).pop("__dtype__", None)
+            attributes.pop("__dtype__", None)
+        elif attributes.get("dtype") in FLOATS:  # a constant, if it is no cast
+            attributes["dtype"] = "float32"
         return node["inputs"][0] if node["op"] in CASTS and node["attrs"]["dtype"] in FLOATS else None
     return (rewrite(symbol, replace), {name: value.astype("float32") for name, value in arguments.items()},
             {name: value.astype("float32") for name, value in auxiliary.items()})

@@ -28,6 +28,18 @@ def infer_shapes(symbol: mx.sym.Symbol, data_shape: tuple[int, ...]) -> dict[str
     return shapes
 
 
+def shapes_of_any_size(symbol: mx.sym.Symbol) -> dict[str, tuple[int, ...]]:
+    """The shapes of arguments and auxiliary states that follow from images of 3 channels, whatever their size, by name;
+    those alone that follow wholly."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # as above
+            arguments, _, auxiliary = symbol.infer_shape_partial(data=(0, 3, 0, 0))
+    except mx.MXNetError:  # of a fully connected layer, which needs the size
+        return {}
+    names = symbol.list_arguments() + symbol.list_auxiliary_states()
+    return {name: shape for name, shape in zip(names, arguments + auxiliary) if shape and all(shape)}
+
+
 def parameter_names(symbol: mx.sym.Symbol) -> list[str]:
     """Arguments without `data`, then auxiliary states, in the symbol's order."""
     return [name for name in symbol.list_arguments() if name != "data"] + symbol.list_auxiliary_states()

@@ -89,6 +89,17 @@ def test_mixed_precision_of_mxnet_is_computed_in_float32(tmp_path, network, opti
     np.testing.assert_allclose(*means, rtol=0.02, atol=0.02)
 
 
+def test_a_constant_in_float16_is_computed_in_float32(tmp_path):
+    half = mx.sym.Cast(mx.sym.Variable("data"), dtype="float16")
+    half = mx.sym.broadcast_add(half, mx.sym.ones((1, 3, SIZE, SIZE), dtype="float16"))
+    symbol = mx.sym.FullyConnected(half, name="fc1", num_hidden=5, no_bias=True)
+    weight = np.random.RandomState(0).normal(0, 0.1, (5, 3 * SIZE * SIZE)).astype(np.float16)
+    save(tmp_path / "net", symbol, {"fc1_weight": mx.nd.array(weight, dtype="float16")}, ())
+    images = np.random.RandomState(1).randint(0, 256, (4, SIZE, SIZE, 3)).astype(np.float64)
+    expected = (images.transpose(0, 3, 1, 2) + 1).reshape(4, -1) @ weight.astype(np.float64).T
+    np.testing.assert_allclose(embedded(tmp_path / "net"), expected, rtol=1e-4, atol=1e-2)
+
+
 def test_operators_of_one_name_are_told_apart_and_variables_are_not():
     data = mx.sym.Variable("data")
     graph = json.loads(((data * 2) + (data * 3)).tojson())
