@@ -52,11 +52,16 @@ class Difference:
 
 
 def plain_mxnet(symbol: mx.sym.Symbol, arguments: dict[str, mx.nd.NDArray],
-                auxiliary: dict[str, mx.nd.NDArray]) -> Run:
-    """A plain MXNet forward pass on a CPU, without this project's code."""
+                auxiliary: dict[str, mx.nd.NDArray], fused: bool = False) -> Run:
+    """A plain MXNet forward pass on a CPU, without this project's code and, if not `fused`, without MXNet's fused
+    operators, which do not compute every network right (`inference.embedder`): it takes those on cpu(0) alone."""
+    device = mx.cpu(0 if fused else 1)
+
     def run(images: np.ndarray) -> np.ndarray:
-        bound = symbol.bind(mx.cpu(), {**arguments, "data": mx.nd.array(images, ctx=mx.cpu())},
-                            aux_states=dict(auxiliary), grad_req="null")
+        given, states = ({name: value.as_in_context(device) for name, value in one.items()}
+                         for one in (arguments, auxiliary))
+        bound = symbol.bind(device, {**given, "data": mx.nd.array(images, ctx=device)}, aux_states=states,
+                            grad_req="null")
         return bound.forward(is_train=False)[0].asnumpy().reshape(len(images), -1)
     return run
 

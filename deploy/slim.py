@@ -31,7 +31,7 @@ def slim(checkpoint: Checkpoint) -> tuple[Checkpoint, Difference]:
                                         shape)
     made = replace(checkpoint, symbol=_called(symbol, checkpoint.layer), arguments=arguments, auxiliary=auxiliary)
     check = compare(plain_mxnet(checkpoint.symbol, checkpoint.arguments, checkpoint.auxiliary),
-                    plain_mxnet(made.symbol, made.arguments, made.auxiliary), checkpoint.image_size)
+                    plain_mxnet(made.symbol, made.arguments, made.auxiliary, fused=True), checkpoint.image_size)
     if check.relative > LARGEST:
         raise RunError(f"`model` {checkpoint.name}: folded, it differs on {check.images} synthetic images ({check}); "
                        "nothing was written")

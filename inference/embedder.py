@@ -1,7 +1,9 @@
 """Images to embeddings: batches over the devices, the network in inference mode."""
 from __future__ import annotations
 
+import hashlib
 import itertools
+import logging
 from typing import Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 import mxnet as mx
@@ -12,9 +14,13 @@ from common.errors import UserError
 from inference.cost import check_cost
 from inference.streams import open_streams, partition
 from symbols.folding import fold
+from symbols.graph import to_json
 from symbols.prelu_rewrite import flatten_inputs
 from symbols.shapes import infer_shapes, parameter_names
 
+log = logging.getLogger(__name__)
+LARGEST = 1e-3  # difference, of an embedding's norm, due to rounding
+_FUSES: dict[str, bool] = {}  # by the sha256 of a graph, whether MXNet's fused operators compute it
 TILE = 8  # images per CPU thread and forward pass: the maps of many more do not fit in the cache
 # A batch's pending results: for each tile the outputs of the images and of their mirror images, and how many are valid.
 Started = List[Tuple[List[mx.nd.NDArray], int]]
@@ -93,8 +99,35 @@ def _bind_streams(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],
     rounds = -(-shape[0] // (TILE * max(threads(), len(streams))))
     shape = (-(-shape[0] // (rounds * len(streams))), *shape[1:])
     symbol, arguments, auxiliary = fold(symbol, arguments, auxiliary, shape)
-    symbol = partition(symbol)
+    symbol = _partition_safely(symbol, arguments, auxiliary, streams[0], (1, *shape[1:]))
     return [_bind(symbol, arguments, auxiliary, stream, shape) for stream in streams]
+
+
+def _partition_safely(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray],
+                      auxiliary: Mapping[str, mx.nd.NDArray], stream: mx.Context,
+                      shape: tuple[int, ...]) -> mx.sym.Symbol:
+    """`symbol` with oneDNN's fused operators, where these give the same embedding of noise, which is tried once for
+    each network.
+
+    MXNet 1.9.1 fuses a convolution with an activation, a BatchNorm or a sum behind it also where other layers take its
+    map: they then get the wrong one, or the network cannot be bound (Gluon's ResNetV2 is such a one).
+    """
+    network = hashlib.sha256(to_json(symbol).encode()).hexdigest()
+    if not _FUSES.get(network, True):
+        return symbol
+    try:
+        fused = partition(symbol)
+        if network not in _FUSES:
+            noise = mx.nd.array(np.random.RandomState(0).randint(0, 256, shape))
+            plain, found = (_forward(_bind(one, arguments, auxiliary, stream, shape), noise).asnumpy()
+                            for one in (symbol, fused))
+            _FUSES[network] = not np.linalg.norm(found - plain) > LARGEST * np.linalg.norm(plain)  # or it is NaN
+    except RuntimeError:  # also MXNetError
+        _FUSES[network] = False
+    if _FUSES[network]:
+        return fused
+    log.info("MXNet's fused operators do not compute this network right; it is computed without them, slower")
+    return symbol
 
 
 def _bind(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray], auxiliary: Mapping[str, mx.nd.NDArray],
