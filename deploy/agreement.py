@@ -13,6 +13,7 @@ from eval.pair_statistics import statistics
 from eval.verification import VerificationResult, VerificationSet, numbers, verify_set
 from eval.verify_table import aligned
 from inference.engine import AnyEmbedder
+from inference.streams import UNFUSED
 
 BATCHES = (1, 3, 8)  # a model that is right only for single images is a known fault of exporters
 LARGEST = 1e-4  # largest difference due to rounding
@@ -54,8 +55,8 @@ class Difference:
 def plain_mxnet(symbol: mx.sym.Symbol, arguments: dict[str, mx.nd.NDArray],
                 auxiliary: dict[str, mx.nd.NDArray], fused: bool = False) -> Run:
     """A plain MXNet forward pass on a CPU, without this project's code and, if not `fused`, without MXNet's fused
-    operators, which do not compute every network right (`inference.embedder`): it takes those on cpu(0) alone."""
-    device = mx.cpu(0 if fused else 1)
+    operators, which do not compute every network right (`inference.embedder`)."""
+    device = mx.cpu() if fused else UNFUSED
 
     def run(images: np.ndarray) -> np.ndarray:
         given, states = ({name: value.as_in_context(device) for name, value in one.items()}

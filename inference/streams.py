@@ -14,6 +14,7 @@ import mxnet as mx
 from common.environment import threads
 from common.mxnet_compat import set_worker_threads
 
+UNFUSED = mx.cpu(1)  # MXNet fuses by itself only on cpu(0), and some networks wrongly (`embedder`)
 MOST = 8  # streams: each holds another copy of the network's parameters
 _NUMBERS = 64  # the device ids of streams of a width begin at a multiple of this; far above ids that users name
 

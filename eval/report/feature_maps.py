@@ -11,6 +11,7 @@ from typing import Mapping, Sequence
 import mxnet as mx
 import numpy as np
 
+from inference.streams import UNFUSED
 from symbols.gnap import NO_NORM
 from symbols.shapes import infer_shapes
 
@@ -67,7 +68,7 @@ def feature_maps(symbol: mx.sym.Symbol, arguments: Mapping[str, mx.nd.NDArray], 
     layer = find_layer(symbol, (height, width))
     part = symbol.get_internals()[layer]
     data = np.stack(images).transpose(0, 3, 1, 2)
-    executor = part.simple_bind(mx.cpu(), grad_req="null", data=(min(AT_ONCE, len(data)), *data.shape[1:]))
+    executor = part.simple_bind(UNFUSED, grad_req="null", data=(min(AT_ONCE, len(data)), *data.shape[1:]))
     executor.copy_params_from(dict(arguments), dict(auxiliary), allow_extra_params=True)
     norms = []
     for first in range(0, len(data), AT_ONCE):

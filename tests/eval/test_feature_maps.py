@@ -4,7 +4,15 @@ from __future__ import annotations
 import mxnet as mx
 import numpy as np
 import pytest
-from small_nets import draw_parameters, forward, gnap_symbol, small_symbol
+from small_nets import (
+    draw_parameters,
+    draw_trained,
+    forward,
+    gnap_symbol,
+    in_doubles,
+    small_symbol,
+    wrongly_fused_symbol,
+)
 
 from eval.report.feature_maps import FeatureMaps, feature_maps, find_layer
 from symbols.gnap import norm_aware_pooling
@@ -45,3 +53,14 @@ def test_the_layer_is_the_last_map_before_the_head():
     flat = mx.sym.FullyConnected(mx.sym.Flatten(mx.sym.Variable("data")), num_hidden=3, name="fc1")
     with pytest.raises(ValueError, match="no feature map"):
         find_layer(flat, (SIZE, SIZE))
+
+
+def test_maps_of_a_network_that_mxnet_fuses_wrongly():
+    symbol = wrongly_fused_symbol()
+    values = draw_trained(symbol, (1, 3, SIZE, SIZE))
+    auxiliary = {name: values.pop(name) for name in symbol.list_auxiliary_states()}
+    images = np.random.RandomState(1).randint(0, 256, (3, SIZE, SIZE, 3)).astype(np.uint8)
+    maps = feature_maps(symbol, values, auxiliary, list(images))
+    assert maps.layer == "sum"
+    exact = in_doubles(symbol.get_internals()["sum_output"], values, auxiliary, images)
+    np.testing.assert_allclose(maps.norms, np.sqrt((exact ** 2).sum(axis=1)), rtol=1e-4)

@@ -23,6 +23,16 @@ def gnap_symbol(dimension=6):
     return get_fc1(body, dimension, "GNAP", input_channel=8)
 
 
+def wrongly_fused_symbol(first=True):
+    """A convolution's map that a BatchNorm takes and a sum too, as in Gluon's ResNetV2, which MXNet 1.9.1 fuses
+    wrongly. first: of the sum's inputs."""
+    before = mx.sym.Convolution(mx.sym.Variable("data") / 255, name="conv0", num_filter=4, kernel=(3, 3), pad=(1, 1))
+    body = mx.sym.Activation(mx.sym.BatchNorm(before, name="bn", fix_gamma=False), act_type="relu")
+    body = mx.sym.Convolution(body, name="conv1", num_filter=4, kernel=(3, 3), pad=(1, 1))
+    both = (before, body) if first else (body, before)
+    return mx.sym.FullyConnected(mx.sym.elemwise_add(*both, name="sum"), name="fc1", num_hidden=5)
+
+
 def draw_parameters(symbol, size, seed=0):
     """Arguments and auxiliary states at random; the fixed gamma holds a wrong value, as foreign checkpoints do."""
     random = np.random.RandomState(seed)
@@ -40,6 +50,15 @@ def forward(symbol, arguments, auxiliary, images):
     data = mx.nd.array(images.transpose(0, 3, 1, 2).astype(np.float32))
     bound = symbol.bind(mx.cpu(), {**arguments, "data": data}, aux_states=dict(auxiliary), grad_req="null")
     return bound.forward(is_train=False)[0].asnumpy()
+
+
+def in_doubles(symbol, arguments, auxiliary, images):
+    """The output in float64, in which MXNet fuses nothing."""
+    values, states = ({name: value.astype("float64") for name, value in each.items()}
+                      for each in (arguments, auxiliary))
+    data = mx.nd.array(images.transpose(0, 3, 1, 2), dtype="float64")
+    given = {name: values.get(name, data) for name in symbol.list_arguments()}
+    return symbol.bind(mx.cpu(), given, aux_states=states, grad_req="null").forward()[0].asnumpy()
 
 
 def save_spread(folder, size, seed, images, dimension=8):

@@ -4,7 +4,7 @@ from __future__ import annotations
 import mxnet as mx
 import numpy as np
 import pytest
-from small_nets import draw_parameters, draw_trained, forward, small_symbol
+from small_nets import draw_parameters, draw_trained, forward, in_doubles, small_symbol, wrongly_fused_symbol
 
 from common.cli import parse_checkpoint_name
 from common.errors import UserError
@@ -95,20 +95,12 @@ def test_images_of_another_size_are_refused(net):
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_network_that_mxnet_fuses_wrongly(first, tmp_path, caplog):
-    """A convolution's map that a BatchNorm takes and a sum too, as in Gluon's ResNetV2."""
     caplog.set_level("INFO")
-    before = mx.sym.Convolution(mx.sym.Variable("data") / 255, name="conv0", num_filter=4, kernel=(3, 3), pad=(1, 1))
-    body = mx.sym.Activation(mx.sym.BatchNorm(before, name="bn", fix_gamma=False), act_type="relu")
-    body = mx.sym.Convolution(body, name="conv1", num_filter=4, kernel=(3, 3), pad=(1, 1))
-    body = before + body if first else body + before
-    symbol = mx.sym.FullyConnected(mx.sym.Flatten(body), name="fc1", num_hidden=5)
+    symbol = wrongly_fused_symbol(first)
     values = draw_trained(symbol, (1, 3, *SIZE))
     auxiliary = {name: values.pop(name) for name in symbol.list_auxiliary_states()}
-    doubles = [{name: value.astype("float64") for name, value in each.items()} for each in (values, auxiliary)]
-    data = mx.nd.array(IMAGES[:4].transpose(0, 3, 1, 2), dtype="float64")  # in float64 MXNet fuses nothing
-    expected = symbol.bind(mx.cpu(), {**doubles[0], "data": data}, aux_states=doubles[1], grad_req="null")
     (views,) = Embedder(symbol, values, auxiliary, CPUS[:1], 4, SIZE).embed([IMAGES[:4]])
-    np.testing.assert_allclose(views[0], expected.forward()[0].asnumpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(views[0], in_doubles(symbol, values, auxiliary, IMAGES[:4]), rtol=1e-4, atol=1e-4)
     assert "fused operators do not compute this network right" in caplog.text
     mx.model.save_checkpoint(str(tmp_path / "net"), 1, symbol, values, auxiliary)
     assert convert(open_checkpoint(str(tmp_path / "net"), 1, SIZE))[1].relative < 1e-5  # compared with what is right
