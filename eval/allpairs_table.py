@@ -6,6 +6,7 @@ from typing import Sequence
 
 import numpy as np
 
+from common.foreign import shown
 from eval.bootstrap import interval, share_of_other_sign
 from eval.operating_points import marked
 from eval.quality import Kept
@@ -27,7 +28,7 @@ def table(results: Sequence[ScoredModel]) -> str:
         if behind["count"]:
             lines.append(f"  the {behind['count']} false accepts at FPR {_blamed_at(result):g} are of "
                          f"{behind['people']} identities; {100 * behind['top_share']:.1f}% involve one of "
-                         + ", ".join(str(name) for name, _ in behind["top"]))
+                         + ", ".join(shown(name) for name, _ in behind["top"]))
         fixed = fixed_table({"all pairs": result.fixed})
         lines += [*([indent(fixed, "  ")] if fixed else []), *_slices(result), *_quality(result)]
     return "\n".join(lines)

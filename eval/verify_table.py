@@ -5,6 +5,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from common.foreign import shown
 from eval.bootstrap import interval
 from eval.fixed_threshold import FixedPoint
 from eval.operating_points import FEW, marked
@@ -86,7 +87,8 @@ def fixed_rows(found: Mapping[str, Sequence[FixedPoint]]) -> list[list[str]]:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width, the first to the left."""
+    """Columns of equal width, the first to the left; names in them are escaped, so that a row is one line."""
+    rows = [[shown(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width
                                                            in zip(row[1:], widths[1:]))]).rstrip() for row in rows)

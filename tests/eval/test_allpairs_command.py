@@ -186,6 +186,17 @@ def test_the_pretrained_model_on_frontal_against_profile(shared_data, tmp_path):
     assert 0.4 < row["tpr_at_fpr"]["0.01"] <= 1 and row["false_accepts"]["0.01"] == 22
 
 
+def test_names_of_people_and_groups_do_not_break_the_lines_of_the_table(place, tmp_path, capsys):
+    shutil.copytree(place / "faces", tmp_path / "faces")
+    for person in sorted((tmp_path / "faces").iterdir()):
+        (person / "frontal").rename(person / "fron\ntal")
+        person.rename(person.with_name(f"{person.name}\x1b[31m\n"))
+    run(place, "--set", tmp_path / "faces")
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and "involve one of p" in out and "\n  fron\\ntal - profile " in out
+    assert out.count("\n") == out.count("\n  ") + 1
+
+
 def test_copies_of_images_are_told_in_one_line(place, tmp_path, caplog):
     shutil.copytree(place / "faces", tmp_path / "faces")
     run(place, "--set", tmp_path / "faces")
