@@ -57,10 +57,10 @@ def plain_mxnet(symbol: mx.sym.Symbol, arguments: dict[str, mx.nd.NDArray],
     """A plain MXNet forward pass on a CPU, without this project's code and, if not `fused`, without MXNet's fused
     operators, which do not compute every network right (`inference.embedder`)."""
     device = mx.cpu() if fused else UNFUSED
+    given, states = ({name: value.as_in_context(device) for name, value in one.items()}
+                     for one in (arguments, auxiliary))
 
     def run(images: np.ndarray) -> np.ndarray:
-        given, states = ({name: value.as_in_context(device) for name, value in one.items()}
-                         for one in (arguments, auxiliary))
         bound = symbol.bind(device, {**given, "data": mx.nd.array(images, ctx=device)}, aux_states=states,
                             grad_req="null")
         return bound.forward(is_train=False)[0].asnumpy().reshape(len(images), -1)

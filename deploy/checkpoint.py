@@ -10,6 +10,7 @@ from common.errors import UserError
 from eval.models import checkpoint_digest
 from inference.embedder import check_parameters
 from inference.model import EMBEDDING, in_float32, load_model
+from symbols.graph import layer_of
 
 Arrays = Dict[str, mx.nd.NDArray]
 
@@ -52,7 +53,5 @@ def open_checkpoint(prefix: str, epoch: int, image_size: tuple[int, int], layer:
     except UserError as error:
         raise UserError(f"`model` {name}: {error}; set `image_size` H,W to its input size") from None
     (output,) = symbol.list_outputs()
-    layer = output[:-len("_output")] if output.endswith("_output") else output
-    return Checkpoint(name, checkpoint_digest(prefix, epoch), layer, symbol, arguments, auxiliary, image_size,
-                      dimension)
-
+    return Checkpoint(name, checkpoint_digest(prefix, epoch), layer_of(output), symbol, arguments, auxiliary,
+                      image_size, dimension)

@@ -19,7 +19,7 @@ from common.files import open_regular, read_regular
 from common.quiet import quiet
 from inference.graph_file import LARGEST_FILE, checked_graph
 from inference.param_file import ParameterFile
-from symbols.graph import Entry, Graph, Node, fixed_gammas, rewrite, to_json, weights_of_layers
+from symbols.graph import Entry, Graph, Node, fixed_gammas, layer_of, rewrite, to_json, weights_of_layers
 from symbols.shapes import shapes_of_any_size
 
 FLOATS = ("float16", "float32", "float64")
@@ -108,7 +108,7 @@ def cut_at_layer(symbol: mx.sym.Symbol, layer: str, source: str = "the symbol") 
     if wanted not in outputs and layer == EMBEDDING:
         wanted = _only_output(symbol, source)
     if wanted not in outputs:
-        layers = [name[:-len("_output")] if name.endswith("_output") else name for name in outputs]
+        layers = list(map(layer_of, outputs))
         near = difflib.get_close_matches(layer, layers, n=3) or layers[-3:]
         raise UserError(f"`layer` {layer}: {source} has no such layer; it has {', '.join(near)}")
     found = internals[wanted]

@@ -91,6 +91,11 @@ def consumers(symbol: mx.sym.Symbol) -> list[list[int | None]]:
     return users
 
 
+def layer_of(output: str) -> str:
+    """The layer whose output has this name; parts of a split have no other name than their output's."""
+    return output[:-len("_output")] if output.endswith("_output") else output
+
+
 def groups_of(convolution: Node) -> int:
     """The number of groups of its channels."""
     return int(convolution["attrs"].get("num_group", 1))

@@ -18,7 +18,7 @@ import onnx
 
 from symbols.folding import fold_batch_norms
 from symbols.gnap import NO_NORM, norm_aware_pooling
-from symbols.graph import Entry, Node, to_json
+from symbols.graph import Entry, Node, layer_of, to_json
 from symbols.onnx_operators import OPERATORS, Context
 from symbols.onnx_writer import Shape, Value, Writer
 from symbols.shapes import infer_shapes
@@ -37,8 +37,7 @@ def to_onnx(symbol: mx.sym.Symbol, parameters: Mapping[str, mx.nd.NDArray], data
     parameters: arguments and auxiliary states by name. The input is `data`, the output has the name of the symbol's.
     ValueError, naming the layer, where an operator is not supported or data_shape does not fit the network.
     """
-    name = symbol.list_outputs()[0]
-    output = name[:-len("_output")] if name.endswith("_output") else name
+    output = layer_of(symbol.list_outputs()[0])
     states = set(symbol.list_auxiliary_states())
     symbol, arguments, auxiliary = fold_batch_norms(
         symbol, {key: value for key, value in parameters.items() if key not in states},
