@@ -1,30 +1,35 @@
-"""Imports MXNet in half of its time: what it only prepares, or needs for parts that are not used here, is left out.
+"""Imports MXNet in a fifth of its time: what it prepares, and what it needs for parts that are seldom used, waits until
+it is used.
 
 MXNet writes and compiles 2,556 Python functions, one or two for each operator, of which a command calls some tens.
-Here each is compiled at its first call, in place: it stays the same object, and a call costs what it always did. Until
-then `help` shows its text, but not the names of its arguments.
+Here each is written at its first call, in place: it stays the same object, and a call costs what it always did. Until
+then `help` shows neither its text nor the names of its arguments.
 """
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Callable, Iterator, Sequence
 
-UNUSED = ("sklearn", "scipy.stats")  # MXNet does without them where they are not installed
-REGISTERS = ("mxnet.ndarray.register", "mxnet.symbol.register")  # the modules that make operators' functions
+from common.deferred_imports import deferred_imports
+
+UNUSED = ("sklearn",)  # MXNet derives a class from one of its where it is installed
+BASE = "mxnet.base"
+INITIALISERS = ("_init_op_module", "_init_np_op_module")  # of BASE: they have all operators' functions made
+
+Make = Callable[[Any, str, str], FunctionType]  # MXNet's: of an operator's handle, its name and the function's
 
 
 def import_mxnet() -> None:
     """`import mxnet`, quicker; raises what that raises. Nothing where it is imported already."""
-    finder = _RegisterFinder()
+    finder = _BaseFinder()
     sys.meta_path.insert(0, finder)
     try:
-        with _without(*UNUSED):
+        with _without(*UNUSED), deferred_imports():
             import mxnet  # noqa: F401
     finally:
         sys.meta_path.remove(finder)
@@ -42,46 +47,50 @@ def _without(*packages: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-class _RegisterFinder(MetaPathFinder):
+class _BaseFinder(MetaPathFinder):
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name not in REGISTERS:
+        if name != BASE:
             return None
         spec = PathFinder.find_spec(name, path)
         if spec is not None and type(spec.loader) is SourceFileLoader:
-            spec.loader = _RegisterLoader(spec.loader.name, spec.loader.path)
+            spec.loader = _BaseLoader(spec.loader.name, spec.loader.path)
         return spec
 
 
-class _RegisterLoader(SourceFileLoader):
-    """Gives the module an `exec` of its own, which shadows Python's."""
-
+class _BaseLoader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
-        vars(module)["exec"] = partial(_define_operator, vars(module))
         super().exec_module(module)
+        for name in INITIALISERS:
+            setattr(module, name, partial(_initialise, getattr(module, name)))
 
 
-def _define_operator(module: dict[str, Any], source: str | CodeType, _: None, namespace: dict[str, Any]) -> None:
-    """In place of exec(source, None, namespace), where the source defines one function: it is compiled later."""
-    if not isinstance(source, str) or not (definition := re.match(r"\s*def (\w+)\(", source)):
-        exec(source, module, namespace)
-        return
-    name = definition[1]
-    function = FunctionType(_uncompiled.__code__, module, name)
-    function.__qualname__ = name
-    function.__kwdefaults__ = {"_compiled": partial(_compile, function, name, source)}
-    namespace[name] = function
+def _initialise(initialiser: Callable[..., None], *given: Any, **named: Any) -> None:
+    """An initialiser of MXNet, with functions that are made later. What makes them is given last, or by its name."""
+    if "make_op_func" in named:
+        named["make_op_func"] = partial(make_later, named["make_op_func"])
+    else:
+        given = (*given[:-1], partial(make_later, given[-1]))
+    initialiser(*given, **named)
 
 
-def _uncompiled(*inputs: Any, _compiled: Callable[[], FunctionType], **parameters: Any) -> Any:
+def make_later(make: Make, handle: Any, operator: str, name: str) -> FunctionType:
+    """A function that becomes make(handle, operator, name) at its first call."""
+    function = FunctionType(_unmade.__code__, make.__globals__, name)
+    function.__doc__, function.__qualname__ = "", name
+    function.__kwdefaults__ = {"_made": partial(_make, function, partial(make, handle, operator, name))}
+    return function
+
+
+def _unmade(*inputs: Any, _made: Callable[[], FunctionType], **parameters: Any) -> Any:
     """The body of an operator's function before its first call."""
-    return _compiled()(*inputs, **parameters)
+    return _made()(*inputs, **parameters)
 
 
-def _compile(function: FunctionType, name: str, source: str) -> FunctionType:
-    """`function`, with the body that the source gives it. Another thread may call it at any moment: the defaults, which
-    the body before it does not use, come first, and _compiled is kept for a call that has begun."""
-    made: dict[str, Any] = {}
-    exec(source, function.__globals__, made)
-    function.__defaults__ = made[name].__defaults__
-    function.__code__ = made[name].__code__
+def _make(function: FunctionType, make: Callable[[], FunctionType]) -> FunctionType:
+    """`function`, with the body of the one that is made. Another thread may call it at any moment: the defaults, which
+    the body before it does not use, come first, and _made is kept for a call that has begun."""
+    made = make()
+    function.__doc__ = function.__doc__ or made.__doc__
+    function.__defaults__ = made.__defaults__
+    function.__code__ = made.__code__
     return function

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from gluoncv.utils import LRScheduler, LRSequential
-
+from common.deferred_imports import deferred_imports
 from common.errors import UserError
 from training.config import SCHEDULE_BATCH
 from training.specs import ScheduleSpec
+
+with deferred_imports():
+    from gluoncv.utils import LRScheduler, LRSequential
 
 ENDLESS = 2 ** 62
 DECAY = 0.1

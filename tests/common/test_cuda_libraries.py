@@ -56,10 +56,10 @@ def test_what_does_not_load_is_one_line_with_its_package(monkeypatch, message, s
     found = explain(message)
     assert said in found and "\n" not in found and ("make venv GPU=" in found or "450.80" in found)
 
-    def failing(name, *more):
+    def failing(name, *more, **named):
         if name == "mxnet":
             raise OSError(message)
-        return real(name, *more)
+        return real(name, *more, **named)
     real = builtins.__import__
     monkeypatch.setattr(builtins, "__import__", failing)
     with pytest.raises(UserError) as caught:

@@ -1,4 +1,4 @@
-"""MXNet as tests/conftest.py loads it: without what only delays it, operators compiled at the first call."""
+"""MXNet as tests/conftest.py loads it: without what only delays it, operators made at the first call."""
 import hashlib
 import inspect
 import json
@@ -11,27 +11,68 @@ import mxnet
 import numpy as np
 import pytest
 
-from common import mxnet_import
+from common import deferred_imports, mxnet_import
+
+PACKAGES = (*mxnet_import.UNUSED, *deferred_imports.DEFERRED)
+
+
+def printed(code):
+    """What a process of its own that loads MXNet here prints, as JSON."""
+    start = "import json, sys\nfrom common.mxnet_import import import_mxnet\nimport_mxnet()\n"
+    return json.loads(subprocess.run([sys.executable, "-c", start + code], capture_output=True, text=True, check=True
+                                     ).stdout)
 
 
 def test_mxnet_is_loaded_without_packages_that_only_delay_it():
-    """The packages are there, for those who use them."""
-    from scipy import stats
-    from sklearn.base import BaseEstimator
-    assert mxnet.test_utils.ss is None is not stats
-    assert mxnet.model.BASE_ESTIMATOR is object is not BaseEstimator
+    names = (*PACKAGES, "setuptools", "distutils")
+    assert printed(f"print(json.dumps([name for name in {names} if name in sys.modules]))") == []
+
+
+def test_training_is_loaded_without_packages_that_only_delay_it():
+    names = ("sklearn", "scipy.sparse", "scipy.io", "requests", "onnx", "setuptools", "distutils")
+    assert printed("import training.run\n"
+                   f"print(json.dumps([name for name in {names} if name in sys.modules]))") == []
+
+
+def test_what_needs_a_package_at_its_own_import_gets_it(monkeypatch):
+    """As PIL.ImageOps does its parent's modules: it is imported at once, and stays."""
+    monkeypatch.delitem(sys.modules, "scipy.io", raising=False)
+    with deferred_imports.deferred_imports():
+        import scipy.io
+        stand_in = sys.modules["scipy.io"]
+        assert callable(scipy.io.loadmat)
+    assert sys.modules["scipy.io"] is not stand_in and sys.modules["scipy.io"].loadmat is scipy.io.loadmat
+
+
+def test_mxnet_uses_these_packages_as_ever():
+    code = ("import mxnet as mx, onnx, requests, scipy.sparse, scipy.stats\n"
+            "from sklearn.base import BaseEstimator\n"
+            "from mxnet.onnx.mx2onnx._op_translations import _op_translations_opset13 as translations\n"
+            "print(json.dumps([mx.nd.sparse.csr_matrix(scipy.sparse.eye(3).tocsr()).shape == (3, 3),\n"
+            "                  mx.gluon.utils.requests.get is requests.get,\n"
+            "                  mx.test_utils.ss.norm is scipy.stats.norm,\n"
+            "                  mx.contrib.quantization.stats.entropy is scipy.stats.entropy,\n"
+            "                  translations.onnx.TensorProto is onnx.TensorProto]))")
+    assert printed(code) == [True] * 5
+
+
+def test_mxnet_is_loaded_without_packages_that_are_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    monkeypatch.delitem(sys.modules, "scipy.sparse", raising=False)
+    with deferred_imports.deferred_imports():
+        assert "scipy.sparse" not in sys.modules
 
 
 def operators():
-    """By module and name: the digest of an operator's signature, text and code, but for its handle."""
+    """By module and name: the digest of an operator's signature and code, but for its handle."""
     found = {}
-    for module in (mxnet.nd.op, mxnet.sym.op):
+    for module in (mxnet.nd.op, mxnet.sym.op, mxnet.nd.contrib, mxnet.sym.contrib, mxnet.npx, mxnet.nd.numpy._internal):
         for name, value in vars(module).items():
             if isinstance(value, FunctionType) and value.__code__.co_filename == "<string>":
                 code = value.__code__
                 constants = [item for item in code.co_consts if type(item) is not int]  # an address: its handle
-                shown = (inspect.signature(value), value.__doc__, value.__module__, value.__qualname__, code.co_names,
-                         constants, code.co_code.hex())
+                shown = (inspect.signature(value), value.__module__, value.__qualname__, code.co_names, constants,
+                         code.co_code.hex())
                 found[f"{module.__name__}.{name}"] = hashlib.sha256(repr(shown).encode()).hexdigest()
     return found
 
@@ -40,27 +81,30 @@ def test_each_operator_becomes_the_function_that_mxnet_makes_of_it():
     code = ("import hashlib, inspect, json, mxnet\nfrom types import FunctionType\n" + inspect.getsource(operators) +
             "print(json.dumps(operators()))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for value in [*vars(mxnet.nd.op).values(), *vars(mxnet.sym.op).values()]:
-        if isinstance(value, FunctionType) and "_compiled" in (value.__kwdefaults__ or {}):
-            value.__kwdefaults__["_compiled"]()
     theirs = json.loads(done.stdout)
-    assert operators() == theirs and len(theirs) > 500
+    for name in theirs:
+        module, _, function = name.rpartition(".")
+        made = (getattr(sys.modules[module], function).__kwdefaults__ or {}).get("_made")
+        if made:
+            made()
+    assert operators() == theirs and len(theirs) > 900
 
 
 @pytest.fixture
 def scaled():
-    """An operator as MXNet writes one: y = x times factor."""
-    module, namespace = {"np": np}, {}
-    source = "\ndef scaled(x, factor=2, **kwargs):\n    return np.multiply(x, factor)"
-    mxnet_import._define_operator(module, source, None, namespace)
-    return namespace["scaled"]
+    """An operator as MXNet makes one: y = x times factor."""
+    def make(handle, operator, name):
+        namespace = {}
+        exec(f'def {name}(x, factor={handle}, **kwargs):\n    "{operator}"\n    return np.multiply(x, factor)',
+             {"np": np}, namespace)
+        return namespace[name]
+    return mxnet_import.make_later(make, 2, "_scaled", "scaled")
 
 
-def test_an_operator_is_compiled_at_its_first_call_and_stays_the_same_object(scaled):
+def test_an_operator_is_made_at_its_first_call_and_stays_the_same_object(scaled):
     assert scaled.__name__ == scaled.__qualname__ == "scaled" and "factor" not in inspect.signature(scaled).parameters
     assert scaled(3) == 6
-    assert str(inspect.signature(scaled).replace(parameters=list(inspect.signature(scaled).parameters.values())[:2])
-               ) == "(x, factor=2)"
+    assert str(inspect.signature(scaled)) == "(x, factor=2, **kwargs)" and scaled.__doc__ == "_scaled"
     assert (scaled(3, 5), scaled(x=3, factor=7)) == (15, 21)
     with pytest.raises(TypeError, match=r"scaled\(\) missing 1 required positional argument: 'x'"):
         scaled()
@@ -84,9 +128,3 @@ def test_several_threads_may_call_an_operator_first(scaled):
         thread.join()
     assert results == [0] * 8
 
-
-def test_what_defines_no_function_is_run_at_once():
-    namespace = {}
-    mxnet_import._define_operator({}, "value = 1 + 1", None, namespace)
-    mxnet_import._define_operator({}, compile("other = 3", "<string>", "exec"), None, namespace)
-    assert (namespace["value"], namespace["other"]) == (2, 3)

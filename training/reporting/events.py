@@ -13,12 +13,15 @@ import time
 from pathlib import Path
 
 import numpy as np
-from mxboard.proto import event_pb2
-from mxboard.record_writer import masked_crc32c
-from mxboard.summary import histogram_summary, image_summary, scalar_summary
 
+from common.deferred_imports import deferred_imports
 from training.saving.append_only import AppendOnlyFile
 from training.saving.names import EVENT_MARK, EVENTS
+
+with deferred_imports():
+    from mxboard.proto import event_pb2
+    from mxboard.record_writer import masked_crc32c
+    from mxboard.summary import histogram_summary, image_summary, scalar_summary
 
 
 class EventFile:
