@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from images.formats import MOST_SCANS, has_many_scans, is_cut_off, orientation_of
+from images.formats import MOST_SCANS, has_many_scans, is_cut_off, orientation_of, unscaled_maximum
 
 
 class ImageError(ValueError):
@@ -46,13 +46,16 @@ def decode_bgr(data: bytes, reduced: int = 1) -> np.ndarray:
     # OpenCV turns a TIFF, a JPEG whose first APP1 segment is its EXIF, a PNG if the chunk comes early, no WebP.
     ours = data[:4] in (b"RIFF", b"\x89PNG") or data[:2] == b"\xff\xd8"
     turned = orientation_of(data) if ours else 1
-    flags = REDUCED[reduced] | cv2.IMREAD_IGNORE_ORIENTATION if ours else REDUCED[reduced]
+    white = unscaled_maximum(data)
+    flags = REDUCED[reduced] | (cv2.IMREAD_IGNORE_ORIENTATION if ours else cv2.IMREAD_ANYDEPTH if white else 0)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise ImageError(f"does not decode ({getattr(error, 'err', error)})") from None
     if image is None:
         raise ImageError("is not an image that OpenCV reads")
+    if white:
+        image = cv2.convertScaleAbs(image, alpha=255 / white)
     return upright(image, turned) if turned != 1 else image
 
 

@@ -14,8 +14,8 @@ AVIF = frozenset([b"avif", b"avis"])
 HEIF = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"miaf"])
 ANIMATED = "animated WebP"
 RAW = "camera raw"  # a TIFF that begins with a thumbnail, which OpenCV would take for the photograph
-DEEP, DARK = "TIFF of more than 16 bits", "PNM of an unusual maximum"
-UNREADABLE = frozenset(["GIF", "HEIC", "AVIF", "JPEG XL", ANIMATED, RAW, DEEP, DARK])  # recognised but not read
+DEEP = "TIFF of more than 16 bits"
+UNREADABLE = frozenset(["GIF", "HEIC", "AVIF", "JPEG XL", ANIMATED, RAW, DEEP])  # recognised but not read
 ORIENTATION, COMPRESSION, SUBFILE = 0x0112, 0x0103, 0x00fe  # tags of EXIF and TIFF
 LOGLUV = frozenset([34676, 34677])  # compressions of light, not of pixels
 PLAIN_TIFF = frozenset([1, 2, 3, 4, 5, 32773])  # compressions that MXNet decodes: none, fax, LZW, PackBits
@@ -109,6 +109,12 @@ def unlike_in_mxnet(data: bytes) -> str:
     return ""
 
 
+def unscaled_maximum(data: bytes) -> int:
+    """What is white in a PNM whose values OpenCV does not scale to all 8 or 16 bits; 0 for anything else."""
+    kind, _, _, white = _pnm_header(data) or (b"1", 0, 0, 0)
+    return 0 if kind in b"14" or kind in b"23" and white < 256 or white in (255, 65535) else white
+
+
 def has_many_scans(data: bytes, begin: int = 0, end: int | None = None) -> bool:
     """Whether data[begin:end], a JPEG, may have more than MOST_SCANS scans, by the markers in it."""
     return data.count(SCAN, begin, end) > MOST_SCANS
@@ -198,6 +204,16 @@ def _tags(tiff: bytes) -> dict[int, int]:
     return found
 
 
+def _pnm_header(data: bytes) -> tuple[bytes, int, int, int] | None:
+    """The digit of its kind, height, width and the value that is white, of a PNM."""
+    found = re.match(rb"P([1-6])(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:(?:\s|#[^\n]*\n)+(\d{1,9}))?",
+                     data[:4096])
+    if not found:
+        return None
+    kind, width, height, most = found.groups()
+    return kind, int(height), int(width), 1 if kind in b"14" else int(most or 255)
+
+
 def _odd(gray: bool = False, cmyk: bool = False, alpha: bool = False, deep: bool = False, turned: bool = False
          ) -> tuple[str, ...]:
     marks = {"grayscale": gray, "CMYK": cmyk, "alpha": alpha, "16-bit": deep, "rotated by EXIF": turned}
@@ -262,15 +278,8 @@ def _jpeg2000(data: bytes) -> Description:
 
 
 def _pnm(data: bytes) -> Description:
-    found = re.match(rb"P([1-6])(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:(?:\s|#[^\n]*\n)+(\d{1,9}))?",
-                     data[:4096])
-    if not found:
-        return Description("PNM")
-    kind, width, height, most = found.groups()
-    most = 1 if kind in b"14" else int(most or 255)
-    deep = most > 255
-    dark = 1 < most < 128 or 255 < most < 1 << 15  # OpenCV does not scale: below half as bright as it is
-    return Description(DARK if dark else "PNM", int(height), int(width), _odd(gray=kind not in b"36", deep=deep))
+    kind, height, width, white = _pnm_header(data) or (b"3", 0, 0, 0)
+    return Description("PNM", height, width, _odd(gray=kind not in b"36", deep=white > 255))
 
 
 DESCRIBERS: dict[str, Callable[[bytes], Description]] = {
