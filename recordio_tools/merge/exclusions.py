@@ -13,11 +13,12 @@ from common.name_forms import name_key
 from common.name_lookup import canonical, canonical_path
 from common.tables import header, read_table
 from images.lists import PATHS
-from recordio_tools.merge.plan import Plan, find_source
+from recordio_tools.merge.plan import ANY_SET, NO_SET, Plan, find_source
 from recordio_tools.records.identities import COLUMNS as NAMES
 
 FORM = "a first line that names the columns: identity, or label (with set), or image"
 COLUMNS = ("set", "label", "identity", "image")
+WHOLE = re.compile(r"(?<=\d)\.0*$")  # 3.0, as pandas writes a number beside empty fields
 
 
 def exclude(plan: Plan, path: Path) -> list[str]:
@@ -25,7 +26,8 @@ def exclude(plan: Plan, path: Path) -> list[str]:
 
     Columns (others are ignored): `identity`, a name; `label`, a number, with `set` where there are several sets (as on
     the command line, or its folder's name); `image`, a record key (or a file that unpack named by it, 12.jpg, perhaps
-    with its folder): then only that image is left out. UserError names an invalid row.
+    with its folder): then only that image is left out. UserError names an invalid row, a number that a spreadsheet made
+    of a name, and a table of which no row matches anything.
     """
     by_name: dict[str, list[int]] = {}
     by_label: dict[tuple[int, int], int] = {}
@@ -33,21 +35,17 @@ def exclude(plan: Plan, path: Path) -> list[str]:
     for number, identity in enumerate(plan.identities):
         by_name.setdefault(name_key(identity.name) or identity.name, []).append(number)
         by_label[identity.source, identity.label] = number
-    unknown = []
-    for where, row in _rows(path, by_name):
+    by_value = {name.lstrip("0"): name for name in by_name if name.isdecimal()}
+    rows, unknown = _rows(path, by_name), []
+    for where, row in rows:
         source = _source(plan, row, where)
         key = _key(row["image"], where)
-        named = by_name.get(name_key(row["identity"]) or row["identity"], [])
-        if source is None:
-            if row["set"]:
-                unknown.append(f"{where}: there is no set {row['set']}")
-                continue
-            if row["label"] or not row["identity"]:
-                raise UserError(f"{where}: gives {'a label' if row['label'] else 'an image'} without its set; there "
-                                f"are {len(plan.sets)} sets, so a column `set` must say which")
-            numbers = named
-        elif row["identity"]:
-            numbers = named
+        if row["identity"] or source == NO_SET:
+            numbers = by_name.get(name_key(row["identity"]) or row["identity"], [])
+            value = WHOLE.sub("", row["identity"]).lstrip("0")
+            if not numbers and row["identity"] and value in by_value:
+                raise UserError(f"{where}: there is no identity {row['identity']}, but {by_value[value]}; spreadsheets "
+                                "rewrite numbers: write the names as the set has them, or leave the row out")
         elif row["label"] or key is None:
             numbers = [by_label.get((source, int(row["label"])), -1)]
         else:
@@ -55,51 +53,53 @@ def exclude(plan: Plan, path: Path) -> list[str]:
                 owners[source] = _owners(plan, source)
             keys, owner = owners[source]
             numbers = owner[np.searchsorted(keys, key):np.searchsorted(keys, key, "right")].tolist()
-        numbers = [number for number in numbers if number >= 0 and _fits(plan, number, source, row["label"])]
-        if key is None:
-            for number in numbers:
+        numbers = [number for number in numbers if number >= 0 and _fits(plan, number, source, row, key)]
+        for number in numbers:
+            if key is None:
                 plan.remove(number, f"excluded by {path.name}")
-        else:
-            numbers = [number for number in numbers if key in plan.identities[number].images
-                       and _is_folder_of(plan, number, row["image"])]
-            for number in numbers:
+            else:
                 plan.remove_image(number, key)
         if not numbers:
             unknown.append(f"{where}: there is no " + ", ".join(f"{name} {row[name]}" for name in COLUMNS if row[name]))
+    if unknown and len(unknown) == len(rows):
+        raise UserError(f"{unknown[0]}, and no other row matches anything; the table is of another set, or a program "
+                        "has rewritten its names: correct it, or leave out `exclude`")
     return unknown
 
 
-def _fits(plan: Plan, number: int, source: int | None, label: str) -> bool:
+def _fits(plan: Plan, number: int, source: int, row: dict[str, str], key: int | None) -> bool:
+    """Whether an identity is in the row's set, has its label and holds its image. A file's folder, where it is named,
+    must be the identity's: files of another were not made by unpack, and their numbers are not record keys."""
     identity = plan.identities[number]
-    return (source is None or identity.source == source) and (not label or identity.label == int(label))
-
-
-def _is_folder_of(plan: Plan, number: int, image: str) -> bool:
-    """Whether a file's folder, where it is named, is the identity's: files of another folder were not made by unpack,
-    and their numbers are not record keys."""
-    identity = plan.identities[number]
+    if source not in (ANY_SET, identity.source) or row["label"] and identity.label != int(row["label"]):
+        return False
     faces = plan.sets[identity.source]
-    known = (faces.folders[bisect.bisect_left(faces.labels, identity.label)], identity.name)
-    folder = canonical_path(image).rpartition("/")[0].rpartition("/")[2]
-    return not folder or folder in map(canonical, known)
+    place = bisect.bisect_left(faces.labels, identity.label)
+    folder = canonical_path(row["image"]).rpartition("/")[0].rpartition("/")[2]
+    return key is None or key in faces.images[place] and (
+        not folder or folder in map(canonical, (faces.folders[place], identity.name)))
 
 
 def _owners(plan: Plan, source: int) -> tuple[np.ndarray, np.ndarray]:
     """(record keys, sorted; number of the identity of each) of one set."""
-    own = [(number, identity.images) for number, identity in enumerate(plan.identities) if identity.source == source]
-    keys = np.concatenate([images for _, images in own])
-    owner = np.repeat([number for number, _ in own], [len(images) for _, images in own])
+    numbers = [number for number, identity in enumerate(plan.identities) if identity.source == source]
+    keys = np.concatenate(plan.sets[source].images)
+    owner = np.repeat(numbers, list(map(len, plan.sets[source].images)))
     order = np.argsort(keys, kind="stable")
     return keys[order], owner[order]
 
 
-def _source(plan: Plan, row: dict[str, str], where: str) -> int | None:
-    row["label"] = re.sub(r"(?<=\d)\.0*$", "", row["label"])  # 3.0, as pandas writes it beside empty fields
+def _source(plan: Plan, row: dict[str, str], where: str) -> int:
+    """The set that a row means, NO_SET for one that is not there."""
+    row["label"] = WHOLE.sub("", row["label"])
     if row["label"] and not re.fullmatch(r"\d{1,12}", row["label"], re.ASCII):
         raise UserError(f"{where}: label {row['label'][:20]!r} is not a whole number")
-    if row["set"]:
-        return find_source(plan, row["set"])
-    return 0 if len(plan.sets) == 1 else None
+    if row["set"] or len(plan.sets) == 1:
+        return find_source(plan, row["set"]) if row["set"] else 0
+    if row["label"] or not row["identity"]:
+        raise UserError(f"{where}: gives {'a label' if row['label'] else 'an image'} without its set; there are "
+                        f"{len(plan.sets)} sets, so a column `set` must say which")
+    return ANY_SET
 
 
 def _key(text: str, where: str) -> int | None:

@@ -12,6 +12,7 @@ from common.name_forms import name_key
 from common.union_find import UnionFind
 from recordio_tools.faces import PackedFaces
 
+NO_SET, ANY_SET = -1, -2  # beside the sets' numbers
 
 @dataclass
 class Identity:
@@ -135,12 +136,12 @@ class Plan:
                                   similarity, "joined" if action == "join" else "removed"))
 
 
-def find_source(plan: Plan, text: str) -> int | None:
-    """The set for a table's `set`: as on the command line, or its short name; None for another one."""
+def find_source(plan: Plan, text: str) -> int:
+    """The set for a table's `set`: as on the command line, or its short name; NO_SET for another one."""
     paths = [Path(faces.path) for faces in plan.sets]
     if Path(text) in paths:
         return paths.index(Path(text))
-    return plan.short.index(text) if plan.short.count(text) == 1 else None
+    return plan.short.index(text) if plan.short.count(text) == 1 else NO_SET
 
 
 def check_sizes(sizes: Sequence[tuple[str, int, int]]) -> tuple[int, int]:

@@ -120,12 +120,14 @@ def test_names_of_a_packed_set_and_of_a_folder(two, tmp_path):
     ("note,identity\nx,Nobody\ny,Cy\n", [[1, 2, 3], [4, 5], [9, 10], [2, 7], [8]],
      ["line 2: there is no identity Nobody"]),
     ("Name;file\nAnn;2.jpg\nCy;\n", [[1, 3], [4, 5], [9, 10], [2, 7], [8]], []),
-    ("set,label\na,7\nz,0\n", [[1, 2, 3], [4, 5], [6], [9, 10], [2, 7], [8]],
-     ["line 2: there is no set a, label 7", "line 3: there is no set z"]),
+    ("set,label,identity\na,7,\nz,0,\nz,,Ann\nb,,Ann\n", [[1, 2, 3], [4, 5], [6], [9, 10], [8]],
+     ["line 2: there is no set a, label 7", "line 3: there is no set z, label 0",
+      "line 4: there is no set z, identity Ann"]),
     ("set,image\na,Ann/2.jpg\na,faces\\Cy\\6.JPG\na,Cy/1.jpg\n", [[1, 3], [4, 5], [9, 10], [2, 7], [8]],
      ["line 4: there is no set a, image Cy/1.jpg"]),
     ("set,label,image\na,,1.0\nb,1.0,\n", [[2, 3], [4, 5], [6], [9, 10], [8]], []),
-    ("set,image\na,77\n", [[1, 2, 3], [4, 5], [6], [9, 10], [2, 7], [8]], ["line 2: there is no set a, image 77"]),
+    ("set,image\na,77\nz,1\na,1\n", [[2, 3], [4, 5], [6], [9, 10], [2, 7], [8]],
+     ["line 2: there is no set a, image 77", "line 3: there is no set z, image 1"]),
     ("identity,action\nAnn,joined\nCy,removed\n", [[1, 2, 3], [4, 5], [9, 10], [2, 7], [8]], [])])
 def test_exclusion_tables(tmp_path, caplog, rows, expected, unknown):
     one = named_set(tmp_path / "1", {"Ann": [1, 2, 3], "Bob Roy": [4, 5], "Cy": [6]})
@@ -144,6 +146,8 @@ def test_one_set_needs_no_set_column_and_small_ones_go(two, tmp_path):
     (tmp_path / "x.csv").write_text("label,image\n0,1\n1,\n")
     assert command("merge", tmp_path / "out", two[0], "--exclude", tmp_path / "x.csv") == (0, "")
     assert list(contents(tmp_path / "out").values()) == [images([2, 3]), images([6])]
+    assert command("merge", tmp_path / "again", two[0], *("--exclude", tmp_path / "x.csv") * 2) == (0, "")
+    assert contents(tmp_path / "again") == contents(tmp_path / "out") and not report(tmp_path / "again")["unknown_rows"]
     assert command("merge", tmp_path / "few", *two, "--min-images", 2, "--same-name", "join") == (0, "")
     assert names(tmp_path / "few") == ["Ann", "Bob Roy", "Dee"]
     assert report(tmp_path / "few")["removed"] == {"fewer than 2 images": {"identities": 1, "images": 1}}
@@ -151,7 +155,7 @@ def test_one_set_needs_no_set_column_and_small_ones_go(two, tmp_path):
 
 
 def test_rows_that_name_nothing_are_counted_on_the_screen_and_listed_in_the_report(two, tmp_path, caplog):
-    (tmp_path / "x.csv").write_text("identity\n" + "".join(f"nobody{number}\n" for number in range(5)))
+    (tmp_path / "x.csv").write_text("identity\ncy\n" + "".join(f"nobody{number}\n" for number in range(5)))
     assert command("merge", tmp_path / "out", *two, "--exclude", tmp_path / "x.csv") == (0, "")
     assert caplog.text.count("there is no identity") == 3
     assert f"2 more, see {tmp_path / 'out/merge-report.json'}" in caplog.text

@@ -19,6 +19,8 @@ from recordio_tools.merge import merging
     ("Path;identity\np/a.jpg;Ann\n", "line 2: image 'p/a.jpg' is not a record key"),
     ("who\nAnn\n", "not a first line that names the columns"), ("", "line 1 is"),
     ("set,identity\na,\n", "line 2: names neither"),
+    ("identity\nAnne\nBob\n", "line 2: there is no identity Anne, and no other row matches anything"),
+    ("set,label\nc,0\n", "line 2: there is no set c, label 0, and no other row matches anything"),
     (None, "there is no such file|cannot be read")])
 def test_tables_that_are_none(two, tmp_path, rows, message):
     if rows is not None:
@@ -26,6 +28,16 @@ def test_tables_that_are_none(two, tmp_path, rows, message):
     status, line = command("merge", tmp_path / "out", *two, "--exclude", tmp_path / "x.csv")
     assert status == 2 and "x.csv" in line and any(part in line for part in message.split("|"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("rows, message", [("identity\n0007\n12\n", "line 3: there is no identity 12, but 0012;"),
+                                           ("name,set\n7.0,\n", "line 2: there is no identity 7.0, but 0007;"),
+                                           ("identity,image\n7,1\n", "line 2: there is no identity 7, but 0007;")])
+def test_numbers_that_a_spreadsheet_made_of_names_do_not_lose_an_exclusion(tmp_path, rows, message):
+    people = named_set(tmp_path / "p", {"0007": [1], "0012": [2], "Ann": [3], "Bob": [4]})
+    (tmp_path / "x.csv").write_text(rows)
+    status, line = command("merge", tmp_path / "out", people, "--exclude", tmp_path / "x.csv")
+    assert status == 2 and f"x.csv: {message}" in line and not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_joined_is_reported_before_anything_is_written(two, tmp_path):
