@@ -58,14 +58,16 @@ class Row:
 
 
 def read_table(path: PathLike, root: PathLike) -> dict[str, Row]:
-    """The rows by path, relative to `root`; UserError names a line that is unusable or repeats a path."""
+    """The rows by path, relative to `root` where it is below that; UserError names a line that is unusable or repeats a
+    path."""
     rows: dict[str, Row] = {}
     lines: dict[str, str] = {}
     root = os.path.abspath(root)
     for where, name, row in _rows(path):
         if isinstance(row, str):
             raise UserError(f"{where}: {row}")
-        name = os.path.normpath(os.path.relpath(name, root) if os.path.isabs(name) else name)
+        inside = os.path.relpath(name, root) if os.path.isabs(name) else name
+        name = os.path.normpath(name if inside.startswith("../") else inside)
         if name in rows:
             raise UserError(f"{where}: {shown(name)} is on {lines[name]} already")
         rows[name], lines[name] = row, where.rpartition(": ")[2]
@@ -74,9 +76,9 @@ def read_table(path: PathLike, root: PathLike) -> dict[str, Row]:
 
 def match_names(rows: Mapping[str, Row], names: Sequence[str], root: PathLike = "", path: PathLike = "landmarks"
                 ) -> dict[str, Row]:
-    """The rows by the matching names of `names`, photographs below `root`: Unicode forms, the extension's case and a
-    Windows path's beginning (see `WindowsPaths`) aside. A row of exactly that name goes before others; UserError, which
-    names the table `path`, for two others of one name."""
+    """The rows by the matching names of `names`, photographs below `root`: Unicode forms, the extension's case and the
+    beginning of a Windows path or another machine's (see `WindowsPaths`) aside. A row of exactly that name goes before
+    others; UserError, which names the table `path`, for two others of one name."""
     known = set(names)
     alike = by_canonical_path(names)
     matched = {name: row for name, row in rows.items() if name in known}
@@ -85,7 +87,8 @@ def match_names(rows: Mapping[str, Row], names: Sequence[str], root: PathLike = 
     for given, row in rows.items():
         if given in known:
             continue
-        below = windows.below(given, lambda end: canonical_path(end) in alike) if is_windows_path(given) else given
+        foreign = is_windows_path(given) or os.path.isabs(given) and not os.path.lexists(given)
+        below = windows.below(given, lambda end: canonical_path(end) in alike) if foreign else given
         found = alike.get(canonical_path(below), []) if below is not None else []
         name = given if len(found) != 1 else found[0]
         other = by_row.setdefault(name, given)

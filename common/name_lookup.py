@@ -1,5 +1,5 @@
 """Files whose names in a list differ from those on the disk: in Unicode form or encoding, in the extension's case, in
-blanks around a name, or as Windows writes paths."""
+blanks around a name, as Windows writes paths, or in the folders of another machine in front."""
 from __future__ import annotations
 
 import os
@@ -43,32 +43,45 @@ class NameLookup:
         self._listed: dict[str, dict[str, list[str]]] = {}
         self._windows: dict[str, WindowsPaths] = {}
         self._absent: set[tuple[str, str]] = set()  # folders that are not there
+        self._here = False  # whether an absolute path of the list was: then all of them are this machine's
 
     def find(self, path: PathLike, root: PathLike = "") -> str | None:
         """The path on the disk that `path`, relative to `root`, means; None where there is none, or more than one.
 
-        Of a Windows path (C:\\data\\faces\\0001\\1.jpg) the end counts that is below `root`: see `WindowsPaths`.
+        Of a Windows path (C:\\data\\faces\\0001\\1.jpg), or another machine's absolute one, the end counts that is
+        below `root`: see `WindowsPaths`.
         """
         path, root = os.fspath(path), os.fspath(root)
-        whole = os.path.join(root, path)
-        if os.path.lexists(whole):
-            return whole
-        found = self._walk("", whole)
-        if found is not None or "\\" not in path and not is_windows_path(path):
+        if self._is_there(path, root):
+            return os.path.join(root, path)
+        found = self._walk("", os.path.join(root, path))
+        if found is not None or not self._is_foreign(path, root):
             return found
         below = self._below(path, root)
         return None if below is None else self._walk(root, below)
 
     def place(self, path: str, root: str) -> str:
         """A list's path relative to `root`, as paths are here, whether there is such a file or not; as it is where it
-        is no Windows path, or none that fits."""
-        if "\\" not in path and not is_windows_path(path) or os.path.lexists(os.path.join(root, path)):
+        is no Windows path or another machine's, or none that fits."""
+        if not self._is_foreign(path, root) or self._is_there(path, root):
             return path
         below = self._below(path, root)
         return path if below is None else below
 
+    def _is_there(self, path: str, root: str) -> bool:
+        there = os.path.lexists(os.path.join(root, path))
+        self._here = self._here or there and os.path.isabs(path)
+        return there
+
+    def _is_foreign(self, path: str, root: str) -> bool:
+        """Whether a path may be Windows' or another machine's."""
+        if "\\" in path or is_windows_path(path):
+            return True
+        below = path.startswith(os.path.join(os.path.abspath(root), ""))
+        return root != "" and os.path.isabs(path) and not self._here and not below
+
     def _below(self, path: str, root: str) -> str | None:
-        if not is_windows_path(path):
+        if not is_windows_path(path) and "\\" in path:
             return path.replace("\\", "/")  # absolute here
         if root not in self._windows:
             self._windows[root] = WindowsPaths(root, self._list)

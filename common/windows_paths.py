@@ -1,4 +1,4 @@
-"""Paths of a list that was written on Windows, as paths below a folder here."""
+"""Paths of a list that was written on Windows, or on another machine, as paths below a folder here."""
 from __future__ import annotations
 
 import logging
@@ -26,11 +26,12 @@ def parts_of(path: str) -> list[str]:
 
 
 class WindowsPaths:
-    """The Windows paths of one list, below the folder `root`; listed_in: the list, for messages.
+    """The Windows paths of one list, or another machine's absolute ones, below the folder `root`.
 
-    All of them lose the same beginning, the one by which the first that fits has its file below `root`: behind a drive
-    or a server any folders, the fewest that will do; in front of a relative path none, or those that `root` itself ends
-    with (train\\ below .../train). A path that begins otherwise is of other images, which may have the same names.
+    listed_in: the list, for messages. All of them lose the same beginning, the one by which the first that fits has its
+    file below `root`: behind a drive, a server or / any folders that are not here, the fewest that will do; in front of
+    a relative path none, or those that `root` itself ends with (train\\ below .../train). A path that begins otherwise
+    is of other images, which may have the same names.
     """
 
     def __init__(self, root: PathLike, listed_in: PathLike = "") -> None:
@@ -55,17 +56,18 @@ class WindowsPaths:
                        "they may be other images of the same names; make the paths begin alike, or relative to %s",
                        self._whose(), self._beginning, shown(path), self._root)
             return None
+        mark = "\\" if "\\" in path else "/"
         for count in range(len(parts)):
             lost, rest = list(map(folded, parts[:count])), "/".join(parts[count:])
-            if not fits(rest):
-                continue
-            beginning = shown(path[:len(front)] + "\\".join(parts[:count]))
+            if not fits(rest) or drive == mark == "/" and count and os.path.isdir("/" + "/".join(parts[:count])):
+                continue  # such a folder is here, so another one is not meant
+            beginning = shown(path[:len(front)] + mark.join(parts[:count]))
             if drive or lost == self._names[len(self._names) - count:]:
                 self._check(beginning, parts[:count])
                 self._lost, self._beginning = (drive, lost), beginning
                 return rest
             self._tell("%s: there is no %s below %s, but there is %s; take %s off the paths if these are the images",
-                       self._list or "paths", shown(path), self._root, shown(rest), beginning + "\\")
+                       self._list or "paths", shown(path), self._root, shown(rest), beginning + mark)
         return None
 
     def _whose(self) -> str:

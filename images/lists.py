@@ -44,10 +44,9 @@ def from_lst(path: PathLike, root: PathLike, trust: bool = False) -> Source:
     faults, sample = LandmarkFaults(), EvenSample[Tuple[bytes, np.ndarray]]()
     for number, text in read_lines(path, "list of images"):
         line = text.encode("utf-8", "surrogateescape")
-        fields = line.strip().split(b"\t")
-        fields = [part if place == 1 else part.strip() for place, part in enumerate(fields)]  # paths as they are
+        fields = _fields(line)
         if len(fields) < 3 or not fields[1] or not fields[2] or b"\0" in line:
-            raise UserError(f"{path}: line {number} is not {LST_FORM}")
+            raise UserError(f"{path}: line {number} is not {LST_FORM}; a table of paths and identities is for `csv`")
         of_im2rec = _is_im2rec(fields)  # number TAB label TAB ... TAB path
         if of_im2rec and source.images and not im2rec:
             raise UserError(f"{path}: line {number} is not InsightFace's but im2rec's (number TAB label TAB path), as "
@@ -121,11 +120,11 @@ def geometry(entry: bytes) -> tuple[bytes, list[float] | None]:
 
 
 def _places(path: PathLike, root: bytes) -> Callable[[bytes], bytes]:
-    """What makes a Windows path of the list a path here."""
+    """What makes a Windows path of the list, or another machine's, a path here."""
     lookup, folder = NameLookup(path), os.fsdecode(root)
 
     def place(entry: bytes) -> bytes:
-        if b"\\" not in entry and entry[1:2] != b":":
+        if b"\\" not in entry and entry[1:2] != b":" and entry[:1] != b"/":
             return entry
         return os.fsencode(lookup.place(os.fsdecode(entry), folder))
 
@@ -164,6 +163,15 @@ def _label(field: bytes, where: str) -> str:
     if value < 0:
         raise UserError(f"{where} has the label {text[:20]}; leave such lines out, or name the identity otherwise")
     return str(int(value)) if value < 10 ** 18 and value == int(value) else text
+
+
+def _fields(line: bytes) -> list[bytes]:
+    """The columns, which tabs separate: then a path may hold blanks, also around it; else commas or blanks do."""
+    if b"\t" in line.strip():
+        return [part if place == 1 else part.strip() for place, part in enumerate(line.strip().split(b"\t"))]
+    fields = list(map(bytes.strip, line.split(b"," if b"," in line else None)))
+    has_path = len(fields) > 2 and is_image_name(os.fsdecode(fields[1])) or _is_im2rec(fields)
+    return fields if has_path else []
 
 
 def _is_im2rec(fields: list[bytes]) -> bool:
