@@ -1,2 +1,1 @@
-"""Data tools: RecordIO files in InsightFace's layout, the verification `.bin`, and the commands that make and check
-them."""
+"""RecordIO files in InsightFace's layout, the verification `.bin`, and the commands that make and check them."""

@@ -73,8 +73,7 @@ def packed_faces(path: str, dataset: FaceDataset) -> PackedFaces:
     order = np.argsort(dataset.labels, kind="stable")
     found, first, counts = np.unique(dataset.labels[order], return_index=True, return_counts=True)
     labels = found.tolist()
-    known = names_beside(record_file.rec_path, dict(zip(labels, counts.tolist())))
-    names = [known.get(label, "") for label in labels]
+    names = names_beside(record_file.rec_path, labels, counts.tolist())
     return PackedFaces(path, names, labels, np.split(dataset.keys[order], first[1:]),
                        lambda key: record_file.read(key).content, lambda key: f"{record_file.rec_path}: record {key}",
                        folder_names(labels, names, RESERVED), functools.partial(copy_images, record_file))

@@ -29,7 +29,7 @@ from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.writer import SET_FILES
 
 log = logging.getLogger(__name__)
-SHOWN = 10  # matches on the screen
+SHOWN, THRESHOLD = 10, 0.55  # matches on the screen; cosine
 DESCRIPTION = """\
 Merge packed sets to one training set in OUT: images byte for byte, new labels and header records,
 identities.csv with each name and its set, and merge-report.json.
@@ -79,7 +79,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                            "at least half are the other's, byte for byte, with it those with similar embeddings")
     model = parser.add_argument_group("similarity of embeddings")
     model.add_argument("--model", metavar="PREFIX,EPOCH", help=MODEL_HELP)
-    model.add_argument("--threshold", type=float, default=0.55, metavar="T",
+    model.add_argument("--threshold", type=float, default=THRESHOLD, metavar="T",
                        help="cosine from which two identities count as the same; it depends on the model (0.55: with "
                             "mobilefacenet-y1-ms1m, the halves of LFW's identities with four or more images match each "
                             "other in all but one or two of 610 cases, and 72 identities that are not in LFW match "
@@ -152,6 +152,8 @@ def _check_arguments(args: argparse.Namespace) -> None:
         raise UserError("--overlap-with compares embeddings: give the model, --model PREFIX,EPOCH")
     if args.model and not args.overlap_with and args.duplicates == "keep":
         raise UserError("--model: is only used with --overlap-with SET... or --duplicates join|drop")
+    if args.threshold != THRESHOLD and not args.model:
+        raise UserError("--threshold: is only used with --model PREFIX,EPOCH; without, duplicates have the same bytes")
     if not -1 < args.threshold <= 1:
         raise UserError(f"--threshold {args.threshold:g}: a cosine is between -1 and 1")
 
@@ -159,6 +161,8 @@ def _check_arguments(args: argparse.Namespace) -> None:
 def _matches_path(args: argparse.Namespace, out: Path) -> Path | None:
     """The file of the matches, or None."""
     if args.matches:
+        if Path(args.matches).name in SET_FILES or Path(args.matches).suffix in (".rec", ".idx"):
+            raise UserError(f"--matches {args.matches}: is the name of a set's file; name another, as matches.csv")
         return Path(args.matches)
     looked = args.exclude_names_of or args.overlap_with or args.same_name != "keep" or args.duplicates != "keep"
     return out / "matches.csv" if looked and not args.dry_run else None

@@ -80,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     for target in (out, *(out / name for name in SET_FILES)):
         check_apart(target, filter(None, (args.source, args.lst, args.csv)))
     check_none_of(out, SET_FILES, args.overwrite)
+    if args.max_images and args.max_images < args.min_images:
+        raise UserError(f"--max-images {args.max_images}: is less than --min-images, so no identity would be left")
     height, width = args.image_size
     wanted = Wanted(height, width, quality=args.quality, resize=args.resize)
     selection = Selection(args.min_images, args.max_images or 0, args.shuffle, args.seed, args.skip_wrong_size,

@@ -98,27 +98,24 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command and its protocols."""
     parser = subparsers.add_parser("pairs", help="a verification protocol to a .bin", description=DESCRIPTION)
     kinds = parser.add_subparsers(dest="protocol_kind", metavar="PROTOCOL", required=True)
-    lfw = kinds.add_parser("lfw", help="LFW's pairs file", description=LFW)
-    lfw.add_argument("--images", required=True, metavar="DIR", help="folder with a folder for each name")
-    lfw.add_argument("--pairs", required=True, metavar="FILE", help="pairs.txt")
-    cfp = kinds.add_parser("cfp", help="CFP's Protocol folder", description=CFP)
-    cfp.add_argument("--images", metavar="DIR", help="CFP's folder, or Data/Images in it (default: as Protocol says)")
-    cfp.add_argument("--protocol", required=True, metavar="DIR", help="Protocol, with Pair_list_F.txt, Split/, ...")
-    cfp.add_argument("--kind", required=True, choices=("FF", "FP"))
-    cfp.add_argument("--splits", type=_splits, metavar="A-B", help="splits to use, e.g. 1-5 (default: all)")
     for name, told, description in (
+            ("lfw", "LFW's pairs file", LFW),
             ("calfw", "CALFW's list", FLAGGED.format(name="CALFW", command="calfw")),
             ("cplfw", "CPLFW's list", FLAGGED.format(name="CPLFW", command="cplfw")),
             ("agedb", "AgeDB's protocol", AGEDB), ("rfw", "one of RFW's four lists", RFW)):
         other = kinds.add_parser(name, help=told, description=description)
         other.add_argument("--images", required=True, metavar="DIR", help="folder of the images")
         other.add_argument("--pairs", required=True, metavar="FILE", help="the protocol's list")
-    plain = kinds.add_parser("list", help="a list path1 path2 0|1", description=LIST)
-    plain.add_argument("--images", metavar="DIR", help="root of relative paths (default: the list's folder)")
-    plain.add_argument("--pairs", required=True, metavar="FILE", help="the list")
-    table = kinds.add_parser("csv", help="a table left,right,same[,fold]", description=CSV)
-    table.add_argument("--images", metavar="DIR", help="root of relative paths (default: the table's folder)")
-    table.add_argument("--pairs", required=True, metavar="FILE", help="the table")
+    cfp = kinds.add_parser("cfp", help="CFP's Protocol folder", description=CFP)
+    cfp.add_argument("--images", metavar="DIR", help="CFP's folder, or Data/Images in it (default: as Protocol says)")
+    cfp.add_argument("--protocol", required=True, metavar="DIR", help="Protocol, with Pair_list_F.txt, Split/, ...")
+    cfp.add_argument("--kind", required=True, choices=("FF", "FP"))
+    cfp.add_argument("--splits", type=_splits, metavar="A-B", help="splits to use, e.g. 1-5 (default: all)")
+    for name, what, told, description in (("list", "list", "a list path1 path2 0|1", LIST),
+                                          ("csv", "table", "a table left,right,same[,fold]", CSV)):
+        table = kinds.add_parser(name, help=told, description=description)
+        table.add_argument("--images", metavar="DIR", help=f"root of relative paths (default: the {what}'s folder)")
+        table.add_argument("--pairs", required=True, metavar="FILE", help=f"the {what}")
     make = kinds.add_parser("make", help="pairs sampled from a packed set", description=MAKE)
     make.add_argument("source", metavar="SET", help="data folder, .rec, or folder of image folders")
     make.add_argument("--out", required=True, metavar="X.bin", help="file to write")
@@ -153,11 +150,10 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _make(args: argparse.Namespace) -> int:
+    source, out, table = Path(args.source), Path(args.out), Path(args.csv) if args.csv else None
     for given in [args.out, args.csv] if args.csv else [args.out]:
         check_new_file(given, args.overwrite)
-    source, out, table = Path(args.source), Path(args.out), Path(args.csv) if args.csv else None
-    for target in [out, table] if table else [out]:
-        check_apart(target, [source, *(source / name for name in SET_FILES), *([out] if target is table else [])])
+        check_apart(given, [source, *(source / name for name in SET_FILES), *([out] if given is args.csv else [])])
     made = make_pairs(source, out, table, args.pairs, args.folds, args.seed, args.min_images, args.workers,
                       args.overwrite)
     print(f"{args.pairs} pairs ({args.pairs // 2} same, {args.pairs // 2} different), {args.folds} folds, of "

@@ -61,10 +61,11 @@ def read_beside(path: Path, read: Callable[[Path], Found], tell: Callable[[DataE
         return None
 
 
-def names_beside(rec_path: Path, counts: Mapping[int, int] | None = None) -> dict[int, str]:
-    """Label to name of a set; none where there is no identities.csv. counts: as in `read_identities`."""
+def names_beside(rec_path: Path, labels: Sequence[int], counts: Sequence[int]) -> list[str]:
+    """The names of a set's labels, which have so many images; "" where identities.csv has none, or is not there."""
     path = rec_path.with_name("identities.csv")
-    return read_identities(path, counts) if path.is_file() else {}
+    known = read_identities(path, dict(zip(labels, counts))) if path.is_file() else {}
+    return [known.get(label, "") for label in labels]
 
 
 def identity_table(identities: Iterable[Sequence], columns: Sequence[str] = (), labels: Iterable[int] | None = None

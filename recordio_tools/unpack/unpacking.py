@@ -38,8 +38,7 @@ def unpack_rec(path: Path, out: Path, workers: int, overwrite: bool = False) -> 
     with dataset.record_file, new_folder(out, overwrite, REPORT) as folder:
         present, owner, counts = np.unique(dataset.labels, return_inverse=True, return_counts=True)
         labels = present.tolist()
-        known = names_beside(dataset.record_file.rec_path, dict(zip(labels, counts.tolist())))
-        names = [known.get(label, "") for label in labels]
+        names = names_beside(dataset.record_file.rec_path, labels, counts.tolist())
         folders = folder_names(labels, names, RESERVED)
         for name in folders:
             (folder / name).mkdir()

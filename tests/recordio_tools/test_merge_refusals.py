@@ -57,6 +57,9 @@ def test_what_cannot_be_joined_is_reported_before_anything_is_written(two, tmp_p
                           ((out, *two, "--overlap-with", two[1]), "--model PREFIX,EPOCH"),
                           ((out, *two, "--model", "a,0"), "is only used with"),
                           ((out, *two, *duplicates, "a,0", "--threshold", "50"), "is between"),
+                          ((out, *two, "--duplicates", "join", "--threshold", "0.7"), "is only used with --model"),
+                          *(((out, *two, "--overwrite", "--dry-run", "--matches", file), "is the name of a set's file")
+                            for file in (two[0] / "identities.csv", out / "train.rec", two[1] / "train.idx")),
                           ((out, *two, *duplicates, tmp_path / "a,0"), "there is no")):
         status, line = command("merge", *argv)
         assert status == 2 and message in line, line

@@ -56,6 +56,8 @@ def test_an_unusable_source_is_one_line_and_writes_nothing(tmp_path, make, messa
 def test_min_images_above_all_is_one_line(tmp_path):
     status, line = command("pack", drawn_faces(tmp_path / "faces"), tmp_path / "out", "--min-images", 10)
     assert status == 2 and "3 identities below --min-images 10" in line
+    status, line = command("pack", tmp_path / "faces", tmp_path / "out", "--min-images", 2, "--max-images", 1)
+    assert status == 2 and "--max-images 1: is less than --min-images" in line
 
 
 @pytest.mark.parametrize("flags", [["--image-size", "112"], ["--image-size", "0,112"], ["--quality", "101"],

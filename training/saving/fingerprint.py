@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import DataError, UserError
+from common.errors import DataError
 from recordio_tools.records.dataset import FaceDataset
-from recordio_tools.records.identities import names_beside
+from recordio_tools.records.identities import read_beside, read_identities
 
 SAMPLES = 64
 NAMES, WHOLE_SET = "names of identities", "whole set"  # of an identity
@@ -22,10 +22,8 @@ def people(dataset: FaceDataset) -> dict[str, str]:
     file, digest = dataset.record_file, hashlib.sha256()
     for array in (file.keys, file.offsets, dataset.keys, dataset.labels):
         digest.update(np.ascontiguousarray(array, "<i8").tobytes())
-    try:
-        names = names_beside(file.rec_path)
-    except UserError:  # training does not need the table otherwise
-        names = {}
+    table = file.rec_path.with_name("identities.csv")
+    names = read_beside(table, read_identities, lambda error: None) or {}  # training does not need it otherwise
     lines = "\n".join(f"{label} {name}" for label, name in sorted(names.items()))
     of_names = hashlib.sha256(lines.encode("utf-8", "surrogateescape"))
     return {NAMES: of_names.hexdigest()[:16] if names else "", WHOLE_SET: digest.hexdigest()[:16]}
