@@ -35,8 +35,8 @@ REPORT, TABLE = "align-report.json", "landmarks.csv"
 GROUP = 16  # photographs per batch of detection
 AHEAD = 8  # photographs per task of a thread: three tasks per thread are read ahead
 KINDS = {"detected": FOUND, "relaxed": RELAXED}
-# Settings that do not change a crop. Landmarks are compared directly.
-WITHOUT_EFFECT = frozenset(["source", "out", "workers", "devices", "overwrite", "landmarks",
+# Settings that do not change a crop. Landmarks are compared directly, a detector by its content.
+WITHOUT_EFFECT = frozenset(["source", "out", "workers", "devices", "overwrite", "detector", "landmarks",
                             "trust_landmarks"])
 FOREIGN = "another file is in the place of its crop"
 GOES_ON = "the crops there are whole, and the same command continues from them"

@@ -121,11 +121,13 @@ def _by_table(args: argparse.Namespace, source: Path, out: Path, crops: Crops, s
 
 def _by_detector(args: argparse.Namespace, source: Path, out: Path, crops: Crops, settings: dict) -> AlignReport:
     check_environment()
+    from align.cutting import folder_digest
     from align.mtcnn.detector import Detector, Search
     from align.mtcnn.finding import find
     from common.devices import parse_devices  # these load MXNet
 
     detector = Detector(args.detector, parse_devices(args.devices))
+    settings = {**settings, "detector_sha256": folder_digest(args.detector)}
     listing: Listing = list_photographs(source, out)
     search = Search(min_face=args.min_face, thresholds=args.thresholds)
     look = functools.partial(find, detector, search=search, rule=args.select, relax=not args.strict)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -42,6 +43,26 @@ def test_the_networks_load_without_a_word(tmp_path, shared_data):
     argv = ["align", shared_data / "cfp_raw/Images/014/profile", tmp_path, "--detector", shared_data / "weights/mtcnn"]
     done = subprocess.run([sys.executable, "-m", "recordio_tools", *map(str, argv)], capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "" and "4 crops" in done.stdout
+
+
+def test_a_detector_is_known_by_its_networks_not_by_its_path(tmp_path, shared_data):
+    """Crops of replaced networks were kept beside new ones; MODELDIR written otherwise made all of them again."""
+    photographs, out = tmp_path / "photographs", tmp_path / "out"
+    photographs.mkdir()
+    shutil.copy(next((shared_data / "cfp_raw/Images/014/frontal").iterdir()), photographs)
+    shutil.copytree(shared_data / "weights/mtcnn", tmp_path / "copy")
+    (tmp_path / "copy").chmod(0o755)
+
+    def done_before(detector):
+        assert command("align", photographs, out, "--detector", detector) == (0, "")
+        return json.loads((out / "align-report.json").read_text())["done_before"]
+
+    assert [done_before(shared_data / "weights/mtcnn"), done_before(tmp_path / "copy")] == [0, 1]
+    symbol = tmp_path / "copy/det2-symbol.json"
+    text = symbol.read_text()
+    symbol.unlink()
+    symbol.write_text(text + "\n")
+    assert [done_before(tmp_path / "copy"), done_before(tmp_path / "copy")] == [0, 1]
 
 
 def test_nearly_all_faces_are_found(aligned):
