@@ -86,6 +86,7 @@ def test_a_set_of_pairs_is_not_scored_as_identities(place, tmp_path):
     assert main(["verify", *argv]) == 0
     (found,) = json.loads((tmp_path / "out.json").read_text())[f"{place}/net,1"].values()
     assert row["at_threshold"][0]["threshold"] == pytest.approx(found["thresholds"]["0.2"]["threshold"], abs=1e-6)
+    assert row["at_threshold"][0]["chosen_on"] == f"{tmp_path}/faces.BIN"  # not by a name that --set may have as well
     assert found["at_threshold"][0]["false_accepts"] == found["false_accepts"]["0.2"] == 2
 
 

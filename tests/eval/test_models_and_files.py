@@ -195,6 +195,9 @@ def test_thresholds_given_and_of_another_set(place, tmp_path, capsys):
     assert there["accuracy"] == pytest.approx((accepted == made.same).mean())
     assert there["interval"]["fpr"][0] <= there["fpr"] <= there["interval"]["fpr"][1]
     assert "FPR achieved" in capsys.readouterr().out
+    (tmp_path / "faces.bin").symlink_to(place / "other.bin")  # another set of the same name
+    (row,) = verify(place, "--threshold-from", tmp_path / "faces.bin")[f"{place}/net,0"].values()
+    assert row["at_threshold"][0] == {**there, "chosen_on": f"{tmp_path}/faces.bin"}
     ((row,),) = (by_set.values() for by_set in verify(place, "--threshold", "0").values())
     (point,) = row["at_threshold"]
     assert point["tpr"] == point["fpr"] == 0 and "chosen_on" not in point
