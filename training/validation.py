@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -52,20 +53,28 @@ def _paths(spec: VerificationSpec) -> list[Path]:
         return []
     if not text:
         return [path for path in (folder / f"{name}.bin" for name in DEFAULT_TARGETS) if path.is_file()]
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
+    parts, found = text.split(","), []
+    while parts:
+        path, count = _find(parts, folder) if parts[0].strip() else (None, 1)
+        found += [path] if path else []
+        del parts[:count]
+    if not found:
         raise UserError(f"`target` {spec.target!r}: names no set; lfw,cfp_fp for example, or none")
-    return [Path(path) for path in each_once([_find(name, folder) for name in names], "`target`")]
+    return [Path(path) for path in each_once(found, "`target`")]
 
 
-def _find(name: str, folder: Path) -> Path:
-    """The file of a set that `target` names; UserError with the existing ones."""
-    tried = [Path(name), folder / name] if name.endswith(".bin") else [folder / f"{name}.bin"]
-    for path in tried:
-        if path.is_file():
-            return path
-    there = sorted(item.stem for item in folder.glob("*.bin"))
-    raise UserError(f"`target` {name}: there is no {tried[0]}; "
+def _find(parts: Sequence[str], folder: Path) -> tuple[Path, int]:
+    """The file of the first set in `target`, split at commas, and of how many parts its name is: the fewest, for a path
+    may have commas. UserError with the existing ones."""
+    for count in range(1, len(parts) + 1):
+        name = ",".join(parts[:count]).strip()
+        tried = [Path(name), folder / name] if name.endswith(".bin") else [folder / f"{name}.bin"]
+        for path in tried:
+            if os.path.isfile(path):
+                return path, count
+    there, name = sorted(item.stem for item in folder.glob("*.bin")), parts[0].strip()
+    missing = name if name.endswith(".bin") else folder / f"{name}.bin"
+    raise UserError(f"`target` {name}: there is no {missing}; "
                     + (f"{folder} holds {', '.join(there)}" if there else f"{folder} holds no .bin file"))
 
 

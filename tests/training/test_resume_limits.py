@@ -123,6 +123,11 @@ def test_the_end_is_kept_by_the_flags_of_the_resumed_run(data, tmp_path):
     assert train(data, tmp_path, *flags, "--ckpt", 0) == 0 and not list(tmp_path.glob("*.params"))
     assert train(data, tmp_path, *flags, "--ckpt", 2, "--resume") == 0
     assert [path.name for path in tmp_path.glob("*.params")] == ["model-0001.params"]
+    assert [row["step"] for row in rows(tmp_path, "verification")] == [1, 2]  # and the second of them is verified again
+    other = write_verification_set(tmp_path / "other.bin", pairs=20, first=200, size=SIZE)
+    assert train(data, tmp_path, *flags, "--ckpt", 3, "--target", f"lfw,{other}", "--resume") == 0
+    assert [(row["step"], row["target"]) for row in rows(tmp_path, "verification")] == [
+        (1, "lfw"), (2, "lfw"), (2, "other")]
 
 
 @pytest.mark.parametrize("then", [1, 2, 3])

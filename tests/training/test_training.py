@@ -205,6 +205,16 @@ def test_what_target_may_say(data, text, names, inside):
     assert targets(data / inside, text) == names
 
 
+def test_a_path_that_target_names_may_have_commas(data, tmp_path):
+    folder = tmp_path / "faces, aligned"
+    folder.mkdir()
+    (folder / "a,b.bin").write_bytes((data / "other.bin").read_bytes())
+    assert targets(data, f" lfw, {folder}/a,b.bin,other") == ["lfw", "a,b", "other"]
+    assert targets(folder, "a,b") == ["a,b"]
+    with pytest.raises(UserError, match=f"`target` gone: there is no {data}/gone.bin; {data} holds lfw, other"):
+        targets(data, "lfw,gone,other")
+
+
 def test_two_sets_of_one_name_are_distinguished(data, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

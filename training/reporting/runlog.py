@@ -77,6 +77,15 @@ class RunLog:
         clean = {name: _plain(value) for name, value in row.items()}
         self._metrics.append(json.dumps(clean).encode("utf-8") + b"\n")
 
+    def _has(self, row: dict[str, Any]) -> bool:
+        """Whether metrics.jsonl has this row of a verification already, but for the time that it took."""
+        wanted = {**{name: _plain(value) for name, value in row.items()}, "seconds": 0}
+        for line in (self._folder / METRICS).read_bytes().splitlines():
+            with contextlib.suppress(ValueError, TypeError):
+                if {**json.loads(line), "seconds": 0} == wanted:
+                    return True
+        return False
+
     def train(self, row: dict[str, Any], emb_norm: float) -> None:
         """A `train` row, and its curves."""
         self.row(row)
@@ -85,7 +94,10 @@ class RunLog:
         self._events.scalar("train/embedding_norm", emb_norm, row["step"])
 
     def verification(self, row: dict[str, Any], roc: np.ndarray | None, embeddings: np.ndarray) -> None:
-        """A `verification` row, its curves, the ROC picture ((3, H, W) uint8) and a histogram of embedding values."""
+        """A `verification` row, its curves, the ROC picture ((3, H, W) uint8) and a histogram of embedding values; what
+        a resumed run verifies a second time, to keep a checkpoint by other flags, is written once."""
+        if row["step"] < self._first_step and self._has(row):
+            return
         self.row(row)
         target, step = row["target"], row["step"]
         for name in ("accuracy", "tpr", "eer", "auc", "threshold", "xnorm"):
