@@ -6,13 +6,14 @@ import json
 import mxnet as mx
 import numpy as np
 import pytest
-from small_nets import draw_parameters, draw_trained, forward, small_symbol
+from small_nets import draw_parameters, draw_trained, forward, in_doubles, small_symbol, wrongly_fused_symbol
 from small_sets import write_verification_set
 
 import symbols
 from common.errors import RunError, UserError
 from deploy import slim
 from deploy.__main__ import main
+from deploy.agreement import plain_onnx
 from inference.model import load_model
 from symbols import fresnet
 
@@ -83,6 +84,23 @@ def test_a_wrong_fold_is_seen_and_nothing_is_written(place, monkeypatch):
     with pytest.raises(RunError, match="folded, it differs"):
         slimmed(place)
     assert sorted(place.iterdir()) == before
+
+
+@pytest.mark.parametrize("first, why", [(False, "largest difference"), (True, "cannot be bound")])
+def test_a_network_that_mxnet_fuses_wrongly_leaves_by_the_ways_out(tmp_path, monkeypatch, first, why):
+    symbol = wrongly_fused_symbol(first)
+    given = draw_parameters(symbol, (SIZE, SIZE))
+    mx.model.save_checkpoint(str(tmp_path / "net"), 3, symbol, *given)
+    with pytest.raises(RunError, match=rf"fused operators.* do not compute this network folded \(.*{why}.*MXNET_SUB"):
+        slimmed(tmp_path)
+    assert not list(tmp_path.glob("slim*"))
+    out, images, exact = tmp_path / "net.onnx", pixels(3), unit(in_doubles(symbol, *given, pixels(3)))
+    main(["export", "--model", str(tmp_path / "net,3"), "--out", str(out), "--image-size", f"{SIZE},{SIZE}"])
+    data = images.transpose(0, 3, 1, 2).astype(np.float32)
+    np.testing.assert_allclose(unit(plain_onnx(out.read_bytes())(data)), exact, atol=1e-6)
+    monkeypatch.setenv("MXNET_SUBGRAPH_BACKEND", "NONE")
+    loaded = mx.model.load_checkpoint(str(tmp_path / "net"), 3)
+    np.testing.assert_allclose(unit(forward(*loaded, images)), exact, atol=1e-6)
 
 
 def test_rounding_of_the_original_alone_is_not_taken_for_a_wrong_fold(place):
