@@ -53,7 +53,7 @@ def statistics(result: VerificationResult, fpr: Sequence[float], resamples: int,
     if not resamples:
         return Statistics(points, {})
     drawn = draw_resamples(len(result.same), resamples, seed)
-    cosines = 1 - result.scores / 2
+    cosines = 1 - result.scores.astype(np.float64) / 2  # in float32 those of small distances would be equal
     draws = {f"{target:g}": pairs_tpr(cosines, result.same, target, drawn) for target in fpr}
     draws["eer"], draws["auc"] = pairs_curve_rates(result.scores, result.same, drawn)
     if accuracy:

@@ -77,7 +77,7 @@ def sample_of_pairs(order: np.ndarray, same: np.ndarray, image: Callable[[int], 
     drawn = draw_resamples(len(pairs), resamples, seed) if resamples else None
 
     def score(unit: np.ndarray) -> Measured:
-        cosines = 1 - pair_scores(unit[places]) / 2
+        cosines = 1 - pair_scores(unit[places]).astype(np.float64) / 2
         genuine, tail = np.sort(cosines[kinds]), np.sort(cosines[~kinds])[::-1]
         point = operating_point(genuine, tail, len(tail), fpr)
         return point, _limits(pairs_tpr(cosines, kinds, fpr, drawn)) if drawn is not None else None

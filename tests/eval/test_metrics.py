@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from common.errors import RunError, UserError
 from eval import metrics
 from eval.bootstrap import draw_resamples, pairs_curve_rates, pairs_tpr
 from eval.operating_points import allowed
+from eval.pair_statistics import statistics
 from eval.projection import fit_projection
 from eval.scores import held_out, normalise, pair_scores, projected_scores
 
@@ -221,8 +223,18 @@ def test_resampled_curves_are_those_of_the_pairs_sampled():
         assert equal == pytest.approx(metrics.eer(*written)) and area == pytest.approx(metrics.auc(*written))
 
 
+def test_intervals_depend_on_the_order_of_scores_alone():
+    """All distances of a nearly collapsed network are so small that its cosines are equal in float32."""
+    scores, same = draw(5, 200, False)
+    result = SimpleNamespace(same=same, scores=scores.astype(np.float32))
+    small = SimpleNamespace(same=same, scores=result.scores * np.float32(2 ** -30))
+    usual, tiny = (statistics(one, (0.1,), 20, 0).draws for one in (result, small))
+    assert len(set(usual["0.1"])) > 5
+    for name, draws in usual.items():
+        np.testing.assert_array_equal(tiny[name], draws)
+
+
 def test_the_interval_of_a_perfect_accuracy_is_the_accuracy():
-    from eval.pair_statistics import statistics
     from eval.verification import score_set
     for pairs in (10, 20, 40):
         same = np.arange(pairs) % 2 == 0
