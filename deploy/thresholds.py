@@ -103,7 +103,7 @@ def _check(path: str, found: PairScores, sha256: str, layer: str, flip: bool) ->
     if theirs is not None and theirs != layer:
         raise UserError(f"{path}: holds scores of the layer {shown(str(theirs))[:60]}, not of {layer}; give --layer "
                         f"{shown(str(theirs))[:60]}, or scores of this layer")
-    if found.meta.get("flip", flip) != flip:
+    if found.meta.get("flip") not in (None, flip):  # null where the embeddings' own file did not tell
         raise UserError(f"{path}: its scores are {'without' if flip else 'with'} mirror images; "
                         f"{'give' if flip else 'leave out'} --no-flip")
     if found.meta.get("pca"):

@@ -109,7 +109,10 @@ def test_scores_of_another_model_or_manner(tmp_path, caplog):
                                                 "layer": "fc1"}))
     caplog.clear()
     assert choose("--scores", path).fpr and not caplog.text
+    (tmp_path / "s.json").write_text(json.dumps({"model": None, "layer": None, "flip": None}))  # of a foreign .npz
+    assert choose("--scores", path) == choose("--no-flip", "--scores", path)
     (tmp_path / "s.json").unlink()
+    caplog.clear()
     assert choose("--scores", path).fpr and "has no sha256 of its model" in caplog.text
 
 
