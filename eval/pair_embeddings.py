@@ -1,6 +1,8 @@
 """Embeddings of a set of pairs: computed, or read from a file, which must be of this set, model and settings."""
 from __future__ import annotations
 
+from typing import Collection
+
 import numpy as np
 
 from common.errors import UserError
@@ -12,11 +14,12 @@ from eval.verification import VerificationSet
 
 
 def read_pair_embeddings(model: ModelName, target: VerificationSet, settings: EmbeddingSettings,
-                         given: Embeddings | None = None) -> Embeddings:
+                         given: Embeddings | None = None, failed: Collection[str] = ()) -> Embeddings:
     """Read them from an embeddings file, a row for each position of the set, left, right, left, ...
 
-    given: the file's contents, where they are read already, and embeddings of zeros are warned of. UserError where it
-    is of another set (by sha256, where the file has one) or has other settings, or lacks an image.
+    given: the file's contents, where they are read already, and embeddings of zeros are warned of. failed: positions
+    that the file need not have; they get zeros, and NaN as `view_norms`. UserError where it is of another set (by
+    sha256, where the file has one) or has other settings, or lacks an image.
     """
     made = load_embeddings(model.embeddings) if given is None else given
     if given is None:
@@ -27,11 +30,20 @@ def read_pair_embeddings(model: ModelName, target: VerificationSet, settings: Em
                         f"{_named(made.meta['set'])}")
     check_manner(model.text, made, settings)
     rows = _rows(made, target)
-    if rows is None:
+    lacking = [place for place in np.flatnonzero(rows < 0).astype(str).tolist() if place not in failed]
+    if lacking and digest is not None:
+        raise UserError(f"`model` {model.text}: lacks {len(lacking)} of the {len(rows)} images of {target.path}, "
+                        f"{lacking[0]} (from 0) the first; verify takes a list of them as `failures`, the "
+                        "X.failures.csv that deploy embed writes")
+    if lacking or len(made.names) > len(rows):
         raise UserError(f"`model` {model.text}: holds {len(made.names)} embeddings, and not one for each of the "
-                        f"{len(target.order)} images of {target.path}")
-    views = None if made.view_norms is None else made.view_norms[rows]
-    return Embeddings(made.embeddings[rows], made.norms[rows], places(target), None, made.meta, views)
+                        f"{len(rows)} images of {target.path}")
+    arrays = []
+    for array, absent in ((made.embeddings, 0), (made.norms, 0), (made.view_norms, np.nan)):
+        arrays.append(None if array is None else array[rows])
+        if array is not None and (rows < 0).any():
+            arrays[-1][rows < 0] = absent
+    return Embeddings(arrays[0], arrays[1], places(target), None, made.meta, arrays[2])
 
 
 def embed_pairs(model: OpenModel, target: VerificationSet, settings: EmbeddingSettings) -> Embeddings:
@@ -60,18 +72,15 @@ def places(target: VerificationSet) -> np.ndarray:
     return np.arange(len(target.order)).astype(str)
 
 
-def _rows(made: Embeddings, target: VerificationSet) -> np.ndarray | None:
-    """For each place of the set the row of the file: by name, in order where the names are not places; None where a
-    place has none, or the file has more than the set."""
+def _rows(made: Embeddings, target: VerificationSet) -> np.ndarray:
+    """For each place of the set the row of the file, -1 where it has none: by name, in order where the names are not
+    places."""
     by_name = {name: row for row, name in enumerate(made.names.tolist())}
-    if len(made.names) > len(target.order):
-        return None
     if len(made.names) == len(target.order) and not by_name.keys() >= set(places(target).tolist()):
         return np.arange(len(target.order))
     first = np.unique(target.order, return_index=True)[1]  # an image may be in the file once for all its positions
-    rows = [by_name.get(str(place), by_name.get(str(first[image])))
-            for place, image in enumerate(target.order.tolist())]
-    return None if None in rows else np.array(rows)
+    return np.array([by_name.get(str(place), by_name.get(str(first[image]), -1))
+                     for place, image in enumerate(target.order.tolist())])
 
 
 def _named(origin: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -40,6 +40,11 @@ class ScoringSettings:
     threshold_from: VerificationSet | None = None
     failures: Failures | None = None
     chosen: Mapping[str, Sequence[Chosen]] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> frozenset[str]:
+        """The images that embeddings need not have."""
+        return frozenset(self.failures.images if self.failures else ())
 
 
 @dataclass(frozen=True)
@@ -82,17 +87,16 @@ def score_models(models: Sequence[ModelName], sets: Sequence[VerificationSet], e
               for model in models]
     for model, source in zip(models, opened):
         if isinstance(source, Embeddings):
-            own = _sets_of(model, source, sets, embedding)
+            own = _sets_of(model, source, sets, embedding, scoring)
             for target in own if source.digest_of("set") is None else ():
                 log.warning("%s: has no sha256 of its set; its %d embeddings are assumed to be of the images of %s, "
                             "by place", model.text, len(source.names), target.path)
-            warn_of_zeros(model.text, source.embeddings, source.names)
             if scoring.threshold_from is not None:
                 read_pair_embeddings(model, scoring.threshold_from, embedding, source)
     for model, source in zip(models, opened):
         chosen = _thresholds(model, source, embedding, scoring)
         found = {}
-        for target in _sets_of(model, source, sets, embedding) if isinstance(source, Embeddings) else sets:
+        for target in _sets_of(model, source, sets, embedding, scoring) if isinstance(source, Embeddings) else sets:
             found[target.name] = _score(model, source, target, embedding, scoring, chosen)
         if isinstance(source, OpenModel):
             source.close()
@@ -100,31 +104,31 @@ def score_models(models: Sequence[ModelName], sets: Sequence[VerificationSet], e
 
 
 def _sets_of(model: ModelName, given: Embeddings, sets: Sequence[VerificationSet],
-             embedding: EmbeddingSettings) -> list[VerificationSet]:
+             embedding: EmbeddingSettings, scoring: ScoringSettings) -> list[VerificationSet]:
     """The sets that an embeddings file is of; UserError where it is of none of them."""
-    if len(sets) == 1 or given.digest_of("set") is None:
-        for target in sets:
-            read_pair_embeddings(model, target, embedding, given)
-        return list(sets)
-    found = [target for target in sets if target.digest == given.digest_of("set")]
+    found = list(sets) if len(sets) == 1 or given.digest_of("set") is None else [
+        target for target in sets if target.digest == given.digest_of("set")]
     for target in found:
-        read_pair_embeddings(model, target, embedding, given)
+        read_pair_embeddings(model, target, embedding, given, scoring.failed)
     if not found:
         raise UserError(f"`model` {model.text}: is of none of these sets; its embeddings are of "
                         f"{given.meta['set'].get('path') or given.digest_of('set')}")
     return found
 
 
-def _embeddings(model: ModelName, source: Any, target: VerificationSet, embedding: EmbeddingSettings) -> Embeddings:
-    if isinstance(source, Embeddings):
-        return read_pair_embeddings(model, target, embedding, source)
-    return embed_pairs(source, target, embedding)
+def _embeddings(model: ModelName, source: Any, target: VerificationSet, embedding: EmbeddingSettings,
+                failed: Collection[str] = ()) -> Embeddings:
+    if not isinstance(source, Embeddings):
+        return embed_pairs(source, target, embedding)
+    made = read_pair_embeddings(model, target, embedding, source, failed)
+    warn_of_zeros(model.text, made.embeddings, made.names)
+    return made
 
 
 def _score(model: ModelName, source: Any, target: VerificationSet, embedding: EmbeddingSettings,
            scoring: ScoringSettings, chosen: Sequence[Chosen]) -> ScoredSet:
     began = time.perf_counter()
-    made = _embeddings(model, source, target, embedding)
+    made = _embeddings(model, source, target, embedding, scoring.failed)
     if scoring.pca:
         check_components(scoring.pca, made.embeddings.shape[1], len(target.same), scoring.folds)
     result = score_set(target.name, made.embeddings, target.same, xnorm_of(made), scoring.fpr, scoring.folds,
@@ -155,5 +159,5 @@ def _thresholds(model: ModelName, source: Any, embedding: EmbeddingSettings,
 
 
 def xnorm_of(made: Embeddings) -> float:
-    """Of all images and mirror images; NaN where the file does not have it."""
-    return float("nan") if made.view_norms is None else float(np.mean(made.view_norms, dtype=np.float64))
+    """Of all images and mirror images, but those that failed; NaN where the file does not have it."""
+    return float("nan") if made.view_norms is None else float(np.nanmean(made.view_norms, dtype=np.float64))

@@ -12,7 +12,7 @@ from small_sets import draw, jpeg, write_verification_set
 
 from common.errors import UserError
 from eval.__main__ import main
-from eval.embedding_file import load_embeddings
+from eval.embedding_file import Embeddings, load_embeddings, save_embeddings
 from eval.face_sets import open_face_set, read_groups
 from eval.failures import Failures, lost_faces
 from eval.models import ModelName
@@ -20,6 +20,7 @@ from eval.opening import EmbeddingSettings
 from eval.score_file import read_scores
 from eval.templates.ijb_files import Images
 from eval.templates.ijb_images import Lost, embed_images
+from eval.verification import VerificationSet
 
 UNIT = np.eye(6, 8, dtype=np.float32)
 
@@ -221,6 +222,30 @@ def test_pairs_at_the_thresholds_of_a_labelled_set(place, tmp_path):  # noqa: F8
     assert fixed["threshold"] == pytest.approx(chosen) and fixed["chosen_on"] == f"{place}/faces"
     with pytest.raises(UserError, match="--pca with --threshold-from of a labelled set"):
         main([*words, "--pca", "2"])
+
+
+def test_images_of_pairs_that_failed_need_no_embedding(tmp_path, caplog):
+    """As `deploy embed` leaves them out of the file of a .bin."""
+    target = VerificationSet(write_verification_set(tmp_path / "a.bin", pairs=40, size=SIZE))
+    unit = np.random.RandomState(0).normal(size=(80, 4)).astype(np.float32)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    kept, norms = np.delete(np.arange(80), [5, 12]), np.arange(1, 81, dtype=np.float32)
+    save_embeddings(tmp_path / "m.npz", Embeddings(unit[kept], norms[kept], kept.astype(str), None, {
+        "set": {"sha256": target.digest}}, norms[kept]))
+    (tmp_path / "m.failures.csv").write_text("path,label,reason\n5,,no face found\n12,,damaged\n")
+    words = ["verify", "--model", f"{tmp_path}/m.npz", "--bins", f"{tmp_path}/a.bin", "--fpr", "0.2", "--json",
+             f"{tmp_path}/out.json"]
+    with pytest.raises(UserError, match="m.npz: lacks 2 of the 80 images of .*a.bin, 5 .from 0. the first; verify "
+                                        "takes a list of them as --failures"):
+        main(words)
+    assert main([*words, "--failures", f"{tmp_path}/m.failures.csv"]) == 0
+    ((row,),) = (rows.values() for rows in json.loads((tmp_path / "out.json").read_text()).values())
+    scores, there = 2 - 2 * (unit[0::2] * unit[1::2]).sum(axis=1), np.delete(np.arange(40), [2, 6])
+    impostors = np.sort(scores[there][~target.same[there]])
+    rate = (scores[there][target.same[there]] < impostors[int(0.2 * len(impostors))]).mean()
+    assert row["failures"]["without"]["0.2"] == pytest.approx(rate)
+    assert row["xnorm"] == pytest.approx(norms[kept].mean())
+    assert "2 of 80 embeddings are zeros, 5 the first: their pairs count as scored, at cosine 0" in caplog.text
 
 
 def test_the_threshold_of_another_set_needs_no_groups_there(place, tmp_path, caplog):  # noqa: F811
