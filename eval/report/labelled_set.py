@@ -83,8 +83,8 @@ def pose_section(models: Sequence[str], found: Sequence[ScoredModel]) -> Html:
     shown = [one for one in found[0].slices if one.genuine]
     if not shown:
         return section("Rates by pose", paragraph(
-            "No pose is known of these images. Folders inside the identities' folders (CFP's frontal/ and profile/), "
-            "--groups FILE.csv or --landmarks FILE.csv provide it."))
+            "No pose is known of these images, or of too few for genuine and impostor pairs. Folders inside the "
+            "identities' folders (CFP's frontal/ and profile/), --groups FILE.csv or --landmarks FILE.csv provide it."))
     names = list(dict.fromkeys(one.left for one in found[0].slices))
     drawn = [number for number, one in enumerate(found[0].slices)
              if len(names) <= CROSSED or one.left == names[0]]

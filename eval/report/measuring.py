@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from eval.all_pairs import Side, count_pairs
 from eval.models import ModelName
 from eval.other_set import FromElsewhere
 from eval.pair_statistics import statistics
@@ -49,20 +50,23 @@ def score_pairs(target: VerificationSet, places: np.ndarray, pool: ImagePool, em
 def score_set(faces: labelled_set.LabelledSet, inputs: Inputs, embedded: list[Embedded], names: list[str],
               args: argparse.Namespace,
               elsewhere: list[FromElsewhere]) -> tuple[list[ScoredModel], list[ScoredModel]]:
-    """Of each model all pairs of the sides, and, where poses are known, all pairs of images with one, by pose.
+    """Of each model all pairs of the sides, and, where poses are known, all pairs of images with one, by pose; none
+    where these are all of one kind.
 
     embedded: projected where that is asked for. elsewhere: thresholds of each model that are not the set's own.
     """
     pairs = labelled_pairs(faces.labels, faces.people, faces.sides, None, args.bootstrap, args.seed)
     by_pose = labelled_pairs(faces.labels, faces.people, (inputs.grouped, None), faces.groups, args.bootstrap,
                              args.seed)
+    whose = Side(np.empty(0), faces.labels[inputs.grouped])
+    by_groups = len(set(faces.groups[inputs.grouped].tolist())) > 1 and all(count_pairs(whose))
     fpr = [*{f"{rate:g}": rate for rate in (*labelled_set.FPRS, *args.fpr)}.values()]
     found, posed = [], []
     for one, name, other in zip(embedded, names, elsewhere):
         unit, norms = one.unit[inputs.face_places], one.norms[inputs.face_places]
         known = None if np.isnan(norms).any() else norms
         found.append(score_labelled(name, unit, pairs, fpr, known, other.thresholds))
-        if len(set(faces.groups[inputs.grouped].tolist())) > 1:
+        if by_groups:
             posed.append(score_labelled(f"{name}, by pose", unit, by_pose, [args.fpr[0]]))
     return found, posed
 

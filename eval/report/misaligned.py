@@ -9,7 +9,7 @@ import numpy as np
 from common.environment import usable_cores
 from common.progress import meter
 from common.workers import ordered_map
-from eval.all_pairs import Side, count_pairs, score_all_pairs
+from eval.all_pairs import Side, count_pairs, make_sides, score_all_pairs
 from eval.batches import stacked
 from eval.bootstrap import PeopleBootstrap, draw_resamples, interval, pairs_tpr
 from eval.misalignment import Misalignment, misaligned_batches
@@ -41,12 +41,15 @@ class Sample:
 
 def sample_of_set(labels: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None], image: Callable[[int], np.ndarray],
                   name: str, fpr: float, most_images: int, resamples: int, seed: int) -> Sample:
-    """Identities of a labelled set, sampled until there are `most_images` images; all pairs of the sides."""
+    """Identities of a labelled set, sampled until there are `most_images` images, and pairs of both kinds; all pairs of
+    the sides."""
     used = np.sort(np.concatenate([side for side in sides if side is not None]))
     people = np.unique(labels[used])
     order = np.random.RandomState(seed).permutation(people)
     counts = np.array([np.count_nonzero(labels[used] == person) for person in order])
-    few = order[:max(int(np.searchsorted(np.cumsum(counts), most_images, "right")), min(2, len(order)))]
+    few = order[:max(int(np.searchsorted(np.cumsum(counts), most_images, "right")), 2)]
+    while len(few) < len(order) and not _have_both_kinds(few, labels, sides):
+        few = order[:2 * len(few)]
     chosen = used[np.isin(labels[used], few)]
     place = {number: position for position, number in enumerate(chosen.tolist())}
     left, right = (None if side is None else np.array([place[one] for one in side.tolist() if one in place], int)
@@ -65,6 +68,13 @@ def sample_of_set(labels: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None
 
     what = f"all pairs of {len(chosen)} images of {len(few)} identities of {name}"
     return Sample(lambda number: image(int(chosen[number])), len(chosen), what, score)
+
+
+def _have_both_kinds(people: np.ndarray, labels: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None]) -> bool:
+    """Whether there are genuine and impostor pairs of some identities' images alone."""
+    left, right = sides
+    chosen = (left[np.isin(labels[left], people)], None if right is None else right[np.isin(labels[right], people)])
+    return all(count_pairs(*make_sides(np.empty(len(labels)), labels, chosen)))
 
 
 def sample_of_pairs(order: np.ndarray, same: np.ndarray, image: Callable[[int], np.ndarray], name: str, fpr: float,

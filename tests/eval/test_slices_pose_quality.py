@@ -1,6 +1,8 @@
 """Rates by group, by pose and by quality, EER and AUC on resamples, against loops and plain numpy."""
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -16,11 +18,14 @@ from eval.failures import Readings
 from eval.fixed_threshold import FixedPoint
 from eval.misalignment import Misalignment
 from eval.operating_points import OperatingPoint
+from eval.other_set import FromElsewhere
 from eval.pose import head_pose, read_yaw, yaw_groups, yaw_of
 from eval.quality import discard_curve
 from eval.report.charts import draw_curves
-from eval.report.labelled_set import _cells
-from eval.report.misaligned import _drawn
+from eval.report.embedding import Embedded
+from eval.report.labelled_set import LabelledSet, _cells, pose_section
+from eval.report.measuring import score_set
+from eval.report.misaligned import _drawn, sample_of_set
 from eval.robustness_curve import Setting
 from eval.robustness_table import _row
 from eval.scores import normalise
@@ -252,3 +257,26 @@ def test_a_rate_that_is_not_given_is_a_gap_in_the_curve():
     axes = Figure().subplots()
     draw_curves([points], "shift", "TPR")(axes)
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [50, np.nan])
+
+
+def test_poses_of_too_few_images_are_left_out():
+    labels, unit = np.repeat(np.arange(6), 3), np.eye(18, dtype=np.float32)
+    args = SimpleNamespace(bootstrap=5, seed=0, fpr=[0.1])
+    for groups in (np.where(np.arange(18) % 3, "", np.where(labels % 2, "a", "b")),  # an image of each identity,
+                   np.where(labels, "", np.array(["a", "b", "a"] * 6))):  # and one identity's images
+        faces = LabelledSet("s", labels, list("abcdef"), groups, (np.arange(18), None))
+        inputs = SimpleNamespace(grouped=np.flatnonzero(groups != ""), face_places=np.arange(18))
+        found, posed = score_set(faces, inputs, [Embedded(unit, np.ones(18), np.ones(18))], ["m"], args,
+                                 [FromElsewhere([])])
+        assert len(found) == 1 and not posed and "of too few for" in str(pose_section(["m"], found))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_misaligned_identities_have_pairs_of_both_kinds(seed):
+    """Of identities of which few have images on both sides, and others one image."""
+    labels = np.array([0, 0, 1, 1, *range(2, 12), *range(2, 12)])
+    first, other = np.arange(14), np.arange(14, 24)
+    for sides in ((first, None), (first[::2], first[1::2]), (first, other)):
+        sample = sample_of_set(labels, sides, lambda number: None, "s", 0.5, 1, 5, seed)
+        point, _ = sample.score(normalise(np.random.RandomState(seed).normal(size=(sample.count, 4))))
+        assert point.impostors and np.isfinite(1 if point.tpr is None else point.tpr)
