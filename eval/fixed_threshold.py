@@ -53,8 +53,9 @@ class FixedPoint:
             "impostors": self.impostors, "accuracy": self.accuracy}
         if self.fpr_target is not None:
             row.update(chosen_on=self.chosen_on, fpr_target=self.fpr_target)
-        if self.tpr_limits and self.fpr_limits:
-            row["interval"] = {"tpr": list(self.tpr_limits), "fpr": list(self.fpr_limits)}
+        if self.tpr_limits or self.fpr_limits:  # of very many pairs that of the FPR alone may not be known
+            row["interval"] = {"tpr": self.tpr_limits and list(self.tpr_limits),
+                               "fpr": self.fpr_limits and list(self.fpr_limits)}
         return row
 
 

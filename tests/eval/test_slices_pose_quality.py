@@ -236,6 +236,12 @@ def test_names_of_groups_that_look_like_numbers():
         "9", "10", "9" * 5000, "b", "yaw 0-15", "yaw 15-30", "\u00b2"]
 
 
+def test_the_interval_of_a_rate_is_in_the_json_though_that_of_the_other_is_not_known():
+    row = FixedPoint(1.0, 0.5, 0.1, 100, 100, 1000, (0.4, 0.6), None).as_row()
+    assert row["interval"] == {"tpr": [0.4, 0.6], "fpr": None}
+    assert "interval" not in FixedPoint(1.0, 0.5, 0.1, 100, 100, 1000).as_row()
+
+
 @pytest.mark.parametrize("accepts, mark", [(12, ""), (9, "~")])
 def test_a_rate_on_few_false_accepts_is_marked_wherever_it_stands(accepts, mark):
     one = Slice("a", "b", 100, 1000, 0.5, accepts / 1000, accepts)
