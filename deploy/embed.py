@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         check_new_file(args.out, args.overwrite)
         check_new_file(failures, args.overwrite or folder.is_dir())
     model = ServedModel(args)
-    with open_images(args.source, not args.no_labels and args.select != ALL) as images:
+    with open_images(args.source, not (args.no_labels or _takes_all_faces(args))) as images:
         size = crop_size(args, model, images)
         cutter = open_cutter(args, size, args.select)
         reader = face_reader(images, cutter) if cutter else crop_reader(images, size)
@@ -72,6 +72,11 @@ def run(args: argparse.Namespace) -> int:
                        + "; `detector` MODELDIR crops faces from photographs" * sizes)
     print(f"{count} embeddings of {len(images)} images in {out}, {embedder.dimension}-d, by {model.name}")
     return 0
+
+
+def _takes_all_faces(args: argparse.Namespace) -> bool:
+    """Whether an image may have several embeddings, which are not all of its folder's identity; a crop has one."""
+    return bool(args.detector) and args.select == ALL
 
 
 def _go_on(journal: Journal, images: ImageSet, reader: Reader, embedder: AnyEmbedder, flip: bool) -> None:
@@ -113,7 +118,7 @@ def _write(out: Path, failures: Path, journal: Journal, images: ImageSet, args: 
            making: dict[str, Any]) -> int:
     """Write both files; returns the number of embeddings."""
     digest, names, labels, norms, view_norms, missed = hashlib.sha256(), [], [], [], [], []
-    numbered = bool(args.detector) and args.select == ALL
+    numbered = _takes_all_faces(args)
     for number, row in enumerate(journal.rows):
         digest.update(images.identity(number) + bytes.fromhex(row.sha256))
         label = -1 if images.labels is None else int(images.labels[number])

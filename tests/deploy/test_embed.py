@@ -110,6 +110,7 @@ def test_every_kind_of_source(place, tmp_path):
     assert files.labels is None and files.names.tolist() == [f"{place}/faces/p3/1.jpg", f"{place}/faces/p0/2.jpg"]
     np.testing.assert_allclose(files.embeddings, by_folder.embeddings[[13, 2]], atol=1e-6)
     assert embed(place, tmp_path / "none.npz", "--no-labels").labels is None
+    assert embed(place, tmp_path / "all.npz", "--select", "all").labels.tolist() == packed.labels.tolist()  # crops
     write_verification_set(tmp_path / "pairs.bin", 6, 4, SIZE)
     pairs = embed(place, tmp_path / "pairs.npz", source=str(tmp_path / "pairs.bin"))
     images, _ = pickle.loads((tmp_path / "pairs.bin").read_bytes())
