@@ -90,7 +90,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
         loaded = open_pretrained(config.part(PretrainedSpec), model.shapes, states.identity, model.head.shape, first)
     described = [*config.as_lines(), *describe_run(description_spec(config, total_batch), planned, data.dataset,
                                                    data.chosen, model, data.targets)]
-    began: list[str] = []
+    began = loaded.lines if loaded else []
     if config.dry_run:
         if first:
             step = 0
@@ -112,7 +112,6 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
         _put_back(model, trainer, arrays)
     elif loaded:
         model.take(loaded.taken, broadcast_arrays(communicator, {"head": loaded.fc7})["head"])
-        began = loaded.lines
     states.identity[SCHEDULE] = schedule.lr_summary()
     check_weights(communicator, model, progress.step)
 

@@ -178,6 +178,14 @@ def test_a_checkpoint_with_more_layers_than_the_network_is_warned_of(data, done,
     assert "warning: " not in caplog.text
 
 
+def test_a_dry_run_says_what_would_be_loaded(data, done, tmp_path, capsys):
+    more = ["--pretrained", f"{done / 'model'},2", "--version-output", "GAP", "--dry-run"]
+    assert train(data, tmp_path / "run", "--target", "none", *more) == 0
+    shown = capsys.readouterr().out
+    assert re.search("^pretrained: [0-9]+ of [0-9]+ parameters loaded from .*model-0002.params$", shown, re.MULTILINE)
+    assert "pretrained: fc7 loaded from the state" in shown and "in the checkpoint but not loaded: bn6f_" in shown
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("key", ["arg:conv_1_conv2d_weight", "aux:fc1_moving_var"])
 def test_numbers_that_are_not_finite_blame_the_file_before_training(data, done, tmp_path, value, key):
