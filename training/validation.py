@@ -22,16 +22,20 @@ DEFAULT_TARGETS = ("lfw", "cfp_fp", "agedb_30")
 FPR = 0.001
 RESAMPLES = 200  # resamples of intervals: a tenth of a second for 6,000 pairs
 NONE = "none"
+WAY_OUT = "`target` names other sets, or none for no verification"
 
 
 def open_targets(spec: VerificationSpec, image_size: tuple[int, int]) -> list[VerificationSet]:
     """The verification sets of `target`, read and validated; UserError for one that does not exist or does not fit."""
     sets: list[VerificationSet] = []
     for path in _paths(spec):
-        target = VerificationSet(path)
+        try:
+            target = VerificationSet(path)
+        except UserError as error:
+            raise UserError(f"{error}; {WAY_OUT}") from None
         if tuple(target.image_size) != tuple(image_size):
-            raise UserError(f"`target` {path}: its images are {target.image_size[0]}x{target.image_size[1]}, the "
-                            f"network takes {image_size[0]}x{image_size[1]}")
+            raise UserError(f"{path}: its images are {target.image_size[0]}x{target.image_size[1]}, the network takes "
+                            f"{image_size[0]}x{image_size[1]}; {WAY_OUT}")
         sets.append(target)
     if not sets:
         log.info("no verification: %s", "`target` none" if spec.target.strip() == NONE else

@@ -9,10 +9,13 @@ import pytest
 from small_runs import SIZE, rows, train
 from small_sets import write_training_set, write_verification_set
 
+from common.errors import UserError
 from eval.verification import VerificationSet, score_set, verify_set
 from inference.embedder import Embedder
 from inference.model import load_model
 from training.reporting.roc_picture import roc_picture
+from training.specs import VerificationSpec
+from training.validation import open_targets
 
 
 def test_each_verification_is_of_the_checkpoint_beside_it(tmp_path):
@@ -25,6 +28,21 @@ def test_each_verification_is_of_the_checkpoint_beside_it(tmp_path):
         embedder = Embedder(*load_model(str(tmp_path / "model"), number), [mx.cpu(0)], 8, (SIZE, SIZE))
         result = verify_set(embedder, target)
         assert [row["xnorm"], row["auc"]] == pytest.approx([result.xnorm, result.auc], rel=1e-5)
+
+
+@pytest.mark.parametrize("made, words", [(dict(pairs=8, size=SIZE), "8 pairs are fewer than 10 folds"),
+                                         (dict(size=40), "its images are 40x40, the network takes 32x32"),
+                                         (None, "is a web page, not a verification set")])
+def test_a_set_that_cannot_be_used_is_told_with_a_way_out_that_works(tmp_path, made, words):
+    if made:
+        write_verification_set(tmp_path / "lfw.bin", **made)
+    else:
+        (tmp_path / "lfw.bin").write_bytes(b"<html>")
+    with pytest.raises(UserError, match=f"lfw.bin: {words}.*; `target` names other sets, or none"):
+        open_targets(VerificationSpec(str(tmp_path)), (SIZE, SIZE))
+    write_verification_set(tmp_path / "own.bin", size=SIZE)
+    assert [[target.name for target in open_targets(VerificationSpec(str(tmp_path), text), (SIZE, SIZE))]
+            for text in ("own", "none")] == [["own"], []]
 
 
 def test_a_state_does_not_count_the_time_of_its_verification(tmp_path, monkeypatch):
