@@ -14,6 +14,7 @@ from recordio_tools.faces import PackedFaces
 
 NO_SET, ANY_SET = -1, -2  # beside the sets' numbers
 
+
 @dataclass
 class Identity:
     """An identity of a set: source is the set's index on the command line from 0, images its record keys to use,

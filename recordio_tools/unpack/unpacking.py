@@ -46,9 +46,8 @@ def unpack_rec(path: Path, out: Path, workers: int, overwrite: bool = False) -> 
         spans = [range(start, min(start + CHUNK, len(dataset))) for start in range(0, len(dataset), CHUNK)]
         found = _finish(work, spans, len(dataset), workers)
         order = np.argsort(owner, kind="stable").tolist()
-        lines = (
-            f"1\t{folders[owner[place]]}/{dataset.keys[place]}{ending(found[place])}\t{dataset.labels[place]}\n"
-            for place in order)
+        lines = (f"1\t{folders[owner[place]]}/{dataset.keys[place]}{ending(found[place])}\t{dataset.labels[place]}\n"
+                 for place in order)
         (folder / LIST).write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
         (folder / NAMES).write_bytes(identity_table(zip(names, counts.tolist(), folders), ("folder",), labels))
         report = {"source": str(path), "images": len(dataset), "identities": len(labels),
