@@ -204,5 +204,6 @@ def system_failure(error: OSError) -> RunError:
 def _tell(prog: str, error: BaseException, status: int) -> int:
     if os.environ.get("FACES_TRACEBACK"):
         traceback.print_exc()
-    print(f"{prog}: {shown(' '.join(str(error).split()))}", file=sys.stderr)
+    line = re.sub(r"\s*\n\s*", " ", str(error).strip())  # other spaces stay: they may be a file name's
+    print(f"{prog}: {shown(line)}", file=sys.stderr)
     return status

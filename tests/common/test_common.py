@@ -97,6 +97,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
 
 @pytest.mark.parametrize("error, status, line", [
     ("UserError('the flag --x: is odd')", 2, "demo: the flag --x: is odd"),
+    ("UserError('a  b\\u3000c.rec:\\n  is odd')", 2, "demo: a  b\u3000c.rec: is odd"),
     ("OSError('libcudnn.so.8: cannot open shared object file')", 2,
      "demo: MXNet's GPU wheel does not load libcudnn.so.8, which the package nvidia-cudnn-cu11 brings"),
     ("OSError(28, 'No space left', 'libcudnn.so.8')", 1, "demo: libcudnn.so.8: the disk is full"),
