@@ -200,11 +200,13 @@ def test_numbers_that_are_not_finite_blame_the_file_before_training(data, done, 
 
 
 def test_what_a_refused_resume_advises_works(done, tmp_path, caplog):
+    import shutil
     caplog.set_level("INFO")
     more = name_people(write_training_set(tmp_path / "more", identities=6, images=9, size=SIZE), "abcdef")
+    folder = shutil.copytree(done, tmp_path / "José's 1st run")
     with pytest.raises(UserError, match="data of.*is|data of") as caught:
-        train(more, done, *FLAGS, "--resume")
-    advised = shlex.split(re.search(r"(--pretrained \S+) takes", str(caught.value)).group(1))
+        train(more, folder, *FLAGS, "--resume")
+    advised = shlex.split(re.search("(--pretrained .+) takes", str(caught.value)).group(1))
     assert train(more, tmp_path / "run", "--target", "none", "--max-steps", 1, *advised) == 0
     assert "fc7 loaded from the state" in caplog.text
 

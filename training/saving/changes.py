@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from shlex import quote
 from typing import Any, Mapping, Sequence
 
 from common.errors import UserError
@@ -55,7 +56,8 @@ def check_same_run(theirs: Mapping[str, Any], mine: Mapping[str, Any], path: Pat
     if there and here and there != here:
         own = Path(str(mine["prefix"])).with_name(shown(there))
         raise UserError(f"`resume`: the state {path} is of the run whose checkpoints are {own.name}-NNNN.params; "
-                        f"continue it with `prefix` {own}, or begin a new run with a `prefix` in a folder of its own")
+                        f"continue it with `prefix` {quote(str(own))}, or begin a new run with a `prefix` in a folder "
+                        "of its own")
     found = differences(theirs, mine)
     refused = [change for change in found if change.meaning in (TRUNK, REFUSED)]
     if refused:
@@ -86,12 +88,13 @@ def _way_out(refused: list[Change], mine: Mapping[str, Any], saves: int) -> str:
     data = "the data it was started with" if "data" in names else ""
     back = f"continue with {' and '.join(filter(None, [flags, data]))}, or begin a new run with another `prefix`"
     prefix = str(mine.get("prefix", ""))
+    newest = f"`pretrained` {quote(f'{prefix},{saves}')}"
     if any(change.meaning == TRUNK for change in refused) or not saves or not checkpoint_path(prefix, saves).is_file():
         return back
     if "emb_size" in names:
-        return f"{back}, from this one's newest checkpoint: `pretrained` {prefix},{saves} `pretrained_partial`"
-    return (f"{back}, from this one's newest checkpoint: `pretrained` {prefix},{saves} takes the classification layer "
-            "too where the identities are the same")
+        return f"{back}, from this one's newest checkpoint: {newest} `pretrained_partial`"
+    return (f"{back}, from this one's newest checkpoint: {newest} takes the classification layer too where the "
+            "identities are the same")
 
 
 def _shown(value: Any) -> str:

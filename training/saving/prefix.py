@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from pathlib import Path
 
 from common.errors import UserError
@@ -18,7 +19,7 @@ def check_prefix(prefix: str) -> None:
     """UserError, with a suggestion, where `prefix` does not name files, or they cannot be written."""
     if not prefix.strip() or "\0" in prefix:
         raise UserError(f"`prefix` '{prefix.strip()}': is empty; give FOLDER/NAME, for example {EXAMPLE}")
-    name, meant = os.path.basename(prefix), os.path.join(os.path.normpath(prefix), "model")
+    name, meant = os.path.basename(prefix), shlex.quote(os.path.join(os.path.normpath(prefix), "model"))
     if not name:
         raise UserError(f"`prefix` {prefix}: ends in a slash, so that its files would have no name; for a run in that "
                         f"folder give `prefix` {meant}")
