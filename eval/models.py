@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Callable, Iterable, Sequence
 
 import numpy as np
@@ -67,7 +68,7 @@ def _checkpoints_of(prefix: str, epochs: Sequence[int], flag: str) -> list[Model
         found = FILE_OF_CHECKPOINT.fullmatch(prefix)
         if found and os.path.exists(prefix):
             raise UserError(f"{flag} {prefix}: is one of a checkpoint's two files, which PREFIX,EPOCH names: give "
-                            f"{found[1]}{f',{int(found[2])}' if found[2] else ''}")
+                            + quote(f"{found[1]}{f',{int(found[2])}' if found[2] else ''}"))
         if prefix.lower().endswith((".npz", ".onnx")):
             raise UserError(f"{flag} {prefix}: expected {FORMS}, in small letters")
         raise UserError(f"{flag} {prefix}: there is no {prefix}-NNNN.params; expected PREFIX,EPOCH as in "
