@@ -74,8 +74,7 @@ def test_a_comma_in_the_name_of_a_folder_or_prefix(tmp_path):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / f"{name}-{epoch:04d}.params").touch()
         found = parse_models([f"{tmp_path}/{name}"])
-        assert [model.prefix for model in found] == [f"{tmp_path}/{name}"] * 2
-        assert [model.epoch for model in found] == [1, 12]
+        assert [(model.prefix, model.epoch) for model in found] == [(f"{tmp_path}/{name}", epoch) for epoch in (1, 12)]
         assert parse_models([f"{tmp_path}/{name},1|12"]) == found
     with pytest.raises(UserError, match="a,b/none: there is no .*a,b/none-NNNN.params; expected PREFIX,EPOCH"):
         parse_models([f"{tmp_path}/a,b/none"])
@@ -90,8 +89,9 @@ def test_what_is_not_a_model_is_reported_in_a_line(place, tmp_path):
         assert said in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(UserError, match="leave --layer out"):
         verify(place, "--layer", "pre_fc1", models=("raw.onnx",))
-    for named, said in (("net-0005.params", "give .*/net,5$"), ("net-symbol.json", "give .*/net$"),
-                        ("X.ONNX", "in small letters")):
+    (place / "a net-0001.params").touch()
+    for named, said in (("net-0005.params", "give /.*/net,5$"), ("net-symbol.json", "give /.*/net$"),
+                        ("a net-0001.params", "give '.*/a net,1'$"), ("X.ONNX", "in small letters")):
         with pytest.raises(UserError, match=said):
             parse_models([f"{place}/{named}"])
     with pytest.raises(UserError, match="named twice"):
