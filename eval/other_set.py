@@ -13,7 +13,7 @@ from eval.opening import EmbeddingSettings, OpenModel
 from eval.pair_embeddings import embed_pairs, read_pair_embeddings
 from eval.projection import Projection, fit_projection
 from eval.scores import pair_scores
-from eval.set_embeddings import choose_sides, embeddings_of
+from eval.set_embeddings import choose_sides, embeddings_of, two_groups
 from eval.set_scoring import labelled_pairs, score_labelled
 from eval.verification import VerificationSet
 from recordio_tools.bins.binfile import is_bin
@@ -52,8 +52,7 @@ def from_elsewhere(model: ModelName, args: argparse.Namespace) -> FromElsewhere:
         groups = faces.folders if table is None else match_groups(
             table, ListedImages(faces.names, path, args.groups).match(table), Path(args.groups), faces.names)
         there = set(groups.tolist())
-        wanted = [part.strip() for part in (args.between or "").split(",")]
-        between = args.between if args.between and all(name in there for name in wanted) else None
+        between = args.between if args.between and there.issuperset(two_groups(args.between, there)) else None
         sides = choose_sides(argparse.Namespace(between=between, set=path), faces.labels, groups)
         unit = embeddings_of(model, faces, args).embeddings
     projection = fit_projection(unit, args.pca, path) if args.pca else None

@@ -21,13 +21,20 @@ from images.codec import ImageError, decode
 log = logging.getLogger(__name__)
 
 
+def two_groups(between: str, there: Collection[str]) -> list[str]:
+    """The groups that `between`, A,B, names: where their names have commas, the first two that are `there`."""
+    parts = between.split(",")
+    ways = ([",".join(parts[:count]).strip(), ",".join(parts[count:]).strip()] for count in range(1, len(parts)))
+    return next((way for way in ways if set(way) <= set(there)), [part.strip() for part in parts])
+
+
 def choose_sides(args: argparse.Namespace, labels: np.ndarray,
                  groups: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """The indices of the images on each side; None where all are scored against each other."""
     if not args.between:
         sides: tuple[np.ndarray, np.ndarray | None] = (np.arange(len(labels)), None)
     else:
-        named = [part.strip() for part in args.between.split(",")]
+        named = two_groups(args.between, groups.tolist())
         if len(named) != 2 or not all(named):
             raise UserError(f"`between` {args.between}: expected two groups, e.g. frontal,profile")
         for name in named:

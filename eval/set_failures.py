@@ -36,9 +36,9 @@ class WithoutFailures:
 
 
 def leave_out(failures: Failures, faces: FaceSet, groups: Mapping[str, str] | None,
-              sides: tuple[np.ndarray, np.ndarray | None], between: str) -> WithoutFailures:
+              sides: tuple[np.ndarray, np.ndarray | None], between: Sequence[str]) -> WithoutFailures:
     """The pairs of the sides without the images that failed. groups: by the images' names, None where they are the
-    folders of the names; between: the two groups of the sides, "" for all against all. UserError where no pairs are
+    folders of the names; between: the two groups of the sides, () for all against all. UserError where no pairs are
     left."""
     labels = faces.labels
     lost = lost_faces(failures, faces.names, labels, faces.people, groups, faces.path)
@@ -46,8 +46,7 @@ def leave_out(failures: Failures, faces: FaceSet, groups: Mapping[str, str] | No
     if between and unknown:
         log.warning("%s: %d images that are not in the set have no group; pairs that they would have are not counted",
                     failures.path, unknown)
-    wanted = [part.strip() for part in between.split(",")] if between else ["", ""]
-    wanted = [canonical_path(group) for group in wanted] if groups is None else wanted
+    wanted = [canonical_path(group) if groups is None else group for group in between or ("", "")]
     others = int((np.unique(lost.absent_labels) >= len(faces.people)).sum())
     if others:
         log.warning("%s: %d images are of %d identities that are not in the set", failures.path,

@@ -45,7 +45,7 @@ from eval.report.measuring import Inputs, maps_of, sample_of, score_pairs, score
 from eval.report.score_files import described, origin_of, report_set_names, write_report_scores
 from eval.robustness import numbers_from
 from eval.score_folders import refuse_these, score_files
-from eval.set_embeddings import choose_sides, embeddings_of, open_embedder
+from eval.set_embeddings import choose_sides, embeddings_of, open_embedder, two_groups
 from eval.verification import numbers
 from eval.verify import open_sets
 
@@ -126,7 +126,8 @@ def run(args: argparse.Namespace) -> int:
             sides = choose_sides(args, faces.labels, folders)
             groups = yaw_groups(read_yaw(Path(args.landmarks), faces.names)) if args.landmarks else folders
             known = labelled_set.LabelledSet(set_name(args.set), faces.labels, faces.people, groups, sides,
-                                             args.between.replace(",", " against ") if args.between else "",
+                                             " against ".join(two_groups(args.between, folders.tolist()))
+                                             if args.between else "",
                                              faces.digest())
             warn_of_copies(faces)
             given = {model.text: embeddings_of(model, faces, args) for model in files}

@@ -147,6 +147,15 @@ def test_faces_that_could_not_be_had(place, tmp_path):
     (again,) = run(place, "--set", place / "faces", "--between", "frontal,profile", "--failures", tmp_path / "lost.csv",
                    models=(str(tmp_path / "fewer.npz"),)).values()
     assert again["tpr_at_fpr"] == row["tpr_at_fpr"] and again["failures"] == told
+    names = [*(f"p{person}/{'frontal' if index < 3 else 'profile'}/{index}.jpg" for person in range(6)
+               for index in range(5)), "p1/profile/9.jpg"]
+    (tmp_path / "groups.csv").write_text("path,group\n" + "".join(
+        f'{name},"{"front, left" if "frontal" in name else "side,right"}"\n' for name in names))
+    (commas,) = run(place, "--set", place / "faces", "--between", "front, left,side,right", "--failures", tmp_path /
+                    "lost.csv", "--groups", tmp_path / "groups.csv", "--threshold-from", place / "faces").values()
+    assert commas["tpr_at_fpr"] == row["tpr_at_fpr"] and commas["failures"] == told
+    assert [point["threshold"] for point in commas["at_threshold"]] == [
+        plain["thresholds"][rate]["threshold"] for rate in ("0.1", "0.02")]  # of the same groups there
     (tmp_path / "bad.txt").write_text("nobody.jpg\n")
     with pytest.raises(UserError, match="its identity is not known"):
         run(place, "--set", place / "faces", "--failures", tmp_path / "bad.txt")
