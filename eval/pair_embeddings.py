@@ -38,12 +38,9 @@ def read_pair_embeddings(model: ModelName, target: VerificationSet, settings: Em
     if lacking or len(made.names) > len(rows):
         raise UserError(f"`model` {model.text}: holds {len(made.names)} embeddings, and not one for each of the "
                         f"{len(rows)} images of {target.path}")
-    arrays = []
-    for array, absent in ((made.embeddings, 0), (made.norms, 0), (made.view_norms, np.nan)):
-        arrays.append(None if array is None else array[rows])
-        if array is not None and (rows < 0).any():
-            arrays[-1][rows < 0] = absent
-    return Embeddings(arrays[0], arrays[1], places(target), None, made.meta, arrays[2])
+    views = None if made.view_norms is None else _taken(made.view_norms, rows, np.nan)
+    return Embeddings(_taken(made.embeddings, rows, 0), _taken(made.norms, rows, 0), places(target), None, made.meta,
+                      views)
 
 
 def embed_pairs(model: OpenModel, target: VerificationSet, settings: EmbeddingSettings) -> Embeddings:
@@ -81,6 +78,13 @@ def _rows(made: Embeddings, target: VerificationSet) -> np.ndarray:
     first = np.unique(target.order, return_index=True)[1]  # an image may be in the file once for all its positions
     return np.array([by_name.get(str(place), by_name.get(str(first[image]), -1))
                      for place, image in enumerate(target.order.tolist())])
+
+
+def _taken(array: np.ndarray, rows: np.ndarray, absent: float) -> np.ndarray:
+    """Rows of an array, `absent` for -1."""
+    found = array[rows]
+    found[rows < 0] = absent
+    return found
 
 
 def _named(origin: object) -> str:
