@@ -10,6 +10,8 @@ STARTS = ((b"PK\x03\x04", "a zip archive", UNPACK), (b"\x1f\x8b", "gzip-compress
           (b"Rar!\x1a\x07", "a RAR archive", UNPACK), (b"7z\xbc\xaf'\x1c", "a 7z archive", UNPACK),
           (b"\x93NUMPY", "a numpy array", ""), (b"\x89HDF", "an HDF5 file", ""),
           (b"version https://git-lfs", "a Git LFS pointer", "; `git lfs pull` fetches the file itself"))
+BOOK = re.compile(rb"PK\x03\x04.{26}(\[Content_Types]|docProps/|_rels/|xl/|mimetypeapplication/vnd\.oasis)"
+                  rb"|\xd0\xcf\x11\xe0", re.DOTALL)
 TAR, TAR_AT = b"ustar", 257
 PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml|!--)", re.IGNORECASE)
 TEXT = re.compile(rb"[\t\r\n -~]+")
@@ -23,6 +25,8 @@ def foreign_kind(head: bytes, expected: str, text: bool = True) -> str:
     text: whether a file that begins with 64 bytes of text, or is a pickle, is a foreign one, too.
     """
     found = [(what, way) for start, what, way in STARTS if head.startswith(start)]
+    if BOOK.match(head):
+        found.insert(0, ("a spreadsheet's workbook", "; save it there as CSV"))
     if head[TAR_AT:TAR_AT + len(TAR)] == TAR:
         found.append(("a tar archive", UNPACK))
     if PAGE.match(head):

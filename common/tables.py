@@ -14,7 +14,7 @@ from common.files import PathLike
 from common.foreign import shown
 from common.text_files import read_lines
 
-SEPARATORS = ",;\t"  # and blanks, where the first line has none of these
+SEPARATORS = ",;\t|"  # and blanks, where the first line has none of these
 NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})(e[+-]?\d{1,4})?", re.ASCII | re.IGNORECASE)
 COUNT_LINE = re.compile(r"\ufeff?\s*[0-9]{1,9}\s*")  # the number of rows, with which CelebA's lists begin
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line

@@ -9,6 +9,7 @@ from typing import IO, Iterator
 
 from common.errors import UserError
 from common.files import PathLike
+from common.foreign_files import HEAD, foreign_kind
 
 LONGEST = 1 << 16  # characters of a line
 MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
@@ -17,16 +18,19 @@ MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", 
 @contextlib.contextmanager
 def open_text(path: PathLike, newline: str | None = None) -> Iterator[IO[str]]:
     """The file as text, every line end as a newline (as it is, where `newline` is ""); UserError where it cannot be
-    read or is not a regular file.
+    read, is not a regular file, or is of another kind: an archive, a workbook, a web page.
 
     UTF-8 unless a byte order mark, or the zero bytes of the first two letters, show UTF-16. Bytes that are not UTF-8
     are kept as surrogates, so that file names are unchanged.
     """
     try:
         with open(path, "rb", 1 << 20, opener=_regular) as raw:
-            head = raw.read(4)
+            head = raw.read(HEAD)
             raw.seek(0)
-            encoding = encoding_of(head)
+            foreign = foreign_kind(head, "a text file", text=False)
+            if foreign:
+                raise UserError(f"{path}: is {foreign}")
+            encoding = encoding_of(head[:4])
             errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
             with io.TextIOWrapper(raw, encoding, errors, newline) as stream:
                 yield stream

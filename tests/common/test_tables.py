@@ -1,6 +1,8 @@
 """One reader of tables: what people's spreadsheets and scripts write, with and without a first line of names."""
 import csv
+import gzip
 import io
+import zipfile
 
 import pytest
 from recordio_cases import command, drawn_faces, packed_images, picture, write_image
@@ -17,11 +19,12 @@ COLUMNS = {"path": ("image_path",), "identity": ("label",)}
 
 
 @pytest.mark.parametrize("text", [
+    "identity|path|x\nAnn|a b.jpg|1,5\nJ\u00f6rg|c.jpg|\n",
     "sep=;\nImage Path;x;LABEL\na b.jpg;1,5;Ann\nc.jpg;;J\u00f6rg\n",
     "\"sep=\t\"\nlabel\tpath\nAnn\ta b.jpg\nJ\u00f6rg\tc.jpg\n",
     "image-path,Identity\na b.jpg,Ann\nc.jpg,J\u00f6rg", "\n\nPATH  label\n\"a b.jpg\"   Ann\nc.jpg J\u00f6rg  \n",
     ",image path,label\r\n0,a b.jpg,Ann\r\n1,c.jpg,J\u00f6rg\r\n"],
-    ids=["sep and semicolons", "sep and tabs", "dashes", "blanks", "an index column"])
+    ids=["bars", "sep and semicolons", "sep and tabs", "dashes", "blanks", "an index column"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_tables_as_spreadsheets_write_them(tmp_path, text, encoding):
     (tmp_path / "t").write_bytes(text.encode(encoding))
@@ -48,6 +51,31 @@ def test_a_first_line_that_is_not_text_is_shown_without_escapes(tmp_path):
         list(read_table(tmp_path / "t", COLUMNS, "two columns"))
     assert "not two columns" in str(caught.value) and "\\x1b[2J" in str(caught.value)
     assert "\x1b" not in str(caught.value) and "\udcff" not in str(caught.value)
+
+
+def workbook():
+    """As Excel writes one, but for most of its parts."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as book:
+        book.writestr("[Content_Types].xml", "<Types/>")
+        book.writestr("xl/worksheets/sheet1.xml", "<worksheet/>")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("content, message", [
+    (workbook(), "a spreadsheet's workbook, not a text file; save it there as CSV"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "a spreadsheet's workbook"),
+    (gzip.compress(b"path,identity\n"), "gzip-compressed, not a text file; unpack it first"),
+    (b"<!DOCTYPE html>\n<title>404</title>\n", "a web page, not a text file, perhaps from a download that needs"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer")])
+@pytest.mark.parametrize("argv", [("pack", "{}", "OUT", "--csv", "FILE"), ("pack", "{}", "OUT", "--lst", "FILE"),
+                                  ("pairs", "lfw", "--images", "{}", "--pairs", "FILE", "--out", "OUT"),
+                                  ("align", "{}", "OUT", "--landmarks", "FILE")])
+def test_a_file_of_another_kind_is_named_with_the_way_out(tmp_path, content, message, argv):
+    (tmp_path / "list").write_bytes(content)
+    words = {"{}": drawn_faces(tmp_path / "f", 2, 1), "OUT": tmp_path / "out", "FILE": tmp_path / "list"}
+    status, line = command(*(words.get(word, word) for word in argv))
+    assert status == 2 and f"list: is {message}" in line and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("first", [
