@@ -62,7 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     out = parser.add_argument_group("exclusions")
     out.add_argument("--exclude", action="append", default=[], metavar="FILE.csv",
                      help="table with a column identity (a name), or label and, of several INs, set; with image (a "
-                          "record key) only that image; other columns are ignored, unmatched rows are reported")
+                          "record key) only that image; rows that match nothing are reported; one must match")
     out.add_argument("--exclude-names-of", nargs="+", default=[], metavar="SET",
                      help="leave out identities that SET (a packed set with identities.csv, or a folder of image "
                           "folders) has a name of; case, spaces, _, - and . do not count, numbers alone are not names")
