@@ -22,6 +22,10 @@ from common.writable import check_writable
 
 log = logging.getLogger(__name__)
 RULES = ("balanced", "largest", "central", "score")  # of mtcnn.finding.choose, which needs MXNet to load
+THRESHOLDS = "0.6,0.7,0.8"
+# How detection is done by default: flags that landmarks from a table do without.
+DETECTION = {"detector": None, "select": "balanced", "min_face": 40, "max_side": 1024,
+             "thresholds": tuple(map(float, THRESHOLDS.split(","))), "strict": False}
 DESCRIPTION = """\
 Find the face in every photograph below SRC and warp it to the ecosystem's template of five landmarks:
 SRC/<identity>/x.png becomes OUT/<identity>/x.jpg, so that `pack OUT` can follow.
@@ -56,16 +60,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--image-size", type=image_size, default="112,112", metavar="H,W",
                         help="size of the crops in pixels, height,width")
     parser.add_argument("--quality", type=at_least(1, 100), default=95, help="JPEG quality of the crops")
-    parser.add_argument("--select", choices=RULES, default="balanced",
+    parser.add_argument("--select", choices=RULES, default=DETECTION["select"],
                         help="of several faces: the largest, the most central, the best scored, or (balanced) "
                              "the best by area minus twice the squared distance from the centre, as InsightFace does "
                              "for LFW")
-    parser.add_argument("--min-face", type=at_least(12, 10000), default=40, metavar="PIXELS",
-                        help="smallest face to detect")
-    parser.add_argument("--max-side", type=at_least(100, 8192), default=1024, metavar="PIXELS",
-                        help="larger photographs are searched in a copy with this longer side, whose pixels "
-                             "--min-face counts; crops are always of the photograph itself")
-    parser.add_argument("--thresholds", type=_thresholds, default="0.6,0.7,0.8", metavar="A,B,C",
+    parser.add_argument("--min-face", type=at_least(12, 10000), default=DETECTION["min_face"],
+                        metavar="PIXELS", help="smallest face to detect")
+    parser.add_argument("--max-side", type=at_least(100, 8192), default=DETECTION["max_side"],
+                        metavar="PIXELS", help="larger photographs are searched in a copy with this longer side, whose "
+                                               "pixels --min-face counts; crops are always of the photograph itself")
+    parser.add_argument("--thresholds", type=_thresholds, default=THRESHOLDS, metavar="A,B,C",
                         help="detection thresholds of the three stages, in the first search")
     parser.add_argument("--strict", action="store_true", help="no second search with lower thresholds")
     parser.add_argument("--keep-missed", action="store_true",
@@ -82,10 +86,11 @@ def run(args: argparse.Namespace) -> int:
     if not args.detector and not args.landmarks:
         raise UserError("align: --detector MODELDIR or --landmarks FILE.csv must say where the faces are")
     _check_folders(source, out)
-    unused = {"--detector": args.detector, "--strict": args.strict} if args.landmarks else {
-        "--trust-landmarks": args.trust_landmarks}
-    for flag in filter(unused.get, unused):
-        log.warning("%s: is without effect %s --landmarks", flag, "beside" if args.landmarks else "without")
+    unused = DETECTION if args.landmarks else {"trust_landmarks": False}
+    for name in [name for name, default in unused.items() if getattr(args, name) != default]:
+        log.warning("--%s: is without effect %s --landmarks", name.replace("_", "-"),
+                    "beside" if args.landmarks else "without")
+        setattr(args, name, unused[name])  # so that the crops there are of the same settings
     crops = Crops(args.image_size[0], args.image_size[1], args.quality, args.keep_missed, args.overwrite)
     settings = {name: value for name, value in sorted(vars(args).items()) if name not in ("run", "command")}
     with stoppable():

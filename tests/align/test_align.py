@@ -77,6 +77,11 @@ def test_flags_without_effect_are_named(folder, caplog):
     status, report = run(folder, "--landmarks", folder / "points.csv", "--detector", folder / "nothing", "--strict")
     assert status == 0 and report["landmarks_given"] == 3
     assert caplog.messages[:2] == [f"--{flag}: is without effect beside --landmarks" for flag in ("detector", "strict")]
+    caplog.clear()
+    status, report = run(folder, "--landmarks", folder / "points.csv", "--select", "largest", "--min-face", 20,
+                         "--max-side", 100, "--thresholds", "0.5,0.6,0.7")
+    assert report["done_before"] == 3 and caplog.messages[:4] == [
+        f"--{flag}: is without effect beside --landmarks" for flag in ("select", "min-face", "max-side", "thresholds")]
     with pytest.raises(UserError, match="nothing"):
         run(folder, "--detector", folder / "nothing", "--trust-landmarks")
     assert caplog.messages[-1] == "--trust-landmarks: is without effect without --landmarks"

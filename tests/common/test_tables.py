@@ -67,7 +67,8 @@ def workbook():
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "a spreadsheet's workbook"),
     (gzip.compress(b"path,identity\n"), "gzip-compressed, not a text file; unpack it first"),
     (b"<!DOCTYPE html>\n<title>404</title>\n", "a web page, not a text file, perhaps from a download that needs"),
-    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer")])
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer")],
+    ids=["workbook", "old workbook", "gzip", "page", "pointer"])  # contents hold times, which differ by process
 @pytest.mark.parametrize("argv", [("pack", "{}", "OUT", "--csv", "FILE"), ("pack", "{}", "OUT", "--lst", "FILE"),
                                   ("pairs", "lfw", "--images", "{}", "--pairs", "FILE", "--out", "OUT"),
                                   ("align", "{}", "OUT", "--landmarks", "FILE")])
