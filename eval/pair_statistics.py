@@ -9,6 +9,7 @@ import numpy as np
 from eval import metrics
 from eval.bootstrap import differences, draw_resamples, interval, pairs_curve_rates, pairs_tpr
 from eval.operating_points import OperatingPoint, given
+from eval.scores import cosines_of
 from eval.verification import VerificationResult, fold_numbers
 
 
@@ -53,7 +54,7 @@ def statistics(result: VerificationResult, fpr: Sequence[float], resamples: int,
     if not resamples:
         return Statistics(points, {})
     drawn = draw_resamples(len(result.same), resamples, seed)
-    cosines = 1 - result.scores.astype(np.float64) / 2  # in float32 those of small distances would be equal
+    cosines = cosines_of(result.scores)
     draws = {f"{target:g}": pairs_tpr(cosines, result.same, target, drawn) for target in fpr}
     draws["eer"], draws["auc"] = pairs_curve_rates(result.scores, result.same, drawn)
     if accuracy:

@@ -26,6 +26,11 @@ def distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return found
 
 
+def cosines_of(squared: np.ndarray) -> np.ndarray:
+    """float64 cosines of squared distances; in float32 those of small, different distances would be equal."""
+    return 1 - squared.astype(np.float64) / 2
+
+
 def check_components(components: int, dimension: int, pairs: int, folds: int) -> None:
     """UserError where embeddings of so many pairs outside a fold have not so many principal components."""
     most = min(dimension, 2 * (pairs - int(np.diff(fold_bounds(pairs, folds)).max())))

@@ -19,7 +19,7 @@ from eval.projection import Projection
 from eval.report.charts import chart, draw_curves
 from eval.report.html import Html, Text, figure, key, paragraph, section, table, tag
 from eval.report.pair_sets import rate
-from eval.scores import pair_scores
+from eval.scores import cosines_of, pair_scores
 
 Measured = Tuple[OperatingPoint, Optional[Tuple[float, float]]]  # a rate and its interval
 KINDS = (("shift", "shift, pixels", 0.0), ("rotate", "rotation, degrees", 0.0), ("scale", "scale", 1.0))
@@ -87,7 +87,7 @@ def sample_of_pairs(order: np.ndarray, same: np.ndarray, image: Callable[[int], 
     drawn = draw_resamples(len(pairs), resamples, seed) if resamples else None
 
     def score(unit: np.ndarray) -> Measured:
-        cosines = 1 - pair_scores(unit[places]).astype(np.float64) / 2
+        cosines = cosines_of(pair_scores(unit[places]))
         genuine, tail = np.sort(cosines[kinds]), np.sort(cosines[~kinds])[::-1]
         point = operating_point(genuine, tail, len(tail), fpr)
         return point, _limits(pairs_tpr(cosines, kinds, fpr, drawn)) if drawn is not None else None

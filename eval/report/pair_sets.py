@@ -12,6 +12,7 @@ from eval.operating_points import OperatingPoint, given, marked
 from eval.pair_statistics import Statistics
 from eval.report.charts import chart, draw_histogram, draw_roc
 from eval.report.html import Html, Text, figure, join, key, paragraph, picture, section, table, tag
+from eval.scores import cosines_of
 from eval.verification import VerificationResult, VerificationSet
 
 BINS = 50  # of a histogram, from cosine -1 to 1
@@ -136,7 +137,7 @@ def histogram_section(sets: Sequence[PairSet], models: Sequence[str]) -> Html:
     edges = np.linspace(-1, 1, BINS + 1)
     for number, target in enumerate(sets):
         for place, (model, scored) in enumerate(zip(models, target.scored)):
-            cosines, same = 1 - scored.result.scores / 2, scored.result.same
+            cosines, same = cosines_of(scored.result.scores), scored.result.same
             genuine, impostor = (np.histogram(np.clip(cosines[kind], -1, 1), edges)[0] for kind in (same, ~same))
             point = scored.statistics.points[0]
             svg = chart(f"scores {number} {place}", f"scores of {model} on {target.name}",
