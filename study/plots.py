@@ -1,4 +1,5 @@
-"""The study's figures: differences between systems with intervals, and what misaligned crops leave of their rate."""
+"""The study's figures: differences between systems with intervals, what misaligned crops leave of their rate, and norms
+of local features by position."""
 from __future__ import annotations
 
 from collections import defaultdict
@@ -12,16 +13,19 @@ from matplotlib.figure import Figure
 from common.foreign import plotted
 from eval.robustness_plot import write_figure
 from study.differences import Scores, differences
+from study.norm_maps import SIDES, mean_norm_maps
 from study.plan import Plan
 from study.tables import by_reference, misaligned_of
 
 LINE = 0.28  # height of a system's row, inches
+MAPS, MAP = 7, 1.2  # systems side by side, and the side of one's map, inches
 
 
 def draw_plots(results: Mapping[str, Sequence[Scores]], plan: Plan, folder: Path) -> list[Path]:
     """Write the figures that the finished runs allow into `folder`, as SVG; returns their paths."""
     drawn = []
-    for name, draw in (("differences", _draw_differences), ("misaligned", _draw_misaligned)):
+    for name, draw in (("differences", _draw_differences), ("misaligned", _draw_misaligned),
+                       ("norms", _draw_norm_maps)):
         figure = draw(results, plan)
         if figure:
             drawn.append(folder / f"study-{plan.name}-{name}.svg")
@@ -70,6 +74,33 @@ def _draw_misaligned(results: Mapping[str, Sequence[Scores]], plan: Plan) -> Fig
         _style(panel, how)
     figure.supxlabel(f"TPR at FPR {plan.fpr[0]:g}, % of that of aligned images", fontsize=8)
     _name_rows(figure.axes[0], names)
+    return figure
+
+
+def _draw_norm_maps(results: Mapping[str, Sequence[Scores]], plan: Plan) -> Figure | None:
+    """A map for each system over frontal faces and one over profile faces: each position's norm over the image's mean,
+    mean over images and seeds."""
+    maps = mean_norm_maps(results)
+    if not maps:
+        return None
+    columns, lines = min(MAPS, len(maps)), -(-len(maps) // MAPS)
+    figure = Figure(figsize=(MAP * columns + 1.2, (2 * MAP + 0.2) * lines), layout="compressed")
+    panels = figure.subplots(len(SIDES) * lines, columns, squeeze=False)
+    apart = max(float(np.abs(values - 1).max()) for pair in maps.values() for values in pair)
+    shown = None
+    for panel in panels.flat:
+        panel.set(xticks=[], yticks=[])
+        panel.axis("off")
+    for number, (name, pair) in enumerate(maps.items()):
+        for side, values in enumerate(pair):
+            panel = panels[len(SIDES) * (number // columns) + side, number % columns]
+            panel.axis("on")
+            shown = panel.imshow(values, cmap="RdBu_r", vmin=1 - apart, vmax=1 + apart, interpolation="none")
+            panel.set_ylabel(SIDES[side] if number % columns == 0 else "", fontsize=8)
+        panels[len(SIDES) * (number // columns), number % columns].set_title(plotted(name), fontsize=7)
+    bar = figure.colorbar(shown, ax=panels, shrink=0.5, aspect=30)
+    bar.set_label("norm over the image's mean norm", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
     return figure
 
 

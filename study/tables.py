@@ -14,6 +14,7 @@ from common.foreign import shown
 from eval.bootstrap import Interval, interval, share_of_other_sign
 from eval.operating_points import allowed
 from study.differences import Scores, differences, tpr_on_all_pairs
+from study.norm_maps import HEAD, positions_rows
 from study.plan import Plan, Run
 
 DREAM = "-dream"  # after the name of the system whose embeddings DREAM was trained on
@@ -99,7 +100,8 @@ def _tables(results: Mapping[str, Sequence[Scores]], plan: Plan,
         ("Misaligned", f"Both images of a pair moved: TPR at FPR {first} in percent, what it is of the aligned one, "
          "and the FPR at the threshold of aligned images.", misalignment_table(results, plan)),
         ("Norms of local features", "Before the global operator: the effective number of positions, 1 / sum p^2 of the "
-         "norms' shares p, and the correlation of norm and distance from the centre.", positions_table(results)))
+         "norms' shares p; the correlation of norm and distance from the centre; the largest of the mean map, over the "
+         "image's mean norm, and its row from the top.", markdown(HEAD, positions_rows(results))))
     return [f"## {title}\n\n{legend}\n\n{table}" for title, legend, table in sections
             if len(table.splitlines()) > 2]
 
@@ -254,21 +256,6 @@ def misalignment_table(results: Mapping[str, Sequence[Scores]], plan: Plan) -> s
                 f"{_spread(point.tpr)}, {100 * np.mean(point.left):.0f}% left; FPR {_spread(point.fpr)}"
                 for point in points)])
     return markdown(head, rows)
-
-
-def positions_table(results: Mapping[str, Sequence[Scores]]) -> str:
-    """Markdown: norms of local features before the global operator, mean over seeds."""
-    rows = []
-    for name, runs in results.items():
-        groups = [run["scores"]["positions"] for run in runs if "positions" in run["scores"]]
-        if not groups:
-            continue
-        rows.append([name, groups[0]["frontal"]["layer"], *(
-            f"{np.mean([group[side][key] for group in groups]):.{digits}f}"
-            for key, digits in (("effective_positions", 1), ("centre_correlation", 2))
-            for side in ("frontal", "profile"))])
-    return markdown(["system", "layer", "effective positions, frontal", "profile", "norm with distance from centre, "
-                     "frontal", "profile"], rows)
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from study import plots
 from study.__main__ import main
+from study.norm_maps import mean_norm_maps
 from study.plan import PLANS
 from study.tables import all_tables, read_results, references
 from tests.study.test_study_tables import PLAN, write
@@ -45,10 +46,21 @@ def test_what_misaligned_images_keep_is_drawn_by_system(folder):
     assert figure.axes[0].get_title() == "shift 2 px"
 
 
+def test_a_map_of_norms_is_drawn_for_each_side_of_each_system_the_top_of_the_face_first(folder):
+    figure = plots._draw_norm_maps(read_results(folder, PLAN), PLAN)
+    maps = [panel for panel in figure.axes if panel.images]
+    assert [panel.get_title() for panel in maps] == ["gap-fasterfc", "gnap-fasterfc", "", ""]
+    assert [panel.get_ylabel() for panel in maps] == ["frontal", "", "profile", ""]
+    for panel in maps:
+        (image,) = panel.images
+        assert image.get_array().tolist() == [[0.5, 0.75], [1.25, 1.75]] and panel.yaxis_inverted()
+        assert image.get_clim() == (0.25, 1.75)
+
+
 def test_the_same_scores_give_the_same_files(folder, capsys):
     for out in ("one", "two"):
         main(["plot", "fast", "--results", str(folder), "--out", str(folder / out)])
-    names = ["study-fast-differences.svg", "study-fast-misaligned.svg"]
+    names = [f"study-fast-{what}.svg" for what in ("differences", "misaligned", "norms")]
     assert [Path(line).name for line in capsys.readouterr().out.split()] == names * 2
     assert all((folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes() for name in names)
 
@@ -63,10 +75,13 @@ def test_the_committed_tables_are_those_of_the_committed_scores(plan):
 
 
 @pytest.mark.parametrize("plan", ["real", "drawn"])
-def test_the_committed_figure_has_every_system_of_the_scores(plan):
+def test_the_committed_figures_have_every_system_of_the_scores(plan):
     figure = (DOCS / "figures" / f"study-{plan}-differences.svg").read_text()
-    names = set(read_results(DOCS / "study", PLANS[plan])) - set(references(PLANS[plan]).values())
+    results = read_results(DOCS / "study", PLANS[plan])
+    names = set(results) - set(references(PLANS[plan]).values())
     assert names and {name for name in names if f">{name}</text>" in figure} == names
+    figure = (DOCS / "figures" / f"study-{plan}-norms.svg").read_text()
+    assert [name for name in mean_norm_maps(results) if f">{name}</text>" not in figure] == []
 
 
 @pytest.mark.parametrize("plan", ["real", "drawn", "drawn-long"])

@@ -6,6 +6,7 @@ import pytest
 
 from common.errors import UserError
 from study.__main__ import main
+from study.norm_maps import positions_rows
 from study.plan import PLANS
 from study.tables import (
     all_tables,
@@ -23,7 +24,8 @@ PLAN = PLANS["fast"]
 def write(folder, system, seed, tpr, protocol, draws, moved=0.1, random_protocols=None):
     rates = {"0.1": tpr, "0.01": None}
     pairs = {"tpr": rates, "eer": 0.25, "false_accepts": {}, "draws": {"0.1": draws}}
-    positions = {"layer": "bn1", "effective_positions": 3.0, "centre_correlation": 0.1}
+    positions = {"layer": "bn1", "effective_positions": 3.0, "centre_correlation": 0.1,
+                 "norm_map": [[0.5, 0.75], [1.25, 1 + seed / 2]]}
     scores = {"frontal-profile": pairs, "frontal-frontal": pairs,
               "protocol": {"pairs": 40, "tpr": {"0.1": protocol, "0.01": None}, "accuracy": 0.6},
               "misaligned": [{"shift": 0, "rotate": 0, "tpr": tpr},
@@ -95,6 +97,11 @@ def test_runs_without_random_protocols_are_left_out(results):
 def test_what_is_left_when_crops_move_is_of_the_aligned_rate(results):
     assert misalignment_table(results, PLAN).splitlines()[2].split(" | ")[1:] == [
         "40.00 (30.00 to 50.00)", "12.50 (10.00 to 15.00), 35% left; FPR 2.00 (2.00 to 2.00) |"]
+
+
+def test_the_largest_norm_is_that_of_the_mean_map_over_seeds(results):
+    assert positions_rows(results)[0] == ["gap-fasterfc", "bn1", "3.0", "3.0", "0.10", "0.10", "1.75, row 2 of 2",
+                                          "1.75, row 2 of 2"]  # of 1.5 and 2
 
 
 @pytest.mark.parametrize("damage", [lambda text: "{}", lambda text: text[:-9], lambda text: text.replace("0.25", '"x"'),
