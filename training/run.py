@@ -39,7 +39,7 @@ from training.saving.kept_checkpoints import chosen_otherwise
 from training.saving.names import STATE
 from training.saving.prefix import check_prefix
 from training.saving.pretrained import open_pretrained
-from training.saving.run_folder import bring_back, prepare_folder
+from training.saving.run_folder import bring_back, folder_line, prepare_folder
 from training.saving.state import Arrays, Progress, States, generations
 from training.schedule import Clock, Schedule, resolve_schedule
 from training.shared_state import broadcast_arrays, broadcast_state, check_alike, check_weights
@@ -94,10 +94,12 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
     if config.dry_run:
         if first:
             step = 0
-            if resuming and (state := states.load()):
+            if config.resume and (state := states.load()):
                 step = state[0].step
                 schedule, began = _continued(config, planned, states, state[0], data, total_batch)
             print(as_flags("\n".join([*described, *_about(schedule, config, step), *began]), flags(Config)))
+            if line := folder_line(config.part(SavingSpec), states):  # where it refuses, after what was asked for
+                print(as_flags(line, flags(Config)))
         return 0
 
     # The folder is this run's; the model starts from its state, from the checkpoint's weights, or from scratch.

@@ -14,7 +14,7 @@ from training.arguments import parse_config
 from training.run import run
 from training.saving.ownership import scan_folder
 from training.saving.prefix import check_prefix
-from training.saving.run_folder import prepare_folder
+from training.saving.run_folder import folder_line, prepare_folder
 from training.saving.state import States, generations
 from training.specs import SavingSpec
 
@@ -46,8 +46,20 @@ def prepare(data, folder, *more):
     identity = {}
     with contextlib.suppress(OSError, ValueError, LookupError):
         identity = json.loads((found[-1] / "state.json").read_text())["identity"]
-    with contextlib.ExitStack() as closing:
-        prepare_folder(config.part(SavingSpec), States(folder / "state", identity or config.as_dict()), closing)
+    states, before = States(folder / "state", identity or config.as_dict()), everything(folder)
+    said = None
+    try:
+        folder_line(config.part(SavingSpec), states)
+    except UserError as error:  # a dry run says the same, and changes nothing
+        said = str(error)
+    assert everything(folder) == before
+    try:
+        with contextlib.ExitStack() as closing:
+            prepare_folder(config.part(SavingSpec), states, closing)
+    except UserError as error:
+        assert said in (str(error), None) and (said or "`resume`" in str(error))  # states are loaded apart from it
+        raise
+    assert said is None
 
 
 def put(folder, name, content):

@@ -69,7 +69,11 @@ def test_a_dry_run_shows_what_a_resumed_run_does_and_refuses(data, tmp_path, cap
     assert f"0.002 from step {there}," in text and "resumed at step 2" in text
     assert "--resume: --per-batch-size 8 up to step 2, 4 from there" in text
     assert train(data, tmp_path, *more, "--overwrite") == 0
-    assert f"0.002 from step {36000 * 512 // 4}," in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"0.002 from step {36000 * 512 // 4}," in text and f"--overwrite: discards the run in {tmp_path}\n" in text
+    with pytest.raises(UserError, match="another run; --resume continues it, --overwrite discards it"):
+        train(data, tmp_path, *more)
+    assert "configuration:" in capsys.readouterr().out
     with pytest.raises(UserError, match="--version-output GNAP there, GAP here"):
         train(data, tmp_path, *more, "--resume", "--version-output", "GAP")
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -80,6 +84,8 @@ def test_two_runs_at_once_in_one_folder_are_refused_and_a_dead_one_does_not_matt
         wait_for_step(process, tmp_path, 1)
         with pytest.raises(UserError, match=f"another run uses .*process {process.pid} on"):
             train(data, tmp_path, "--resume", "--target", "none")
+        with pytest.raises(UserError, match=f"another run uses .*process {process.pid} on"):
+            train(data, tmp_path, "--resume", "--target", "none", "--dry-run")
     assert train(data, tmp_path, "--resume", "--max-steps", 1, "--target", "none") == 0
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from common.errors import UserError
 from training.saving.names import LOCK
-from training.saving.plain_files import open_plain
+from training.saving.plain_files import kind, open_plain
 
 HOLDER = re.compile(rb"(process \d+ on [^\n]*\n?)?\Z")
 
@@ -23,25 +23,13 @@ class RunLock:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._handle = _open(folder, os.O_RDWR | os.O_CREAT)
         try:
-            self._handle = open_plain(folder / LOCK, os.O_RDWR | os.O_CREAT, only_name=True)
-            if not HOLDER.match(os.pread(self._handle, 400, 0)):
-                os.close(self._handle)
-                raise ValueError("no run here wrote it")
-        except ValueError as error:
-            raise UserError(f"`prefix`: {folder / LOCK} is in the place of a run's lock ({error}); move it away, "
-                            "or give this run a folder of its own") from None
-        except OSError as error:
-            raise UserError(f"`prefix`: {folder / LOCK} cannot be written ({error.strerror})") from None
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._handle, 200, 0).decode("utf-8", "replace").strip() or "another process"
+            if not _is_taken(self._handle, folder, fcntl.LOCK_EX):
+                return
+        except UserError:
             os.close(self._handle)
-            raise UserError(f"`prefix`: another run uses {folder} ({holder}); wait until it ends, or stop it, or give "
-                            "this one a folder of its own") from None
-        except OSError:
-            return
+            raise
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
@@ -55,3 +43,40 @@ class RunLock:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.close()
+
+
+def check_lock(folder: Path) -> None:
+    """UserError where RunLock(folder) would raise it; nothing is made or kept."""
+    if kind(folder / LOCK):
+        handle = _open(folder, os.O_RDWR)
+        try:
+            _is_taken(handle, folder, fcntl.LOCK_SH)
+        finally:
+            os.close(handle)
+
+
+def _open(folder: Path, flags: int) -> int:
+    try:
+        handle = open_plain(folder / LOCK, flags, only_name=True)
+        if not HOLDER.match(os.pread(handle, 400, 0)):
+            os.close(handle)
+            raise ValueError("no run here wrote it")
+        return handle
+    except ValueError as error:
+        raise UserError(f"`prefix`: {folder / LOCK} is in the place of a run's lock ({error}); move it away, "
+                        "or give this run a folder of its own") from None
+    except OSError as error:
+        raise UserError(f"`prefix`: {folder / LOCK} cannot be written ({error.strerror})") from None
+
+
+def _is_taken(handle: int, folder: Path, how: int) -> bool:
+    """Lock the handle; False on a file system without locks. UserError where another process holds it."""
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        holder = os.pread(handle, 200, 0).decode("utf-8", "replace").strip() or "another process"
+        raise UserError(f"`prefix`: another run uses {folder} ({holder}); wait until it ends, or stop it, or give "
+                        "this one a folder of its own") from None
+    except OSError:
+        return False

@@ -9,7 +9,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.foreign import listed
 from common.run_files import LOG, METRICS
-from training.saving.lock import RunLock
+from training.saving.lock import RunLock, check_lock
 from training.saving.names import STATE, is_own_event_file
 from training.saving.overwrite import Replaced, is_replacing, recover
 from training.saving.ownership import FolderScan, scan_folder
@@ -19,6 +19,7 @@ from training.saving.state import Arrays, States
 from training.specs import SavingSpec
 
 log = logging.getLogger(__name__)
+NO_STATE = "`resume`: no state in %s yet, so a new run starts"
 
 
 def bring_back(prefix: str) -> None:
@@ -40,25 +41,16 @@ def prepare_folder(spec: SavingSpec, states: States, closing: contextlib.ExitSta
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"`prefix` {spec.prefix}: the folder {folder} cannot be made ({error.strerror})") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"`prefix` {spec.prefix}: the folder {folder} is not writable")
+    _check_access(spec)
     closing.enter_context(RunLock(folder))
     recover(folder)
-    found = scan_folder(folder, name)
-    going_on = spec.resume and found.states
-    if not (spec.resume and not is_folder(states.folder) and os.path.lexists(states.folder)):  # which loading reports
-        _check_nothing_is_in_the_way(spec.prefix, found, going_on)
-    if going_on or spec.overwrite:
-        _check_permissions(spec, found)
+    found = _check_contents(spec, states)
     if spec.resume:
         state = states.load()
         if state is not None:
             return state
-        log.info("`resume`: no state in %s yet, so a new run starts", folder)
-    if found.states or found.rows or found.checkpoints:
-        if not spec.overwrite:
-            raise UserError(f"`prefix` {spec.prefix}: {folder} holds {_what(found)}, `overwrite` discards it, "
-                            "another `prefix` leaves it alone")
+        log.info(NO_STATE, folder)
+    if _is_of_run(found):
         replaced = Replaced(folder, name, found.own)
         closing.callback(replaced.close)
         states.on_step_saved = replaced.keep_new
@@ -67,6 +59,50 @@ def prepare_folder(spec: SavingSpec, states: States, closing: contextlib.ExitSta
         if not is_folder(folder / left):
             (folder / left).unlink()
     return None
+
+
+def folder_line(spec: SavingSpec, states: States) -> str:
+    """What `prepare_folder` would do about what is in the folder, "" where there is nothing; nothing is changed.
+
+    UserError where it would raise it.
+    """
+    folder = Path(spec.prefix).parent
+    if not folder.is_dir():
+        above = next(path for path in folder.absolute().parents if path.exists())
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise UserError(f"`prefix` {spec.prefix}: the folder {folder} cannot be made ({above} is not writable)")
+        return NO_STATE % folder if spec.resume else ""
+    _check_access(spec)
+    check_lock(folder)
+    if is_replacing(folder):
+        return (f"warning: a run with `overwrite` was ended before it saved anything: the run that was in {folder} "
+                "before is restored first, and only then looked at")
+    found = _check_contents(spec, states)
+    if spec.resume and not found.states:
+        return NO_STATE % folder
+    return f"`overwrite`: discards the run in {folder}" if spec.overwrite and _is_of_run(found) else ""
+
+
+def _check_access(spec: SavingSpec) -> None:
+    folder = Path(spec.prefix).parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"`prefix` {spec.prefix}: the folder {folder} is not writable")
+
+
+def _check_contents(spec: SavingSpec, states: States) -> FolderScan:
+    """What is in the folder; UserError where the run would overwrite what it may not."""
+    folder = Path(spec.prefix).parent
+    found = scan_folder(folder, Path(spec.prefix).name)
+    going_on = spec.resume and found.states
+    if spec.resume and not is_folder(states.folder) and os.path.lexists(states.folder):
+        return found  # which loading reports
+    _check_nothing_is_in_the_way(spec.prefix, found, going_on)
+    if going_on or spec.overwrite:
+        _check_permissions(spec, found)
+    if _is_of_run(found) and not going_on and not spec.overwrite:
+        raise UserError(f"`prefix` {spec.prefix}: {folder} holds {_what(found)}, `overwrite` discards it, "
+                        "another `prefix` leaves it alone")
+    return found
 
 
 def _check_nothing_is_in_the_way(prefix: str, found: FolderScan, going_on: bool) -> None:
@@ -88,6 +124,10 @@ def _check_permissions(spec: SavingSpec, found: FolderScan) -> None:
         if kind(path) and not os.access(path, os.W_OK | (os.X_OK if is_folder(path) else 0)):
             raise UserError(f"`prefix` {spec.prefix}: {path} is not writable; change its permissions, or give another "
                             "`prefix`")
+
+
+def _is_of_run(found: FolderScan) -> bool:
+    return found.states or found.rows or bool(found.checkpoints)
 
 
 def _what(found: FolderScan) -> str:
