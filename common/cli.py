@@ -143,10 +143,11 @@ def _command_of(module: str) -> str:
 def at_least(least: int, most: int = 1 << 40) -> Callable[[str], int]:
     """The argparse type of integers from `least` to `most`."""
     def whole_number(text: str) -> int:
-        value = int(text) if re.fullmatch(r"-?\d{1,12}", text.strip()) else None
+        whole = re.fullmatch(r"-?\d+", text.strip())
+        value = int(whole[0][:20]) if whole else None  # which is out of range as all of thousands of digits is
         if value is None or not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}"
-                                             + (f" to {most}" if most < 1 << 40 else ""))
+            upper = f" to {most}" if most < 1 << 40 or value is not None and value > most else ""
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}{upper}")
         return value
     return whole_number
 

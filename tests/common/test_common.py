@@ -1,11 +1,12 @@
 """What every command stands on: the environment's check, files that are whole or absent, one-line errors."""
+import argparse
 import subprocess
 import sys
 
 import pytest
 
 from common import environment
-from common.cli import Parser
+from common.cli import Parser, at_least
 from common.errors import UserError
 from common.files import atomic_path, write_atomic
 from common.quiet import quiet
@@ -214,3 +215,11 @@ def test_help_shows_every_default_that_is_a_value():
         ("--seed", "--rate", "--many"))] and "the seed (default: 0)" in lines[0]
     assert lines[0].startswith("--seed N ") and lines[1].startswith("--rate X ")
     assert lines[3].startswith("--text TEXT ")
+
+
+def test_a_number_that_is_too_large_is_told_the_largest():
+    assert [at_least(0)(text) for text in ("0", " 7 ", str(1 << 40))] == [0, 7, 1 << 40]
+    for text, fault in ((str((1 << 40) + 1), "from 0 to 1099511627776"), ("9" * 5000, "from 0 to 1099511627776"),
+                        ("-1", "from 0$"), ("-" + "9" * 5000, "from 0$"), ("x", "from 0$"), ("1.5", "from 0$")):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"is not a whole number {fault}"):
+            at_least(0)(text)

@@ -12,6 +12,7 @@ from waiting import wait_until
 
 from common import folders
 from common.errors import UserError
+from images import space
 from recordio_tools.records.dataset import open_dataset
 from recordio_tools.records.property import read_property
 from recordio_tools.records.writer import SET_FILES
@@ -154,7 +155,9 @@ def test_too_little_space_is_reported_before(tmp_path, monkeypatch, caplog):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     assert command("pack", drawn_faces(tmp_path / "faces"), tmp_path / "out")[0] == 0
-    assert "0.0 GB are free there; a set that is there now stays until the new one is whole" in caplog.text
+    assert "kB are needed and 1.0 kB are free there; a set that is there now stays until the new one" in caplog.text
+    assert [space.amount(size) for size in (0, 999, 1000, 12_345_678, 5 * 10 ** 12)] == [
+        "0 bytes", "999 bytes", "1.0 kB", "12.3 MB", "5000.0 GB"]
 
 
 def test_a_limit_on_the_size_of_files_is_reported(tmp_path):
