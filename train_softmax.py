@@ -10,6 +10,10 @@
 """
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports
+    from common.interrupt import end_quietly
+    end_quietly()
+
 from common.cli import run, setup_logging
 from common.huge_pages import start_with_huge_pages
 from common.settings import settings_as_flags

@@ -1,6 +1,10 @@
 """python -m deploy COMMAND: deployment of a trained model."""
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports
+    from common.interrupt import end_quietly
+    end_quietly()
+
 from common import cli
 from common.environment import check_versions
 from common.huge_pages import start_with_huge_pages

@@ -1,6 +1,10 @@
 """python -m recordio_tools COMMAND: make, check and describe training and verification sets."""
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports
+    from common.interrupt import end_quietly
+    end_quietly()
+
 import importlib
 
 from common import cli
@@ -25,18 +29,13 @@ COMMAND --help describes each."""
 
 def main(argv: list[str]) -> int | None:
     """Run one command; returns its exit status."""
-    _check_libraries()
-    return cli.run_command(PROG, DESCRIPTION, COMMANDS, argv)
-
-
-def _check_libraries() -> None:
-    """These commands need only numpy, OpenCV and tqdm, and run where MXNet does not."""
     limit_images()
-    for name in ("numpy", "cv2", "tqdm"):
+    for name in ("numpy", "cv2", "tqdm"):  # all that these commands need: they run where MXNet does not
         try:
             importlib.import_module(name)
         except ImportError as error:
             raise UserError(f"{name} does not load ({error}); run `make venv` and use .venv/bin/python") from None
+    return cli.run_command(PROG, DESCRIPTION, COMMANDS, argv)
 
 
 if __name__ == "__main__":

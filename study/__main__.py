@@ -2,6 +2,10 @@
 pairs."""
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports
+    from common.interrupt import end_quietly
+    end_quietly()
+
 from common import cli
 from common.huge_pages import start_with_huge_pages
 from common.quiet import silence_libraries

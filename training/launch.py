@@ -1,6 +1,10 @@
 """Launches distributed training: `python -m training.launch -n 2 -- python train_softmax.py ...`."""
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports
+    from common.interrupt import end_quietly
+    end_quietly()
+
 import argparse
 import errno
 import logging

@@ -229,3 +229,19 @@ time.sleep(600)
 
 def test_a_progress_bar_that_is_interrupted_while_it_is_made_ends_silently():
     progress.tqdm.__new__(progress.tqdm).__del__()  # "Exception ignored in ... no attribute 'disable'"
+
+
+@pytest.mark.parametrize("words", [["train_softmax.py"], *(["-m", name] for name in (
+    "recordio_tools", "eval", "deploy", "study", "training.launch", "training.selftest"))])
+def test_an_interrupt_while_a_command_imports_is_one_word_and_130(tmp_path, words):
+    (tmp_path / "argparse.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run([sys.executable, *words], cwd=REPO, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_a_program_that_imports_a_command_keeps_its_own_way_with_an_interrupt():
+    code = ("import sys; hook = sys.excepthook\nimport train_softmax, training.launch, eval.__main__, deploy.__main__, "
+            "recordio_tools.__main__\nassert sys.excepthook is hook\nraise KeyboardInterrupt")
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGINT and "Traceback" in done.stderr

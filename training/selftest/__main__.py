@@ -6,6 +6,10 @@ with it.
 """
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports
+    from common.interrupt import end_quietly
+    end_quietly()
+
 import logging
 import os
 import subprocess
