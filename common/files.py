@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from common.errors import UserError
+from common.leftovers import aside, remove_leftovers
 from common.writable import PathLike, check_writable, is_stream
 
 LONGEST = 100  # bytes of a file's name in that of its temporary file
@@ -29,8 +30,9 @@ STREAMS = ("stdin", "stdout", "stderr")
 def atomic_path(path: PathLike, replace: bool = True, named: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to the disk and rename it into place.
 
-    When the block raises, the temporary file is removed and what stood at `path` stays as it was. What is replaced
-    keeps its permissions. replace: otherwise UserError where a file is there already, or is when the work is done.
+    When the block raises, the temporary file is removed and what stood at `path` stays as it was; that of a process
+    which was killed is removed by the next write of the same file. What is replaced keeps its permissions.
+    replace: otherwise UserError where a file is there already, or is when the work is done.
     named: the user gave this path, so a link stays a link and its target is written, and a device, a pipe or an open
     stream (/dev/stdout) is written into; else, as in a folder that others may write to, these are replaced themselves.
     An OSError while writing names `path`, not the temporary file.
@@ -44,9 +46,9 @@ def atomic_path(path: PathLike, replace: bool = True, named: bool = True) -> Ite
     path = Path(os.path.realpath(path)) if named else Path(os.path.realpath(path.parent)) / path.name
     with _naming(given, any_file=True):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(".tmp", f".{_beginning(path.name)}.", path.parent)
-    os.close(handle)
-    temporary = Path(name)
+        remove_leftovers(path, ".tmp", _beginning(path.name))
+        temporary = aside(path, ".tmp", _beginning(path.name))
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with _naming(given, temporary), _replacing(temporary, path, replace):
         os.chmod(temporary, _mode(path))
         yield temporary

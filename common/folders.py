@@ -15,6 +15,7 @@ from typing import Iterable, Iterator, Sequence
 
 from common.errors import UserError, writing
 from common.files import PathLike, fsync, move_new
+from common.leftovers import aside, remove_leftovers
 from common.signals import undisturbed
 from common.writable import check_writable
 
@@ -107,7 +108,7 @@ def new_folder(out: PathLike, overwrite: bool = False, mark: str = "", begins: s
             return
         with undisturbed():
             check_free(out, overwrite, mark, begins)
-            old = place.with_name(f".{place.name}.{secrets.token_hex(8)}.old")
+            old = aside(place, ".old")
             there = place.exists() and any(place.iterdir())
             if there:
                 os.rename(place, old)
@@ -123,6 +124,7 @@ def new_folder(out: PathLike, overwrite: bool = False, mark: str = "", begins: s
                 raise
             fsync(place.parent)
             shutil.rmtree(old, ignore_errors=True)
+            remove_leftovers(place, ".old")
 
 
 def _fill(place: Path, temporary: Path, mark: str, out: PathLike) -> None:

@@ -3,11 +3,15 @@ folder's entry is flushed too. The flushes are recorded, with what a file held a
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import mxnet as mx
 import pytest
+from repository import REPO
 from state_cases import save
 
+from common import leftovers
 from common.files import write_atomic
 from common.folders import new_folder, staged_files
 from recordio_tools.records.writer import RecordWriter
@@ -90,3 +94,54 @@ def test_the_old_index_is_gone_before_its_records_are_replaced(tmp_path, monkeyp
                                                                replace(source, target)))
     by_writer(tmp_path)
     assert seen == [False, False] and (tmp_path / "a.idx").exists()
+
+
+WRITE = """
+import os, shutil, signal, sys
+from pathlib import Path
+from common import files, folders
+def end(*rest, **more):
+    os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[1] == "folder":
+    shutil.rmtree = end
+    with folders.new_folder("out", overwrite=True, mark="a") as folder:
+        (folder / "a").write_text("new")
+with files.atomic_path("x.json") as temporary:
+    temporary.write_text("of another")
+    print(temporary.name, flush=True)
+    end() if sys.argv[1] == "killed" else sys.stdin.read()
+"""
+
+
+def start_writing(folder, how):
+    return subprocess.Popen([sys.executable, "-c", WRITE, how], cwd=folder, stdin=subprocess.PIPE, text=True,
+                            stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(REPO)})
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write_and_that_of_a_living_one_stays(tmp_path):
+    with start_writing(tmp_path, "living") as living, start_writing(tmp_path, "killed") as killed:
+        names = [process.stdout.readline().strip() for process in (living, killed)]
+        killed.wait()
+        elsewhere = names[1].replace(leftovers.MARK, "0123456789ab")  # of another machine, perhaps alive
+        (tmp_path / elsewhere).write_text("of another")
+        assert sorted(os.listdir(tmp_path)) == sorted([*names, elsewhere])
+        write_atomic(tmp_path / "y.json", "of another name")
+        assert (tmp_path / names[1]).exists()
+        write_atomic(tmp_path / "x.json", "mine")
+        assert sorted(os.listdir(tmp_path)) == sorted([names[0], elsewhere, "x.json", "y.json"])
+        living.stdin.close()
+        assert living.wait() == 0 and (tmp_path / "x.json").read_text() == "of another"
+    assert sorted(os.listdir(tmp_path)) == sorted([elsewhere, "x.json", "y.json"])
+
+
+def test_the_folder_that_a_killed_process_replaced_goes_with_the_next(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a").write_text("old")
+    with start_writing(tmp_path, "folder") as process:
+        process.wait()
+    old, = tmp_path.glob(".out.*.old")
+    assert (old / "a").read_text() == "old" and (tmp_path / "out/a").read_text() == "new"
+    with new_folder(tmp_path / "out", overwrite=True, mark="a") as folder:
+        (folder / "a").write_text("newer")
+        assert old.exists()
+    assert os.listdir(tmp_path) == ["out"]
