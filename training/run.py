@@ -35,7 +35,7 @@ from training.saving.adapt_head import adapt_head
 from training.saving.changes import change_lines
 from training.saving.fingerprint import fingerprint, people
 from training.saving.header import SCHEDULE, TOTAL_BATCH
-from training.saving.kept_checkpoints import chosen_otherwise
+from training.saving.kept_checkpoints import chosen_otherwise, numbered_otherwise
 from training.saving.names import STATE
 from training.saving.prefix import check_prefix
 from training.saving.pretrained import open_pretrained
@@ -161,7 +161,8 @@ def _continued(config: Config, planned: ScheduleSpec, states: States, progress: 
     before, step = states.before.get(SCHEDULE, ""), progress.step
     lines = [f"resumed at step {step}", *change_lines(states.changes, step, schedule.continues(before, step)),
              *schedule.changes(before, step),
-             *chosen_otherwise(config.part(SavingSpec), progress, data.targets)]
+             *chosen_otherwise(config.part(SavingSpec), progress, data.targets),
+             *numbered_otherwise(config.part(SavingSpec), progress, states.before)]
     if config.pretrained:
         lines.append(f"pretrained: {config.pretrained} is not loaded, since the run continues from its state")
     return schedule, lines

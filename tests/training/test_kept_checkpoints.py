@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from training.saving.kept_checkpoints import KeptCheckpoints, chosen_otherwise
+from training.saving.kept_checkpoints import KeptCheckpoints, chosen_otherwise, numbered_otherwise
 from training.saving.progress import Progress
 from training.specs import SavingSpec
 
@@ -54,3 +54,14 @@ def test_a_best_of_other_pairs_under_the_same_name_is_none_to_beat():
     assert judged(progress, "accuracy", [0.5, 0.4], ckpt=3, pairs="2") == [True, False] and progress.best_on == "2"
     older = Progress(best=0.9, best_of="accuracy of cfp_fp", best_number=1, saves=1)  # which did not say
     assert chosen_otherwise(spec, older, targets()) == [] and judged(older, "accuracy", [0.5]) == [False]
+
+
+def test_a_first_checkpoint_that_ckpt_3_will_replace_is_warned_of(tmp_path):
+    spec, several = SavingSpec(str(tmp_path / "model"), ckpt=3), Progress(saves=5, best_number=3)
+    assert numbered_otherwise(spec, several, {"ckpt": 2}) == []  # it is gone already
+    (tmp_path / "model-0001.params").write_bytes(b"kept")
+    told, = numbered_otherwise(spec, several, {"ckpt": 2})
+    assert f"so {tmp_path / 'model-0001.params'}, which was kept before, is replaced by the next best" in told
+    assert numbered_otherwise(spec, several, {"ckpt": 3}) == []
+    assert numbered_otherwise(spec, Progress(saves=1, best_number=1), {"ckpt": 1}) == []  # the best, as with 3
+    assert numbered_otherwise(SavingSpec(spec.prefix, ckpt=1), several, {"ckpt": 2}) == []

@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import mxnet as mx
 
 from eval.verification import VerificationResult, VerificationSet
-from training.saving.checkpoint import save_checkpoint
+from training.saving.checkpoint import checkpoint_path, save_checkpoint
 from training.saving.progress import Progress
 from training.specs import SavingSpec
 
@@ -72,6 +72,16 @@ def chosen_otherwise(spec: SavingSpec, progress: Progress, targets: Sequence[Ver
     return [f"warning: `resume`: checkpoint {progress.best_number} is the best so far by {progress.best_of}{other}; "
             f"from there {what}{replaced}: to go on by the same, that set has to be the last of `target`, and "
             "`best_metric` as before"]
+
+
+def numbered_otherwise(spec: SavingSpec, progress: Progress, before: Mapping[str, Any]) -> list[str]:
+    """A warning, on resume, where `ckpt` 3 will replace the first of several checkpoints that another `ckpt` kept;
+    before: the settings of the state."""
+    first = checkpoint_path(spec.prefix, 1)
+    if spec.ckpt != 3 or before.get("ckpt") in (None, 3) or progress.saves < 2 or not first.is_file():
+        return []
+    return [f"warning: `resume`: `ckpt` 3 saves the best as number 1, so {first}, which was kept before, is replaced "
+            "by the next best: copy it to keep it, or go on with `ckpt` 1"]
 
 
 def _chosen_by(progress: Progress, best_of: str, best_on: str) -> bool:
