@@ -98,7 +98,7 @@ def _run(config: Config, signals: Signals, closing: contextlib.ExitStack, commun
                 step = state[0].step
                 schedule, began = _continued(config, planned, states, state[0], data, total_batch)
             print(as_flags("\n".join([*described, *_about(schedule, config, step), *began]), flags(Config)))
-            if line := folder_line(config.part(SavingSpec), states):  # where it refuses, after what was asked for
+            if line := folder_line(config.part(SavingSpec), states):
                 print(as_flags(line, flags(Config)))
         return 0
 

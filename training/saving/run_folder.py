@@ -62,10 +62,15 @@ def prepare_folder(spec: SavingSpec, states: States, closing: contextlib.ExitSta
 
 
 def folder_line(spec: SavingSpec, states: States) -> str:
-    """What `prepare_folder` would do about what is in the folder, "" where there is nothing; nothing is changed.
+    """What `prepare_folder` would do about what is in the folder, a refusal as a warning; "" where there is nothing to
+    tell. Nothing is changed."""
+    try:
+        return _plan(spec, states)
+    except UserError as error:
+        return f"warning: without `dry_run` this is refused: {error}"
 
-    UserError where it would raise it.
-    """
+
+def _plan(spec: SavingSpec, states: States) -> str:
     folder = Path(spec.prefix).parent
     if not folder.is_dir():
         above = next(path for path in folder.absolute().parents if path.exists())
