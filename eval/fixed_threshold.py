@@ -10,17 +10,18 @@ import numpy as np
 from eval.bootstrap import LEVEL, interval
 from eval.metrics import check_kinds, point_at_fpr
 from eval.operating_points import FEW, allowed
+from eval.verification import VerificationSet
 
 log = logging.getLogger(__name__)
-Chosen = Tuple[str, Optional[float], float]  # the set and the FPR that a threshold was chosen at, and the distance
+Chosen = Tuple[str, Optional[float], float]  # the set's path and the FPR that a threshold was chosen at; the distance
 
 
 @dataclass(frozen=True)
 class FixedPoint:
     """The rates at a squared distance below which pairs are accepted.
 
-    chosen_on: the set and fpr_target the FPR there that the threshold is of; "" and None where it was given. fpr: as
-    achieved here. limits of rates: 95%, None without resamples.
+    chosen_on: the path of the set and fpr_target the FPR there that the threshold is of; "" and None where it was
+    given. fpr: as achieved here. limits of rates: 95%, None without resamples.
     """
 
     threshold: float
@@ -59,10 +60,12 @@ class FixedPoint:
         return row
 
 
-def thresholds_on(name: str, scores: np.ndarray, same: np.ndarray, fpr: Sequence[float]) -> list[Chosen]:
-    """The threshold at each FPR on the set `name`, of (pairs,) squared distances."""
-    warn_of_few(name, int((~same).sum()), fpr)
-    return [(name, rate, point_at_fpr(scores, same, rate)[1]) for rate in fpr]
+def thresholds_on(target: VerificationSet, scores: np.ndarray, fpr: Sequence[float]) -> list[Chosen]:
+    """The threshold at each FPR on a set of (pairs,) squared distances; the set by its path, since the scored one may
+    have the same name."""
+    path, same = str(target.path), target.same
+    warn_of_few(path, int((~same).sum()), fpr)
+    return [(path, rate, point_at_fpr(scores, same, rate)[1]) for rate in fpr]
 
 
 def warn_of_few(name: str, impostors: int, fpr: Sequence[float]) -> None:

@@ -21,7 +21,7 @@ from recordio_tools.bins.binfile import is_bin
 
 @dataclass(frozen=True)
 class FromElsewhere:
-    """thresholds: (set, as the user named it, FPR, squared distance), ("", None, distance) for one that was given;
+    """thresholds: (path of the set, FPR, squared distance), ("", None, distance) for one that was given;
     projection: fitted on that set's images, None without --pca or without such a set."""
 
     thresholds: list[Chosen]
@@ -46,7 +46,7 @@ def from_elsewhere(model: ModelName, args: argparse.Namespace) -> FromElsewhere:
             OpenModel(model, settings), target, settings)).embeddings
         projection = fit_projection(unit, args.pca, path) if args.pca else None
         scores = pair_scores(projection.apply(unit) if projection else unit)
-        return FromElsewhere(thresholds_on(path, scores, target.same, args.fpr), projection)
+        return FromElsewhere(thresholds_on(target, scores, args.fpr), projection)
     with open_face_set(Path(path)) as faces:
         table = group_table(Path(args.groups)) if args.groups else None
         groups = faces.folders if table is None else match_groups(
@@ -58,5 +58,5 @@ def from_elsewhere(model: ModelName, args: argparse.Namespace) -> FromElsewhere:
     projection = fit_projection(unit, args.pca, path) if args.pca else None
     found = score_labelled(model.text, projection.apply(unit) if projection else unit,
                            labelled_pairs(faces.labels, faces.people, sides, resamples=0), args.fpr)
-    warn_of_few(path, found.scored.impostors, args.fpr)
-    return FromElsewhere([(path, point.fpr_target, point.threshold) for point in found.points], projection)
+    warn_of_few(faces.path, found.scored.impostors, args.fpr)
+    return FromElsewhere([(faces.path, point.fpr_target, point.threshold) for point in found.points], projection)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class ScoringSettings:
     """fpr: the FPRs of the TPRs, the first as a result's `tpr`. pca: components, 0 for none. threshold: squared
     distance for additional rates; threshold_from: a set of pairs on which each model's thresholds at each of fpr are
-    chosen. chosen: by model (set, FPR, squared distance) of thresholds that were chosen elsewhere already."""
+    chosen. chosen: by model what was chosen elsewhere already."""
 
     fpr: Sequence[float] = (1e-3,)
     pca: int = 0
@@ -155,7 +155,7 @@ def _thresholds(model: ModelName, source: Any, embedding: EmbeddingSettings,
         return []
     made = _embeddings(model, source, target, embedding)
     result = score_set(target.name, made.embeddings, target.same, 0.0, scoring.fpr, scoring.folds, scoring.pca)
-    return thresholds_on(target.name, result.scores, result.same, scoring.fpr)
+    return thresholds_on(target, result.scores, scoring.fpr)
 
 
 def xnorm_of(made: Embeddings) -> float:

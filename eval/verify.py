@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--failures {args.failures}: is of one set, whose images or pairs it lists, and --bins names "
                         f"{len(sets)}; give one at a time")
     pairs = args.threshold_from and is_bin(Path(args.threshold_from))
-    source = _other_set(args.threshold_from, sets, args.folds) if pairs else None
+    source = _open(args.threshold_from, args.folds) if pairs else None
     chosen = {} if pairs or not args.threshold_from else _of_labelled_set(models, args)
     scoring = ScoringSettings(args.fpr, args.pca or 0, args.folds, args.bootstrap, args.seed, args.threshold, source,
                               failures, chosen)
@@ -133,19 +132,6 @@ def open_sets(paths: Sequence[str], folds: int | None = None) -> list[Verificati
         if names.count(name) > 1:
             target.name = str(target.path)
     return sets
-
-
-def _other_set(path: str, sets: Sequence[VerificationSet], folds: int) -> VerificationSet:
-    """That of --threshold-from: named as one of the scored sets where it is that file, by its path where another file
-    has its name."""
-    found = _open(path, folds)
-    for target in sets:
-        if os.path.samefile(target.path, path):
-            found.name = target.name
-            break
-        if found.name in (target.name, target.path.stem):
-            found.name = path
-    return found
 
 
 def _open(path: PathLike, folds: int | None) -> VerificationSet:

@@ -188,7 +188,7 @@ def test_thresholds_given_and_of_another_set(place, tmp_path, capsys):
     (faces, other) = rows[f"{place}/net,0"].values()
     (there,), (own,) = faces["at_threshold"], other["at_threshold"]
     assert there["threshold"] == other["thresholds"]["0.2"]["threshold"] == own["threshold"]
-    assert (there["chosen_on"], there["fpr_target"]) == ("other", 0.2) and own["tpr"] == other["tpr"]
+    assert (there["chosen_on"], there["fpr_target"]) == (f"{place}/other.bin", 0.2) and own["tpr"] == other["tpr"]
     made = read_scores(tmp_path / "faces.csv")
     accepted = made.score < there["threshold"]
     assert there["fpr"] == accepted[~made.same].mean() and there["tpr"] == accepted[made.same].mean()
