@@ -20,9 +20,9 @@ def run(args: argparse.Namespace) -> int:
     """Compare, print, and return the exit status."""
     model, threshold = open_query(args)
     left, right = FaceFinder(args, model, [args.left, args.right]).photographs()
-    for photograph in (left, right):
-        if photograph.reason and not photograph.without_face:
-            raise UserError(unusable(photograph, args.detector))
+    wrong = [unusable(one, args.detector) for one in (left, right) if one.reason and not one.without_face]
+    if wrong:
+        raise UserError("; ".join(dict.fromkeys(wrong)))
     scores = distances(left.unit[:, None], right.unit[None])
     answer = {"model": {"name": model.name, "sha256": model.sha256}, "flip": model.flip,
               "images": [left.as_json(), right.as_json()], "threshold": threshold and threshold.as_json(),

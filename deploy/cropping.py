@@ -10,7 +10,7 @@ from common.devices import parse_devices
 from common.errors import UserError
 from deploy.image_sets import ImageSet
 from deploy.models import ServedModel
-from deploy.reading import common_size
+from deploy.reading import common_size, undecodable
 from eval.embedding_store import alignment_of_crops
 from inference.engine import AnyEmbedder
 
@@ -30,8 +30,9 @@ def crop_size(args: argparse.Namespace, model: ServedModel, images: ImageSet) ->
     return size
 
 
-def open_embedder(args: argparse.Namespace, model: ServedModel, size: tuple[int, int]) -> AnyEmbedder:
-    """The model for crops of `size`, by the flags; UserError where it does not take this size."""
+def open_embedder(args: argparse.Namespace, model: ServedModel, size: tuple[int, int], images: ImageSet) -> AnyEmbedder:
+    """The model for crops of `size`, by the flags; UserError where it does not take this size, or where that had to be
+    assumed because no image can be decoded."""
     try:
         return model.embedder(size)
     except UserError as error:
@@ -39,6 +40,8 @@ def open_embedder(args: argparse.Namespace, model: ServedModel, size: tuple[int,
             raise
         if args.detector:
             raise UserError(f"{error}; set `image_size` H,W to its input size") from None
+        if common_size(images) is None:
+            raise UserError(undecodable(images)) from None
         raise UserError(f"{error}; `detector` MODELDIR crops faces from photographs, of the size "
                         "`image_size`") from None
 

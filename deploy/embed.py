@@ -24,14 +24,13 @@ from deploy.embedding import embed_images
 from deploy.image_sets import ImageSet, open_images
 from deploy.journal import Journal, Row
 from deploy.models import ServedModel
-from deploy.reading import Reader, content_digest, crop_reader, face_reader
+from deploy.reading import NAMED, Reader, content_digest, crop_reader, face_reader
 from eval.embedding_file import Embeddings, save_embeddings
 from eval.embedding_store import PACKAGES
 from inference.engine import AnyEmbedder
 
 log = logging.getLogger(__name__)
 COLUMNS = ("path", "label", "reason")
-NAMED = 3  # images listed on the screen; the file lists all
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         size = crop_size(args, model, images)
         cutter = open_cutter(args, size, args.select)
         reader = face_reader(images, cutter) if cutter else crop_reader(images, size)
-        embedder = open_embedder(args, model, size)
+        embedder = open_embedder(args, model, size, images)
         making = {"model": model.sha256, "layer": model.layer, "flip": model.flip,
                   "alignment": alignment(cutter, size), "labels": images.labels is not None}
         with Journal(folder, making, embedder.dimension, anew=args.overwrite) as journal:

@@ -62,7 +62,7 @@ class FaceFinder:
         cutter = open_cutter(args, self.size, ALL)
         self.alignment = alignment(cutter, self.size)
         self._reader = face_reader(self.images, cutter) if cutter else crop_reader(self.images, self.size)
-        self._embedder = open_embedder(args, model, self.size)
+        self._embedder = open_embedder(args, model, self.size, self.images)
         self.dimension, self._flip = self._embedder.dimension, model.flip
 
     def photographs(self) -> Iterator[Photograph]:

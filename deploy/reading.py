@@ -23,6 +23,7 @@ from images.prepare import Unusable, examine
 GROUP = 16  # photographs per batch of detection
 AHEAD = 8  # photographs per task of a thread
 SAMPLE = 21  # images sampled for the image size of a set
+NAMED = 3  # images of a set that a message names
 NOT_FOUND = "no face found"
 
 
@@ -100,13 +101,28 @@ def face_reader(images: ImageSet, cutter: FaceCutter) -> Reader:
     return lambda numbers: mapped(cut, search(mapped(look, numbers)))
 
 
+def undecodable(images: ImageSet) -> str:
+    """One line on a set of which `common_size` could decode no image."""
+    tried = _sample(images)
+    found = "; ".join(f"{images.names[one.number]}: cannot be used: {one.reason}"
+                      for one in crop_reader(images, (0, 0))(tried[:NAMED]))
+    if len(tried) <= NAMED:
+        return found
+    return (f"{found}; nor can any other of the {len(tried)} images of {images.path} that were tried; if others can, "
+            "give their size as `image_size` H,W")
+
+
+def _sample(images: ImageSet) -> list[int]:
+    return np.unique(np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int)).tolist()
+
+
 def common_size(images: ImageSet) -> tuple[int, int] | None:
     """(H, W) of a set's images: that of a packed set, else of most of a sample; None where none of these can be
     decoded. UserError where they are of many sizes, as photographs are."""
     if images.size is not None:
         return images.size
     sizes: collections.Counter = collections.Counter()
-    for number in np.unique(np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int)).tolist():
+    for number in _sample(images):
         try:
             data = images.read(number)
             examine(data)

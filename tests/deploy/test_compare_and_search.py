@@ -245,3 +245,20 @@ def test_what_cannot_be_compared_ends_in_one_line(place, words, said):
     with pytest.raises(UserError) as caught:
         main(["compare", "--model", f"{place}/net,1", *paths])
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_files_that_cannot_be_read_are_named_and_not_the_size_they_might_have(place, tmp_path):
+    """The network does not take the 112x112 that is assumed where no image has a size."""
+    for number in range(5):
+        (tmp_path / f"{number}.jpg").write_bytes(b"\xff\xd8\xff no image")
+    argv = ["--model", f"{place}/net,1", "--devices", "cpu:0"]
+    both = f"{tmp_path}/0.jpg: cannot be used: no image; {tmp_path}/1.jpg: cannot be used: no image"
+    for flags in ([], ["--image-size", f"{SIDE},{SIDE}"]):
+        with pytest.raises(UserError) as caught:
+            main(["compare", *argv, f"{tmp_path}/0.jpg", f"{tmp_path}/1.jpg", *flags])
+        assert str(caught.value) == both
+    with pytest.raises(UserError, match=f"; 2.jpg: .*: no image; nor can any other of the 5 images of {tmp_path} that"):
+        main(["embed", *argv, str(tmp_path), "--out", f"{tmp_path}/x.npz"])
+    (tmp_path / "1.jpg").write_bytes(jpeg(draw(1, 1, 60)))
+    with pytest.raises(UserError, match="does not take images of 60x60.*; --detector"):  # now it is the size
+        main(["compare", *argv, f"{tmp_path}/0.jpg", f"{tmp_path}/1.jpg"])
