@@ -20,8 +20,8 @@ from common import tables
 from common.errors import UserError
 from common.files import PathLike, write_atomic
 from common.foreign import shown
+from common.foreign_paths import ForeignPaths, is_windows_path
 from common.name_lookup import by_canonical_path, canonical_path
-from common.windows_paths import WindowsPaths, is_windows_path
 from images.alignment import FARTHEST
 from images.sources import natural
 
@@ -77,18 +77,18 @@ def read_table(path: PathLike, root: PathLike) -> dict[str, Row]:
 def match_names(rows: Mapping[str, Row], names: Sequence[str], root: PathLike = "", path: PathLike = "landmarks"
                 ) -> dict[str, Row]:
     """The rows by the matching names of `names`, photographs below `root`: Unicode forms, the extension's case and the
-    beginning of a Windows path or another machine's (see `WindowsPaths`) aside. A row of exactly that name goes before
+    beginning of a Windows path or another machine's (see `ForeignPaths`) aside. A row of exactly that name goes before
     others; UserError, which names the table `path`, for two others of one name."""
     known = set(names)
     alike = by_canonical_path(names)
     matched = {name: row for name, row in rows.items() if name in known}
     by_row: dict[str, str] = {}
-    windows = WindowsPaths(root, path)
+    elsewhere = ForeignPaths(root, path)
     for given, row in rows.items():
         if given in known:
             continue
         foreign = is_windows_path(given) or os.path.isabs(given) and not os.path.lexists(given)
-        below = windows.below(given, lambda end: canonical_path(end) in alike) if foreign else given
+        below = elsewhere.below(given, lambda end: canonical_path(end) in alike) if foreign else given
         found = alike.get(canonical_path(below), []) if below is not None else []
         name = given if len(found) != 1 else found[0]
         other = by_row.setdefault(name, given)

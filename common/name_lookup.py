@@ -6,8 +6,8 @@ import os
 from typing import Iterable
 
 from common.files import PathLike
+from common.foreign_paths import FRONT, ForeignPaths, is_windows_path
 from common.name_forms import composed
-from common.windows_paths import FRONT, WindowsPaths, is_windows_path
 
 
 def canonical(name: str) -> str:
@@ -41,7 +41,7 @@ class NameLookup:
     def __init__(self, listed_in: PathLike = "") -> None:
         self._list = listed_in
         self._listed: dict[str, dict[str, list[str]]] = {}
-        self._windows: dict[str, WindowsPaths] = {}
+        self._foreign: dict[str, ForeignPaths] = {}
         self._absent: set[tuple[str, str]] = set()  # folders that are not there
         self._here = False  # whether an absolute path of the list was: then all of them are this machine's
 
@@ -49,7 +49,7 @@ class NameLookup:
         """The path on the disk that `path`, relative to `root`, means; None where there is none, or more than one.
 
         Of a Windows path (C:\\data\\faces\\0001\\1.jpg), or another machine's absolute one, the end counts that is
-        below `root`: see `WindowsPaths`.
+        below `root`: see `ForeignPaths`.
         """
         path, root = os.fspath(path), os.fspath(root)
         if self._is_there(path, root):
@@ -83,9 +83,9 @@ class NameLookup:
     def _below(self, path: str, root: str) -> str | None:
         if not is_windows_path(path) and "\\" in path:
             return path.replace("\\", "/")  # absolute here
-        if root not in self._windows:
-            self._windows[root] = WindowsPaths(root, self._list)
-        return self._windows[root].below(path, lambda below: self._fits(root, below))
+        if root not in self._foreign:
+            self._foreign[root] = ForeignPaths(root, self._list)
+        return self._foreign[root].below(path, lambda below: self._fits(root, below))
 
     def _fits(self, root: str, below: str) -> bool:
         top = below.partition("/")[0]

@@ -8,8 +8,8 @@ from typing import Iterable, Sequence
 
 from common.errors import UserError
 from common.foreign import shown
+from common.foreign_paths import FRONT, ForeignPaths, is_windows_path, parts_of
 from common.name_lookup import by_canonical_path, canonical, canonical_path
-from common.windows_paths import FRONT, WindowsPaths, is_windows_path, parts_of
 
 ABSOLUTE = re.compile(r"[\\/]|[A-Za-z]:[\\/]")
 
@@ -21,7 +21,7 @@ class ListedImages:
         self._known, self._source = set(names), source
         self._alike = by_canonical_path(names)
         self._people = {path.partition("/")[0] for path in self._alike}
-        self._windows = WindowsPaths(root, source)
+        self._foreign = ForeignPaths(root, source)
         whole = _canonical(os.path.abspath(root)) if root else []
         self._absolute = [whole, _canonical(os.path.realpath(root))] if root else []
         self._relative = [_canonical(root), *(whole[first:] for first in range(len(whole)))]
@@ -45,7 +45,7 @@ class ListedImages:
     def below(self, listed: str) -> str | None:
         """The path below the set's folder of an image that is not in the set; None where it is elsewhere."""
         if is_windows_path(listed):
-            found = self._windows.below(listed, lambda path: "/" in path
+            found = self._foreign.below(listed, lambda path: "/" in path
                                         and canonical(path.partition("/")[0]) in self._people)
             if found:
                 return found
@@ -65,7 +65,7 @@ class ListedImages:
     def _candidates(self, listed: str, parts: Sequence[str]) -> list[str]:
         """The paths that may be meant."""
         inside = _inside(parts, [*self._absolute, *self._relative])
-        lower = self._windows.below(listed, lambda path: canonical_path(path) in self._alike) if is_windows_path(
+        lower = self._foreign.below(listed, lambda path: canonical_path(path) in self._alike) if is_windows_path(
             listed) else None
         return ["/".join(parts), *filter(None, (inside, lower))]
 

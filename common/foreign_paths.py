@@ -25,7 +25,7 @@ def parts_of(path: str) -> list[str]:
     return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
 
 
-class WindowsPaths:
+class ForeignPaths:
     """The Windows paths of one list, or another machine's absolute ones, below the folder `root`.
 
     listed_in: the list, for messages. All of them lose the same beginning, the one by which the first that fits has its
