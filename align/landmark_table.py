@@ -20,7 +20,7 @@ from common import tables
 from common.errors import UserError
 from common.files import PathLike, write_atomic
 from common.foreign import shown
-from common.foreign_paths import ForeignPaths, is_windows_path
+from common.foreign_paths import ForeignPaths, is_foreign
 from common.name_lookup import by_canonical_path, canonical_path
 from images.alignment import FARTHEST
 from images.sources import natural
@@ -87,8 +87,7 @@ def match_names(rows: Mapping[str, Row], names: Sequence[str], root: PathLike = 
     for given, row in rows.items():
         if given in known:
             continue
-        foreign = is_windows_path(given) or os.path.isabs(given) and not os.path.lexists(given)
-        below = elsewhere.below(given, lambda end: canonical_path(end) in alike) if foreign else given
+        below = elsewhere.below(given, lambda end: canonical_path(end) in alike) if is_foreign(given) else given
         found = alike.get(canonical_path(below), []) if below is not None else []
         name = given if len(found) != 1 else found[0]
         other = by_row.setdefault(name, given)

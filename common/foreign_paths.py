@@ -20,6 +20,11 @@ def is_windows_path(path: str) -> bool:
     return path[1:3] == ":/" and path[0].isalpha() or "\\" in path and (path[0] != "/" or path[1:2] in ("/", "\\"))
 
 
+def is_foreign(path: str) -> bool:
+    """Whether a path is Windows' or may be another machine's: absolute, and not here."""
+    return is_windows_path(path) or os.path.isabs(path) and not os.path.lexists(path)
+
+
 def parts_of(path: str) -> list[str]:
     """The names in a path, separated by either mark."""
     return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]

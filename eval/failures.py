@@ -133,10 +133,11 @@ def lost_faces(failures: Failures, names: Sequence[str], labels: np.ndarray, peo
         raise UserError(f"`failures` {failures.path}: lists pairs; a labelled set needs images, a line each or in a "
                         "column path")
     source = f"`failures` {failures.path}"
-    listed = ListedImages(names, root, source)
+    listed, grouped = ListedImages(names, root, source), ListedImages(names, root, "`groups`")
     places = {name: number for number, name in enumerate(names)}
     numbers = Identities(people, source)
-    table = {canonical_path(listed.below(name) or name): group for name, group in (groups or {}).items()}
+    grouped.match(groups or {})  # which may show where the paths of the others begin
+    table = {canonical_path(grouped.below(name) or name): group for name, group in (groups or {}).items()}
     failed, absent = np.zeros(len(names), bool), {}
     for name, label in zip(failures.images, failures.labels):
         known = listed.find(name)

@@ -1,14 +1,14 @@
 """Finds the images of a labelled set that a list means: their paths may differ in Unicode form, the extension's case,
-separators, a `./` or the set's folder, or the end of its path, in front."""
+separators, a `./` or the set's folder, or the end of its path, or another machine's folders, in front."""
 from __future__ import annotations
 
 import os
 import re
-from typing import Iterable, Sequence
+from typing import Callable, Iterable, Sequence
 
 from common.errors import UserError
 from common.foreign import shown
-from common.foreign_paths import FRONT, ForeignPaths, is_windows_path, parts_of
+from common.foreign_paths import FRONT, ForeignPaths, is_foreign, is_windows_path, parts_of
 from common.name_lookup import by_canonical_path, canonical, canonical_path
 
 ABSOLUTE = re.compile(r"[\\/]|[A-Za-z]:[\\/]")
@@ -44,12 +44,11 @@ class ListedImages:
 
     def below(self, listed: str) -> str | None:
         """The path below the set's folder of an image that is not in the set; None where it is elsewhere."""
-        if is_windows_path(listed):
-            found = self._foreign.below(listed, lambda path: "/" in path
-                                        and canonical(path.partition("/")[0]) in self._people)
-            if found:
-                return found
         parts = _parts(listed)
+        found = self._end(listed, parts, lambda path: "/" in path
+                          and canonical(path.partition("/")[0]) in self._people)
+        if found:
+            return found
         absolute = bool(ABSOLUTE.match(listed))
         if absolute or parts and canonical(parts[0]) not in self._people:
             inside = _inside(parts, self._absolute if absolute else self._relative)
@@ -65,9 +64,13 @@ class ListedImages:
     def _candidates(self, listed: str, parts: Sequence[str]) -> list[str]:
         """The paths that may be meant."""
         inside = _inside(parts, [*self._absolute, *self._relative])
-        lower = self._foreign.below(listed, lambda path: canonical_path(path) in self._alike) if is_windows_path(
-            listed) else None
+        lower = self._end(listed, parts, lambda path: canonical_path(path) in self._alike)
         return ["/".join(parts), *filter(None, (inside, lower))]
+
+    def _end(self, listed: str, parts: Sequence[str], fits: Callable[[str], bool]) -> str | None:
+        """What of a Windows path or another machine's is below the set's folder."""
+        foreign = is_foreign(listed) and not _inside(parts, self._absolute)
+        return self._foreign.below(listed, fits) if foreign else None
 
 
 def _inside(parts: Sequence[str], roots: Sequence[Sequence[str]]) -> str | None:
