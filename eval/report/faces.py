@@ -17,14 +17,16 @@ def faces_by_group(faces: LabelledSet, pool: ImagePool, places: np.ndarray, show
     """The first image of each identity in every group, up to IN_MEAN; the same identities first in all groups. Where no
     group is known, of all images."""
     names = [name for name in sorted(set(faces.groups.tolist())) if name][:GROUPS] or [""]
-    in_all = [person for person in np.unique(faces.labels).tolist()
-              if all(np.any((faces.labels == person) & (faces.groups == name)) for name in names)]
-    order = [*in_all, *(person for person in np.unique(faces.labels).tolist() if person not in set(in_all))]
-    made = []
+    firsts: list[dict[int, int]] = []  # of each group, the first image by identity
     for name in names:
-        chosen = [np.flatnonzero((faces.labels == person) & (faces.groups == name)) for person in order]
-        numbers = [int(some[0]) for some in chosen if len(some)][:IN_MEAN]
-        made.append(FaceGroup(name or "face", [pool.image(int(places[number])) for number in numbers], shown))
+        numbers = np.flatnonzero(faces.groups == name)
+        people, at = np.unique(faces.labels[numbers], return_index=True)
+        firsts.append(dict(zip(people.tolist(), numbers[at].tolist())))
+    in_all = set(firsts[0]).intersection(*firsts[1:])
+    made = []
+    for name, first in zip(names, firsts):
+        chosen = sorted(first, key=lambda person: (person not in in_all, person))[:IN_MEAN]
+        made.append(FaceGroup(name or "face", [pool.image(int(places[first[person]])) for person in chosen], shown))
     return made
 
 

@@ -44,9 +44,9 @@ def sample_of_set(labels: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None
     """Identities of a labelled set, sampled until there are `most_images` images, and pairs of both kinds; all pairs of
     the sides."""
     used = np.sort(np.concatenate([side for side in sides if side is not None]))
-    people = np.unique(labels[used])
+    people, numbers = np.unique(labels[used], return_counts=True)
     order = np.random.RandomState(seed).permutation(people)
-    counts = np.array([np.count_nonzero(labels[used] == person) for person in order])
+    counts = numbers[np.searchsorted(people, order)]
     few = order[:max(int(np.searchsorted(np.cumsum(counts), most_images, "right")), 2)]
     while len(few) < len(order) and not _have_both_kinds(few, labels, sides):
         few = order[:2 * len(few)]

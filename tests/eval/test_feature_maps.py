@@ -1,6 +1,8 @@
 """The report's maps of local features and GNAP's weights, against the paper's equations in numpy."""
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ from small_nets import (
     wrongly_fused_symbol,
 )
 
+from eval.report.faces import IN_MEAN, faces_by_group
 from eval.report.feature_maps import FeatureMaps, feature_maps, find_layer
+from eval.report.labelled_set import LabelledSet
 from symbols.gnap import norm_aware_pooling
 from symbols.symbol_utils import get_fc1, normalise_input
 
@@ -64,3 +68,17 @@ def test_maps_of_a_network_that_mxnet_fuses_wrongly():
     assert maps.layer == "sum"
     exact = in_doubles(symbol.get_internals()["sum_output"], values, auxiliary, images)
     np.testing.assert_allclose(maps.norms, np.sqrt((exact ** 2).sum(axis=1)), rtol=1e-4)
+
+
+def test_the_faces_of_maps_are_the_first_of_each_identity_those_in_all_groups_before_others():
+    random = np.random.RandomState(0)
+    labels, groups = random.randint(0, 90, 300), random.choice(["", "a", "b", "c"], 300)
+    pool = SimpleNamespace(image=lambda place: place - 1000)
+    of = {(person, group): [number for number in range(300) if (labels[number], groups[number]) == (person, group)]
+          for person in range(90) for group in "abc"}
+    order = sorted(range(90), key=lambda person: not all(of[person, group] for group in "abc"))
+    for group in faces_by_group(LabelledSet("set", labels, [], groups, (labels, None)), pool, 1000 + np.arange(300), 3):
+        assert group.images == [of[person, group.name][0] for person in order if of[person, group.name]][:IN_MEAN]
+    (alone,) = faces_by_group(LabelledSet("set", labels, [], np.full(300, ""), (labels, None)), pool,
+                              1000 + np.arange(300), 3)
+    assert alone.name == "face" and alone.images == [int(np.argmax(labels == one)) for one in np.unique(labels)][:64]
