@@ -36,14 +36,15 @@ class ForeignPaths:
     listed_in: the list, for messages. All of them lose the same beginning, the one by which the first that fits has its
     file below `root`: behind a drive, a server or / any folders that are not here, the fewest that will do; in front of
     a relative path none, or those that `root` itself ends with (train\\ below .../train). A path that begins otherwise
-    is of other images, which may have the same names.
+    is of other images, which may have the same names. of_others: the list may be of other folders' images alone, so
+    that what is lost has to end as `root` does, and nothing is said of the others.
     """
 
-    def __init__(self, root: PathLike, listed_in: PathLike = "") -> None:
-        self._root, self._list = os.path.abspath(root), listed_in
+    def __init__(self, root: PathLike, listed_in: PathLike = "", of_others: bool = False) -> None:
+        self._root, self._list, self._of_others = os.path.abspath(root), listed_in, of_others
         self._names = list(map(folded, parts_of(self._root)))
         self._lost: tuple[str, list[str]] | None = None
-        self._beginning, self._told = "", False
+        self._beginning, self._told = "", of_others
 
     def below(self, path: str, fits: Callable[[str], bool]) -> str | None:
         """The path below `root`, with slashes; None for one that begins otherwise, or where none has fitted so far.
@@ -68,7 +69,8 @@ class ForeignPaths:
                 continue  # such a folder is here, so another one is not meant
             beginning = shown(path[:len(front)] + mark.join(parts[:count]))
             if drive or lost == self._names[len(self._names) - count:]:
-                self._check(beginning, parts[:count])
+                if not self._is_meant(beginning, parts[:count]):
+                    return None
                 self._lost, self._beginning = (drive, lost), beginning
                 return rest
             self._tell("%s: there is no %s below %s, but there is %s; take %s off the paths if these are the images",
@@ -84,19 +86,25 @@ class ForeignPaths:
             self._told = True
             log.warning(text, *words)
 
-    def _check(self, beginning: str, lost: list[str]) -> None:
-        """UserError where a folder here fits better what the paths lose; a warning where `root` has another name."""
+    def _is_meant(self, beginning: str, lost: list[str]) -> bool:
+        """Whether `root` is; UserError where a folder here fits better what the paths lose, a warning where `root` has
+        another name."""
         same = 0
         while same < min(len(lost), len(self._names)) and folded(lost[-1 - same]) == self._names[-1 - same]:
             same += 1
         if same == len(lost):
-            return
+            return True
+        if self._of_others and not same:
+            return False
         above = self._root
         for _ in range(same + 1):
             above = os.path.dirname(above)
         other = os.path.join(above, *lost[len(lost) - same - 1:])
         if os.path.isdir(other) and not os.path.samefile(other, self._root):
+            if self._of_others:
+                return False
             raise UserError(f"{self._whose()} begin with {beginning}, and {self._root} is given, but there is {other} "
                             f"too; give that folder, or for images of {self._root} take {beginning} off the paths")
         if not same:
             log.warning("%s begin with %s; what follows is taken below %s", self._whose(), beginning, self._root)
+        return True

@@ -15,13 +15,14 @@ ABSOLUTE = re.compile(r"[\\/]|[A-Za-z]:[\\/]")
 
 
 class ListedImages:
-    """names: of the set's images, below its folder `root`; source: the list, as errors name it."""
+    """names: of the set's images, below its folder `root`; source: the list, as errors name it; of_others: it may be of
+    other sets alone."""
 
-    def __init__(self, names: Sequence[str], root: str, source: str) -> None:
+    def __init__(self, names: Sequence[str], root: str, source: str, of_others: bool = False) -> None:
         self._known, self._source = set(names), source
         self._alike = by_canonical_path(names)
         self._people = {path.partition("/")[0] for path in self._alike}
-        self._foreign = ForeignPaths(root, source)
+        self._foreign = ForeignPaths(root, source, of_others)
         whole = _canonical(os.path.abspath(root)) if root else []
         self._absolute = [whole, _canonical(os.path.realpath(root))] if root else []
         self._relative = [_canonical(root), *(whole[first:] for first in range(len(whole)))]

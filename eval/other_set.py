@@ -50,7 +50,7 @@ def from_elsewhere(model: ModelName, args: argparse.Namespace) -> FromElsewhere:
     with open_face_set(Path(path)) as faces:
         table = group_table(Path(args.groups)) if args.groups else None
         groups = faces.folders if table is None else match_groups(
-            table, ListedImages(faces.names, path, args.groups).match(table), Path(args.groups), faces.names)
+            table, ListedImages(faces.names, path, args.groups, True).match(table), Path(args.groups), faces.names)
         there = set(groups.tolist())
         between = args.between if args.between and there.issuperset(two_groups(args.between, there)) else None
         sides = choose_sides(argparse.Namespace(between=between, set=path), faces.labels, groups)

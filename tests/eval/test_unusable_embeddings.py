@@ -252,11 +252,11 @@ def test_the_threshold_of_another_set_needs_no_groups_there(place, tmp_path, cap
     from small_sets import draw, jpeg
     for person in range(3):
         for number in range(2):
-            name = tmp_path / f"other/q{person}/{number}.jpg"
+            name = tmp_path / f"other/p{person}/frontal/{number}.jpg"  # as some of the set's, of other people
             name.parent.mkdir(parents=True, exist_ok=True)
             name.write_bytes(jpeg(draw(40 + person, number, SIZE)))
     (tmp_path / "g.csv").write_text("path,group\n" + "".join(
-        f"{name.relative_to(place / 'faces')},{number % 2}\n" for number, name in
+        f"/mnt/gone/faces/{name.relative_to(place / 'faces')},{number % 2}\n" for number, name in
         enumerate(sorted((place / "faces").rglob("*.jpg")))))
     words = ["--set", place / "faces", "--groups", tmp_path / "g.csv", "--threshold-from", tmp_path / "other"]
     (plain,) = run(place, *words).values()
