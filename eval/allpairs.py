@@ -36,7 +36,7 @@ from eval.pose import read_yaw, yaw_groups
 from eval.projection import Projection, fit_line, fit_projection
 from eval.score_folders import score_files
 from eval.second_groups import second_groups
-from eval.set_embeddings import choose_sides, embeddings_of, two_groups
+from eval.set_embeddings import check_models, choose_sides, embeddings_of, two_groups
 from eval.set_failures import WithoutFailures, leave_out
 from eval.set_scoring import ScoredModel, labelled_pairs, score_labelled
 
@@ -91,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
             None if args.between else folders)
         between = two_groups(args.between, folders.tolist()) if args.between else ()
         lost = leave_out(failures, faces, given, sides, between) if failures else None
+        check_models(models, faces, args)
         others = [from_elsewhere(model, args) for model in models]
         plain = [embeddings_of(model, faces, args, lost.images if lost else ()) for model in models]
         for model, one in zip(models, plain):

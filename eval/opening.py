@@ -82,6 +82,15 @@ class OpenModel:
         """(H, W) fixed by an ONNX file; None where it is dynamic, and for a checkpoint."""
         return self._onnx.image_size if self.name.onnx else None
 
+    def dimension(self, image_size: tuple[int, int]) -> int:
+        """D of the embeddings of images of (H, W), without building a checkpoint's network; UserError where it does not
+        take them."""
+        if self.name.onnx:
+            return self.embedder(image_size).dimension
+        from inference.embedder import check_parameters
+
+        return check_parameters(*self._parts, (1, 3, *image_size))
+
     def embedder(self, image_size: tuple[int, int]) -> AnyEmbedder:
         """The network for images of (H, W); UserError where it does not take them."""
         if image_size not in self._embedders:

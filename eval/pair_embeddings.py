@@ -43,6 +43,14 @@ def read_pair_embeddings(model: ModelName, target: VerificationSet, settings: Em
                       views)
 
 
+def dimension_on(model: OpenModel, target: VerificationSet) -> int:
+    """D of a model's embeddings of a set; UserError, naming both, where the network does not take its images."""
+    try:
+        return model.dimension(target.image_size)
+    except UserError as error:
+        raise UserError(f"{target.path} with `model` {model.name.text}: {error}") from None
+
+
 def embed_pairs(model: OpenModel, target: VerificationSet, settings: EmbeddingSettings) -> Embeddings:
     """Compute them with a model, or read them from the cache `settings.keep`, a row for each position of the set.
 

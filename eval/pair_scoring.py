@@ -16,7 +16,7 @@ from eval.failures import Failures, Readings, pairs_readings
 from eval.fixed_threshold import Chosen, FixedPoint, rates_below, thresholds_on
 from eval.models import ModelName
 from eval.opening import EmbeddingSettings, OpenModel
-from eval.pair_embeddings import embed_pairs, read_pair_embeddings
+from eval.pair_embeddings import dimension_on, embed_pairs, read_pair_embeddings
 from eval.pair_statistics import Statistics, statistics
 from eval.score_file import PairScores
 from eval.scores import check_components
@@ -81,13 +81,18 @@ def score_models(models: Sequence[ModelName], sets: Sequence[VerificationSet], e
     """Yield each model with its results on each set, by the sets' names.
 
     Every model's files are read before any image is embedded, and UserError names what is unusable: an invalid model,
-    embeddings of other sets (an embeddings file is scored on those sets that it is of), too many components.
+    embeddings of other sets (an embeddings file is scored on those sets that it is of), images of another size than a
+    model takes, too many components.
     """
-    opened = [load_embeddings(model.embeddings) if model.embeddings else OpenModel(model, embedding)
-              for model in models]
+    opened: list[Embeddings | OpenModel] = [
+        load_embeddings(model.embeddings) if model.embeddings else OpenModel(model, embedding) for model in models]
     for model, source in zip(models, opened):
+        own = _sets_of(model, source, sets, embedding, scoring) if isinstance(source, Embeddings) else sets
+        for target in [*own, *filter(None, [scoring.threshold_from])]:
+            dimension = source.embeddings.shape[1] if isinstance(source, Embeddings) else dimension_on(source, target)
+            if scoring.pca:
+                check_components(scoring.pca, dimension, len(target.same), scoring.folds)
         if isinstance(source, Embeddings):
-            own = _sets_of(model, source, sets, embedding, scoring)
             for target in own if source.digest_of("set") is None else ():
                 log.warning("%s: has no sha256 of its set; its %d embeddings are assumed to be of the images of %s, "
                             "by place", model.text, len(source.names), target.path)
@@ -129,8 +134,6 @@ def _score(model: ModelName, source: Any, target: VerificationSet, embedding: Em
            scoring: ScoringSettings, chosen: Sequence[Chosen]) -> ScoredSet:
     began = time.perf_counter()
     made = _embeddings(model, source, target, embedding, scoring.failed)
-    if scoring.pca:
-        check_components(scoring.pca, made.embeddings.shape[1], len(target.same), scoring.folds)
     result = score_set(target.name, made.embeddings, target.same, xnorm_of(made), scoring.fpr, scoring.folds,
                        scoring.pca, began)
     found = statistics(result, scoring.fpr, scoring.resamples, scoring.seed, accuracy=True)

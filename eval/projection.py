@@ -27,14 +27,19 @@ def fit_projection(unit: np.ndarray, components: int, fitted_on: str) -> Project
     """On (n, D) embeddings, without their labels and without rows of zeros, which stand for unavailable images;
     UserError where there are not so many components."""
     unit = unit[unit.any(axis=1)]
-    most = min(unit.shape)
-    if not 1 <= components <= most:
-        raise UserError(f"`pca` {components}: 1 to {most} components are possible with {len(unit)} embeddings of "
-                        f"{unit.shape[1]} numbers")
+    check_possible(components, *unit.shape)
     from sklearn.decomposition import PCA  # takes a second to import, and only this needs it
 
     fitted = PCA(components, svd_solver="full").fit(unit)
     return Projection(fitted.mean_, fitted.components_, fitted_on)
+
+
+def check_possible(components: int, images: int, dimension: int) -> None:
+    """UserError where so many embeddings of D numbers have not so many principal components."""
+    most = min(images, dimension)
+    if not 1 <= components <= most:
+        raise UserError(f"`pca` {components}: 1 to {most} components are possible with {images} embeddings of "
+                        f"{dimension} numbers")
 
 
 def fit_line(projection: Projection, scored: str) -> str:

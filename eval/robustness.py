@@ -30,7 +30,7 @@ from eval.projection import fit_line
 from eval.robustness_curve import Curve
 from eval.robustness_table import table
 from eval.score_folders import score_files
-from eval.set_embeddings import choose_sides
+from eval.set_embeddings import check_models, choose_sides
 from eval.set_scoring import labelled_pairs
 from eval.verify_table import difference_table
 
@@ -87,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         left, right = choose_sides(args, faces.labels, groups)
         if right is None and args.side == "second":
             right = left
+        check_models(models, faces, args)
         pairs = labelled_pairs(faces.labels, faces.people, (left, right), None, args.bootstrap, args.seed)
         with meter(len(faces.names), f"{faces.path}: sha256", "images") as bar:
             digest = faces.digest(bar.update)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-from typing import Collection
+from typing import Collection, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from eval.embedding_store import check_manner, meta_of, stored, warn_of_zeros, w
 from eval.face_sets import FaceSet
 from eval.models import ModelName, embed_views
 from eval.opening import AnyEmbedder, EmbeddingSettings, OpenModel
+from eval.projection import check_possible
 from images.codec import ImageError, decode
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,21 @@ def embeddings_of(model: ModelName, faces: FaceSet, args: argparse.Namespace,
     if model.embeddings:
         return _read(model, faces, settings, failed)
     return embed_faces(OpenModel(model, settings), faces)
+
+
+def check_models(models: Sequence[ModelName], faces: FaceSet, args: argparse.Namespace) -> None:
+    """UserError, before any image is embedded, where a network does not take the set's images, or its embeddings have
+    fewer components than --pca."""
+    for model in models:
+        if model.embeddings:
+            continue
+        opened, size = OpenModel(model, EmbeddingSettings.of(args)), image_size(faces)
+        try:
+            dimension = opened.dimension(size)
+        except UserError as error:
+            raise UserError(f"`set` {faces.path} with `model` {model.text}: {error}") from None
+        if args.pca:
+            check_possible(args.pca, dimension if args.threshold_from else len(faces.names), dimension)
 
 
 def embed_faces(opened: OpenModel, faces: FaceSet) -> Embeddings:

@@ -36,7 +36,7 @@ from eval.opening import EmbeddingSettings
 from eval.other_set import from_elsewhere
 from eval.pair_embeddings import read_pair_embeddings
 from eval.pose import read_yaw, yaw_groups
-from eval.projection import fit_projection
+from eval.projection import check_possible, fit_projection
 from eval.report import labelled_set, misaligned, pair_sets
 from eval.report.at_threshold import pairs_at_threshold, threshold_section
 from eval.report.embedding import ImagePool, set_name, spread
@@ -170,6 +170,9 @@ def _report(models: list[ModelName], inputs: Inputs, given: dict[str, Embeddings
     elsewhere = [from_elsewhere(model, args) for model in models]
     embedders = [None if model.text in given else open_embedder(model, args, (height, width)) for model in models]
     names = short_names([model.text for model in models])
+    for model, embedder in zip(models, embedders) if args.pca else ():
+        check_possible(args.pca, len(inputs.pool), given[model.text].embeddings.shape[1] if embedder is None
+                       else embedder.dimension)
     rows_at = inputs.face_places if inputs.faces is not None else inputs.places[0][inputs.sets[0].order]
     embedded = [spread(given[model.text], rows_at, len(inputs.pool)) if embedder is None else
                 inputs.pool.embed(embedder, not args.no_flip, model.text) for embedder, model in zip(embedders, models)]

@@ -5,9 +5,11 @@ import csv
 import json
 import shutil
 
+import mxnet as mx
 import numpy as np
 import pytest
 from allpairs_command_cases import SIZE, place, run  # noqa: F401
+from small_nets import draw_parameters, small_symbol
 from small_sets import write_verification_set
 
 from common.errors import UserError
@@ -223,3 +225,27 @@ def test_copies_of_images_are_told_in_one_line(place, tmp_path, caplog):
     twice, several = find_copies(hashes, np.array([0, 1, 0, 2, 2, 1]))
     assert twice.tolist() == [2, 5] and several.tolist() == [0, 2, 3]
     assert [found.tolist() for found in find_copies(hashes[:0], np.zeros(0, int))] == [[], []]
+
+
+def test_what_a_model_cannot_embed_is_told_before_any_image_is_embedded(place, tmp_path, monkeypatch):  # noqa: F811
+    """Else the work of the sets and models before it would be lost."""
+    monkeypatch.setattr("inference.embedder.Embedder.embed", None)
+    symbol = small_symbol()
+    mx.model.save_checkpoint(str(tmp_path / "wide"), 1, symbol, *draw_parameters(symbol, (80, 80)))
+    a, b, both = tmp_path / "a.bin", tmp_path / "b.bin", [f"{place}/net,1", f"{tmp_path}/wide,1"]
+    write_verification_set(a, pairs=20, size=SIZE)
+    write_verification_set(b, pairs=20, size=80)
+    small, faces = f"the network does not take images of {SIZE}x{SIZE}", ["--set", f"{place}/faces"]
+    wide = f"{b} with --model {both[0]}: the network does not take images of 80x80"
+    for command, models, words, said in (
+            ("verify", both[:1], ["--bins", a, b], wide),
+            ("verify", both[:1], ["--bins", a, "--threshold-from", b], wide),
+            ("verify", both, ["--bins", a], f"{a} with --model {both[1]}: {small}"),
+            ("verify", both[:1], ["--bins", a, "--pca", "17"], "--pca 17: 1 to 16 components"),
+            ("allpairs", both, faces, f"--set {place}/faces with --model {both[1]}: {small}"),
+            ("robustness", both, faces, f"--set {place}/faces with --model {both[1]}: {small}"),
+            ("allpairs", both[:1], [*faces, "--pca", "17"], "--pca 17: 1 to 16 components"),
+            ("report", both[:1], [*faces, "--pca", "17", "--out", f"{tmp_path}/out"], "--pca 17: 1 to 16 components")):
+        with pytest.raises(UserError) as caught:
+            main([command, "--model", *models, *map(str, words), "--devices", "cpu:0"])
+        assert str(caught.value).startswith(said)
