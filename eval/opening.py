@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,12 @@ class EmbeddingSettings:
         return parse_devices(self.devices)
 
 
+@functools.lru_cache(maxsize=None)  # once for a model that is opened again
+def _tell_input(name: str, raw: bool) -> None:
+    log.info("%s: the input is RGB pixels %s, by the names of its first nodes as in InsightFace's loader", name,
+             "from 0 to 255" if raw else "as (x - 127.5) / 127.5")
+
+
 class OpenModel:
     """A model whose files are read and validated; its network is built for each image size on demand.
 
@@ -68,9 +75,7 @@ class OpenModel:
                 raise UserError(f"`layer` {settings.layer}: {name.text} is an ONNX file with one output, "
                                 f"{self._onnx.output}; leave `layer` out")
             self.digest = self._onnx.sha256
-            raw = (self._onnx.mean, self._onnx.scale) == (0.0, 1.0)
-            log.info("%s: the input is RGB pixels %s, by the names of its first nodes as in InsightFace's loader",
-                     name.text, "from 0 to 255" if raw else "as (x - 127.5) / 127.5")
+            _tell_input(name.text, (self._onnx.mean, self._onnx.scale) == (0.0, 1.0))
         else:
             from inference.model import in_float32, load_model  # imports MXNet, as above
 
