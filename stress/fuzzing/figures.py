@@ -39,7 +39,8 @@ def _damaged(content: dict[str, Any], chance: random.Random) -> bytes:
 
 def _scores(plan: str, system: str, rates: list[str]) -> dict[str, Any]:
     across = {"tpr": dict.fromkeys(rates, 0.2), "eer": 0.25, "draws": dict.fromkeys(rates, [0.1, 0.2, 0.3])}
-    place = {"layer": "bn6f", "effective_positions": 43.1, "centre_correlation": -0.4}
+    place = {"layer": "bn6f", "effective_positions": 43.1, "centre_correlation": -0.4,
+             "norm_map": [[0.8, 1.2], [0.9, 1.1]]}
     protocol = {"pairs": 3500, "tpr": dict.fromkeys(rates, 0.1), "accuracy": 0.75}
     scored = {"frontal-profile": across, "frontal-frontal": dict(across), "protocol": protocol,
               "by_yaw": [{"group": "yaw 0-15", "images": 2, "tpr": 0.1, "fpr": 0.01}],
