@@ -34,7 +34,7 @@ run -m recordio_tools check "$demo/data" "$demo/data/cfp_fp.bin"
 say "4/6 train MobileFaceNet++: ArcFace with a small margin and scale, for two to three passes over the images"
 run train_softmax.py --preset mobilefacenet++ --data-dir "$demo/data" --prefix "$demo/run/model" \
     --per-batch-size 32 --margin-s 16 --margin-m 0.1 --lr 0.05 --warmup 16 \
-    --lr-steps 176,240 --max-steps 264 --verbose 0 --frequent 40 --target lfw,cfp_fp
+    --lr-steps 152,208 --max-steps 224 --verbose 0 --frequent 40 --target lfw,cfp_fp
 
 say "5/6 verify (350 different pairs a set: enough for a false positive rate of 1%, not for the 0.1% of large sets)"
 run -m eval verify --model "$demo/run/model,1" --bins "$demo/data/lfw.bin" "$demo/data/cfp_ff.bin" \
