@@ -34,7 +34,7 @@ def work_folder(parent: Path, name: str) -> Iterator[Path]:
     made = _make_folders(parent)
     lock = None
     try:
-        _remove_leftovers(parent, name)
+        _remove_unlocked(parent, name)
         folder.mkdir()
         lock = _lock(folder)
         yield folder
@@ -94,7 +94,7 @@ def new_folder(out: PathLike, overwrite: bool = False, mark: str = "", begins: s
     """
     place = Path(os.path.realpath(out))
     if place.is_dir():
-        _remove_leftovers(place, place.name)  # of a run that was killed while it filled the folder
+        _remove_unlocked(place, place.name)  # of a run that was killed while it filled the folder
     check_free(out, overwrite, mark, begins)
     before = _fingerprint(place)
     inside = place.is_dir() and not any(place.iterdir()) and (
@@ -234,7 +234,7 @@ def _lock(folder: Path) -> int | None:
     return handle
 
 
-def _remove_leftovers(parent: Path, name: str) -> None:
+def _remove_unlocked(parent: Path, name: str) -> None:
     """Work folders of processes that have ended: their lock is free."""
     start, end = f".{name}.", ".tmp"
     for found in os.listdir(parent):

@@ -1,4 +1,7 @@
-"""Names for what is written beside its place, by which the next write there removes what killed processes left."""
+"""Names for what is written beside its place, by which the next write there removes what killed processes left.
+
+For files, and folders that are moved aside: they hold no lock that would tell, as those of `folders.work_folder` do.
+"""
 from __future__ import annotations
 
 import contextlib

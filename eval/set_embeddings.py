@@ -67,10 +67,12 @@ def embeddings_of(model: ModelName, faces: FaceSet, args: argparse.Namespace,
 def check_models(models: Sequence[ModelName], faces: FaceSet, args: argparse.Namespace) -> None:
     """UserError, before any image is embedded, where a network does not take the set's images, or its embeddings have
     fewer components than --pca."""
-    for model in models:
-        if model.embeddings:
-            continue
-        opened, size = OpenModel(model, EmbeddingSettings.of(args)), image_size(faces)
+    networks = [model for model in models if not model.embeddings]
+    if not networks:
+        return
+    settings, size = EmbeddingSettings.of(args), image_size(faces)
+    for model in networks:
+        opened = OpenModel(model, settings)  # again when it embeds: of many models one is in memory at a time
         try:
             dimension = opened.dimension(size)
         except UserError as error:

@@ -183,7 +183,7 @@ def test_the_folder_of_a_living_pack_is_left_alone(tmp_path):
         elsewhere.mkdir()
         (other / "deep").mkdir(parents=True)  # of a pack that was killed
         (out / ".train.rec.mine.tmp").mkdir()
-        folders._remove_leftovers(out, "train.rec")
+        folders._remove_unlocked(out, "train.rec")
         assert folder.is_dir() and not other.exists() and elsewhere.is_dir()
         elsewhere.rmdir()
     assert sorted(path.name for path in out.iterdir()) == [".train.rec.mine.tmp", "train.rec"]

@@ -25,7 +25,7 @@ class RunLock:
     def __init__(self, folder: Path) -> None:
         self._handle = _open(folder, os.O_RDWR | os.O_CREAT)
         try:
-            if not _is_taken(self._handle, folder, fcntl.LOCK_EX):
+            if not _lock(self._handle, folder, fcntl.LOCK_EX):
                 return
         except UserError:
             os.close(self._handle)
@@ -50,7 +50,7 @@ def check_lock(folder: Path) -> None:
     if kind(folder / LOCK):
         handle = _open(folder, os.O_RDWR)
         try:
-            _is_taken(handle, folder, fcntl.LOCK_SH)
+            _lock(handle, folder, fcntl.LOCK_SH)
         finally:
             os.close(handle)
 
@@ -69,7 +69,7 @@ def _open(folder: Path, flags: int) -> int:
         raise UserError(f"`prefix`: {folder / LOCK} cannot be written ({error.strerror})") from None
 
 
-def _is_taken(handle: int, folder: Path, how: int) -> bool:
+def _lock(handle: int, folder: Path, how: int) -> bool:
     """Lock the handle; False on a file system without locks. UserError where another process holds it."""
     try:
         fcntl.flock(handle, how | fcntl.LOCK_NB)
